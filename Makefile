@@ -1,0 +1,42 @@
+# Everything a person does here. `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup demo test check format ui clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## create .venv and install, unless that was done
+
+# torch goes first and alone, so that nothing pulls another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
+	touch $(STAMP)
+
+demo: setup ## the ablation study of the card's three axes, under 10 minutes on 2 cores
+	$(BIN)/textgan study experiments/studies/card_axes.toml --workers 2
+
+test: check ## formatter, linter, types, import contract, tests
+	$(BIN)/python -m pytest
+
+check: setup ## the same without the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup ## put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: setup ## the MLflow UI on ./mlruns
+	$(BIN)/textgan ui
+
+clean: ## remove what can be made again; runs and studies stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist site
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The core model and what every variant shares. Imports nothing else of ours."""

@@ -1,0 +1,143 @@
+"""Checkpoints: one safetensors file with everything that a run needs to go on as if never stopped.
+
+Weights, optimiser moments and random states are tensors; counters, losses and the configuration's
+fingerprint are JSON in the file's header. A checkpoint is written under another name, synced and
+renamed, so that a file that exists is whole; the one before it is kept. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from core.errors import MachineError
+
+FORMAT = 1
+
+
+@dataclass
+class Counters:
+    """Where a run stands."""
+
+    update: int = 0  # updates done
+    batches: int = 0  # batches of real sentences read
+    seconds: float = 0.0  # of training, over all its processes
+    losses: dict[str, list[float]] = field(
+        default_factory=lambda: {"generator": [], "discriminator": []}
+    )  # the last two of each player
+    samples: list[tuple[int, int, str]] = field(default_factory=list)  # step, row, sentence
+    evaluation: dict[str, float | None] = field(default_factory=dict)  # the last one
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state as read from disk: tensors by dotted name, and the counters."""
+
+    tensors: dict[str, Tensor]
+    counters: Counters
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under `prefix.`, without it."""
+        cut = len(prefix) + 1
+        return {k[cut:]: v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def module_tensors(name: str, module: nn.Module) -> dict[str, Tensor]:
+    """A module's weights and buffers under `weights.name.`."""
+    return {f"weights.{name}.{key}": value for key, value in module.state_dict().items()}
+
+
+def optimiser_tensors(name: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's moments under `optimiser.name.index.`; its settings come from the config."""
+    return {
+        f"optimiser.{name}.{index}.{key}": torch.as_tensor(value)
+        for index, moments in optimiser.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser its moments back; `tensors` as `Checkpoint.group` gives them."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, moment = key.partition(".")
+        state.setdefault(int(index), {})[moment] = value
+    whole = optimiser.state_dict()
+    optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+
+
+def write(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
+    """Write a checkpoint whole or not at all; the one before it stays as `.previous`."""
+    plain = {key: value.detach().to("cpu").contiguous() for key, value in tensors.items()}
+    header = {"format": str(FORMAT), "counters": json.dumps(asdict(counters))}
+    data = save(plain, header)
+    checksum = hashlib.sha256(data).hexdigest()
+    temporary = path.with_suffix(".writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.write(checksum.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(path.with_suffix(".previous"))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MachineError(f"{path}: the checkpoint cannot be written ({error.strerror})") from None
+
+
+def read(path: Path) -> Checkpoint | None:
+    """The newest whole checkpoint at `path` or beside it, None where there is none.
+
+    A damaged newest one gives way to the previous; MachineError when that is damaged too.
+    """
+    damaged = []
+    for candidate in (path, path.with_suffix(".previous")):
+        if not candidate.exists():
+            continue
+        checkpoint = _read_whole(candidate)
+        if checkpoint is not None:
+            return checkpoint
+        damaged.append(candidate.name)
+    if damaged:
+        raise MachineError(
+            f"{path.parent}: no checkpoint can be read, {' and '.join(damaged)} damaged; remove "
+            f"them to start the run anew"
+        )
+    return None
+
+
+DIGEST = 64  # hexadecimal characters of SHA-256 behind the tensors
+
+
+def _read_whole(path: Path) -> Checkpoint | None:
+    content = path.read_bytes()
+    data, checksum = content[:-DIGEST], content[-DIGEST:]
+    if hashlib.sha256(data).hexdigest().encode() != checksum:
+        return None
+    plain = path.with_suffix(".reading")
+    try:
+        plain.write_bytes(data)
+        with safe_open(plain, framework="pt") as file:
+            header: dict[str, Any] = file.metadata()
+            if header["format"] != str(FORMAT):
+                raise MachineError(
+                    f"{path}: checkpoint format {header['format']}, this version reads {FORMAT}"
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError:
+        return None
+    finally:
+        plain.unlink(missing_ok=True)
+    return Checkpoint(tensors, Counters(**json.loads(header["counters"])))

@@ -1,0 +1,302 @@
+"""The configuration: typed, frozen, checked before anything runs.
+
+TOML plus dotted overrides become a `Config`. Its fixed tables are below; the ten slots hold the
+typed configuration of whichever strategy their `name` picks, which the *resolver* (the registry of
+`variants/`, handed in, so that core never names a variant) supplies. Unknown keys and names are
+refused with the nearest right one. Ranges to search stand beside the fields they belong to, as
+`Search` annotations.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import InputError
+from core.text.settings import CorpusSettings
+
+# Slot (a table of the configuration) -> folder under variants/.
+SLOTS: Mapping[str, str] = {
+    "generator": "generators",
+    "next_input": "next_input",
+    "noise_mapping": "noise_mapping",
+    "sampling": "sampling",
+    "temperature": "temperature",
+    "estimator": "estimators",
+    "discriminator": "discriminators",
+    "objective": "objectives",
+    "penalty": "penalties",
+    "schedule": "schedules",
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """The range a search draws a field from, when a study does not give its own."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class Frozen(BaseModel):
+    """Base of every table: immutable, and no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StrategyConfig(Frozen):
+    """Base of every strategy's own table; `name` picks the strategy."""
+
+    name: str
+
+
+class ModelConfig(Frozen):
+    """What generator and discriminator share."""
+
+    length: Annotated[int, Field(ge=2, le=4096)] = 64  # S, end token included
+    noise: Literal["uniform", "normal", "truncated"] = "uniform"
+    hide_after_end: bool = False  # D does not see what stands behind the end token
+
+
+class TrainConfig(Frozen):
+    """How long, how fast, how large. With both `updates` and `minutes` the first reached stops."""
+
+    updates: Annotated[int, Field(ge=0)] | None = 1000
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
+    generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+    discriminator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+    beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player
+    ema: Annotated[float, Field(ge=0, lt=1), Search(0.9, 0.9999)] = 0.0  # of G's weights; 0 is off
+    log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
+    checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
+
+
+class EvaluationConfig(Frozen):
+    """What is measured while training; the same numbers of sentences every time."""
+
+    every: Annotated[int, Field(ge=1)] = 100  # updates between two evaluations
+    sentences: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # drawn from G
+    references: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # real, from the validation split
+    shown: Annotated[int, Field(ge=1, le=100)] = 10  # rows of the sample table, fixed latents
+
+
+class Config(Frozen):
+    """One run, whole. Slots that the schedule has no use for are absent (None)."""
+
+    name: str = "custom"  # the system, for people
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    corpus: CorpusSettings = CorpusSettings()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    generator: StrategyConfig
+    next_input: StrategyConfig
+    noise_mapping: StrategyConfig
+    sampling: StrategyConfig
+    temperature: StrategyConfig
+    schedule: StrategyConfig
+    estimator: StrategyConfig | None = None
+    discriminator: StrategyConfig | None = None
+    objective: StrategyConfig | None = None
+    penalty: StrategyConfig | None = None
+
+    def tables(self) -> dict[str, Any]:
+        """Plain nested values, ready for TOML or JSON; absent slots and None left out."""
+        tables = self.model_dump(mode="json", exclude_none=True, exclude=set(SLOTS))
+        for slot in SLOTS:
+            strategy = getattr(self, slot)
+            if strategy is not None:
+                tables[slot] = strategy.model_dump(mode="json", exclude_none=True)
+        return tables
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys to values, as the tracker logs them."""
+        return flatten(self.tables())
+
+    def toml(self) -> str:
+        """The file that gives this configuration again."""
+        return tomli_w.dumps(self.tables())
+
+
+class Resolver(Protocol):
+    """Finds strategies; `variants.Registry` is the one there is."""
+
+    def names(self, slot: str) -> list[str]:
+        """Names of the strategies of a slot, sorted."""
+        ...
+
+    def strategy(self, slot: str, name: str) -> Any:
+        """The strategy class; InputError with the nearest name when there is none."""
+        ...
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables to dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as nested tables; InputError with file and line when it is not one."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """`a.b=value` to its path and value; the value is TOML, or else a plain string."""
+    key, equals, value = text.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(path):
+        raise InputError(f"--set {text}: expected KEY=VALUE, such as train.updates=100")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value.strip()
+
+
+def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of `tables` with each `a.b=value` set.
+
+    Another `name` in a slot's table starts that table anew: the settings of one strategy mean
+    nothing to another.
+    """
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in tables.items()}
+    for text in overrides:
+        path, value = parse_override(text)
+        place: dict[str, Any] = result
+        for depth, part in enumerate(path[:-1]):
+            inner = place.setdefault(part, {})
+            if not isinstance(inner, Mapping):
+                raise InputError(f"--set {text}: {'.'.join(path[: depth + 1])} is not a table")
+            place[part] = dict(inner)
+            place = place[part]
+        if path[-1] == "name" and place.get("name") not in (None, value):
+            place.clear()
+        place[path[-1]] = value
+    return result
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the closest of the known words, or the list of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") -> Config:
+    """Nested tables to a checked `Config`; every fault is an InputError that names the key."""
+    values = {slot_name(key): value for key, value in tables.items()}
+    for slot in SLOTS:
+        if slot in values:
+            values[slot] = _parse_slot(slot, values[slot], resolver, where)
+    try:
+        config = Config(**values)
+    except ValidationError as error:
+        raise InputError(explain(error, Config, where)) from None
+    check_compatible(config, resolver, where)
+    return config
+
+
+def slot_name(key: str) -> str:
+    """The slot of a table's name; the folder's plural (`objectives`) is understood too."""
+    return next((slot for slot, folder in SLOTS.items() if key == folder), key)
+
+
+def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> StrategyConfig:
+    if isinstance(table, str):
+        table = {"name": table}
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        names = ", ".join(resolver.names(slot))
+        raise InputError(f"{where}: [{slot}] needs a name: one of {names}")
+    try:
+        model: type[StrategyConfig] = resolver.strategy(slot, table["name"]).Config
+    except InputError as error:
+        raise InputError(f"{where}: {slot}.name: {error}") from None
+    try:
+        return model(**table)
+    except ValidationError as error:
+        raise InputError(explain(error, model, where, prefix=f"{slot}.")) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:
+    """The first two faults of a validation as sentences that name the key."""
+    sentences = []
+    for fault in error.errors()[:2]:
+        location = [str(part) for part in fault["loc"] if isinstance(part, str)]
+        key = prefix + ".".join(location)
+        if fault["type"] == "extra_forbidden":
+            known = _keys_at(model, location[:-1])
+            sentences.append(f"{where}: {key}: unknown key{nearest(location[-1], known)}")
+        elif fault["type"] == "missing":
+            sentences.append(f"{where}: [{key}] is missing")
+        else:
+            message = fault["msg"][0].lower() + fault["msg"][1:]
+            sentences.append(f"{where}: {key} = {fault['input']!r}: {message}")
+    return "\n".join(sentences)
+
+
+def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def check_compatible(config: Config, resolver: Resolver, where: str = "config") -> None:
+    """Refuse a combination in which some strategy misses what it declares that it needs."""
+    chosen = {
+        slot: resolver.strategy(slot, getattr(config, slot).name)
+        for slot in SLOTS
+        if getattr(config, slot) is not None
+    }
+    adversarial = chosen["schedule"].adversarial
+    for slot in ("estimator", "discriminator", "objective", "penalty"):
+        name = config.schedule.name
+        if adversarial and slot not in chosen:
+            choices = ", ".join(resolver.names(slot))
+            raise InputError(f"{where}: schedule.name = {name!r} needs [{slot}]: one of {choices}")
+        if not adversarial and slot in chosen:
+            raise InputError(
+                f"{where}: schedule.name = {name!r} trains without a discriminator, so [{slot}] "
+                f"has no meaning; remove it, or take schedule.name = 'adversarial'"
+            )
+    for slot, strategy in chosen.items():
+        for other, capability in strategy.needs.items():
+            if other in chosen and capability in chosen[other].offers:
+                continue
+            valid = [
+                n for n in resolver.names(other) if capability in resolver.strategy(other, n).offers
+            ]
+            has = f"{other}.name = {getattr(config, other).name!r}" if other in chosen else other
+            raise InputError(
+                f"{where}: {slot}.name = {getattr(config, slot).name!r} needs "
+                f"{capability.replace('_', ' ')}, which {has} does not offer; "
+                f"{other}.name may be: {', '.join(valid) or 'nothing yet'}"
+            )

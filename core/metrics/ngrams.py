@@ -1,0 +1,88 @@
+"""n-grams as integers, counted once for all metrics that need them.
+
+Level n's id of the n-gram ending at a token is the rank of the pair (id at level n - 1 of the
+n-gram before it, token) among the pairs seen. Sentences are flat ids and offsets, so every step
+is a numpy call over all tokens at once: linear in tokens but for the sorting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Sentence = Sequence[str]
+UNSEEN = -1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each sentence has each n-gram of one level: three aligned arrays."""
+
+    sentence: np.ndarray
+    gram: np.ndarray  # UNSEEN is left out
+    count: np.ndarray
+
+
+class NgramTable:
+    """The n-grams (n = 1..order) of some sentences, and ids for those of any others."""
+
+    def __init__(self, sentences: Sequence[Sentence], order: int) -> None:
+        self.order = order
+        self.words: dict[str, int] = {}
+        for sentence in sentences:
+            for word in sentence:
+                self.words.setdefault(word, len(self.words))
+        self._keys: list[np.ndarray] = []
+        flat, lengths = self._flatten(sentences)
+        previous = flat
+        for n in range(2, order + 1):
+            pairs = self._pairs(previous, flat, lengths, n)
+            self._keys.append(np.unique(pairs[pairs != UNSEEN]))
+            previous = _lookup(self._keys[-1], pairs)
+
+    def size(self, n: int) -> int:
+        """Distinct n-grams of level n."""
+        return len(self.words) if n == 1 else len(self._keys[n - 2])
+
+    def count(self, sentences: Sequence[Sentence]) -> list[Counts]:
+        """Counts of the known n-grams in `sentences`, for n = 1..order."""
+        flat, lengths = self._flatten(sentences)
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        counts = [self._count_level(owner, flat, 1)]
+        previous = flat
+        for n in range(2, self.order + 1):
+            previous = _lookup(self._keys[n - 2], self._pairs(previous, flat, lengths, n))
+            counts.append(self._count_level(owner, previous, n))
+        return counts
+
+    def _flatten(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+        words = (self.words.get(word, UNSEEN) for sentence in sentences for word in sentence)
+        return np.fromiter(words, dtype=np.int64, count=int(lengths.sum())), lengths
+
+    def _pairs(
+        self, previous: np.ndarray, flat: np.ndarray, lengths: np.ndarray, n: int
+    ) -> np.ndarray:
+        """Key of the n-gram that ends at each token; UNSEEN where none ends or a part is unseen."""
+        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        pairs = np.full(len(flat), UNSEEN, dtype=np.int64)
+        inside = np.arange(len(flat)) - starts >= n - 1
+        before = np.roll(previous, 1)
+        known = inside & (before != UNSEEN) & (flat != UNSEEN)
+        pairs[known] = before[known] * len(self.words) + flat[known]
+        return pairs
+
+    def _count_level(self, owner: np.ndarray, grams: np.ndarray, n: int) -> Counts:
+        known = grams != UNSEEN
+        size = max(self.size(n), 1)
+        keys, count = np.unique(owner[known] * size + grams[known], return_counts=True)
+        return Counts(keys // size, keys % size, count)
+
+
+def _lookup(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    if len(keys) == 0:
+        return np.full(len(pairs), UNSEEN, dtype=np.int64)
+    place = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
+    return np.where(keys[place] == pairs, place, UNSEEN)

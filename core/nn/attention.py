@@ -1,0 +1,105 @@
+"""Multi-head attention and its key/value caches.
+
+softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017). The kernel is
+torch's fused one; `twice_differentiable()` switches to the plain one, since the fused ones have
+no double backward and a gradient penalty needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Attention inside can be differentiated twice."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+class Cache(Protocol):
+    """Keys and values of the positions a rollout has passed, one pair for each layer."""
+
+    def extend(self, layer: int, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Set rows (N, H, P, d) from `start` on; all rows (N, H, start + P, d) come back.
+
+        Rows behind those that the next call starts at are forgotten: a query's own row is
+        overwritten by the word that it asked for.
+        """
+        ...
+
+
+class PreallocatedCache:
+    """Written in place, for rollouts without gradient."""
+
+    def __init__(self, layers: int, length: int) -> None:
+        self._length = length
+        self._rows: list[tuple[Tensor, Tensor] | None] = [None] * layers
+
+    def extend(self, layer: int, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """See `Cache.extend`."""
+        rows = self._rows[layer]
+        if rows is None:
+            N, H, _, d = k.shape
+            rows = k.new_empty(N, H, self._length, d), v.new_empty(N, H, self._length, d)
+            self._rows[layer] = rows
+        end = start + k.shape[2]
+        rows[0][:, :, start:end] = k
+        rows[1][:, :, start:end] = v
+        return rows[0][:, :, :end], rows[1][:, :, :end]
+
+
+class GrowingCache:
+    """Concatenated, so that gradients flow back through every earlier step."""
+
+    def __init__(self, layers: int) -> None:
+        self._rows: list[tuple[Tensor, Tensor] | None] = [None] * layers
+
+    def extend(self, layer: int, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """See `Cache.extend`."""
+        rows = self._rows[layer]
+        if rows is not None and start > 0:
+            k = torch.cat([rows[0][:, :, :start], k], dim=2)
+            v = torch.cat([rows[1][:, :, :start], v], dim=2)
+        self._rows[layer] = (k, v)
+        return k, v
+
+
+class Attention(nn.Module):
+    """Multi-head attention of `width` E over `heads` H; memory may have another source."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (N, H, P, d) of x (N, P, E)."""
+        k, v = self.key_value(x).chunk(2, dim=-1)
+        return self._split(k), self._split(v)
+
+    def attend(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Queries from x (N, P, E) over keys (N, H, K, d); mask (P, K) or (N, 1, 1, K) bool,
+        True where a key may be seen. Result (N, P, E).
+        """
+        q = self._split(self.query(x))
+        heads = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        result: Tensor = self.out(heads.transpose(1, 2).flatten(2))
+        return result
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Self-attention over x (N, P, E)."""
+        return self.attend(x, *self.memory(x), mask)
+
+    def _split(self, x: Tensor) -> Tensor:
+        N, P, E = x.shape
+        return x.view(N, P, self.heads, E // self.heads).transpose(1, 2)

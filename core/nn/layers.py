@@ -1,0 +1,93 @@
+"""Transformer layers with the original's residual form, norm(sublayer(x)) + x.
+
+`NoiseBlock` (B of them): self-attention; add fresh noise; cross-attention to the mapped noise;
+feed-forward. `Block` (the O output blocks, and the discriminator's layers): self-attention;
+feed-forward. Positions are sinusoidal (Vaswani et al. 2017).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.nn.attention import Attention, Cache
+
+
+def sinusoidal(length: int, width: int) -> Tensor:
+    """Position encodings (length, width): sine in the even columns, cosine in the odd ones."""
+    position = torch.arange(length).unsqueeze(1)
+    columns = (width + 1) // 2
+    rate = torch.exp(torch.arange(columns) * (-2 * math.log(10_000.0) / width))
+    table = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1)
+    return table.flatten(1)[:, :width]
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, linear: E to hidden to E."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where in a rollout some rows stand: their cache, their first row, what they may see."""
+
+    cache: Cache
+    layer: int
+    start: int  # position of the first row
+    mask: Tensor | None  # (P, start + P)
+
+
+class Block(nn.Module):
+    """Self-attention and feed-forward over x (N, P, E)."""
+
+    def __init__(self, width: int, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, hidden)
+        self.feed_forward_norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, where: Tensor | Step | None) -> Tensor:
+        """All rows at once under a mask, or one rollout step on a cache."""
+        return self._feed(self._attend(x, where))
+
+    def _attend(self, x: Tensor, where: Tensor | Step | None) -> Tensor:
+        k, v = self.attention.memory(x)
+        mask = where
+        if isinstance(where, Step):
+            k, v = where.cache.extend(where.layer, k, v, where.start)
+            mask = where.mask
+        assert not isinstance(mask, Step)
+        attended: Tensor = self.attention_norm(self.attention.attend(x, k, v, mask))
+        return attended + x
+
+    def _feed(self, x: Tensor) -> Tensor:
+        fed: Tensor = self.feed_forward_norm(self.feed_forward(x))
+        return fed + x
+
+
+class NoiseBlock(Block):
+    """A block that adds noise after its self-attention and then reads the mapped noise."""
+
+    def __init__(self, width: int, hidden: int, heads: int) -> None:
+        super().__init__(width, hidden, heads)
+        self.cross = Attention(width, heads)
+        self.cross_norm = nn.LayerNorm(width)
+
+    def inject(
+        self,
+        x: Tensor,
+        where: Tensor | Step | None,
+        noise: Tensor,
+        memory: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """X and noise (N, P, E); memory as `cross.memory` gives it, None without a mapping."""
+        x = self._attend(x, where) + noise
+        if memory is not None:
+            x = self.cross_norm(self.cross.attend(x, *memory, None)) + x
+        return self._feed(x)

@@ -1,0 +1,22 @@
+"""The three noise distributions of the original: uniform(-1, 1), normal, and normal truncated
+at +-1.5.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from core.protocols import NoiseKind
+
+TRUNCATION = 1.5
+
+
+def draw_noise(kind: NoiseKind, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    """Independent noise of the given shape, on the generator's device."""
+    empty = torch.empty(shape, device=rng.device)
+    if kind == "uniform":
+        return empty.uniform_(-1.0, 1.0, generator=rng)
+    if kind == "normal":
+        return empty.normal_(generator=rng)
+    return torch.nn.init.trunc_normal_(empty, a=-TRUNCATION, b=TRUNCATION, generator=rng)

@@ -1,0 +1,62 @@
+"""Words as a discriminator sees them: its bias-free first layer applied to a one-hot or a
+distribution, without a one-hot ever being built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.protocols import Words
+from core.text.vocabulary import END
+
+
+@dataclass(frozen=True)
+class TokenWords:
+    """Hard words: `embed` is a table look-up."""
+
+    tokens: Tensor  # (N, S) int64
+    mask: Tensor | None = None
+
+    def embed(self, weight: Tensor) -> Tensor:
+        """Rows of `weight` (V, E): (N, S, E)."""
+        return torch.nn.functional.embedding(self.tokens, weight)
+
+    def mean(self, vocabulary: int) -> Tensor:
+        """Share of each word at each position over the batch, (S, V)."""
+        N, S = self.tokens.shape
+        counts = torch.zeros(S, vocabulary, device=self.tokens.device)
+        ones = torch.ones_like(self.tokens, dtype=counts.dtype)
+        return counts.scatter_add_(1, self.tokens.T, ones.T) / N
+
+
+@dataclass(frozen=True)
+class SoftWords:
+    """Distributions over words, with the gradient that they carry."""
+
+    probabilities: Tensor  # (N, S, V)
+    mask: Tensor | None = None
+
+    def embed(self, weight: Tensor) -> Tensor:
+        """Expected row of `weight` (V, E): (N, S, E)."""
+        return self.probabilities @ weight
+
+    def mean(self, vocabulary: int) -> Tensor:
+        """Mean distribution at each position over the batch, (S, V)."""
+        return self.probabilities.mean(dim=0)
+
+
+def mean_difference(real: Words, fake: Words, vocabulary: int) -> Tensor:
+    """The original's progress curve: sum over positions and words of |mean real - mean fake|.
+
+    Between 0 and 2 S; 0 says only that the words are right position by position.
+    """
+    return (real.mean(vocabulary) - fake.mean(vocabulary)).abs().sum()
+
+
+def visible(tokens: Tensor) -> Tensor:
+    """Mask (N, S), True up to and including the first end token of each row of tokens (N, S)."""
+    ended = (tokens == END).cumsum(dim=1)
+    return (ended - (tokens == END).long()) == 0

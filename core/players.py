@@ -1,0 +1,142 @@
+"""The strategies of one configuration, built: who plays, with which weights and optimisers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.config import Config, Resolver
+from core.protocols import (
+    Discriminator,
+    Estimator,
+    Generator,
+    Objective,
+    Penalty,
+    Sampling,
+    Schedule,
+    Shape,
+    Temperature,
+)
+from core.rollout import Drawing
+from core.seeding import derive
+
+
+@dataclass
+class Opponent:
+    """What an adversarial schedule needs besides the generator."""
+
+    discriminator: Discriminator
+    estimator: Estimator
+    objective: Objective
+    penalty: Penalty
+    optimiser: torch.optim.Optimizer
+
+
+@dataclass
+class Players:
+    """One run's parts."""
+
+    generator: Generator
+    averaged: Generator  # exponential moving average of G's weights, or G itself
+    optimiser: torch.optim.Optimizer
+    sampling: Sampling
+    temperature: Temperature
+    schedule: Schedule
+    opponent: Opponent | None
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Every module with weights, by name."""
+        yield "generator", as_module(self.generator)
+        if self.averaged is not self.generator:
+            yield "averaged", as_module(self.averaged)
+        if self.opponent is not None:
+            yield "discriminator", as_module(self.opponent.discriminator)
+
+    def optimisers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
+        """Every optimiser, by the name of its player."""
+        yield "generator", self.optimiser
+        if self.opponent is not None:
+            yield "discriminator", self.opponent.optimiser
+
+    def drawing(self, config: Config, progress: float) -> Drawing:
+        """How sentences are drawn at this progress (0 to 1) of the run."""
+        return Drawing(self.sampling, self.temperature(progress), config.model.hide_after_end)
+
+
+def as_module(part: Any) -> nn.Module:
+    """A part that is known to have weights, as the module it is."""
+    if not isinstance(part, nn.Module):
+        raise TypeError(f"{type(part).__name__} must be a torch module")
+    return part
+
+
+def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:
+    """The generator of a configuration for a vocabulary of V words, weights by the run's seed."""
+    shape = Shape(config.model.length, vocabulary, config.model.noise)
+    width = getattr(config.generator, "width", config.model.length)
+    with seeded(config.seed, "generator"):
+        next_input = _build(config, resolver, "next_input", shape, width)
+        mapping = _build(config, resolver, "noise_mapping", shape, width)
+        generator: Generator = _build(config, resolver, "generator", shape, next_input, mapping)
+    return generator
+
+
+def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
+    """Every part of a configuration, on the device, weights by the run's seed."""
+    generator = build_generator(config, resolver, vocabulary)
+    module = as_module(generator).to(device)
+    averaged = deepcopy(generator) if config.train.ema > 0 else generator
+    opponent = None
+    if config.discriminator is not None:
+        with seeded(config.seed, "discriminator"):
+            shape = Shape(config.model.length, vocabulary, config.model.noise)
+            discriminator = _build(config, resolver, "discriminator", shape)
+        discriminator.to(device)
+        opponent = Opponent(
+            discriminator,
+            _build(config, resolver, "estimator"),
+            _build(config, resolver, "objective"),
+            _build(config, resolver, "penalty"),
+            _adam(discriminator, config.train.discriminator_rate, config),
+        )
+    return Players(
+        generator,
+        averaged,
+        _adam(module, config.train.generator_rate, config),
+        _build(config, resolver, "sampling"),
+        _build(config, resolver, "temperature"),
+        _build(config, resolver, "schedule"),
+        opponent,
+    )
+
+
+class seeded:  # noqa: N801 - reads as a verb: with seeded(...)
+    """Weights made inside come from their own stream; torch's global generator is left as it was.
+
+    Modules of torch draw their initial weights from the global generator, the only one they know.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        self._seed = derive(seed, f"weights {name}")
+
+    def __enter__(self) -> None:
+        self._before = torch.get_rng_state()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._before)
+
+
+def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:
+    table = getattr(config, slot)
+    return resolver.strategy(slot, table.name)(table, *parts)
+
+
+def _adam(module: nn.Module, rate: float, config: Config) -> torch.optim.Optimizer:
+    betas = (config.train.beta1, config.train.beta2)
+    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas)

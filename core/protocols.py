@@ -1,0 +1,271 @@
+"""What the parts of a text GAN owe each other.
+
+A generator G turns noise into S distributions over V words; a *sampling* turns each
+distribution into a word and says what the discriminator D sees of it; an *estimator* turns D's
+scores into a gradient for G; an *objective* and a *penalty* make the losses; a *schedule* says
+who moves when. Every part is a strategy in a slot (`SLOTS`), lives in one file under `variants/`,
+and declares what it needs of the other slots and what it offers them (`Strategy`).
+
+Letters, everywhere: N batch, S sequence length, E embedding width, V vocabulary size, H heads,
+M, B, O the generator's mapping, noise and output layers. Shapes stand behind each tensor:
+`hidden (N, S, E)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from core.config import StrategyConfig
+
+Player = Literal["generator", "discriminator"]
+Loss = Literal["adversarial", "likelihood"]
+NoiseKind = Literal["uniform", "normal", "truncated"]
+
+
+class Strategy(Protocol):
+    """What every strategy of every slot carries about itself.
+
+    `needs` maps a slot to the capability that the strategy in that slot must offer; `offers` are
+    the capabilities of this one. The check of a configuration reads nothing else.
+    """
+
+    Config: ClassVar[type[StrategyConfig]]
+    offers: ClassVar[frozenset[str]]
+    needs: ClassVar[Mapping[str, str]]
+    paper: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that several parts share."""
+
+    length: int  # S
+    vocabulary: int  # V
+    noise: NoiseKind = "uniform"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Everything random that a generator consumes for N sentences, drawn before the first word.
+
+    Drawn once and handed to the step-by-step rollout and to the one-pass evaluation alike, so
+    that both compute the same thing.
+    """
+
+    latent: Tensor | None  # what the noise mapping maps; its own shape, first axis N
+    inputs: Tensor | None  # (N, S, E) or (N, 1, E): noise that asks for the next word
+    injected: Tensor | None  # (B, streams, N, S, E) added inside the noise blocks
+    seed: int  # of whatever is drawn again at every step (attention = "full")
+    count: int  # N
+    scale: float = 1.0  # what the noise was multiplied with
+
+
+class Words(Protocol):
+    """N sentences as a discriminator sees them: indices or distributions."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """(N, S) bool, False behind the end token; None when nothing is hidden."""
+        ...
+
+    def embed(self, weight: Tensor) -> Tensor:
+        """Project with `weight` (V, E) to (N, S, E), without a bias."""
+        ...
+
+    def mean(self, vocabulary: int) -> Tensor:
+        """Mean distribution over the batch, (S, V)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Draw:
+    """N sentences drawn by a generator, and what a gradient needs of how they came about."""
+
+    tokens: Tensor  # (N, S) int64, the words selected
+    hidden: Tensor  # (N, S, E) before the vocabulary head; with gradient when one is wanted
+    words: Words  # what D sees
+
+
+class State(Protocol):
+    """What a generator remembers between two words of a rollout (a key/value cache, h and c)."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Noise to words. `step` and `parallel` are the same function, evaluated two ways."""
+
+    length: int  # S
+
+    def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
+        """Noise for `count` sentences; `scale` multiplies it (temperature of implicit models)."""
+        ...
+
+    def begin(self, noise: Noise, differentiable: bool) -> Any:
+        """Start a rollout; `differentiable` asks for a state that carries gradients."""
+        ...
+
+    def step(self, state: Any, last: Tensor | None) -> Tensor:
+        """One word on: embedding of the last word (N, E), None at first; hidden (N, E)."""
+        ...
+
+    def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
+        """All S steps at once given the words drawn (N, S): hidden (N, S, E), with gradient."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The vocabulary head: (..., E) to (..., V)."""
+        ...
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Token ids (...) to input embeddings (..., E)."""
+        ...
+
+    def embed_soft(self, probabilities: Tensor) -> Tensor:
+        """Distributions (..., V) to input embeddings (..., E)."""
+        ...
+
+
+class NextInput(Protocol):
+    """What asks for the next word."""
+
+    streams: int  # 1: the last word itself asks; 2: a query beside the words asks
+
+    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
+        """The noise it needs for `count` sentences, or None."""
+        ...
+
+    def queries(self, drawn: Tensor | None, count: int) -> Tensor:
+        """Two streams: the query of every step (N, S, E). One: the first input (N, 1, E)."""
+        ...
+
+
+class NoiseMapping(Protocol):
+    """A latent to the memory that the noise blocks attend to."""
+
+    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
+        """The latent of `count` sentences, or None when there is no mapping."""
+        ...
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Latent to memory (N, S, E)."""
+        ...
+
+
+class Sampling(Protocol):
+    """How a word is selected, what D sees of it, and what the next step is fed."""
+
+    soft_feedback: bool  # the next step is fed a mixture, with gradient, instead of a word
+
+    def randomness(self, count: int, rng: torch.Generator) -> int:
+        """A seed for all that selecting `count` sentences will draw."""
+        ...
+
+    def select(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
+        """Logits (N, V) of one step to words (N,)."""
+        ...
+
+    def feedback(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
+        """Soft feedback only: the mixture (N, V) fed to the next step."""
+        ...
+
+    def words(
+        self,
+        generator: Generator,
+        tokens: Tensor,
+        hidden: Tensor,
+        seed: int,
+        temperature: float,
+        mask: Tensor | None,
+    ) -> Words:
+        """What D sees of the whole sentences: tokens (N, S) and hidden (N, S, E)."""
+        ...
+
+
+class Temperature(Protocol):
+    """The sampling temperature over a run; `progress` goes from 0 to 1."""
+
+    def __call__(self, progress: float) -> float:
+        """Temperature tau > 0 at this progress."""
+        ...
+
+
+class Discriminator(Protocol):
+    """Words to scores: high means real."""
+
+    embedding: Tensor  # (V, E), the first layer, linear and without a bias
+
+    def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """Embedded words (N, S, E) to scores (N,), or (N, S) for a per-step discriminator."""
+        ...
+
+    def __call__(self, words: Words) -> Tensor:
+        """Scores of words: `score(words.embed(self.embedding), words.mask)`."""
+        ...
+
+
+class Objective(Protocol):
+    """The two losses of the game, of scores as D gives them; both are minimised."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """D's loss, a scalar."""
+        ...
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """G's loss, a scalar; `real` only for objectives that offer "relativistic"."""
+        ...
+
+
+class Estimator(Protocol):
+    """D's verdict to a loss whose gradient moves G."""
+
+    def loss(
+        self,
+        draw: Draw,
+        real: Words,
+        discriminator: Discriminator,
+        objective: Objective,
+    ) -> Tensor:
+        """A scalar whose gradient with respect to G is the estimate."""
+        ...
+
+
+class Penalty(Protocol):
+    """A term added to D's loss."""
+
+    def __call__(
+        self, discriminator: Discriminator, real: Words, fake: Words, rng: torch.Generator
+    ) -> Tensor:
+        """The weighted penalty, a scalar."""
+        ...
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`repeats` steps of one player on one loss."""
+
+    player: Player
+    loss: Loss
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a schedule may look at: the update about to run and the last losses of each player."""
+
+    update: int
+    losses: Mapping[str, Sequence[float]]  # player -> its last two losses, oldest first
+
+
+class Schedule(Protocol):
+    """Who moves when, as data that the loop walks."""
+
+    adversarial: bool  # whether a discriminator takes part at all
+
+    def phases(self, progress: Progress) -> Sequence[Phase]:
+        """The phases of one update."""
+        ...

@@ -1,0 +1,107 @@
+"""Drawing sentences: S steps, each one hidden state, one distribution, one word.
+
+`draw_words` walks the generator step by step without gradient. `draw_for_gradient` adds the
+gradient: with words fed back, the words are known once drawn, so all S distributions are computed
+again in one parallel pass on the same noise; with soft feedback the walk itself carries it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.nn.words import visible
+from core.protocols import Draw, Generator, Noise, Sampling
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How sentences are drawn: selection rule, its temperature, whether D sees past the end."""
+
+    sampling: Sampling
+    temperature: float = 1.0
+    hide_after_end: bool = False
+
+    def mask(self, tokens: Tensor) -> Tensor | None:
+        """What D may see of tokens (N, S)."""
+        return visible(tokens) if self.hide_after_end else None
+
+
+def unroll(
+    generator: Generator,
+    drawing: Drawing,
+    noise: Noise,
+    seed: int,
+    *,
+    differentiable: bool,
+    heat: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Step by step: tokens (N, S) and hidden (N, S, E). `seed` is the sampling's randomness; logits
+    are divided by `heat`.
+    """
+    state = generator.begin(noise, differentiable)
+    last: Tensor | None = None
+    tokens, hidden = [], []
+    for t in range(generator.length):
+        h = generator.step(state, last)
+        logits = generator.logits(h) / heat
+        word = drawing.sampling.select(logits, t, seed, drawing.temperature)
+        if drawing.sampling.soft_feedback:
+            mixture = drawing.sampling.feedback(logits, t, seed, drawing.temperature)
+            last = generator.embed_soft(mixture)
+        else:
+            last = generator.embed(word)
+        tokens.append(word)
+        hidden.append(h)
+    return torch.stack(tokens, dim=1), torch.stack(hidden, dim=1)
+
+
+def draw_words(generator: Generator, drawing: Drawing, count: int, rng: torch.Generator) -> Draw:
+    """N sentences without gradient."""
+    with torch.no_grad():
+        noise = generator.draw_noise(count, rng)
+        seed = drawing.sampling.randomness(count, rng)
+        tokens, hidden = unroll(generator, drawing, noise, seed, differentiable=False)
+        return _draw(generator, drawing, tokens, hidden, seed)
+
+
+def draw_for_gradient(
+    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator
+) -> Draw:
+    """N sentences whose `hidden` and `words` carry gradient with respect to the generator."""
+    noise = generator.draw_noise(count, rng)
+    seed = drawing.sampling.randomness(count, rng)
+    if drawing.sampling.soft_feedback:
+        tokens, hidden = unroll(generator, drawing, noise, seed, differentiable=True)
+    else:
+        with torch.no_grad():
+            tokens, _ = unroll(generator, drawing, noise, seed, differentiable=False)
+        hidden = generator.parallel(tokens, noise)
+    return _draw(generator, drawing, tokens, hidden, seed)
+
+
+def sample_tokens(
+    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator, heat: float = 1.0
+) -> Tensor:
+    """N sentences (N, S) for people and metrics; `heat` is the temperature that they ask for.
+
+    A sampling that has a likelihood divides its logits by it (a draw from softmax(l / heat)); one
+    whose chance all comes from the generator's noise has that noise multiplied by it.
+    """
+    explicit = "likelihood" in getattr(drawing.sampling, "offers", ())
+    with torch.no_grad():
+        noise = generator.draw_noise(count, rng, 1.0 if explicit else heat)
+        seed = drawing.sampling.randomness(count, rng)
+        divisor = heat if explicit else 1.0
+        return unroll(generator, drawing, noise, seed, differentiable=False, heat=divisor)[0]
+
+
+def _draw(
+    generator: Generator, drawing: Drawing, tokens: Tensor, hidden: Tensor, seed: int
+) -> Draw:
+    words = drawing.sampling.words(
+        generator, tokens, hidden, seed, drawing.temperature, drawing.mask(tokens)
+    )
+    return Draw(tokens, hidden, words)

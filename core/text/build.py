@@ -1,0 +1,283 @@
+"""Builds a corpus folder from a source, in one pass and constant memory.
+
+Sentences are read, cleaned and judged; those kept are counted and spilled to a temporary file;
+the vocabulary is made; the spilled sentences are encoded and written to their splits. A sentence's
+split is a hash of its words, so it is the same in every corpus that holds it. The folder appears
+under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+
+from core.errors import InputError, MachineError
+from core.text.cleaning import clean
+from core.text.corpus import FORMAT, SPLITS, Corpus, Manifest, SplitName
+from core.text.readers import READERS, kind_of, shard_files
+from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
+from core.text.vocabulary import Vocabulary
+
+Progress = Callable[[int], None]
+Generate = Callable[[CorpusSettings], Iterable[list[str]]]
+REPORT_EVERY = 1000
+SHOWN_REASONS = 4
+
+
+def build_corpus(
+    settings: CorpusSettings,
+    output: Path,
+    *,
+    max_words: int | None = None,
+    generate: Generate | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Build `output` from `settings.source`; `generate` draws generated sources.
+
+    `max_words` is the limit where the settings name none. InputError when nothing is left,
+    MachineError when the disk gives out; either way nothing half-written stays.
+    """
+    if output.exists():
+        raise InputError(f"{output}: exists already; remove it or give another --output")
+    kind, sentences = open_source(settings, generate)
+    rules = rules_for(settings, kind, max_words)
+    with _folder(output) as folder:
+        tally = _Tally()
+        with (folder / "spill").open("w", encoding="utf-8", newline="\n") as spill:
+            for words in _kept(sentences, settings, kind, rules, tally):
+                spill.write(" ".join(words) + "\n")
+                if progress is not None and tally.kept % REPORT_EVERY == 0:
+                    progress(tally.kept)
+        vocabulary = Vocabulary.from_counts(tally.counts, settings.vocabulary_limit)
+        _encode(folder, vocabulary, settings, tally)
+        (folder / "spill").unlink()
+        if min(tally.splits.values()) == 0:
+            raise InputError(_nothing_left(settings, rules, tally))
+        vocabulary.save(folder / "vocabulary.txt")
+        manifest = Manifest(
+            format=FORMAT,
+            source=settings.source,
+            kind=kind,
+            settings=settings,
+            max_words=rules.max_words,
+            source_sha256=source_sha256(settings, kind),
+            fingerprint=_fingerprint(folder),
+            read=tally.read,
+            kept=sum(tally.splits.values()),
+            dropped=dict(tally.dropped),
+            splits={name: tally.splits[name] for name in SPLITS},
+            words=tally.words,
+            vocabulary=len(vocabulary),
+            longest=tally.longest,
+            id_type=_id_type(vocabulary),
+        )
+        (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
+    return Corpus.open(output, settings.in_memory)
+
+
+def prepare_corpus(
+    settings: CorpusSettings,
+    cache: Path,
+    *,
+    max_words: int,
+    generate: Generate | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """The corpus that a run trains on: a built folder as it is, else built into `cache` once."""
+    source = Path(settings.source)
+    if settings.source not in GENERATED and (source / "manifest.json").exists():
+        return Corpus.open(source, settings.in_memory)
+    kind, _ = open_source(settings, generate)
+    asked = settings.model_dump(mode="json", exclude={"in_memory", "source"})
+    key = json.dumps([asked, max_words, kind, source_sha256(settings, kind), FORMAT])
+    folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not folder.exists():
+        try:
+            build_corpus(
+                settings, folder, max_words=max_words, generate=generate, progress=progress
+            )
+        except InputError:
+            # Another process may have built the same corpus meanwhile; its own is as good.
+            if not folder.exists():
+                raise
+    return Corpus.open(folder, settings.in_memory)
+
+
+def open_source(
+    settings: CorpusSettings, generate: Generate | None
+) -> tuple[Kind, Iterable[tuple[int, str] | list[str]]]:
+    """The kind of the source, and its sentences: numbered lines of text, or words as drawn."""
+    if settings.source in GENERATED:
+        if generate is None:
+            raise InputError(f"corpus.source = {settings.source!r}: nothing here can draw it")
+        return "generated", generate(settings)
+    path = Path(settings.source)
+    kind = kind_of(path, settings)
+    return kind, READERS[kind](path, settings)
+
+
+def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
+    """Checksum of the source's bytes; of its description for one that is drawn."""
+    digest = hashlib.sha256()
+    if kind == "generated":
+        drawn = settings.sentences or DRAWN
+        digest.update(f"{settings.source} {settings.difficulty} {drawn}".encode())
+        return digest.hexdigest()
+    path = Path(settings.source)
+    for file in shard_files(path) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def split_of(words: list[str], settings: CorpusSettings) -> SplitName:
+    """The split of a sentence: a hash of its words against the shares."""
+    place = _hash(words) / 2**64
+    if place < settings.test:
+        return "test"
+    return "validation" if place < settings.test + settings.validation else "train"
+
+
+class _Tally:
+    """What happened to the sentences."""
+
+    def __init__(self) -> None:
+        self.read = self.kept = self.words = self.longest = 0
+        self.dropped: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.splits = dict.fromkeys(SPLITS, 0)
+
+
+def _kept(
+    sentences: Iterable[tuple[int, str] | list[str]],
+    settings: CorpusSettings,
+    kind: Kind,
+    rules: Rules,
+    tally: _Tally,
+) -> Iterator[list[str]]:
+    seen: set[int] = set()
+    enough = settings.sentences or (DRAWN if kind == "generated" else None)
+    for sentence in sentences:
+        if tally.kept == enough:
+            return
+        tally.read += 1
+        if isinstance(sentence, list):
+            words, kept = sentence, 1.0
+        else:
+            cleaned = clean(sentence[1], rules.cleaning, settings.level)
+            words, kept = cleaned.words, cleaned.kept
+        reason = _reason_to_drop(words, kept, rules)
+        if reason is None and rules.drop_duplicates:
+            key = _hash(words)
+            reason = "duplicate" if key in seen else None
+            seen.add(key)
+        if reason is not None:
+            tally.dropped[reason] += 1
+            continue
+        tally.kept += 1
+        tally.counts.update(words)
+        yield words
+
+
+def _reason_to_drop(words: list[str], kept: float, rules: Rules) -> str | None:
+    if not words:
+        return "no words"
+    if kept < rules.min_kept:
+        return "too few words kept"
+    if len(words) < rules.min_words:
+        return "too short"
+    if rules.max_words is not None and len(words) > rules.max_words:
+        return "too long"
+    return None
+
+
+def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tally: _Tally) -> None:
+    dtype = np.dtype(_id_type(vocabulary))
+    offsets = {name: array("q", [0]) for name in SPLITS}
+    files: dict[SplitName, IO[bytes]] = {
+        name: (folder / f"{name}.ids").open("wb") for name in SPLITS
+    }
+    try:
+        with (folder / "spill").open(encoding="utf-8", newline="\n") as spill:
+            for line in spill:
+                words = line.removesuffix("\n").split(" ")
+                if settings.unknown == "drop" and not all(word in vocabulary for word in words):
+                    tally.dropped["not covered by the vocabulary"] += 1
+                    continue
+                name = split_of(words, settings)
+                files[name].write(vocabulary.encode(words).astype(dtype).tobytes())
+                offsets[name].append(offsets[name][-1] + len(words))
+                tally.splits[name] += 1
+                tally.words += len(words)
+                tally.longest = max(tally.longest, len(words))
+    finally:
+        for file in files.values():
+            file.close()
+    for name in SPLITS:
+        np.frombuffer(offsets[name], dtype=np.int64).tofile(folder / f"{name}.offsets")
+
+
+def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
+    return "uint16" if len(vocabulary) <= 2**16 else "uint32"
+
+
+def _hash(words: list[str]) -> int:
+    digest = hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    names = ["vocabulary.txt", *(f"{s}.{part}" for s in SPLITS for part in ("ids", "offsets"))]
+    for name in names:
+        with (folder / name).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _nothing_left(settings: CorpusSettings, rules: Rules, tally: _Tally) -> str:
+    if tally.read == 0:
+        return f"{settings.source}: no sentence found in it"
+    reasons = ", ".join(f"{n:,} {why}" for why, n in tally.dropped.most_common(SHOWN_REASONS))
+    left = sum(tally.splits.values())
+    return (
+        f"{settings.source}: {left} of {tally.read:,} sentences left, too few for three splits"
+        f" ({reasons or 'none dropped'}); limits: corpus.min_words = {rules.min_words}, "
+        f"corpus.max_words = {rules.max_words}, corpus.min_kept = {rules.min_kept}, "
+        f"corpus.vocabulary_limit = {settings.vocabulary_limit}"
+    )
+
+
+@contextmanager
+def _folder(output: Path) -> Iterator[Path]:
+    """A temporary folder beside `output` that takes its name on success and goes otherwise."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
+    try:
+        yield folder
+        folder.chmod(0o755)
+        try:
+            folder.replace(output)
+        except OSError as error:
+            if output.exists():
+                raise InputError(f"{output}: was made by somebody else meanwhile") from None
+            raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
+    except OSError as error:
+        raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,169 @@
+"""A corpus on disk: a folder of memory-mapped word ids, a vocabulary and a manifest.
+
+manifest.json    counts, settings, checksums, format version
+vocabulary.txt   one word a line
+train.ids        the words of all sentences, one behind another (uint16 or uint32)
+train.offsets    where each sentence begins, and the end (int64); likewise validation, test
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import InputError
+from core.text.settings import CorpusSettings, Kind
+from core.text.vocabulary import END, PAD, Vocabulary
+
+FORMAT = 1
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+class Manifest(BaseModel):
+    """What a corpus says about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    source: str
+    kind: Kind
+    settings: CorpusSettings
+    max_words: int | None  # the limit applied
+    source_sha256: str
+    fingerprint: str  # SHA-256 of vocabulary, ids and offsets
+    read: int  # sentences read
+    kept: int
+    dropped: Mapping[str, int]  # reason -> sentences
+    splits: Mapping[SplitName, int]  # sentences
+    words: int  # tokens kept
+    vocabulary: int  # V, specials included
+    longest: int  # words of the longest sentence
+    id_type: Literal["uint16", "uint32"]
+
+
+class Split:
+    """The sentences of one split as flat ids and offsets."""
+
+    def __init__(self, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> None:
+        self.ids, self.offsets, self.vocabulary = ids, offsets, vocabulary
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Words of each sentence (sentences,)."""
+        return np.diff(self.offsets)
+
+    def rows(self, indices: np.ndarray, length: int) -> np.ndarray:
+        """Sentences as int64 (n, length): words, <end>, <pad>...; InputError if one is longer."""
+        starts = self.offsets[indices]
+        counts = self.offsets[np.asarray(indices) + 1] - starts
+        if len(counts) and counts.max() >= length:
+            raise InputError(
+                f"a sentence has {counts.max()} words, but model.length = {length} has room for "
+                f"{length - 1} and the end; raise model.length or lower corpus.max_words"
+            )
+        column = np.arange(length)
+        inside = column < counts[:, None]
+        place = np.where(inside, starts[:, None] + column, 0)
+        words = self.ids[place].astype(np.int64) if len(self.ids) else np.zeros_like(place)
+        return np.where(inside, words, np.where(column == counts[:, None], END, PAD))
+
+    def sentence(self, index: int) -> list[str]:
+        """One sentence as words."""
+        return self.vocabulary.decode(self.ids[self.offsets[index] : self.offsets[index + 1]])
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (self.sentence(index) for index in range(len(self)))
+
+    def sentences(self, limit: int | None = None) -> list[list[str]]:
+        """The first `limit` sentences as words; all without a limit."""
+        count = len(self) if limit is None else min(limit, len(self))
+        return [self.sentence(index) for index in range(count)]
+
+
+class Corpus:
+    """An opened corpus folder."""
+
+    def __init__(self, directory: Path, manifest: Manifest, in_memory: bool = False) -> None:
+        self.directory, self.manifest = directory, manifest
+        self.vocabulary = Vocabulary.load(directory / "vocabulary.txt")
+        if len(self.vocabulary) != manifest.vocabulary:
+            raise InputError(f"{directory}: vocabulary.txt does not match manifest.json; rebuild")
+        self.train, self.validation, self.test = (self._split(name, in_memory) for name in SPLITS)
+
+    @classmethod
+    def open(cls, directory: Path, in_memory: bool = False) -> Corpus:
+        """Open a folder that `build_corpus` made; InputError when it is not one, or is damaged."""
+        file = directory / "manifest.json"
+        try:
+            manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise InputError(f"{directory}: not a corpus, it has no manifest.json") from None
+        except (OSError, ValueError, TypeError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{file}: not a manifest of this version ({reason})") from None
+        if manifest.format != FORMAT:
+            raise InputError(
+                f"{file}: corpus format {manifest.format}, this version reads {FORMAT}"
+            )
+        return cls(directory, manifest, in_memory)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content."""
+        return self.manifest.fingerprint
+
+    def splits(self) -> dict[str, Split]:
+        """Name to split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def _split(self, name: SplitName, in_memory: bool) -> Split:
+        try:
+            offsets = np.fromfile(self.directory / f"{name}.offsets", dtype=np.int64)
+            file = self.directory / f"{name}.ids"
+            dtype = np.dtype(self.manifest.id_type)
+            whole = (
+                file.stat().st_size == (int(offsets[-1]) if len(offsets) else -1) * dtype.itemsize
+            )
+            if not whole or len(offsets) - 1 != self.manifest.splits[name]:
+                raise InputError(
+                    f"{file}: damaged, its size is not what manifest.json says; rebuild"
+                )
+            if in_memory or offsets[-1] == 0:
+                return Split(np.fromfile(file, dtype=dtype), offsets, self.vocabulary)
+            return Split(np.memmap(file, dtype=dtype, mode="r"), offsets, self.vocabulary)
+        except FileNotFoundError as error:
+            raise InputError(f"{error.filename}: missing from the corpus; rebuild it") from None
+
+
+def describe(corpus: Corpus, top: int = 20) -> dict[str, Any]:
+    """What `textgan corpus show` shows: counts, lengths, frequent words, overlap of splits."""
+    counts: Counter[str] = Counter()
+    lengths = np.concatenate([split.lengths for split in corpus.splits().values()])
+    for split in corpus.splits().values():
+        ids, frequency = np.unique(np.asarray(split.ids), return_counts=True)
+        counts.update(
+            {corpus.vocabulary.words[i]: int(n) for i, n in zip(ids, frequency, strict=True)}
+        )
+    train = {tuple(words) for words in corpus.train}
+    overlap = {
+        name: sum(tuple(words) in train for words in split)
+        for name, split in corpus.splits().items()
+        if name != "train"
+    }
+    quantiles = np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(lengths) else []
+    return {
+        **corpus.manifest.model_dump(mode="json"),
+        "length_quantiles": quantiles,
+        "frequent_words": dict(counts.most_common(top)),
+        "in_train_too": overlap,
+    }

@@ -1,0 +1,86 @@
+"""What a corpus is made of: where it comes from, how it is cleaned, what is kept.
+
+Fields left out (None, "auto") take the default of their kind of source:
+
+| kind      | cleaning | min_words | min_kept | duplicates |
+|-----------|----------|-----------|----------|------------|
+| lines     | original | 3         | .9       | drop       |
+| fortune   | original | 3         | .9       | drop       |
+| csv       | original | 10        | .9       | drop       |
+| shards    | original | 10        | .9       | drop       |
+| generated | none     | 1         | 0        | keep       |
+
+Ten words and .9 are the original's, made for its news corpus; captions and fortunes are shorter.
+A generated sample (the grammar) stays as drawn: independent and identically distributed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["lines", "fortune", "csv", "shards", "generated"]
+GENERATED = ("grammar",)
+DRAWN = 10_000  # sentences drawn from a generated source unless told otherwise
+
+
+class CorpusSettings(BaseModel):
+    """The `[corpus]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    source: Annotated[str, Field(min_length=1)] = "grammar"  # or a file, folder, built corpus
+    difficulty: Literal["easy", "default", "hard"] = "default"  # of the grammar
+    sentences: Annotated[int, Field(ge=1)] | None = None  # how many are loaded; None: all
+    reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"
+    column: str | None = None  # csv: the column taken
+    level: Literal["word", "character"] = "word"
+    cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space
+    min_words: Annotated[int, Field(ge=1)] | None = None
+    max_words: Annotated[int, Field(ge=1)] | None = None  # None: model.length - 1
+    min_kept: Annotated[float, Field(ge=0, le=1)] | None = None  # share of words that survive
+    vocabulary_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 70_000  # without specials
+    unknown: Literal["drop", "unk"] = "drop"  # sentences that the vocabulary does not cover
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share, by hash of the sentence
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    duplicates: Literal["drop", "keep"] | None = None
+    in_memory: bool = False  # load the ids before training instead of mapping the file
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> CorpusSettings:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must be below 1")
+        if self.max_words is not None and (self.min_words or 1) > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+        return self
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What `CorpusSettings` comes to for one kind of source."""
+
+    cleaning: Literal["original", "none"]
+    min_words: int
+    max_words: int | None
+    min_kept: float
+    drop_duplicates: bool
+
+
+def rules_for(settings: CorpusSettings, kind: Kind, max_words: int | None) -> Rules:
+    """The settings with the defaults of `kind` filled in; `max_words` is the model's limit."""
+    generated, long = kind == "generated", kind in ("csv", "shards")
+    cleaning = settings.cleaning
+    if cleaning == "auto":
+        cleaning = "none" if generated else "original"
+    least = 1 if generated else 10 if long else 3
+    limit = settings.max_words or max_words
+    duplicates = settings.duplicates or ("keep" if generated else "drop")
+    return Rules(
+        cleaning,
+        settings.min_words or (min(least, limit) if limit else least),
+        limit,
+        settings.min_kept if settings.min_kept is not None else (0.0 if generated else 0.9),
+        duplicates == "drop",
+    )

@@ -1,0 +1,70 @@
+"""Words to ids and back: four specials, then words by frequency, ties in alphabetical order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import InputError
+
+PAD, START, END, UNK = range(4)
+SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Immutable; `words[i]` is the word of id i, the specials first."""
+
+    words: tuple[str, ...]
+    _ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.words[: len(SPECIALS)] != SPECIALS:
+            raise InputError(f"a vocabulary must begin with {' '.join(SPECIALS)}")
+        ids = {word: index for index, word in enumerate(self.words)}
+        if len(ids) != len(self.words):
+            raise InputError("a vocabulary must not repeat a word")
+        object.__setattr__(self, "_ids", ids)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], limit: int) -> Vocabulary:
+        """The `limit` most frequent words."""
+        known = (word for word in counts if word not in SPECIALS)
+        ranked = sorted(known, key=lambda word: (-counts[word], word))
+        return cls((*SPECIALS, *ranked[:limit]))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    def encode(self, words: Iterable[str]) -> np.ndarray:
+        """Ids (length,) int64; unknown words become <unk>."""
+        return np.array([self._ids.get(word, UNK) for word in words], dtype=np.int64)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> list[str]:
+        """Words up to the first <end>; padding and start tokens are left out."""
+        words = []
+        for i in ids:
+            if i == END:
+                break
+            if i not in (PAD, START):
+                words.append(self.words[int(i)])
+        return words
+
+    def save(self, path: Path) -> None:
+        """One word a line, UTF-8."""
+        path.write_text("\n".join(self.words) + "\n", encoding="utf-8", newline="\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """What `save` wrote; InputError when it is not that."""
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a vocabulary ({error})") from None
+        return cls(tuple(text.removesuffix("\n").split("\n")))

@@ -1,0 +1,236 @@
+"""MLflow behind the tracker protocol; only files named mlflow_* import it.
+
+The default store is `sqlite:///mlruns/mlflow.db` below the current folder, artifacts beside it;
+MLFLOW_TRACKING_URI overrides. Store and experiments are created under a file lock, once: several
+processes that open a fresh SQLite store at the same time break each other's migration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from core.errors import InputError, MachineError
+from core.tracking.find import find_run
+from core.tracking.mlflow_run import MlflowRun
+from core.tracking.protocol import RunRecord
+
+DEFAULT_FOLDER = "mlruns"
+PAGE = 1000
+# Quiet, quick to give up, and nothing sent home. Set before MLflow is imported.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def open_tracker(uri: str | None = None) -> MlflowTracker:
+    """The tracker of `uri`, of MLFLOW_TRACKING_URI, or of ./mlruns.
+
+    InputError for an address of a kind that cannot serve, MachineError for a store that cannot be
+    opened or created.
+    """
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if not chosen:
+        chosen = f"sqlite:///{Path.cwd() / DEFAULT_FOLDER / 'mlflow.db'}"
+    if not re.match(r"(sqlite|postgresql|mysql|https?)(\+\w+)?://", chosen):
+        raise InputError(
+            f"tracking URI {chosen!r}: MLflow no longer keeps runs in plain folders; use "
+            f"sqlite:///PATH/mlflow.db or http://SERVER:PORT"
+        )
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    return MlflowTracker(chosen)
+
+
+def world_of(uri: str) -> Path:
+    """The folder beside a store where everything else of ours lives."""
+    if uri.startswith("sqlite:///"):
+        return Path(uri.removeprefix("sqlite:///")).absolute().parent
+    short = hashlib.sha256(uri.encode()).hexdigest()[:12]
+    return Path.cwd() / DEFAULT_FOLDER / f"remote-{short}"
+
+
+class MlflowTracker:
+    """A store of runs in MLflow."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self.world = uri, world_of(uri)
+        self._embedded = uri.startswith("sqlite:///")
+        try:
+            self.world.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.world / ".store.lock", timeout=60):
+                self._client = self._open_store()
+        except OSError as error:
+            raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
+        self._experiment_ids: dict[str, str] = {}
+
+    def _open_store(self) -> Any:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if self._embedded:
+            self._prepare_sqlite()
+        try:
+            client = MlflowClient(tracking_uri=self.uri)
+            client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise MachineError(f"{self.uri}: the store does not open ({_first(error)})") from None
+        return client
+
+    def _prepare_sqlite(self) -> None:
+        path = Path(self.uri.removeprefix("sqlite:///"))
+        if list(self.world.glob("[0-9]*/meta.yaml")) and not path.exists():
+            raise InputError(
+                f"{self.world}: holds runs of MLflow's old file store, which MLflow no longer "
+                f"opens; move the folder away, or point MLFLOW_TRACKING_URI elsewhere"
+            )
+        try:
+            connection = sqlite3.connect(path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+        except sqlite3.Error as error:
+            raise MachineError(f"{path}: the store cannot be opened or written ({error})") from None
+
+    # Writing.
+
+    def start_run(
+        self,
+        experiment: str,
+        name: str,
+        *,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        parent_id: str | None = None,
+    ) -> MlflowRun:
+        """See `Tracker`."""
+        extra = {"mlflow.parentRunId": parent_id} if parent_id else {}
+        created = self._client.create_run(
+            self._experiment_id(experiment), run_name=name, tags={**tags, **extra}
+        )
+        run = MlflowRun(self._client, self.uri, self.world, created.info.run_id)
+        run.log_params(params)
+        return run
+
+    def continue_run(self, run_id: str) -> MlflowRun:
+        """See `Tracker`."""
+        self._client.update_run(run_id, status="RUNNING")
+        return MlflowRun(self._client, self.uri, self.world, run_id)
+
+    def _experiment_id(self, name: str) -> str:
+        if name not in self._experiment_ids:
+            with FileLock(self.world / ".store.lock", timeout=60):
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    folder = (self.world / "artifacts").as_uri() if self._embedded else None
+                    identity = self._client.create_experiment(name, artifact_location=folder)
+                else:
+                    identity = found.experiment_id
+            self._experiment_ids[name] = identity
+        return self._experiment_ids[name]
+
+    # Reading.
+
+    def experiments(self) -> list[str]:
+        """See `Tracker`."""
+        return sorted(found.name for found in self._client.search_experiments(max_results=PAGE))
+
+    def runs(
+        self, experiment: str | None = None, *, tags: Mapping[str, str] | None = None
+    ) -> list[RunRecord]:
+        """See `Tracker`."""
+        found = {e.experiment_id: e.name for e in self._client.search_experiments(max_results=PAGE)}
+        ids = [identity for identity, name in found.items() if experiment in (None, name)]
+        if not ids:
+            return []
+        wanted = " and ".join(f"tags.`{k}` = '{v}'" for k, v in (tags or {}).items())
+        records: list[RunRecord] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                ids, wanted, max_results=PAGE, page_token=token, order_by=["start_time ASC"]
+            )
+            records += [_record(run, found) for run in page]
+            token = page.token
+            if not token:
+                return records
+
+    def run(self, key: str) -> RunRecord:
+        """See `Tracker`."""
+        return find_run(self.runs(), key)
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """See `Tracker`."""
+        points = self._client.get_metric_history(run_id, metric)
+        return sorted((point.step, point.value) for point in points)
+
+    def artifact(self, run_id: str, path: str) -> Path:
+        """See `Tracker`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(self._client.download_artifacts(run_id, path))
+        except (MlflowException, OSError) as error:
+            raise InputError(f"run {run_id}: no artifact {path!r} ({_first(error)})") from None
+
+    def model(self, run_id: str) -> Path:
+        """See `Tracker`."""
+        import mlflow
+
+        found = self._client.get_run(run_id).outputs
+        models = found.model_outputs if found else []
+        if not models:
+            raise InputError(f"run {run_id} has no model (it may not have ended)")
+        folder = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"models:/{models[-1].model_id}", tracking_uri=self.uri
+        )
+        return Path(folder) / "artifacts" / "folder"
+
+    def link(self, experiment: str, run_id: str | None = None) -> str:
+        """See `Tracker`."""
+        page = f"#/experiments/{self._experiment_id(experiment)}"
+        return f"{page}/runs{f'/{run_id}' if run_id else ''}?workflowType=machine_learning"
+
+    def store_view(
+        self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
+    ) -> str:
+        """See `Tracker`."""
+        from core.tracking.mlflow_view import store_view
+
+        identity = self._experiment_id(experiment)
+        key = store_view(self._client, identity, metrics, sort, ascending)
+        return f"{self.link(experiment)}&viewStateShareKey={key}"
+
+
+def _record(run: Any, experiments: Mapping[str, str]) -> RunRecord:
+    info, data = run.info, run.data
+    return RunRecord(
+        info.run_id,
+        experiments[info.experiment_id],
+        info.run_name or "",
+        info.status,
+        data.tags.get("mlflow.parentRunId"),
+        data.tags,
+        data.params,
+        data.metrics,
+        info.start_time,
+        info.end_time,
+    )
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

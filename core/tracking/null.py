@@ -1,0 +1,175 @@
+"""A tracker in memory, with the semantics of the real one; for tests and for benchmarks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import InputError
+from core.tracking.find import find_run
+from core.tracking.protocol import Outcome, RunRecord, Sample
+from core.tracking.samples import as_page, as_table, as_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class MemoryRun:
+    """One run in memory; text artifacts are files below the tracker's world."""
+
+    run_id: str
+    experiment: str
+    name: str
+    parent_id: str | None
+    folder: Path
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    points: dict[str, dict[int, float]] = field(default_factory=dict)
+    status: str = "RUNNING"
+
+    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        """See `RunTracker`."""
+        for key, value in values.items():
+            if value is not None:
+                self.points.setdefault(key, {}).setdefault(step, float(value))
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """See `RunTracker`."""
+        self.params.update({key: str(value) for key, value in params.items()})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """See `RunTracker`."""
+        self.tags.update(tags)
+
+    def describe(self, markdown: str) -> None:
+        """See `RunTracker`."""
+        self.tags["description"] = markdown
+
+    def log_samples(self, samples: Sequence[Sample]) -> None:
+        """See `RunTracker`."""
+        self.log_text(json.dumps(as_table(samples)), "samples.json")
+        self.log_text(as_page(samples), "samples.html")
+        self.log_text(as_text(samples), "samples.txt")
+
+    def log_text(self, text: str, path: str) -> None:
+        """See `RunTracker`."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """See `RunTracker`."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file)
+
+    def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
+        """See `RunTracker`."""
+        self.tags["dataset"] = fingerprint
+
+    def log_model(self, folder: Path) -> None:
+        """See `RunTracker`."""
+        shutil.copytree(folder, self.folder / "generator", dirs_exist_ok=True)
+
+    def flush(self) -> bool:
+        """See `RunTracker`."""
+        return True
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        """See `RunTracker`."""
+        self.status = {"killed": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
+        self.tags |= {"outcome": outcome, **({"reason": reason} if reason else {})}
+
+
+class MemoryTracker:
+    """A store in memory."""
+
+    def __init__(self, world: Path) -> None:
+        self.uri, self.world = "memory", world
+        self._runs: dict[str, MemoryRun] = {}
+
+    def start_run(
+        self,
+        experiment: str,
+        name: str,
+        *,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        parent_id: str | None = None,
+    ) -> MemoryRun:
+        """See `Tracker`."""
+        run_id = uuid.uuid4().hex
+        run = MemoryRun(run_id, experiment, name, parent_id, self.world / "artifacts" / run_id)
+        run.log_params(params)
+        run.set_tags(tags)
+        self._runs[run_id] = run
+        return run
+
+    def continue_run(self, run_id: str) -> MemoryRun:
+        """See `Tracker`."""
+        self._runs[run_id].status = "RUNNING"
+        return self._runs[run_id]
+
+    def experiments(self) -> list[str]:
+        """See `Tracker`."""
+        return sorted({run.experiment for run in self._runs.values()})
+
+    def runs(
+        self, experiment: str | None = None, *, tags: Mapping[str, str] | None = None
+    ) -> list[RunRecord]:
+        """See `Tracker`."""
+        wanted = dict(tags or {}).items()
+        return [
+            _record(run)
+            for run in self._runs.values()
+            if experiment in (None, run.experiment) and wanted <= run.tags.items()
+        ]
+
+    def run(self, key: str) -> RunRecord:
+        """See `Tracker`."""
+        return find_run(self.runs(), key)
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """See `Tracker`."""
+        return sorted(self._runs[run_id].points.get(metric, {}).items())
+
+    def artifact(self, run_id: str, path: str) -> Path:
+        """See `Tracker`."""
+        file = self._runs[run_id].folder / path
+        if not file.exists():
+            raise InputError(f"run {run_id}: no artifact {path!r}")
+        return file
+
+    def model(self, run_id: str) -> Path:
+        """See `Tracker`."""
+        return self.artifact(run_id, "generator")
+
+    def link(self, experiment: str, run_id: str | None = None) -> str:
+        """See `Tracker`."""
+        return f"memory:{experiment}/{run_id or ''}"
+
+    def store_view(
+        self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
+    ) -> str:
+        """See `Tracker`."""
+        return self.link(experiment)
+
+
+def _record(run: MemoryRun) -> RunRecord:
+    last = {key: points[max(points)] for key, points in run.points.items()}
+    return RunRecord(
+        run.run_id,
+        run.experiment,
+        run.name,
+        run.status,
+        run.parent_id,
+        dict(run.tags),
+        dict(run.params),
+        last,
+    )

@@ -1,0 +1,163 @@
+"""What the harness asks of a record keeper.
+
+Study = experiment and a parent run; variant = its child; seed = the variant's child. Values go in
+by step and are read back by run; nothing here blocks a training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sentence: row `row` of the fixed latents, after `step` updates."""
+
+    step: int
+    row: int
+    text: str
+
+    @property
+    def key(self) -> str:
+        """Unique within a run, and the same in every run: it groups rows across runs."""
+        return f"step {self.step:06d} · #{self.row:02d}"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as read back from the store."""
+
+    run_id: str
+    experiment: str
+    name: str
+    status: str  # RUNNING, FINISHED, FAILED, KILLED
+    parent_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)  # last values
+    start: int = 0  # milliseconds since 1970
+    end: int | None = None
+
+    @property
+    def outcome(self) -> str | None:
+        """The tag `outcome`, None while the run goes on."""
+        return self.tags.get("outcome")
+
+
+class RunTracker(Protocol):
+    """One run, being written."""
+
+    run_id: str
+
+    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        """Values of one step; None is left out. Returns at once. What the run has at this step
+        already stays, so a resumed run may log again what it logged before it died.
+        """
+        ...
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Parameters; they cannot change."""
+        ...
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tags; they can."""
+        ...
+
+    def describe(self, markdown: str) -> None:
+        """The run's description."""
+        ...
+
+    def log_samples(self, samples: Sequence[Sample]) -> None:
+        """All sentences so far: a table to compare, a page and a text to read."""
+        ...
+
+    def log_text(self, text: str, path: str) -> None:
+        """A text artifact."""
+        ...
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """A figure as PNG, with a vector copy (SVG) beside."""
+        ...
+
+    def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
+        """What the run was trained on."""
+        ...
+
+    def log_model(self, folder: Path) -> None:
+        """The folder's files as a model named `generator` that draws sentences."""
+        ...
+
+    def flush(self) -> bool:
+        """Wait a bounded time for what is still on its way; False when it did not arrive."""
+        ...
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        """End the run; waits a bounded time for what is still on its way."""
+        ...
+
+
+class Tracker(Protocol):
+    """A store of runs."""
+
+    uri: str
+    world: Path  # the folder where everything else of ours lives
+
+    def start_run(
+        self,
+        experiment: str,
+        name: str,
+        *,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        parent_id: str | None = None,
+    ) -> RunTracker:
+        """A new run."""
+        ...
+
+    def continue_run(self, run_id: str) -> RunTracker:
+        """A run that was begun, open again."""
+        ...
+
+    def experiments(self) -> list[str]:
+        """Names of all experiments."""
+        ...
+
+    def runs(
+        self, experiment: str | None = None, *, tags: Mapping[str, str] | None = None
+    ) -> list[RunRecord]:
+        """All runs (of one experiment, with these tags), oldest first."""
+        ...
+
+    def run(self, key: str) -> RunRecord:
+        """The run of this id, unique beginning of an id, or unique name; InputError otherwise."""
+        ...
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """All (step, value) of one metric, by step."""
+        ...
+
+    def artifact(self, run_id: str, path: str) -> Path:
+        """A local copy of an artifact (file or folder); InputError where there is none."""
+        ...
+
+    def model(self, run_id: str) -> Path:
+        """A local copy of the folder that `log_model` was given."""
+        ...
+
+    def link(self, experiment: str, run_id: str | None = None) -> str:
+        """Where the UI shows it, relative to the UI's address."""
+        ...
+
+    def store_view(
+        self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
+    ) -> str:
+        """Store a view of the experiment's run table with these columns; its link."""
+        ...

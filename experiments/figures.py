@@ -1,0 +1,29 @@
+"""Figures of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = Sequence[tuple[int, float]]
+
+
+def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
+    """One panel a title, one line a label, over updates."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for label, curve in lines.items():
+            axis.plot([step for step, _ in curve], [value for _, value in curve], label=label)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("updates")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+        if len(lines) > 1:
+            axis.legend(frameon=False, fontsize=8)
+    return figure

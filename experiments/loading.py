@@ -1,0 +1,36 @@
+"""From a name or a file to a checked configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.config import Config, nearest, override, parse, read_toml
+from core.errors import InputError
+from variants import registry
+
+SYSTEMS = Path(__file__).parent / "systems"
+
+
+def systems() -> dict[str, Path]:
+    """Name to file of every system that comes with the harness."""
+    return {file.stem: file for file in sorted(SYSTEMS.glob("*.toml"))}
+
+
+def resolve_file(text: str) -> Path:
+    """A path as typed, or the file of a system of that name."""
+    if text.endswith(".toml") or "/" in text:
+        return Path(text)
+    known = systems()
+    if text not in known:
+        raise InputError(f"no system {text!r}{nearest(text, known)} (or give a .toml file)")
+    return known[text]
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a system's name or a TOML file, with `a.b=value` overrides."""
+    path = resolve_file(source)
+    tables = override({"name": path.stem, **read_toml(path)}, overrides)
+    if "study" in tables:
+        raise InputError(f"{path}: this is a study; run it with: textgan study {source}")
+    return parse(tables, registry(), str(path))

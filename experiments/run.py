@@ -1,0 +1,294 @@
+"""One run from a configuration: corpus, players, training, evaluation, everything on record.
+
+Beside the tracking store, `runs/<run id>/` keeps the configuration, the checkpoint and, once the
+run has ended, its result; a resumed run needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core import checkpoint
+from core.batches import Batches
+from core.config import Config, parse, read_toml
+from core.errors import InputError, MachineError
+from core.metrics.suite import Suite
+from core.players import build
+from core.text.build import prepare_corpus
+from core.text.corpus import Corpus
+from core.text.grammar import grammar
+from core.text.pcfg import Grammar
+from core.text.settings import DRAWN, CorpusSettings
+from core.tracking.environment import difference, environment_tags
+from core.tracking.mlflow_store import open_tracker
+from core.tracking.protocol import Outcome, RunTracker, Sample, Tracker
+from core.train import Diverged, Trainer
+from experiments.figures import curves_figure
+from experiments.generate import Writer, make_writer, save_generator
+from variants import registry
+
+Report = Callable[[int, int | None, Mapping[str, float | None]], None]
+GRAMMAR_SEED = 0  # of the built-in corpus: the data are the same whatever the run's seed
+COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
+SHOWN_IN_DESCRIPTION = 10
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    run_id: str
+    outcome: Outcome
+    updates: int
+    seconds: float
+    metrics: Mapping[str, float | None]  # "eval/..." of the last evaluation
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def run(
+    config: Config | None,
+    *,
+    tracker: Tracker | None = None,
+    experiment: str = "runs",
+    name: str | None = None,
+    parent_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    resume: str | None = None,
+    report: Report | None = None,
+) -> Result:
+    """Train, evaluate and record. `resume` continues a run by id or name (`config` may be None).
+
+    A finished run gives its result again; one that died goes on from its checkpoint, or starts
+    anew under its id if it has none. KeyboardInterrupt ends the run as `killed`, resumable.
+    """
+    tracker = tracker or open_tracker()
+    if resume is not None:
+        run_id = tracker.run(resume).run_id
+        folder = tracker.world / "runs" / run_id
+        if (folder / "result.json").exists():
+            return Result(**json.loads((folder / "result.json").read_text()))
+        config = _stored_config(folder, config)
+        record = None
+    else:
+        run_id, folder, record = "", Path(), None
+    if config is None:
+        raise InputError("nothing to run: give a system or a file, or --resume RUN")
+    device = pick_device(config)
+    torch.set_num_threads(config.train.threads)
+    oracle = grammar(config.corpus.difficulty) if config.corpus.source == "grammar" else None
+    corpus = open_corpus(config.corpus, tracker.world, config.model.length)
+    batches = Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)
+    if resume is not None:
+        record = tracker.continue_run(run_id)
+    else:
+        record = tracker.start_run(
+            experiment,
+            name or f"{config.name} seed {config.seed}",
+            params=config.flat(),
+            tags={
+                "level": "run",
+                "system": config.name,
+                "seed": str(config.seed),
+                "corpus": corpus.fingerprint,
+                **environment_tags(device),
+                **(tags or {}),
+            },
+            parent_id=parent_id,
+        )
+        folder = tracker.world / "runs" / record.run_id
+        _begin(record, folder, config, corpus)
+    parts = Parts(config, device, corpus, batches, oracle)
+    return _Run(parts, tracker, record, folder, report).execute()
+
+
+def pick_device(config: Config) -> torch.device:
+    """The device asked for; MachineError when CUDA is asked for and not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise MachineError("device = 'cuda': this machine has no usable GPU; use device = 'cpu'")
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def draw_corpus(settings: CorpusSettings) -> list[list[str]]:
+    """The sentences of the built-in corpus."""
+    count = settings.sentences or DRAWN
+    return grammar(settings.difficulty).sample(count, GRAMMAR_SEED)
+
+
+def open_corpus(settings: CorpusSettings, world: Path, length: int) -> Corpus:
+    """The corpus of a run, built below the store's folder unless it is there already."""
+    return prepare_corpus(settings, world / "corpora", max_words=length - 1, generate=draw_corpus)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, before any weights."""
+
+    config: Config
+    device: torch.device
+    corpus: Corpus
+    batches: Batches
+    oracle: Grammar | None
+
+
+class _Run:
+    """The parts of one run, and what happens at its evaluations and its end."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        tracker: Tracker,
+        record: RunTracker,
+        folder: Path,
+        report: Report | None,
+    ) -> None:
+        self.config, self.corpus = parts.config, parts.corpus
+        self.tracker, self.record, self.folder, self.report = tracker, record, folder, report
+        players = build(self.config, registry(), len(self.corpus.vocabulary), parts.device)
+        self.trainer = Trainer(self.config, players, parts.batches, parts.device, self._log)
+        references = self.corpus.validation.sentences(self.config.evaluation.references)
+        self.suite = Suite(references, self.corpus.train, parts.oracle)
+        self.checkpoint = folder / "checkpoint.safetensors"
+        saved = checkpoint.read(self.checkpoint)
+        if saved is not None:
+            self.trainer.restore(saved)
+
+    def execute(self) -> Result:
+        """Train to the end, whatever the end is."""
+        counters = self.trainer.counters
+        if counters.update == 0:
+            self._log_real_text()
+        outcome: Outcome = "ok"
+        reason = ""
+        try:
+            self.trainer.train(self._evaluate, self._save)
+        except Diverged as diverged:
+            outcome, reason = "diverged", str(diverged)
+        except KeyboardInterrupt:
+            self._save()
+            self.record.finish("killed", f"interrupted at update {counters.update}")
+            raise
+        except BaseException as error:
+            self.record.finish("failed", f"{type(error).__name__}: {error}"[:500])
+            raise
+        if outcome == "ok" and (counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW:
+            outcome, reason = "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
+        return self._end(outcome, reason)
+
+    def _writer(self) -> Writer:
+        trainer = self.trainer
+        return make_writer(
+            self.config, trainer.players.averaged, self.corpus.vocabulary, trainer.progress
+        )
+
+    def _evaluate(self) -> None:
+        """Draw from the same latents every time, score, and show the first sentences."""
+        settings, counters = self.config.evaluation, self.trainer.counters
+        writer = self._writer()
+        sentences = writer.tokens(settings.sentences, 1.0, self.config.seed, "evaluation")
+        values = self.suite.evaluate(sentences)
+        counters.evaluation = {f"eval/{name}": value for name, value in values.items()}
+        counters.samples += [
+            (counters.update, row, writer.text(words))
+            for row, words in enumerate(sentences[: settings.shown])
+        ]
+        self._log(counters.evaluation, counters.update)
+        self.record.log_samples([Sample(*sample) for sample in counters.samples])
+
+    def _log(self, values: Mapping[str, float | None], step: int) -> None:
+        self.record.log_metrics(values, step)
+        if self.report is not None:
+            self.report(step, self.config.train.updates, values)
+
+    def _log_real_text(self) -> None:
+        """Held-out text scored as if it had been generated: the row to compare with."""
+        real = self.suite.evaluate(self.corpus.test.sentences(self.config.evaluation.sentences))
+        self.record.log_metrics({f"real/{name}": value for name, value in real.items()}, 0)
+
+    def _save(self) -> None:
+        checkpoint.write(self.checkpoint, self.trainer.state(), self.trainer.counters)
+
+    def _end(self, outcome: Outcome, reason: str) -> Result:
+        counters, record = self.trainer.counters, self.record
+        result = Result(
+            record.run_id, outcome, counters.update, counters.seconds, counters.evaluation
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            generator = self.trainer.players.averaged
+            save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
+            record.log_model(Path(temporary))
+        self._log_figures()
+        record.describe(_description(self.config, result, counters.samples))
+        record.set_tags({"updates": str(counters.update), "seconds": f"{counters.seconds:.1f}"})
+        record.finish(outcome, reason)
+        temporary_file = self.folder / "result.writing"
+        temporary_file.write_text(json.dumps(result.document()), encoding="utf-8")
+        temporary_file.replace(self.folder / "result.json")
+        return result
+
+    def _log_figures(self) -> None:
+        self.record.flush()
+
+        def curves(*keys: str) -> dict[str, list[tuple[int, float]]]:
+            found = {key: self.tracker.history(self.record.run_id, key) for key in keys}
+            return {key.partition("/")[2]: curve for key, curve in found.items() if curve}
+
+        panels = {
+            "losses": curves("train/generator_loss", "train/discriminator_loss"),
+            "mean difference of real and fake": curves("train/mean_difference"),
+            "overlap with real text": curves("eval/ms_jaccard_2", "eval/ms_jaccard_3"),
+            "diversity": curves("eval/unique", "eval/distinct_2"),
+        }
+        figure = curves_figure({title: lines for title, lines in panels.items() if lines})
+        self.record.log_figure(figure, "figures/curves.png")
+
+
+def _begin(record: RunTracker, folder: Path, config: Config, corpus: Corpus) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text(config.toml(), encoding="utf-8")
+    record.log_text(config.toml(), "config.toml")
+    record.log_dataset(Path(config.corpus.source).name, corpus.fingerprint, config.corpus.source)
+    patch = difference()
+    if patch:
+        record.log_text(patch, "uncommitted.patch")
+
+
+def _stored_config(folder: Path, given: Config | None) -> Config:
+    file = folder / "config.toml"
+    if not file.exists():
+        raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
+    stored = parse(read_toml(file), registry(), str(file))
+    if given is not None and given != stored:
+        ours, theirs = given.flat(), stored.flat()
+        keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
+        raise InputError(
+            f"--resume: the configuration differs from the run's in {', '.join(keys)}; "
+            f"leave it out to go on with the run's own"
+        )
+    return stored
+
+
+def _description(config: Config, result: Result, samples: list[tuple[int, int, str]]) -> str:
+    last = [text for step, _, text in samples if step == result.updates][:SHOWN_IN_DESCRIPTION]
+    lines = "\n".join(f"    {text}" for text in last)
+    return (
+        f"**{config.name}**, seed {config.seed}, on {config.corpus.source}: {result.outcome} after "
+        f"{result.updates} updates in {result.seconds:.0f} s.\n\n"
+        f"Again: save artifact `config.toml`, then `textgan run config.toml`\n\n{lines}\n"
+    )
+
+
+def remove_run_files(world: Path, run_id: str) -> None:
+    """Delete what a run keeps beside the store."""
+    shutil.rmtree(world / "runs" / run_id)

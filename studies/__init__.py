@@ -1,0 +1,1 @@
+"""Studies: what is compared, on what, with which budget; run by Optuna, kept in MLflow."""

@@ -1,0 +1,43 @@
+"""Shared: one thread for torch, a store of each test's own, sizes that train in a blink."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.config import Config, override, parse, read_toml
+from variants import registry
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "experiments" / "smoke" / "run.toml"
+DATA = Path(os.environ.get("TEXTGAN_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees another's store, folder or random state."""
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def tiny(*overrides: str) -> Config:
+    """The smoke configuration, smaller."""
+    tables = override(
+        read_toml(SMOKE),
+        [
+            "model.length=8",
+            "train.batch_size=4",
+            "train.updates=4",
+            "evaluation.every=2",
+            "evaluation.sentences=20",
+            "evaluation.references=20",
+            "corpus.difficulty=easy",
+            "corpus.sentences=300",
+            *overrides,
+        ],
+    )
+    return parse(tables, registry(), "tiny")

@@ -1,0 +1,104 @@
+"""The original's discriminator: words in, a score out.
+
+A bias-free projection V -> E of one-hot words or distributions; sinusoidal positions of width E
+concatenated (2E); B backbone blocks of T layers each, every block optionally followed by a pooling
+that halves the length; a learned class token prepended; O output blocks; a linear layer on the
+class row gives the score, without activation.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, max_pool1d, pad
+
+from core.config import Search, StrategyConfig
+from core.nn.layers import Block, sinusoidal
+from core.protocols import Shape, Words
+
+
+class TransformerDiscriminator(nn.Module):
+    """Backbone, class token, output blocks, one score a sentence."""
+
+    class Config(StrategyConfig):
+        """Sizes; E is the projection's width, everything behind it is 2E wide."""
+
+        name: Literal["transformer"] = "transformer"
+        width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 64
+        hidden: Annotated[int, Field(ge=1, le=65536), Search(64, 2048, log=True)] = 512
+        heads: Annotated[int, Field(ge=1, le=128)] = 8
+        layers_per_block: Annotated[int, Field(ge=1, le=16)] = 2
+        backbone_blocks: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 6
+        output_blocks: Annotated[int, Field(ge=1, le=64), Search(1, 8)] = 6
+        pooling: Literal["none", "avg", "max"] = "none"
+
+        @model_validator(mode="after")
+        def _heads_divide_width(self) -> TransformerDiscriminator.Config:
+            if 2 * self.width % self.heads:
+                raise ValueError(f"2 x width {self.width} must be a multiple of heads {self.heads}")
+            return self
+
+    offers = frozenset({"scores", "embedded_words"})
+    needs: ClassVar[dict[str, str]] = {}
+    paper = "the original gan_textgen; Vaswani et al. 2017"
+
+    positions: Tensor
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        E, width = config.width, 2 * config.width
+        self.pooling = config.pooling
+        # One-hot words times a linear layer: rows as such a layer would start them.
+        self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
+        self.backbone = nn.ModuleList(
+            nn.ModuleList(
+                Block(width, config.hidden, config.heads) for _ in range(config.layers_per_block)
+            )
+            for _ in range(config.backbone_blocks)
+        )
+        self.class_token = nn.Parameter(torch.randn(width))
+        self.output = nn.ModuleList(
+            Block(width, config.hidden, config.heads) for _ in range(config.output_blocks)
+        )
+        self.out = nn.Linear(width, 1)
+        self.register_buffer("positions", sinusoidal(shape.length, E), persistent=False)
+
+    def forward(self, words: Words) -> Tensor:
+        """Scores (N,) of words."""
+        return self.score(words.embed(self.embedding), words.mask)
+
+    def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """Embedded words (N, S, E), mask (N, S) True where visible, to scores (N,)."""
+        N, S, _ = embedded.shape
+        x = torch.cat([embedded, self.positions[:S].expand(N, -1, -1)], dim=-1)  # (N, S, 2E)
+        for block in self.backbone:
+            for layer in block:  # type: ignore[attr-defined]
+                x = layer(x, _as_keys(mask))
+            x, mask = self._pool(x, mask)
+        x = torch.cat([self.class_token.expand(N, 1, -1), x], dim=1)
+        if mask is not None:
+            mask = pad(mask, (1, 0), value=True)
+        for block in self.output:
+            x = block(x, _as_keys(mask))
+        score: Tensor = self.out(x[:, 0]).squeeze(-1)
+        return score
+
+    def _pool(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Halve the length (rounding up); a pooled row is visible if any of its rows was."""
+        if self.pooling == "none" or x.shape[1] == 1:
+            return x, mask
+        by_channel = x.transpose(1, 2)
+        if self.pooling == "avg":
+            pooled = avg_pool1d(by_channel, 2, ceil_mode=True)
+        else:
+            pooled = max_pool1d(by_channel, 2, ceil_mode=True)
+        if mask is not None:
+            mask = max_pool1d(mask.float().unsqueeze(1), 2, ceil_mode=True).squeeze(1) > 0
+        return pooled.transpose(1, 2), mask
+
+
+def _as_keys(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask[:, None, None, :]

@@ -1,0 +1,1 @@
+"""From D's verdict to a gradient for G."""

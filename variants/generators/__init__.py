@@ -1,0 +1,1 @@
+"""Generators (Noise to words)."""

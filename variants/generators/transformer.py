@@ -1,0 +1,254 @@
+"""The core model: a transformer that turns noise into words.
+
+Sinusoidal positions; B noise blocks (self-attention, add fresh noise, cross-attention to the
+mapped noise, feed-forward) and O output blocks without noise, each sublayer norm(sublayer(x)) + x;
+a linear layer to V words.
+
+Step t reads the words before it and one input that asks for the next word (slot `next_input`).
+With one stream that input is the last word; with two it is a query beside the words, which no
+later step sees. Under `attention = "causal"` a word's row then depends on nothing behind it, so
+`step` (one or two new rows on a key/value cache) and `parallel` (all S words and all S queries in
+one pass under a mask) are the same function: values and gradients agree, and a test proves it.
+`attention = "full"` is the original's pattern: at every step the whole prefix again, unmasked,
+with injected noise drawn anew; kept for fidelity and as the yardstick of cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from core.config import Search, StrategyConfig
+from core.nn.attention import Cache, GrowingCache, PreallocatedCache
+from core.nn.layers import Block, NoiseBlock, Step, sinusoidal
+from core.nn.noise import draw_noise
+from core.protocols import NextInput, Noise, NoiseMapping, Shape
+from core.seeding import draw_seed
+
+Memory = tuple[Tensor, Tensor] | None
+
+
+@dataclass
+class RolloutState:
+    """A rollout in progress: what was drawn, what was computed, the words embedded so far."""
+
+    noise: Noise
+    queries: Tensor  # (N, S, E) or (N, 1, E)
+    memories: list[Memory]  # of each noise block
+    cache: Cache
+    words: list[Tensor] = field(default_factory=list)  # (N, E) each
+
+
+class TransformerGenerator(nn.Module):
+    """The original's generator, with causal attention or its own full one."""
+
+    class Config(StrategyConfig):
+        """Sizes; the mapping's depth M stands with the noise mapping."""
+
+        name: Literal["transformer"] = "transformer"
+        width: Annotated[int, Field(ge=2, le=8192), Search(64, 512, log=True)] = 64
+        hidden: Annotated[int, Field(ge=1, le=65536), Search(64, 2048, log=True)] = 512
+        heads: Annotated[int, Field(ge=1, le=128)] = 8
+        noise_blocks: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 6
+        output_blocks: Annotated[int, Field(ge=0, le=64), Search(1, 8)] = 6
+        attention: Literal["causal", "full"] = "causal"
+
+        @model_validator(mode="after")
+        def _heads_divide_width(self) -> TransformerGenerator.Config:
+            if self.width % self.heads:
+                raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+            return self
+
+    offers = frozenset({"generator"})
+    needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}
+    paper = "the original gan_textgen; Vaswani et al. 2017"
+
+    positions: Tensor
+
+    def __init__(
+        self, config: Config, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
+    ) -> None:
+        super().__init__()
+        E = config.width
+        self.config, self.length, self.noise = config, shape.length, shape.noise
+        self.next_input, self.noise_mapping = next_input, noise_mapping
+        self.embedding = nn.Embedding(shape.vocabulary, E)
+        self.noise_blocks = nn.ModuleList(
+            NoiseBlock(E, config.hidden, config.heads) for _ in range(config.noise_blocks)
+        )
+        self.output_blocks = nn.ModuleList(
+            Block(E, config.hidden, config.heads) for _ in range(config.output_blocks)
+        )
+        self.head = nn.Linear(E, shape.vocabulary)
+        self.register_buffer("positions", sinusoidal(shape.length, E), persistent=False)
+
+    # What is drawn, and where a rollout starts.
+
+    def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
+        """See `Generator.draw_noise`."""
+        B, E, streams = len(self.noise_blocks), self.config.width, self.next_input.streams
+        latent = self.noise_mapping.draw(count, rng, self.noise)
+        inputs = self.next_input.draw(count, rng, self.noise)
+        injected = None
+        if self.config.attention == "causal" and B > 0:
+            injected = draw_noise(self.noise, (B, streams, count, self.length, E), rng)
+        noise = Noise(latent, inputs, injected, draw_seed(rng), count, scale)
+        return noise if scale == 1.0 else _scaled(noise, scale)
+
+    def begin(self, noise: Noise, differentiable: bool) -> RolloutState:
+        """See `Generator.begin`."""
+        layers = len(self.noise_blocks) + len(self.output_blocks)
+        cache = GrowingCache(layers) if differentiable else PreallocatedCache(layers, self.length)
+        queries = self.next_input.queries(noise.inputs, noise.count)
+        return RolloutState(noise, queries, self._memories(noise), cache)
+
+    # One step at a time.
+
+    def step(self, state: RolloutState, last: Tensor | None) -> Tensor:
+        """See `Generator.step`."""
+        if last is not None:
+            state.words.append(last)
+        t = len(state.words)
+        if self.config.attention == "full":
+            return self._full_step(state, t)
+        two_streams = self.next_input.streams == 2
+        if two_streams:
+            first = max(t - 1, 0)
+            rows = [*state.words[-1:], state.queries[:, t]]
+            streams = [0, 1] if t > 0 else [1]
+        else:
+            first = t
+            rows = [state.words[-1] if t > 0 else state.queries[:, 0]]
+            streams = [0]
+        x = torch.stack(rows, dim=1) + self.positions[first : t + 1]
+        mask = _last_word_mask(t, x.device) if len(rows) == 2 else None
+        injected = None
+        if state.noise.injected is not None:
+            picked = [
+                state.noise.injected[:, stream, :, first + row]
+                for row, stream in enumerate(streams)
+            ]
+            injected = torch.stack(picked, dim=2)  # (B, N, P, E)
+        for layer, block in enumerate(self._blocks()):
+            where = Step(state.cache, layer, first, mask)
+            x = self._through(block, layer, x, where, injected, state.memories)
+        return x[:, -1]
+
+    def _full_step(self, state: RolloutState, t: int) -> Tensor:
+        """The original: the whole prefix again, unmasked, injected noise drawn anew."""
+        query = state.queries[:, t if self.next_input.streams == 2 else 0]
+        rows = [*state.words, query] if self.next_input.streams == 2 else [query, *state.words]
+        x = torch.stack(rows, dim=1) + self.positions[: t + 1]  # (N, t + 1, E)
+        injected = None
+        if self.noise_blocks:
+            rng = torch.Generator(device=x.device).manual_seed(state.noise.seed + t)
+            shape = (len(self.noise_blocks), *x.shape)
+            injected = draw_noise(self.noise, shape, rng).to(x.dtype) * state.noise.scale
+        for layer, block in enumerate(self._blocks()):
+            x = self._through(block, layer, x, None, injected, state.memories)
+        return x[:, -1]
+
+    # All steps at once.
+
+    def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
+        """See `Generator.parallel`."""
+        S = tokens.shape[1]
+        words = self.embed(tokens)  # (N, S, E)
+        queries = self.next_input.queries(noise.inputs, noise.count)
+        if self.config.attention == "full":
+            return self._full_parallel(words, queries, noise)
+        injected = None if noise.injected is None else noise.injected[:, :, :, :S]
+        if self.next_input.streams == 2:
+            # The last word is asked for, but asks for nothing: its row is left out.
+            x = torch.cat(
+                [words[:, :-1] + self.positions[: S - 1], queries[:, :S] + self.positions[:S]],
+                dim=1,
+            )
+            mask = _two_stream_mask(S, x.device)
+            if injected is not None:
+                injected = torch.cat([injected[:, 0, :, : S - 1], injected[:, 1]], dim=2)
+        else:
+            x = torch.cat([queries, words[:, :-1]], dim=1) + self.positions[:S]
+            mask = torch.ones(S, S, dtype=torch.bool, device=x.device).tril()
+            if injected is not None:
+                injected = injected[:, 0]
+        memories = self._memories(noise)
+        for layer, block in enumerate(self._blocks()):
+            x = self._through(block, layer, x, mask, injected, memories)
+        return x[:, -S:]
+
+    def _full_parallel(self, words: Tensor, queries: Tensor, noise: Noise) -> Tensor:
+        cache = GrowingCache(0)
+        state = RolloutState(noise, queries, self._memories(noise), cache)
+        hidden = [self.step(state, None)]
+        hidden += [self.step(state, words[:, t]) for t in range(words.shape[1] - 1)]
+        return torch.stack(hidden, dim=1)
+
+    # Words in and out.
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """See `Generator.logits`."""
+        result: Tensor = self.head(hidden)
+        return result
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """See `Generator.embed`."""
+        result: Tensor = self.embedding(tokens)
+        return result
+
+    def embed_soft(self, probabilities: Tensor) -> Tensor:
+        """See `Generator.embed_soft`."""
+        return probabilities @ self.embedding.weight
+
+    def _blocks(self) -> list[nn.Module]:
+        return [*self.noise_blocks, *self.output_blocks]
+
+    def _memories(self, noise: Noise) -> list[Memory]:
+        """Keys and values of the mapped noise for each noise block; computed once a rollout."""
+        if noise.latent is None:
+            return [None] * len(self.noise_blocks)
+        memory = self.noise_mapping(noise.latent)
+        return [block.cross.memory(memory) for block in self.noise_blocks]  # type: ignore[union-attr, operator]
+
+    def _through(
+        self,
+        block: nn.Module,
+        layer: int,
+        x: Tensor,
+        where: Tensor | Step | None,
+        injected: Tensor | None,
+        memories: list[Memory],
+    ) -> Tensor:
+        if isinstance(block, NoiseBlock):
+            assert injected is not None
+            return block.inject(x, where, injected[layer], memories[layer])
+        result: Tensor = block(x, where)
+        return result
+
+
+def _scaled(noise: Noise, scale: float) -> Noise:
+    parts = {name: getattr(noise, name) for name in ("latent", "inputs", "injected")}
+    return replace(noise, **{k: v * scale for k, v in parts.items() if v is not None})
+
+
+def _last_word_mask(t: int, device: torch.device) -> Tensor:
+    """(2, t + 1): the last word's row sees the words up to itself, the query's row everything."""
+    mask = torch.ones(2, t + 1, dtype=torch.bool, device=device)
+    mask[0, t] = False
+    return mask
+
+
+def _two_stream_mask(S: int, device: torch.device) -> Tensor:
+    """(2S - 1, 2S - 1) over S - 1 words, then S queries: words see words up to themselves; the
+    query of step t sees the words before t and itself.
+    """
+    square = torch.ones(S, S, dtype=torch.bool, device=device)
+    words = square[:-1, :-1].tril()
+    before = square[:, :-1].tril(-1)
+    nothing = torch.zeros(S - 1, S, dtype=torch.bool, device=device)
+    itself = torch.eye(S, dtype=torch.bool, device=device)
+    return torch.cat([torch.cat([words, nothing], 1), torch.cat([before, itself], 1)])

@@ -1,0 +1,47 @@
+"""The last word itself asks for the next: the usual autoregressive input (one stream).
+
+The first step has no last word. `first = "noise"` asks with a noise vector, as the original does;
+`first = "start"` with a learned start token.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from core.config import StrategyConfig
+from core.nn.noise import draw_noise
+from core.protocols import NoiseKind, Shape
+
+
+class LastToken(nn.Module):
+    """The last word asks for the next; the first is asked for by noise or a start token."""
+
+    class Config(StrategyConfig):
+        """How the first word is asked for."""
+
+        name: Literal["last_token"] = "last_token"
+        first: Literal["noise", "start"] = "noise"
+
+    offers = frozenset({"next_input"})
+    needs: ClassVar[dict[str, str]] = {}
+    paper = "Graves 2013; first = noise: the original gan_textgen"
+    streams = 1
+
+    def __init__(self, config: Config, shape: Shape, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.start = nn.Parameter(torch.randn(width)) if config.first == "start" else None
+
+    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
+        """One vector a sentence (N, 1, E), or nothing with a start token."""
+        return draw_noise(noise, (count, 1, self.width), rng) if self.start is None else None
+
+    def queries(self, drawn: Tensor | None, count: int) -> Tensor:
+        """The first input (N, 1, E)."""
+        if self.start is not None:
+            return self.start.expand(count, 1, -1)
+        assert drawn is not None
+        return drawn

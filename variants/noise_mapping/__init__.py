@@ -1,0 +1,1 @@
+"""A latent to the memory that the noise blocks read."""

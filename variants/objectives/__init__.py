@@ -1,0 +1,1 @@
+"""The two losses of the game."""

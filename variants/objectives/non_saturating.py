@@ -1,0 +1,36 @@
+"""Non-saturating objective: D: E sp(-r) + E sp(f); G: E sp(-f) (Goodfellow et al. 2014,
+section 3).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from core.config import StrategyConfig
+
+
+class NonSaturating:
+    """Cross-entropy for both: G maximises log sigma(f), which does not saturate."""
+
+    class Config(StrategyConfig):
+        """No settings."""
+
+        name: Literal["non_saturating"] = "non_saturating"
+
+    offers = frozenset({"scores"})
+    needs: ClassVar[dict[str, str]] = {}
+    paper = "Goodfellow et al. 2014"
+
+    def __init__(self, config: Config) -> None:
+        pass
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """E sp(-r) + E sp(f)."""
+        return softplus(-real).mean() + softplus(fake).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """E sp(-f)."""
+        return softplus(-fake).mean()

@@ -1,0 +1,33 @@
+"""Wasserstein objective: D maximises E r - E f, G maximises E f (Arjovsky et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from core.config import StrategyConfig
+
+
+class Wasserstein:
+    """Difference of mean scores; wants a Lipschitz D, so a penalty."""
+
+    class Config(StrategyConfig):
+        """No settings."""
+
+        name: Literal["wasserstein"] = "wasserstein"
+
+    offers = frozenset({"scores"})
+    needs: ClassVar[dict[str, str]] = {}
+    paper = "Arjovsky et al. 2017"
+
+    def __init__(self, config: Config) -> None:
+        pass
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """E f - E r."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """-E f."""
+        return -fake.mean()

@@ -1,0 +1,1 @@
+"""Terms added to D's loss."""

@@ -1,0 +1,33 @@
+"""No penalty."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from core.config import StrategyConfig
+from core.protocols import Discriminator, Words
+
+
+class NoPenalty:
+    """Nothing is added to D's loss."""
+
+    class Config(StrategyConfig):
+        """No settings."""
+
+        name: Literal["none"] = "none"
+
+    offers: frozenset[str] = frozenset()
+    needs: ClassVar[dict[str, str]] = {}
+    paper = ""
+
+    def __init__(self, config: Config) -> None:
+        pass
+
+    def __call__(
+        self, discriminator: Discriminator, real: Words, fake: Words, rng: torch.Generator
+    ) -> Tensor:
+        """Zero."""
+        return discriminator.embedding.new_zeros(())

@@ -1,0 +1,1 @@
+"""How a word is selected, what D sees of it, what the next step is fed."""

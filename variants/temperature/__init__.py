@@ -1,0 +1,1 @@
+"""The sampling temperature over a run."""
