@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -189,17 +189,22 @@ def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in tables.items()}
     for text in overrides:
         path, value = parse_override(text)
-        place: dict[str, Any] = result
-        for depth, part in enumerate(path[:-1]):
-            inner = place.setdefault(part, {})
-            if not isinstance(inner, Mapping):
-                raise InputError(f"--set {text}: {'.'.join(path[: depth + 1])} is not a table")
-            place[part] = dict(inner)
-            place = place[part]
-        if path[-1] == "name" and place.get("name") not in (None, value):
-            place.clear()
-        place[path[-1]] = value
+        assign(result, path, value, f"--set {text}")
     return result
+
+
+def assign(tables: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:
+    """Set one value in nested tables, in place; see `override`."""
+    place = tables
+    for depth, part in enumerate(path[:-1]):
+        inner = place.setdefault(part, {})
+        if not isinstance(inner, Mapping):
+            raise InputError(f"{where}: {'.'.join(path[: depth + 1])} is not a table")
+        place[part] = dict(inner)
+        place = place[part]
+    if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in SLOTS:
+        place.clear()
+    place[path[-1]] = value
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -66,11 +66,13 @@ def run(
     tags: Mapping[str, str] | None = None,
     resume: str | None = None,
     report: Report | None = None,
+    started: Callable[[str], None] | None = None,
 ) -> Result:
     """Train, evaluate and record. `resume` continues a run by id or name (`config` may be None).
 
     A finished run gives its result again; one that died goes on from its checkpoint, or starts
     anew under its id if it has none. KeyboardInterrupt ends the run as `killed`, resumable.
+    `started` hears the run's id as soon as there is one.
     """
     tracker = tracker or open_tracker()
     if resume is not None:
@@ -107,6 +109,8 @@ def run(
             parent_id=parent_id,
         )
         folder = tracker.world / "runs" / record.run_id
+        if started is not None:
+            started(record.run_id)
         _begin(record, folder, config, corpus)
     parts = Parts(config, device, corpus, batches, oracle)
     return _Run(parts, tracker, record, folder, report).execute()

@@ -31,8 +31,8 @@ PEOPLE = _listed("""
     pilgrim weaver widow servant captain clerk""")
 THINGS = _listed("""
     road promise secret door river garden mountain letter song mistake shadow question lesson dream
-    mirror bridge story candle window island harbor forest answer journey flower lantern stone
-    treasure coat wheel boat clock""")
+    mirror bridge story candle window island harbor forest answer journey flower lantern
+    stone treasure coat wheel boat clock""")
 ADJECTIVES = _listed("""
     old quiet patient wise honest small gentle brave hidden broken golden empty bright lonely simple
     clever silent warm distant humble hungry cold proud early bitter tender careless noble restless
@@ -41,14 +41,16 @@ TRANSITIVE = _listed("""
     keep fear love find follow remember seek forget trust carry admire welcome leave choose guard
     share hide respect praise borrow mend envy paint cherish doubt notice avoid study""")
 INTRANSITIVE = _listed("""
-    smile wait sleep laugh listen wander rest sing dance travel arrive grow suffer return learn begin
+    smile wait sleep laugh listen wander rest sing dance travel arrive grow suffer return learn
+    begin
     hesitate recover weep wonder""")
 OF_THINGS = _listed(
     "outlive teach change reward deceive guide comfort surprise betray protect shape heal"
 )
 OFTEN = _listed("never always often rarely seldom sometimes usually still soon once")
 HOW = _listed("""
-    quietly slowly alone gladly together twice forever tonight today tomorrow gently bravely well""")
+    quietly slowly alone gladly together twice forever tonight today tomorrow gently bravely
+    well""")
 WHERE = _listed("near beyond behind beneath beside under above across within without")
 SINGULAR = _listed("every each no one another this")
 PLURAL = _listed("all some few many most these")

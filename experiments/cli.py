@@ -1,0 +1,70 @@
+"""The command line, `textgan`. Commands import what they need when they run, so help is instant.
+
+Exit status: 0 done, 2 bad input, 1 the machine's fault or ours, 130 interrupted. Errors are one or
+two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import NoReturn
+
+import click
+import typer
+
+from core.errors import MachineError, TextganError
+from experiments.commands import corpus, evaluate, look, run, study
+
+app = typer.Typer(
+    name="textgan",
+    help="Find out which choices make a text GAN work.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (run, study, evaluate, look):
+    module.register(app)
+app.add_typer(corpus.app, name="corpus")
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(status(arguments))
+
+
+def status(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit status."""
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; --resume goes on from the last checkpoint")
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except TextganError as error:
+        if os.environ.get("TEXTGAN_DEBUG"):
+            raise
+        _say(str(error))
+        return error.exit_status
+    except Exception as error:
+        if os.environ.get("TEXTGAN_DEBUG"):
+            raise
+        _say(_unexpected(error))
+        return MachineError.exit_status
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'the disk'}: no space left; free some and go on with --resume"
+    first = (str(error).strip() or "no message").splitlines()[0][:300]
+    return f"unexpected {type(error).__name__}: {first}\nTEXTGAN_DEBUG=1 shows where"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"textgan: {text}\n")

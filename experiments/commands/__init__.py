@@ -1,0 +1,1 @@
+"""The commands of `textgan`, one file a group."""

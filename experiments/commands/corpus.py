@@ -1,0 +1,71 @@
+"""`textgan corpus build`, `textgan corpus show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.commands.options import Json, Set, examples
+
+app = typer.Typer(help="Build and look at corpora.", no_args_is_help=True)
+
+
+@app.command(
+    epilog=examples(
+        "textgan corpus build my.txt --output corpora/my",
+        "textgan corpus build news.csv --output corpora/news --set corpus.column=body",
+    )
+)
+def build(
+    source: Annotated[str, typer.Argument(help="A file, a folder of shards, or grammar.")],
+    output: Annotated[Path, typer.Option(help="The folder to make.")],
+    set_: Set = None,
+) -> None:
+    """Read, clean, split and encode a source into a folder."""
+    from pydantic import ValidationError
+
+    from core.config import explain, override
+    from core.errors import InputError
+    from core.text.build import build_corpus
+    from core.text.settings import CorpusSettings
+    from experiments.console import err, progress
+    from experiments.run import draw_corpus
+
+    tables = override({"corpus": {"source": source}}, set_ or [])
+    try:
+        settings = CorpusSettings(**tables["corpus"])
+    except ValidationError as error:
+        raise InputError(explain(error, CorpusSettings, "corpus", prefix="corpus.")) from None
+    others = [key for key in tables if key != "corpus"]
+    if others:
+        raise InputError(f"--set {others[0]}: only corpus.KEY=VALUE has a meaning here")
+    with progress("sentences") as advance:
+        corpus = build_corpus(
+            settings, output, generate=draw_corpus, progress=lambda n: advance(n, None, "")
+        )
+    counts = ", ".join(f"{n:,} {name}" for name, n in corpus.manifest.splits.items())
+    err.print(f"{output}: {counts}; {corpus.manifest.vocabulary:,} words in the vocabulary")
+
+
+@app.command(epilog=examples("textgan corpus show corpora/my"))
+def show(
+    directory: Annotated[Path, typer.Argument(help="A built corpus.")], json: Json = False
+) -> None:
+    """Counts, lengths, frequent words, and what was dropped and why."""
+    from core.text.corpus import Corpus, describe
+    from experiments.console import out, print_json, table
+
+    corpus = Corpus.open(directory)
+    document = describe(corpus)
+    if json:
+        print_json(document)
+        return
+    plain = {k: v for k, v in document.items() if not isinstance(v, dict | list)}
+    out.print(table(["", ""], [[key, str(value)] for key, value in plain.items()]))
+    for key in ("splits", "dropped", "in_train_too", "frequent_words"):
+        out.print(f"\n[bold]{key.replace('_', ' ')}[/]")
+        out.print("  ".join(f"{name} {count:,}" for name, count in document[key].items()) or "none")
+    for words in corpus.train.sentences(5):
+        out.print("  " + " ".join(words), markup=False)

@@ -1,0 +1,32 @@
+"""What `textgan doctor` looks at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import torch
+
+from core.errors import TextganError
+from core.tracking.environment import environment_tags
+from core.tracking.mlflow_store import open_tracker
+
+
+def examine() -> dict[str, Any]:
+    """Facts by name; a store that does not open is a fact too."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found: dict[str, Any] = {**environment_tags(device), "cores": os.cpu_count()}
+    try:
+        tracker = open_tracker()
+        found |= {
+            "store": tracker.uri,
+            "world": str(tracker.world),
+            "experiments": len(tracker.experiments()),
+            "runs": len(tracker.runs()),
+            "problem": None,
+        }
+        found["free_gb"] = round(shutil.disk_usage(tracker.world).free / 1e9, 1)
+    except TextganError as error:
+        found["problem"] = str(error)
+    return found

@@ -1,0 +1,122 @@
+"""The leaderboard of a study, read from the store alone.
+
+Score = interquartile mean over seeds of the study's metric at the last evaluation (the mean below
+four seeds) with a 95% bootstrap interval. Diverged and collapsed runs count as the worst score
+seen in the study and are named; runs that broke are counted apart.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core.errors import InputError
+from core.metrics.suite import METRICS
+from core.statistics import interval, with_worst
+from core.tracking.protocol import RunRecord, Tracker
+
+WORST = ("diverged", "collapsed")
+ENDED = ("ok", *WORST)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant."""
+
+    variant: str
+    score: float
+    low: float
+    high: float
+    seeds: int
+    values: tuple[float, ...]  # of each seed, in the order of the seeds
+    outcomes: Mapping[str, int]
+    run_id: str  # the variant's own run
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A study's variants, best first."""
+
+    study: str
+    metric: str
+    higher_is_better: bool
+    parent_run_id: str
+    rows: tuple[Row, ...]
+    runs: int  # of seeds, begun
+    failed: int
+    baselines: Mapping[str, float | None] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        fields = ("variant", "score", "low", "high", "seeds")
+        rows = [{key: asdict(row)[key] for key in fields} for row in self.rows]
+        return {
+            "study": self.study,
+            "parent_run_id": self.parent_run_id,
+            "runs": self.runs,
+            "failed": self.failed,
+            "metric": self.metric,
+            "leaderboard": rows,
+            "baselines": dict(self.baselines),
+        }
+
+
+def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
+    """Read a study's runs and rank its variants; InputError for an unknown study."""
+    runs = tracker.runs(study)
+    parents = [run for run in runs if run.tags.get("level") == "study"]
+    if not parents:
+        known = sorted(r.name for r in tracker.runs(tags={"level": "study"}))
+        raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")
+    metric = parents[0].params["metric"]
+    higher = METRICS[metric.removeprefix("eval/")].direction == "higher"
+    seeds = [run for run in runs if run.tags.get("level") == "seed"]
+    ended = [run for run in seeds if run.outcome in ENDED]
+    scored = with_worst(
+        [None if run.outcome in WORST else run.metrics.get(metric) for run in ended],
+        higher_is_better=higher,
+    )
+    score_of = {run.run_id: score for run, score in zip(ended, scored, strict=True)}
+    rows = [
+        _row(variant, [r for r in ended if r.tags["variant"] == variant.name], score_of)
+        for variant in runs
+        if variant.tags.get("level") == "variant"
+        and any(r.tags["variant"] == variant.name for r in ended)
+    ]
+    rows.sort(key=lambda row: -row.score if higher else row.score)
+    real = [r.metrics[k] for r in ended if (k := metric.replace("eval/", "real/")) in r.metrics]
+    return Leaderboard(
+        study,
+        metric,
+        higher,
+        parents[0].run_id,
+        tuple(rows),
+        len(seeds),
+        sum(run.outcome == "failed" for run in seeds),
+        {"real": float(np.mean(real)) if real else None},
+    )
+
+
+def _row(variant: RunRecord, runs: list[RunRecord], score_of: Mapping[str, float]) -> Row:
+    runs = sorted(runs, key=lambda run: int(run.tags["seed"]))
+    values = [score_of[run.run_id] for run in runs]
+    # The same draws whenever the same runs are read, whatever else the store holds.
+    rng = np.random.default_rng(zlib.crc32(variant.name.encode()))
+    found = interval(values, rng)
+    outcomes: dict[str, int] = {}
+    for run in runs:
+        outcomes[str(run.outcome)] = outcomes.get(str(run.outcome), 0) + 1
+    return Row(
+        variant.name,
+        found.value,
+        found.low,
+        found.high,
+        len(runs),
+        tuple(values),
+        outcomes,
+        variant.run_id,
+    )
