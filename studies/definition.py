@@ -84,7 +84,7 @@ class Study:
 
     def definition(self) -> str:
         """JSON from which `from_definition` makes the same study."""
-        return json.dumps(self.tables, sort_keys=True)
+        return json.dumps(self.tables)
 
 
 def load_study(path: Path, overrides: Sequence[str], resolver: Resolver) -> Study:

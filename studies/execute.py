@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
+from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from core.config import Config
@@ -73,6 +75,19 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
+class LockedStorage(optuna.storages.RDBStorage):
+    """Optuna on SQLite, which has no row locks: without a lock two workers that ask at the same
+    moment are both handed the same waiting trial.
+    """
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change a trial's state while no other process does."""
+        with FileLock(self.url.removeprefix("sqlite:///") + ".lock"):
+            return super().set_trial_state_values(trial_id, state, values)
+
+
 def storage_url(tracker: Tracker) -> str:
     """Optuna's storage beside the tracking store."""
     return f"sqlite:///{tracker.world / 'optuna.db'}"
@@ -81,10 +96,10 @@ def storage_url(tracker: Tracker) -> str:
 def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Optuna's storage with heartbeats, so that a lost trial is tried again."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    made = LockedStorage if url.startswith("sqlite:///") else optuna.storages.RDBStorage
     try:
-        return optuna.storages.RDBStorage(
-            url, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-        )
+        return made(url, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
     except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
         first = str(error).splitlines()[0]
         raise MachineError(f"{url}: the study's storage does not open ({first})") from None
@@ -132,7 +147,9 @@ def begin(study: Study, name: str, tracker: Tracker, url: str, command: str) -> 
 def resume(name: str, url: str, study: Study | None) -> None:
     """Queue again what is missing: runs that failed, and runs whose worker died."""
     queue = load_queue(name, url)
-    if study is not None and study.definition() != queue.user_attrs["definition"]:
+    if study is not None and json.loads(study.definition()) != json.loads(
+        queue.user_attrs["definition"]
+    ):
         raise InputError(
             f"study {name!r} was begun with another definition; give the same file and --set, or "
             f"leave out --resume to begin a new study"
@@ -162,16 +179,20 @@ def work(name: str, tracker: Tracker, url: str, train: Train, resolver: Any) -> 
         variant, seed = attributes["variant"], attributes["seed"]
         run_id = attributes.get("run_id")
         config = configs[variant].model_copy(update={"seed": seed})
-        result = train(
-            None if run_id else config,
-            tracker=tracker,
-            experiment=name,
-            name=f"seed {seed}",
-            parent_id=parents[variant],
-            tags={"study": name, "variant": variant, "level": "seed"},
-            resume=run_id,
-            started=lambda identity: trial.set_user_attr("run_id", identity),
-        )
+        try:
+            result = train(
+                None if run_id else config,
+                tracker=tracker,
+                experiment=name,
+                name=f"seed {seed}",
+                parent_id=parents[variant],
+                tags={"study": name, "variant": variant, "level": "seed"},
+                resume=run_id,
+                started=lambda identity: trial.set_user_attr("run_id", identity),
+            )
+        except Exception as error:
+            trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+            raise
         trial.set_user_attr("outcome", result.outcome)
         value = result.metrics.get(study.table.metric)
         return value if value is not None else float("-inf")
@@ -207,6 +228,18 @@ def drive(
     broken = [process.returncode for process in processes if process.returncode]
     if broken and not count(queue).done:
         raise MachineError(f"every worker of study {name!r} failed (exit status {broken[0]})")
+
+
+def failures(name: str, url: str) -> list[str]:
+    """A line for each run that broke and was not made good."""
+    latest = {
+        (t.user_attrs["variant"], t.user_attrs["seed"]): t for t in planned(load_queue(name, url))
+    }
+    return [
+        f"{variant}, seed {seed}: {trial.user_attrs.get('error', 'its worker died')}"
+        for (variant, seed), trial in latest.items()
+        if trial.state == TrialState.FAIL
+    ]
 
 
 def load_queue(name: str, url: str) -> optuna.Study:

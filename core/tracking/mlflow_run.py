@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,7 @@ class MlflowRun:
         mlflow.set_tracking_uri(self._uri)
         try:
             # Logging a model has no client call; the fluent one wants the run to be the active.
-            with contextlib.redirect_stdout(io.StringIO()), mlflow.start_run(run_id=self.run_id):
+            with _quiet(), mlflow.start_run(run_id=self.run_id):
                 mlflow.pyfunc.log_model(
                     name=MODEL,
                     python_model=str(SERVED),
@@ -131,6 +131,14 @@ class MlflowRun:
         tags = {"outcome": outcome, "delivered": str(self.flush()).lower()}
         self.set_tags({**tags, "reason": reason} if reason else tags)
         self._client.set_terminated(self.run_id, STATUS.get(outcome, "FINISHED"))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow recommends type hints and examples that a model without an input has no use for."""
+    chatter = io.StringIO()
+    with contextlib.redirect_stdout(chatter), contextlib.redirect_stderr(chatter):
+        yield
 
 
 def _signature() -> Any:

@@ -45,7 +45,7 @@ def study(
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import err, print_json
     from studies.definition import load_study
-    from studies.execute import begin, free_name, storage_url
+    from studies.execute import begin, failures, free_name, storage_url
     from studies.execute import resume as resume_study
     from variants import registry
 
@@ -73,6 +73,8 @@ def study(
         print_json({**board.document(), "link": link})
         return
     _show(board)
+    for line in failures(name, url):
+        err.print(f"failed: {line}", markup=False)
     err.print(f"open it: [bold]textgan ui[/]  then  http://127.0.0.1:5000/{link}", soft_wrap=True)
 
 
