@@ -1,0 +1,125 @@
+"""Every strategy that the registry finds passes the rules, and every accepted pair trains."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.config import SLOTS, parse
+from core.errors import InputError
+from core.protocols import Progress
+from core.tracking.null import MemoryTracker
+from experiments.loading import load, systems
+from experiments.run import run
+from tests.conftest import tiny
+from variants import registry
+from variants.conformance import check
+
+EVERY = [(slot, name) for slot in SLOTS for name in registry().names(slot)]
+
+
+@pytest.mark.parametrize(("slot", "name"), EVERY, ids=[f"{s}.{n}" for s, n in EVERY])
+def test_strategy_keeps_the_rules(slot: str, name: str) -> None:
+    assert check(registry(), slot, name) is registry().strategy(slot, name)
+
+
+@pytest.mark.parametrize("name", sorted(systems()))
+def test_every_system_is_a_configuration(name: str) -> None:
+    assert load(name).name == name
+
+
+CARD = list(
+    itertools.product(
+        ["noise", "last_token", "fixed_token"],
+        ["detached", "gumbel_softmax"],
+        ["full", "broadcast", "none"],
+    )
+)
+
+
+@pytest.mark.parametrize(("next_input", "sampling", "mapping"), CARD)
+def test_the_cards_axes_train(tmp_path: Path, next_input: str, sampling: str, mapping: str) -> None:
+    config = tiny(
+        f"next_input.name={next_input}",
+        f"sampling.name={sampling}",
+        f"noise_mapping.name={mapping}",
+        "train.updates=2",
+    )
+    result = run(config, tracker=MemoryTracker(tmp_path))
+    assert result.updates == 2
+    assert result.outcome in ("ok", "collapsed")
+
+
+REST = [
+    "objective.name=minimax",
+    "objective.name=non_saturating",
+    "penalty.name=none",
+    "schedule.name=dynamic_ratio",
+    "generator.attention=full",
+    "model.noise=normal",
+    "model.noise=truncated",
+    "model.hide_after_end=true",
+    "discriminator.pooling=max",
+    "sampling.feedback=soft",
+    "train.ema=0.9",
+    "train.clip=1.0",
+    "train.minutes=0.0005",
+    "corpus.level=character",
+]
+
+
+@pytest.mark.parametrize("setting", REST)
+def test_every_other_setting_trains(tmp_path: Path, setting: str) -> None:
+    extra = ["model.length=80"] if "character" in setting else []
+    config = tiny("train.updates=3", setting, *extra)
+    assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
+
+
+@pytest.mark.parametrize("objective", ["minimax", "non_saturating", "wasserstein"])
+def test_objectives_reward_what_they_should(objective: str) -> None:
+    strategy = registry().strategy("objective", objective)
+    losses = strategy(strategy.Config())
+    good, bad = torch.tensor([2.0, 3.0]), torch.tensor([-3.0, -2.0])
+    assert losses.discriminator(good, bad) < losses.discriminator(bad, good)
+    assert losses.generator(good, None) < losses.generator(bad, None)
+
+
+def test_dynamic_ratio_trains_the_player_that_moves() -> None:
+    strategy = registry().strategy("schedule", "dynamic_ratio")
+    schedule = strategy(strategy.Config(weight=1.0))
+    begin = schedule.phases(Progress(0, {"generator": [], "discriminator": []}))
+    assert [phase.player for phase in begin] == ["discriminator", "generator"]
+    moved = {"generator": [1.0, 1.1], "discriminator": [1.0, 2.0]}
+    assert [p.player for p in schedule.phases(Progress(5, moved))] == ["discriminator"]
+    still = {"generator": [1.0, 2.0], "discriminator": [1.0, 1.1]}
+    assert [p.player for p in schedule.phases(Progress(5, still))] == ["generator"]
+
+
+def test_gumbel_softmax_selects_in_proportion() -> None:
+    strategy = registry().strategy("sampling", "gumbel_softmax")
+    sampling = strategy(strategy.Config())
+    logits = torch.tensor([0.0, 1.0, 2.0]).repeat(20_000, 1)
+    drawn = torch.bincount(sampling.select(logits, 0, 7, 1.0), minlength=3) / 20_000
+    assert torch.allclose(drawn, logits[0].softmax(0), atol=0.015)
+
+
+def test_mle_learns_the_easy_grammar(tmp_path: Path) -> None:
+    config = load(
+        "mle",
+        ["corpus.difficulty=easy", "corpus.sentences=3000", "model.length=12", "train.updates=150",
+         "evaluation.every=150", "evaluation.sentences=300", "evaluation.references=300"],
+    )  # fmt: skip
+    result = run(config, tracker=MemoryTracker(tmp_path))
+    valid = result.metrics["eval/valid"]
+    assert valid is not None
+    assert valid > 0.2
+
+
+def test_unused_tables_are_refused_in_words() -> None:
+    tables = load("gan_textgen").tables()
+    tables["schedule"] = {"name": "mle"}
+    with pytest.raises(InputError, match=r"trains without a discriminator.*\[estimator\]"):
+        parse(tables, registry())

@@ -1,0 +1,86 @@
+"""Configuration: what is refused, in which words, and that what is written is read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from core.config import flatten, override, parse, parse_override, read_toml
+from core.errors import InputError
+from experiments.loading import load, systems
+from tests.conftest import SMOKE, tiny
+from variants import registry
+
+
+@pytest.mark.parametrize("name", sorted(systems()))
+def test_a_configuration_survives_toml(name: str, tmp_path: Path) -> None:
+    config = load(name)
+    file = tmp_path / "again.toml"
+    file.write_text(config.toml())
+    assert load(str(file)) == config
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("train.updatez=3", "unknown key; did you mean 'updates'"),
+        ("trian.updates=3", "unknown key; did you mean 'train'"),
+        ("sampling.name=gumbel", "did you mean 'gumbel_softmax'"),
+        ("generator.heads=5", "must be a multiple of heads 5"),
+        ("train.batch_size=1", "greater than or equal to 2"),
+        ("train.updates=many", "train.updates = 'many'"),
+        ("sampling.name=categorical", "estimator.name = 'pathwise' needs differentiable words"),
+        ("schedule.name=mle", "has no meaning; remove it"),
+        ("train.generator_rate=nan", "finite"),
+        ("corpus.min_words=30", "min_words"),
+    ],
+)
+def test_faults_are_sentences_that_name_the_key(setting: str, words: str) -> None:
+    extra = ["corpus.max_words=10"] if "min_words" in setting else []
+    with pytest.raises(InputError) as caught:
+        tiny(setting, *extra)
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_folder_names_are_understood_as_slots() -> None:
+    tables = read_toml(SMOKE)
+    tables["objectives"] = tables.pop("objective")
+    assert parse(tables, registry()) == parse(read_toml(SMOKE), registry())
+
+
+def test_another_strategy_starts_its_table_anew() -> None:
+    tables = {"noise_mapping": {"name": "full", "layers": 3}}
+    assert override(tables, ["noise_mapping.name=none"]) == {"noise_mapping": {"name": "none"}}
+    assert tables["noise_mapping"]["layers"] == 3
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        tiny().seed = 3  # type: ignore[misc]
+
+
+@given(st.text())
+def test_overrides_parse_or_say_why(text: str) -> None:
+    try:
+        path, _ = parse_override(text)
+    except InputError as error:
+        assert "--set" in str(error)
+    else:
+        assert all(path)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_as_toml_give_tables_or_words(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    file = tmp_path_factory.mktemp("toml") / "x.toml"
+    file.write_bytes(data)
+    try:
+        assert isinstance(flatten(read_toml(file)), dict)
+    except InputError as error:
+        assert str(file) in str(error)
