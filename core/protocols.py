@@ -81,6 +81,10 @@ class Words(Protocol):
         """Mean distribution over the batch, (S, V)."""
         ...
 
+    def chunk(self, count: int) -> Sequence[Words]:
+        """The same sentences in `count` equal batches."""
+        ...
+
 
 @dataclass(frozen=True)
 class Draw:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from core.text.vocabulary import PAD
 
 Log = Callable[[Mapping[str, float | None], int], None]
 KEPT_LOSSES = 2
+TOGETHER = 2**26  # numbers in the distributions of words drawn in one rollout
 
 
 class Diverged(Exception):  # noqa: N818 - a result, not an error
@@ -55,8 +56,7 @@ class Trainer:
         while not self._budget_spent():
             progress = Progress(counters.update, counters.losses)
             for phase in self.players.schedule.phases(progress):
-                for _ in range(phase.repeats):
-                    self._step(phase)
+                self._play(phase)
             self._average()
             counters.update += 1
             counters.seconds = time.monotonic() - began
@@ -85,24 +85,37 @@ class Trainer:
 
     # One step of one player.
 
-    def _step(self, phase: Phase) -> None:
+    def _play(self, phase: Phase) -> None:
+        """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
         if phase.player == "discriminator":
-            loss = self._discriminator_step()
-        elif phase.loss == "adversarial":
-            loss = self._generator_step()
+            for fake in self._fakes(phase.repeats):
+                self._keep_loss(phase, self._discriminator_step(fake))
         else:
-            loss = self._likelihood_step()
+            step = self._generator_step if phase.loss == "adversarial" else self._likelihood_step
+            for _ in range(phase.repeats):
+                self._keep_loss(phase, step())
+
+    def _fakes(self, count: int) -> Iterator[Words]:
+        """`count` batches of drawn words, as many in one rollout as memory has room for."""
+        drawing = self.players.drawing(self.config, self.progress)
+        size = self.config.train.batch_size
+        V = self._opponent().discriminator.embedding.shape[0]
+        room = max(1, TOGETHER // (size * self.config.model.length * V))
+        while count > 0:
+            now = min(room, count)
+            generator, rng = self.players.generator, self.streams["noise"]
+            yield from draw_words(generator, drawing, now * size, rng).words.chunk(now)
+            count -= now
+
+    def _keep_loss(self, phase: Phase, loss: float) -> None:
         self._values[f"train/{phase.player}_loss"] = loss
         history = self.counters.losses[phase.player]
         history.append(loss)
         del history[:-KEPT_LOSSES]
 
-    def _discriminator_step(self) -> float:
+    def _discriminator_step(self, fake: Words) -> float:
         opponent = self._opponent()
         real = self._next_real()
-        drawing = self.players.drawing(self.config, self.progress)
-        size = self.config.train.batch_size
-        fake = draw_words(self.players.generator, drawing, size, self.streams["noise"]).words
         real_scores, fake_scores = opponent.discriminator(real), opponent.discriminator(fake)
         penalty = opponent.penalty(opponent.discriminator, real, fake, self.streams["penalty"])
         loss = opponent.objective.discriminator(real_scores, fake_scores) + penalty

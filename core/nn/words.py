@@ -24,6 +24,12 @@ class TokenWords:
         """Rows of `weight` (V, E): (N, S, E)."""
         return torch.nn.functional.embedding(self.tokens, weight)
 
+    def chunk(self, count: int) -> list[TokenWords]:
+        """The same sentences in `count` equal batches."""
+        tokens = self.tokens.chunk(count)
+        masks = self.mask.chunk(count) if self.mask is not None else [None] * count
+        return [TokenWords(t, m) for t, m in zip(tokens, masks, strict=True)]
+
     def mean(self, vocabulary: int) -> Tensor:
         """Share of each word at each position over the batch, (S, V)."""
         N, S = self.tokens.shape
@@ -42,6 +48,12 @@ class SoftWords:
     def embed(self, weight: Tensor) -> Tensor:
         """Expected row of `weight` (V, E): (N, S, E)."""
         return self.probabilities @ weight
+
+    def chunk(self, count: int) -> list[SoftWords]:
+        """The same sentences in `count` equal batches."""
+        parts = self.probabilities.chunk(count)
+        masks = self.mask.chunk(count) if self.mask is not None else [None] * count
+        return [SoftWords(p, m) for p, m in zip(parts, masks, strict=True)]
 
     def mean(self, vocabulary: int) -> Tensor:
         """Mean distribution at each position over the batch, (S, V)."""

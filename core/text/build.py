@@ -97,7 +97,7 @@ def prepare_corpus(
     source = Path(settings.source)
     if settings.source not in GENERATED and (source / "manifest.json").exists():
         return Corpus.open(source, settings.in_memory)
-    kind, _ = open_source(settings, generate)
+    kind = kind_of_source(settings)
     asked = settings.model_dump(mode="json", exclude={"in_memory", "source"})
     key = json.dumps([asked, max_words, kind, source_sha256(settings, kind), FORMAT])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -111,6 +111,12 @@ def prepare_corpus(
             if not folder.exists():
                 raise
     return Corpus.open(folder, settings.in_memory)
+
+
+def kind_of_source(settings: CorpusSettings) -> Kind:
+    """The kind of the source; InputError where there is nothing at that path."""
+    generated = settings.source in GENERATED
+    return "generated" if generated else kind_of(Path(settings.source), settings)
 
 
 def open_source(
