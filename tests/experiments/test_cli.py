@@ -1,0 +1,213 @@
+"""The command line as a person meets it: results, JSON, words for every fault, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import status
+from tests.conftest import ROOT
+
+SMOKE = str(ROOT / "experiments" / "smoke" / "run.toml")
+STUDY = str(ROOT / "experiments" / "smoke" / "card_axes.toml")
+QUICK = ["--set", "train.updates=2", "--set", "evaluation.every=1", "--set", "train.batch_size=4"]
+KEYS = {
+    "eval/valid", "eval/oracle_nll", "eval/entropy", "eval/template_tv", "eval/unique",
+    "eval/distinct_2", "eval/copied",
+    *(f"eval/{name}_{n}" for name in ("bleu", "self_bleu") for n in (2, 3, 4, 5)),
+}  # fmt: skip
+
+
+def textgan(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = status(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "study", "report", "worker", "sample", "evaluate", "corpus", "corpus build",
+     "corpus show", "variants", "runs", "ui", "doctor"],
+)  # fmt: skip
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = textgan(*command.split(), "--help", capsys=capsys)
+    assert code == 0
+    assert "Usage" in out
+    if command not in ("", "corpus"):
+        assert "Examples" in out
+
+
+def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = textgan("run", SMOKE, "--json", "--seed", "3", *QUICK, capsys=capsys)
+    assert code == 0, err
+    result = json.loads(out)
+    assert set(result) == {"run_id", "outcome", "updates", "seconds", "metrics"}
+    assert set(result["metrics"]) >= KEYS
+    assert result["updates"] == 2
+    run = result["run_id"][:8]
+    code, again, _ = textgan("run", "--resume", run, "--json", capsys=capsys)
+    assert json.loads(again) == result
+    code, out, _ = textgan("sample", run, "-n", "3", "--seed", "1", "--json", capsys=capsys)
+    sentences = json.loads(out)["sentences"]
+    assert len(sentences) == 3
+    code, out, _ = textgan("sample", run, "-n", "3", "--seed", "1", capsys=capsys)
+    assert out.splitlines() == sentences
+    code, out, _ = textgan("runs", "--json", capsys=capsys)
+    assert [row["run_id"] for row in json.loads(out)] == [result["run_id"]]
+    code, out, _ = textgan("runs", "--csv", capsys=capsys)
+    assert out.startswith("run_id,study,variant,seed,outcome")
+
+
+def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    axes = [
+        "--set",
+        'study.axes.next_input=["noise"]',
+        "--set",
+        'study.axes.noise_mapping=["full"]',
+    ]
+    arguments = ["study", STUDY, *axes, *QUICK, "--set", "study.seeds=2"]
+    code, out, err = textgan(*arguments, "--workers", "2", "--json", capsys=capsys)
+    assert code == 0, err
+    document = json.loads(out)
+    assert {row["variant"] for row in document["leaderboard"]} == {
+        "noise · detached · full", "noise · gumbel_softmax · full",
+    }  # fmt: skip
+    assert (document["runs"], document["failed"]) == (4, 0)
+    assert all(row["seeds"] == 2 for row in document["leaderboard"])
+    code, out, _ = textgan("report", document["study"], "--json", capsys=capsys)
+    assert json.loads(out)["leaderboard"] == document["leaderboard"]
+    code, out, _ = textgan(*arguments, "--resume", "--json", capsys=capsys)
+    assert json.loads(out)["runs"] == 4
+    code, out, _ = textgan(
+        "report", document["study"], "--output", str(tmp_path / "r"), capsys=capsys
+    )
+    assert (tmp_path / "r" / "leaderboard.png").stat().st_size > 10_000
+    code, out, _ = textgan("study", STUDY, "--dry-run", "--json", capsys=capsys)
+    assert json.loads(out)["runs"] == 12
+
+
+def test_evaluate_scores_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, text in {"s": "a b c\na b\n", "r": "a b c\nb c d\nc d\nd a\n", "t": "a b\n"}.items():
+        (tmp_path / name).write_text(text)
+    code, out, _ = textgan(
+        "evaluate", str(tmp_path / "s"), "--references", str(tmp_path / "r"), "--train",
+        str(tmp_path / "t"), "--json", capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    document = json.loads(out)
+    assert set(document) == {"metrics", "baselines", "warnings"}
+    copied = document["metrics"]["copied"]
+    assert (copied["value"], copied["samples"], copied["references"]) == (0.5, 2, 4)
+    assert copied["direction"] == "lower"
+    assert copied["low"] <= 0.5 <= copied["high"]
+    assert document["baselines"]["real"]["bleu_2"] > 0
+    assert "held-out" in document["warnings"][0]
+    code, out, err = textgan(
+        "evaluate", str(tmp_path / "s"), "--references", str(tmp_path / "r"), "--metrics", "blue",
+        capsys=capsys,
+    )  # fmt: skip
+    assert code == 2
+    assert "did you mean 'bleu'" in err
+
+
+def test_variants_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = textgan("variants", "--json", capsys=capsys)
+    listed = json.loads(out)
+    assert set(listed["sampling"][0]) == {"name", "summary", "paper", "needs", "offers"}
+    assert {row["name"] for row in listed["next_input"]} == {"noise", "last_token", "fixed_token"}
+    assert textgan("variants", "check", "sampling.detached", capsys=capsys)[0] == 0
+    _, out, _ = textgan("doctor", "--json", capsys=capsys)
+    assert json.loads(out)["problem"] is None
+
+
+def test_corpus_build_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = str(tmp_path / "c")
+    arguments = ["corpus", "build", "grammar", "--output", folder, "--set", "corpus.sentences=200"]
+    assert textgan(*arguments, capsys=capsys)[0] == 0
+    code, out, _ = textgan("corpus", "show", folder, "--json", capsys=capsys)
+    assert json.loads(out)["kept"] == 200
+    code, _, err = textgan(*arguments, capsys=capsys)
+    assert code == 2
+    assert "exists already" in err
+
+
+BAD = [
+    (["run", "gan_textgan"], "did you mean 'gan_textgen'"),
+    (["run", "nothing.toml"], "no such file"),
+    (["run"], "run what?"),
+    (["run", STUDY], "this is a study"),
+    (["study", SMOKE], "no [study] table"),
+    (["run", SMOKE, "--set", "train.updatez=1"], "did you mean 'updates'"),
+    (["run", SMOKE, "--set", "sampling.name=categorical"], "needs differentiable words"),
+    (["run", SMOKE, "--set", "corpus.source=empty.txt"], "is empty"),
+    (["run", SMOKE, "--set", "corpus.source=binary.txt"], "binary"),
+    (["run", SMOKE, "--set", "corpus.source=latin.txt"], "not UTF-8"),
+    (["run", SMOKE, "--set", "corpus.source=absent.txt"], "no such file or folder"),
+    (["run", SMOKE, "--set", "corpus.sentences=60", "--set", "train.batch_size=64"],
+     "train.batch_size = 64"),
+    (["run", SMOKE, "--set", "corpus.vocabulary_limit=1"], "corpus.vocabulary_limit = 1"),
+    (["run", SMOKE, "--set", "model.length=3"], "corpus.max_words = 2"),
+    (["run", "--resume", "nothing"], "no run 'nothing'"),
+    (["sample", "nothing"], "no run 'nothing'"),
+    (["report", "nothing"], "no study 'nothing'"),
+    (["study", STUDY, "--resume"], "to resume"),
+    (["corpus", "show", "."], "not a corpus"),
+    (["variants", "samplings"], "did you mean 'sampling'"),
+    (["variants", "check", "sampling.detach"], "did you mean 'detached'"),
+    (["run", SMOKE, "--device", "tpu"], "tpu"),
+    (["nothing"], "nothing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(a)[-60:] for a, _ in BAD])
+def test_bad_input_gets_words_and_status_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("empty.txt").write_bytes(b"")
+    Path("binary.txt").write_bytes(b"PK\0\1\2")
+    Path("latin.txt").write_bytes("ein s\xfc\xdfes Lied\n".encode("latin-1"))
+    code, out, err = textgan(*arguments, capsys=capsys)
+    assert code == 2, err
+    assert out == ""
+    assert words in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not list(Path("mlruns").glob("corpora/.*"))
+
+
+def test_an_unwritable_store_is_the_machines_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
+    code, _, err = textgan("run", SMOKE, capsys=capsys)
+    assert code == 1
+    assert "cannot be written" in err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path))
+    code, _, err = textgan("run", SMOKE, capsys=capsys)
+    assert code == 2
+    assert "sqlite:///" in err
+
+
+def test_help_is_quick_and_debug_shows_the_traceback(tmp_path: Path) -> None:
+    script = (
+        "import sys, experiments.cli; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]", "the command line must not import what only commands need"
+    debug = subprocess.run(
+        [sys.executable, "-m", "experiments", "run", "nothing"],
+        cwd=tmp_path,
+        env={**os.environ, "TEXTGAN_DEBUG": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" in debug.stderr

@@ -1,0 +1,196 @@
+"""Studies: the design, the queue, resuming, and the leaderboard, with a stand-in for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config import Config
+from core.errors import InputError
+from core.tracking.null import MemoryTracker
+from core.tracking.protocol import Tracker
+from studies.definition import Study, from_definition, load_study
+from studies.execute import begin, count, failures, free_name, load_queue, resume, storage_url, work
+from studies.leaderboard import leaderboard
+from studies.report import markdown, publish
+from tests.conftest import ROOT
+from variants import registry
+
+FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
+
+
+@dataclass
+class FakeTraining:
+    """Scores a variant by its name and seed, and may break or be interrupted."""
+
+    breaks: Callable[[str, int], Exception | None] = lambda variant, seed: None
+    outcome: Callable[[str], str] = lambda variant: "ok"
+    seen: list[tuple[str, int, str | None]] = field(default_factory=list)
+
+    def __call__(
+        self,
+        config: Config | None,
+        *,
+        tracker: Tracker,
+        experiment: str,
+        name: str,
+        parent_id: str | None,
+        tags: Mapping[str, str],
+        resume: str | None,
+        started: Callable[[str], None],
+    ) -> Any:
+        variant, seed = tags["variant"], int(name.split()[-1])
+        self.seen.append((variant, seed, resume))
+        if resume is None:
+            assert config is not None
+            assert config.seed == seed
+            record = tracker.start_run(
+                experiment, name, params={}, tags={**tags, "seed": str(seed)}, parent_id=parent_id
+            )
+            started(record.run_id)
+        else:
+            record = tracker.continue_run(resume)
+        error = self.breaks(variant, seed)
+        if error is not None:
+            record.finish("failed", str(error))
+            raise error
+        score = 0.5 * ("gumbel" in variant) + 0.01 * seed + 0.1 * ("noise" in variant)
+        record.log_metrics({"eval/ms_jaccard_2": score, "real/ms_jaccard_2": 0.9}, 1)
+        record.finish(self.outcome(variant))  # type: ignore[arg-type]
+        return tracker.run(record.run_id)
+
+
+def plan(*overrides: str) -> Study:
+    return load_study(FILE, overrides, registry())
+
+
+def start(tmp_path: Path, study: Study, training: FakeTraining) -> tuple[MemoryTracker, str]:
+    tracker = MemoryTracker(tmp_path)
+    url = storage_url(tracker)
+    begin(study, study.table.name, tracker, url, "textgan study x.toml")
+    work(study.table.name, tracker, url, training, registry())
+    return tracker, url
+
+
+def test_the_design_is_the_full_product() -> None:
+    study = plan("study.seeds=3")
+    assert len(study.variants) == 12
+    assert study.variants[0].name == "noise · detached · full"
+    names = {v.config.noise_mapping.name for v in study.variants}
+    assert names == {"full", "broadcast"}
+    assert from_definition(study.definition(), registry()) == study
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("study.axes.sampling=['detached', 'detached']", "stands there twice"),
+        ("study.axes.sampling=['detatched']", "did you mean 'detached'"),
+        ("study.axes.sampling=[]", "at least 1 item"),
+        ("study.axes.train.batch_sizes=[4, 8]", "study.axes.train"),
+        ("study.metric='eval/bleu_9'", "study.metric"),
+        ("study.metric='eval/entropy'", "cannot rank"),
+        ("study.kind='ablations'", "study.kind"),
+        ("study.sedes=3", "did you mean 'seeds'"),
+        ("train.updates=-1", "train.updates"),
+    ],
+)
+def test_faults_are_named_before_anything_runs(override: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plan(override)
+    assert words in str(caught.value)
+
+
+def test_axes_may_be_any_setting(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    text = FILE.read_text()
+    head, _, tail = text.partition("[study.axes]")
+    rest = tail[tail.index("[model]") :]
+    file.write_text(head + '[study.axes]\n"train.batch_size" = [4, 8]\n\n' + rest)
+    study = load_study(file, [], registry())
+    assert [v.name for v in study.variants] == ["batch_size=4", "batch_size=8"]
+    assert [v.config.train.batch_size for v in study.variants] == [4, 8]
+
+
+def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
+    training = FakeTraining()
+    tracker, url = start(tmp_path, plan("study.seeds=2"), training)
+    assert len(training.seen) == len(set(training.seen)) == 24
+    board, _ = publish(tracker, "card_axes_smoke")
+    assert (board.runs, board.failed, len(board.rows)) == (24, 0, 12)
+    assert board.rows[0].variant == "noise · gumbel_softmax · full"
+    assert board.rows[0].score == pytest.approx(0.605)
+    assert board.rows[0].low <= board.rows[0].score <= board.rows[0].high
+    assert board.baselines["real"] == pytest.approx(0.9)
+    assert "real held-out text" in markdown(board)
+    variant = tracker.run(board.rows[0].run_id)
+    assert variant.metrics["score"] == pytest.approx(0.605)
+    assert leaderboard(tracker, "card_axes_smoke").document() == board.document()
+    assert count(load_queue("card_axes_smoke", url)).done == 24
+
+
+def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> None:
+    broken = ("last_token · detached · full", 1)
+    study = plan("study.seeds=2")
+    training = FakeTraining(breaks=lambda *run: RuntimeError("boom") if run == broken else None)
+    tracker, url = start(tmp_path, study, training)
+    assert failures("card_axes_smoke", url) == [f"{broken[0]}, seed 1: RuntimeError: boom"]
+    assert leaderboard(tracker, "card_axes_smoke").failed == 1
+    again = FakeTraining()
+    resume("card_axes_smoke", url, study)
+    work("card_axes_smoke", tracker, url, again, registry())
+    assert [(variant, seed) for variant, seed, _ in again.seen] == [broken]
+    assert again.seen[0][2] is not None, "the retry goes on with the same run"
+    board = leaderboard(tracker, "card_axes_smoke")
+    assert (board.runs, board.failed) == (24, 0)
+    assert failures("card_axes_smoke", url) == []
+
+
+def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> None:
+    study = plan()
+    calls: list[int] = []
+
+    def interrupt(variant: str, seed: int) -> Exception | None:
+        calls.append(seed)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, study, FakeTraining(breaks=interrupt))
+    tracker = MemoryTracker(tmp_path)
+    queue = load_queue("card_axes_smoke", storage_url(tracker))
+    assert count(queue).done == 4
+
+
+def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
+    _, url = start(tmp_path, plan(), FakeTraining())
+    with pytest.raises(InputError, match="another definition"):
+        resume("card_axes_smoke", url, plan("train.updates=21"))
+    with pytest.raises(InputError, match="no study 'nothing'"):
+        resume("nothing", url, None)
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan(), FakeTraining())
+    assert free_name("card_axes_smoke", tracker) == "card_axes_smoke-2"
+    assert free_name("other", tracker) == "other"
+
+
+def test_collapsed_runs_score_worst_and_are_named(tmp_path: Path) -> None:
+    best = "noise · gumbel_softmax · full"
+    collapse = FakeTraining(outcome=lambda variant: "collapsed" if variant == best else "ok")
+    tracker, _ = start(tmp_path, plan(), collapse)
+    board = leaderboard(tracker, "card_axes_smoke")
+    row = next(row for row in board.rows if row.variant == best)
+    assert row.score == min(other.score for other in board.rows)
+    assert row.outcomes == {"collapsed": 1}
+
+
+def test_an_unknown_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no study 'x'"):
+        leaderboard(MemoryTracker(tmp_path), "x")
