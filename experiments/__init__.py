@@ -1,8 +1,26 @@
-"""Experiment files (TOML), and the composition root that turns one into a run."""
+"""Experiment files (TOML), and the composition root that turns one into a run.
+
+`from experiments import load, run` works in a notebook. The names are looked up when they are
+first used: the command line's help must not wait for torch.
+"""
 
 from __future__ import annotations
 
-from experiments.loading import load
-from experiments.run import Result, run
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.loading import load
+    from experiments.runner import Result, run
 
 __all__ = ["Result", "load", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    home = {"load": "loading", "run": "runner", "Result": "runner"}.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"experiments.{home}"), name)
+    globals()[name] = found  # `experiments.runner` is a module too: the function stands in front
+    return found

@@ -11,7 +11,6 @@ import os
 import sys
 from typing import NoReturn
 
-import click
 import typer
 
 from core.errors import MachineError, TextganError
@@ -40,11 +39,12 @@ def status(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit status."""
     try:
         result = app(args=arguments, standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; --resume goes on from the last checkpoint")
         return INTERRUPTED
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        if words := error.format_message():  # none where the help was shown instead
+            _say(words)
         return error.exit_code
     except TextganError as error:
         if os.environ.get("TEXTGAN_DEBUG"):

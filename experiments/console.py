@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+WIDTH_OF_A_FILE = 160
+LONGEST = 30  # characters of a cell that is never folded
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -33,10 +35,12 @@ def _plain(value: Any) -> Any:
 
 
 def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> Table:
-    """A plain table; the first column never folds."""
+    """A plain table; only columns of long texts fold."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, no_wrap=index == 0, overflow="fold")
+        widest = max((len(row[index]) for row in rows), default=0)
+        folds = widest > LONGEST
+        made.add_column(column, no_wrap=not folds, min_width=LONGEST if folds else None)
     for row in rows:
         made.add_row(*row)
     return made

@@ -45,7 +45,7 @@ class RunResult(Protocol):
 
 
 class Train(Protocol):
-    """Trains one configuration; `experiments.run.run` is the one there is."""
+    """Trains one configuration; `experiments.runner.run` is the one there is."""
 
     def __call__(
         self,

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -103,22 +104,28 @@ class MlflowRun:
 
     def log_model(self, folder: Path) -> None:
         """See `RunTracker`."""
-        import mlflow
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from mlflow.models import Model
+        from mlflow.pyfunc import save_model
 
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self._uri)
-        try:
-            # Logging a model has no client call; the fluent one wants the run to be the active.
-            with _quiet(), mlflow.start_run(run_id=self.run_id):
-                mlflow.pyfunc.log_model(
-                    name=MODEL,
+        # The fluent `log_model` would set the process's tracking address and active run.
+        client, run_id = self._client, self.run_id
+        experiment = client.get_run(run_id).info.experiment_id
+        logged = client.create_logged_model(experiment, MODEL, run_id, model_type="generator")
+        with tempfile.TemporaryDirectory() as temporary:
+            place = Path(temporary) / "model"
+            with _quiet():
+                save_model(
+                    place,
                     python_model=str(SERVED),
                     artifacts={"folder": str(folder)},
                     signature=_signature(),
                     pip_requirements=[f"textgan-lab=={version('textgan-lab')}"],
+                    mlflow_model=Model(run_id=run_id, model_id=logged.model_id),
                 )
-        finally:
-            mlflow.set_tracking_uri(before)
+            client.log_model_artifacts(logged.model_id, str(place))
+        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
     def flush(self) -> bool:
         """See `RunTracker`."""
@@ -137,7 +144,12 @@ class MlflowRun:
 def _quiet() -> Iterator[None]:
     """MLflow recommends type hints and examples that a model without an input has no use for."""
     chatter = io.StringIO()
-    with contextlib.redirect_stdout(chatter), contextlib.redirect_stderr(chatter):
+    with (
+        contextlib.redirect_stdout(chatter),
+        contextlib.redirect_stderr(chatter),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UserWarning)
         yield
 
 

@@ -195,10 +195,9 @@ class MlflowTracker:
         models = found.model_outputs if found else []
         if not models:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
-        folder = mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{models[-1].model_id}", tracking_uri=self.uri
-        )
-        return Path(folder) / "artifacts" / "folder"
+        place = self._client.get_logged_model(models[-1].model_id).artifact_location
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=place, tracking_uri=self.uri)
+        return next((Path(folder) / "artifacts").iterdir())  # the one folder logged with it
 
     def link(self, experiment: str, run_id: str | None = None) -> str:
         """See `Tracker`."""

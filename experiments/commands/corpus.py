@@ -31,7 +31,7 @@ def build(
     from core.text.build import build_corpus
     from core.text.settings import CorpusSettings
     from experiments.console import err, progress
-    from experiments.run import draw_corpus
+    from experiments.runner import draw_corpus
 
     tables = override({"corpus": {"source": source}}, set_ or [])
     try:

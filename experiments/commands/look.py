@@ -50,6 +50,8 @@ def runs(
     else:
         columns = ["run_id", "study", "variant", "seed", "outcome", "eval/ms_jaccard_2"]
         cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+        for row in cells:
+            row[0] = row[0][:8]  # enough for every command that takes a run
         out.print(table(columns, cells) if rows else "no runs yet; try: textgan run mle")
 
 
@@ -74,10 +76,12 @@ def variants(
     if json:
         print_json(found)
         return
-    for each, rows in found.items():
-        cells = [[r["name"], r["summary"], r["paper"], ", ".join(r["needs"])] for r in rows]
-        out.print(table([each, "", "source", "needs"], cells))
-        out.print()
+    cells = [
+        [f"{each}.{r['name']}", r["summary"], r["paper"]]
+        for each, rows in found.items()
+        for r in rows
+    ]
+    out.print(table(["slot.strategy", "what it does", "source"], cells))
 
 
 def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:

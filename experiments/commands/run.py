@@ -39,7 +39,7 @@ def run(
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import err, print_json, progress
     from experiments.loading import load
-    from experiments.run import run as train
+    from experiments.runner import run as train
 
     overrides = list(set_ or [])
     overrides += [f"seed={seed}"] if seed is not None else []

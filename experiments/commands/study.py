@@ -84,7 +84,7 @@ def worker(
 ) -> None:
     """Take runs from a study's queue until it is empty."""
     from core.tracking.mlflow_store import open_tracker
-    from experiments.run import run as train
+    from experiments.runner import run as train
     from studies.execute import storage_url, work
     from variants import registry
 
@@ -120,7 +120,7 @@ def report(
 def _check_corpora(plan: Study, tracker: Tracker) -> None:
     """Build every corpus once, before any worker starts, so that bad input ends here."""
     from core.batches import Batches
-    from experiments.run import open_corpus
+    from experiments.runner import open_corpus
 
     for variant in plan.variants:
         config = variant.config
@@ -132,7 +132,7 @@ def _work_through(name: str, url: str, workers: int, tracker: Tracker) -> tuple[
     import os
 
     from experiments.console import progress
-    from experiments.run import run as train
+    from experiments.runner import run as train
     from studies.execute import Progress, count, drive, load_queue, work
     from studies.report import publish
     from variants import registry

@@ -13,7 +13,7 @@ from core.errors import InputError
 from core.protocols import Progress
 from core.tracking.null import MemoryTracker
 from experiments.loading import load, systems
-from experiments.run import run
+from experiments.runner import run
 from tests.conftest import tiny
 from variants import registry
 from variants.conformance import check

@@ -16,7 +16,7 @@ from core.errors import InputError, MachineError
 from core.seeding import Streams, derive
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.null import MemoryTracker
-from experiments.run import run
+from experiments.runner import run
 from tests.conftest import ROOT, tiny
 
 SCRIPT = """
@@ -24,7 +24,7 @@ import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.conftest import tiny
 from core.tracking.null import MemoryTracker
-from experiments.run import run
+from experiments.runner import run
 import json
 tracker = MemoryTracker(Path({world!r}))
 result = run(tiny(), tracker=tracker)

@@ -52,6 +52,7 @@ def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> No
     assert result["updates"] == 2
     run = result["run_id"][:8]
     code, again, _ = textgan("run", "--resume", run, "--json", capsys=capsys)
+    assert code == 0, _
     assert json.loads(again) == result
     code, out, _ = textgan("sample", run, "-n", "3", "--seed", "1", "--json", capsys=capsys)
     sentences = json.loads(out)["sentences"]

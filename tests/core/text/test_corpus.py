@@ -18,7 +18,7 @@ from core.text.corpus import Corpus, describe
 from core.text.readers import READERS, kind_of
 from core.text.settings import CorpusSettings, Kind
 from core.text.vocabulary import END, PAD, SPECIALS, UNK, Vocabulary
-from experiments.run import draw_corpus
+from experiments.runner import draw_corpus
 
 WORDS = ["river", "stone", "quiet", "song", "finds", "keeps", "every", "the", "old", "road"]
 
