@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check format ui clean
+.PHONY: help setup demo test check bench format ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,9 @@ check: setup ## the same without the tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: setup ## what backs the speed claims, one JSON document a measure
+	$(BIN)/python -m benchmarks.corpus_build
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

@@ -24,9 +24,10 @@ from core.metrics.suite import Suite
 from core.players import build
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
+from core.text.generated import draw_corpus
 from core.text.grammar import grammar
 from core.text.pcfg import Grammar
-from core.text.settings import DRAWN, CorpusSettings
+from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Outcome, RunTracker, Sample, Tracker
@@ -36,7 +37,6 @@ from experiments.generate import Writer, make_writer, save_generator
 from variants import registry
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
-GRAMMAR_SEED = 0  # of the built-in corpus: the data are the same whatever the run's seed
 COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
 SHOWN_IN_DESCRIPTION = 10
 
@@ -122,12 +122,6 @@ def pick_device(config: Config) -> torch.device:
         raise MachineError("device = 'cuda': this machine has no usable GPU; use device = 'cpu'")
     cuda = config.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if cuda else "cpu")
-
-
-def draw_corpus(settings: CorpusSettings) -> list[list[str]]:
-    """The sentences of the built-in corpus."""
-    count = settings.sentences or DRAWN
-    return grammar(settings.difficulty).sample(count, GRAMMAR_SEED)
 
 
 def open_corpus(settings: CorpusSettings, world: Path, length: int) -> Corpus:

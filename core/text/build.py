@@ -22,9 +22,11 @@ from typing import IO, Literal
 import numpy as np
 
 from core.errors import InputError, MachineError
-from core.text.cleaning import clean
+from core.text.cleaning import Cleaned
+from core.text.cleaning_pool import clean_all
 from core.text.corpus import FORMAT, SPLITS, Corpus, Manifest, SplitName
 from core.text.readers import READERS, kind_of, shard_files
+from core.text.seen import Seen, hash_of
 from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
 from core.text.vocabulary import Vocabulary
 
@@ -49,8 +51,9 @@ def build_corpus(
     """
     if output.exists():
         raise InputError(f"{output}: exists already; remove it or give another --output")
-    kind, sentences = open_source(settings, generate)
+    kind = kind_of_source(settings)
     rules = rules_for(settings, kind, max_words)
+    sentences = open_source(settings, kind, rules, generate)
     with _folder(output) as folder:
         tally = _Tally()
         with (folder / "spill").open("w", encoding="utf-8", newline="\n") as spill:
@@ -120,16 +123,15 @@ def kind_of_source(settings: CorpusSettings) -> Kind:
 
 
 def open_source(
-    settings: CorpusSettings, generate: Generate | None
-) -> tuple[Kind, Iterable[tuple[int, str] | list[str]]]:
-    """The kind of the source, and its sentences: numbered lines of text, or words as drawn."""
-    if settings.source in GENERATED:
+    settings: CorpusSettings, kind: Kind, rules: Rules, generate: Generate | None
+) -> Iterator[Cleaned]:
+    """The sentences of the source as words: read and cleaned, or as drawn."""
+    if kind == "generated":
         if generate is None:
             raise InputError(f"corpus.source = {settings.source!r}: nothing here can draw it")
-        return "generated", generate(settings)
-    path = Path(settings.source)
-    kind = kind_of(path, settings)
-    return kind, READERS[kind](path, settings)
+        return (Cleaned(words, 1.0) for words in generate(settings))
+    texts = (text for _, text in READERS[kind](Path(settings.source), settings))
+    return clean_all(texts, rules, settings.level)
 
 
 def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
@@ -149,7 +151,7 @@ def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
 
 def split_of(words: list[str], settings: CorpusSettings) -> SplitName:
     """The split of a sentence: a hash of its words against the shares."""
-    place = _hash(words) / 2**64
+    place = hash_of(words) / 2**64
     if place < settings.test:
         return "test"
     return "validation" if place < settings.test + settings.validation else "train"
@@ -166,28 +168,22 @@ class _Tally:
 
 
 def _kept(
-    sentences: Iterable[tuple[int, str] | list[str]],
+    sentences: Iterable[Cleaned],
     settings: CorpusSettings,
     kind: Kind,
     rules: Rules,
     tally: _Tally,
 ) -> Iterator[list[str]]:
-    seen: set[int] = set()
+    seen = Seen()
     enough = settings.sentences or (DRAWN if kind == "generated" else None)
-    for sentence in sentences:
+    for cleaned in sentences:
         if tally.kept == enough:
             return
         tally.read += 1
-        if isinstance(sentence, list):
-            words, kept = sentence, 1.0
-        else:
-            cleaned = clean(sentence[1], rules.cleaning, settings.level)
-            words, kept = cleaned.words, cleaned.kept
-        reason = _reason_to_drop(words, kept, rules)
+        words = cleaned.words
+        reason = _reason_to_drop(cleaned, rules)
         if reason is None and rules.drop_duplicates:
-            key = _hash(words)
-            reason = "duplicate" if key in seen else None
-            seen.add(key)
+            reason = None if seen.add(hash_of(words)) else "duplicate"
         if reason is not None:
             tally.dropped[reason] += 1
             continue
@@ -196,10 +192,11 @@ def _kept(
         yield words
 
 
-def _reason_to_drop(words: list[str], kept: float, rules: Rules) -> str | None:
+def _reason_to_drop(cleaned: Cleaned, rules: Rules) -> str | None:
+    words = cleaned.words
     if not words:
         return "no words"
-    if kept < rules.min_kept:
+    if cleaned.kept < rules.min_kept:
         return "too few words kept"
     if len(words) < rules.min_words:
         return "too short"
@@ -236,11 +233,6 @@ def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tall
 
 def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
     return "uint16" if len(vocabulary) <= 2**16 else "uint32"
-
-
-def _hash(words: list[str]) -> int:
-    digest = hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
 
 
 def _fingerprint(folder: Path) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, Protocol
 
+from core.text.settings import Level
+
 LETTERS = re.compile(r"[^\W\d_]+")
 WORD = re.compile(r"\w")
 # What the tokeniser splits off a word ('s, 'll, n't): part of a word, not one that can be lost.
@@ -44,9 +46,7 @@ def tokenizer() -> Tokenizer:
     return result
 
 
-def clean(
-    text: str, rule: Literal["original", "none"], level: Literal["word", "character"]
-) -> Cleaned:
+def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned:
     """One line of text to its words, or to its characters (a space is a word there: U+2581)."""
     if rule == "none":
         words, kept = text.split(), 1.0

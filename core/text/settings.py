@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Kind = Literal["lines", "fortune", "csv", "shards", "generated"]
+Level = Literal["word", "character"]
 GENERATED = ("grammar",)
 DRAWN = 10_000  # sentences drawn from a generated source unless told otherwise
 
@@ -36,7 +37,7 @@ class CorpusSettings(BaseModel):
     sentences: Annotated[int, Field(ge=1)] | None = None  # how many are loaded; None: all
     reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"
     column: str | None = None  # csv: the column taken
-    level: Literal["word", "character"] = "word"
+    level: Level = "word"
     cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space
     min_words: Annotated[int, Field(ge=1)] | None = None
     max_words: Annotated[int, Field(ge=1)] | None = None  # None: model.length - 1

@@ -1,4 +1,4 @@
-"""`textgan corpus build`, `textgan corpus show`."""
+"""`textgan corpus build`, `textgan corpus show`, `textgan corpus fetch`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from experiments.commands.options import Json, Set, examples
 
-app = typer.Typer(help="Build and look at corpora.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, build and look at corpora.", no_args_is_help=True)
 
 
 @app.command(
@@ -29,9 +29,9 @@ def build(
     from core.config import explain, override
     from core.errors import InputError
     from core.text.build import build_corpus
+    from core.text.generated import draw_corpus
     from core.text.settings import CorpusSettings
     from experiments.console import err, progress
-    from experiments.runner import draw_corpus
 
     tables = override({"corpus": {"source": source}}, set_ or [])
     try:
@@ -69,3 +69,40 @@ def show(
         out.print("  ".join(f"{name} {count:,}" for name, count in document[key].items()) or "none")
     for words in corpus.train.sentences(5):
         out.print("  " + " ".join(words), markup=False)
+
+
+@app.command(
+    epilog=examples(
+        "textgan corpus fetch", "textgan corpus fetch captions --output corpora/captions"
+    )
+)
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="Which; none: list them.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to; default: corpora/NAME here.")
+    ] = None,
+) -> None:
+    """Download a known corpus; go on where an earlier attempt was interrupted."""
+    from core.config import nearest
+    from core.errors import InputError
+    from core.text.recipes import RECIPES
+    from core.text.recipes import fetch as fetch_recipe
+    from experiments.console import err, out, progress, table
+
+    if name is None:
+        rows = [[key, r.summary, r.reader, r.licence] for key, r in RECIPES.items()]
+        out.print(table(["name", "what it is", "reader", "licence"], rows))
+        return
+    if name not in RECIPES:
+        raise InputError(f"no corpus {name!r}{nearest(name, RECIPES)}")
+    recipe = RECIPES[name]
+    folder = output or Path("corpora") / name
+    with progress(f"{name}, bytes") as advance:
+        found = fetch_recipe(name, recipe, folder, lambda done, total: advance(done, total, ""))
+    if not found.checked:
+        err.print(
+            "no checksum was known for it: the one of these bytes is recorded in "
+            f"{folder / 'origin.json'}, and a later fetch must match it"
+        )
+    err.print(f"licence: {recipe.licence}")
+    err.print(f"{found.source}; use it with --set corpus.source={found.source}")

@@ -14,11 +14,13 @@ from core.errors import InputError, MachineError
 from core.text import build as building
 from core.text.build import build_corpus, prepare_corpus, split_of
 from core.text.cleaning import clean
+from core.text.cleaning_pool import clean_all
 from core.text.corpus import Corpus, describe
+from core.text.generated import draw_corpus
 from core.text.readers import READERS, kind_of
-from core.text.settings import CorpusSettings, Kind
+from core.text.seen import Seen
+from core.text.settings import CorpusSettings, Kind, rules_for
 from core.text.vocabulary import END, PAD, SPECIALS, UNK, Vocabulary
-from experiments.runner import draw_corpus
 
 WORDS = ["river", "stone", "quiet", "song", "finds", "keeps", "every", "the", "old", "road"]
 
@@ -67,6 +69,24 @@ def test_duplicates_go_before_the_split_and_a_sentence_keeps_its_split(tmp_path:
     assert corpus.manifest.dropped["duplicate"] == len(lines) - len(set(lines))
     for name, split in corpus.splits().items():
         assert all(split_of(words, settings) == name for words in split)
+
+
+def test_cleaning_on_all_cores_gives_the_same_in_the_same_order() -> None:
+    texts = [f"The old road {'a' * (i % 7 + 1)} runs, don't wait {i}." for i in range(27_000)]
+    rules = rules_for(CorpusSettings(), "lines", None)
+    plain = [clean(text, "original", "word") for text in texts]
+    assert list(clean_all(iter(texts), rules, "word")) == plain
+    begun = clean_all(iter(texts), rules, "word")
+    assert next(begun) == plain[0]
+    begun.close()
+
+
+def test_seen_is_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.text.seen.RECENT", 64)
+    rng, plain, seen = np.random.default_rng(0), set[int](), Seen()
+    for key in rng.integers(0, 2**64, size=700, dtype=np.uint64)[rng.integers(0, 700, size=3000)]:
+        assert seen.add(int(key)) == (int(key) not in plain)
+        plain.add(int(key))
 
 
 def test_fortunes_lose_their_authors(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What backs every speed claim; `make bench` runs it."""
