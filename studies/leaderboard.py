@@ -32,9 +32,11 @@ class Row:
     low: float
     high: float
     seeds: int
-    values: tuple[float, ...]  # of each seed, in the order of the seeds
+    scores: Mapping[int, float]  # of each seed
     outcomes: Mapping[str, int]
+    cell: Mapping[str, str]  # axis -> label
     run_id: str  # the variant's own run
+    seed_runs: Mapping[int, str]  # seed -> run
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,11 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
 
 def _row(variant: RunRecord, runs: list[RunRecord], score_of: Mapping[str, float]) -> Row:
     runs = sorted(runs, key=lambda run: int(run.tags["seed"]))
-    values = [score_of[run.run_id] for run in runs]
+    seed_runs = {int(run.tags["seed"]): run.run_id for run in runs}
+    scores = {seed: score_of[run_id] for seed, run_id in seed_runs.items()}
     # The same draws whenever the same runs are read, whatever else the store holds.
     rng = np.random.default_rng(zlib.crc32(variant.name.encode()))
-    found = interval(values, rng)
+    found = interval(list(scores.values()), rng)
     outcomes: dict[str, int] = {}
     for run in runs:
         outcomes[str(run.outcome)] = outcomes.get(str(run.outcome), 0) + 1
@@ -116,7 +119,9 @@ def _row(variant: RunRecord, runs: list[RunRecord], score_of: Mapping[str, float
         found.low,
         found.high,
         len(runs),
-        tuple(values),
+        scores,
         outcomes,
+        variant.params,
         variant.run_id,
+        seed_runs,
     )

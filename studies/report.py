@@ -6,16 +6,16 @@ leaderboard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core.tracking.protocol import Tracker
+from studies.effects import Effect, effects
+from studies.figures import curves_figure, effects_figure, leaderboard_figure
 from studies.leaderboard import Leaderboard, leaderboard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BLUE, GREY, ORANGE = "#0072b2", "#8a94a0", "#d55e00"  # Okabe & Ito 2008: colour-blind-safe
 
 
 def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
@@ -28,16 +28,28 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
         record.set_tags({"outcomes": _outcomes(row.outcomes)})
         record.finish("ok")
     parent = tracker.continue_run(board.parent_run_id)
-    parent.log_text(markdown(board), "leaderboard.md")
-    if board.rows:
-        parent.log_figure(figure(board), "figures/leaderboard.png")
+    parent.log_text(markdown(board, effects(board)), "leaderboard.md")
+    for name, figure in figures(tracker, board).items():
+        parent.log_figure(figure, f"figures/{name}.png")
     parent.finish("ok")
     columns = ["score", "score_low", "score_high", "eval/valid", "eval/bleu_4", "eval/unique"]
     return board, tracker.store_view(study, columns, "score", not board.higher_is_better)
 
 
-def markdown(board: Leaderboard) -> str:
-    """The leaderboard as a Markdown table with a sentence on how to read it."""
+def figures(tracker: Tracker, board: Leaderboard) -> dict[str, Figure]:
+    """Every figure of a study by name; none where no run has ended."""
+    if not board.rows:
+        return {}
+    found = effects(board)
+    made = {
+        "leaderboard": leaderboard_figure(board),
+        "curves": curves_figure(board, lambda run: tracker.history(run, board.metric)),
+    }
+    return made | ({"effects": effects_figure(board, found)} if found else {})
+
+
+def markdown(board: Leaderboard, found: Sequence[Effect]) -> str:
+    """The leaderboard and the effects as Markdown, with a sentence on how to read each."""
     lines = [
         f"# {board.study}",
         "",
@@ -55,33 +67,24 @@ def markdown(board: Leaderboard) -> str:
     real = board.baselines.get("real")
     if real is not None:
         lines.append(f"| | real held-out text | {real:.4f} | | | |")
+    if found:
+        lines += [
+            "",
+            "## What each choice does",
+            "",
+            "Difference of the score between two values of an axis, all else equal: interquartile "
+            "mean over the pairs of runs that share seed and every other choice, 95% bootstrap "
+            "interval over the pairs, sign-flip p adjusted over all rows here (Holm).",
+            "",
+            "| axis | contrast | difference | 95% interval | pairs | p |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {e.axis} | {e.level} - {e.reference} | {e.difference:+.4f} "
+            f"| {e.low:+.4f} to {e.high:+.4f} | {e.pairs} | {e.p:.3f} |"
+            for e in found
+        ]
     return "\n".join([*lines, ""])
-
-
-def figure(board: Leaderboard) -> Figure:
-    """Every seed a dot, the score with its interval, best on top, real text as a line."""
-    from matplotlib.figure import Figure
-
-    rows = board.rows[::-1]
-    drawing = Figure(figsize=(8, 1.4 + 0.38 * len(rows)), layout="constrained")
-    axis = drawing.subplots()
-    for y, row in enumerate(rows):
-        axis.plot(row.values, [y] * len(row.values), "o", color=GREY, alpha=0.6, ms=4, mew=0)
-        axis.plot([row.low, row.high], [y, y], color=BLUE, lw=2.2, solid_capstyle="round")
-        axis.plot(row.score, y, "D", color=BLUE, ms=6)
-    real = board.baselines.get("real")
-    if real is not None:
-        axis.axvline(real, color=ORANGE, ls="--", lw=1.2)
-        axis.text(real, len(rows) - 0.4, " real text", color=ORANGE, fontsize=9, va="bottom",
-                  ha="right")  # fmt: skip
-    axis.set_yticks(range(len(rows)), [row.variant for row in rows])
-    axis.set_xlabel(f"{board.metric} ({'higher' if board.higher_is_better else 'lower'} is better)")
-    axis.set_ylim(-0.7, len(rows) - 0.1)
-    axis.grid(axis="x", alpha=0.25)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
-    axis.set_title(f"{board.study}: grey each seed, blue their mean and 95% interval", fontsize=10)
-    return drawing
 
 
 def _means(tracker: Tracker, study: str, variant: str) -> dict[str, float]:

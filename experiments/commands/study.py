@@ -95,22 +95,25 @@ def worker(
 def report(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study, by name.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder for leaderboard.md and leaderboard.png.")
+        Path | None, typer.Option(help="Folder for leaderboard.md and the figures.")
     ] = None,
     json: Json = False,
 ) -> None:
     """The leaderboard of a study, read from the store alone."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import err, print_json
+    from studies.effects import effects
     from studies.leaderboard import leaderboard
-    from studies.report import figure, markdown
+    from studies.report import figures, markdown
 
-    board = leaderboard(open_tracker(), name)
+    tracker = open_tracker()
+    board = leaderboard(tracker, name)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "leaderboard.md").write_text(markdown(board), encoding="utf-8")
-        figure(board).savefig(output / "leaderboard.png", dpi=150)
-        err.print(f"written: {output}/leaderboard.md, {output}/leaderboard.png")
+        (output / "leaderboard.md").write_text(markdown(board, effects(board)), encoding="utf-8")
+        for title, drawing in figures(tracker, board).items():
+            drawing.savefig(output / f"{title}.png", dpi=150)
+        err.print("written: " + ", ".join(sorted(str(file) for file in output.iterdir())))
     if json:
         print_json(board.document())
     else:

@@ -14,12 +14,14 @@ from core.errors import InputError
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Tracker
 from studies.definition import Study, from_definition, load_study
+from studies.effects import effects
 from studies.execute import begin, count, failures, free_name, load_queue, resume, storage_url, work
 from studies.leaderboard import leaderboard
-from studies.report import markdown, publish
+from studies.report import figures, markdown, publish
 from tests.conftest import ROOT
 from variants import registry
 
+NAME = "card_axes_smoke"
 FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
 
 
@@ -126,11 +128,24 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     assert board.rows[0].score == pytest.approx(0.605)
     assert board.rows[0].low <= board.rows[0].score <= board.rows[0].high
     assert board.baselines["real"] == pytest.approx(0.9)
-    assert "real held-out text" in markdown(board)
+    assert "real held-out text" in markdown(board, effects(board))
     variant = tracker.run(board.rows[0].run_id)
     assert variant.metrics["score"] == pytest.approx(0.605)
     assert leaderboard(tracker, "card_axes_smoke").document() == board.document()
     assert count(load_queue("card_axes_smoke", url)).done == 24
+
+
+def test_an_effect_is_the_difference_between_equals(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan("study.seeds=3"), FakeTraining())
+    found = {(e.axis, e.level, e.reference): e for e in effects(leaderboard(tracker, NAME))}
+    assert len(found) == 3 + 1 + 1
+    sampling = found["sampling", "gumbel_softmax", "detached"]
+    assert sampling.difference == sampling.low == sampling.high == pytest.approx(0.5)
+    assert (sampling.pairs, sampling.p) == (18, pytest.approx(5e-4, rel=1e-3))
+    mapping = found["noise_mapping", "full", "broadcast"]
+    assert mapping.difference == pytest.approx(0)
+    assert mapping.p == 1
+    assert set(figures(tracker, leaderboard(tracker, NAME))) == {"leaderboard", "curves", "effects"}
 
 
 def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""Every tracker keeps what it is given; the one in memory has the semantics of the real one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from core.errors import InputError
+from core.tracking.mlflow_store import MlflowTracker, open_tracker, world_of
+from core.tracking.null import MemoryTracker
+from core.tracking.protocol import Sample, Tracker
+
+SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def tracker(request: pytest.FixtureRequest, tmp_path: Path) -> Tracker:
+    if request.param == "memory":
+        return MemoryTracker(tmp_path / "world")
+    return MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
+
+
+def test_a_run_reads_back_as_written(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.start_run("study", "study", params={"metric": "m"}, tags={"level": "study"})
+    run = tracker.start_run(
+        "study", "seed 0", params={"train.rate": 0.1, "name": "a"}, tags={"level": "seed"},
+        parent_id=parent.run_id,
+    )  # fmt: skip
+    run.log_metrics({"eval/unique": 0.25, "eval/oracle_nll": None}, 0)
+    run.log_metrics({"eval/unique": 0.5, "train/loss": -3.0}, 20)
+    run.log_metrics({"eval/unique": 0.9}, 20)  # logged again by a resumed run: the first stays
+    run.log_samples(SAMPLES)
+    run.log_text("hello", "notes/hello.txt")
+    run.describe("**what** it is")
+    run.log_dataset("grammar", "f" * 64, "grammar")
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    run.log_figure(figure, "figures/curves.png")
+    assert run.flush()
+    run.finish("collapsed", "few words")
+
+    record = tracker.run(run.run_id)
+    assert record.parent_id == parent.run_id
+    assert (record.experiment, record.name, record.status) == ("study", "seed 0", "FINISHED")
+    assert record.outcome == "collapsed"
+    assert record.tags["reason"] == "few words"
+    assert record.params == {"train.rate": "0.1", "name": "a"}
+    assert record.metrics == {"eval/unique": 0.5, "train/loss": -3.0}
+    assert tracker.history(run.run_id, "eval/unique") == [(0, 0.25), (20, 0.5)]
+    assert tracker.history(run.run_id, "eval/none") == []
+    assert tracker.artifact(run.run_id, "notes/hello.txt").read_text() == "hello"
+    assert tracker.artifact(run.run_id, "figures/curves.png").stat().st_size > 1000
+    table = json.loads(tracker.artifact(run.run_id, "samples.json").read_text())
+    assert table["columns"] == ["key", "text", "step", "row"]
+    keys = [row[0] for row in table["data"]]
+    assert keys == ["step 000000 · #00", "step 000020 · #00"]
+    page = tracker.artifact(run.run_id, "samples.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "road" in tracker.artifact(run.run_id, "samples.txt").read_text()
+    with pytest.raises(InputError, match="no artifact"):
+        tracker.artifact(run.run_id, "absent.txt")
+
+
+def test_runs_are_found_by_tag_id_and_name(tracker: Tracker) -> None:
+    made = [
+        tracker.start_run(experiment, name, params={}, tags={"seed": seed})
+        for experiment, name, seed in [("a", "one", "0"), ("a", "two", "1"), ("b", "two", "0")]
+    ]
+    ids = [run.run_id for run in made]
+    assert [r.run_id for r in tracker.runs()] == ids
+    assert [r.run_id for r in tracker.runs("a", tags={"seed": "0"})] == ids[:1]
+    assert [r.run_id for r in tracker.runs(tags={"seed": "0"})] == [ids[0], ids[2]]
+    assert tracker.runs("absent") == []
+    assert {"a", "b"} <= set(tracker.experiments())
+    assert tracker.run("one").run_id == ids[0]
+    assert tracker.run(ids[1][:10]).run_id == ids[1]
+    with pytest.raises(InputError, match="means 2 runs"):
+        tracker.run("two")
+    with pytest.raises(InputError, match="did you mean 'one'"):
+        tracker.run("onee")
+
+
+def test_a_run_goes_on_and_ends_again(tracker: Tracker) -> None:
+    first = tracker.start_run("a", "one", params={}, tags={})
+    first.log_metrics({"m": 1.0}, 1)
+    first.finish("killed")
+    assert tracker.run("one").status == "KILLED"
+    again = tracker.continue_run(first.run_id)
+    assert tracker.run("one").status == "RUNNING"
+    again.log_metrics({"m": 5.0}, 1)
+    again.log_metrics({"m": 2.0}, 2)
+    again.finish("ok")
+    assert tracker.run("one").status == "FINISHED"
+    assert tracker.history(first.run_id, "m") == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_model_is_the_folder_it_was(tracker: Tracker, tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "weights").write_bytes(b"123")
+    run = tracker.start_run("a", "one", params={}, tags={})
+    with pytest.raises(InputError, match=r"no model|no artifact"):
+        tracker.model(run.run_id)
+    run.log_model(tmp_path / "g")
+    run.finish("ok")
+    assert (tracker.model(run.run_id) / "weights").read_bytes() == b"123"
+
+
+def test_the_stores_world_follows_its_address(tmp_path: Path) -> None:
+    assert world_of(f"sqlite:///{tmp_path}/x/mlflow.db") == tmp_path / "x"
+    one, two = world_of("http://one:5000"), world_of("http://two:5000")
+    assert one != two
+    assert one.parent == Path.cwd() / "mlruns"
+
+
+def test_an_old_file_store_and_an_unknown_address_get_words(tmp_path: Path) -> None:
+    old = tmp_path / "mlruns" / "0"
+    old.mkdir(parents=True)
+    (old / "meta.yaml").write_text("name: Default")
+    with pytest.raises(InputError, match="old file store"):
+        open_tracker()
+    with pytest.raises(InputError, match="sqlite:///"):
+        open_tracker("file:///somewhere")
+
+
+def test_several_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+    script = (
+        "from core.tracking.mlflow_store import open_tracker; "
+        "open_tracker().start_run('together', 'one', params={}, tags={}).finish('ok')"
+    )
+    root = Path(__file__).parents[3]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r}); {script}"],
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    errors = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], errors
+    assert len(open_tracker().runs("together")) == 3
