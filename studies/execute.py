@@ -184,7 +184,7 @@ def work(name: str, tracker: Tracker, url: str, train: Train, resolver: Any) -> 
                 None if run_id else config,
                 tracker=tracker,
                 experiment=name,
-                name=f"seed {seed}",
+                name=f"{variant} · seed {seed}",
                 parent_id=parents[variant],
                 tags={"study": name, "variant": variant, "level": "seed"},
                 resume=run_id,

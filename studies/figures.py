@@ -30,13 +30,13 @@ def leaderboard_figure(board: Leaderboard) -> Figure:
     axis = drawing.subplots()
     for y, row in enumerate(rows):
         values = list(row.scores.values())
-        axis.plot(values, [y] * len(values), "o", color=GREY, alpha=0.6, ms=4, mew=0)
         axis.plot([row.low, row.high], [y, y], color=BLUE, lw=2.2, solid_capstyle="round")
         axis.plot(row.score, y, "D", color=BLUE, ms=6)
+        axis.plot(values, [y - 0.24] * len(values), "o", color=GREY, ms=4, mew=0)
     real = board.baselines.get("real")
     if real is not None:
         axis.axvline(real, color=ORANGE, ls="--", lw=1.2)
-        axis.text(real, len(rows) - 0.4, " real text", color=ORANGE, fontsize=9, va="bottom",
+        axis.text(real, len(rows) - 0.4, "real text  ", color=ORANGE, fontsize=9, va="bottom",
                   ha="right")  # fmt: skip
     _rows(axis, [row.variant for row in rows])
     axis.set_xlabel(_label(board))

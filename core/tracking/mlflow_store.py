@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from filelock import FileLock
 
@@ -203,6 +204,16 @@ class MlflowTracker:
         """See `Tracker`."""
         page = f"#/experiments/{self._experiment_id(experiment)}"
         return f"{page}/runs{f'/{run_id}' if run_id else ''}?workflowType=machine_learning"
+
+    def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
+        """See `Tracker`."""
+        asked = {
+            "compareRunsMode": "ARTIFACT",
+            "searchFilter": 'tags.level = "seed"',
+            "orderByKey": f"metrics.`{sort}`",
+            "orderByAsc": str(ascending).lower(),
+        }
+        return f"{self.link(experiment)}&{urlencode(asked, quote_via=quote)}"
 
     def store_view(
         self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool

@@ -154,6 +154,10 @@ class MemoryTracker:
         """See `Tracker`."""
         return f"memory:{experiment}/{run_id or ''}"
 
+    def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
+        """See `Tracker`."""
+        return self.link(experiment)
+
     def store_view(
         self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
     ) -> str:

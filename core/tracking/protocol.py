@@ -156,6 +156,10 @@ class Tracker(Protocol):
         """Where the UI shows it, relative to the UI's address."""
         ...
 
+    def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
+        """Where the UI shows the sentences of a study's runs side by side, sorted by a metric."""
+        ...
+
     def store_view(
         self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
     ) -> str:

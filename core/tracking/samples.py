@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup
 
 from core.tracking.protocol import Sample
 
@@ -18,7 +19,7 @@ table { border-collapse: collapse; }
 th, td { padding: .45rem .8rem; text-align: left; vertical-align: top; max-width: 26rem;
          border-bottom: 1px solid #dfe4ea; overflow-wrap: anywhere; }
 thead th { position: sticky; top: 0; background: #f3f6f9; white-space: nowrap; }
-tbody th { color: #6a7786; font-weight: 500; }
+tbody th, i { color: #6a7786; font-weight: 500; }
 p { color: #6a7786; max-width: 46rem; }
 </style>
 <p>Each row is one fixed latent, followed through training: what the same noise comes to.</p>
@@ -26,15 +27,22 @@ p { color: #6a7786; max-width: 46rem; }
 {%- for step in steps %}<th>step {{ step }}</th>{% endfor %}</tr></thead>
 <tbody>
 {%- for row, texts in rows %}
-<tr><th>#{{ row }}</th>{% for text in texts %}<td>{{ text }}</td>{% endfor %}</tr>
+<tr><th>#{{ row }}</th>{% for text in texts %}<td>{{ text or empty }}</td>{% endfor %}</tr>
 {%- endfor %}
 </tbody></table></html>
 """
 
 
+EMPTY = Markup("<i>no words</i>")  # a sentence that ends before it begins
+
+
 def as_table(samples: Sequence[Sample]) -> dict[str, Any]:
-    """The table artifact: columns key, text, step, row; the key is unique."""
-    return {"columns": list(COLUMNS), "data": [[s.key, s.text, s.step, s.row] for s in samples]}
+    """The table artifact: columns key, text, step, row; the key is unique; newest step first."""
+    newest_first = sorted(samples, key=lambda s: (-s.step, s.row))
+    return {
+        "columns": list(COLUMNS),
+        "data": [[s.key, s.text, s.step, s.row] for s in newest_first],
+    }
 
 
 def as_page(samples: Sequence[Sample]) -> str:
@@ -46,7 +54,7 @@ def as_page(samples: Sequence[Sample]) -> str:
         for row in sorted({s.row for s in samples})
     ]
     environment = Environment(autoescape=True)
-    return environment.from_string(PAGE).render(steps=steps, rows=rows)
+    return environment.from_string(PAGE).render(steps=steps, rows=rows, empty=EMPTY)
 
 
 def as_text(samples: Sequence[Sample]) -> str:

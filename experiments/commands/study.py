@@ -75,7 +75,10 @@ def study(
     _show(board)
     for line in failures(name, url):
         err.print(f"failed: {line}", markup=False)
-    err.print(f"open it: [bold]textgan ui[/]  then  http://127.0.0.1:5000/{link}", soft_wrap=True)
+    at = "http://127.0.0.1:5000"
+    err.print(f"open it: [bold]textgan ui[/]  then  {at}/{link}")
+    sentences = tracker.sentences_link(name, board.metric, not board.higher_is_better)
+    err.print(f"the sentences of all runs side by side: {at}/{sentences}")
 
 
 def worker(

@@ -58,7 +58,7 @@ def test_a_run_reads_back_as_written(tracker: Tracker, tmp_path: Path) -> None:
     table = json.loads(tracker.artifact(run.run_id, "samples.json").read_text())
     assert table["columns"] == ["key", "text", "step", "row"]
     keys = [row[0] for row in table["data"]]
-    assert keys == ["step 000000 · #00", "step 000020 · #00"]
+    assert keys == ["step 000020 · #00", "step 000000 · #00"]
     page = tracker.artifact(run.run_id, "samples.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
