@@ -40,8 +40,7 @@ def status(arguments: list[str] | None = None) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; --resume goes on from the last checkpoint")
-        return INTERRUPTED
+        result = INTERRUPTED
     except typer.TyperException as error:
         if words := error.format_message():  # none where the help was shown instead
             _say(words)
@@ -56,13 +55,18 @@ def status(arguments: list[str] | None = None) -> int:
             raise
         _say(_unexpected(error))
         return MachineError.exit_status
+    if result == INTERRUPTED:  # typer answers an interrupt with this number
+        _say("interrupted; --resume goes on from the last checkpoint")
     return result if isinstance(result, int) else 0
 
 
 def _unexpected(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"{error.filename or 'the disk'}: no space left; free some and go on with --resume"
-    first = (str(error).strip() or "no message").splitlines()[0][:300]
+    text = str(error).strip() or "no message"
+    # A full disk is an OSError where a file is written, and SQLite's own words in the store.
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in text:
+        place = getattr(error, "filename", None) or "the disk"
+        return f"{place}: no space left; free some, and go on with --resume"
+    first = text.splitlines()[0][:300]
     return f"unexpected {type(error).__name__}: {first}\nTEXTGAN_DEBUG=1 shows where"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.tracking.mlflow_store import open_tracker
 from experiments.cli import status
 from tests.conftest import ROOT
 
@@ -193,6 +195,27 @@ def test_an_unwritable_store_is_the_machines_fault(
     code, _, err = textgan("run", SMOKE, capsys=capsys)
     assert code == 2
     assert "sqlite:///" in err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "x/checkpoint.safetensors"),
+        RuntimeError("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_a_full_disk_gets_words(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("core.checkpoint.write", full)
+    code, out, err = textgan("run", SMOKE, *QUICK, capsys=capsys)
+    assert (code, out) == (1, "")
+    assert "no space left" in err
+    assert "Traceback" not in err
+    assert open_tracker().runs("runs")[0].outcome == "failed"
 
 
 def test_help_is_quick_and_debug_shows_the_traceback(tmp_path: Path) -> None:
