@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.config import StrategyConfig
 
 Player = Literal["generator", "discriminator"]
 Loss = Literal["adversarial", "likelihood"]
+Seeds = tuple[int, ...]  # of noise that is drawn again; one an equal share of the sentences
 NoiseKind = Literal["uniform", "normal", "truncated"]
 
 
@@ -87,6 +88,26 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Words after D's first layer, looked up once for everything that D does with them."""
+
+    embedded: Tensor  # (N, S, E)
+    mask: Tensor | None = None  # (N, S) bool, False behind the end
+
+    @classmethod
+    def of(cls, words: Words, weight: Tensor) -> Rows:
+        """Embed words with D's first layer `weight` (V, E)."""
+        return cls(words.embed(weight), words.mask)
+
+    def __add__(self, other: Rows) -> Rows:
+        """Both batches in one; either both have a mask or neither."""
+        masks = None
+        if self.mask is not None and other.mask is not None:
+            masks = torch.cat([self.mask, other.mask])
+        return Rows(torch.cat([self.embedded, other.embedded]), masks)
+
+
+@dataclass(frozen=True)
 class Draw:
     """N sentences drawn by a generator, and what a gradient needs of how they came about."""
 
@@ -104,6 +125,8 @@ class Generator(Protocol):
     """Noise to words. `step` and `parallel` are the same function, evaluated two ways."""
 
     length: int  # S
+    embedding: nn.Embedding  # the table (V, E) behind `embed`
+    head: nn.Linear  # E to V
 
     def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
         """Noise for `count` sentences; `scale` multiplies it (temperature of implicit models)."""
@@ -127,10 +150,6 @@ class Generator(Protocol):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token ids (...) to input embeddings (..., E)."""
-        ...
-
-    def embed_soft(self, probabilities: Tensor) -> Tensor:
-        """Distributions (..., V) to input embeddings (..., E)."""
         ...
 
 
@@ -165,16 +184,18 @@ class Sampling(Protocol):
 
     soft_feedback: bool  # the next step is fed a mixture, with gradient, instead of a word
 
-    def randomness(self, count: int, rng: torch.Generator) -> int:
-        """A seed for all that selecting `count` sentences will draw."""
+    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
+        """A seed a batch for all that selecting its words will draw; empty if nothing is."""
         ...
 
-    def select(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
-        """Logits (N, V) of one step to words (N,)."""
+    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
+        """Logits (N, V) of one step to words (N,); may write over the logits."""
         ...
 
-    def feedback(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
-        """Soft feedback only: the mixture (N, V) fed to the next step."""
+    def feedback(
+        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
+    ) -> Tensor:
+        """Soft feedback only: from hidden (N, E) the mixture that is fed on, embedded (N, E)."""
         ...
 
     def words(
@@ -182,7 +203,7 @@ class Sampling(Protocol):
         generator: Generator,
         tokens: Tensor,
         hidden: Tensor,
-        seed: int,
+        seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
     ) -> Words:
@@ -242,9 +263,9 @@ class Penalty(Protocol):
     """A term added to D's loss."""
 
     def __call__(
-        self, discriminator: Discriminator, real: Words, fake: Words, rng: torch.Generator
+        self, discriminator: Discriminator, real: Rows, fake: Rows, rng: torch.Generator
     ) -> Tensor:
-        """The weighted penalty, a scalar."""
+        """The weighted penalty, a scalar; words are given as D's first layer sees them."""
         ...
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.nn.words import visible
-from core.protocols import Draw, Generator, Noise, Sampling
+from core.protocols import Draw, Generator, Noise, Sampling, Seeds
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,25 @@ def unroll(
     generator: Generator,
     drawing: Drawing,
     noise: Noise,
-    seed: int,
+    seeds: Seeds,
     *,
     differentiable: bool,
     heat: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Step by step: tokens (N, S) and hidden (N, S, E). `seed` is the sampling's randomness; logits
-    are divided by `heat`.
+    """Step by step: tokens (N, S) and hidden (N, S, E). `seeds` are the sampling's randomness;
+    logits are divided by `heat`.
     """
+    sampling, tau = drawing.sampling, drawing.temperature
     state = generator.begin(noise, differentiable)
     last: Tensor | None = None
     tokens, hidden = [], []
     for t in range(generator.length):
         h = generator.step(state, last)
-        logits = generator.logits(h) / heat
-        word = drawing.sampling.select(logits, t, seed, drawing.temperature)
-        if drawing.sampling.soft_feedback:
-            mixture = drawing.sampling.feedback(logits, t, seed, drawing.temperature)
-            last = generator.embed_soft(mixture)
+        with torch.no_grad():  # selecting is not differentiated, whatever is fed back
+            logits = generator.logits(h)
+            word = sampling.select(logits.div_(heat) if heat != 1 else logits, t, seeds, tau)
+        if sampling.soft_feedback:
+            last = sampling.feedback(generator, h, t, seeds, tau)
         else:
             last = generator.embed(word)
         tokens.append(word)
@@ -58,13 +59,15 @@ def unroll(
     return torch.stack(tokens, dim=1), torch.stack(hidden, dim=1)
 
 
-def draw_words(generator: Generator, drawing: Drawing, count: int, rng: torch.Generator) -> Draw:
-    """N sentences without gradient."""
+def draw_words(
+    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator, batches: int = 1
+) -> Draw:
+    """N sentences without gradient, as one batch or several to be looked at apart."""
     with torch.no_grad():
         noise = generator.draw_noise(count, rng)
-        seed = drawing.sampling.randomness(count, rng)
-        tokens, hidden = unroll(generator, drawing, noise, seed, differentiable=False)
-        return _draw(generator, drawing, tokens, hidden, seed)
+        seeds = drawing.sampling.randomness(batches, rng)
+        tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=False)
+        return _draw(generator, drawing, tokens, hidden, seeds)
 
 
 def draw_for_gradient(
@@ -72,14 +75,14 @@ def draw_for_gradient(
 ) -> Draw:
     """N sentences whose `hidden` and `words` carry gradient with respect to the generator."""
     noise = generator.draw_noise(count, rng)
-    seed = drawing.sampling.randomness(count, rng)
+    seeds = drawing.sampling.randomness(1, rng)
     if drawing.sampling.soft_feedback:
-        tokens, hidden = unroll(generator, drawing, noise, seed, differentiable=True)
+        tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=True)
     else:
         with torch.no_grad():
-            tokens, _ = unroll(generator, drawing, noise, seed, differentiable=False)
+            tokens, _ = unroll(generator, drawing, noise, seeds, differentiable=False)
         hidden = generator.parallel(tokens, noise)
-    return _draw(generator, drawing, tokens, hidden, seed)
+    return _draw(generator, drawing, tokens, hidden, seeds)
 
 
 def sample_tokens(
@@ -93,15 +96,15 @@ def sample_tokens(
     explicit = "likelihood" in getattr(drawing.sampling, "offers", ())
     with torch.no_grad():
         noise = generator.draw_noise(count, rng, 1.0 if explicit else heat)
-        seed = drawing.sampling.randomness(count, rng)
+        seeds = drawing.sampling.randomness(1, rng)
         divisor = heat if explicit else 1.0
-        return unroll(generator, drawing, noise, seed, differentiable=False, heat=divisor)[0]
+        return unroll(generator, drawing, noise, seeds, differentiable=False, heat=divisor)[0]
 
 
 def _draw(
-    generator: Generator, drawing: Drawing, tokens: Tensor, hidden: Tensor, seed: int
+    generator: Generator, drawing: Drawing, tokens: Tensor, hidden: Tensor, seeds: Seeds
 ) -> Draw:
     words = drawing.sampling.words(
-        generator, tokens, hidden, seed, drawing.temperature, drawing.mask(tokens)
+        generator, tokens, hidden, seeds, drawing.temperature, drawing.mask(tokens)
     )
     return Draw(tokens, hidden, words)

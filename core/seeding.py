@@ -31,6 +31,11 @@ def draw_seed(rng: torch.Generator) -> int:
     return int(torch.randint(2**62, (1,), generator=rng, device=rng.device).item())
 
 
+def draw_seeds(count: int, rng: torch.Generator) -> tuple[int, ...]:
+    """`count` 63-bit seeds out of a generator."""
+    return tuple(draw_seed(rng) for _ in range(count))
+
+
 class Streams:
     """The named generators of one run, with a state that can be saved and restored."""
 

@@ -19,14 +19,14 @@ from core.checkpoint import Checkpoint, Counters
 from core.config import Config
 from core.nn.words import TokenWords, mean_difference
 from core.players import Opponent, Players, as_module
-from core.protocols import Phase, Progress, Words
+from core.protocols import Phase, Progress, Rows, Words
 from core.rollout import draw_for_gradient, draw_words
 from core.seeding import Streams
 from core.text.vocabulary import PAD
 
 Log = Callable[[Mapping[str, float | None], int], None]
 KEPT_LOSSES = 2
-TOGETHER = 2**26  # numbers in the distributions of words drawn in one rollout
+TOGETHER = 2**25  # numbers in the keys, values and logits of one rollout
 
 
 class Diverged(Exception):  # noqa: N818 - a result, not an error
@@ -98,13 +98,12 @@ class Trainer:
     def _fakes(self, count: int) -> Iterator[Words]:
         """`count` batches of drawn words, as many in one rollout as memory has room for."""
         drawing = self.players.drawing(self.config, self.progress)
+        generator, rng = self.players.generator, self.streams["noise"]
         size = self.config.train.batch_size
-        V = self._opponent().discriminator.embedding.shape[0]
-        room = max(1, TOGETHER // (size * self.config.model.length * V))
+        room = max(1, TOGETHER // (size * generator.head.out_features))
         while count > 0:
             now = min(room, count)
-            generator, rng = self.players.generator, self.streams["noise"]
-            yield from draw_words(generator, drawing, now * size, rng).words.chunk(now)
+            yield from draw_words(generator, drawing, now * size, rng, now).words.chunk(now)
             count -= now
 
     def _keep_loss(self, phase: Phase, loss: float) -> None:
@@ -115,18 +114,19 @@ class Trainer:
 
     def _discriminator_step(self, fake: Words) -> float:
         opponent = self._opponent()
-        real = self._next_real()
-        real_scores, fake_scores = opponent.discriminator(real), opponent.discriminator(fake)
-        penalty = opponent.penalty(opponent.discriminator, real, fake, self.streams["penalty"])
+        D = opponent.discriminator
+        self._real, self._fake = self._next_real(), fake
+        real, made = (Rows.of(words, D.embedding) for words in (self._real, fake))
+        both = real + made
+        real_scores, fake_scores = D.score(both.embedded, both.mask).chunk(2)
+        penalty = opponent.penalty(D, real, made, self.streams["penalty"])
         loss = opponent.objective.discriminator(real_scores, fake_scores) + penalty
-        self._real, self._fake = real, fake
         self._values |= {
             "train/real_score": float(real_scores.detach().mean()),
             "train/fake_score": float(fake_scores.detach().mean()),
             "train/penalty": float(penalty.detach()),
         }
-        module = as_module(opponent.discriminator)
-        return self._descend("discriminator", module, opponent.optimiser, loss)
+        return self._descend("discriminator", as_module(D), opponent.optimiser, loss)
 
     def _generator_step(self) -> float:
         opponent = self._opponent()

@@ -15,7 +15,7 @@ from core.protocols import Shape
 from variants.registry import Registry
 
 METHODS = {
-    "generator": ("draw_noise", "begin", "step", "parallel", "logits", "embed", "embed_soft"),
+    "generator": ("draw_noise", "begin", "step", "parallel", "logits", "embed"),
     "next_input": ("draw", "queries"),
     "noise_mapping": ("draw", "__call__"),
     "sampling": ("randomness", "select", "feedback", "words"),
@@ -27,6 +27,7 @@ METHODS = {
     "schedule": ("phases",),
 }
 ATTRIBUTES = {
+    "generator": ("length", "embedding", "head"),
     "next_input": ("streams",),
     "sampling": ("soft_feedback",),
     "schedule": ("adversarial",),

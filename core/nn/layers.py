@@ -42,8 +42,15 @@ class Step:
     mask: Tensor | None  # (P, start + P)
 
 
+EVERY = slice(None)
+
+
 class Block(nn.Module):
-    """Self-attention and feed-forward over x (N, P, E)."""
+    """Self-attention and feed-forward over x (N, P, E).
+
+    `asking` are the rows whose result is wanted: all of them are seen, but only these compute. The
+    last block of a stack needs few (D's class row, G's queries).
+    """
 
     def __init__(self, width: int, hidden: int, heads: int) -> None:
         super().__init__()
@@ -52,17 +59,20 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, hidden)
         self.feed_forward_norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, where: Tensor | Step | None) -> Tensor:
+    def forward(self, x: Tensor, where: Tensor | Step | None, asking: slice = EVERY) -> Tensor:
         """All rows at once under a mask, or one rollout step on a cache."""
-        return self._feed(self._attend(x, where))
+        return self._feed(self._attend(x, where, asking))
 
-    def _attend(self, x: Tensor, where: Tensor | Step | None) -> Tensor:
+    def _attend(self, x: Tensor, where: Tensor | Step | None, asking: slice) -> Tensor:
         k, v = self.attention.memory(x)
         mask = where
         if isinstance(where, Step):
             k, v = where.cache.extend(where.layer, k, v, where.start)
             mask = where.mask
         assert not isinstance(mask, Step)
+        if mask is not None and mask.dim() == 2:  # (P, K); a mask over keys serves every row
+            mask = mask[asking]
+        x = x[:, asking]
         attended: Tensor = self.attention_norm(self.attention.attend(x, k, v, mask))
         return attended + x
 
@@ -85,9 +95,10 @@ class NoiseBlock(Block):
         where: Tensor | Step | None,
         noise: Tensor,
         memory: tuple[Tensor, Tensor] | None,
+        asking: slice = EVERY,
     ) -> Tensor:
         """X and noise (N, P, E); memory as `cross.memory` gives it, None without a mapping."""
-        x = self._attend(x, where) + noise
+        x = self._attend(x, where, asking) + noise[:, asking]
         if memory is not None:
             x = self.cross_norm(self.cross.attend(x, *memory, None)) + x
         return self._feed(x)

@@ -1,5 +1,5 @@
-"""Words as a discriminator sees them: its bias-free first layer applied to a one-hot or a
-distribution, without a one-hot ever being built.
+"""Words as a discriminator sees them: its bias-free first layer applied to them, without a
+one-hot ever being built. Distributions are in `core.nn.mixture`.
 """
 
 from __future__ import annotations
@@ -36,28 +36,6 @@ class TokenWords:
         counts = torch.zeros(S, vocabulary, device=self.tokens.device)
         ones = torch.ones_like(self.tokens, dtype=counts.dtype)
         return counts.scatter_add_(1, self.tokens.T, ones.T) / N
-
-
-@dataclass(frozen=True)
-class SoftWords:
-    """Distributions over words, with the gradient that they carry."""
-
-    probabilities: Tensor  # (N, S, V)
-    mask: Tensor | None = None
-
-    def embed(self, weight: Tensor) -> Tensor:
-        """Expected row of `weight` (V, E): (N, S, E)."""
-        return self.probabilities @ weight
-
-    def chunk(self, count: int) -> list[SoftWords]:
-        """The same sentences in `count` equal batches."""
-        parts = self.probabilities.chunk(count)
-        masks = self.mask.chunk(count) if self.mask is not None else [None] * count
-        return [SoftWords(p, m) for p, m in zip(parts, masks, strict=True)]
-
-    def mean(self, vocabulary: int) -> Tensor:
-        """Mean distribution at each position over the batch, (S, V)."""
-        return self.probabilities.mean(dim=0)
 
 
 def mean_difference(real: Words, fake: Words, vocabulary: int) -> Tensor:

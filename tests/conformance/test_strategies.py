@@ -102,7 +102,7 @@ def test_gumbel_softmax_selects_in_proportion() -> None:
     strategy = registry().strategy("sampling", "gumbel_softmax")
     sampling = strategy(strategy.Config())
     logits = torch.tensor([0.0, 1.0, 2.0]).repeat(20_000, 1)
-    drawn = torch.bincount(sampling.select(logits, 0, 7, 1.0), minlength=3) / 20_000
+    drawn = torch.bincount(sampling.select(logits.clone(), 0, (7,), 1.0), minlength=3) / 20_000
     assert torch.allclose(drawn, logits[0].softmax(0), atol=0.015)
 
 

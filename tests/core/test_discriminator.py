@@ -7,11 +7,12 @@ import torch
 from torch.nn.functional import one_hot
 
 from core.nn.attention import twice_differentiable
-from core.nn.words import SoftWords, TokenWords, mean_difference, visible
+from core.nn.words import TokenWords, mean_difference, visible
 from core.players import build
-from core.protocols import Discriminator
+from core.protocols import Discriminator, Rows
 from core.text.vocabulary import END
 from tests.conftest import tiny
+from tests.reference.dense import DenseWords
 from variants import registry
 
 V, N, S = 11, 6, 8
@@ -31,7 +32,7 @@ def words() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_indices_equal_one_hot() -> None:
     D, (tokens, _) = make(), words()
-    dense = SoftWords(one_hot(tokens, V).double())
+    dense = DenseWords(one_hot(tokens, V).double())
     assert torch.allclose(D(TokenWords(tokens)), D(dense), atol=1e-12)
 
 
@@ -41,13 +42,13 @@ def test_gradient_penalty_equals_the_dense_definition(hide: bool) -> None:
     mask = torch.rand(N, S, generator=torch.Generator().manual_seed(2)) > 0.3 if hide else None
     strategy = registry().strategy("penalty", "gradient_penalty")
     penalty = strategy(strategy.Config(weight=10.0))
-    value = penalty(
-        D, TokenWords(tokens, mask), SoftWords(soft, mask), torch.Generator().manual_seed(1)
-    )
+    real = Rows.of(TokenWords(tokens, mask), D.embedding)
+    fake = Rows.of(DenseWords(soft, mask), D.embedding)
+    value = penalty(D, real, fake, torch.Generator().manual_seed(1))
     eps = torch.rand(N, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x = (eps * one_hot(tokens, V) + (1 - eps) * soft).requires_grad_(True)
     with twice_differentiable():
-        (g,) = torch.autograd.grad(D(SoftWords(x, mask)).sum(), x, create_graph=True)
+        (g,) = torch.autograd.grad(D(DenseWords(x, mask)).sum(), x, create_graph=True)
     expected = 10.0 * ((g.flatten(1).norm(dim=1) - 1) ** 2).mean()
     assert torch.allclose(value, expected, atol=1e-10)
     parameters = list(D.parameters())  # type: ignore[attr-defined]
@@ -91,5 +92,5 @@ def test_visible_keeps_the_first_end_and_rows_without_one() -> None:
 def test_mean_difference_equals_its_definition() -> None:
     tokens, soft = words()
     expected = (one_hot(tokens, V).double().mean(0) - soft.mean(0)).abs().sum()
-    ours = mean_difference(TokenWords(tokens), SoftWords(soft), V)
+    ours = mean_difference(TokenWords(tokens), DenseWords(soft), V)
     assert torch.allclose(ours.double(), expected, atol=1e-6)

@@ -75,8 +75,8 @@ def test_preallocated_cache_equals_the_differentiable_one(next_input: str) -> No
     config = tiny()
     sampling = registry().strategy("sampling", "gumbel_softmax")(config.sampling)
     with torch.no_grad():
-        fast = unroll(generator, Drawing(sampling), noise, 3, differentiable=False)
-    plain = unroll(generator, Drawing(sampling), noise, 3, differentiable=True)
+        fast = unroll(generator, Drawing(sampling), noise, (3,), differentiable=False)
+    plain = unroll(generator, Drawing(sampling), noise, (3,), differentiable=True)
     assert torch.equal(fast[0], plain[0])
     assert torch.allclose(fast[1], plain[1], atol=1e-12)
 
@@ -95,7 +95,7 @@ def test_noise_is_what_makes_sentences_differ() -> None:
     generator, noise = make("sampling.name=detached")
     config = tiny("sampling.name=detached")
     sampling = registry().strategy("sampling", "detached")(config.sampling)
-    tokens, _ = unroll(generator, Drawing(sampling), noise, 0, differentiable=False)
+    tokens, _ = unroll(generator, Drawing(sampling), noise, (), differentiable=False)
     assert len({tuple(row) for row in tokens.tolist()}) > 1
 
 

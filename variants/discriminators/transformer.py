@@ -19,6 +19,8 @@ from core.config import Search, StrategyConfig
 from core.nn.layers import Block, sinusoidal
 from core.protocols import Shape, Words
 
+CLASS_ROW = slice(0, 1)
+
 
 class TransformerDiscriminator(nn.Module):
     """Backbone, class token, output blocks, one score a sentence."""
@@ -81,8 +83,9 @@ class TransformerDiscriminator(nn.Module):
         x = torch.cat([self.class_token.expand(N, 1, -1), x], dim=1)
         if mask is not None:
             mask = pad(mask, (1, 0), value=True)
-        for block in self.output:
+        for block in self.output[:-1]:
             x = block(x, _as_keys(mask))
+        x = self.output[-1](x, _as_keys(mask), CLASS_ROW)
         score: Tensor = self.out(x[:, 0]).squeeze(-1)
         return score
 

@@ -15,6 +15,7 @@ with injected noise drawn anew; kept for fidelity and as the yardstick of cost.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.attention import Cache, GrowingCache, PreallocatedCache
-from core.nn.layers import Block, NoiseBlock, Step, sinusoidal
+from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise
 from core.protocols import NextInput, Noise, NoiseMapping, Shape
 from core.seeding import draw_seed
@@ -101,7 +102,7 @@ class TransformerGenerator(nn.Module):
 
     def begin(self, noise: Noise, differentiable: bool) -> RolloutState:
         """See `Generator.begin`."""
-        layers = len(self.noise_blocks) + len(self.output_blocks)
+        layers = self._layers
         cache = GrowingCache(layers) if differentiable else PreallocatedCache(layers, self.length)
         queries = self.next_input.queries(noise.inputs, noise.count)
         return RolloutState(noise, queries, self._memories(noise), cache)
@@ -133,10 +134,8 @@ class TransformerGenerator(nn.Module):
                 for row, stream in enumerate(streams)
             ]
             injected = torch.stack(picked, dim=2)  # (B, N, P, E)
-        for layer, block in enumerate(self._blocks()):
-            where = Step(state.cache, layer, first, mask)
-            x = self._through(block, layer, x, where, injected, state.memories)
-        return x[:, -1]
+        where = [Step(state.cache, layer, first, mask) for layer in range(self._layers)]
+        return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
 
     def _full_step(self, state: RolloutState, t: int) -> Tensor:
         """The original: the whole prefix again, unmasked, injected noise drawn anew."""
@@ -148,9 +147,8 @@ class TransformerGenerator(nn.Module):
             rng = torch.Generator(device=x.device).manual_seed(state.noise.seed + t)
             shape = (len(self.noise_blocks), *x.shape)
             injected = draw_noise(self.noise, shape, rng).to(x.dtype) * state.noise.scale
-        for layer, block in enumerate(self._blocks()):
-            x = self._through(block, layer, x, None, injected, state.memories)
-        return x[:, -1]
+        where = [None] * self._layers
+        return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
 
     # All steps at once.
 
@@ -176,10 +174,8 @@ class TransformerGenerator(nn.Module):
             mask = torch.ones(S, S, dtype=torch.bool, device=x.device).tril()
             if injected is not None:
                 injected = injected[:, 0]
-        memories = self._memories(noise)
-        for layer, block in enumerate(self._blocks()):
-            x = self._through(block, layer, x, mask, injected, memories)
-        return x[:, -S:]
+        where = [mask] * self._layers
+        return self._through(x, where, injected, self._memories(noise), slice(-S, None))
 
     def _full_parallel(self, words: Tensor, queries: Tensor, noise: Noise) -> Tensor:
         cache = GrowingCache(0)
@@ -200,13 +196,6 @@ class TransformerGenerator(nn.Module):
         result: Tensor = self.embedding(tokens)
         return result
 
-    def embed_soft(self, probabilities: Tensor) -> Tensor:
-        """See `Generator.embed_soft`."""
-        return probabilities @ self.embedding.weight
-
-    def _blocks(self) -> list[nn.Module]:
-        return [*self.noise_blocks, *self.output_blocks]
-
     def _memories(self, noise: Noise) -> list[Memory]:
         """Keys and values of the mapped noise for each noise block; computed once a rollout."""
         if noise.latent is None:
@@ -214,20 +203,27 @@ class TransformerGenerator(nn.Module):
         memory = self.noise_mapping(noise.latent)
         return [block.cross.memory(memory) for block in self.noise_blocks]  # type: ignore[union-attr, operator]
 
+    @property
+    def _layers(self) -> int:
+        return len(self.noise_blocks) + len(self.output_blocks)
+
     def _through(
         self,
-        block: nn.Module,
-        layer: int,
         x: Tensor,
-        where: Tensor | Step | None,
+        where: Sequence[Tensor | Step | None],
         injected: Tensor | None,
-        memories: list[Memory],
+        memories: Sequence[Memory],
+        asking: slice,
     ) -> Tensor:
-        if isinstance(block, NoiseBlock):
+        """All blocks over x (N, P, E); of the last one only the rows that ask for a word."""
+        B = len(self.noise_blocks)
+        rows = [EVERY] * (self._layers - 1) + [asking]
+        for layer, block in enumerate(self.noise_blocks):
             assert injected is not None
-            return block.inject(x, where, injected[layer], memories[layer])
-        result: Tensor = block(x, where)
-        return result
+            x = block.inject(x, where[layer], injected[layer], memories[layer], rows[layer])  # type: ignore[operator]
+        for layer, block in enumerate(self.output_blocks, start=B):
+            x = block(x, where[layer], rows[layer])
+        return x
 
 
 def _scaled(noise: Noise, scale: float) -> Noise:

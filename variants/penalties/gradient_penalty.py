@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.nn.attention import twice_differentiable
-from core.protocols import Discriminator, Words
+from core.protocols import Discriminator, Rows
 
 # Keeps the square root differentiable where D is flat.
 TINY = 1e-12
@@ -39,11 +39,11 @@ class GradientPenalty:
         self.weight = config.weight
 
     def __call__(
-        self, discriminator: Discriminator, real: Words, fake: Words, rng: torch.Generator
+        self, discriminator: Discriminator, real: Rows, fake: Rows, rng: torch.Generator
     ) -> Tensor:
         """The weighted penalty, a scalar with gradient with respect to D."""
         W = discriminator.embedding  # (V, E)
-        a, b = real.embed(W), fake.embed(W)  # (N, S, E) each
+        a, b = real.embedded, fake.embedded  # (N, S, E) each
         eps = torch.rand(len(a), 1, 1, generator=rng, device=a.device, dtype=a.dtype)
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask

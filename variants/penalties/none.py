@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.protocols import Discriminator, Words
+from core.protocols import Discriminator, Rows
 
 
 class NoPenalty:
@@ -27,7 +27,7 @@ class NoPenalty:
         pass
 
     def __call__(
-        self, discriminator: Discriminator, real: Words, fake: Words, rng: torch.Generator
+        self, discriminator: Discriminator, real: Rows, fake: Rows, rng: torch.Generator
     ) -> Tensor:
         """Zero."""
         return discriminator.embedding.new_zeros(())

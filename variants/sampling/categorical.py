@@ -13,8 +13,8 @@ from torch import Tensor
 from core.config import StrategyConfig
 from core.nn.gumbel import gumbel
 from core.nn.words import TokenWords
-from core.protocols import Generator
-from core.seeding import draw_seed
+from core.protocols import Generator, Seeds
+from core.seeding import draw_seeds
 
 
 class Categorical:
@@ -33,15 +33,17 @@ class Categorical:
     def __init__(self, config: Config) -> None:
         pass
 
-    def randomness(self, count: int, rng: torch.Generator) -> int:
-        """The seed of the draws."""
-        return draw_seed(rng)
+    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
+        """The seeds of the draws."""
+        return draw_seeds(batches, rng)
 
-    def select(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
+    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
         """argmax(l + g), a draw from softmax(l): (N, V) to (N,)."""
-        return (logits + gumbel(seed, step, logits)).argmax(dim=-1)
+        return logits.add_(gumbel(seeds, step, logits)).max(dim=-1).indices
 
-    def feedback(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
+    def feedback(
+        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
+    ) -> Tensor:
         """Never asked for: the feedback is a word."""
         raise AssertionError("categorical sampling feeds words back")
 
@@ -50,7 +52,7 @@ class Categorical:
         generator: Generator,
         tokens: Tensor,
         hidden: Tensor,
-        seed: int,
+        seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
     ) -> TokenWords:

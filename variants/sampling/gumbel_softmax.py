@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.nn.gumbel import gumbel, gumbel_steps
-from core.nn.words import SoftWords
-from core.protocols import Generator
-from core.seeding import draw_seed
+from core.nn.gumbel import gumbel
+from core.nn.mixture import MixedWords
+from core.protocols import Generator, Seeds
+from core.seeding import draw_seeds
 
 
 class GumbelSoftmax:
@@ -36,27 +36,29 @@ class GumbelSoftmax:
     def __init__(self, config: Config) -> None:
         self.soft_feedback = config.feedback == "soft"
 
-    def randomness(self, count: int, rng: torch.Generator) -> int:
-        """The seed of the Gumbel noise."""
-        return draw_seed(rng)
+    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
+        """The seeds of the Gumbel noise."""
+        return draw_seeds(batches, rng)
 
-    def select(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
+    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
         """argmax(l + g): a draw from softmax(l), (N, V) to (N,)."""
-        return (logits + gumbel(seed, step, logits)).argmax(dim=-1)
+        return logits.add_(gumbel(seeds, step, logits)).max(dim=-1).indices
 
-    def feedback(self, logits: Tensor, step: int, seed: int, temperature: float) -> Tensor:
-        """softmax((l + g) / tau), (N, V)."""
-        return ((logits + gumbel(seed, step, logits)) / temperature).softmax(dim=-1)
+    def feedback(
+        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
+    ) -> Tensor:
+        """softmax((l + g) / tau) times the embedding, (N, E)."""
+        mixed = MixedWords(hidden[:, None], generator.head, seeds, temperature, start=step)
+        return mixed.embed(generator.embedding.weight)[:, 0]
 
     def words(
         self,
         generator: Generator,
         tokens: Tensor,
         hidden: Tensor,
-        seed: int,
+        seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
-    ) -> SoftWords:
-        """softmax((l + g) / tau), (N, S, V), with the noise that selected the words."""
-        logits = generator.logits(hidden)
-        return SoftWords(((logits + gumbel_steps(seed, logits)) / temperature).softmax(-1), mask)
+    ) -> MixedWords:
+        """softmax((l + g) / tau) at every step, with the noise that selected the words."""
+        return MixedWords(hidden, generator.head, seeds, temperature, mask)

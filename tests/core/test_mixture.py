@@ -1,0 +1,104 @@
+"""Words computed step by step and never held are the words held whole, in value and gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.nn.gumbel import gumbel
+from core.nn.mixture import MixedWords
+from tests.reference.dense import DenseWords, dense_mixture
+
+N, S, E, F, V = 6, 5, 4, 3, 23
+SEEDS = (11, 12, 13)
+
+
+def parts(dtype: torch.dtype = torch.float64) -> tuple[Tensor, nn.Linear, Tensor]:
+    torch.manual_seed(0)
+    hidden = torch.randn(N, S, E, dtype=dtype, requires_grad=True)
+    head = nn.Linear(E, V, dtype=dtype)
+    return hidden, head, torch.randn(V, F, dtype=dtype, requires_grad=True)
+
+
+def noise(seeds: tuple[int, ...], like: Tensor) -> Tensor | None:
+    """Of all steps, (N, S, V)."""
+    if not seeds:
+        return None
+    return torch.stack([gumbel(seeds, t, like[:, t]) for t in range(S)], dim=1)
+
+
+@pytest.mark.parametrize("seeds", [(), SEEDS])
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_mixture_equals_the_dense_definition(seeds: tuple[int, ...], temperature: float) -> None:
+    hidden, head, table = parts()
+    logits = head(hidden)
+    dense = DenseWords(dense_mixture(logits, noise(seeds, logits), temperature))
+    mixed = MixedWords(hidden, head, seeds, temperature)
+    assert torch.allclose(mixed.embed(table), dense.embed(table), atol=1e-10)
+    assert torch.allclose(mixed.mean(V), dense.mean(V), atol=1e-10)
+    weights = torch.randn(N, S, F, dtype=torch.float64)
+    wanted = [hidden, head.weight, head.bias, table]
+    ours = torch.autograd.grad((mixed.embed(table) * weights).sum(), wanted)
+    theirs = torch.autograd.grad((dense.embed(table) * weights).sum(), wanted)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    assert torch.autograd.gradcheck(
+        lambda h, w: MixedWords(h, head, seeds, temperature).embed(w), (hidden, table)
+    )
+
+
+def test_batches_drawn_together_are_the_same_apart() -> None:
+    hidden, head, table = parts()
+    whole = MixedWords(hidden, head, SEEDS, 1.0)
+    apart = torch.cat([words.embed(table) for words in whole.chunk(3)])
+    assert torch.allclose(whole.embed(table), apart, atol=1e-12)
+
+
+def test_gumbel_noise_has_the_distribution_and_is_finite() -> None:
+    g = gumbel((1,), 0, torch.empty(1000, 1000)).double()
+    assert g.isfinite().all()
+    assert abs(float(g.mean()) - 0.5772) < 0.005
+    assert abs(float(g.var()) - torch.pi**2 / 6) < 0.01
+    for quantile in (0.01, 0.5, 0.99, 0.9999):
+        expected = -torch.log(-torch.log(torch.tensor(quantile, dtype=torch.float64)))
+        assert abs(float((g < expected).double().mean()) - quantile) < 0.0012
+
+
+@pytest.mark.parametrize("sampling", ["detached", "gumbel_softmax"])
+def test_no_step_of_training_holds_n_s_v(sampling: str, tmp_path: Path) -> None:
+    """At V = 70,000 one (N, S, V) tensor would be 179 MB."""
+    import subprocess
+    import sys
+
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import torch
+torch.set_num_threads(1)
+from core.players import build
+from core.train import Trainer
+from tests.conftest import tiny
+from variants import registry
+
+V, N, S = 70_000, 32, 20
+config = tiny("model.length=20", "train.batch_size=32", "sampling.name={sampling}",
+              "generator.width=8", "discriminator.width=4", "schedule.n_d=2")
+class Batches:
+    def batch(self, number):
+        return torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(number))
+trainer = Trainer(config, build(config, registry(), V, torch.device("cpu")), Batches(),
+                  torch.device("cpu"), lambda values, step: None)
+def step():
+    for phase in trainer.players.schedule.phases(None):
+        trainer._play(phase)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert int(done.stdout) < 120e6

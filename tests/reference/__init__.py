@@ -1,0 +1,1 @@
+"""Plain definitions that the fast paths are held against."""
