@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from core.nn.gumbel import gumbel
 from core.nn.mixture import MixedWords
+from core.players import build
+from core.train import Trainer
+from tests.conftest import tiny
 from tests.reference.dense import DenseWords, dense_mixture
+from variants import registry
 
 N, S, E, F, V = 6, 5, 4, 3, 23
 SEEDS = (11, 12, 13)
@@ -67,38 +73,46 @@ def test_gumbel_noise_has_the_distribution_and_is_finite() -> None:
         assert abs(float((g < expected).double().mean()) - quantile) < 0.0012
 
 
-@pytest.mark.parametrize("sampling", ["detached", "gumbel_softmax"])
-def test_no_step_of_training_holds_n_s_v(sampling: str, tmp_path: Path) -> None:
-    """At V = 70,000 one (N, S, V) tensor would be 179 MB."""
-    import subprocess
-    import sys
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation makes, backward included."""
 
-    script = f"""
-import resource, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-import torch
-torch.set_num_threads(1)
-from core.players import build
-from core.train import Trainer
-from tests.conftest import tiny
-from variants import registry
+    numbers = 0
 
-V, N, S = 70_000, 32, 20
-config = tiny("model.length=20", "train.batch_size=32", "sampling.name={sampling}",
-              "generator.width=8", "discriminator.width=4", "schedule.n_d=2")
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, Tensor):
+                self.numbers = max(self.numbers, made.numel())
+        return result
+
+
 class Batches:
-    def batch(self, number):
-        return torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(number))
-trainer = Trainer(config, build(config, registry(), V, torch.device("cpu")), Batches(),
-                  torch.device("cpu"), lambda values, step: None)
-def step():
-    for phase in trainer.players.schedule.phases(None):
-        trainer._play(phase)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-step()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert int(done.stdout) < 120e6
+    """Random sentences of V words."""
+
+    def __init__(self, count: int, length: int, vocabulary: int) -> None:
+        self.shape, self.vocabulary = (count, length), vocabulary
+
+    def batch(self, number: int) -> Tensor:
+        rng = torch.Generator().manual_seed(number)
+        return torch.randint(4, self.vocabulary, self.shape, generator=rng)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["sampling.name=detached"],
+        ["sampling.name=gumbel_softmax"],
+        ["sampling.name=gumbel_softmax", "sampling.feedback=soft"],
+    ],
+)
+def test_no_step_of_training_holds_n_s_v(overrides: list[str]) -> None:
+    """At V = 70,000 the largest tensor is one step's logits of the fakes drawn together."""
+    big, count, length = 70_000, 16, 20
+    config = tiny("model.length=20", "train.batch_size=16", "generator.width=8",
+                  "discriminator.width=4", "schedule.n_d=2", "train.updates=1", *overrides)  # fmt: skip
+    players = build(config, registry(), big, torch.device("cpu"))
+    batches = Batches(count, length, big)
+    trainer = Trainer(config, players, batches, torch.device("cpu"), lambda values, step: None)  # type: ignore[arg-type]
+    with Largest() as largest:
+        trainer.train(lambda: None, lambda: None)
+    assert largest.numbers == 2 * count * big
