@@ -108,8 +108,10 @@ class Batches:
 def test_no_step_of_training_holds_n_s_v(overrides: list[str]) -> None:
     """At V = 70,000 the largest tensor is one step's logits of the fakes drawn together."""
     big, count, length = 70_000, 16, 20
-    config = tiny("model.length=20", "train.batch_size=16", "generator.width=8",
-                  "discriminator.width=4", "schedule.n_d=2", "train.updates=1", *overrides)  # fmt: skip
+    config = tiny(
+        "model.length=20", "train.batch_size=16", "train.updates=1", "generator.width=8",
+        "discriminator.width=4", "schedule.n_d=2", *overrides,
+    )  # fmt: skip
     players = build(config, registry(), big, torch.device("cpu"))
     batches = Batches(count, length, big)
     trainer = Trainer(config, players, batches, torch.device("cpu"), lambda values, step: None)  # type: ignore[arg-type]
