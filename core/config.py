@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import InputError
 from core.text.settings import CorpusSettings
@@ -72,6 +72,7 @@ class TrainConfig(Frozen):
     updates: Annotated[int, Field(ge=0)] | None = 1000
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
+    micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
     generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     discriminator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
@@ -81,6 +82,14 @@ class TrainConfig(Frozen):
     log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
     checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> TrainConfig:
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}"
+            )
+        return self
 
 
 class EvaluationConfig(Frozen):
@@ -304,4 +313,12 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
                 f"{where}: {slot}.name = {getattr(config, slot).name!r} needs "
                 f"{capability.replace('_', ' ')}, which {has} does not offer; "
                 f"{other}.name may be: {', '.join(valid) or 'nothing yet'}"
+            )
+    size = config.train.micro_batch
+    for slot in ("estimator", "objective") if size else ():
+        if slot in chosen and "mean_over_sentences" not in chosen[slot].offers:
+            name = getattr(config, slot).name
+            raise InputError(
+                f"{where}: train.micro_batch = {size} needs losses that are means over sentences, "
+                f"which {slot}.name = {name!r} is not; leave train.micro_batch out"
             )

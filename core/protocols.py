@@ -13,7 +13,7 @@ M, B, O the generator's mapping, noise and output layers. Shapes stand behind ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -114,6 +114,7 @@ class Draw:
     tokens: Tensor  # (N, S) int64, the words selected
     hidden: Tensor  # (N, S, E) before the vocabulary head; with gradient when one is wanted
     words: Words  # what D sees
+    words_of: Callable[[Tensor], Words]  # the same of other hidden states of these sentences
 
 
 class State(Protocol):
@@ -260,10 +261,14 @@ class Estimator(Protocol):
 
 
 class Penalty(Protocol):
-    """A term added to D's loss."""
+    """A term added to D's loss: a mean over sentences."""
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor | None:
+        """What it needs of chance for `count` sentences, first axis N; None for nothing."""
+        ...
 
     def __call__(
-        self, discriminator: Discriminator, real: Rows, fake: Rows, rng: torch.Generator
+        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar; words are given as D's first layer sees them."""
         ...

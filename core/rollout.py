@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.nn.words import visible
-from core.protocols import Draw, Generator, Noise, Sampling, Seeds
+from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def draw_words(
 
 
 def draw_for_gradient(
-    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator
+    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator, parts: int = 1
 ) -> Draw:
     """N sentences whose `hidden` and `words` carry gradient with respect to the generator."""
     noise = generator.draw_noise(count, rng)
-    seeds = drawing.sampling.randomness(1, rng)
+    seeds = drawing.sampling.randomness(parts, rng)
     if drawing.sampling.soft_feedback:
         tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=True)
     else:
@@ -101,10 +101,20 @@ def sample_tokens(
         return unroll(generator, drawing, noise, seeds, differentiable=False, heat=divisor)[0]
 
 
+def split(draw: Draw, parts: int) -> list[Draw]:
+    """The same sentences as `parts` equal draws."""
+    pieces = zip(
+        draw.tokens.chunk(parts), draw.hidden.chunk(parts), draw.words.chunk(parts), strict=True
+    )
+    return [Draw(tokens, hidden, words, draw.words_of) for tokens, hidden, words in pieces]
+
+
 def _draw(
     generator: Generator, drawing: Drawing, tokens: Tensor, hidden: Tensor, seeds: Seeds
 ) -> Draw:
-    words = drawing.sampling.words(
-        generator, tokens, hidden, seeds, drawing.temperature, drawing.mask(tokens)
-    )
-    return Draw(tokens, hidden, words)
+    mask = drawing.mask(tokens)
+
+    def words_of(hidden: Tensor) -> Words:
+        return drawing.sampling.words(generator, tokens, hidden, seeds, drawing.temperature, mask)
+
+    return Draw(tokens, hidden, words_of(hidden), words_of)

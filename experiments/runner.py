@@ -22,6 +22,7 @@ from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError
 from core.metrics.suite import Suite
 from core.players import build
+from core.steps import Diverged
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
 from core.text.generated import draw_corpus
@@ -31,7 +32,7 @@ from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Outcome, RunTracker, Sample, Tracker
-from core.train import Diverged, Trainer
+from core.train import Trainer
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
 from variants import registry

@@ -23,7 +23,7 @@ METHODS = {
     "estimator": ("loss",),
     "discriminator": ("score", "__call__"),
     "objective": ("discriminator", "generator"),
-    "penalty": ("__call__",),
+    "penalty": ("draw", "__call__"),
     "schedule": ("phases",),
 }
 ATTRIBUTES = {

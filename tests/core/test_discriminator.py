@@ -44,8 +44,8 @@ def test_gradient_penalty_equals_the_dense_definition(hide: bool) -> None:
     penalty = strategy(strategy.Config(weight=10.0))
     real = Rows.of(TokenWords(tokens, mask), D.embedding)
     fake = Rows.of(DenseWords(soft, mask), D.embedding)
-    value = penalty(D, real, fake, torch.Generator().manual_seed(1))
     eps = torch.rand(N, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    value = penalty(D, real, fake, eps)
     x = (eps * one_hot(tokens, V) + (1 - eps) * soft).requires_grad_(True)
     with twice_differentiable():
         (g,) = torch.autograd.grad(D(DenseWords(x, mask)).sum(), x, create_graph=True)

@@ -18,7 +18,7 @@ class Pathwise:
 
         name: Literal["pathwise"] = "pathwise"
 
-    offers = frozenset({"gradient"})
+    offers = frozenset({"gradient", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "differentiable_words"}
     paper = "Kingma & Welling 2014"
 

@@ -20,7 +20,7 @@ class NonSaturating:
 
         name: Literal["non_saturating"] = "non_saturating"
 
-    offers = frozenset({"scores"})
+    offers = frozenset({"scores", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
 

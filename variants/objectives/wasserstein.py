@@ -17,7 +17,7 @@ class Wasserstein:
 
         name: Literal["wasserstein"] = "wasserstein"
 
-    offers = frozenset({"scores"})
+    offers = frozenset({"scores", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Arjovsky et al. 2017"
 

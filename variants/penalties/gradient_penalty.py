@@ -38,13 +38,18 @@ class GradientPenalty:
     def __init__(self, config: Config) -> None:
         self.weight = config.weight
 
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """One eps a sentence, (N, 1, 1)."""
+        return torch.rand(count, 1, 1, generator=rng, device=rng.device)
+
     def __call__(
-        self, discriminator: Discriminator, real: Rows, fake: Rows, rng: torch.Generator
+        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar with gradient with respect to D."""
         W = discriminator.embedding  # (V, E)
         a, b = real.embedded, fake.embedded  # (N, S, E) each
-        eps = torch.rand(len(a), 1, 1, generator=rng, device=a.device, dtype=a.dtype)
+        assert drawn is not None
+        eps = drawn.to(a.dtype)
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask
         with twice_differentiable():

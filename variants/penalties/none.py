@@ -26,8 +26,11 @@ class NoPenalty:
     def __init__(self, config: Config) -> None:
         pass
 
+    def draw(self, count: int, rng: torch.Generator) -> None:
+        """Nothing."""
+
     def __call__(
-        self, discriminator: Discriminator, real: Rows, fake: Rows, rng: torch.Generator
+        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
     ) -> Tensor:
         """Zero."""
         return discriminator.embedding.new_zeros(())

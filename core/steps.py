@@ -1,0 +1,195 @@
+"""One step of one player: what it draws, what it loses, how its weights move.
+
+A batch may be cut into micro-batches: losses that are means over sentences are then the mean of
+the parts, and gradients add up to the same, while only one part's activations are in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from core.batches import Batches
+from core.checkpoint import Counters
+from core.config import Config
+from core.nn.likelihood import negative_log_likelihood
+from core.nn.words import TokenWords, mean_difference
+from core.players import Opponent, Players, as_module
+from core.protocols import Phase, Rows, Words
+from core.rollout import draw_for_gradient, draw_words, split
+from core.seeding import Streams
+from core.text.vocabulary import PAD
+
+KEPT_LOSSES = 2
+TOGETHER = 2**25  # numbers in the logits of one step of words drawn in one rollout
+
+
+class Diverged(Exception):  # noqa: N818 - a result, not an error
+    """A loss or a gradient is no longer a finite number."""
+
+
+class Steps:
+    """The moves of both players. `values` are the train/... numbers of the last ones."""
+
+    def __init__(
+        self, config: Config, players: Players, batches: Batches, device: torch.device
+    ) -> None:
+        self.config, self.players, self.batches, self.device = config, players, batches, device
+        self.streams = Streams(config.seed, device)
+        self.values: dict[str, float] = {}
+        self._seen: tuple[Words, Words] | None = None  # real, fake
+        self._parts = config.train.batch_size // (
+            config.train.micro_batch or config.train.batch_size
+        )
+
+    def play(self, phase: Phase, progress: float, counters: Counters) -> None:
+        """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
+        if phase.player == "discriminator":
+            for fake in self._fakes(phase.repeats, progress):
+                self._note(phase, self._discriminator_step(fake, counters), counters)
+        else:
+            for _ in range(phase.repeats):
+                if phase.loss == "adversarial":
+                    loss = self._generator_step(progress, counters)
+                else:
+                    loss = self._likelihood_step(counters)
+                self._note(phase, loss, counters)
+
+    def mean_difference(self) -> float | None:
+        """The original's progress curve, of the last sentences that D saw."""
+        if self._seen is None:
+            return None
+        return float(mean_difference(*self._seen, self.players.generator.head.out_features))
+
+    def _note(self, phase: Phase, loss: float, counters: Counters) -> None:
+        self.values[f"train/{phase.player}_loss"] = loss
+        history = counters.losses[phase.player]
+        history.append(loss)
+        del history[:-KEPT_LOSSES]
+
+    # D.
+
+    def _fakes(self, count: int, progress: float) -> Iterator[Words]:
+        """`count` batches of drawn words, as many in one rollout as memory has room for."""
+        drawing = self.players.drawing(self.config, progress)
+        generator, rng = self.players.generator, self.streams["noise"]
+        size = self.config.train.batch_size
+        room = max(1, TOGETHER // (size * generator.head.out_features))
+        while count > 0:
+            now = min(room, count)
+            draw = draw_words(generator, drawing, now * size, rng, now * self._parts)
+            yield from draw.words.chunk(now)
+            count -= now
+
+    def _discriminator_step(self, fake: Words, counters: Counters) -> float:
+        opponent, real = self._opponent(), self._next_real(counters)
+        self._seen = real, fake
+        drawn = opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
+        drawns = [None] * self._parts if drawn is None else drawn.chunk(self._parts)
+        sums = dict.fromkeys(("train/real_score", "train/fake_score", "train/penalty"), 0.0)
+        D = opponent.discriminator
+
+        def losses() -> Iterator[Tensor]:
+            parts = zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)
+            for real_part, fake_part, drawn_part in parts:
+                r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
+                both = r + f
+                scores = D.score(both.embedded, both.mask).chunk(2)
+                penalty = opponent.penalty(D, r, f, drawn_part)
+                for key, value in zip(sums, (*scores, penalty), strict=True):
+                    sums[key] += float(value.detach().mean()) / self._parts
+                yield (opponent.objective.discriminator(*scores) + penalty) / self._parts
+
+        loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
+        self.values |= sums
+        return loss
+
+    # G.
+
+    def _generator_step(self, progress: float, counters: Counters) -> float:
+        opponent = self._opponent()
+        if self._seen is None:
+            real: Words = self._next_real(counters)
+        else:
+            real = self._seen[0]
+        generator, size = self.players.generator, self.config.train.batch_size
+        drawing = self.players.drawing(self.config, progress)
+        draw = draw_for_gradient(generator, drawing, size, self.streams["noise"], self._parts)
+        # D's weights get no gradient from G's loss, so none is computed.
+        judge = as_module(opponent.discriminator).requires_grad_(False)
+
+        def losses() -> Iterator[Tensor]:
+            estimate, D = opponent.estimator.loss, opponent.discriminator
+            if self._parts == 1:
+                yield estimate(draw, real, D, opponent.objective)
+                return
+            # Each part's gradient is gathered at the hidden states, then sent on through G once.
+            cut = draw.hidden.detach().requires_grad_(True)
+            whole = replace(draw, hidden=cut, words=draw.words_of(cut))
+            for part, real_part in zip(
+                split(whole, self._parts), real.chunk(self._parts), strict=True
+            ):
+                yield estimate(part, real_part, D, opponent.objective) / self._parts
+            assert cut.grad is not None
+            draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
+
+        module = as_module(generator)
+        value = self._descend("generator", module, self.players.optimiser, losses(), counters)
+        judge.requires_grad_(True)
+        return value
+
+    def _likelihood_step(self, counters: Counters) -> float:
+        tokens = self._next_tokens(counters)
+        longest = int((tokens != PAD).sum(1).max())
+        tokens = tokens[:, :longest]  # what is padding everywhere costs nothing
+        generator = self.players.generator
+        noise = generator.draw_noise(len(tokens), self.streams["noise"])
+        hidden = generator.parallel(tokens, noise)
+        nats = negative_log_likelihood(hidden, generator.head, tokens)
+        loss = nats.sum() / (tokens != PAD).sum()  # mean over the words and end tokens
+        module = as_module(generator)
+        return self._descend("generator", module, self.players.optimiser, [loss], counters)
+
+    # What both need.
+
+    def _descend(
+        self,
+        player: str,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        losses: Iterable[Tensor],
+        counters: Counters,
+    ) -> float:
+        """Add up the gradients of the parts of a loss and move; the loss."""
+        optimiser.zero_grad(set_to_none=True)
+        value = 0.0
+        for loss in losses:
+            torch.autograd.backward(loss)
+            value += float(loss.detach())
+        limit = self.config.train.clip or math.inf
+        norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
+        if not math.isfinite(value) or not math.isfinite(norm):
+            raise Diverged(
+                f"{player} loss {value}, gradient norm {norm} at update {counters.update + 1}"
+            )
+        optimiser.step()
+        self.values[f"train/{player}_gradient_norm"] = norm
+        return value
+
+    def _opponent(self) -> Opponent:
+        if self.players.opponent is None:
+            raise AssertionError("an adversarial phase without a discriminator passed the check")
+        return self.players.opponent
+
+    def _next_tokens(self, counters: Counters) -> Tensor:
+        tokens = self.batches.batch(counters.batches).to(self.device)
+        counters.batches += 1
+        return tokens
+
+    def _next_real(self, counters: Counters) -> TokenWords:
+        tokens = self._next_tokens(counters)
+        return TokenWords(tokens, self.players.drawing(self.config, 0.0).mask(tokens))

@@ -1,0 +1,113 @@
+"""Steps of the players against their plain definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from core.checkpoint import Counters
+from core.config import Config
+from core.errors import InputError
+from core.nn.likelihood import negative_log_likelihood
+from core.players import as_module, build
+from core.protocols import Phase
+from core.steps import Steps
+from core.text.vocabulary import PAD
+from experiments import load
+from tests.conftest import tiny
+from variants import registry
+
+V, N, S = 29, 8, 8
+CPU = torch.device("cpu")
+
+
+class Batches:
+    """Random sentences of V words."""
+
+    def batch(self, number: int) -> torch.Tensor:
+        return torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(number))
+
+
+def after(config: Config, phases: list[Phase]) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    """Gradients and logged values after some phases, in float64, weights held still."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        players = build(config, registry(), V, CPU)
+        steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+        for phase in phases:
+            steps.play(phase, 0.0, Counters())
+        found = {
+            f"{name}.{key}": parameter.grad.clone()
+            for name, module in players.modules()
+            for key, parameter in module.named_parameters()
+            if parameter.grad is not None
+        }
+        return found, steps.values
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("hide", ["false", "true"])
+def test_micro_batches_add_up_to_the_whole_batch(hide: str) -> None:
+    shared = ("sampling.name=detached", f"train.batch_size={N}", f"model.hide_after_end={hide}",
+              "train.generator_rate=1e-9", "train.discriminator_rate=1e-9")  # fmt: skip
+    phases = [Phase("discriminator", "adversarial", 2), Phase("generator", "adversarial")]
+    whole, values = after(tiny(*shared), phases)
+    parts, same_values = after(tiny(*shared, "train.micro_batch=2"), phases)
+    assert whole.keys() == parts.keys()
+    for key, value in whole.items():
+        assert torch.allclose(value, parts[key], rtol=1e-5, atol=1e-8), key
+    for key, number in values.items():
+        assert same_values[key] == pytest.approx(number, rel=1e-5, abs=1e-8)
+
+
+def test_micro_batches_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError, match="multiple of micro_batch 3"):
+        tiny("train.batch_size=8", "train.micro_batch=3")
+
+
+def test_the_generators_step_leaves_no_gradient_on_d() -> None:
+    found, _ = after(tiny(f"train.batch_size={N}"), [Phase("generator", "adversarial")])
+    assert found
+    assert not [key for key in found if key.startswith("discriminator")]
+
+
+def test_likelihood_step_by_step_equals_all_at_once() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(N, S, 4, dtype=torch.float64, requires_grad=True)
+    head = torch.nn.Linear(4, V, dtype=torch.float64)
+    tokens = Batches().batch(0)
+    tokens[0, 3:] = PAD
+    ours = negative_log_likelihood(hidden, head, tokens)
+    plain = cross_entropy(head(hidden).transpose(1, 2), tokens, ignore_index=PAD, reduction="none")
+    assert torch.allclose(ours, plain, atol=1e-12)
+    wanted = [hidden, head.weight, head.bias]
+    for a, b in zip(
+        torch.autograd.grad(ours.sum(), wanted), torch.autograd.grad(plain.sum(), wanted),
+        strict=True,
+    ):  # fmt: skip
+        assert torch.allclose(a, b, atol=1e-10)
+
+
+def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
+    class Short(Batches):
+        def batch(self, number: int) -> torch.Tensor:
+            tokens = super().batch(number)
+            tokens[:, 5:] = PAD
+            return tokens
+
+    config = load("mle", [f"train.batch_size={N}", f"model.length={S}"])
+    players = build(config, registry(), V, CPU)
+    steps = Steps(config, players, Short(), CPU)  # type: ignore[arg-type]
+    seen: list[int] = []
+    parallel = players.generator.parallel
+
+    def watched(tokens: torch.Tensor, noise: object) -> torch.Tensor:
+        seen.append(tokens.shape[1])
+        return parallel(tokens, noise)  # type: ignore[arg-type]
+
+    as_module(players.generator).parallel = watched  # type: ignore[assignment]
+    steps.play(Phase("generator", "likelihood"), 0.0, Counters())
+    assert seen == [5]
