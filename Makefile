@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench format ui clean
+.PHONY: help setup demo test check bench bench-quick format ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,7 +31,11 @@ check: setup ## the same without the tests
 	$(BIN)/lint-imports --no-cache
 
 bench: setup ## what backs the speed claims, one JSON document a measure
+	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.corpus_build
+
+bench-quick: setup ## the speed measures at batch 16, within 6 minutes
+	@$(BIN)/python -m benchmarks.speed --quick
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

@@ -1,0 +1,69 @@
+"""The cost of the original: full attention over a growing prefix at every step, dense words.
+
+The same modules, walked as the original walks them: `attention = "full"`, one graph over all
+steps, one-hot real words (N, S, V), distributions held whole, and a penalty on the gradient with
+respect to a dense interpolate. A yardstick of cost, not of values.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from benchmarks.sizes import Setting
+from core.nn.attention import twice_differentiable
+from core.rollout import Drawing, unroll
+from tests.reference.dense import DenseWords
+
+
+class Yardstick:
+    """One step of each player, the original's way."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.players = setting.players("full")
+        assert self.players.opponent is not None
+        self.generator, self.opponent = self.players.generator, self.players.opponent
+        self.drawing = Drawing(self.players.sampling)
+        self.rng = torch.Generator().manual_seed(0)
+
+    def sample(self) -> None:
+        """Draw a batch of sentences."""
+        with torch.no_grad():
+            self._hidden()
+
+    def generator_step(self) -> None:
+        """Draw with a graph, judge, move G."""
+        optimiser = self.players.optimiser
+        optimiser.zero_grad(set_to_none=True)
+        scores = self._score(self._probabilities())
+        self.opponent.objective.generator(scores, None).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    def discriminator_step(self) -> None:
+        """Draw, judge real and fake, penalise, move D."""
+        optimiser, V = self.opponent.optimiser, self.setting.vocabulary
+        optimiser.zero_grad(set_to_none=True)
+        real = one_hot(self.setting.real(), V).float()  # (N, S, V)
+        with torch.no_grad():
+            fake = self._probabilities()
+        loss = self.opponent.objective.discriminator(self._score(real), self._score(fake))
+        eps = torch.rand(len(real), 1, 1, generator=self.rng)
+        x = (eps * real + (1 - eps) * fake).requires_grad_(True)
+        with twice_differentiable():
+            (g,) = torch.autograd.grad(self._score(x).sum(), x, create_graph=True)
+        penalty = 10.0 * ((g.flatten(1).norm(dim=1) - 1) ** 2).mean()
+        (loss + penalty).backward()
+        optimiser.step()
+
+    def _score(self, words: Tensor) -> Tensor:
+        return self.opponent.discriminator(DenseWords(words))
+
+    def _probabilities(self) -> Tensor:
+        return self.generator.logits(self._hidden()).softmax(-1)  # (N, S, V)
+
+    def _hidden(self) -> Tensor:
+        noise = self.generator.draw_noise(self.setting.batch, self.rng)
+        graph = torch.is_grad_enabled()
+        return unroll(self.generator, self.drawing, noise, (), differentiable=graph)[1]
