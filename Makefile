@@ -22,7 +22,7 @@ demo: setup ## the ablation study of the card's three axes, under 10 minutes on 
 	$(BIN)/textgan study experiments/studies/card_axes.toml --workers 2
 
 test: check ## formatter, linter, types, import contract, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: setup ## the same without the tests
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -14,6 +15,17 @@ from variants import registry
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "experiments" / "smoke" / "run.toml"
 DATA = Path(os.environ.get("TEXTGAN_DATA", ROOT.parent / "shared" / "data"))
+MOST_WORKERS = 4
+MEMORY_OF_A_WORKER = 2e9  # bytes; torch, MLflow and now and then a server or a browser
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Test processes: the cores that this process may use, as far as memory allows."""
+    usable = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    room = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
+    return max(1, min(cores, room, MOST_WORKERS))
 
 
 @pytest.fixture(autouse=True)
