@@ -4,10 +4,12 @@ at +-1.5.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from core.protocols import NoiseKind
+from core.protocols import Noise, NoiseKind
 
 TRUNCATION = 1.5
 
@@ -20,3 +22,12 @@ def draw_noise(kind: NoiseKind, shape: tuple[int, ...], rng: torch.Generator) ->
     if kind == "normal":
         return empty.normal_(generator=rng)
     return torch.nn.init.trunc_normal_(empty, a=-TRUNCATION, b=TRUNCATION, generator=rng)
+
+
+def scaled(noise: Noise, scale: float) -> Noise:
+    """All that was drawn, multiplied by `scale`."""
+    if scale == 1.0:
+        return noise
+    drawn = {name: getattr(noise, name) for name in ("latent", "inputs", "injected")}
+    parts = {name: value * scale for name, value in drawn.items() if value is not None}
+    return replace(noise, scale=noise.scale * scale, **parts)

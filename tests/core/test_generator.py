@@ -1,9 +1,10 @@
-"""The core model: a cached rollout, a differentiable one and the one-pass evaluation are one
-function, in value and in gradient, for every next-step input and noise mapping."""
+"""Generators: a cached rollout, a differentiable one and the one-pass evaluation are one function,
+in value and in gradient, for every body, next-step input and noise mapping."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,13 @@ from variants import registry
 V, N = 13, 5
 INPUTS = ["noise", "last_token", "fixed_token"]
 MAPPINGS = ["full", "broadcast", "none"]
+BODIES = {
+    "causal": ("generator.attention=causal", "generator.noise_blocks=2"),
+    "full": ("generator.attention=full", "generator.noise_blocks=2"),
+    "lstm": ("generator.name=lstm", "generator.layers=2", "generator.hidden=9"),
+    "gru": ("generator.name=gru", "generator.layers=2", "generator.hidden=9"),
+    "dropout": ("generator.name=lstm", "generator.layers=2", "generator.dropout=0.5"),
+}
 
 
 def make(*overrides: str) -> tuple[Generator, Noise]:
@@ -44,14 +52,10 @@ def stepwise(generator: Generator, noise: Noise, tokens: torch.Tensor) -> torch.
 
 
 @pytest.mark.parametrize(("next_input", "mapping"), list(itertools.product(INPUTS, MAPPINGS)))
-@pytest.mark.parametrize("attention", ["causal", "full"])
-def test_one_pass_equals_step_by_step(next_input: str, mapping: str, attention: str) -> None:
+@pytest.mark.parametrize("body", BODIES)
+def test_one_pass_equals_step_by_step(next_input: str, mapping: str, body: str) -> None:
     generator, noise = make(
-        f"next_input.name={next_input}",
-        f"noise_mapping.name={mapping}",
-        f"generator.attention={attention}",
-        "generator.noise_blocks=2",
-        "generator.output_blocks=2",
+        f"next_input.name={next_input}", f"noise_mapping.name={mapping}", *BODIES[body]
     )
     tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))
     plain, fast = stepwise(generator, noise, tokens), generator.parallel(tokens, noise)
@@ -70,8 +74,9 @@ def test_one_pass_equals_step_by_step(next_input: str, mapping: str, attention: 
 
 
 @pytest.mark.parametrize("next_input", INPUTS)
-def test_preallocated_cache_equals_the_differentiable_one(next_input: str) -> None:
-    generator, noise = make(f"next_input.name={next_input}")
+@pytest.mark.parametrize("body", BODIES)
+def test_rollout_equals_the_differentiable_one(next_input: str, body: str) -> None:
+    generator, noise = make(f"next_input.name={next_input}", *BODIES[body])
     config = tiny()
     sampling = registry().strategy("sampling", "gumbel_softmax")(config.sampling)
     with torch.no_grad():
@@ -81,8 +86,9 @@ def test_preallocated_cache_equals_the_differentiable_one(next_input: str) -> No
     assert torch.allclose(fast[1], plain[1], atol=1e-12)
 
 
-def test_later_words_do_not_reach_earlier_steps() -> None:
-    generator, noise = make()
+@pytest.mark.parametrize("body", ["causal", "lstm", "gru"])
+def test_later_words_do_not_reach_earlier_steps(body: str) -> None:
+    generator, noise = make(*BODIES[body])
     tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))
     changed = tokens.clone()
     changed[:, 5:] = (tokens[:, 5:] + 1) % V
@@ -91,8 +97,9 @@ def test_later_words_do_not_reach_earlier_steps() -> None:
     assert not torch.allclose(before[:, 6:], after[:, 6:])
 
 
-def test_noise_is_what_makes_sentences_differ() -> None:
-    generator, noise = make("sampling.name=detached")
+@pytest.mark.parametrize("body", ["causal", "lstm", "gru"])
+def test_noise_is_what_makes_sentences_differ(body: str) -> None:
+    generator, noise = make("sampling.name=detached", *BODIES[body])
     config = tiny("sampling.name=detached")
     sampling = registry().strategy("sampling", "detached")(config.sampling)
     tokens, _ = unroll(generator, Drawing(sampling), noise, (), differentiable=False)
@@ -106,3 +113,42 @@ def test_scale_multiplies_the_noise() -> None:
     assert one.latent is not None
     assert half.latent is not None
     assert torch.allclose(half.latent, one.latent * 0.5)
+
+
+def test_dropout_is_of_training_alone() -> None:
+    generator, noise = make(*BODIES["dropout"])
+    tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))
+    training = generator.parallel(tokens, noise)
+    assert torch.equal(training, generator.parallel(tokens, noise))
+    as_module(generator).eval()
+    assert not torch.allclose(training, generator.parallel(tokens, noise))
+
+
+@pytest.mark.parametrize("mapping", ["full", "broadcast"])
+def test_a_recurrent_first_word_knows_the_whole_latent(mapping: str) -> None:
+    generator, noise = make(*BODIES["lstm"], f"noise_mapping.name={mapping}")
+    assert noise.latent is not None
+    latent = noise.latent.clone()
+    latent[:, -1] += 1
+    tokens = torch.zeros(N, 8, dtype=torch.long)
+    changed = generator.parallel(tokens, replace(noise, latent=latent))
+    assert not torch.allclose(changed[:, 0], generator.parallel(tokens, noise)[:, 0])
+
+
+def test_a_recurrent_step_is_the_textbook_one() -> None:
+    """Layers of LSTM cells, written out: gates i, f, g, o of [word; query]."""
+    generator, noise = make("generator.name=lstm", "noise_mapping.name=none")
+    module, tokens = as_module(generator), torch.tensor([[3, 4, 5, 6, 7, 8, 9, 10]] * N)
+    layer = module.get_submodule("body.layers.0")
+    h = c = torch.zeros(N, 128, dtype=torch.float64)
+    word = torch.zeros_like(h)
+    for t in range(8):
+        assert noise.inputs is not None
+        x = torch.cat([word, noise.inputs[:, t]], dim=1)
+        gates = x @ layer.weight_ih_l0.T + layer.bias_ih_l0  # type: ignore[union-attr, operator]
+        gates = gates + h @ layer.weight_hh_l0.T + layer.bias_hh_l0  # type: ignore[union-attr, operator]
+        i, f, g, o = gates.chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        word = generator.embed(tokens[:, t])
+    assert torch.allclose(h, generator.parallel(tokens, noise)[:, -1], atol=1e-12)

@@ -16,7 +16,7 @@ with injected noise drawn anew; kept for fidelity and as the yardstick of cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.attention import Cache, GrowingCache, PreallocatedCache
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
-from core.nn.noise import draw_noise
+from core.nn.noise import draw_noise, scaled
 from core.protocols import NextInput, Noise, NoiseMapping, Shape
 from core.seeding import draw_seed
 
@@ -97,8 +97,7 @@ class TransformerGenerator(nn.Module):
         injected = None
         if self.config.attention == "causal" and B > 0:
             injected = draw_noise(self.noise, (B, streams, count, self.length, E), rng)
-        noise = Noise(latent, inputs, injected, draw_seed(rng), count, scale)
-        return noise if scale == 1.0 else _scaled(noise, scale)
+        return scaled(Noise(latent, inputs, injected, draw_seed(rng), count), scale)
 
     def begin(self, noise: Noise, differentiable: bool) -> RolloutState:
         """See `Generator.begin`."""
@@ -224,11 +223,6 @@ class TransformerGenerator(nn.Module):
         for layer, block in enumerate(self.output_blocks, start=B):
             x = block(x, where[layer], rows[layer])
         return x
-
-
-def _scaled(noise: Noise, scale: float) -> Noise:
-    parts = {name: getattr(noise, name) for name in ("latent", "inputs", "injected")}
-    return replace(noise, **{k: v * scale for k, v in parts.items() if v is not None})
 
 
 def _last_word_mask(t: int, device: torch.device) -> Tensor:

@@ -1,0 +1,200 @@
+"""Recurrent generators: everything around the body that carries the state.
+
+The input of step t is the last word's embedding w_{t-1}, and where a query q_t asks for the word
+(two streams), the query behind it:
+
+    x_t = [w_{t-1} + m_t; q_t],    (h_t, state_t) = body(x_t, state_{t-1}),    l_t = W h_t + b
+
+w_{-1} is the first input of one stream, zero with two. Unlike an attention's query, q_t stays in
+the state: it is part of what the step has read (Press et al. 2017). A mapped latent m (S rows) is
+read twice, as the latent of Zhang et al. 2017: the initial state is tanh(C S^(-1/2) sum_t m_t),
+so that the first word knows of all of it, and row t is added to the input of step t.
+
+All words known, all inputs are known: `parallel` hands the body the whole sequence at once, and is
+the same function as `step`.
+
+Dropout keeps one mask a sentence for all steps (Gal & Ghahramani 2016), drawn again from the
+noise's seed, so that both ways of evaluation see the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.nn.noise import scaled
+from core.protocols import NextInput, Noise, NoiseMapping, Shape
+from core.seeding import draw_seed
+
+
+class Body(Protocol):
+    """What carries the state; a torch module."""
+
+    hidden: int  # H, numbers of an output
+    starts: int  # numbers of the part of the state that a latent may set
+
+    def begin(self, first: Tensor | None, count: int) -> Any:
+        """The state before the first step; `first` (N, starts) sets what it may, None leaves it."""
+        ...
+
+    def masks(self, inputs: int) -> list[int]:
+        """Widths of its dropout masks for inputs of this width."""
+        ...
+
+    def __call__(self, x: Tensor, state: Any, masks: list[Tensor] | None) -> tuple[Tensor, Any]:
+        """P steps: inputs (N, P, I) to outputs (N, P, H) and the state behind the last."""
+        ...
+
+
+@dataclass
+class RolloutState:
+    """A rollout in progress."""
+
+    queries: Tensor  # (N, S, E) or (N, 1, E)
+    memory: Tensor | None  # (N, S, E), the mapped latent
+    body: Any
+    masks: list[Tensor] | None
+    step: int = 0
+
+
+class RecurrentGenerator(nn.Module):
+    """A generator around a recurrent body; see the module. Weights of the body come first."""
+
+    def __init__(
+        self,
+        body: Body,
+        width: int,
+        dropout: float,
+        shape: Shape,
+        next_input: NextInput,
+        noise_mapping: NoiseMapping,
+    ) -> None:
+        super().__init__()
+        self.length, self.noise, self.width, self.dropout = (
+            shape.length,
+            shape.noise,
+            width,
+            dropout,
+        )
+        self.body, self.next_input, self.noise_mapping = body, next_input, noise_mapping
+        self.embedding = nn.Embedding(shape.vocabulary, width)
+        self.head = nn.Linear(body.hidden, shape.vocabulary)
+        reads = "memory" in getattr(noise_mapping, "offers", ())
+        self.start = nn.Linear(width, body.starts) if reads else None
+
+    # What is drawn, and where a rollout starts.
+
+    def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
+        """See `Generator.draw_noise`."""
+        latent = self.noise_mapping.draw(count, rng, self.noise)
+        inputs = self.next_input.draw(count, rng, self.noise)
+        return scaled(Noise(latent, inputs, None, draw_seed(rng), count), scale)
+
+    def begin(self, noise: Noise, differentiable: bool) -> RolloutState:
+        """See `Generator.begin`; the state carries gradients whenever they are recorded."""
+        queries = self.next_input.queries(noise.inputs, noise.count)
+        memory = first = None
+        if noise.latent is not None and self.start is not None:
+            memory = self.noise_mapping(noise.latent)
+            first = torch.tanh(self.start(memory.sum(1) / memory.shape[1] ** 0.5))
+        return RolloutState(
+            queries, memory, self.body.begin(first, noise.count), self._masks(noise)
+        )
+
+    # One step at a time, all steps at once.
+
+    def step(self, state: RolloutState, last: Tensor | None) -> Tensor:
+        """See `Generator.step`."""
+        words = self._first(state.queries) if last is None else last[:, None]
+        x = self._inputs(words, state, state.step)
+        hidden, state.body = self.body(x, state.body, state.masks)
+        state.step += 1
+        result: Tensor = hidden[:, 0]
+        return result
+
+    def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
+        """See `Generator.parallel`."""
+        state = self.begin(noise, differentiable=True)
+        words = torch.cat([self._first(state.queries), self.embed(tokens[:, :-1])], dim=1)
+        hidden: Tensor = self.body(self._inputs(words, state, 0), state.body, state.masks)[0]
+        return hidden
+
+    def _first(self, queries: Tensor) -> Tensor:
+        """What stands where the first step has no last word: (N, 1, E)."""
+        first = queries[:, :1]
+        return first if self.next_input.streams == 1 else torch.zeros_like(first)
+
+    def _inputs(self, words: Tensor, state: RolloutState, start: int) -> Tensor:
+        """Inputs (N, P, I) of P steps from `start` on, of the words before them (N, P, E)."""
+        steps = slice(start, start + words.shape[1])
+        x = words if state.memory is None else words + state.memory[:, steps]
+        if self.next_input.streams == 2:
+            x = torch.cat([x, state.queries[:, steps]], dim=-1)
+        return x
+
+    def _masks(self, noise: Noise) -> list[Tensor] | None:
+        if self.dropout == 0 or not self.training:
+            return None
+        like = self.head.weight
+        rng = torch.Generator(device=like.device).manual_seed(noise.seed)
+        keep = 1 - self.dropout
+        return [
+            like.new_empty(noise.count, 1, wide).bernoulli_(keep, generator=rng) / keep
+            for wide in self.body.masks(self.width * self.next_input.streams)
+        ]
+
+    # Words in and out.
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """See `Generator.logits`."""
+        result: Tensor = self.head(hidden)
+        return result
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """See `Generator.embed`."""
+        result: Tensor = self.embedding(tokens)
+        return result
+
+
+class Stack(nn.Module):
+    """L layers of torch's own LSTM or GRU, one above another; dropout before and behind each."""
+
+    def __init__(
+        self, kind: type[nn.LSTM] | type[nn.GRU], inputs: int, hidden: int, layers: int
+    ) -> None:
+        super().__init__()
+        self.hidden, self.starts = hidden, hidden * layers
+        self.layers = nn.ModuleList(
+            kind(inputs if layer == 0 else hidden, hidden, batch_first=True)
+            for layer in range(layers)
+        )
+
+    def begin(self, first: Tensor | None, count: int) -> list[Any]:
+        """The state of each layer; None is zero. `first` sets h, a cell c begins at zero."""
+        if first is None:
+            return [None] * len(self.layers)
+        parts = [h[None].contiguous() for h in first.chunk(len(self.layers), dim=1)]
+        if isinstance(self.layers[0], nn.LSTM):
+            return [(h, torch.zeros_like(h)) for h in parts]
+        return list(parts)
+
+    def masks(self, inputs: int) -> list[int]:
+        """One over the inputs, one over each layer's outputs."""
+        return [inputs, *[self.hidden] * len(self.layers)]
+
+    def forward(
+        self, x: Tensor, state: list[Any], masks: list[Tensor] | None
+    ) -> tuple[Tensor, list[Any]]:
+        """See `Body.__call__`."""
+        if masks is not None:
+            x = x * masks[0]
+        after = []
+        for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
+            x, new = layer(x, before)
+            after.append(new)
+            if masks is not None:
+                x = x * masks[number + 1]
+        return x, after

@@ -1,0 +1,39 @@
+"""A recurrent generator: L layers of LSTM over the words so far.
+
+Sizes of published systems: SeqGAN 32 and 32, one layer; ScratchGAN two layers of 512.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from core.config import Search, StrategyConfig
+from core.nn.recurrent import RecurrentGenerator, Stack
+from core.protocols import NextInput, NoiseMapping, Shape
+
+
+class LSTMGenerator(RecurrentGenerator):
+    """LSTM layers, fed the last word; separate input and output embeddings."""
+
+    class Config(StrategyConfig):
+        """Sizes; `dropout` of the inputs and of every layer's outputs."""
+
+        name: Literal["lstm"] = "lstm"
+        width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # E
+        hidden: Annotated[int, Field(ge=1, le=8192)] | None = None  # of a layer; None: width
+        layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.0
+
+    offers = frozenset({"generator"})
+    needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}
+    paper = "Hochreiter & Schmidhuber 1997; Graves 2013"
+
+    def __init__(
+        self, config: Config, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
+    ) -> None:
+        E, hidden = config.width, config.hidden or config.width
+        body = Stack(nn.LSTM, E * next_input.streams, hidden, config.layers)
+        super().__init__(body, E, config.dropout, shape, next_input, noise_mapping)
