@@ -40,6 +40,10 @@ class Body(Protocol):
         """The state before the first step; `first` (N, starts) sets what it may, None leaves it."""
         ...
 
+    def fork(self, state: Any, rows: Tensor) -> Any:
+        """The state of the sentences `rows` (K,), which may repeat."""
+        ...
+
     def masks(self, inputs: int) -> list[int]:
         """Widths of its dropout masks for inputs of this width."""
         ...
@@ -102,6 +106,16 @@ class RecurrentGenerator(nn.Module):
             first = torch.tanh(self.start(memory.sum(1) / memory.shape[1] ** 0.5))
         return RolloutState(
             queries, memory, self.body.begin(first, noise.count), self._masks(noise)
+        )
+
+    def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
+        """See `Generator.fork`."""
+        return RolloutState(
+            state.queries[rows],
+            None if state.memory is None else state.memory[rows],
+            self.body.fork(state.body, rows),
+            None if state.masks is None else [mask[rows] for mask in state.masks],
+            state.step,
         )
 
     # One step at a time, all steps at once.
@@ -180,6 +194,17 @@ class Stack(nn.Module):
         if isinstance(self.layers[0], nn.LSTM):
             return [(h, torch.zeros_like(h)) for h in parts]
         return list(parts)
+
+    def fork(self, state: list[Any], rows: Tensor) -> list[Any]:
+        """See `Body.fork`."""
+        return [
+            before
+            if before is None
+            else tuple(part[:, rows] for part in before)
+            if isinstance(before, tuple)
+            else before[:, rows]
+            for before in state
+        ]
 
     def masks(self, inputs: int) -> list[int]:
         """One over the inputs, one over each layer's outputs."""

@@ -1,4 +1,4 @@
-"""The discriminator and its penalty, against dense one-hot definitions."""
+"""Discriminators and their penalty, against dense one-hot definitions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import one_hot
 
 from core.nn.attention import twice_differentiable
+from core.nn.spectral import SCALING, WEIGHTS
 from core.nn.words import TokenWords, mean_difference, visible
-from core.players import build
+from core.players import as_module, build
 from core.protocols import Discriminator, Rows
 from core.text.vocabulary import END
 from tests.conftest import tiny
@@ -16,6 +17,11 @@ from tests.reference.dense import DenseWords
 from variants import registry
 
 V, N, S = 11, 6, 8
+QUIET = {
+    "transformer": ("discriminator.name=transformer",),
+    "lstm": ("discriminator.name=lstm", "discriminator.layers=2", "discriminator.dropout=0"),
+}
+SPECTRAL = ["lstm"]
 
 
 def make(*overrides: str) -> Discriminator:
@@ -30,15 +36,17 @@ def words() -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, torch.randn(N, S, V, generator=rng, dtype=torch.float64).softmax(-1)
 
 
-def test_indices_equal_one_hot() -> None:
-    D, (tokens, _) = make(), words()
+@pytest.mark.parametrize("name", QUIET)
+def test_indices_equal_one_hot(name: str) -> None:
+    D, (tokens, _) = make(*QUIET[name]), words()
     dense = DenseWords(one_hot(tokens, V).double())
     assert torch.allclose(D(TokenWords(tokens)), D(dense), atol=1e-12)
 
 
 @pytest.mark.parametrize("hide", [False, True])
-def test_gradient_penalty_equals_the_dense_definition(hide: bool) -> None:
-    D, (tokens, soft) = make(), words()
+@pytest.mark.parametrize("name", QUIET)
+def test_gradient_penalty_equals_the_dense_definition(name: str, hide: bool) -> None:
+    D, (tokens, soft) = make(*QUIET[name]), words()
     mask = torch.rand(N, S, generator=torch.Generator().manual_seed(2)) > 0.3 if hide else None
     strategy = registry().strategy("penalty", "gradient_penalty")
     penalty = strategy(strategy.Config(weight=10.0))
@@ -69,8 +77,9 @@ def test_pooling_halves_the_length_and_scores(pooling: str) -> None:
     assert D(TokenWords(tokens, visible(tokens))).shape == (N,)
 
 
-def test_hidden_words_do_not_matter() -> None:
-    D, (tokens, _) = make(), words()
+@pytest.mark.parametrize("name", QUIET)
+def test_hidden_words_do_not_matter(name: str) -> None:
+    D, (tokens, _) = make(*QUIET[name]), words()
     tokens[:, 4] = END
     changed = tokens.clone()
     changed[:, 5:] = 0
@@ -78,6 +87,46 @@ def test_hidden_words_do_not_matter() -> None:
     assert mask[:, 5:].sum() == 0
     assert torch.allclose(D(TokenWords(tokens, mask)), D(TokenWords(changed, mask)), atol=1e-12)
     assert not torch.allclose(D(TokenWords(tokens)), D(TokenWords(changed)), atol=1e-6)
+
+
+def test_a_step_score_knows_the_words_so_far() -> None:
+    D, (tokens, _) = make(*QUIET["lstm"]), words()
+    changed = tokens.clone()
+    changed[:, 5] = (tokens[:, 5] + 1) % V
+    before, after = D(TokenWords(tokens)), D(TokenWords(changed))
+    assert before.shape == (N, S)
+    assert torch.equal(before[:, :5], after[:, :5])
+    assert not torch.isclose(before[:, 5:], after[:, 5:], atol=1e-9).any()
+
+
+def test_dropout_goes_on_where_its_state_was_taken() -> None:
+    D, (tokens, _) = make("discriminator.name=lstm"), words()
+    first, second = D(TokenWords(tokens)), D(TokenWords(tokens))
+    assert not torch.allclose(first, second)
+    again = make("discriminator.name=lstm")
+    assert torch.equal(again(TokenWords(tokens)), first)
+    state = again.state_dict()  # type: ignore[attr-defined]
+    resumed = make("discriminator.name=lstm", "seed=5")
+    resumed.load_state_dict(state)  # type: ignore[attr-defined]
+    assert torch.equal(resumed(TokenWords(tokens)), second)
+    resumed.eval()  # type: ignore[attr-defined]
+    assert torch.equal(resumed(TokenWords(tokens)), resumed(TokenWords(tokens)))
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_spectral_norm_makes_every_weight_of_norm_one(name: str) -> None:
+    D, (tokens, _) = make(*QUIET[name], "discriminator.spectral_norm=true"), words()
+    for _ in range(200):
+        D(TokenWords(tokens))
+    module = as_module(D)
+    found = 0
+    for part in module.modules():
+        for weight in WEIGHTS:
+            if isinstance(part, SCALING) and hasattr(part, weight):
+                matrix = getattr(part, weight).flatten(1)
+                assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=1e-3)
+                found += 1
+    assert found > 1
 
 
 def test_visible_keeps_the_first_end_and_rows_without_one() -> None:
