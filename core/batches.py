@@ -27,9 +27,14 @@ class Batches:
         self._split, self._size, self._length, self._seed = split, size, length, seed
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
+    @property
+    def per_epoch(self) -> int:
+        """Batches that read the split once."""
+        return len(self._split) // self._size
+
     def batch(self, number: int) -> Tensor:
         """Batch `number`, counted from 0: words, the end token, padding; int64 (N, S)."""
-        epoch, place = divmod(number, len(self._split) // self._size)
+        epoch, place = divmod(number, self.per_epoch)
         if epoch != self._epoch:
             rng = np.random.Generator(np.random.PCG64(derive(self._seed, f"epoch {epoch}")))
             self._epoch, self._order = epoch, rng.permutation(len(self._split))

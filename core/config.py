@@ -78,6 +78,9 @@ class TrainConfig(Frozen):
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player
+    discriminator_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # L2 penalty on D's weights
+    # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
+    entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0
     ema: Annotated[float, Field(ge=0, lt=1), Search(0.9, 0.9999)] = 0.0  # of G's weights; 0 is off
     log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
     checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates

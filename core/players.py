@@ -56,6 +56,8 @@ class Players:
             yield "averaged", as_module(self.averaged)
         if self.opponent is not None:
             yield "discriminator", as_module(self.opponent.discriminator)
+            if isinstance(self.opponent.estimator, nn.Module):  # it remembers something
+                yield "estimator", self.opponent.estimator
 
     def optimisers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
         """Every optimiser, by the name of its player."""
@@ -97,12 +99,16 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
             shape = Shape(config.model.length, vocabulary, config.model.noise)
             discriminator = _build(config, resolver, "discriminator", shape)
         discriminator.to(device)
+        estimator = _build(config, resolver, "estimator")
+        if isinstance(estimator, nn.Module):
+            estimator.to(device)
+        decay = config.train.discriminator_decay
         opponent = Opponent(
             discriminator,
-            _build(config, resolver, "estimator"),
+            estimator,
             _build(config, resolver, "objective"),
             _build(config, resolver, "penalty"),
-            _adam(discriminator, config.train.discriminator_rate, config),
+            _adam(discriminator, config.train.discriminator_rate, config, decay),
         )
     return Players(
         generator,
@@ -137,6 +143,8 @@ def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:
     return resolver.strategy(slot, table.name)(table, *parts)
 
 
-def _adam(module: nn.Module, rate: float, config: Config) -> torch.optim.Optimizer:
+def _adam(
+    module: nn.Module, rate: float, config: Config, decay: float = 0.0
+) -> torch.optim.Optimizer:
     betas = (config.train.beta1, config.train.beta2)
-    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas)
+    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, weight_decay=decay)

@@ -6,6 +6,14 @@ scores into a gradient for G; an *objective* and a *penalty* make the losses; a 
 who moves when. Every part is a strategy in a slot (`SLOTS`), lives in one file under `variants/`,
 and declares what it needs of the other slots and what it offers them (`Strategy`).
 
+Capabilities that the strategies of the tree speak of:
+
+- sampling: `differentiable_words` (a gradient passes from D to G through them), `hard_words`
+  (D sees token ids drawn from softmax(l)), `likelihood` (words are drawn in proportion to it);
+- estimator: `score_function` (weights the log-likelihood of drawn words), `gradient`;
+- discriminator: `scores` (N,), `step_scores` (N, S), `embedded_words`, `features`;
+- objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
+
 Letters, everywhere: N batch, S sequence length, E embedding width, V vocabulary size, H heads,
 M, B, O the generator's mapping, noise and output layers. Shapes stand behind each tensor:
 `hidden (N, S, E)`.
@@ -15,12 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+
+if TYPE_CHECKING:
+    from core.turn import Turn
 
 Player = Literal["generator", "discriminator"]
 Loss = Literal["adversarial", "likelihood"]
@@ -108,6 +119,61 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """D's verdict on N sentences: one number for each, or one for each of its steps."""
+
+    values: Tensor  # (N,) or (N, S)
+    mask: Tensor | None = None  # (N, S) of per-step scores, False behind the end
+
+    @classmethod
+    def of(cls, values: Tensor, mask: Tensor | None) -> Scores:
+        """What D's `score` gave for words with this mask."""
+        return cls(values, mask if values.dim() == 2 else None)
+
+    def sentences(self, of: Tensor | None = None) -> Tensor:
+        """One number a sentence (N,): the mean over its visible steps, of `of` in our shape."""
+        values = self.values if of is None else of
+        if values.dim() == 1:
+            return values
+        if self.mask is None:
+            return values.mean(1)
+        return (values * self.mask).sum(1) / self.mask.sum(1)
+
+    def mean(self, of: Tensor | None = None) -> Tensor:
+        """Mean over sentences, of the values or of `of` in our shape: a scalar."""
+        return self.sentences(of).mean()
+
+    def filled(self) -> Tensor:
+        """The values; behind the end, where a step has none, its sentence's mean."""
+        if self.mask is None:
+            return self.values
+        return torch.where(self.mask, self.values, self.sentences().unsqueeze(1))
+
+    def minus(self, other: Scores) -> Scores:
+        """Differences of sentences pair by pair, at every step that either of them has."""
+        masks = None
+        if self.mask is not None and other.mask is not None:
+            masks = self.mask | other.mask
+        return Scores(self.filled() - other.filled(), masks)
+
+    def chunk(self, count: int) -> list[Scores]:
+        """The same sentences in `count` equal batches."""
+        masks = self.mask.chunk(count) if self.mask is not None else [None] * count
+        return [Scores(v, m) for v, m in zip(self.values.chunk(count), masks, strict=True)]
+
+    def repeat(self, times: int) -> Scores:
+        """Each sentence's scores `times` times, next to one another."""
+        masks = None if self.mask is None else self.mask.repeat_interleave(times, 0)
+        return Scores(self.values.repeat_interleave(times, 0), masks)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Scores]) -> Scores:
+        """The scores of several batches as one."""
+        masks = [part.mask for part in parts if part.mask is not None]
+        return cls(torch.cat([p.values for p in parts]), torch.cat(masks) if masks else None)
+
+
+@dataclass(frozen=True)
 class Draw:
     """N sentences drawn by a generator, and what a gradient needs of how they came about."""
 
@@ -115,6 +181,7 @@ class Draw:
     hidden: Tensor  # (N, S, E) before the vocabulary head; with gradient when one is wanted
     words: Words  # what D sees
     words_of: Callable[[Tensor], Words]  # the same of other hidden states of these sentences
+    noise: Noise | None = None  # that the generator read; None for a part of a draw
 
 
 class State(Protocol):
@@ -139,6 +206,12 @@ class Generator(Protocol):
 
     def step(self, state: Any, last: Tensor | None) -> Tensor:
         """One word on: embedding of the last word (N, E), None at first; hidden (N, E)."""
+        ...
+
+    def fork(self, state: Any, rows: Tensor) -> Any:
+        """The state of the sentences `rows` (K,) of a rollout without gradient, which may repeat:
+        each goes its own way from here, and `state` itself is left as it was.
+        """
         ...
 
     def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
@@ -237,26 +310,41 @@ class Discriminator(Protocol):
 class Objective(Protocol):
     """The two losses of the game, of scores as D gives them; both are minimised."""
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+    relativistic: bool  # G's loss and reward look at real scores too
+
+    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """D's loss, a scalar."""
         ...
 
-    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """G's loss, a scalar; `real` only for objectives that offer "relativistic"."""
+    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
+        """G's loss, a scalar; `real` is given to relativistic objectives only."""
+        ...
+
+    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
+        """What a score-function estimator maximises: one number a score, in the shape of `fake`.
+
+        Minus G's loss of that score, unless the objective's docstring says otherwise.
+        """
         ...
 
 
 class Estimator(Protocol):
-    """D's verdict to a loss whose gradient moves G."""
+    """D's verdict to a loss whose gradient moves G.
 
-    def loss(
-        self,
-        draw: Draw,
-        real: Words,
-        discriminator: Discriminator,
-        objective: Objective,
-    ) -> Tensor:
-        """A scalar whose gradient with respect to G is the estimate."""
+    In two acts, so that a batch may be cut into micro-batches: `judge` looks at the whole batch
+    without gradient (rewards, baselines, what they are compared with), `loss` at one part of it.
+    An estimator that remembers something from update to update (a moving baseline) is a module
+    that keeps it in a buffer, which goes into the checkpoint.
+    """
+
+    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+        """What `loss` needs of the whole batch: tensors without gradient, first axis N."""
+        ...
+
+    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
+        """A scalar, the mean over the turn's sentences, whose gradient with respect to G is the
+        estimate; `judged` are the rows of these sentences.
+        """
         ...
 
 
@@ -281,6 +369,7 @@ class Phase:
     player: Player
     loss: Loss
     repeats: int = 1
+    rate: float | None = None  # learning rate of these steps; None: the player's own
 
 
 @dataclass(frozen=True)
@@ -289,6 +378,7 @@ class Progress:
 
     update: int
     losses: Mapping[str, Sequence[float]]  # player -> its last two losses, oldest first
+    epoch: int = 1  # updates that read the training split once, one batch each
 
 
 class Schedule(Protocol):

@@ -8,12 +8,15 @@ again in one parallel pass on the same noise; with soft feedback the walk itself
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from core.nn.words import visible
 from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
+
+TOGETHER = 2**25  # numbers in the logits of one step of words drawn in one rollout
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Drawing:
     sampling: Sampling
     temperature: float = 1.0
     hide_after_end: bool = False
+    length: int | None = None  # steps; None: as many as the generator has
 
     def mask(self, tokens: Tensor) -> Tensor | None:
         """What D may see of tokens (N, S)."""
@@ -45,7 +49,7 @@ def unroll(
     state = generator.begin(noise, differentiable)
     last: Tensor | None = None
     tokens, hidden = [], []
-    for t in range(generator.length):
+    for t in range(drawing.length or generator.length):
         h = generator.step(state, last)
         with torch.no_grad():  # selecting is not differentiated, whatever is fed back
             logits = generator.logits(h)
@@ -67,7 +71,7 @@ def draw_words(
         noise = generator.draw_noise(count, rng)
         seeds = drawing.sampling.randomness(batches, rng)
         tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=False)
-        return _draw(generator, drawing, tokens, hidden, seeds)
+        return _draw(generator, drawing, tokens, hidden, seeds, noise)
 
 
 def draw_for_gradient(
@@ -82,7 +86,58 @@ def draw_for_gradient(
         with torch.no_grad():
             tokens, _ = unroll(generator, drawing, noise, seeds, differentiable=False)
         hidden = generator.parallel(tokens, noise)
-    return _draw(generator, drawing, tokens, hidden, seeds)
+    return _draw(generator, drawing, tokens, hidden, seeds, noise)
+
+
+def completions(
+    generator: Generator, drawing: Drawing, draw: Draw, count: int, rng: torch.Generator
+) -> Tensor:
+    """Monte-Carlo continuations of every prefix of N drawn sentences, without gradient: tokens
+    (S - 1, N, count, S), the first axis the prefix's length less one.
+
+    All prefixes walk together: at each step the drawn sentences fork `count` ways and join the
+    rollout, so that no prefix is computed twice; as many sentences at a time as memory has room
+    for. The noise that a sentence was drawn with is its own condition and stays.
+    """
+    assert draw.noise is not None
+    S = draw.tokens.shape[1]
+    room = max(1, TOGETHER // (S * count * generator.head.out_features))
+    with torch.no_grad():
+        begun = generator.begin(draw.noise, False)
+        parts = [
+            _complete(
+                generator, drawing, generator.fork(begun, rows), draw.tokens[rows], count, rng
+            )
+            for rows in torch.split(torch.arange(len(draw.tokens), device=draw.tokens.device), room)
+        ]
+    return torch.cat(parts, dim=1)
+
+
+def _complete(
+    generator: Generator,
+    drawing: Drawing,
+    state: Any,
+    tokens: Tensor,
+    count: int,
+    rng: torch.Generator,
+) -> Tensor:
+    """`completions` of tokens (N, S), from a state that has just begun."""
+    N, S = tokens.shape
+    seeds = drawing.sampling.randomness(1, rng)
+    forks = torch.arange(N, device=tokens.device).repeat_interleave(count)
+    words = tokens.new_empty(N, 0)  # of every row in the rollout, the drawn sentences first
+    last: Tensor | None = None
+    for t in range(S):
+        h = generator.step(state, last)
+        word = drawing.sampling.select(generator.logits(h), t, seeds, drawing.temperature)
+        word[:N] = tokens[:, t]
+        words = torch.cat([words, word.unsqueeze(1)], dim=1)
+        if t < S - 1:
+            rows = torch.cat([torch.arange(len(words), device=tokens.device), forks])
+            words, word = words[rows], word[rows]
+            state = generator.fork(state, rows)
+        last = generator.embed(word)
+    return words[N:].view(S - 1, N, count, S)
 
 
 def sample_tokens(
@@ -110,11 +165,16 @@ def split(draw: Draw, parts: int) -> list[Draw]:
 
 
 def _draw(
-    generator: Generator, drawing: Drawing, tokens: Tensor, hidden: Tensor, seeds: Seeds
+    generator: Generator,
+    drawing: Drawing,
+    tokens: Tensor,
+    hidden: Tensor,
+    seeds: Seeds,
+    noise: Noise,
 ) -> Draw:
     mask = drawing.mask(tokens)
 
     def words_of(hidden: Tensor) -> Words:
         return drawing.sampling.words(generator, tokens, hidden, seeds, drawing.temperature, mask)
 
-    return Draw(tokens, hidden, words_of(hidden), words_of)
+    return Draw(tokens, hidden, words_of(hidden), words_of, noise)

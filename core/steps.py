@@ -7,7 +7,7 @@ the parts, and gradients add up to the same, while only one part's activations a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from core.batches import Batches
 from core.checkpoint import Counters
 from core.config import Config
-from core.nn.likelihood import negative_log_likelihood
+from core.nn.likelihood import entropy, negative_log_likelihood
 from core.nn.words import TokenWords, mean_difference
 from core.players import Opponent, Players, as_module
-from core.protocols import Phase, Rows, Words
-from core.rollout import draw_for_gradient, draw_words, split
+from core.protocols import Estimator, Phase, Rows, Scores, Words
+from core.rollout import TOGETHER, draw_for_gradient, draw_words
 from core.seeding import Streams
 from core.text.vocabulary import PAD
+from core.turn import Turn
 
 KEPT_LOSSES = 2
-TOGETHER = 2**25  # numbers in the logits of one step of words drawn in one rollout
 
 
 class Diverged(Exception):  # noqa: N818 - a result, not an error
@@ -48,6 +48,7 @@ class Steps:
 
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
+        self._set_rate(phase)
         if phase.player == "discriminator":
             for fake in self._fakes(phase.repeats, progress):
                 self._note(phase, self._discriminator_step(fake, counters), counters)
@@ -58,6 +59,14 @@ class Steps:
                 else:
                     loss = self._likelihood_step(counters)
                 self._note(phase, loss, counters)
+
+    def _set_rate(self, phase: Phase) -> None:
+        train = self.config.train
+        optimiser, own = self.players.optimiser, train.generator_rate
+        if phase.player == "discriminator":
+            optimiser, own = self._opponent().optimiser, train.discriminator_rate
+        for group in optimiser.param_groups:
+            group["lr"] = phase.rate or own
 
     def mean_difference(self) -> float | None:
         """The original's progress curve, of the last sentences that D saw."""
@@ -98,10 +107,11 @@ class Steps:
             for real_part, fake_part, drawn_part in parts:
                 r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
                 both = r + f
-                scores = D.score(both.embedded, both.mask).chunk(2)
+                scores = Scores.of(D.score(both.embedded, both.mask), both.mask).chunk(2)
                 penalty = opponent.penalty(D, r, f, drawn_part)
-                for key, value in zip(sums, (*scores, penalty), strict=True):
-                    sums[key] += float(value.detach().mean()) / self._parts
+                means = (*(part.mean() for part in scores), penalty)
+                for key, value in zip(sums, means, strict=True):
+                    sums[key] += float(value.detach()) / self._parts
                 yield (opponent.objective.discriminator(*scores) + penalty) / self._parts
 
         loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
@@ -121,26 +131,46 @@ class Steps:
         draw = draw_for_gradient(generator, drawing, size, self.streams["noise"], self._parts)
         # D's weights get no gradient from G's loss, so none is computed.
         judge = as_module(opponent.discriminator).requires_grad_(False)
-
-        def losses() -> Iterator[Tensor]:
-            estimate, D = opponent.estimator.loss, opponent.discriminator
-            if self._parts == 1:
-                yield estimate(draw, real, D, opponent.objective)
-                return
-            # Each part's gradient is gathered at the hidden states, then sent on through G once.
-            cut = draw.hidden.detach().requires_grad_(True)
-            whole = replace(draw, hidden=cut, words=draw.words_of(cut))
-            for part, real_part in zip(
-                split(whole, self._parts), real.chunk(self._parts), strict=True
-            ):
-                yield estimate(part, real_part, D, opponent.objective) / self._parts
-            assert cut.grad is not None
-            draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
-
+        turn = Turn(
+            draw,
+            real,
+            generator,
+            drawing,
+            opponent.discriminator,
+            opponent.objective,
+            self.streams["estimator"],
+            self._parts,
+        )
         module = as_module(generator)
-        value = self._descend("generator", module, self.players.optimiser, losses(), counters)
+        losses = self._losses(turn, opponent.estimator)
+        value = self._descend("generator", module, self.players.optimiser, losses, counters)
         judge.requires_grad_(True)
         return value
+
+    def _losses(self, turn: Turn, estimator: Estimator) -> Iterator[Tensor]:
+        """G's loss part by part. Each part's gradient is gathered at the hidden states, and sent
+        on through G once.
+        """
+        judged = estimator.judge(turn)
+        if self._parts == 1:
+            yield self._generator_loss(turn, estimator, judged)
+            return
+        draw = turn.draw
+        cut = draw.hidden.detach().requires_grad_(True)
+        parts = turn.split(replace(draw, hidden=cut, words=draw.words_of(cut)))
+        rows = [tensor.chunk(self._parts) for tensor in judged]
+        for i, part in enumerate(parts):
+            of_part = [tensor[i] for tensor in rows]
+            yield self._generator_loss(part, estimator, of_part) / self._parts
+        assert cut.grad is not None
+        draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
+
+    def _generator_loss(self, turn: Turn, estimator: Estimator, judged: Sequence[Tensor]) -> Tensor:
+        loss, bonus = estimator.loss(turn, judged), self.config.train.entropy
+        if bonus:
+            nats = entropy(turn.draw.hidden, turn.generator.head)  # (N, S)
+            loss = loss - bonus * turn.visible(nats).sum(1).mean()
+        return loss
 
     def _likelihood_step(self, counters: Counters) -> float:
         tokens = self._next_tokens(counters)

@@ -41,7 +41,7 @@ class Trainer:
         if counters.update == 0:
             evaluate()
         while not self._budget_spent():
-            progress = Progress(counters.update, counters.losses)
+            progress = Progress(counters.update, counters.losses, self.steps.batches.per_epoch)
             for phase in self.players.schedule.phases(progress):
                 self.steps.play(phase, self.progress, counters)
             self._average()

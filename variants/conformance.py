@@ -15,14 +15,14 @@ from core.protocols import Shape
 from variants.registry import Registry
 
 METHODS = {
-    "generator": ("draw_noise", "begin", "step", "parallel", "logits", "embed"),
+    "generator": ("draw_noise", "begin", "step", "fork", "parallel", "logits", "embed"),
     "next_input": ("draw", "queries"),
     "noise_mapping": ("draw", "__call__"),
     "sampling": ("randomness", "select", "feedback", "words"),
     "temperature": ("__call__",),
-    "estimator": ("loss",),
+    "estimator": ("judge", "loss"),
     "discriminator": ("score", "__call__"),
-    "objective": ("discriminator", "generator"),
+    "objective": ("discriminator", "generator", "reward"),
     "penalty": ("draw", "__call__"),
     "schedule": ("phases",),
 }
@@ -30,6 +30,7 @@ ATTRIBUTES = {
     "generator": ("length", "embedding", "head"),
     "next_input": ("streams",),
     "sampling": ("soft_feedback",),
+    "objective": ("relativistic",),
     "schedule": ("adversarial",),
 }
 SHAPE = Shape(length=6, vocabulary=9)

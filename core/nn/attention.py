@@ -35,6 +35,10 @@ class Cache(Protocol):
         """
         ...
 
+    def fork(self, rows: Tensor) -> Cache:
+        """A copy with the sentences `rows` (K,), which may repeat."""
+        ...
+
 
 class PreallocatedCache:
     """Written in place, for rollouts without gradient."""
@@ -55,6 +59,14 @@ class PreallocatedCache:
         rows[1][:, :, start:end] = v
         return rows[0][:, :, :end], rows[1][:, :, :end]
 
+    def fork(self, rows: Tensor) -> PreallocatedCache:
+        """See `Cache.fork`."""
+        copy = PreallocatedCache(0, self._length)
+        copy._rows = [
+            None if pair is None else (pair[0][rows], pair[1][rows]) for pair in self._rows
+        ]
+        return copy
+
 
 class GrowingCache:
     """Concatenated, so that gradients flow back through every earlier step."""
@@ -70,6 +82,14 @@ class GrowingCache:
             v = torch.cat([rows[1][:, :, :start], v], dim=2)
         self._rows[layer] = (k, v)
         return k, v
+
+    def fork(self, rows: Tensor) -> GrowingCache:
+        """See `Cache.fork`."""
+        copy = GrowingCache(0)
+        copy._rows = [
+            None if pair is None else (pair[0][rows], pair[1][rows]) for pair in self._rows
+        ]
+        return copy
 
 
 class Attention(nn.Module):

@@ -5,6 +5,8 @@ Step by step, forward and again backward: memory is one step's logits (N, V).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
@@ -12,25 +14,49 @@ from torch.utils.checkpoint import checkpoint
 
 from core.text.vocabulary import PAD
 
+NOTHING = -100  # no word has this id
 
-def negative_log_likelihood(hidden: Tensor, head: nn.Linear, tokens: Tensor) -> Tensor:
+
+def negative_log_likelihood(
+    hidden: Tensor, head: nn.Linear, tokens: Tensor, ignored: int = PAD
+) -> Tensor:
     """-log p of each word (N, S) in nats under softmax(head(hidden)), hidden (N, S, E); 0 at
-    padding.
+    padding, or at whatever word is to be ignored.
     """
+
+    def nats(logits: Tensor, step: int) -> Tensor:
+        return cross_entropy(logits, tokens[:, step], ignore_index=ignored, reduction="none")
+
+    return by_step(nats, hidden, head)
+
+
+def log_likelihood(hidden: Tensor, head: nn.Linear, tokens: Tensor) -> Tensor:
+    """Log p of each drawn word (N, S) in nats, drawn padding included."""
+    return -negative_log_likelihood(hidden, head, tokens, NOTHING)
+
+
+def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
+    """Entropy (N, S) in nats of each step's softmax(head(hidden)), hidden (N, S, E)."""
+
+    def of(logits: Tensor, step: int) -> Tensor:
+        log_p = logits.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    return by_step(of, hidden, head)
+
+
+def by_step(measure: Callable[[Tensor, int], Tensor], hidden: Tensor, head: nn.Linear) -> Tensor:
+    """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). The
+    logits are computed anew for the backward pass.
+    """
+
+    def one(h: Tensor, weight: Tensor, bias: Tensor, step: int) -> Tensor:
+        return measure(linear(h, weight, bias), step)
+
     steps = [
         checkpoint(
-            _of_step,
-            h,
-            head.weight,
-            head.bias,
-            words,
-            use_reentrant=False,
-            preserve_rng_state=False,
+            one, h, head.weight, head.bias, step, use_reentrant=False, preserve_rng_state=False
         )
-        for h, words in zip(hidden.unbind(1), tokens.unbind(1), strict=True)
+        for step, h in enumerate(hidden.unbind(1))
     ]
     return torch.stack(steps, dim=1)
-
-
-def _of_step(hidden: Tensor, weight: Tensor, bias: Tensor, words: Tensor) -> Tensor:
-    return cross_entropy(linear(hidden, weight, bias), words, ignore_index=PAD, reduction="none")

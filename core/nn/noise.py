@@ -31,3 +31,15 @@ def scaled(noise: Noise, scale: float) -> Noise:
     drawn = {name: getattr(noise, name) for name in ("latent", "inputs", "injected")}
     parts = {name: value * scale for name, value in drawn.items() if value is not None}
     return replace(noise, scale=noise.scale * scale, **parts)
+
+
+def rows_of(noise: Noise, rows: Tensor) -> Noise:
+    """What was drawn for the sentences `rows` (K,), which may repeat."""
+    latent, inputs, injected = noise.latent, noise.inputs, noise.injected
+    return replace(
+        noise,
+        latent=None if latent is None else latent[rows],
+        inputs=None if inputs is None else inputs[rows],
+        injected=None if injected is None else injected[:, :, rows],
+        count=len(rows),
+    )

@@ -10,7 +10,7 @@ import torch
 
 from core.config import SLOTS, parse
 from core.errors import InputError
-from core.protocols import Progress
+from core.protocols import Progress, Scores
 from core.tracking.null import MemoryTracker
 from experiments.loading import load, systems
 from experiments.runner import run
@@ -82,9 +82,10 @@ def test_every_other_setting_trains(tmp_path: Path, setting: str) -> None:
 def test_objectives_reward_what_they_should(objective: str) -> None:
     strategy = registry().strategy("objective", objective)
     losses = strategy(strategy.Config())
-    good, bad = torch.tensor([2.0, 3.0]), torch.tensor([-3.0, -2.0])
+    good, bad = Scores(torch.tensor([2.0, 3.0])), Scores(torch.tensor([-3.0, -2.0]))
     assert losses.discriminator(good, bad) < losses.discriminator(bad, good)
-    assert losses.generator(good, None) < losses.generator(bad, None)
+    assert losses.generator(good, bad) < losses.generator(bad, good)
+    assert (losses.reward(good, bad) > losses.reward(bad, good)).all()
 
 
 def test_dynamic_ratio_trains_the_player_that_moves() -> None:

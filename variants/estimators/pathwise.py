@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.protocols import Discriminator, Draw, Objective, Words
+from core.turn import Turn
 
 
 class Pathwise:
@@ -25,8 +26,10 @@ class Pathwise:
     def __init__(self, config: Config) -> None:
         pass
 
-    def loss(
-        self, draw: Draw, real: Words, discriminator: Discriminator, objective: Objective
-    ) -> Tensor:
+    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+        """Nothing: a sentence's gradient depends on that sentence alone."""
+        return ()
+
+    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
         """G's objective of D's scores of the words drawn."""
-        return objective.generator(discriminator(draw.words), None)
+        return turn.objective.generator(turn.scores(), turn.real_scores())

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.attention import Cache, GrowingCache, PreallocatedCache
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
-from core.nn.noise import draw_noise, scaled
+from core.nn.noise import draw_noise, rows_of, scaled
 from core.protocols import NextInput, Noise, NoiseMapping, Shape
 from core.seeding import draw_seed
 
@@ -105,6 +105,16 @@ class TransformerGenerator(nn.Module):
         cache = GrowingCache(layers) if differentiable else PreallocatedCache(layers, self.length)
         queries = self.next_input.queries(noise.inputs, noise.count)
         return RolloutState(noise, queries, self._memories(noise), cache)
+
+    def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
+        """See `Generator.fork`."""
+        return RolloutState(
+            rows_of(state.noise, rows),
+            state.queries[rows],
+            [None if m is None else (m[0][rows], m[1][rows]) for m in state.memories],
+            state.cache.fork(rows),
+            [words[rows] for words in state.words],
+        )
 
     # One step at a time.
 

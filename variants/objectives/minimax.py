@@ -1,5 +1,8 @@
 """Minimax objective: D: E sp(-r) + E sp(f); G: -E sp(f), that is E log(1 - sigma(f))
 (Goodfellow et al. 2014, equation 1).
+
+As a reward, -log(1 - sigma(f)) has no upper bound and nobody uses it; the published policy
+gradients take the probability of being real itself.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
+from core.protocols import Scores
 
 
 class Minimax:
@@ -23,14 +27,19 @@ class Minimax:
     offers = frozenset({"scores", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
+    relativistic = False
 
     def __init__(self, config: Config) -> None:
         pass
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E sp(-r) + E sp(f)."""
-        return softplus(-real).mean() + softplus(fake).mean()
+        return real.mean(softplus(-real.values)) + fake.mean(softplus(fake.values))
 
-    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """-E sp(f)."""
-        return -softplus(fake).mean()
+        return -fake.mean(softplus(fake.values))
+
+    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
+        """ScratchGAN's 2 sigma(f) - 1; SeqGAN's sigma(f) but for scale and shift."""
+        return 2 * fake.values.sigmoid() - 1

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
+from core.protocols import Scores
 
 
 class NonSaturating:
@@ -23,14 +24,19 @@ class NonSaturating:
     offers = frozenset({"scores", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
+    relativistic = False
 
     def __init__(self, config: Config) -> None:
         pass
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E sp(-r) + E sp(f)."""
-        return softplus(-real).mean() + softplus(fake).mean()
+        return real.mean(softplus(-real.values)) + fake.mean(softplus(fake.values))
 
-    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """E sp(-f)."""
-        return softplus(-fake).mean()
+        return fake.mean(softplus(-fake.values))
+
+    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
+        """Log sigma(f), that is -sp(-f)."""
+        return -softplus(-fake.values)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
+from core.protocols import Scores
 
 
 class Wasserstein:
@@ -20,14 +21,19 @@ class Wasserstein:
     offers = frozenset({"scores", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Arjovsky et al. 2017"
+    relativistic = False
 
     def __init__(self, config: Config) -> None:
         pass
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E f - E r."""
         return fake.mean() - real.mean()
 
-    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """-E f."""
         return -fake.mean()
+
+    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
+        """The score itself."""
+        return fake.values

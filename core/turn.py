@@ -1,0 +1,83 @@
+"""G's turn: the sentences it has drawn, who judges them, and all that an estimator may ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from core.nn.likelihood import log_likelihood
+from core.protocols import Discriminator, Draw, Generator, Objective, Rows, Scores, Words
+from core.rollout import Drawing, completions, split
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One batch of N drawn sentences before D, or an equal part of it."""
+
+    draw: Draw
+    real: Words  # as many real sentences
+    generator: Generator
+    drawing: Drawing
+    discriminator: Discriminator
+    objective: Objective
+    rng: torch.Generator  # the estimator's own chance
+    parts: int = 1  # that the batch is cut into where memory counts
+
+    # With gradient.
+
+    def scores(self) -> Scores:
+        """D's scores of the words drawn, differentiable through what D sees of them."""
+        return self._score(self.draw.words)
+
+    def log_likelihood(self) -> Tensor:
+        """Log p (N, S) of each word drawn, given those before it; 0 behind the end."""
+        draw = self.draw
+        return self.visible(log_likelihood(draw.hidden, self.generator.head, draw.tokens))
+
+    def visible(self, values: Tensor) -> Tensor:
+        """Values (N, S) of steps, 0 behind the end."""
+        return values if self.mask is None else values * self.mask
+
+    # Without.
+
+    @property
+    def mask(self) -> Tensor | None:
+        """(N, S) bool, False behind the end token; None when nothing is hidden."""
+        return self.draw.words.mask
+
+    def real_scores(self) -> Scores | None:
+        """D's scores of the real sentences, for objectives that look at them."""
+        if not self.objective.relativistic:
+            return None
+        return self._look(self.real)
+
+    def rewards(self, words: Words | None = None) -> Scores:
+        """The objective's reward for each score of the words drawn, or of others like them whose
+        count is a multiple: each drawn sentence's next to one another.
+        """
+        drawn = self._look(self.draw.words if words is None else words)
+        real = self.real_scores()
+        if real is not None and len(drawn.values) > len(real.values):
+            real = real.repeat(len(drawn.values) // len(real.values))
+        with torch.no_grad():
+            return replace(drawn, values=self.objective.reward(drawn, real))
+
+    def completions(self, count: int) -> Tensor:
+        """Tokens (S - 1, N, count, S): `count` continuations of every prefix of the words drawn."""
+        return completions(self.generator, self.drawing, self.draw, count, self.rng)
+
+    def split(self, draw: Draw) -> list[Turn]:
+        """Equal parts; `draw` is the turn's own, or the same with its gradient cut."""
+        pieces = zip(split(draw, self.parts), self.real.chunk(self.parts), strict=True)
+        return [replace(self, draw=part, real=real, parts=1) for part, real in pieces]
+
+    def _score(self, words: Words) -> Scores:
+        rows = Rows.of(words, self.discriminator.embedding)
+        return Scores.of(self.discriminator.score(rows.embedded, rows.mask), rows.mask)
+
+    def _look(self, words: Words) -> Scores:
+        """Scores without gradient, no more sentences at a time than a part has."""
+        with torch.no_grad():
+            return Scores.cat([self._score(part) for part in words.chunk(self.parts)])
