@@ -17,8 +17,9 @@ import numpy as np
 from core.errors import InputError
 from core.metrics.suite import METRICS
 from core.statistics import interval, with_worst
-from core.tracking.protocol import RunRecord, Tracker
+from core.tracking.protocol import NONE, Columns, RunRecord, Tracker
 
+SHOWN_TAGS = ("level", "variant", "seed", "outcome")
 WORST = ("diverged", "collapsed")
 ENDED = ("ok", *WORST)
 
@@ -69,28 +70,31 @@ class Leaderboard:
 
 def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
     """Read a study's runs and rank its variants; InputError for an unknown study."""
-    runs = tracker.runs(study)
-    parents = [run for run in runs if run.tags.get("level") == "study"]
+    parents = tracker.runs(study, tags={"level": "study"})
     if not parents:
-        known = sorted(r.name for r in tracker.runs(tags={"level": "study"}))
+        known = sorted(r.name for r in tracker.runs(tags={"level": "study"}, columns=NONE))
         raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")
     metric = parents[0].params["metric"]
     higher = METRICS[metric.removeprefix("eval/")].direction == "higher"
-    seeds = [run for run in runs if run.tags.get("level") == "seed"]
+    real_metric = metric.replace("eval/", "real/")
+    columns = Columns(tags=SHOWN_TAGS, params=(), metrics=(metric, real_metric))
+    seeds = tracker.runs(study, tags={"level": "seed"}, columns=columns)
     ended = [run for run in seeds if run.outcome in ENDED]
     scored = with_worst(
         [None if run.outcome in WORST else run.metrics.get(metric) for run in ended],
         higher_is_better=higher,
     )
     score_of = {run.run_id: score for run, score in zip(ended, scored, strict=True)}
+    of_variant: dict[str, list[RunRecord]] = {}
+    for run in ended:
+        of_variant.setdefault(run.tags["variant"], []).append(run)
     rows = [
-        _row(variant, [r for r in ended if r.tags["variant"] == variant.name], score_of)
-        for variant in runs
-        if variant.tags.get("level") == "variant"
-        and any(r.tags["variant"] == variant.name for r in ended)
+        _row(variant, of_variant[variant.name], score_of)
+        for variant in tracker.runs(study, tags={"level": "variant"})
+        if variant.name in of_variant
     ]
     rows.sort(key=lambda row: -row.score if higher else row.score)
-    real = [r.metrics[k] for r in ended if (k := metric.replace("eval/", "real/")) in r.metrics]
+    real = [run.metrics[real_metric] for run in ended if real_metric in run.metrics]
     return Leaderboard(
         study,
         metric,

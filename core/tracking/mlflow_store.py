@@ -7,6 +7,8 @@ processes that open a fresh SQLite store at the same time break each other's mig
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -22,7 +24,8 @@ from filelock import FileLock
 from core.errors import InputError, MachineError
 from core.tracking.find import find_run
 from core.tracking.mlflow_run import MlflowRun
-from core.tracking.protocol import RunRecord
+from core.tracking.mlflow_sql import SqlRuns, UnreadableError
+from core.tracking.protocol import ALL, NONE, Columns, RunRecord
 
 DEFAULT_FOLDER = "mlruns"
 PAGE = 1000
@@ -72,11 +75,23 @@ class MlflowTracker:
         self._embedded = uri.startswith("sqlite:///")
         try:
             self.world.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.world / ".store.lock", timeout=60):
-                self._client = self._open_store()
+            if self._embedded:
+                self._prepare_sqlite()
         except OSError as error:
             raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
+        self._sql = SqlRuns(uri) if not uri.startswith("http") else None
+        if self._sql is None or not self._sql.exists():
+            _ = self._client
         self._experiment_ids: dict[str, str] = {}
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        """Opened when first needed: reading a store that exists does not wait for MLflow."""
+        try:
+            with FileLock(self.world / ".store.lock", timeout=60):
+                return self._open_store()
+        except OSError as error:
+            raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
 
     def _open_store(self) -> Any:
         from mlflow import MlflowClient
@@ -84,8 +99,6 @@ class MlflowTracker:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        if self._embedded:
-            self._prepare_sqlite()
         try:
             client = MlflowClient(tracking_uri=self.uri)
             client.search_experiments(max_results=1)
@@ -148,17 +161,30 @@ class MlflowTracker:
 
     def experiments(self) -> list[str]:
         """See `Tracker`."""
+        if self._sql is not None:
+            with contextlib.suppress(UnreadableError):
+                return self._sql.experiments()
         return sorted(found.name for found in self._client.search_experiments(max_results=PAGE))
 
     def runs(
-        self, experiment: str | None = None, *, tags: Mapping[str, str] | None = None
+        self,
+        experiment: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        columns: Columns = ALL,
     ) -> list[RunRecord]:
         """See `Tracker`."""
+        if self._sql is not None:
+            with contextlib.suppress(UnreadableError):
+                return self._sql.read(experiment, tags or {}, columns)
+        return self._search(experiment, tags or {})
+
+    def _search(self, experiment: str | None, tags: Mapping[str, str]) -> list[RunRecord]:
         found = {e.experiment_id: e.name for e in self._client.search_experiments(max_results=PAGE)}
         ids = [identity for identity, name in found.items() if experiment in (None, name)]
         if not ids:
             return []
-        wanted = " and ".join(f"tags.`{k}` = '{v}'" for k, v in (tags or {}).items())
+        wanted = " and ".join(f"tags.`{k}` = '{v}'" for k, v in tags.items())
         records: list[RunRecord] = []
         token = None
         while True:
@@ -172,7 +198,15 @@ class MlflowTracker:
 
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""
-        return find_run(self.runs(), key)
+        run_id = find_run(self.runs(columns=NONE), key).run_id
+        if self._sql is not None:
+            with contextlib.suppress(UnreadableError):
+                return self._sql.read(None, {}, run_ids=[run_id])[0]
+        run = self._client.get_run(run_id)
+        return _record(run, {run.info.experiment_id: self._experiment_name(run)})
+
+    def _experiment_name(self, run: Any) -> str:
+        return str(self._client.get_experiment(run.info.experiment_id).name)
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """See `Tracker`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.tracking.find import find_run
-from core.tracking.protocol import Outcome, RunRecord, Sample
+from core.tracking.protocol import ALL, Columns, Outcome, RunRecord, Sample
 from core.tracking.samples import as_page, as_table, as_text
 
 if TYPE_CHECKING:
@@ -121,7 +121,11 @@ class MemoryTracker:
         return sorted({run.experiment for run in self._runs.values()})
 
     def runs(
-        self, experiment: str | None = None, *, tags: Mapping[str, str] | None = None
+        self,
+        experiment: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        columns: Columns = ALL,
     ) -> list[RunRecord]:
         """See `Tracker`."""
         wanted = dict(tags or {}).items()

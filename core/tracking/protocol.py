@@ -32,6 +32,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """What to read of many runs: keys, each whole or a beginning and `*`; None is all of them.
+
+    A store may give more than was asked for, never less. The parent's id is always read.
+    """
+
+    tags: tuple[str, ...] | None = None
+    params: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+
+    def of(self, kind: str) -> tuple[str, ...] | None:
+        """The keys of `tags`, `params` or `metrics`."""
+        keys: tuple[str, ...] | None = getattr(self, kind)
+        return (*keys, "mlflow.parentRunId") if kind == "tags" and keys is not None else keys
+
+
+ALL = Columns()
+NONE = Columns((), (), ())
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A run as read back from the store."""
 
@@ -131,9 +152,13 @@ class Tracker(Protocol):
         ...
 
     def runs(
-        self, experiment: str | None = None, *, tags: Mapping[str, str] | None = None
+        self,
+        experiment: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        columns: Columns = ALL,
     ) -> list[RunRecord]:
-        """All runs (of one experiment, with these tags), oldest first."""
+        """All runs (of one experiment, with these tags), oldest first, with these columns."""
         ...
 
     def run(self, key: str) -> RunRecord:

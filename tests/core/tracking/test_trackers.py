@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from core.errors import InputError
+from core.tracking.mlflow_sql import SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker, world_of
 from core.tracking.null import MemoryTracker
-from core.tracking.protocol import Sample, Tracker
+from core.tracking.protocol import Columns, RunRecord, Sample, Tracker
 
 SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
 
@@ -144,3 +146,39 @@ def test_several_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     errors = [process.communicate()[1].decode() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], errors
     assert len(open_tracker().runs("together")) == 3
+
+
+def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
+    for experiment, seed in [("a", "0"), ("a", "1"), ("b", "0")]:
+        run = tracker.start_run(
+            experiment,
+            f"{experiment} {seed}",
+            params={"rate": 0.1},
+            tags={"seed": seed, "x_y": "%"},
+        )
+        run.log_metrics({"eval/unique": 0.5, "eval/nan": math.nan, "train/loss": math.inf}, 3)
+        run.finish("ok")
+    gone = tracker.start_run("b", "gone", params={}, tags={})
+    tracker._client.delete_run(gone.run_id)
+    for experiment, tags in [(None, {}), ("a", {}), ("a", {"seed": "1"}), ("absent", {})]:
+        fast = tracker.runs(experiment, tags=tags)
+        plain = tracker._search(experiment, tags)
+        assert repr(sorted(fast, key=_id)) == repr(sorted(plain, key=_id))
+    few = tracker.runs("a", columns=Columns(tags=("seed",), params=(), metrics=("eval/*",)))
+    assert [dict(r.tags) for r in few] == [{"seed": "0"}, {"seed": "1"}]
+    assert [set(r.metrics) for r in few] == [{"eval/unique", "eval/nan"}] * 2
+    assert [dict(r.params) for r in few] == [{}, {}]
+    assert tracker.experiments() == ["Default", "a", "b"]
+
+
+def test_tables_that_sql_does_not_know_are_left_to_mlflow(tmp_path: Path) -> None:
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
+    made = tracker.start_run("a", "one", params={}, tags={"seed": "0"})
+    tracker._sql = SqlRuns(f"sqlite:///{tmp_path}/other.db")
+    assert [r.run_id for r in tracker.runs("a")] == [made.run_id]
+    assert tracker.run("one").tags["seed"] == "0"
+
+
+def _id(record: RunRecord) -> str:
+    return record.run_id
