@@ -24,6 +24,7 @@ class Batches:
                 f"train.batch_size = {size}, but the training split has {len(split)} sentences; "
                 f"lower train.batch_size or give a larger corpus"
             )
+        split.check_fits(length)
         self._split, self._size, self._length, self._seed = split, size, length, seed
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 

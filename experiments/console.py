@@ -50,9 +50,9 @@ Advance = Callable[[float, float | None, str], None]
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Advance]:
+def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
     """A bar on standard error; the callable takes (done, total, words). Silent without a
-    terminal.
+    terminal; at its end it stays there, or goes.
     """
     bar = Progress(
         TextColumn("{task.description}"),
@@ -62,6 +62,8 @@ def progress(title: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
         console=err,
+        transient=not stays,
+        speed_estimate_period=3600,  # runs of a study end minutes apart, two workers' at once
         disable=not err.is_terminal,
     )
     with bar:

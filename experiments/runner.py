@@ -125,9 +125,23 @@ def pick_device(config: Config) -> torch.device:
     return torch.device("cuda" if cuda else "cpu")
 
 
-def open_corpus(settings: CorpusSettings, world: Path, length: int) -> Corpus:
-    """The corpus of a run, built below the store's folder unless it is there already."""
-    return prepare_corpus(settings, world / "corpora", max_words=length - 1, generate=draw_corpus)
+def open_corpus(
+    settings: CorpusSettings,
+    world: Path,
+    length: int,
+    progress: Callable[[int], None] | None = None,
+) -> Corpus:
+    """The corpus of a run, built below the store's folder unless it is there already.
+
+    `progress` hears how many sentences a build has kept so far.
+    """
+    return prepare_corpus(
+        settings,
+        world / "corpora",
+        max_words=length - 1,
+        generate=draw_corpus,
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True)

@@ -248,14 +248,24 @@ def _fingerprint(folder: Path) -> str:
 def _nothing_left(settings: CorpusSettings, rules: Rules, tally: _Tally) -> str:
     if tally.read == 0:
         return f"{settings.source}: no sentence found in it"
-    reasons = ", ".join(f"{n:,} {why}" for why, n in tally.dropped.most_common(SHOWN_REASONS))
     left = sum(tally.splits.values())
-    return (
-        f"{settings.source}: {left} of {tally.read:,} sentences left, too few for three splits"
-        f" ({reasons or 'none dropped'}); limits: corpus.min_words = {rules.min_words}, "
-        f"corpus.max_words = {rules.max_words}, corpus.min_kept = {rules.min_kept}, "
-        f"corpus.vocabulary_limit = {settings.vocabulary_limit}"
+    found = (
+        f"{settings.source}: {left:,} of {tally.read:,} sentences left, too few for three splits "
+        f"(train, validation, test)"
     )
+    if not tally.dropped:
+        return f"{found}; give a longer text"
+    limits = {
+        "too short": f"corpus.min_words = {rules.min_words}",
+        "too long": f"corpus.max_words = {rules.max_words}",
+        "too few words kept": f"corpus.min_kept = {rules.min_kept}",
+        "not covered by the vocabulary": f"corpus.vocabulary_limit = {settings.vocabulary_limit}",
+    }
+    reasons = [
+        f"{count:,} {why}{f' ({limits[why]})' if why in limits else ''}"
+        for why, count in tally.dropped.most_common(SHOWN_REASONS)
+    ]
+    return f"{found}; dropped: {', '.join(reasons)}"
 
 
 @contextmanager

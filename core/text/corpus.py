@@ -62,15 +62,20 @@ class Split:
         """Words of each sentence (sentences,)."""
         return np.diff(self.offsets)
 
+    def check_fits(self, length: int) -> None:
+        """InputError when a sentence and its end token have no room in `length` positions."""
+        longest = int(self.lengths.max(initial=0))
+        if longest >= length:
+            raise InputError(
+                f"the corpus has a sentence of {longest} words, but model.length = {length} has "
+                f"room for {length - 1} and the end; raise model.length, or build the corpus with "
+                f"corpus.max_words = {length - 1}"
+            )
+
     def rows(self, indices: np.ndarray, length: int) -> np.ndarray:
-        """Sentences as int64 (n, length): words, <end>, <pad>...; InputError if one is longer."""
+        """Sentences as int64 (n, length): words, <end>, <pad>...; all must fit (`check_fits`)."""
         starts = self.offsets[indices]
         counts = self.offsets[np.asarray(indices) + 1] - starts
-        if len(counts) and counts.max() >= length:
-            raise InputError(
-                f"a sentence has {counts.max()} words, but model.length = {length} has room for "
-                f"{length - 1} and the end; raise model.length or lower corpus.max_words"
-            )
         column = np.arange(length)
         inside = column < counts[:, None]
         place = np.where(inside, starts[:, None] + column, 0)

@@ -33,14 +33,16 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             number += 1
             if len(raw) > MAX_LINE:
                 raise InputError(f"{path}:{number}: a line of over {MAX_LINE:,} bytes; is it text?")
+            if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise InputError(f"{path}:1: this is UTF-16; convert the file to UTF-8 first")
             if b"\0" in raw:
                 raise InputError(f"{path}:{number}: a zero byte; this is a binary file, not text")
             try:
                 text = decoder().decode(raw.removeprefix(codecs.BOM_UTF8), final=True)
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{path}:{number}: not UTF-8 (byte 0x{raw[error.start]:02x}); "
-                    f"convert the file to UTF-8 first"
+                    f"{path}:{number}: not UTF-8 (byte 0x{raw[error.start]:02x}); if it is a text "
+                    f"file, convert it to UTF-8 first"
                 ) from None
             yield number, text.rstrip("\r\n")
         if number == 0:

@@ -31,6 +31,7 @@ def build(
     from core.text.build import build_corpus
     from core.text.generated import draw_corpus
     from core.text.settings import CorpusSettings
+    from experiments.commands.corpora import summary
     from experiments.console import err, progress
 
     tables = override({"corpus": {"source": source}}, set_ or [])
@@ -45,8 +46,8 @@ def build(
         corpus = build_corpus(
             settings, output, generate=draw_corpus, progress=lambda n: advance(n, None, "")
         )
-    counts = ", ".join(f"{n:,} {name}" for name, n in corpus.manifest.splits.items())
-    err.print(f"{output}: {counts}; {corpus.manifest.vocabulary:,} words in the vocabulary")
+    err.print(summary(corpus), markup=False)
+    err.print(f"written: {output}; use it with --set corpus.source={output}", markup=False)
 
 
 @app.command(epilog=examples("textgan corpus show corpora/my"))

@@ -37,6 +37,7 @@ def run(
     """Train one system, evaluate it and keep everything in MLflow."""
     from core.errors import InputError
     from core.tracking.mlflow_store import open_tracker
+    from experiments.commands.corpora import prepare
     from experiments.console import err, print_json, progress
     from experiments.loading import load
     from experiments.runner import run as train
@@ -50,6 +51,8 @@ def run(
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
     tracker = open_tracker()
+    if config is not None:
+        prepare([config], tracker.world)
     with progress("training") as advance:
 
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:

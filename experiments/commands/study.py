@@ -43,6 +43,7 @@ def study(
     """Run what a study file compares, and rank it."""
     from core.errors import InputError
     from core.tracking.mlflow_store import open_tracker
+    from experiments.commands.corpora import prepare
     from experiments.console import err, print_json
     from studies.definition import load_study
     from studies.execute import begin, failures, free_name, storage_url
@@ -55,7 +56,7 @@ def study(
         return
     tracker = open_tracker()
     url = storage or storage_url(tracker)
-    _check_corpora(plan, tracker)
+    prepare((variant.config for variant in plan.variants), tracker.world)
     wanted = plan.table.name
     if resume:
         if wanted not in tracker.experiments():
@@ -121,17 +122,6 @@ def report(
         print_json(board.document())
     else:
         _show(board)
-
-
-def _check_corpora(plan: Study, tracker: Tracker) -> None:
-    """Build every corpus once, before any worker starts, so that bad input ends here."""
-    from core.batches import Batches
-    from experiments.runner import open_corpus
-
-    for variant in plan.variants:
-        config = variant.config
-        corpus = open_corpus(config.corpus, tracker.world, config.model.length)
-        Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)
 
 
 def _work_through(name: str, url: str, workers: int, tracker: Tracker) -> tuple[Leaderboard, str]:

@@ -35,7 +35,7 @@ def textgan(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 @pytest.mark.parametrize(
     "command",
     ["", "run", "study", "report", "worker", "sample", "evaluate", "corpus", "corpus build",
-     "corpus show", "variants", "runs", "ui", "doctor"],
+     "corpus show", "corpus fetch", "variants", "runs", "ui", "doctor"],
 )  # fmt: skip
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = textgan(*command.split(), "--help", capsys=capsys)
@@ -48,6 +48,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = textgan("run", SMOKE, "--json", "--seed", "3", *QUICK, capsys=capsys)
     assert code == 0, err
+    assert "grammar: 10,000 of 10,000 sentences kept" in err
     result = json.loads(out)
     assert set(result) == {"run_id", "outcome", "updates", "seconds", "metrics"}
     assert set(result["metrics"]) >= KEYS
@@ -132,7 +133,10 @@ def test_variants_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 def test_corpus_build_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = str(tmp_path / "c")
     arguments = ["corpus", "build", "grammar", "--output", folder, "--set", "corpus.sentences=200"]
-    assert textgan(*arguments, capsys=capsys)[0] == 0
+    code, _, err = textgan(*arguments, capsys=capsys)
+    assert code == 0
+    assert "grammar: 200 of 200 sentences kept; " in err
+    assert f"--set corpus.source={folder}" in err
     code, out, _ = textgan("corpus", "show", folder, "--json", capsys=capsys)
     assert json.loads(out)["kept"] == 200
     code, _, err = textgan(*arguments, capsys=capsys)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.batches import Batches
 from core.errors import InputError, MachineError
 from core.text import build as building
 from core.text.build import build_corpus, prepare_corpus, split_of
@@ -53,7 +54,9 @@ def test_rows_are_words_end_and_padding(tmp_path: Path) -> None:
         assert row[len(words)] == END
         assert (row[len(words) + 1 :] == PAD).all()
     with pytest.raises(InputError, match=r"model\.length = 4"):
-        corpus.train.rows(np.arange(len(corpus.train)), 4)
+        Batches(corpus.train, 2, 4, seed=0)  # before a run begins, not in its midst
+    with pytest.raises(InputError, match=r"train\.batch_size = 999"):
+        Batches(corpus.train, 999, 10, seed=0)
 
 
 def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -150,15 +153,19 @@ def test_vocabulary_orders_by_frequency_then_alphabet(tmp_path: Path) -> None:
         (b"\n\n", "no sentence"),
         (b"a line\nof \xff bytes\n", ":2: not UTF-8"),
         (b"PK\x00\x03", "binary"),
+        ("two lines\nof text\n".encode("utf-16"), ":1: this is UTF-16"),
         (b"x" * 1_000_002, "a line of over"),
-        (b"one two three\n", "too few for three splits"),
+        (b"one two three\n", "too few for three splits (train, validation, test); give a longer"),
+        (b"word " * 9 + b"\n", "dropped: 1 too long (corpus.max_words = 8)"),
+        (b"two words\n" * 3, "dropped: 3 too short (corpus.min_words = 3)"),
+        (b"1 2 3 4 word\n", "dropped: 1 too few words kept (corpus.min_kept = 0.9)"),
     ],
 )
 def test_bad_files_get_words_and_leave_nothing(tmp_path: Path, content: bytes, words: str) -> None:
     file = tmp_path / "bad.txt"
     file.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        build_corpus(CorpusSettings(source=str(file)), tmp_path / "out" / "c")
+        build_corpus(CorpusSettings(source=str(file)), tmp_path / "out" / "c", max_words=8)
     assert words in str(caught.value)
     assert "bad.txt" in str(caught.value)
     assert not list((tmp_path / "out").glob("*"))
