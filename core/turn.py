@@ -36,6 +36,14 @@ class Turn:
         draw = self.draw
         return self.visible(log_likelihood(draw.hidden, self.generator.head, draw.tokens))
 
+    def climb(self, advantages: Tensor) -> Tensor:
+        """The loss of a score-function estimator: minus the mean over sentences of
+        sum_t A_t log p_t, with advantages A (N, S), or (N,) for the same at every step.
+        """
+        if advantages.dim() == 1:
+            advantages = advantages.unsqueeze(1)
+        return -(advantages * self.log_likelihood()).sum(1).mean()
+
     def visible(self, values: Tensor) -> Tensor:
         """Values (N, S) of steps, 0 behind the end."""
         return values if self.mask is None else values * self.mask
