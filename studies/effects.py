@@ -38,7 +38,7 @@ def effects(board: Leaderboard) -> list[Effect]:
     """Every contrast of every axis that has pairs, in alphabetical order."""
     found = []
     for axis in _axes(board.rows):
-        levels = sorted({row.cell[axis] for row in board.rows})
+        levels = sorted({row.cell[axis] for row in board.rows if axis in row.cell})
         for reference, level in itertools.combinations(levels, 2):
             pairs = _pairs(board.rows, axis, level, reference)
             if pairs:
@@ -55,6 +55,8 @@ def _pairs(rows: Sequence[Row], axis: str, level: str, reference: str) -> list[P
     """(score with `level`, score with `reference`) for each seed and cell of the other axes."""
     scores: dict[tuple[frozenset[tuple[str, str]], int], dict[str, float]] = {}
     for row in rows:
+        if axis not in row.cell:  # a whole system: it shares no other axis with anything
+            continue
         others = frozenset(_without(row.cell, axis).items())
         for seed, score in row.scores.items():
             scores.setdefault((others, seed), {})[row.cell[axis]] = score

@@ -1,32 +1,33 @@
-"""Running a study: Optuna holds the queue of (variant, seed), workers take from it, MLflow records.
+"""Running a study: a kind plans, Optuna holds the queue of jobs, workers take, MLflow records.
 
 The driver makes everything once (experiment, parent run, a run for each variant, the queue) before
-any worker starts. A trial is one training run; its MLflow run id stands in the trial, so a retry
+any worker starts. A job is one training run; its MLflow run id stands in its trial, so a retry
 goes on with the same run from its checkpoint. Workers are the same whether in this process, in
-others on this machine, or elsewhere.
+others on this machine, or elsewhere; whichever finds the queue empty plans what comes next.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 from filelock import FileLock
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from core.config import Config
+from core.config import Config, Resolver
 from core.errors import InputError, MachineError
 from core.tracking.protocol import Tracker
+from studies import queue as jobs
 from studies.definition import Study, from_definition
+from studies.plan import Job, Key
+from studies.queue import load_queue, open_storage
 
-HEARTBEAT_SECONDS = 60
-GRACE_SECONDS = 180
 POLL_SECONDS = 0.5
 
 
@@ -65,7 +66,7 @@ class Train(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """Runs of a study by state."""
+    """Jobs of a study by state."""
 
     done: int
     failed: int
@@ -73,36 +74,6 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
-
-
-class LockedStorage(optuna.storages.RDBStorage):
-    """Optuna on SQLite, which has no row locks: without a lock two workers that ask at the same
-    moment are both handed the same waiting trial.
-    """
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """Change a trial's state while no other process does."""
-        with FileLock(self.url.removeprefix("sqlite:///") + ".lock"):
-            return super().set_trial_state_values(trial_id, state, values)
-
-
-def storage_url(tracker: Tracker) -> str:
-    """Optuna's storage beside the tracking store."""
-    return f"sqlite:///{tracker.world / 'optuna.db'}"
-
-
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage with heartbeats, so that a lost trial is tried again."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    made = LockedStorage if url.startswith("sqlite:///") else optuna.storages.RDBStorage
-    try:
-        return made(url, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
-    except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
-        first = str(error).splitlines()[0]
-        raise MachineError(f"{url}: the study's storage does not open ({first})") from None
 
 
 def free_name(wanted: str, tracker: Tracker) -> str:
@@ -114,34 +85,56 @@ def free_name(wanted: str, tracker: Tracker) -> str:
 
 def begin(study: Study, name: str, tracker: Tracker, url: str, command: str) -> None:
     """Create the experiment, the parent run, a run for each variant, and the queue."""
-    shared = {"study": name, "kind": study.table.kind}
     parent = tracker.start_run(
-        name, name, params={"metric": study.table.metric}, tags={**shared, "level": "study"}
+        name,
+        name,
+        params={"metric": study.table.metric},
+        tags={"study": name, "kind": study.table.kind, "level": "study"},
     )
-    axes = "\n".join(f"- **{k}**: {', '.join(map(_label, v))}" for k, v in study.table.axes.items())
     parent.describe(
-        f"{study.table.question}\n\n{axes}\n\n{len(study.variants)} variants x "
-        f"{len(study.table.seed_list())} seeds, ranked by `{study.table.metric}`.\n\n"
-        f"Again: `{command}`"
+        f"{study.table.question}\n\n{study.kind.describe()} Ranked by "
+        f"`{study.table.metric}`.\n\nAgain: `{command}`"
     )
     parent.log_text(json.dumps(study.tables, indent=2), "study.json")
-    parents = {}
-    for variant in study.variants:
-        record = tracker.start_run(
-            name,
-            variant.name,
-            params=dict(variant.values),
-            tags={**shared, "level": "variant", "variant": variant.name},
-            parent_id=parent.run_id,
-        )
-        parents[variant.name] = record.run_id
     queue = optuna.create_study(storage=open_storage(url), study_name=name)
     queue.set_user_attr("definition", study.definition())
     queue.set_user_attr("parent_run_id", parent.run_id)
-    queue.set_user_attr("variant_run_ids", parents)
-    for seed in study.table.seed_list():  # seeds outermost: every variant early
-        for variant in study.variants:
-            _enqueue(queue, variant.name, seed, None)
+    queue.set_user_attr("variant_run_ids", {})
+    extend(queue, study, tracker)
+
+
+def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> dict[Key, Job]:
+    """Queue what the results so far call for; all jobs known."""
+    with FileLock(tracker.world / ".plan.lock"):
+        plan = study.kind.plan(jobs.ended(queue))
+        known = jobs.latest(queue)
+        runs = dict(queue.user_attrs["variant_run_ids"])
+        for job in plan.jobs:
+            if job.key in known:
+                continue
+            if job.variant.name not in runs and job.arm is None:
+                runs[job.variant.name] = _variant_run(queue, study, tracker, job)
+                queue.set_user_attr("variant_run_ids", runs)
+            jobs.enqueue(queue, job)
+    return {job.key: job for job in plan.jobs}
+
+
+def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) -> str:
+    name, variant = queue.study_name, job.variant
+    record = tracker.start_run(
+        name,
+        variant.name,
+        params=dict(variant.values),
+        tags={
+            "study": name,
+            "kind": study.table.kind,
+            "level": "variant",
+            "variant": variant.name,
+            **({} if variant.values else {"whole_system": "true"}),
+        },
+        parent_id=queue.user_attrs["parent_run_id"],
+    )
+    return record.run_id
 
 
 def resume(name: str, url: str, study: Study | None) -> None:
@@ -154,51 +147,85 @@ def resume(name: str, url: str, study: Study | None) -> None:
             f"study {name!r} was begun with another definition; give the same file and --set, or "
             f"leave out --resume to begin a new study"
         )
-    latest: dict[tuple[str, int], FrozenTrial] = {}
-    for trial in planned(queue):
-        latest[trial.user_attrs["variant"], trial.user_attrs["seed"]] = trial
-    for (variant, seed), trial in latest.items():
-        if trial.state == TrialState.RUNNING:
-            queue.tell(trial.number, state=TrialState.FAIL)
-        if trial.state in (TrialState.RUNNING, TrialState.FAIL):
-            _enqueue(queue, variant, seed, trial.user_attrs.get("run_id"))
+    jobs.sweep(queue)
+    for trial in jobs.latest(queue).values():
+        if trial.state == TrialState.FAIL:
+            jobs.again(queue, trial)
 
 
-def work(name: str, tracker: Tracker, url: str, train: Train, resolver: Any) -> None:
-    """Take runs from the queue until it is empty."""
+def work(name: str, tracker: Tracker, url: str, train: Train, resolver: Resolver) -> None:
+    """Take jobs from the queue until there are none and none can come."""
     queue = load_queue(name, url)
     study = from_definition(queue.user_attrs["definition"], resolver)
-    configs = {variant.name: variant.config for variant in study.variants}
-    parents = queue.user_attrs["variant_run_ids"]
+    worker = _Worker(queue, study, tracker, train)
+    while True:
+        worker.known = extend(queue, study, tracker)
+        if jobs.waiting(queue):
+            worker.take_one()
+        elif jobs.running(queue):
+            # Others are at it: their deaths are noticed here, and what their results call for.
+            time.sleep(POLL_SECONDS)
+            jobs.sweep(queue)
+        else:
+            return
 
-    def objective(trial: optuna.Trial) -> float:
+
+class _Worker:
+    """One process that takes jobs."""
+
+    def __init__(self, queue: optuna.Study, study: Study, tracker: Tracker, train: Train) -> None:
+        self.queue, self.study, self.tracker, self.train = queue, study, tracker, train
+        self.known: Mapping[Key, Job] = {}
+
+    def take_one(self) -> None:
+        """Run one job, if one is still there."""
+        try:
+            self.queue.optimize(self._objective, n_trials=1, catch=(Exception,))
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
+            # Paused past the grace period: others took the job for lost and have it now.
+            if "FAIL" not in str(error):
+                raise
+
+    def _objective(self, trial: optuna.Trial) -> float:
         attributes = trial.user_attrs
         if "variant" not in attributes:  # the queue ran dry between the look and the take
-            trial.study.stop()
             raise optuna.TrialPruned
-        variant, seed = attributes["variant"], attributes["seed"]
-        run_id = attributes.get("run_id")
-        config = configs[variant].model_copy(update={"seed": seed})
+        jobs.mark_mine(trial)
+        job = self._job((attributes["variant"], attributes["seed"]))
         try:
-            result = train(
-                None if run_id else config,
-                tracker=tracker,
-                experiment=name,
-                name=f"{variant} · seed {seed}",
-                parent_id=parents[variant],
-                tags={"study": name, "variant": variant, "level": "seed"},
-                resume=run_id,
-                started=lambda identity: trial.set_user_attr("run_id", identity),
-            )
+            result = self._run(trial, job)
+        except KeyboardInterrupt:
+            # Optuna fails the trial; the job waits for whoever comes next.
+            jobs.again(self.queue, self.queue.trials[trial.number])
+            raise
         except Exception as error:
             trial.set_user_attr("error", f"{type(error).__name__}: {error}")
             raise
         trial.set_user_attr("outcome", result.outcome)
-        value = result.metrics.get(study.table.metric)
-        return value if value is not None else float("-inf")
+        metric = self.study.table.metric
+        trial.set_user_attr("scores", {metric: result.metrics.get(metric)})
+        value = result.metrics.get(metric)
+        worst = -math.inf if self.study.table.higher_is_better else math.inf
+        return value if value is not None else worst
 
-    while queue.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        queue.optimize(objective, n_trials=1, catch=(Exception,))
+    def _job(self, key: Key) -> Job:
+        if key not in self.known:  # planned by another worker since this one looked
+            self.known = extend(self.queue, self.study, self.tracker)
+        return self.known[key]
+
+    def _run(self, trial: optuna.Trial, job: Job) -> RunResult:
+        name, run_id = self.queue.study_name, trial.user_attrs.get("run_id")
+        config = job.variant.config.model_copy(update={"seed": job.seed})
+        return self.train(
+            None if run_id else config,
+            tracker=self.tracker,
+            experiment=name,
+            name=f"{job.variant.name} · seed {job.seed}",
+            parent_id=self.queue.user_attrs["variant_run_ids"][job.variant.name],
+            tags={"study": name, "variant": job.variant.name, "level": "seed"},
+            resume=run_id,
+            started=lambda identity: trial.set_user_attr("run_id", identity),
+        )
 
 
 def drive(
@@ -232,42 +259,14 @@ def drive(
 
 def failures(name: str, url: str) -> list[str]:
     """A line for each run that broke and was not made good."""
-    latest = {
-        (t.user_attrs["variant"], t.user_attrs["seed"]): t for t in planned(load_queue(name, url))
-    }
     return [
         f"{variant}, seed {seed}: {trial.user_attrs.get('error', 'its worker died')}"
-        for (variant, seed), trial in latest.items()
+        for (variant, seed), trial in jobs.latest(load_queue(name, url)).items()
         if trial.state == TrialState.FAIL
     ]
 
 
-def load_queue(name: str, url: str) -> optuna.Study:
-    """The queue of a study; InputError when there is none."""
-    storage = open_storage(url)
-    try:
-        return optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        known = ", ".join(optuna.get_all_study_names(storage)) or "none yet"
-        raise InputError(f"no study {name!r}; known: {known}") from None
-
-
-def planned(queue: optuna.Study) -> list[FrozenTrial]:
-    """The trials that stand for a (variant, seed), oldest first."""
-    return [t for t in queue.get_trials(deepcopy=False) if "variant" in t.user_attrs]
-
-
 def count(queue: optuna.Study) -> Progress:
-    """How far the queue has come, each (variant, seed) once."""
-    latest = {(t.user_attrs["variant"], t.user_attrs["seed"]): t.state for t in planned(queue)}
-    states = list(latest.values())
+    """How far the queue has come, each job once."""
+    states = [trial.state for trial in jobs.latest(queue).values()]
     return Progress(states.count(TrialState.COMPLETE), states.count(TrialState.FAIL), len(states))
-
-
-def _enqueue(queue: optuna.Study, variant: str, seed: int, run_id: str | None) -> None:
-    attributes = {"variant": variant, "seed": seed, **({"run_id": run_id} if run_id else {})}
-    queue.enqueue_trial({}, user_attrs=attributes)
-
-
-def _label(value: Any) -> str:
-    return str(value.get("name")) if isinstance(value, Mapping) else str(value)

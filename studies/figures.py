@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from studies.definition import JOINER
+from studies.cells import JOINER
 from studies.effects import Effect
 from studies.leaderboard import Leaderboard, Row
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
-from core.metrics.suite import METRICS
 from core.statistics import interval, with_worst
 from core.tracking.protocol import NONE, Columns, RunRecord, Tracker
+from studies.table import metric_info
 
 SHOWN_TAGS = ("level", "variant", "seed", "outcome")
 WORST = ("diverged", "collapsed")
@@ -75,8 +75,8 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
         known = sorted(r.name for r in tracker.runs(tags={"level": "study"}, columns=NONE))
         raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")
     metric = parents[0].params["metric"]
-    higher = METRICS[metric.removeprefix("eval/")].direction == "higher"
-    real_metric = metric.replace("eval/", "real/")
+    higher = metric_info(metric).direction == "higher"
+    real_metric = f"real/{metric.partition('/')[2]}"
     columns = Columns(tags=SHOWN_TAGS, params=(), metrics=(metric, real_metric))
     seeds = tracker.runs(study, tags={"level": "seed"}, columns=columns)
     ended = [run for run in seeds if run.outcome in ENDED]

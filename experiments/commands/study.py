@@ -45,12 +45,14 @@ def study(
     from core.tracking.mlflow_store import open_tracker
     from experiments.commands.corpora import prepare
     from experiments.console import err, print_json
+    from experiments.loading import resolve_file
     from studies.definition import load_study
-    from studies.execute import begin, failures, free_name, storage_url
+    from studies.execute import begin, failures, free_name
     from studies.execute import resume as resume_study
+    from studies.queue import storage_url
     from variants import registry
 
-    plan = load_study(file, set_ or [], registry())
+    plan = load_study(file, set_ or [], registry(), resolve_file)
     if dry_run:
         _show_plan(plan, json)
         return
@@ -89,7 +91,8 @@ def worker(
     """Take runs from a study's queue until it is empty."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.runner import run as train
-    from studies.execute import storage_url, work
+    from studies.execute import work
+    from studies.queue import storage_url
     from variants import registry
 
     tracker = open_tracker()
@@ -129,7 +132,8 @@ def _work_through(name: str, url: str, workers: int, tracker: Tracker) -> tuple[
 
     from experiments.console import progress
     from experiments.runner import run as train
-    from studies.execute import Progress, count, drive, load_queue, work
+    from studies.execute import Progress, count, drive, work
+    from studies.queue import load_queue
     from studies.report import publish
     from variants import registry
 

@@ -15,8 +15,9 @@ from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Tracker
 from studies.definition import Study, from_definition, load_study
 from studies.effects import effects
-from studies.execute import begin, count, failures, free_name, load_queue, resume, storage_url, work
+from studies.execute import begin, count, failures, free_name, resume, work
 from studies.leaderboard import leaderboard
+from studies.queue import load_queue, storage_url
 from studies.report import figures, markdown, publish
 from tests.conftest import ROOT
 from variants import registry

@@ -1,0 +1,46 @@
+"""Values on axes: how they are called, and what they do to a configuration's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from core.config import SLOTS, assign, slot_name
+from core.errors import InputError
+
+JOINER = " · "
+
+
+def labelled(axis: str, values: list[Any], where: str) -> dict[str, Any]:
+    """Label to value; a label is a strategy's name, with its settings where names repeat."""
+    is_slot = slot_name(axis) in SLOTS
+    names = [value.get("name") if isinstance(value, Mapping) else value for value in values]
+    found: dict[str, Any] = {}
+    for name, value in zip(names, values, strict=True):
+        label = str(name) if is_slot else f"{axis.rpartition('.')[2]}={name}"
+        if names.count(name) > 1 and isinstance(value, Mapping):
+            label += " " + " ".join(f"{k}={v}" for k, v in value.items() if k != "name")
+        if label in found:
+            raise InputError(f"{where}: study.axes.{axis}: {label!r} stands there twice")
+        found[label] = value
+    return found
+
+
+def put(tables: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set a slot (by name or as a whole table) or one dotted setting, in place."""
+    slot = slot_name(key)
+    if slot not in SLOTS:
+        assign(tables, key.split("."), value, f"{where}: {key}")
+    elif isinstance(value, Mapping):
+        tables[slot] = dict(value)
+    elif tables.get(slot, {}).get("name") != value:
+        tables[slot] = {"name": value}
+
+
+def changed(tables: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A copy of the tables with all values put."""
+    copy = deepcopy(dict(tables))
+    for key, value in values.items():
+        put(copy, key, value, where)
+    return copy

@@ -1,0 +1,168 @@
+"""The queue of a study: Optuna's trials, each of which stands for one job.
+
+Optuna's storage beside the tracking store holds it, with heartbeats. A trial carries its job's key
+(variant and seed), the run it became, the process that has it, and what came out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from core.errors import InputError, MachineError
+from core.tracking.protocol import Tracker
+from studies.plan import Done, Job, Key
+
+HEARTBEAT_SECONDS = 60
+GRACE_SECONDS = 180
+MOST_RETRIES = 3  # of a job whose workers die; a fourth death is the job's fault
+
+
+class LockedStorage(optuna.storages.RDBStorage):
+    """Optuna on SQLite, which has no row locks: without a lock two workers that ask at the same
+    moment are both handed the same waiting trial.
+    """
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change a trial's state while no other process does."""
+        with FileLock(self.url.removeprefix("sqlite:///") + ".lock"):
+            return super().set_trial_state_values(trial_id, state, values)
+
+
+def storage_url(tracker: Tracker) -> str:
+    """Optuna's storage beside the tracking store."""
+    return f"sqlite:///{tracker.world / 'optuna.db'}"
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Optuna's storage with heartbeats, so that a lost trial is tried again."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    made = LockedStorage if url.startswith("sqlite:///") else optuna.storages.RDBStorage
+    try:
+        return made(
+            url,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MOST_RETRIES),
+        )
+    except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
+        first = str(error).splitlines()[0]
+        raise MachineError(f"{url}: the study's storage does not open ({first})") from None
+
+
+def load_queue(name: str, url: str) -> optuna.Study:
+    """The queue of a study; InputError when there is none."""
+    storage = open_storage(url)
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        known = ", ".join(optuna.get_all_study_names(storage)) or "none yet"
+        raise InputError(f"no study {name!r}; known: {known}") from None
+
+
+def enqueue(queue: optuna.Study, job: Job, kept: Mapping[str, Any] | None = None) -> None:
+    """Add a job; `kept` is what an earlier attempt left (its run, its proposal)."""
+    variant, seed = job.key
+    queue.enqueue_trial({}, user_attrs={"variant": variant, "seed": seed, **(kept or {})})
+
+
+def again(queue: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a job once more; it goes on with the same run and the same settings."""
+    kept: dict[str, Any] = {
+        key: trial.user_attrs[key]
+        for key in ("variant", "seed", "run_id", "proposal", "settings", "published")
+        if key in trial.user_attrs
+    }
+    queue.enqueue_trial({}, user_attrs=kept)
+
+
+def planned(queue: optuna.Study) -> list[FrozenTrial]:
+    """The trials that stand for a job, oldest first."""
+    trials = queue.get_trials(deepcopy=False)
+    return [t for t in trials if "variant" in t.user_attrs and t.state != TrialState.PRUNED]
+
+
+def latest(queue: optuna.Study) -> dict[Key, FrozenTrial]:
+    """The last attempt at each job."""
+    return {(t.user_attrs["variant"], t.user_attrs["seed"]): t for t in planned(queue)}
+
+
+def ended(queue: optuna.Study) -> list[Done]:
+    """What has come out, one for each job that has ended."""
+    return [
+        Done(
+            variant,
+            seed,
+            "failed" if trial.state == TrialState.FAIL else trial.user_attrs["outcome"],
+            trial.user_attrs.get("scores", {}),
+            trial.user_attrs.get("settings", {}),
+            trial.user_attrs.get("published", False),
+        )
+        for (variant, seed), trial in latest(queue).items()
+        if trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+    ]
+
+
+def waiting(queue: optuna.Study) -> bool:
+    """Whether some job is to be taken."""
+    return bool(queue.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def running(queue: optuna.Study) -> bool:
+    """Whether some job is being run."""
+    return bool(queue.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def mark_mine(trial: optuna.Trial) -> None:
+    """Write down which process has a trial, so that its death can be seen at once."""
+    trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
+
+
+def sweep(queue: optuna.Study) -> None:
+    """Queue again what dead workers had.
+
+    Dead is: its process on this machine is gone; its heartbeat is older than the grace period; or
+    it was taken longer ago than that and never had one.
+    """
+    fail_stale_trials(queue)
+    for trial in queue.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not _abandoned(trial):
+            continue
+        try:
+            queue.tell(trial.number, state=TrialState.FAIL)
+        except ValueError:  # another worker saw it first
+            continue
+        if "variant" in trial.user_attrs:
+            again(queue, trial)
+
+
+def _abandoned(trial: FrozenTrial) -> bool:
+    host, process = trial.user_attrs.get("process", (None, None))
+    if host == socket.gethostname():
+        return not _alive(process)
+    # Without a process it was killed between being taken and its first word.
+    begun = trial.datetime_start
+    old = begun is None or (datetime.now() - begun).total_seconds() > GRACE_SECONDS
+    return host is None and old
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

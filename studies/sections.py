@@ -1,0 +1,60 @@
+"""A section of a study's report: what it asks, how to read the answer, numbers and figures.
+
+Whoever writes a page (HTML, Markdown, a terminal) needs nothing else, whatever the kind of study.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.tracking.protocol import RunRecord, Tracker
+from studies.kinds import find_kind
+from studies.leaderboard import Leaderboard, leaderboard
+from studies.table import StudyTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question and its answer."""
+
+    key: str  # short, unique in a report: anchor and file name
+    title: str
+    reading: str  # how to read it and what it cannot show, in Markdown
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)  # name -> maker
+    document: Mapping[str, Any] = field(default_factory=dict)  # the numbers, for JSON
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A study as the store has it."""
+
+    tracker: Tracker
+    board: Leaderboard
+    table: StudyTable
+
+    def trials(self) -> list[RunRecord]:
+        """The runs that searched for settings, oldest first."""
+        return self.tracker.runs(self.board.study, tags={"level": "trial"})
+
+
+def read(tracker: Tracker, study: str) -> Reading:
+    """Read a study from the store; InputError for an unknown one."""
+    board = leaderboard(tracker, study)
+    file = tracker.artifact(board.parent_run_id, "study.json")
+    tables = json.loads(file.read_text(encoding="utf-8"))
+    kind = find_kind(tables["study"].get("kind", "ablation"))
+    table = kind.Table(**{"name": study, **tables["study"]})
+    return Reading(tracker, board, table)
+
+
+def sections(reading: Reading) -> list[Section]:
+    """Every section of the study's kind; none where no run has ended."""
+    return find_kind(reading.table.kind).sections(reading) if reading.board.rows else []

@@ -1,0 +1,66 @@
+"""Whole systems in a study: settings of their own file, shared ones of the study.
+
+Shared are the corpus, the sentence length, the evaluation, the device and the budget: what makes
+rows comparable. Everything else is the system's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from core.config import parse, slot_name
+from studies.cells import changed
+from studies.plan import Definition, Variant
+from studies.table import Budget, StudyTable
+
+SHARED = ("corpus", "evaluation", "device")
+SPENT = ("updates", "minutes")
+
+
+def whole_systems(table: StudyTable, definition: Definition) -> list[Variant]:
+    """The rows of `study.systems`."""
+    rows = []
+    for system in table.systems:
+        tables = shared(definition.systems[system.name], definition.tables)
+        if table.budget:
+            tables = spend(tables, table.budget)
+        where = f"{definition.where}, system {system.name}"
+        config = parse(changed(tables, system.set, where), definition.resolver, where)
+        rows.append(Variant(system.name, {}, config))
+    return rows
+
+
+def shared(system: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Any]:
+    """A system's tables with what all rows of the study share."""
+    tables = {slot_name(key): deepcopy(value) for key, value in system.items()}
+    for key in SHARED:
+        if key in study:
+            ours = study[key]
+            tables[key] = {**tables.get(key, {}), **ours} if isinstance(ours, Mapping) else ours
+    if "corpus" in study:
+        tables["corpus"] = dict(study["corpus"])
+    for name, keys in (("model", ("length",)), ("train", SPENT)):
+        ours = {key: study[name][key] for key in keys if key in study.get(name, {})}
+        kept = tables.get(name, {})
+        if name == "train" and ours:
+            kept = {key: value for key, value in kept.items() if key not in SPENT}
+        tables[name] = {**kept, **ours}
+    return tables
+
+
+def spend(tables: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """The tables with the budget in place of their own `train.updates` and `train.minutes`."""
+    made = deepcopy(dict(tables))
+    train = {key: value for key, value in made.get("train", {}).items() if key not in SPENT}
+    if budget.seconds is not None:
+        train["minutes"] = budget.seconds / 60
+    elif budget.updates is not None:
+        train["updates"] = budget.updates
+    elif budget.tokens is not None:
+        one = train.get("batch_size", 64) * made.get("model", {}).get("length", 64)
+        train["updates"] = math.ceil(budget.tokens / one)
+    made["train"] = train
+    return made

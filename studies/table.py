@@ -1,0 +1,118 @@
+"""The `[study]` table: what every kind of study shares. Each kind adds keys of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from core.config import Frozen
+from core.metrics.suite import METRICS, MetricInfo
+
+Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
+MANY_TOKENS = 10**15
+
+
+class Budget(Frozen):
+    """What each run of the study may spend; exactly one of these."""
+
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    updates: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1, le=MANY_TOKENS)] | None = None  # of G: updates x N x S
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Budget:
+        given = [key for key, value in self if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give one of seconds, updates, tokens; here: {', '.join(given) or 'none'}"
+            )
+        return self
+
+
+class Contrast(Frozen):
+    """A comparison that is named before the run: `level` of an axis, or a variant, minus another.
+
+    With `axis`, all pairs of runs that share every other axis; without, two rows by name.
+    """
+
+    axis: str | None = None
+    level: str
+    reference: str
+
+
+class System(Frozen):
+    """A whole system beside the variants: its own file's settings, the study's shared ones."""
+
+    system: str  # a name of experiments/systems, or a file
+    label: str | None = None
+    set: dict[str, Any] = Field(default={})  # dotted settings, on top of everything
+
+    @property
+    def name(self) -> str:
+        """How the row is called."""
+        return self.label or self.system.rpartition("/")[2].removesuffix(".toml")
+
+
+class StudyTable(Frozen):
+    """Keys of every kind."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: str = "ablation"
+    question: str = ""
+    seeds: Seeds = 3  # how many (0, 1, ...), or which
+    metric: str = "eval/ms_jaccard_2"
+    budget: Budget | None = None  # None: what [train] says
+    contrasts: list[Contrast] = Field(default=[])
+    systems: list[System] = Field(default=[])
+
+    @field_validator("systems", mode="before")
+    @classmethod
+    def _names_are_systems(cls, given: Any) -> Any:
+        if not isinstance(given, list):
+            return given
+        return [{"system": each} if isinstance(each, str) else each for each in given]
+
+    @field_validator("systems")
+    @classmethod
+    def _rows_have_names_of_their_own(cls, given: list[System]) -> list[System]:
+        names = [each.name for each in given]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands there twice; give one of them a label")
+        return given
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_known(cls, metric: str) -> str:
+        return ranking_metric(metric)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: Seeds) -> Seeds:
+        if isinstance(seeds, list) and (len(set(seeds)) != len(seeds) or min(seeds) < 0):
+            raise ValueError("must be different numbers, none below 0")
+        return seeds
+
+    def seed_list(self) -> list[int]:
+        """The seeds, each variant's the same."""
+        return self.seeds if isinstance(self.seeds, list) else list(range(self.seeds))
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of the metric."""
+        return metric_info(self.metric).direction == "higher"
+
+
+def metric_info(key: str) -> MetricInfo:
+    """What is known of a metric by its logged name, `eval/bleu_2` or `test/bleu_2`."""
+    return METRICS[key.partition("/")[2]]
+
+
+def ranking_metric(metric: str) -> str:
+    """The metric, if it can rank; ValueError otherwise."""
+    if metric.removeprefix("eval/") not in METRICS or not metric.startswith("eval/"):
+        raise ValueError("must be one of " + ", ".join(f"eval/{name}" for name in METRICS))
+    if metric_info(metric).direction == "near":
+        raise ValueError("has no better or worse of its own, it cannot rank variants")
+    return metric
