@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ BODIES = {
     "full": ("generator.attention=full", "generator.noise_blocks=2"),
     "lstm": ("generator.name=lstm", "generator.layers=2", "generator.hidden=9"),
     "gru": ("generator.name=gru", "generator.layers=2", "generator.hidden=9"),
+    "memory": ("generator.name=relational_memory", "generator.slots=3", "generator.head_size=7"),
     "dropout": ("generator.name=lstm", "generator.layers=2", "generator.dropout=0.5"),
 }
 
@@ -86,7 +88,7 @@ def test_rollout_equals_the_differentiable_one(next_input: str, body: str) -> No
     assert torch.allclose(fast[1], plain[1], atol=1e-12)
 
 
-@pytest.mark.parametrize("body", ["causal", "lstm", "gru"])
+@pytest.mark.parametrize("body", ["causal", "lstm", "gru", "memory"])
 def test_later_words_do_not_reach_earlier_steps(body: str) -> None:
     generator, noise = make(*BODIES[body])
     tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))
@@ -97,7 +99,7 @@ def test_later_words_do_not_reach_earlier_steps(body: str) -> None:
     assert not torch.allclose(before[:, 6:], after[:, 6:])
 
 
-@pytest.mark.parametrize("body", ["causal", "lstm", "gru"])
+@pytest.mark.parametrize("body", ["causal", "lstm", "gru", "memory"])
 def test_noise_is_what_makes_sentences_differ(body: str) -> None:
     generator, noise = make("sampling.name=detached", *BODIES[body])
     config = tiny("sampling.name=detached")
@@ -152,3 +154,47 @@ def test_a_recurrent_step_is_the_textbook_one() -> None:
         h = o.sigmoid() * c.tanh()
         word = generator.embed(tokens[:, t])
     assert torch.allclose(h, generator.parallel(tokens, noise)[:, -1], atol=1e-12)
+
+
+def test_a_relational_memory_step_is_the_papers() -> None:
+    """One step over [M; u] whole, as the paper writes it; only the slots' rows are kept."""
+    generator, noise = make(*BODIES["memory"], "noise_mapping.name=none")
+    body: Any = as_module(generator).get_submodule("body")
+    assert noise.inputs is not None
+    x = torch.cat([torch.zeros_like(noise.inputs[:, 0]), noise.inputs[:, 0]], dim=1)
+    memory = torch.eye(3, 14, dtype=torch.float64).expand(N, -1, -1)
+    rows = torch.cat([memory, body.enter(x).unsqueeze(1)], dim=1)  # (N, slots + 1, D)
+    q, k, v = body.qkv_norm(body.qkv(rows)).chunk(3, dim=-1)
+    heads = []
+    for head in range(2):
+        part = slice(7 * head, 7 * head + 7)
+        weights = (q[..., part] @ k[..., part].transpose(1, 2) / 7**0.5).softmax(-1)
+        heads.append(weights @ v[..., part])
+    rows = body.norm(rows + torch.cat(heads, dim=-1))
+    rows = body.mlp_norm(rows + body.mlp(rows))[:, :3]
+    gates = body.gate_input(body.enter(x)).unsqueeze(1) + body.gate_memory(memory.tanh())
+    i, f = gates[..., :14].sigmoid(), (gates[..., 14:] + 1).sigmoid()
+    expected = (i * rows.tanh() + f * memory).flatten(1)
+    state = generator.begin(noise, differentiable=False)
+    assert torch.allclose(generator.step(state, None), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("next_input", INPUTS)
+@pytest.mark.parametrize("body", ["lstm", "gru", "memory"])
+def test_a_fork_goes_its_own_way(next_input: str, body: str) -> None:
+    generator, noise = make(f"next_input.name={next_input}", *BODIES[body])
+    tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))
+    other = tokens.clone()
+    other[:, 3:] = (tokens[:, 3:] + 1) % V
+    rows = torch.tensor([4, 0, 0, 2])
+    state = generator.begin(noise, differentiable=False)
+    last = None
+    for t in range(4):  # the fourth word is the first that differs
+        generator.step(state, last)
+        last = generator.embed(tokens[:, t])
+    fork = generator.fork(state, rows)
+    for t in range(3, 7):
+        here = generator.step(state, generator.embed(tokens[:, t]))
+        there = generator.step(fork, generator.embed(other[rows, t]))
+    assert torch.allclose(here, generator.parallel(tokens, noise)[:, 7], atol=1e-10)
+    assert torch.allclose(there, generator.parallel(other, noise)[rows, 7], atol=1e-10)
