@@ -11,7 +11,7 @@ Capabilities that the strategies of the tree speak of:
 - sampling: `differentiable_words` (a gradient passes from D to G through them), `hard_words`
   (D sees token ids drawn from softmax(l)), `likelihood` (words are drawn in proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn words), `gradient`;
-- discriminator: `scores` (N,), `step_scores` (N, S), `embedded_words`, `features`;
+- discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 
 Letters, everywhere: N batch, S sequence length, E embedding width, V vocabulary size, H heads,
@@ -120,18 +120,23 @@ class Rows:
 
 @dataclass(frozen=True)
 class Scores:
-    """D's verdict on N sentences: one number for each, or one for each of its steps."""
+    """D's verdict on N sentences: one number for each, one for each of its steps, or one for each
+    of R representations of it.
+    """
 
-    values: Tensor  # (N,) or (N, S)
+    values: Tensor  # (N,), (N, S) or (N, R)
     mask: Tensor | None = None  # (N, S) of per-step scores, False behind the end
 
     @classmethod
-    def of(cls, values: Tensor, mask: Tensor | None) -> Scores:
-        """What D's `score` gave for words with this mask."""
-        return cls(values, mask if values.dim() == 2 else None)
+    def by(cls, discriminator: Discriminator, rows: Rows) -> Scores:
+        """D's scores of words that its first layer has seen."""
+        values = discriminator.score(rows.embedded, rows.mask)
+        return cls(values, rows.mask if "step_scores" in discriminator.offers else None)
 
     def sentences(self, of: Tensor | None = None) -> Tensor:
-        """One number a sentence (N,): the mean over its visible steps, of `of` in our shape."""
+        """One number a sentence (N,): the mean over its visible steps, or over its
+        representations, of `of` in our shape.
+        """
         values = self.values if of is None else of
         if values.dim() == 1:
             return values
@@ -296,10 +301,13 @@ class Temperature(Protocol):
 class Discriminator(Protocol):
     """Words to scores: high means real."""
 
+    offers: ClassVar[frozenset[str]]  # with "step_scores" its scores are of steps
     embedding: Tensor  # (V, E), the first layer, linear and without a bias
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
-        """Embedded words (N, S, E) to scores (N,), or (N, S) for a per-step discriminator."""
+        """Embedded words (N, S, E) to scores: (N,), (N, R) of R representations, or (N, S) of
+        steps, each of the words so far.
+        """
         ...
 
     def __call__(self, words: Words) -> Tensor:

@@ -106,8 +106,7 @@ class Steps:
             parts = zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)
             for real_part, fake_part, drawn_part in parts:
                 r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
-                both = r + f
-                scores = Scores.of(D.score(both.embedded, both.mask), both.mask).chunk(2)
+                scores = Scores.by(D, r + f).chunk(2)
                 penalty = opponent.penalty(D, r, f, drawn_part)
                 means = (*(part.mean() for part in scores), penalty)
                 for key, value in zip(sums, means, strict=True):

@@ -82,8 +82,7 @@ class Turn:
         return [replace(self, draw=part, real=real, parts=1) for part, real in pieces]
 
     def _score(self, words: Words) -> Scores:
-        rows = Rows.of(words, self.discriminator.embedding)
-        return Scores.of(self.discriminator.score(rows.embedded, rows.mask), rows.mask)
+        return Scores.by(self.discriminator, Rows.of(words, self.discriminator.embedding))
 
     def _look(self, words: Words) -> Scores:
         """Scores without gradient, no more sentences at a time than a part has."""

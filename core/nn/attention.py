@@ -1,8 +1,8 @@
 """Multi-head attention and its key/value caches.
 
 softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017). The kernel is
-torch's fused one; `twice_differentiable()` switches to the plain one, since the fused ones have
-no double backward and a gradient penalty needs it.
+torch's fused one; `twice_differentiable()` switches to the plain one (and leaves cuDNN's recurrent
+layers), since the fused ones have no double backward and a gradient penalty needs it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Attention inside can be differentiated twice."""
-    with sdpa_kernel(SDPBackend.MATH):
+    """Attention and recurrent layers inside can be differentiated twice."""
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
         yield
 
 

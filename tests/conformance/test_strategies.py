@@ -71,6 +71,28 @@ REST = [
 ]
 
 
+SMALL = {
+    "relational_memory": ("generator.head_size=8",),
+    "multi_cnn": ("discriminator.filters=[9,9,9,9]",),
+}
+PLAYERS = [("lstm", "lstm"), ("lstm", "cnn"), ("gru", "multi_cnn"), ("relational_memory", "lstm")]
+
+
+@pytest.mark.parametrize(("body", "against"), PLAYERS)
+def test_other_players_train(tmp_path: Path, body: str, against: str) -> None:
+    config = tiny(
+        f"generator.name={body}",
+        f"discriminator.name={against}",
+        *SMALL.get(body, ()),
+        *SMALL.get(against, ()),
+        "generator.dropout=0.1",
+        "discriminator.spectral_norm=true",
+        "model.hide_after_end=true",
+        "train.updates=2",
+    )
+    assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
+
+
 @pytest.mark.parametrize("setting", REST)
 def test_every_other_setting_trains(tmp_path: Path, setting: str) -> None:
     extra = ["model.length=80"] if "character" in setting else []

@@ -13,7 +13,7 @@ from core.nn.attention import twice_differentiable
 from core.nn.spectral import SCALING, WEIGHTS
 from core.nn.words import TokenWords, mean_difference, visible
 from core.players import as_module, build
-from core.protocols import Discriminator, Rows
+from core.protocols import Discriminator, Rows, Scores
 from core.text.vocabulary import END
 from tests.conftest import tiny
 from tests.reference.dense import DenseWords
@@ -67,7 +67,8 @@ def test_gradient_penalty_equals_the_dense_definition(name: str, hide: bool) -> 
     value = penalty(D, real, fake, eps)
     x = (eps * one_hot(tokens, V) + (1 - eps) * soft).requires_grad_(True)
     with twice_differentiable():
-        (g,) = torch.autograd.grad(D(DenseWords(x, mask)).sum(), x, create_graph=True)
+        scores = Scores.by(D, Rows.of(DenseWords(x, mask), D.embedding)).sentences()
+        (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     expected = 10.0 * ((g.flatten(1).norm(dim=1) - 1) ** 2).mean()
     assert torch.allclose(value, expected, atol=1e-10)
     parameters = list(D.parameters())  # type: ignore[attr-defined]
@@ -125,6 +126,18 @@ def test_a_convolution_answers_to_its_strongest_place() -> None:
     y = g * D.highway.transform(c).relu() + (1 - g) * c
     assert torch.allclose(D.features(x, None), y, atol=1e-12)
     assert torch.allclose(D(TokenWords(tokens)), D.out(y).squeeze(-1), atol=1e-12)
+
+
+def test_a_sentences_score_is_the_mean_of_what_it_shows() -> None:
+    tokens, _ = words()
+    tokens[:, 3] = END
+    mask = visible(tokens)
+    for name in ("lstm", "multi_cnn"):
+        D = make(*QUIET[name])
+        scores = Scores.by(D, Rows.of(TokenWords(tokens, mask), D.embedding))
+        shown = scores.values[:, :4] if name == "lstm" else scores.values
+        few = (tokens[:, :3] == END).any(1)
+        assert torch.allclose(scores.sentences()[~few], shown[~few].mean(1), atol=1e-12)
 
 
 def test_every_representation_is_read_by_the_same_convolutions() -> None:

@@ -3,7 +3,8 @@ a sentence (Gulrajani et al. 2017).
 
 x would be an interpolate of one-hot sentences, (N, S, V). D's first layer W (V, E) is linear, so
 with g the gradient at the embedded interpolate x W, the gradient at x is g W^T, and its squared
-norm is sum_s g_s (W^T W) g_s^T: the same number through an E x E Gram matrix.
+norm is sum_s g_s (W^T W) g_s^T: the same number through an E x E Gram matrix. Where D scores steps
+or representations, D(x) is their mean, as in its loss.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.nn.attention import twice_differentiable
-from core.protocols import Discriminator, Rows
+from core.protocols import Discriminator, Rows, Scores
 
 # Keeps the square root differentiable where D is flat.
 TINY = 1e-12
@@ -53,8 +54,7 @@ class GradientPenalty:
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask
         with twice_differentiable():
-            scores = discriminator.score(x, mask)
-            # The sum over a per-step discriminator's scores keeps one gradient a sentence.
+            scores = Scores.by(discriminator, Rows(x, mask)).sentences()
             (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)  # (N, S, E)
         squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
         norm = (squared + TINY).sqrt()
