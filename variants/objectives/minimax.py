@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
+from core.losses import Smoothing, cross_entropy
 from core.protocols import Scores
 
 
@@ -20,21 +21,22 @@ class Minimax:
     """Cross-entropy for D, its negative for G; saturates where D is sure."""
 
     class Config(StrategyConfig):
-        """No settings."""
+        """How far D's label of real sentences stays below 1."""
 
         name: Literal["minimax"] = "minimax"
+        label_smoothing: Smoothing = 0.0
 
-    offers = frozenset({"scores", "mean_over_sentences"})
+    offers = frozenset({"scores", "log_ratio", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
     relativistic = False
 
     def __init__(self, config: Config) -> None:
-        pass
+        self.smoothing = config.label_smoothing
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
-        """E sp(-r) + E sp(f)."""
-        return real.mean(softplus(-real.values)) + fake.mean(softplus(fake.values))
+        """E sp(-r) + E sp(f), real labels smoothed."""
+        return cross_entropy(real, fake, self.smoothing)
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """-E sp(f)."""

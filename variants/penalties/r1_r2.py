@@ -1,0 +1,41 @@
+"""R1 and R2 together, gamma / 2 each: what makes a relativistic objective converge (R3GAN, Huang et
+al. 2024).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from core.config import Search, StrategyConfig
+from core.nn.slope import squared_slope
+from core.protocols import Discriminator, Rows
+
+
+class R1R2:
+    """D is to be flat at real and at drawn sentences."""
+
+    class Config(StrategyConfig):
+        """The weight gamma."""
+
+        name: Literal["r1_r2"] = "r1_r2"
+        gamma: Annotated[float, Field(gt=0), Search(0.01, 150, log=True)] = 1.0
+
+    offers: frozenset[str] = frozenset()
+    needs: ClassVar[dict[str, str]] = {"discriminator": "embedded_words"}
+    paper = "Huang et al. 2024"
+
+    def __init__(self, config: Config) -> None:
+        self.weight = config.gamma / 2
+
+    def draw(self, count: int, rng: torch.Generator) -> None:
+        """Nothing."""
+
+    def __call__(
+        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
+    ) -> Tensor:
+        """Gamma / 2 (E ||grad D(real)||^2 + E ||grad D(fake)||^2), in one pass over both."""
+        return self.weight * 2 * squared_slope(discriminator, real + fake).mean()
