@@ -14,7 +14,7 @@ from typing import NoReturn
 import typer
 
 from core.errors import MachineError, TextganError
-from experiments.commands import corpus, evaluate, look, run, study
+from experiments.commands import corpus, evaluate, keep, look, run, study
 
 app = typer.Typer(
     name="textgan",
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, study, evaluate, look):
+for module in (run, study, evaluate, keep, look):
     module.register(app)
 app.add_typer(corpus.app, name="corpus")
 INTERRUPTED = 130

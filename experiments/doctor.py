@@ -24,6 +24,7 @@ def examine() -> dict[str, Any]:
             "world": str(tracker.world),
             "experiments": len(tracker.experiments()),
             "runs": len(tracker.runs()),
+            "undelivered": len(tracker.undelivered()),
             "problem": None,
         }
         found["free_gb"] = round(shutil.disk_usage(tracker.world).free / 1e9, 1)

@@ -40,6 +40,7 @@ from variants import registry
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
 SHOWN_IN_DESCRIPTION = 10
+ID_LENGTH = 32
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def run(
     """
     tracker = tracker or open_tracker()
     if resume is not None:
-        run_id = tracker.run(resume).run_id
+        run_id = resume if _is_here(tracker, resume) else tracker.run(resume).run_id
         folder = tracker.world / "runs" / run_id
         if (folder / "result.json").exists():
             return Result(**json.loads((folder / "result.json").read_text()))
@@ -115,6 +116,12 @@ def run(
         _begin(record, folder, config, corpus)
     parts = Parts(config, device, corpus, batches, oracle)
     return _Run(parts, tracker, record, folder, report).execute()
+
+
+def _is_here(tracker: Tracker, key: str) -> bool:
+    """Whether `key` is the whole id of a run begun here: then the store need not be asked."""
+    plain = key.isalnum() and len(key) == ID_LENGTH
+    return plain and (tracker.world / "runs" / key / "config.toml").exists()
 
 
 def pick_device(config: Config) -> torch.device:
@@ -230,6 +237,7 @@ class _Run:
         self.record.log_metrics({f"real/{name}": value for name, value in real.items()}, 0)
 
     def _save(self) -> None:
+        self.record.persist()  # a checkpoint never knows more than the journal
         checkpoint.write(self.checkpoint, self.trainer.state(), self.trainer.counters)
 
     def _end(self, outcome: Outcome, reason: str) -> Result:
@@ -251,10 +259,8 @@ class _Run:
         return result
 
     def _log_figures(self) -> None:
-        self.record.flush()
-
         def curves(*keys: str) -> dict[str, list[tuple[int, float]]]:
-            found = {key: self.tracker.history(self.record.run_id, key) for key in keys}
+            found = {key: self.record.history(key) for key in keys}
             return {key.partition("/")[2]: curve for key, curve in found.items() if curve}
 
         panels = {

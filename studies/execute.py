@@ -96,6 +96,7 @@ def begin(study: Study, name: str, tracker: Tracker, url: str, command: str) -> 
         f"`{study.table.metric}`.\n\nAgain: `{command}`"
     )
     parent.log_text(json.dumps(study.tables, indent=2), "study.json")
+    parent.flush()
     queue = optuna.create_study(storage=open_storage(url), study_name=name)
     queue.set_user_attr("definition", study.definition())
     queue.set_user_attr("parent_run_id", parent.run_id)
@@ -134,6 +135,7 @@ def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) 
         },
         parent_id=queue.user_attrs["parent_run_id"],
     )
+    record.flush()
     return record.run_id
 
 

@@ -1,24 +1,38 @@
-"""Metrics on their way to the store: a local file first, the store when it answers.
+"""What a run keeps goes to a local file first: metrics, tags, and the files to be uploaded.
 
-Values are appended to a JSON-lines journal; one thread reads it from a cursor and sends batches.
-So the training step waits for a line in a file at most, memory stays bounded however long the
-store is away, and what was not delivered when a process died is delivered by the next. A batch
-sent twice is stored once, since key, value, time and step are the journal's.
+One journal a run, JSON lines, appended in order and never rewritten; `core.tracking.delivery` hands
+it to the store. So a training step waits for one line in a file at most, whatever the store does,
+and what was not delivered when a process died is delivered by the next. Only the process that holds
+the journal's lock writes it.
+
+    {"format": 2}                                   the first line (journals of format 1 have none)
+    ["train/generator_loss", 0.5, 1700000000000, 3] key, value, milliseconds, step
+    {"do": "tags", "values": {"outcome": "ok"}}     anything else that the store is to be told
+    {"do": "artifact", "path": "samples.json", "file": "1234/samples.json"}
+
+Files wait in a folder beside the journal, each under the number of its entry; a newer version of
+the same artifact takes the place of one that has not left yet.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import threading
+import os
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-BATCH = 1000  # values a call takes
-RETRY_SECONDS = 2.0
-log = logging.getLogger(__name__)
+from filelock import FileLock, Timeout
+
+from core.errors import MachineError
+
+FORMAT = 2
+LONGEST_LINE = 10_000_000  # bytes; a longer one is not ours
 
 
 @dataclass(frozen=True)
@@ -31,81 +45,198 @@ class Point:
     step: int
 
 
-Send = Callable[[list[Point]], None]
+@dataclass(frozen=True)
+class Entry:
+    """Anything else: `do` says what, `content` with what."""
+
+    do: str
+    content: Mapping[str, Any]
+
+
+Item = Point | Entry
 
 
 class Journal:
-    """The journal of one run. `send` delivers a batch or raises."""
+    """The journal of one run, open for writing; MachineError where another process has it open."""
 
-    def __init__(self, path: Path, send: Send) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._cursor_path, self._send = path, path.with_suffix(".cursor"), send
-        self._known = {(p.key, p.step) for p in _repaired(path)}
-        self._file = path.open("a", encoding="utf-8")
-        self._cursor = int(self._cursor_path.read_text()) if self._cursor_path.exists() else 0
-        self._wake, self._closing, self._idle = (threading.Event() for _ in range(3))
-        self._thread = threading.Thread(target=self._deliver, name="journal", daemon=True)
-        self._thread.start()
+    def __init__(self, path: Path) -> None:
+        self.path, self.spool = path, path.with_suffix("")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path.with_suffix(".lock"))
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise MachineError(f"run {path.stem} is being written by another process") from None
+        except OSError as error:
+            raise MachineError(f"{path}: cannot be written ({error.strerror})") from None
+        # Steps of each metric, ascending: eight bytes a value, however long the run.
+        self._steps: dict[str, array[int]] = {}
+        _cut_unfinished_line(path)
+        for item, _ in items(path):
+            if isinstance(item, Point):
+                self._is_new(item.key, item.step)
+        self._file = path.open("ab", buffering=0)
+        if self._size() == 0:
+            self._write(json.dumps({"format": FORMAT}) + "\n")
 
-    def append(self, values: Mapping[str, float], step: int) -> None:
-        """Write values of one step; a metric that has a value at this step keeps it."""
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Values of one step; a metric that has a value at this step keeps it."""
         now = int(time.time() * 1000)
-        fresh = {key: value for key, value in values.items() if (key, step) not in self._known}
-        for key, value in fresh.items():
-            self._file.write(json.dumps([key, float(value), now, step]) + "\n")
-            self._known.add((key, step))
-        self._file.flush()
-        self._idle.clear()
-        self._wake.set()
+        fresh = [
+            json.dumps([key, float(value), now, step]) + "\n"
+            for key, value in values.items()
+            if self._is_new(key, step)
+        ]
+        if fresh:
+            self._write("".join(fresh))
 
-    def close(self, seconds: float) -> bool:
-        """Wait at most `seconds` for delivery; False when some values only the journal has."""
-        self._closing.set()
-        self._wake.set()
-        self._thread.join(seconds)
+    def entry(self, do: str, **content: Any) -> None:
+        """Anything that is not a metric."""
+        self._write(json.dumps({"do": do, **content}) + "\n")
+
+    def file(self, do: str, name: str, make: Callable[[Path], None], **content: Any) -> None:
+        """An entry with a file or folder, that `make` creates at the path it is given."""
+        number = self._size()
+        place = self.spool / str(number) / name
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            make(place)
+        except OSError as error:
+            shutil.rmtree(place.parent, ignore_errors=True)
+            raise MachineError(f"{place}: cannot be written ({error.strerror})") from None
+        self.entry(do, file=f"{number}/{name}", **content)
+
+    def replace_file(self, path: str, make: Callable[[Path], None]) -> None:
+        """The artifact `path`; versions of it that still wait are dropped."""
+        name = Path(path).name
+        waiting = list(self.spool.glob(f"*/{name}")) if self.spool.exists() else []
+        older = [p.parent for p in waiting if _note_of(p.parent) == path]
+        self.file("artifact", name, lambda place: _make_noted(place, path, make), path=path)
+        for folder in older:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def persist(self) -> None:
+        """Return when the disk has everything written so far."""
+        os.fsync(self._file.fileno())
+
+    def history(self, key: str) -> list[tuple[int, float]]:
+        """All (step, value) of one metric, by step."""
+        points = (item for item, _ in items(self.path) if isinstance(item, Point))
+        return sorted((point.step, point.value) for point in points if point.key == key)
+
+    def close(self) -> None:
+        """Another process may write from now on."""
         self._file.close()
-        return self._idle.is_set()
+        self._lock.release()
 
-    def _deliver(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            try:
-                while self._deliver_batch():
-                    pass
-                self._idle.set()
-                if self._closing.is_set():
-                    return
-            except Exception as error:  # noqa: BLE001 - whatever the store's client raises
-                log.debug("the store does not answer, will try again: %s", error)
-                if self._closing.wait(RETRY_SECONDS):
-                    time.sleep(RETRY_SECONDS / 10)
-                self._wake.set()
-
-    def _deliver_batch(self) -> bool:
-        points = []
-        with self._path.open("rb") as file:
-            file.seek(self._cursor)
-            for _ in range(BATCH):
-                line = file.readline()
-                if not line.endswith(b"\n"):
-                    break
-                points.append(Point(*json.loads(line)))
-                self._cursor_next = file.tell()
-        if not points:
+    def _is_new(self, key: str, step: int) -> bool:
+        steps = self._steps.setdefault(key, array("q"))
+        place = len(steps) if not steps or step > steps[-1] else bisect_left(steps, step)
+        if place < len(steps) and steps[place] == step:
             return False
-        self._send(points)
-        self._cursor = self._cursor_next
-        self._cursor_path.write_text(str(self._cursor))
+        steps.insert(place, step)
         return True
 
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
-def _repaired(path: Path) -> list[Point]:
-    """The points of a journal; a last line that a kill cut short is removed from the file."""
+    def _write(self, text: str) -> None:
+        """Append whole, or not at all."""
+        before = self._size()
+        data = text.encode()
+        why = "no space left"
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            written, why = 0, str(error.strerror)
+        if written != len(data):
+            self._file.truncate(before)
+            raise MachineError(f"{self.path}: cannot be written ({why})")
+
+
+def items(path: Path, start: int = 0) -> Iterator[tuple[Item | None, int]]:
+    """The whole lines of a journal from byte `start` on, and the byte behind each; None for a line
+    that is no entry. MachineError for the format of a later version.
+    """
     if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) != len(content):
-        path.write_bytes(whole)
-    return [Point(*json.loads(line)) for line in whole.splitlines()]
+        return
+    with path.open("rb") as file:
+        file.seek(start)
+        while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
+            found = parse(line)
+            if isinstance(found, int):
+                if found > FORMAT:
+                    raise MachineError(
+                        f"{path}: journal format {found}, this version reads up to {FORMAT}"
+                    )
+                continue
+            yield found, file.tell()
+
+
+def parse(line: bytes) -> Item | int | None:
+    """A line of a journal: an item, the format that the first line names, None for neither."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(found, list):
+        kinds = (str, float | int, int, int)
+        if len(found) == len(kinds) and all(map(isinstance, found, kinds)):
+            return Point(found[0], float(found[1]), found[2], found[3]) if _fits(found) else None
+        return None
+    if not isinstance(found, dict):
+        return None
+    if found.keys() == {"format"} and isinstance(found["format"], int):
+        return found["format"]
+    do = found.pop("do", None)
+    return Entry(do, found) if isinstance(do, str) else None
+
+
+def _fits(point: list[Any]) -> bool:
+    """Whether the numbers are such as a store takes: 64 bits, and a value that is a float."""
+    try:
+        float(point[1])
+    except OverflowError:
+        return False
+    return all(-(2**63) <= number < 2**63 for number in point[2:])
+
+
+def payload(path: Path, entry: Entry) -> Path | None:
+    """Where an entry's file waits; None for none, and for a name that leads out of the spool."""
+    spool = path.with_suffix("")
+    name = entry.content.get("file")
+    if not isinstance(name, str) or "\0" in name:
+        return None
+    place = (spool / name).resolve()
+    return place if place.parent.parent == spool.resolve() else None
+
+
+def _make_noted(place: Path, path: str, make: Callable[[Path], None]) -> None:
+    make(place)
+    (place.parent / ".path").write_text(path, encoding="utf-8")
+
+
+def _note_of(folder: Path) -> str | None:
+    try:
+        return (folder / ".path").read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """A last line that a kill cut short is no line."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            begin = max(0, end - 65_536)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                end = begin + found + 1
+                break
+            end = begin
+        if end != size:
+            file.truncate(end)

@@ -1,143 +1,185 @@
-"""One MLflow run, being written. Metrics go through the journal; the rest is written at once."""
+"""One MLflow run, being written: everything goes to its journal, and from there to the store."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import tempfile
+import logging
+import os
+import shutil
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.tracking.journal import Journal, Point
+from core.tracking.delivery import Courier
+from core.tracking.journal import Journal
+from core.tracking.mlflow_delivery import MlflowDelivery
 from core.tracking.protocol import Outcome, Sample
 from core.tracking.samples import as_page, as_table, as_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+log = logging.getLogger(__name__)
 LONGEST_PARAM = 6000
+PARAMS_A_CALL = 100
 LONGEST_DESCRIPTION = 8000
-MODEL = "generator"
 STATUS = {"killed": "KILLED", "failed": "FAILED"}
-WAIT_SECONDS = 30.0  # at the end of a run, for values still on their way
 SERVED = Path(__file__).with_name("served_generator.py")
 
 
-class MlflowRun:
-    """See `core.tracking.protocol.RunTracker`."""
+def longest_wait() -> float:
+    """Seconds that the end of a run waits for delivery; TEXTGAN_WAIT_SECONDS, or 30."""
+    try:
+        return max(0.0, float(os.environ.get("TEXTGAN_WAIT_SECONDS", "30")))
+    except ValueError:
+        return 30.0
 
-    def __init__(self, client: Any, uri: str, world: Path, run_id: str) -> None:
+
+class MlflowRun:
+    """See `core.tracking.protocol.RunTracker`. Open from the first thing written to `flush`."""
+
+    def __init__(self, world: Path, run_id: str, delivery: MlflowDelivery) -> None:
         self.run_id = run_id
-        self._client, self._uri = client, uri
-        self._journal_path = world / "journal" / f"{run_id}.jsonl"
-        self._journal: Journal | None = None
+        self._path, self._delivery = world / "journal" / f"{run_id}.jsonl", delivery
+        self._opened: tuple[Journal, Courier] | None = None
+
+    @contextlib.contextmanager
+    def _journal(self) -> Iterator[Journal]:
+        if self._opened is None:
+            journal = Journal(self._path)
+            self._opened = journal, Courier(self._delivery.delivery(self._path))
+        journal, courier = self._opened
+        yield journal
+        courier.wake()
+
+    def begin(
+        self, experiment: str, name: str, tags: Mapping[str, str], parent_id: str | None
+    ) -> None:
+        """The run itself, of a store that was away when it began."""
+        with self._journal() as journal:
+            journal.entry("begin", experiment=experiment, name=name, tags=dict(tags),
+                          parent=parent_id, time=_now())  # fmt: skip
+
+    def go_on(self) -> None:
+        """The run is open again."""
+        with self._journal() as journal:
+            journal.entry("status", status="RUNNING")
 
     def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
         """See `RunTracker`."""
-        if self._journal is None:
-            self._journal = Journal(self._journal_path, self._send)
-        self._journal.append({k: v for k, v in values.items() if v is not None}, step)
-
-    def _send(self, points: list[Point]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(p.key, p.value, p.time, p.step) for p in points]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        with self._journal() as journal:
+            journal.metrics({k: v for k, v in values.items() if v is not None}, step)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """See `RunTracker`."""
-        from mlflow.entities import Param
-
-        entities = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in params.items()]
-        for start in range(0, len(entities), 100):
-            self._client.log_batch(self.run_id, params=entities[start : start + 100])
+        pairs = [(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()]
+        for start in range(0, len(pairs), PARAMS_A_CALL):
+            with self._journal() as journal:
+                journal.entry("params", values=dict(pairs[start : start + PARAMS_A_CALL]))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """See `RunTracker`."""
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        with self._journal() as journal:
+            journal.entry("tags", values=dict(tags))
 
     def describe(self, markdown: str) -> None:
         """See `RunTracker`."""
-        self._client.set_tag(self.run_id, "mlflow.note.content", markdown[:LONGEST_DESCRIPTION])
+        self.set_tags({"mlflow.note.content": markdown[:LONGEST_DESCRIPTION]})
 
     def log_samples(self, samples: Sequence[Sample]) -> None:
         """See `RunTracker`."""
-        self._client.log_dict(self.run_id, as_table(samples), "samples.json")
-        self._client.log_text(self.run_id, as_page(samples), "samples.html")
-        self._client.log_text(self.run_id, as_text(samples), "samples.txt")
+        self.log_text(json.dumps(as_table(samples)), "samples.json")
+        self.log_text(as_page(samples), "samples.html")
+        self.log_text(as_text(samples), "samples.txt")
         # What makes the UI show the file as a table, and compare it across runs.
         tables = json.dumps([{"path": "samples.json", "type": "table"}])
-        self._client.set_tag(self.run_id, "mlflow.loggedArtifacts", tables)
+        self.set_tags({"mlflow.loggedArtifacts": tables})
 
     def log_text(self, text: str, path: str) -> None:
         """See `RunTracker`."""
-        self._client.log_text(self.run_id, text, path)
+        self._log_file(path, lambda place: _write_text(place, text))
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """See `RunTracker`."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(path).name
-            for suffix in (".png", ".svg"):
-                figure.savefig(file.with_suffix(suffix), dpi=150, bbox_inches="tight")
-                place = str(Path(path).parent) if Path(path).parent != Path() else None
-                self._client.log_artifact(self.run_id, str(file.with_suffix(suffix)), place)
+        for suffix in (".png", ".svg"):
+            name = str(Path(path).with_suffix(suffix))
+            self._log_file(name, lambda at: figure.savefig(at, dpi=150, bbox_inches="tight"))
+
+    def _log_file(self, path: str, make: Callable[[Path], None]) -> None:
+        with self._journal() as journal:
+            journal.replace_file(path, make)
 
     def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
         """See `RunTracker`."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(
-            name=name,
-            digest=fingerprint[:16],
-            source_type="local",
-            source=json.dumps({"source": source}),
-            profile=json.dumps({"fingerprint": fingerprint}),
-        )
-        tag = InputTag(key="mlflow.data.context", value="training")
-        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
+        with self._journal() as journal:
+            journal.entry("dataset", name=name, fingerprint=fingerprint, source=source)
 
     def log_model(self, folder: Path) -> None:
         """See `RunTracker`."""
-        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-        from mlflow.models import Model
-        from mlflow.pyfunc import save_model
+        with self._journal() as journal:
+            # The run's id: a run that is resumed and ends again replaces its model.
+            journal.file("model", "model", lambda at: _package(folder, at), identity=self.run_id)
 
-        # The fluent `log_model` would set the process's tracking address and active run.
-        client, run_id = self._client, self.run_id
-        experiment = client.get_run(run_id).info.experiment_id
-        logged = client.create_logged_model(experiment, MODEL, run_id, model_type="generator")
-        with tempfile.TemporaryDirectory() as temporary:
-            place = Path(temporary) / "model"
-            with _quiet():
-                save_model(
-                    place,
-                    python_model=str(SERVED),
-                    artifacts={"folder": str(folder)},
-                    signature=_signature(),
-                    pip_requirements=[f"textgan-lab=={version('textgan-lab')}"],
-                    mlflow_model=Model(run_id=run_id, model_id=logged.model_id),
-                )
-            client.log_model_artifacts(logged.model_id, str(place))
-        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    def history(self, metric: str) -> list[tuple[int, float]]:
+        """See `RunTracker`."""
+        with self._journal() as journal:
+            return journal.history(metric)
+
+    def persist(self) -> None:
+        """See `RunTracker`."""
+        with self._journal() as journal:
+            journal.persist()
 
     def flush(self) -> bool:
         """See `RunTracker`."""
-        complete = self._journal is None or self._journal.close(WAIT_SECONDS)
-        self._journal = None
+        if self._opened is None:
+            return True
+        journal, courier = self._opened
+        self._opened = None
+        journal.persist()
+        complete = courier.wait(longest_wait())
+        if not complete:
+            log.warning("run %s: values wait here; `textgan sync` delivers them", self.run_id[:8])
+        if complete:
+            shutil.rmtree(journal.spool, ignore_errors=True)
+        journal.close()
         return complete
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """See `RunTracker`."""
-        tags = {"outcome": outcome, "delivered": str(self.flush()).lower()}
-        self.set_tags({**tags, "reason": reason} if reason else tags)
-        self._client.set_terminated(self.run_id, STATUS.get(outcome, "FINISHED"))
+        self.set_tags({"outcome": outcome, **({"reason": reason} if reason else {})})
+        with self._journal() as journal:
+            journal.entry("status", status=STATUS.get(outcome, "FINISHED"), time=_now())
+        self.flush()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _write_text(place: Path, text: str) -> None:
+    place.write_text(text, encoding="utf-8")
+
+
+def _package(folder: Path, place: Path) -> None:
+    """A pyfunc model of a generator's folder. The fluent `log_model` would set the process's
+    tracking address and active run.
+    """
+    from mlflow.pyfunc import save_model
+
+    with _quiet():
+        save_model(
+            place,
+            python_model=str(SERVED),
+            artifacts={"folder": str(folder)},
+            signature=_signature(),
+            pip_requirements=[f"textgan-lab=={version('textgan-lab')}"],
+        )
 
 
 @contextlib.contextmanager

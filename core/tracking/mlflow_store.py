@@ -13,8 +13,10 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -22,11 +24,15 @@ from urllib.parse import quote, urlencode
 from filelock import FileLock
 
 from core.errors import InputError, MachineError
+from core.tracking.delivery import complete
 from core.tracking.find import find_run
+from core.tracking.journal import Journal
+from core.tracking.mlflow_delivery import IDENTITY, MlflowDelivery, server_id
 from core.tracking.mlflow_run import MlflowRun
 from core.tracking.mlflow_sql import SqlRuns, UnreadableError
-from core.tracking.protocol import ALL, NONE, Columns, RunRecord
+from core.tracking.protocol import ALL, NONE, Columns, RunRecord, Undelivered
 
+log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
 PAGE = 1000
 # Quiet, quick to give up, and nothing sent home. Set before MLflow is imported.
@@ -99,11 +105,18 @@ class MlflowTracker:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        client = MlflowClient(tracking_uri=self.uri)
+        reached = self.world / ".reached"
         try:
-            client = MlflowClient(tracking_uri=self.uri)
             client.search_experiments(max_results=1)
         except MlflowException as error:
-            raise MachineError(f"{self.uri}: the store does not open ({_first(error)})") from None
+            # A server that has answered before is away for a while; another is a wrong address.
+            if self._embedded or not reached.exists():
+                words = f"{self.uri}: the store does not open ({_first(error)})"
+                raise MachineError(words) from None
+            log.warning("%s does not answer; what runs keep waits in %s", self.uri, self.world)
+        else:
+            reached.touch()
         return client
 
     def _prepare_sqlite(self) -> None:
@@ -131,30 +144,85 @@ class MlflowTracker:
         tags: Mapping[str, str],
         parent_id: str | None = None,
     ) -> MlflowRun:
-        """See `Tracker`."""
-        extra = {"mlflow.parentRunId": parent_id} if parent_id else {}
-        created = self._client.create_run(
-            self._experiment_id(experiment), run_name=name, tags={**tags, **extra}
-        )
-        run = MlflowRun(self._client, self.uri, self.world, created.info.run_id)
+        """See `Tracker`. Where the store is away the run begins under an id of ours."""
+        from mlflow.exceptions import MlflowException
+
+        identity = uuid.uuid4().hex
+        all_tags = {**tags, IDENTITY: identity}
+        if parent_id:
+            all_tags["mlflow.parentRunId"] = server_id(self.world, parent_id)
+        try:
+            created = self._client.create_run(
+                self._experiment_id(experiment), run_name=name, tags=all_tags
+            )
+        except MlflowException as error:
+            if self._embedded:
+                words = f"{self.uri}: a run cannot be begun ({_first(error)})"
+                raise MachineError(words) from None
+            run = self._run(identity)
+            run.begin(experiment, name, tags, parent_id)
+        else:
+            run = self._run(created.info.run_id)
         run.log_params(params)
         return run
 
     def continue_run(self, run_id: str) -> MlflowRun:
         """See `Tracker`."""
-        self._client.update_run(run_id, status="RUNNING")
-        return MlflowRun(self._client, self.uri, self.world, run_id)
+        run = self._run(run_id)
+        run.go_on()
+        return run
+
+    def _run(self, run_id: str) -> MlflowRun:
+        return MlflowRun(self.world, run_id, self._delivery(run_id))
+
+    def _delivery(self, run_id: str) -> MlflowDelivery:
+        return MlflowDelivery(self._client, self.world, run_id, self._experiment_id)
+
+    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> Undelivered:
+        """See `Tracker`."""
+        waiting = self.undelivered()
+        busy, away = [], dict[str, str]()
+        for number, run_id in enumerate(waiting):
+            report(number, len(waiting))
+            path = self._journal_path(run_id)
+            try:
+                journal = Journal(path)
+            except MachineError:
+                busy.append(run_id)
+                continue
+            try:
+                self._delivery(run_id).delivery(path).drain()
+                shutil.rmtree(journal.spool, ignore_errors=True)
+            except Exception as error:  # noqa: BLE001 - whatever the store's client raises
+                away[run_id] = _first(error)
+            finally:
+                journal.close()
+        return Undelivered(len(waiting) - len(busy) - len(away), tuple(busy), away)
+
+    def undelivered(self) -> list[str]:
+        """See `Tracker`."""
+        found = sorted((self.world / "journal").glob("*.jsonl"))
+        return [path.stem for path in found if not complete(path)]
+
+    def _journal_path(self, run_id: str) -> Path:
+        return self.world / "journal" / f"{run_id}.jsonl"
 
     def _experiment_id(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        client = self._client  # opening it takes the same lock
         if name not in self._experiment_ids:
             with FileLock(self.world / ".store.lock", timeout=60):
-                found = self._client.get_experiment_by_name(name)
+                found = client.get_experiment_by_name(name)
                 if found is None:
                     folder = (self.world / "artifacts").as_uri() if self._embedded else None
-                    identity = self._client.create_experiment(name, artifact_location=folder)
-                else:
-                    identity = found.experiment_id
-            self._experiment_ids[name] = identity
+                    try:
+                        client.create_experiment(name, artifact_location=folder)
+                    except MlflowException as error:  # another machine may have been quicker
+                        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                            raise
+                    found = client.get_experiment_by_name(name)
+            self._experiment_ids[name] = found.experiment_id
         return self._experiment_ids[name]
 
     # Reading.
@@ -164,7 +232,9 @@ class MlflowTracker:
         if self._sql is not None:
             with contextlib.suppress(UnreadableError):
                 return self._sql.experiments()
-        return sorted(found.name for found in self._client.search_experiments(max_results=PAGE))
+        with self._reading():
+            found = self._client.search_experiments(max_results=PAGE)
+        return sorted(experiment.name for experiment in found)
 
     def runs(
         self,
@@ -180,7 +250,9 @@ class MlflowTracker:
         return self._search(experiment, tags or {})
 
     def _search(self, experiment: str | None, tags: Mapping[str, str]) -> list[RunRecord]:
-        found = {e.experiment_id: e.name for e in self._client.search_experiments(max_results=PAGE)}
+        with self._reading():
+            known = self._client.search_experiments(max_results=PAGE)
+        found = {e.experiment_id: e.name for e in known}
         ids = [identity for identity, name in found.items() if experiment in (None, name)]
         if not ids:
             return []
@@ -188,9 +260,10 @@ class MlflowTracker:
         records: list[RunRecord] = []
         token = None
         while True:
-            page = self._client.search_runs(
-                ids, wanted, max_results=PAGE, page_token=token, order_by=["start_time ASC"]
-            )
+            with self._reading():
+                page = self._client.search_runs(
+                    ids, wanted, max_results=PAGE, page_token=token, order_by=["start_time ASC"]
+                )
             records += [_record(run, found) for run in page]
             token = page.token
             if not token:
@@ -198,11 +271,12 @@ class MlflowTracker:
 
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""
-        run_id = find_run(self.runs(columns=NONE), key).run_id
+        run_id = find_run(self.runs(columns=NONE), server_id(self.world, key)).run_id
         if self._sql is not None:
             with contextlib.suppress(UnreadableError):
                 return self._sql.read(None, {}, run_ids=[run_id])[0]
-        run = self._client.get_run(run_id)
+        with self._reading():
+            run = self._client.get_run(run_id)
         return _record(run, {run.info.experiment_id: self._experiment_name(run)})
 
     def _experiment_name(self, run: Any) -> str:
@@ -210,7 +284,8 @@ class MlflowTracker:
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """See `Tracker`."""
-        points = self._client.get_metric_history(run_id, metric)
+        with self._reading():
+            points = self._client.get_metric_history(server_id(self.world, run_id), metric)
         return sorted((point.step, point.value) for point in points)
 
     def artifact(self, run_id: str, path: str) -> Path:
@@ -218,7 +293,7 @@ class MlflowTracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            return Path(self._client.download_artifacts(run_id, path))
+            return Path(self._client.download_artifacts(server_id(self.world, run_id), path))
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id}: no artifact {path!r} ({_first(error)})") from None
 
@@ -226,7 +301,8 @@ class MlflowTracker:
         """See `Tracker`."""
         import mlflow
 
-        found = self._client.get_run(run_id).outputs
+        with self._reading():
+            found = self._client.get_run(server_id(self.world, run_id)).outputs
         models = found.model_outputs if found else []
         if not models:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
@@ -234,9 +310,21 @@ class MlflowTracker:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=place, tracking_uri=self.uri)
         return next((Path(folder) / "artifacts").iterdir())  # the one folder logged with it
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            words = f"{self.uri}: the store does not answer ({_first(error)})"
+            raise MachineError(words) from None
+
     def link(self, experiment: str, run_id: str | None = None) -> str:
         """See `Tracker`."""
-        page = f"#/experiments/{self._experiment_id(experiment)}"
+        with self._reading():
+            page = f"#/experiments/{self._experiment_id(experiment)}"
+        run_id = server_id(self.world, run_id) if run_id else None
         return f"{page}/runs{f'/{run_id}' if run_id else ''}?workflowType=machine_learning"
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.tracking.find import find_run
-from core.tracking.protocol import ALL, Columns, Outcome, RunRecord, Sample
+from core.tracking.protocol import ALL, Columns, Outcome, RunRecord, Sample, Undelivered
 from core.tracking.samples import as_page, as_table, as_text
 
 if TYPE_CHECKING:
@@ -77,6 +77,13 @@ class MemoryRun:
         """See `RunTracker`."""
         shutil.copytree(folder, self.folder / "generator", dirs_exist_ok=True)
 
+    def history(self, metric: str) -> list[tuple[int, float]]:
+        """See `RunTracker`."""
+        return sorted(self.points.get(metric, {}).items())
+
+    def persist(self) -> None:
+        """See `RunTracker`."""
+
     def flush(self) -> bool:
         """See `RunTracker`."""
         return True
@@ -116,6 +123,14 @@ class MemoryTracker:
         self._runs[run_id].status = "RUNNING"
         return self._runs[run_id]
 
+    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> Undelivered:
+        """See `Tracker`."""
+        return Undelivered(0)
+
+    def undelivered(self) -> list[str]:
+        """See `Tracker`."""
+        return []
+
     def experiments(self) -> list[str]:
         """See `Tracker`."""
         return sorted({run.experiment for run in self._runs.values()})
@@ -141,7 +156,7 @@ class MemoryTracker:
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """See `Tracker`."""
-        return sorted(self._runs[run_id].points.get(metric, {}).items())
+        return self._runs[run_id].history(metric)
 
     def artifact(self, run_id: str, path: str) -> Path:
         """See `Tracker`."""

@@ -6,7 +6,7 @@ by step and are read back by run; nothing here blocks a training step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -73,8 +73,17 @@ class RunRecord:
         return self.tags.get("outcome")
 
 
+@dataclass(frozen=True)
+class Undelivered:
+    """What a sync came to: runs delivered whole, in use by another process, or not accepted."""
+
+    delivered: int
+    busy: tuple[str, ...] = ()
+    away: Mapping[str, str] = field(default_factory=dict)  # run -> the store's first line
+
+
 class RunTracker(Protocol):
-    """One run, being written."""
+    """One run, being written. Nothing here waits for the store but `flush` and `finish`."""
 
     run_id: str
 
@@ -116,8 +125,18 @@ class RunTracker(Protocol):
         """The folder's files as a model named `generator` that draws sentences."""
         ...
 
+    def history(self, metric: str) -> list[tuple[int, float]]:
+        """All (step, value) of one metric that this run was given, delivered or not."""
+        ...
+
+    def persist(self) -> None:
+        """Return when what was written so far survives the machine's end."""
+        ...
+
     def flush(self) -> bool:
-        """Wait a bounded time for what is still on its way; False when it did not arrive."""
+        """Wait a bounded time for what is still on its way; False when it did not arrive. What did
+        not waits on disk for the run's next process, or for `Tracker.sync`.
+        """
         ...
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
@@ -145,6 +164,14 @@ class Tracker(Protocol):
 
     def continue_run(self, run_id: str) -> RunTracker:
         """A run that was begun, open again."""
+        ...
+
+    def sync(self, report: Callable[[int, int], None] = ...) -> Undelivered:
+        """Deliver what waits on disk, run by run; `report` hears runs done and in all."""
+        ...
+
+    def undelivered(self) -> list[str]:
+        """Ids of the runs of which something waits on disk."""
         ...
 
     def experiments(self) -> list[str]:

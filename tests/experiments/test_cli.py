@@ -35,7 +35,7 @@ def textgan(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 @pytest.mark.parametrize(
     "command",
     ["", "run", "study", "report", "worker", "sample", "evaluate", "corpus", "corpus build",
-     "corpus show", "corpus fetch", "variants", "runs", "ui", "doctor"],
+     "corpus show", "corpus fetch", "variants", "runs", "ui", "doctor", "sync"],
 )  # fmt: skip
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = textgan(*command.split(), "--help", capsys=capsys)

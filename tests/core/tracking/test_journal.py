@@ -1,80 +1,209 @@
-"""The journal delivers everything once, whatever the store and the process do meanwhile."""
+"""The journal loses nothing and repeats nothing, whatever store, disk and process do."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.tracking import journal
-from core.tracking.journal import Journal, Point
+from core.errors import MachineError
+from core.tracking import delivery
+from core.tracking.delivery import Courier, Delivery, Refused
+from core.tracking.journal import Entry, Journal, Point, items, parse, payload
 
 
 class Store:
-    """Keeps what it is sent, or is away."""
+    """Keeps what it is sent, is away, or refuses some of it."""
 
-    def __init__(self) -> None:
-        self.away = False
-        self.batches: list[list[Point]] = []
+    def __init__(self, refuses: str = "") -> None:
+        self.away, self.refuses = False, refuses
+        self.batches: list[Sequence[Point]] = []
+        self.entries: list[tuple[str, str | None]] = []
 
-    def __call__(self, points: list[Point]) -> None:
+    def points(self, points: Sequence[Point]) -> None:
         if self.away:
             raise ConnectionError("away")
+        if any(p.key == self.refuses for p in points):
+            raise Refused("no such key")
         self.batches.append(points)
+
+    def entry(self, entry: Entry, file: Path | None) -> None:
+        if self.away:
+            raise ConnectionError("away")
+        content = file.read_text() if file and file.exists() else None
+        self.entries.append((entry.content.get("path") or entry.do, content))
 
     @property
     def values(self) -> list[tuple[str, int, float]]:
         return [(p.key, p.step, p.value) for batch in self.batches for p in batch]
 
+    def courier(self, journal: Journal) -> Courier:
+        return Courier(Delivery(journal.path, self.points, self.entry))
+
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.02)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "j.jsonl")
+    yield opened
+    opened.close()
 
 
 def test_everything_arrives_in_order_in_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "BATCH", 7)
+    monkeypatch.setattr(delivery, "BATCH", 7)
     store = Store()
-    writing = Journal(tmp_path / "j.jsonl", store)
+    courier = store.courier(journal)
     for step in range(50):
-        writing.append({"a": step, "b": -step}, step)
-    assert writing.close(10)
+        journal.metrics({"a": step, "b": -step}, step)
+        courier.wake()
+    assert courier.wait(10)
     assert store.values == [v for s in range(50) for v in (("a", s, s), ("b", s, -s))]
     assert max(len(batch) for batch in store.batches) <= 7
 
 
-def test_what_a_dead_process_left_is_delivered_by_the_next(tmp_path: Path) -> None:
+def test_what_a_dead_process_left_is_delivered_by_the_next(journal: Journal) -> None:
     store = Store()
     store.away = True
-    writing = Journal(tmp_path / "j.jsonl", store)
-    writing.append({"a": 1.0}, 1)
-    assert not writing.close(0.1)
+    journal.metrics({"a": 1.0}, 1)
+    assert not store.courier(journal).wait(10)
+    journal.close()
     store.away = False
-    again = Journal(tmp_path / "j.jsonl", store)
-    again.append({"a": 9.0}, 1)  # logged again after a resume: the first stays
-    again.append({"a": 2.0}, 2)
-    assert again.close(10)
-    assert set(store.values) == {("a", 1, 1.0), ("a", 2, 2.0)}
-
-
-def test_a_store_that_comes_back_gets_everything(tmp_path: Path) -> None:
-    store = Store()
-    store.away = True
-    writing = Journal(tmp_path / "j.jsonl", store)
-    writing.append({"a": 1.0}, 1)
-    store.away = False
-    writing.append({"a": 2.0}, 2)
-    assert writing.close(10)
+    again = Journal(journal.path)
+    again.metrics({"a": 9.0}, 1)  # logged again after a resume: the first stays
+    again.metrics({"a": 2.0}, 2)
+    again.close()
+    assert store.courier(again).wait(10)
     assert store.values == [("a", 1, 1.0), ("a", 2, 2.0)]
+    assert again.history("a") == [(1, 1.0), (2, 2.0)]
 
 
-def test_a_line_cut_short_by_a_kill_is_no_line(tmp_path: Path) -> None:
-    file = tmp_path / "j.jsonl"
-    file.write_text('["a", 1.0, 5, 1]\n["a", 2.')
+def test_a_store_that_comes_back_gets_everything(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Store()
-    writing = Journal(file, store)
-    writing.append({"a": 2.5}, 2)
-    assert writing.close(10)
-    assert store.values == [("a", 1, 1.0), ("a", 2, 2.5)]
+    store.away = True
+    courier = store.courier(journal)
+    journal.metrics({"a": 1.0}, 1)
+    courier.wake()
+    while "does not answer" not in caplog.text:
+        pass
+    store.away = False
+    journal.metrics({"a": 2.0}, 2)
+    assert courier.wait(10)
+    assert store.values == [("a", 1, 1.0), ("a", 2, 2.0)]
+    assert "answers again" in caplog.text
+
+
+def test_a_file_goes_once_and_a_newer_version_takes_its_place(
+    journal: Journal, tmp_path: Path
+) -> None:
+    store = Store()
+    journal.replace_file("a/t.txt", lambda at: at.write_text("old") and None)
+    journal.replace_file("b/t.txt", lambda at: at.write_text("other") and None)
+    journal.replace_file("a/t.txt", lambda at: at.write_text("new") and None)
+    assert len(list(journal.spool.iterdir())) == 2, "the store was away: only the newest waits"
+    assert store.courier(journal).wait(10)
+    assert [e for e in store.entries if e[1]] == [("b/t.txt", "other"), ("a/t.txt", "new")]
+    assert list(journal.spool.iterdir()) == []
+
+
+def test_what_the_store_refuses_is_put_aside_and_the_rest_arrives(journal: Journal) -> None:
+    store = Store(refuses="bad")
+    for step in range(5):
+        journal.metrics({"a": 1.0, "bad" if step == 2 else "b": 2.0}, step)
+    assert store.courier(journal).wait(10)
+    assert len(store.values) == 9
+    (line,) = journal.path.with_suffix(".refused").read_text().splitlines()
+    assert json.loads(line)["item"]["key"] == "bad"
+
+
+def test_a_kill_at_any_byte_loses_no_whole_line_and_repeats_none(tmp_path: Path) -> None:
+    whole = Journal(tmp_path / "whole.jsonl")
+    for step in range(3):
+        whole.metrics({"a": step / 3, "b": float("nan")}, step)
+    whole.close()
+    content = whole.path.read_bytes()
+    for cut in range(len(content)):
+        path = tmp_path / f"{cut}.jsonl"
+        path.write_bytes(content[:cut])
+        path.with_suffix(".cursor").write_text("" if cut % 2 else "0")  # killed there too
+        store = Store()
+        resumed = Journal(path)
+        for step in range(3):
+            resumed.metrics({"a": step / 3, "b": float("nan")}, step)
+        resumed.close()
+        Delivery(path, store.points, store.entry).drain()
+        assert [(k, s) for k, s, _ in store.values] == [(k, s) for s in range(3) for k in "ab"]
+        assert [v for k, _, v in store.values if k == "a"] == [0, 1 / 3, 2 / 3]
+
+
+def test_a_journal_has_one_writer(journal: Journal) -> None:
+    with pytest.raises(MachineError, match="being written by another process"):
+        Journal(journal.path)
+    journal.close()
+    Journal(journal.path).close()
+
+
+def test_a_journal_of_the_first_format_is_read_and_a_later_one_refused(tmp_path: Path) -> None:
+    old = tmp_path / "old.jsonl"
+    old.write_text('["a", 1.0, 5, 1]\n')
+    assert [item for item, _ in items(old)] == [Point("a", 1.0, 5, 1)]
+    later = tmp_path / "later.jsonl"
+    later.write_text('{"format": 3}\n')
+    with pytest.raises(MachineError, match="journal format 3, this version reads up to 2"):
+        Journal(later)
+
+
+def test_a_full_disk_cuts_no_line(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __init__(self, file: object) -> None:
+            self.file = file
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+        def write(self, data: bytes) -> int:
+            return int(self.file.write(data[:5]))  # type: ignore[attr-defined]
+
+    journal.metrics({"a": 1.0}, 1)
+    before = journal.path.read_bytes()
+    monkeypatch.setattr(journal, "_file", Full(journal._file))
+    with pytest.raises(MachineError, match="no space left"):
+        journal.metrics({"a": 2.0}, 2)
+    assert journal.path.read_bytes() == before
+
+
+def test_no_file_of_an_entry_leads_out_of_the_spool(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    inside = payload(path, Entry("artifact", {"file": "12/t.txt"}))
+    assert inside == (tmp_path / "j" / "12" / "t.txt").resolve()
+    for name in ("../t.txt", "/etc/passwd", "t.txt", "12/../../x", "12/a/b", "a\0b/c", 5, None):
+        assert payload(path, Entry("artifact", {"file": name})) is None
+
+
+@given(
+    st.binary()
+    | st.from_regex(r'\[".*", ?[-0-9.eE]{1,400}, ?[0-9]{1,30}, ?[0-9]\]').map(str.encode)
+)
+def test_a_line_of_anything_is_an_item_or_none(line: bytes) -> None:
+    found = parse(line)
+    assert found is None or isinstance(found, Point | Entry | int)
+
+
+@given(st.dictionaries(st.text(), st.floats(), max_size=5), st.integers(0, 2**40))
+def test_a_point_reads_back_as_written(values: dict[str, float], step: int) -> None:
+    for key, value in values.items():
+        point = parse(json.dumps([key, value, 1, step]).encode())
+        assert isinstance(point, Point)
+        assert (point.key, point.step) == (key, step)
+        assert point.value == value or value != value

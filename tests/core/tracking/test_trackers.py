@@ -94,6 +94,7 @@ def test_a_run_goes_on_and_ends_again(tracker: Tracker) -> None:
     first.finish("killed")
     assert tracker.run("one").status == "KILLED"
     again = tracker.continue_run(first.run_id)
+    assert again.flush()
     assert tracker.run("one").status == "RUNNING"
     again.log_metrics({"m": 5.0}, 1)
     again.log_metrics({"m": 2.0}, 2)

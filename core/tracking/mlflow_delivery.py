@@ -1,0 +1,183 @@
+"""What a journal's entries mean to MLflow. Doing one twice comes to the same as doing it once.
+
+A metric's point is stored once for its key, value, time and step; tags, parameters and artifacts
+overwrite themselves; a run and a model carry the identity that the journal gave them, and are
+looked for before they are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.tracking.delivery import Delivery, Refused
+from core.tracking.journal import Entry, Point
+
+MODEL = "generator"
+IDENTITY = "textgan.identity"  # the tag of a run or model that the journal named before it was made
+FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
+TOO_MUCH = (400, 413)  # HTTP: what an artifact is refused with
+Experiment = Callable[[str], str]  # name -> id
+
+
+def server_id(world: Path, run_id: str) -> str:
+    """The store's id of a run; another than ours where the run began while the store was away."""
+    place = world / "journal" / f"{run_id}.id"
+    return place.read_text(encoding="utf-8") if run_id.isalnum() and place.exists() else run_id
+
+
+class MlflowDelivery:
+    """Delivers one run's journal; `experiment` finds or makes an experiment by name."""
+
+    def __init__(self, client: Any, world: Path, run_id: str, experiment: Experiment) -> None:
+        self._client, self._world, self._run = client, world, run_id
+        self._experiment = experiment
+
+    def delivery(self, journal: Path) -> Delivery:
+        """The delivery of the journal at this path."""
+        return Delivery(journal, self.points, self.entry)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in the store."""
+        return server_id(self._world, self._run)
+
+    def points(self, points: Sequence[Point]) -> None:
+        """One call for many values."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(p.key, p.value, p.time, p.step) for p in points]
+        self._try(lambda: self._client.log_batch(self.run_id, metrics=metrics))
+
+    def entry(self, entry: Entry, file: Path | None) -> None:
+        """Anything else; an artifact whose file is gone was replaced by a newer one."""
+        actions = {
+            "begin": self._begin,
+            "params": self._params,
+            "tags": self._tags,
+            "status": self._status,
+            "dataset": self._dataset,
+            "artifact": self._artifact,
+            "model": self._model,
+        }
+        if entry.do not in actions:
+            raise Refused(f"an entry {entry.do!r}, which this version does not know")
+        try:
+            self._try(lambda: actions[entry.do](entry.content, file))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise Refused(f"not an entry {entry.do!r} of a journal ({error!r})") from None
+
+    def _try(self, act: Callable[[], None]) -> None:
+        from mlflow.exceptions import MlflowException
+        from requests import HTTPError
+
+        try:
+            act()
+        except MlflowException as error:
+            # The store's own word counts, not a proxy's page in front of it.
+            own = getattr(error, "json", None) is not None or not self._remote
+            if own and error.error_code in FOR_GOOD:
+                raise Refused(str(error).splitlines()[0][:300]) from None
+            raise
+        except HTTPError as error:
+            if error.response is not None and error.response.status_code in TOO_MUCH:
+                raise Refused(str(error)[:300]) from None
+            raise
+
+    @property
+    def _remote(self) -> bool:
+        return str(self._client.tracking_uri).startswith("http")
+
+    def _begin(self, content: Mapping[str, Any], _: Path | None) -> None:
+        place = self._world / "journal" / f"{self._run}.id"
+        if place.exists():
+            return
+        experiment = self._experiment(content["experiment"])
+        parent = content.get("parent")
+        tags = {**content["tags"], IDENTITY: self._run}
+        if parent:
+            tags["mlflow.parentRunId"] = server_id(self._world, parent)
+        if not self._twins(experiment):
+            self._client.create_run(
+                experiment, start_time=content["time"], run_name=content["name"], tags=tags
+            )
+        # Where an answer was lost on its way the run is there already, perhaps twice.
+        first, *others = self._twins(experiment)
+        for other in others:
+            self._client.delete_run(other)
+        temporary = place.with_suffix(".id-writing")
+        temporary.write_text(first, encoding="utf-8")
+        temporary.replace(place)
+        ours, theirs = (self._world / "runs" / name for name in (self._run, first))
+        if ours.exists() and not theirs.exists():
+            theirs.symlink_to(ours.name)
+
+    def _twins(self, experiment: str) -> list[str]:
+        wanted = f"tags.`{IDENTITY}` = '{self._run}'"
+        found = self._client.search_runs([experiment], wanted, order_by=["start_time ASC"])
+        return [run.info.run_id for run in found]
+
+    def _params(self, content: Mapping[str, Any], _: Path | None) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(key, value) for key, value in content["values"].items()]
+        self._client.log_batch(self.run_id, params=params)
+
+    def _tags(self, content: Mapping[str, Any], _: Path | None) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(key, value) for key, value in content["values"].items()]
+        self._client.log_batch(self.run_id, tags=tags)
+
+    def _status(self, content: Mapping[str, Any], _: Path | None) -> None:
+        if content.get("time"):
+            self._client.set_terminated(self.run_id, content["status"], content["time"])
+        else:
+            self._client.update_run(self.run_id, status=content["status"])
+
+    def _dataset(self, content: Mapping[str, Any], _: Path | None) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=content["name"],
+            digest=content["fingerprint"][:16],
+            source_type="local",
+            source=json.dumps({"source": content["source"]}),
+            profile=json.dumps({"fingerprint": content["fingerprint"]}),
+        )
+        tag = InputTag(key="mlflow.data.context", value="training")
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
+
+    def _artifact(self, content: Mapping[str, Any], file: Path | None) -> None:
+        if file is None:
+            raise ValueError("no file")
+        if not file.exists():
+            return
+        folder = str(Path(content["path"]).parent)
+        self._client.log_artifact(self.run_id, str(file), None if folder == "." else folder)
+
+    def _model(self, content: Mapping[str, Any], file: Path | None) -> None:
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from mlflow.models import Model
+
+        if file is None:
+            raise ValueError("no file")
+        if not file.exists():
+            return
+        client, identity, run_id = self._client, content["identity"], self.run_id
+        experiment = client.get_run(run_id).info.experiment_id
+        wanted = f"tags.`{IDENTITY}` = '{identity}'"
+        found = client.search_logged_models([experiment], wanted)
+        model = (found and found[0]) or client.create_logged_model(
+            experiment, MODEL, run_id, tags={IDENTITY: identity}, model_type="generator"
+        )
+        described = Model.load(str(file))
+        described.run_id, described.model_id = run_id, model.model_id
+        described.save(str(file / "MLmodel"))
+        client.log_model_artifacts(model.model_id, str(file))
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        known = client.get_run(run_id).outputs
+        if not known or model.model_id not in {m.model_id for m in known.model_outputs}:
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
