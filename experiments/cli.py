@@ -63,8 +63,10 @@ def status(arguments: list[str] | None = None) -> int:
 def _unexpected(error: Exception) -> str:
     text = str(error).strip() or "no message"
     # A full disk is an OSError where a file is written, and SQLite's own words in the store.
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in text:
-        place = getattr(error, "filename", None) or "the disk"
+    in_store = "disk is full" in text
+    if in_store or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        store = os.environ.get("MLFLOW_TRACKING_URI") or "mlruns/mlflow.db"
+        place = store if in_store else getattr(error, "filename", None) or "the disk"
         return f"{place}: no space left; free some, and go on with --resume"
     first = text.splitlines()[0][:300]
     return f"unexpected {type(error).__name__}: {first}\nTEXTGAN_DEBUG=1 shows where"

@@ -196,6 +196,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _signature() -> Any:
+    """Parameters in, text out; no schema of the input, so that None, `[]` and a table will do."""
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import ColSpec
@@ -207,5 +208,4 @@ def _signature() -> Any:
             ParamSpec("seed", "long", 0),
         ]
     )
-    prompt = ColSpec("string", name="prompt", required=False)
-    return ModelSignature(Schema([prompt]), Schema([ColSpec("string", name="text")]), params)
+    return ModelSignature(outputs=Schema([ColSpec("string", name="text")]), params=params)

@@ -15,6 +15,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+DEFAULTS = {"n": 20, "temperature": 1.0, "seed": 0}
+
 
 class ServedGenerator(PythonModel):  # type: ignore[misc]
     """Draws sentences: `n`, `temperature`, `seed` in; a column `text` out."""
@@ -26,13 +28,18 @@ class ServedGenerator(PythonModel):  # type: ignore[misc]
         module = importlib.import_module(entry["module"])
         self.generator = getattr(module, entry["function"])(folder)
 
-    # Unannotated: MLflow would take a type hint for the schema of the input.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Sentences; the input's content has no meaning."""
-        asked = {"n": 20, "temperature": 1.0, "seed": 0, **(params or {})}
-        sentences = self.generator.sample(
-            n=int(asked["n"]), temperature=float(asked["temperature"]), seed=int(asked["seed"])
-        )
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Sentences, as asked for in `params`, or in columns of those names, a request a row."""
+        rows = pd.DataFrame(model_input).to_dict("records") or [{}]
+        sentences: list[str] = []
+        for row in rows:
+            given = {key: row[key] for key in DEFAULTS if key in row}
+            asked = {**DEFAULTS, **(params or {}), **given}
+            sentences += self.generator.sample(
+                n=int(asked["n"]), temperature=float(asked["temperature"]), seed=int(asked["seed"])
+            )
         return pd.DataFrame({"text": sentences})
 
 
