@@ -46,6 +46,9 @@ class Search:
     log: bool = False
 
 
+UPDATES = 1000  # of a run whose length nobody says
+
+
 class Frozen(BaseModel):
     """Base of every table: immutable, and no key that it does not know."""
 
@@ -69,7 +72,7 @@ class ModelConfig(Frozen):
 class TrainConfig(Frozen):
     """How long, how fast, how large. With both `updates` and `minutes` the first reached stops."""
 
-    updates: Annotated[int, Field(ge=0)] | None = 1000
+    updates: Annotated[int, Field(ge=0)] | None = None  # 1000 where minutes is not given either
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
     micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
@@ -85,6 +88,13 @@ class TrainConfig(Frozen):
     log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
     checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _some_budget(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("updates") is given.get("minutes") is None:
+            return {**given, "updates": UPDATES}
+        return given
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> TrainConfig:

@@ -1,28 +1,33 @@
-"""What each choice does: contrasts of the values of an axis, all else equal.
+"""What each choice does: contrasts of the values of an axis, all else equal, or of two rows.
 
-Two runs form a pair when they share the seed and every other axis. A contrast is the difference of
-the study's score over all such pairs; its p-value is adjusted over all contrasts of the study.
-Pairs are taken as independent: runs with one seed share the order of their data, nothing else.
+Two runs form a pair when they share the seed and every other axis. A contrast is the mean over the
+cells of the other axes of the difference of scores; its p-value is adjusted (Holm) over the
+contrasts that the study's file names or, apart from those, over all that it does not name. Whether
+seeds are treated as pairs is decided once for a study, by the correlation that sharing them
+achieved. In a fraction of a design nothing pairs: there the main effects of a linear model stand
+in.
 """
 
 from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.statistics import holm, paired_difference
+from core.statistics import Difference, difference, holm, seed_correlation
 from studies.leaderboard import Leaderboard, Row
+from studies.main_effects import main_effect
+from studies.table import Contrast
 
-Pair = tuple[float, float]
+Stratum = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One contrast of an axis: `level` minus `reference`."""
+    """One contrast: `level` minus `reference`, of an axis or of two rows (axis "")."""
 
     axis: str
     level: str
@@ -31,50 +36,94 @@ class Effect:
     low: float
     high: float
     pairs: int
-    p: float  # two-sided, Holm-adjusted over the study's contrasts
+    p: float  # two-sided, Holm-adjusted over its family
+    named: bool = False  # in the study's file, before the run
+    paired: bool = True
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        subject = f"{self.axis}: " if self.axis else ""
+        return f"{subject}{self.level} - {self.reference}"
 
 
-def effects(board: Leaderboard) -> list[Effect]:
-    """Every contrast of every axis that has pairs, in alphabetical order."""
+def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effect]:
+    """The named contrasts in their order, then every other one of every axis, alphabetically."""
+    paired = pairing(board)[1]
+    named = [(each.axis or "", each.level, each.reference) for each in contrasts]
+    others = [
+        (axis, level, reference)
+        for axis in _axes(board.rows)
+        for reference, level in itertools.combinations(_levels(board.rows, axis), 2)
+        if not {(axis, level, reference), (axis, reference, level)} & set(named)
+    ]
     found = []
-    for axis in _axes(board.rows):
-        levels = sorted({row.cell[axis] for row in board.rows if axis in row.cell})
-        for reference, level in itertools.combinations(levels, 2):
-            pairs = _pairs(board.rows, axis, level, reference)
-            if pairs:
-                found.append(_effect(axis, level, reference, pairs))
-    adjusted = holm([effect.p for effect in found])
-    return [replace(effect, p=p) for effect, p in zip(found, adjusted, strict=True)]
+    for family, is_named in ((named, True), (others, False)):
+        made = [_effect(board.rows, each, paired, is_named) for each in family]
+        there = [effect for effect in made if effect is not None]
+        adjusted = holm([effect.p for effect in there])
+        found += [replace(effect, p=p) for effect, p in zip(there, adjusted, strict=True)]
+    return found
+
+
+def pairing(board: Leaderboard) -> tuple[float, bool]:
+    """The correlation that shared seeds achieved over all rows, and whether to pair on them."""
+    scores = matrix(board)
+    return seed_correlation(scores) if scores.size else (0.0, False)
+
+
+def matrix(board: Leaderboard) -> np.ndarray:
+    """Scores (rows, seeds) over the seeds that every row has; rows that have none are left out."""
+    rows = [row for row in board.rows if row.scores]
+    if not rows:
+        return np.empty((0, 0))
+    seeds = sorted(set.intersection(*(set(row.scores) for row in rows)))
+    return np.array([[row.scores[seed] for seed in seeds] for row in rows])
 
 
 def _axes(rows: Sequence[Row]) -> list[str]:
     return sorted({axis for row in rows for axis in row.cell})
 
 
-def _pairs(rows: Sequence[Row], axis: str, level: str, reference: str) -> list[Pair]:
-    """(score with `level`, score with `reference`) for each seed and cell of the other axes."""
-    scores: dict[tuple[frozenset[tuple[str, str]], int], dict[str, float]] = {}
-    for row in rows:
-        if axis not in row.cell:  # a whole system: it shares no other axis with anything
-            continue
-        others = frozenset(_without(row.cell, axis).items())
-        for seed, score in row.scores.items():
-            scores.setdefault((others, seed), {})[row.cell[axis]] = score
-    return [
-        (cell[level], cell[reference])
-        for cell in scores.values()
-        if level in cell and reference in cell
-    ]
+def _levels(rows: Sequence[Row], axis: str) -> list[str]:
+    return sorted({row.cell[axis] for row in rows if axis in row.cell})
+
+
+def _effect(
+    rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool, named: bool
+) -> Effect | None:
+    axis, level, reference = contrast
+    rng = np.random.default_rng(zlib.crc32(f"{axis} {level} {reference}".encode()))
+    found: Difference | None
+    if strata := _strata(rows, contrast, paired):
+        found = difference(strata, rng, paired=paired)
+    else:
+        cells = [row for row in rows if row.cell]
+        found = main_effect(cells, axis, level, reference, blocked=paired) if axis else None
+    if found is None:
+        return None
+    return Effect(axis, level, reference, found.value, found.low, found.high, found.pairs,
+                  found.p, named, found.paired)  # fmt: skip
+
+
+def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -> list[Stratum]:
+    """For each cell of the other axes the scores with `level` and with `reference`."""
+    axis, level, reference = contrast
+    value: Callable[[Row], str | None]
+    if axis:
+        value, used = (lambda row: row.cell.get(axis)), [row for row in rows if axis in row.cell]
+    else:
+        value, used = (lambda row: row.variant), list(rows)
+    cells: dict[frozenset[tuple[str, str]], dict[str | None, Mapping[int, float]]] = {}
+    for row in used:
+        others = frozenset(_without(row.cell, axis).items()) if axis else frozenset()
+        cells.setdefault(others, {})[value(row)] = row.scores
+    both = [(c[level], c[reference]) for c in cells.values() if level in c and reference in c]
+    if not paired and all(len(ours) > 1 and len(theirs) > 1 for ours, theirs in both):
+        return [(list(ours.values()), list(theirs.values())) for ours, theirs in both]
+    shared = [(ours, theirs, sorted(set(ours) & set(theirs))) for ours, theirs in both]
+    return [([a[s] for s in seeds], [b[s] for s in seeds]) for a, b, seeds in shared if seeds]
 
 
 def _without(cell: Mapping[str, str], axis: str) -> dict[str, str]:
     return {key: value for key, value in cell.items() if key != axis}
-
-
-def _effect(axis: str, level: str, reference: str, pairs: Sequence[Pair]) -> Effect:
-    rng = np.random.default_rng(zlib.crc32(f"{axis} {level} {reference}".encode()))
-    ours, theirs = zip(*pairs, strict=True)
-    difference, p = paired_difference(ours, theirs, rng)
-    return Effect(
-        axis, level, reference, difference.value, difference.low, difference.high, len(pairs), p
-    )

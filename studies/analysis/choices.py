@@ -4,36 +4,65 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from studies.effects import effects
+from studies.effects import Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
 
-READING = (
-    "Difference of the score between two values of an axis, all else equal: over the pairs of runs "
-    "that share seed and every other choice, with its 95% bootstrap interval; p is two-sided and "
-    "adjusted over all rows here (Holm). An interval that holds zero does not show that there is "
-    "no difference, only that these runs cannot tell."
-)
-
 
 def choices(reading: Reading) -> list[Section]:
-    """The contrasts as one section; none where nothing pairs."""
-    found = effects(reading.board)
+    """The contrasts as one section; none where nothing can be told."""
+    found = effects(reading.board, reading.table.contrasts)
     if not found:
         return []
-    rows = [
-        [effect.axis, f"{effect.level} - {effect.reference}", f"{effect.difference:+.4f}",
-         f"{effect.low:+.4f} to {effect.high:+.4f}", str(effect.pairs), f"{effect.p:.3f}"]
-        for effect in found
-    ]  # fmt: skip
+    correlation, paired = pairing(reading.board)
     return [
         Section(
             "effects",
             "What each choice does",
-            READING,
-            ("axis", "contrast", "difference", "95% interval", "pairs", "p"),
-            rows,
+            how_to_read(found, correlation, paired),
+            ("contrast", "difference", "95% interval", "pairs", "p"),
+            [_row(effect) for effect in found],
             {"effects": lambda: effects_figure(reading.board, found)},
-            {"effects": [asdict(effect) for effect in found]},
+            {
+                "effects": [asdict(effect) for effect in found],
+                "seed_correlation": correlation,
+                "paired": paired,
+            },
         )
+    ]
+
+
+def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
+    """What the rows are, and what they cannot show."""
+    seeds = (
+        f"Variants that share a seed correlate by {correlation:.2f}, so runs of one seed are "
+        "compared with each other."
+        if paired
+        else f"Sharing a seed achieved no correlation ({correlation:.2f}), so seeds are treated "
+        "as unpaired."
+    )
+    named = sum(effect.named for effect in found)
+    families = (
+        f"The first {named} were named in the study's file before the run and are adjusted among "
+        "themselves; the others are exploratory and adjusted among themselves."
+        if 0 < named < len(found)
+        else "All were named before the run."
+        if named
+        else "None was named before the run: all are exploratory."
+    )
+    return (
+        "Difference of the score between two choices, all else equal: the mean over the cells of "
+        "the other axes, with its 95% interval (bootstrap over seeds within cells); p is "
+        f"two-sided, adjusted by Holm. {seeds} {families} An interval that holds zero does not "
+        "show that there is no difference, only that these runs cannot tell."
+    )
+
+
+def _row(effect: Effect) -> list[str]:
+    return [
+        effect.title,
+        f"{effect.difference:+.4f}",
+        f"{effect.low:+.4f} to {effect.high:+.4f}",
+        str(effect.pairs),
+        f"{effect.p:.3f}",
     ]
