@@ -84,6 +84,11 @@ class TrainConfig(Frozen):
     discriminator_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # L2 penalty on D's weights
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
     entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0
+    # Standard deviation of noise on the words that D sees, in its embedding space; falls to 0.
+    instance_noise: Annotated[float, Field(ge=0), Search(0.01, 1, log=True)] = 0.0
+    # Length curriculum: steps at first, and the share of the run after which all S are played.
+    start_length: Annotated[int, Field(ge=2, le=4096)] | None = None
+    grow_until: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
     ema: Annotated[float, Field(ge=0, lt=1), Search(0.9, 0.9999)] = 0.0  # of G's weights; 0 is off
     log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
     checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates

@@ -67,7 +67,21 @@ class Players:
 
     def drawing(self, config: Config, progress: float) -> Drawing:
         """How sentences are drawn at this progress (0 to 1) of the run."""
-        return Drawing(self.sampling, self.temperature(progress), config.model.hide_after_end)
+        return Drawing(
+            self.sampling,
+            self.temperature(progress),
+            config.model.hide_after_end,
+            _length(config, progress),
+        )
+
+
+def _length(config: Config, progress: float) -> int:
+    """Steps played at this progress: from `start_length` up to S, by equal steps."""
+    S, train = config.model.length, config.train
+    if train.start_length is None:
+        return S
+    share = min(1.0, progress / train.grow_until)
+    return min(S, train.start_length + round(share * (S - train.start_length)))
 
 
 def as_module(part: Any) -> nn.Module:

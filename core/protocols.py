@@ -124,12 +124,16 @@ class Scores:
     of R representations of it.
     """
 
-    values: Tensor  # (N,), (N, S) or (N, R)
+    values: Tensor  # (N,), (N, S) or (N, R); zero where only features are asked for
     mask: Tensor | None = None  # (N, S) of per-step scores, False behind the end
+    features: Tensor | None = None  # (N, F), for objectives that compare sentences
 
     @classmethod
-    def by(cls, discriminator: Discriminator, rows: Rows) -> Scores:
-        """D's scores of words that its first layer has seen."""
+    def by(cls, discriminator: Discriminator, rows: Rows, features: bool = False) -> Scores:
+        """D's scores of words that its first layer has seen, or what it makes them from."""
+        if features:
+            found = discriminator.features(rows.embedded, rows.mask)  # type: ignore[attr-defined]
+            return cls(found.new_zeros(len(found)), None, found)
         values = discriminator.score(rows.embedded, rows.mask)
         return cls(values, rows.mask if "step_scores" in discriminator.offers else None)
 
@@ -161,21 +165,27 @@ class Scores:
             masks = self.mask | other.mask
         return Scores(self.filled() - other.filled(), masks)
 
+    def rows(self, of: Tensor) -> Scores:
+        """The scores of some sentences (K,), which may repeat."""
+        mask = None if self.mask is None else self.mask[of]
+        features = None if self.features is None else self.features[of]
+        return Scores(self.values[of], mask, features)
+
     def chunk(self, count: int) -> list[Scores]:
         """The same sentences in `count` equal batches."""
-        masks = self.mask.chunk(count) if self.mask is not None else [None] * count
-        return [Scores(v, m) for v, m in zip(self.values.chunk(count), masks, strict=True)]
-
-    def repeat(self, times: int) -> Scores:
-        """Each sentence's scores `times` times, next to one another."""
-        masks = None if self.mask is None else self.mask.repeat_interleave(times, 0)
-        return Scores(self.values.repeat_interleave(times, 0), masks)
+        every = torch.arange(len(self.values), device=self.values.device)
+        return [self.rows(of) for of in every.chunk(count)]
 
     @classmethod
     def cat(cls, parts: Sequence[Scores]) -> Scores:
         """The scores of several batches as one."""
         masks = [part.mask for part in parts if part.mask is not None]
-        return cls(torch.cat([p.values for p in parts]), torch.cat(masks) if masks else None)
+        features = [part.features for part in parts if part.features is not None]
+        return cls(
+            torch.cat([part.values for part in parts]),
+            torch.cat(masks) if masks else None,
+            torch.cat(features) if features else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -319,6 +329,7 @@ class Objective(Protocol):
     """The two losses of the game, of scores as D gives them; both are minimised."""
 
     relativistic: bool  # G's loss and reward look at real scores too
+    compares: bool  # it reads D's features, not its scores
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """D's loss, a scalar."""

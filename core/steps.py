@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from core.batches import Batches
 from core.checkpoint import Counters
 from core.config import Config
+from core.nn.instance_noise import Blurred
 from core.nn.likelihood import entropy, negative_log_likelihood
 from core.nn.words import TokenWords, mean_difference
 from core.players import Opponent, Players, as_module
-from core.protocols import Estimator, Phase, Rows, Scores, Words
+from core.protocols import Discriminator, Estimator, Phase, Rows, Scores, Words
 from core.rollout import TOGETHER, draw_for_gradient, draw_words
 from core.seeding import Streams
 from core.text.vocabulary import PAD
@@ -51,7 +53,7 @@ class Steps:
         self._set_rate(phase)
         if phase.player == "discriminator":
             for fake in self._fakes(phase.repeats, progress):
-                self._note(phase, self._discriminator_step(fake, counters), counters)
+                self._note(phase, self._discriminator_step(fake, progress, counters), counters)
         else:
             for _ in range(phase.repeats):
                 if phase.loss == "adversarial":
@@ -94,19 +96,20 @@ class Steps:
             yield from draw.words.chunk(now)
             count -= now
 
-    def _discriminator_step(self, fake: Words, counters: Counters) -> float:
-        opponent, real = self._opponent(), self._next_real(counters)
+    def _discriminator_step(self, fake: Words, progress: float, counters: Counters) -> float:
+        opponent, real = self._opponent(), self._next_real(progress, counters)
         self._seen = real, fake
         drawn = opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
         drawns = [None] * self._parts if drawn is None else drawn.chunk(self._parts)
         sums = dict.fromkeys(("train/real_score", "train/fake_score", "train/penalty"), 0.0)
         D = opponent.discriminator
+        seen_by = self._through_noise(D, progress)
 
         def losses() -> Iterator[Tensor]:
             parts = zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)
             for real_part, fake_part, drawn_part in parts:
                 r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
-                scores = Scores.by(D, r + f).chunk(2)
+                scores = Scores.by(seen_by, r + f, opponent.objective.compares).chunk(2)
                 penalty = opponent.penalty(D, r, f, drawn_part)
                 means = (*(part.mean() for part in scores), penalty)
                 for key, value in zip(sums, means, strict=True):
@@ -114,6 +117,8 @@ class Steps:
                 yield (opponent.objective.discriminator(*scores) + penalty) / self._parts
 
         loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
+        if opponent.objective.compares:  # features have no score
+            sums = {"train/penalty": sums["train/penalty"]}
         self.values |= sums
         return loss
 
@@ -121,10 +126,7 @@ class Steps:
 
     def _generator_step(self, progress: float, counters: Counters) -> float:
         opponent = self._opponent()
-        if self._seen is None:
-            real: Words = self._next_real(counters)
-        else:
-            real = self._seen[0]
+        real = self._last_real(progress, counters)
         generator, size = self.players.generator, self.config.train.batch_size
         drawing = self.players.drawing(self.config, progress)
         draw = draw_for_gradient(generator, drawing, size, self.streams["noise"], self._parts)
@@ -135,7 +137,7 @@ class Steps:
             real,
             generator,
             drawing,
-            opponent.discriminator,
+            self._through_noise(opponent.discriminator, progress),
             opponent.objective,
             self.streams["estimator"],
             self._parts,
@@ -219,6 +221,19 @@ class Steps:
         counters.batches += 1
         return tokens
 
-    def _next_real(self, counters: Counters) -> TokenWords:
-        tokens = self._next_tokens(counters)
-        return TokenWords(tokens, self.players.drawing(self.config, 0.0).mask(tokens))
+    def _next_real(self, progress: float, counters: Counters) -> TokenWords:
+        counters.batches += 1
+        return self._last_real(progress, counters)
+
+    def _last_real(self, progress: float, counters: Counters) -> TokenWords:
+        """The real sentences read last, read again: nothing has to be kept for a resumed run."""
+        drawing = self.players.drawing(self.config, progress)
+        batch = self.batches.batch(max(0, counters.batches - 1)).to(self.device)
+        tokens = batch[:, : drawing.length]
+        return TokenWords(tokens, drawing.mask(tokens))
+
+    def _through_noise(self, discriminator: Discriminator, progress: float) -> Discriminator:
+        sigma = self.config.train.instance_noise * (1 - progress)
+        if not sigma:
+            return discriminator
+        return cast(Discriminator, Blurred(discriminator, sigma, self.streams["instance"]))

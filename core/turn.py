@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from core.nn.likelihood import log_likelihood
+from core.nn.words import TokenWords
 from core.protocols import Discriminator, Draw, Generator, Objective, Rows, Scores, Words
 from core.rollout import Drawing, completions, split
 
@@ -61,20 +62,51 @@ class Turn:
             return None
         return self._look(self.real)
 
-    def rewards(self, words: Words | None = None) -> Scores:
-        """The objective's reward for each score of the words drawn, or of others like them whose
-        count is a multiple: each drawn sentence's next to one another.
+    def rewards(self, words: Words | None = None, real: Scores | None = None) -> Scores:
+        """The objective's reward for each score of the words drawn, or of other sentences;
+        `real` are the scores that it looks at, if not those of our real sentences in their order.
         """
         drawn = self._look(self.draw.words if words is None else words)
-        real = self.real_scores()
-        if real is not None and len(drawn.values) > len(real.values):
-            real = real.repeat(len(drawn.values) // len(real.values))
+        beside = self.real_scores() if real is None else real
         with torch.no_grad():
-            return replace(drawn, values=self.objective.reward(drawn, real))
+            return replace(drawn, values=self.objective.reward(drawn, beside))
 
-    def completions(self, count: int) -> Tensor:
-        """Tokens (S - 1, N, count, S): `count` continuations of every prefix of the words drawn."""
-        return completions(self.generator, self.drawing, self.draw, count, self.rng)
+    def looked(self) -> Scores:
+        """D's scores of the words drawn."""
+        return self._look(self.draw.words)
+
+    def values(self, count: int, real: Scores | None = None) -> Tensor:
+        """What each word drawn is worth (N, S): the mean reward of `count` Monte-Carlo completions
+        of the prefix that it ends; of the last, the sentence's own reward. `real` as in `rewards`.
+        """
+        continued = completions(self.generator, self.drawing, self.draw, count, self.rng)
+        N, S = self.draw.tokens.shape
+        if real is None:
+            real = self.real_scores()
+        paired = real
+        if real is not None and not self.objective.compares:  # each completion's real sentence
+            each = torch.arange(N, device=real.values.device)
+            paired = real.rows(each.repeat_interleave(count))
+        values = []
+        for words in continued:  # (N, count, S)
+            tokens = words.reshape(N * count, S)
+            rewards = self.rewards(TokenWords(tokens, self.drawing.mask(tokens)), paired)
+            values.append(rewards.sentences().view(N, count).mean(1))
+        return torch.stack([*values, self.rewards(None, real).sentences()], dim=1)
+
+    def slopes(self) -> tuple[Tensor, Tensor]:
+        """Rewards (N,) of the words drawn and their gradients (N, S, E) in D's embedding space."""
+        real = self.real_scores()
+        rewards: list[Tensor] = []
+        slopes: list[Tensor] = []
+        reals = [None] * self.parts if real is None else real.chunk(self.parts)
+        for words, beside in zip(self.draw.words.chunk(self.parts), reals, strict=True):
+            x = words.embed(self.discriminator.embedding).detach().requires_grad_(True)
+            scores = self._by(Rows(x, words.mask))
+            of_part = scores.sentences(self.objective.reward(scores, beside))
+            slopes += torch.autograd.grad(of_part.sum(), x)
+            rewards.append(of_part.detach())
+        return torch.cat(rewards), torch.cat(slopes)
 
     def split(self, draw: Draw) -> list[Turn]:
         """Equal parts; `draw` is the turn's own, or the same with its gradient cut."""
@@ -82,7 +114,10 @@ class Turn:
         return [replace(self, draw=part, real=real, parts=1) for part, real in pieces]
 
     def _score(self, words: Words) -> Scores:
-        return Scores.by(self.discriminator, Rows.of(words, self.discriminator.embedding))
+        return self._by(Rows.of(words, self.discriminator.embedding))
+
+    def _by(self, rows: Rows) -> Scores:
+        return Scores.by(self.discriminator, rows, self.objective.compares)
 
     def _look(self, words: Words) -> Scores:
         """Scores without gradient, no more sentences at a time than a part has."""

@@ -30,7 +30,7 @@ ATTRIBUTES = {
     "generator": ("length", "embedding", "head"),
     "next_input": ("streams",),
     "sampling": ("soft_feedback",),
-    "objective": ("relativistic",),
+    "objective": ("relativistic", "compares"),
     "schedule": ("adversarial",),
 }
 SHAPE = Shape(length=6, vocabulary=9)

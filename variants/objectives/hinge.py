@@ -22,6 +22,7 @@ class Hinge:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Lim & Ye 2017"
     relativistic = False
+    compares = False
 
     def __init__(self, config: Config) -> None:
         pass

@@ -26,6 +26,7 @@ class LeastSquares:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Mao et al. 2017"
     relativistic = False
+    compares = False
 
     def __init__(self, config: Config) -> None:
         self.label = 1 - config.label_smoothing

@@ -27,6 +27,7 @@ class NonSaturating:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
     relativistic = False
+    compares = False
 
     def __init__(self, config: Config) -> None:
         self.smoothing = config.label_smoothing

@@ -28,6 +28,7 @@ class Relativistic:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Jolicoeur-Martineau 2019"
     relativistic = True
+    compares = False
 
     def __init__(self, config: Config) -> None:
         pass

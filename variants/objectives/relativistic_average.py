@@ -29,6 +29,7 @@ class RelativisticAverage:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Jolicoeur-Martineau 2019"
     relativistic = True
+    compares = False
 
     def __init__(self, config: Config) -> None:
         pass
@@ -45,7 +46,7 @@ class RelativisticAverage:
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
         """Log sigma(f - E r) + E sigma(r - E f) f."""
         assert real is not None
-        slope = real.mean((real.values - fake.mean()).sigmoid())
+        slope = real.mean((real.values - fake.mean()).sigmoid()).detach()
         return -softplus(-(fake.values - real.mean())) + slope * fake.values
 
 

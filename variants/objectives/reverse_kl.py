@@ -28,6 +28,7 @@ class ReverseKL:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Sonderby et al. 2017; Lin et al. 2020"
     relativistic = False
+    compares = False
 
     def __init__(self, config: Config) -> None:
         self.smoothing = config.label_smoothing

@@ -22,6 +22,7 @@ class Wasserstein:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Arjovsky et al. 2017"
     relativistic = False
+    compares = False
 
     def __init__(self, config: Config) -> None:
         pass

@@ -1,0 +1,151 @@
+"""Estimators train, resume and are cut into micro-batches; ranks and kernels are what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.config import Config
+from core.nn.words import TokenWords
+from core.players import _length, as_module, build
+from core.protocols import Phase
+from core.ranks import log_complement, log_ranks
+from core.rollout import draw_for_gradient
+from core.seeding import generator as stream
+from core.tracking.null import MemoryTracker
+from core.turn import Turn
+from experiments.runner import run
+from tests.conftest import tiny
+from tests.core.test_steps import Batches, N, V, after
+from variants import registry
+from variants.estimators.taylor import Kernel
+
+GAME = [Phase("discriminator", "adversarial"), Phase("generator", "adversarial")]
+CNN = ("discriminator.name=cnn", "discriminator.width=8", "discriminator.kernels=[1, 2]",
+       "discriminator.filters=[8, 8]", "discriminator.dropout=0.0")  # fmt: skip
+LSTM = ("discriminator.name=lstm", "discriminator.width=8", "discriminator.hidden=8",
+        "discriminator.dropout=0.0")  # fmt: skip
+SETTINGS = {
+    "reinforce": LSTM,
+    "leave_one_out": CNN,
+    "dense_reinforce": LSTM,
+    "rollout": (*CNN, "estimator.completions=2"),
+    "maligan": (*CNN, "objective.name=minimax"),
+    "rank": (*CNN, "estimator.completions=2", "estimator.references=4", "objective.name=rank"),
+    "taylor": CNN,
+}
+
+
+def scored(name: str, *overrides: str) -> Config:
+    return tiny(
+        "generator.name=lstm",
+        "generator.width=8",
+        "next_input.name=last_token",
+        "noise_mapping.name=none",
+        "sampling.name=categorical",
+        "objective.name=minimax",
+        "penalty.name=none",
+        "model.hide_after_end=true",
+        f"train.batch_size={N}",
+        f"estimator.name={name}",
+        *SETTINGS[name],
+        *overrides,
+    )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_it_trains(tmp_path: Path, name: str) -> None:
+    settings = ("train.updates=3", "train.entropy=0.01", "train.instance_noise=0.1")
+    curriculum = ("train.start_length=3", "train.grow_until=0.9")
+    result = run(scored(name, *settings, *curriculum), tracker=MemoryTracker(tmp_path))
+    assert result.outcome in ("ok", "collapsed")
+
+
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"rank"}))
+def test_micro_batches_are_the_whole_batch(name: str) -> None:
+    config = scored(name)
+    found = []
+    for parts in (1, 2):
+        turn = make_turn(config, parts)
+        estimator = registry().strategy("estimator", name)(config.estimator)
+        judged = estimator.judge(turn)
+        losses = [estimator.loss(turn, judged)]
+        if parts == 2:
+            rows = [[tensor.chunk(2)[i] for tensor in judged] for i in range(2)]
+            pieces = zip(turn.split(turn.draw), rows, strict=True)
+            losses = [estimator.loss(piece, of) for piece, of in pieces]
+        loss = torch.stack(losses).mean()
+        parameters = list(as_module(turn.generator).parameters())
+        found.append((loss, *torch.autograd.grad(loss, parameters, allow_unused=True)))
+    assert any(part is not None and part.abs().sum() > 0 for part in found[0][1:])
+    for whole, part in zip(*found, strict=True):
+        assert (whole is None) == (part is None)
+        assert whole is None or torch.allclose(whole, part, atol=1e-6, rtol=1e-4)
+
+
+def make_turn(config: Config, parts: int) -> Turn:
+    """The same draw of fresh players, however many parts it is to be cut into."""
+    players = build(config, registry(), V, torch.device("cpu"))
+    drawing, opponent = players.drawing(config, 0.0), players.opponent
+    assert opponent is not None
+    draw = draw_for_gradient(players.generator, drawing, N, stream(0, "noise"), 2)
+    real = Batches().batch(0)
+    return Turn(
+        draw,
+        TokenWords(real, drawing.mask(real)),
+        players.generator,
+        drawing,
+        opponent.discriminator,
+        opponent.objective,
+        stream(0, "estimator"),
+        parts,
+    )
+
+
+def test_ranks_are_shares_of_preference() -> None:
+    torch.manual_seed(0)
+    s, u, c = (torch.randn(n, 4, dtype=torch.float64) for n in (3, 5, 6))
+    cosine = torch.nn.functional.cosine_similarity
+    gamma = 2.0
+    for i, found in enumerate(log_ranks(s, u, c, gamma)):
+        preferences = []
+        for reference in u:
+            ours = (gamma * cosine(s[i], reference, dim=0)).exp()
+            theirs = sum((gamma * cosine(other, reference, dim=0)).exp() for other in c)
+            preferences.append(ours / (ours + theirs))
+        rank = torch.stack(preferences).mean()
+        assert torch.allclose(found.exp(), rank, atol=1e-10)
+        assert torch.allclose(log_complement(found), (1 - rank).log(), atol=1e-10)
+    # Among itself: every sentence by the others.
+    alone = log_ranks(u, u, c, gamma)
+    apart = [log_ranks(u[i : i + 1], torch.cat([u[:i], u[i + 1 :]]), c, gamma)[0] for i in range(5)]
+    assert torch.allclose(alone, torch.stack(apart), atol=1e-10)
+
+
+def test_a_kernel_in_columns_is_the_whole_one() -> None:
+    torch.manual_seed(0)
+    table, p = torch.randn(7, 3, dtype=torch.float64), torch.rand(2, 7, dtype=torch.float64)
+    whole, columns = Kernel(table, 0.5), Kernel(table, 0.5)
+    columns.whole, columns.columns = None, 3
+    plain = (-((table[:, None] - table) ** 2).sum(-1) / (2 * 0.5**2)).exp()
+    words = torch.tensor([4, 0])
+    for kernel in (whole, columns):
+        assert torch.allclose(kernel.smooth(p), p @ plain, atol=1e-6)
+        assert torch.allclose(kernel.rows(words), plain[words], atol=1e-6)
+
+
+def test_instance_noise_reaches_both_players_and_ends() -> None:
+    still = ("train.generator_rate=1e-9", "train.discriminator_rate=1e-9")
+    blurred, _ = after(scored("leave_one_out", *still, "train.instance_noise=0.5"), GAME)
+    sharp, _ = after(scored("leave_one_out", *still), GAME)
+    for player in ("generator", "discriminator"):
+        keys = [key for key in sharp if key.startswith(player)]
+        assert any(not torch.allclose(blurred[key], sharp[key]) for key in keys)
+
+
+def test_sentences_grow() -> None:
+    config = scored("reinforce", "train.start_length=2", "train.grow_until=0.5")
+    assert [_length(config, p) for p in (0.0, 0.25, 0.5, 1.0)] == [2, 5, 8, 8]
+    assert _length(scored("reinforce"), 0.0) == 8

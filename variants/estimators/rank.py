@@ -1,0 +1,54 @@
+"""RankGAN's estimator: a word is worth the mean log rank of sentences that go on from it.
+
+    V_t = E over K completions of x_{1..t} of log R(completion | U, C+)
+
+(Lin et al. 2017, section 3.3), with a small set of real sentences as references U and as the others
+C+, a new one every update; `rollout` with the `rank` objective takes the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from core.config import Search, StrategyConfig
+from core.rewards import leave_one_out
+from core.turn import Turn
+
+
+class RankEstimator:
+    """Monte-Carlo completions of every prefix, ranked among a few real sentences."""
+
+    class Config(StrategyConfig):
+        """Completions a prefix (K), real sentences to rank among, and the baseline."""
+
+        name: Literal["rank"] = "rank"
+        completions: Annotated[int, Field(ge=1, le=1024), Search(1, 16)] = 16
+        references: Annotated[int, Field(ge=2, le=65536), Search(4, 64, log=True)] = 16
+        baseline: Literal["none", "leave_one_out"] = "none"
+
+    offers = frozenset({"score_function", "mean_over_sentences"})
+    needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "objective": "ranks"}
+    paper = "Lin et al. 2017"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+        """Advantages (N, S)."""
+        real = turn.real_scores()
+        assert real is not None
+        N, device = len(real.values), real.values.device
+        picked = torch.randperm(N, generator=turn.rng, device=device)[: self.config.references]
+        values = turn.values(self.config.completions, real.rows(picked))
+        if self.config.baseline == "leave_one_out":
+            values = leave_one_out(values, turn.mask)
+        return (values,)
+
+    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
+        """See `Turn.climb`."""
+        return turn.climb(judged[0])

@@ -1,0 +1,101 @@
+"""TaylorGAN's estimator: one drawn sentence also speaks for its neighbours.
+
+A first-order expansion of the reward in D's embedding space, e_w a row of its table, says what the
+sentence would be worth with word w in the place of x_t:
+
+    R_t(w) = R - b + grad_{e_t} R . (e_w - e_{x_t})
+
+and a Gaussian kernel K(v, w) = exp(-||e_v - e_w||^2 / (2 h^2)) says how far to trust it. With
+L(w) = sum_v p(v) K(v, w) the chance, so weighted, that a draw speaks for w,
+
+    E sum_t sum_w K(x_t, w) / L(w) R_t(w) grad p(w | x_<t)
+
+(Lin et al. 2020, sections 3.2 and 3.3). For h -> 0 the kernel is the identity and this is
+REINFORCE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from core.config import Search, StrategyConfig
+from core.nn.likelihood import by_step
+from core.rewards import MovingBaseline
+from core.rollout import TOGETHER
+from core.turn import Turn
+
+TINY = 1e-8
+
+
+class Taylor(nn.Module):
+    """A policy gradient over whole distributions, by a first-order reward for other words."""
+
+    class Config(StrategyConfig):
+        """Bandwidth h of the kernel, decay rho of the baseline."""
+
+        name: Literal["taylor"] = "taylor"
+        bandwidth: Annotated[float, Field(gt=0), Search(0.05, 5, log=True)] = 0.5
+        rho: Annotated[float, Field(ge=0, lt=1), Search(0, 0.99)] = 0.9
+
+    offers = frozenset({"score_function", "mean_over_sentences"})
+    needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "discriminator": "embedded_words"}
+    paper = "Lin et al. 2020"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.bandwidth = config.bandwidth
+        self.baseline = MovingBaseline(config.rho)
+
+    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+        """Advantages (N,) and the slope of the reward at each embedded word (N, S, E)."""
+        rewards, slopes = turn.slopes()
+        return self.baseline.subtract(rewards), slopes
+
+    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
+        """Minus the mean over sentences of sum_t sum_w A_t(w) p(w), A without gradient."""
+        advantages, slopes = judged
+        table = turn.discriminator.embedding.detach()  # (V, E)
+        kernel = Kernel(table, self.bandwidth)
+        tokens = turn.draw.tokens
+
+        def of_step(logits: Tensor, t: int) -> Tensor:
+            p = logits.softmax(-1)  # (N, V)
+            with torch.no_grad():
+                g = slopes[:, t]
+                here = (g * table[tokens[:, t]]).sum(-1, keepdim=True)
+                worth = advantages.unsqueeze(1) + g @ table.T - here
+                weights = kernel.rows(tokens[:, t]) * worth / (kernel.smooth(p) + TINY)
+            return (weights * p).sum(-1)
+
+        values = by_step(of_step, turn.draw.hidden, turn.generator.head)
+        return -turn.visible(values).sum(1).mean()
+
+
+class Kernel:
+    """K (V, V) between the rows of a table; kept whole where there is room, else in columns."""
+
+    def __init__(self, table: Tensor, bandwidth: float) -> None:
+        self.scaled = table / (bandwidth * 2**0.5)
+        self.columns = max(1, TOGETHER // len(table))
+        self.whole = self._between(self.scaled) if self.columns >= len(table) else None
+
+    def rows(self, words: Tensor) -> Tensor:
+        """K(words, .), (N, V)."""
+        if self.whole is not None:
+            return self.whole[words]
+        return torch.cdist(self.scaled[words], self.scaled).square().neg().exp()
+
+    def smooth(self, p: Tensor) -> Tensor:
+        """P K of distributions p (N, V)."""
+        if self.whole is not None:
+            return p @ self.whole
+        parts = self.scaled.split(self.columns)  # type: ignore[no-untyped-call]
+        return torch.cat([p @ self._between(part) for part in parts], dim=1)
+
+    def _between(self, part: Tensor) -> Tensor:
+        return torch.cdist(self.scaled, part).square().neg().exp()
