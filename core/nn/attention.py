@@ -1,27 +1,19 @@
 """Multi-head attention and its key/value caches.
 
 softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017). The kernel is
-torch's fused one; `twice_differentiable()` switches to the plain one (and leaves cuDNN's recurrent
-layers), since the fused ones have no double backward and a gradient penalty needs it.
+torch's fused one, but where a gradient penalty differentiates twice (`core.nn.twice`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-
-@contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Attention and recurrent layers inside can be differentiated twice."""
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
-        yield
+from core.nn import twice
+from core.nn.linear import Linear
 
 
 class Cache(Protocol):
@@ -98,9 +90,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.out = Linear(width, width)
 
     def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (N, H, P, d) of x (N, P, E)."""
@@ -112,7 +104,10 @@ class Attention(nn.Module):
         True where a key may be seen. Result (N, P, E).
         """
         q = self._split(self.query(x))
-        heads = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if twice.differentiated_twice():
+            heads = twice.attention(q, k, v, mask)
+        else:
+            heads = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         result: Tensor = self.out(heads.transpose(1, 2).flatten(2))
         return result
 

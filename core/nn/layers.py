@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from core.nn import twice
 from core.nn.attention import Attention, Cache
+from core.nn.linear import Linear
 
 
 def sinusoidal(length: int, width: int) -> Tensor:
@@ -25,11 +27,29 @@ def sinusoidal(length: int, width: int) -> Tensor:
     return table.flatten(1)[:, :width]
 
 
+class LayerNorm(nn.LayerNorm):
+    """`torch.nn.LayerNorm`, and its second derivative in closed form."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Over the last axis."""
+        if twice.differentiated_twice():
+            return twice.layer_norm(x, self.weight, self.bias, self.eps)
+        return super().forward(x)
+
+
+class Gelu(nn.GELU):
+    """`torch.nn.GELU`, and its second derivative in closed form."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Number by number."""
+        return twice.gelu(x) if twice.differentiated_twice() else super().forward(x)
+
+
 class FeedForward(nn.Sequential):
     """Linear, GELU, linear: E to hidden to E."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        super().__init__(Linear(width, hidden), Gelu(), Linear(hidden, width))
 
 
 @dataclass(frozen=True)
@@ -55,9 +75,9 @@ class Block(nn.Module):
     def __init__(self, width: int, hidden: int, heads: int) -> None:
         super().__init__()
         self.attention = Attention(width, heads)
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden)
-        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward_norm = LayerNorm(width)
 
     def forward(self, x: Tensor, where: Tensor | Step | None, asking: slice = EVERY) -> Tensor:
         """All rows at once under a mask, or one rollout step on a cache."""
@@ -87,7 +107,7 @@ class NoiseBlock(Block):
     def __init__(self, width: int, hidden: int, heads: int) -> None:
         super().__init__(width, hidden, heads)
         self.cross = Attention(width, heads)
-        self.cross_norm = nn.LayerNorm(width)
+        self.cross_norm = LayerNorm(width)
 
     def inject(
         self,

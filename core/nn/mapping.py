@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import nn
 
+from core.nn.linear import Linear
+
 SLOPE = 0.2
 
 
@@ -19,5 +21,5 @@ def linear_layers(
     for number in range(depth):
         if number > 0 and activation == "leaky_relu":
             layers.append(nn.LeakyReLU(SLOPE))
-        layers.append(nn.Linear(width, width))
+        layers.append(Linear(width, width))
     return nn.Sequential(*layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.nn.attention import twice_differentiable
+from core.nn.twice import twice_differentiable
 from core.protocols import Discriminator, Rows
 
 

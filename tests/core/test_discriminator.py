@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import one_hot
 
 from core.errors import InputError
-from core.nn.attention import twice_differentiable
 from core.nn.spectral import SCALING, WEIGHTS
+from core.nn.twice import twice_differentiable
 from core.nn.words import TokenWords, mean_difference, visible
 from core.players import as_module, build
 from core.protocols import Discriminator, Rows, Scores

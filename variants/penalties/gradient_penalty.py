@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.attention import twice_differentiable
+from core.nn.twice import twice_differentiable
 from core.protocols import Discriminator, Rows, Scores
 
 # Keeps the square root differentiable where D is flat.

@@ -1,0 +1,27 @@
+"""The yardstick of the benchmarks keeps up with what it measures."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.sizes import Setting
+from benchmarks.yardstick import Yardstick
+from core.nn.linear import Linear
+from core.players import as_module
+
+TINY = Setting(batch=2, length=4, vocabulary=11, light=True, micro_batch=None)
+
+
+def test_the_yardstick_moves_both_players_with_layers_of_torch() -> None:
+    plain = Yardstick(TINY)
+    plain.sample()
+    for step, player in (
+        (plain.generator_step, plain.generator),
+        (plain.discriminator_step, plain.opponent.discriminator),
+    ):
+        module = as_module(player)
+        assert not [part for part in module.modules() if isinstance(part, Linear)]
+        before = {name: value.clone() for name, value in module.named_parameters()}
+        step()
+        moved = [not torch.equal(before[n], p) for n, p in module.named_parameters()]
+        assert sum(moved) > len(moved) / 2
