@@ -25,9 +25,7 @@ from core.players import build
 from core.steps import Diverged
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
-from core.text.generated import draw_corpus
-from core.text.grammar import grammar
-from core.text.pcfg import Grammar
+from core.text.generated import Oracle, draw_corpus, fitted, oracle_of
 from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
@@ -90,7 +88,7 @@ def run(
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
     device = pick_device(config)
     torch.set_num_threads(config.train.threads)
-    oracle = grammar(config.corpus.difficulty) if config.corpus.source == "grammar" else None
+    oracle = oracle_of(config.corpus, config.model.length)
     corpus = open_corpus(config.corpus, tracker.world, config.model.length)
     batches = Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)
     if resume is not None:
@@ -143,7 +141,7 @@ def open_corpus(
     `progress` hears how many sentences a build has kept so far.
     """
     return prepare_corpus(
-        settings,
+        fitted(settings, length),
         world / "corpora",
         max_words=length - 1,
         generate=draw_corpus,
@@ -159,7 +157,7 @@ class Parts:
     device: torch.device
     corpus: Corpus
     batches: Batches
-    oracle: Grammar | None
+    oracle: Oracle | None
 
 
 class _Run:

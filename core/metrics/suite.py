@@ -16,8 +16,9 @@ from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
 from core.metrics.diversity import copied, distinct, unique
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.ngrams import NgramTable, Sentence
-from core.metrics.oracle import oracle
-from core.text.pcfg import Grammar
+from core.metrics.oracle import lstm_scores, oracle
+from core.text.generated import Oracle
+from core.text.lstm_oracle import LstmOracle
 
 Direction = Literal["higher", "lower", "near"]
 DISTINCT = (1, 2, 3, 4)
@@ -32,9 +33,13 @@ class MetricInfo:
 
 
 METRICS: Mapping[str, MetricInfo] = {
-    "valid": MetricInfo("higher", "share that the grammar can make"),
-    "oracle_nll": MetricInfo("near", "mean -log P of the valid ones in nats, beside the entropy"),
-    "entropy": MetricInfo("near", "exact sentence entropy of the grammar in nats, a constant"),
+    "valid": MetricInfo("higher", "share that the corpus's source can make"),
+    "oracle_nll": MetricInfo(
+        "near", "mean -log P of the valid ones in nats (lstm_oracle: a word), beside the entropy"
+    ),
+    "entropy": MetricInfo(
+        "near", "entropy of a sentence in nats (lstm_oracle: of a word), a constant"
+    ),
     "template_tv": MetricInfo("lower", "total variation distance of syntactic templates"),
     "unique": MetricInfo("higher", "distinct sentences over sentences"),
     "copied": MetricInfo("lower", "share that stands in the training text word for word"),
@@ -59,7 +64,7 @@ class Suite:
         self,
         references: Sequence[Sentence],
         training: Iterable[Sentence] = (),
-        grammar: Grammar | None = None,
+        grammar: Oracle | None = None,
     ) -> None:
         self.references = references
         self.index = ReferenceIndex(references)
@@ -84,7 +89,10 @@ class Suite:
         if self.training:
             values["copied"] = float(copied(samples, self.training).mean())
         if self.grammar is not None:
-            scores = oracle(samples, self.grammar)
+            if isinstance(self.grammar, LstmOracle):
+                scores = lstm_scores(samples, self.grammar)
+            else:
+                scores = oracle(samples, self.grammar)
             values["valid"] = float(scores.valid.mean())
             values["oracle_nll"], values["template_tv"] = scores.nll, scores.template_tv
         return values

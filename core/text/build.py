@@ -25,13 +25,14 @@ from core.errors import InputError, MachineError
 from core.text.cleaning import Cleaned
 from core.text.cleaning_pool import clean_all
 from core.text.corpus import FORMAT, SPLITS, Corpus, Manifest, SplitName
+from core.text.generated import Drawn
 from core.text.readers import READERS, kind_of, shard_files
 from core.text.seen import Seen, hash_of
 from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
 from core.text.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
-Generate = Callable[[CorpusSettings], Iterable[list[str]]]
+Generate = Callable[[CorpusSettings], Drawn]
 REPORT_EVERY = 1000
 SHOWN_REASONS = 4
 
@@ -53,9 +54,10 @@ def build_corpus(
         raise InputError(f"{output}: exists already; remove it or give another --output")
     kind = kind_of_source(settings)
     rules = rules_for(settings, kind, max_words)
-    sentences = open_source(settings, kind, rules, generate)
+    sentences, words_known = open_source(settings, kind, rules, generate)
     with _folder(output) as folder:
         tally = _Tally()
+        tally.counts.update(dict.fromkeys(words_known, 0))
         with (folder / "spill").open("w", encoding="utf-8", newline="\n") as spill:
             for words in _kept(sentences, settings, kind, rules, tally):
                 spill.write(" ".join(words) + "\n")
@@ -124,14 +126,17 @@ def kind_of_source(settings: CorpusSettings) -> Kind:
 
 def open_source(
     settings: CorpusSettings, kind: Kind, rules: Rules, generate: Generate | None
-) -> Iterator[Cleaned]:
-    """The sentences of the source as words: read and cleaned, or as drawn."""
+) -> tuple[Iterator[Cleaned], tuple[str, ...]]:
+    """The sentences of the source as words, read and cleaned, or as drawn; and the words that the
+    vocabulary has whether they occur or not.
+    """
     if kind == "generated":
         if generate is None:
             raise InputError(f"corpus.source = {settings.source!r}: nothing here can draw it")
-        return (Cleaned(words, 1.0) for words in generate(settings))
+        drawn = generate(settings)
+        return (Cleaned(words, 1.0) for words in drawn.sentences), drawn.words
     texts = (text for _, text in READERS[kind](Path(settings.source), settings))
-    return clean_all(texts, rules, settings.level)
+    return clean_all(texts, rules, settings.level), ()
 
 
 def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
@@ -139,7 +144,8 @@ def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
     digest = hashlib.sha256()
     if kind == "generated":
         drawn = settings.sentences or DRAWN
-        digest.update(f"{settings.source} {settings.difficulty} {drawn}".encode())
+        part = settings.oracle_seed if settings.endless else settings.difficulty
+        digest.update(f"{settings.source} {part} {drawn}".encode())
         return digest.hexdigest()
     path = Path(settings.source)
     for file in shard_files(path) if path.is_dir() else [path]:

@@ -49,10 +49,13 @@ class Manifest(BaseModel):
 
 
 class Split:
-    """The sentences of one split as flat ids and offsets."""
+    """The sentences of one split as flat ids and offsets; with `endless` none has an end."""
 
-    def __init__(self, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary, endless: bool = False
+    ) -> None:
         self.ids, self.offsets, self.vocabulary = ids, offsets, vocabulary
+        self.endless = endless
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -63,8 +66,17 @@ class Split:
         return np.diff(self.offsets)
 
     def check_fits(self, length: int) -> None:
-        """InputError when a sentence and its end token have no room in `length` positions."""
+        """InputError when a sentence and its end token have no room in `length` positions, or when
+        one without an end does not fill them.
+        """
         longest = int(self.lengths.max(initial=0))
+        if self.endless:
+            if longest != length:
+                raise InputError(
+                    f"the corpus has sentences of {longest} words without an end, but "
+                    f"model.length = {length}; set model.length = {longest}"
+                )
+            return
         if longest >= length:
             raise InputError(
                 f"the corpus has a sentence of {longest} words, but model.length = {length} has "
@@ -144,8 +156,10 @@ class Corpus:
                     f"{file}: damaged, its size is not what manifest.json says; rebuild"
                 )
             if in_memory or offsets[-1] == 0:
-                return Split(np.fromfile(file, dtype=dtype), offsets, self.vocabulary)
-            return Split(np.memmap(file, dtype=dtype, mode="r"), offsets, self.vocabulary)
+                ids = np.fromfile(file, dtype=dtype)
+            else:
+                ids = np.memmap(file, dtype=dtype, mode="r")
+            return Split(ids, offsets, self.vocabulary, self.manifest.settings.endless)
         except FileNotFoundError as error:
             raise InputError(f"{error.filename}: missing from the corpus; rebuild it") from None
 

@@ -108,7 +108,7 @@ def kind_of(path: Path, settings: CorpusSettings) -> Kind:
     if not path.exists():
         raise InputError(
             f"corpus.source = {settings.source!r}: no such file or folder "
-            f"(or the name of a built-in source: grammar)"
+            f"(or the name of a built-in source: grammar, lstm_oracle)"
         )
     if path.is_dir() != (settings.reader == "shards") and settings.reader != "auto":
         raise InputError(

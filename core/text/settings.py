@@ -11,7 +11,7 @@ Fields left out (None, "auto") take the default of their kind of source:
 | generated | none     | 1         | 0        | keep       |
 
 Ten words and .9 are the original's, made for its news corpus; captions and fortunes are shorter.
-A generated sample (the grammar) stays as drawn: independent and identically distributed.
+A generated sample (grammar, lstm_oracle) stays as drawn: independent and identically distributed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Kind = Literal["lines", "fortune", "csv", "shards", "generated"]
 Level = Literal["word", "character"]
-GENERATED = ("grammar",)
+GENERATED = ("grammar", "lstm_oracle")
+ENDLESS = ("lstm_oracle",)  # sources whose sentences have one length and no end
 DRAWN = 10_000  # sentences drawn from a generated source unless told otherwise
 
 
@@ -32,8 +33,10 @@ class CorpusSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    source: Annotated[str, Field(min_length=1)] = "grammar"  # or a file, folder, built corpus
+    # grammar, lstm_oracle, or a file, folder, built corpus
+    source: Annotated[str, Field(min_length=1)] = "grammar"
     difficulty: Literal["easy", "default", "hard"] = "default"  # of the grammar
+    oracle_seed: Annotated[int, Field(ge=0)] = 0  # of the lstm_oracle's weights
     sentences: Annotated[int, Field(ge=1)] | None = None  # how many are loaded; None: all
     reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"
     column: str | None = None  # csv: the column taken
@@ -48,6 +51,11 @@ class CorpusSettings(BaseModel):
     test: Annotated[float, Field(gt=0, lt=1)] = 0.1
     duplicates: Literal["drop", "keep"] | None = None
     in_memory: bool = False  # load the ids before training instead of mapping the file
+
+    @property
+    def endless(self) -> bool:
+        """Whether the sentences have one length and no end."""
+        return self.source in ENDLESS
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> CorpusSettings:

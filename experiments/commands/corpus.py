@@ -19,7 +19,9 @@ app = typer.Typer(help="Fetch, build and look at corpora.", no_args_is_help=True
     )
 )
 def build(
-    source: Annotated[str, typer.Argument(help="A file, a folder of shards, or grammar.")],
+    source: Annotated[
+        str, typer.Argument(help="A file, a folder of shards, grammar or lstm_oracle.")
+    ],
     output: Annotated[Path, typer.Option(help="The folder to make.")],
     set_: Set = None,
 ) -> None:
