@@ -7,21 +7,25 @@ renamed, so that a file that exists is whole; the one before it is kept. No pick
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from core.errors import MachineError
 
 FORMAT = 1
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,6 +40,10 @@ class Counters:
     )  # the last two of each player
     samples: list[tuple[int, int, str]] = field(default_factory=list)  # step, row, sentence
     evaluation: dict[str, float | None] = field(default_factory=dict)  # the last one
+    rollbacks: int = 0  # how often the run went back to a checkpoint with smaller rates
+
+
+COUNTERS = TypeAdapter(Counters)
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,20 @@ def write(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
         if path.exists():
             path.replace(path.with_suffix(".previous"))
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise MachineError(f"{path}: the checkpoint cannot be written ({error.strerror})") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on disk when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read(path: Path) -> Checkpoint | None:
@@ -102,12 +121,14 @@ def read(path: Path) -> Checkpoint | None:
 
     A damaged newest one gives way to the previous; MachineError when that is damaged too.
     """
-    damaged = []
+    damaged: list[str] = []
     for candidate in (path, path.with_suffix(".previous")):
         if not candidate.exists():
             continue
         checkpoint = _read_whole(candidate)
         if checkpoint is not None:
+            if damaged:
+                log.warning("%s is damaged; going on from the one before it", path)
             return checkpoint
         damaged.append(candidate.name)
     if damaged:
@@ -119,25 +140,32 @@ def read(path: Path) -> Checkpoint | None:
 
 
 DIGEST = 64  # hexadecimal characters of SHA-256 behind the tensors
+SIZE = 8  # bytes of the header's length, at the beginning of a safetensors file
 
 
 def _read_whole(path: Path) -> Checkpoint | None:
+    """None for a file that is not what `write` wrote; MachineError for another format."""
     content = path.read_bytes()
     data, checksum = content[:-DIGEST], content[-DIGEST:]
     if hashlib.sha256(data).hexdigest().encode() != checksum:
         return None
-    plain = path.with_suffix(".reading")
     try:
-        plain.write_bytes(data)
-        with safe_open(plain, framework="pt") as file:
-            header: dict[str, Any] = file.metadata()
-            if header["format"] != str(FORMAT):
-                raise MachineError(
-                    f"{path}: checkpoint format {header['format']}, this version reads {FORMAT}"
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError:
+        header = _metadata(data)
+        if header["format"] != str(FORMAT):
+            raise MachineError(
+                f"{path}: checkpoint format {header['format']}, this version reads {FORMAT}"
+            )
+        return Checkpoint(load(data), COUNTERS.validate_json(header["counters"]))
+    except (SafetensorError, ValueError, KeyError, TypeError):
         return None
-    finally:
-        plain.unlink(missing_ok=True)
-    return Checkpoint(tensors, Counters(**json.loads(header["counters"])))
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
+    """The header's `__metadata__`; its length is held against the file's before anything is made
+    of it.
+    """
+    length = int.from_bytes(data[:SIZE], "little")
+    if length > len(data) - SIZE:
+        raise ValueError("the header is longer than the file")
+    found: dict[str, Any] = json.loads(data[SIZE : SIZE + length])["__metadata__"]
+    return found

@@ -89,6 +89,9 @@ class TrainConfig(Frozen):
     # Length curriculum: steps at first, and the share of the run after which all S are played.
     start_length: Annotated[int, Field(ge=2, le=4096)] | None = None
     grow_until: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
+    largest_loss: Annotated[float, Field(gt=0)] = 1e9  # beyond it a run has diverged
+    # On divergence, once: back to the last checkpoint, both rates times this; None: the run ends.
+    rollback: Annotated[float, Field(gt=0, lt=1)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1), Search(0.9, 0.9999)] = 0.0  # of G's weights; 0 is off
     log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
     checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates

@@ -5,6 +5,28 @@ Anything else that escapes to the command line is a defect of ours.
 
 from __future__ import annotations
 
+import errno
+import os
+
+# What an operating system says of a disk or a store that cannot be written.
+DISK = {
+    errno.ENOSPC: "no space left; free some, and go on with --resume",
+    errno.EDQUOT: "the disk quota is used up; free some, and go on with --resume",
+    errno.EFBIG: "a file may not grow any further here (see ulimit -f)",
+    errno.EROFS: "cannot be written, the file system is read-only",
+    errno.EACCES: "cannot be written, permission denied",
+    errno.EPERM: "cannot be written, permission denied",
+    errno.EIO: "the disk does not answer (input/output error)",
+    errno.EMFILE: "too many open files (see ulimit -n)",
+}
+# What SQLite says, through whatever stands between.
+STORE = {
+    "disk is full": DISK[errno.ENOSPC],
+    "attempt to write a readonly database": DISK[errno.EROFS],
+    "disk I/O error": DISK[errno.EIO],
+}
+MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Unable to allocate")
+
 
 class TextganError(Exception):
     """Base of every error that is shown as a sentence; `exit_status` is the command's."""
@@ -22,3 +44,26 @@ class MachineError(TextganError):
     """The input was right and the machine could not: disk full, store unwritable. Exit status 1."""
 
     exit_status = 1
+
+
+def machine_error(error: BaseException, batch_size: int | None = None) -> MachineError | None:
+    """An error of the machine's in words, whoever raised it; None where it is not one."""
+    if isinstance(error, MachineError):
+        return error
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in DISK:
+        return MachineError(f"{error.filename or 'the disk'}: {DISK[error.errno]}")
+    for said, words in STORE.items():
+        if said in text:
+            store = os.environ.get("MLFLOW_TRACKING_URI") or "mlruns/mlflow.db"
+            return MachineError(f"{store}: {words}")
+    if isinstance(error, MemoryError) or any(said in text for said in MEMORY):
+        where = "the GPU" if "CUDA" in text or "HIP" in text else "this machine"
+        now = f" (now {batch_size})" if batch_size else ""
+        return MachineError(
+            f"{where} is out of memory; lower train.batch_size{now}, set train.micro_batch to a "
+            f"part of it, or lower evaluation.sentences"
+        )
+    if isinstance(error, RuntimeError) and text.startswith("CUDA error"):
+        return MachineError(f"the GPU failed: {text.splitlines()[0]}")
+    return None

@@ -7,7 +7,7 @@ the parts, and gradients add up to the same, while only one part's activations a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -31,11 +31,18 @@ KEPT_LOSSES = 2
 
 
 class Diverged(Exception):  # noqa: N818 - a result, not an error
-    """A loss or a gradient is no longer a finite number."""
+    """A loss, a gradient or a weight is no longer a finite number, or a loss has exploded.
+
+    `values` are the numbers that led there: the loss, the norm, each weight's gradient norm.
+    """
+
+    def __init__(self, words: str, values: Mapping[str, float]) -> None:
+        super().__init__(words)
+        self.values = dict(values)
 
 
 class Steps:
-    """The moves of both players. `values` are the train/... numbers of the last ones."""
+    """The moves of both players. `values` are the train/... numbers of this update."""
 
     def __init__(
         self, config: Config, players: Players, batches: Batches, device: torch.device
@@ -48,9 +55,13 @@ class Steps:
             config.train.micro_batch or config.train.batch_size
         )
 
+    def begin(self) -> None:
+        """A new update: nothing is left of the last one, so a resumed run misses nothing."""
+        self.values, self._seen = {}, None
+
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
-        self._set_rate(phase)
+        self._set_rate(phase, counters)
         if phase.player == "discriminator":
             for fake in self._fakes(phase.repeats, progress):
                 self._note(phase, self._discriminator_step(fake, progress, counters), counters)
@@ -62,13 +73,13 @@ class Steps:
                     loss = self._likelihood_step(counters)
                 self._note(phase, loss, counters)
 
-    def _set_rate(self, phase: Phase) -> None:
+    def _set_rate(self, phase: Phase, counters: Counters) -> None:
         train = self.config.train
         optimiser, own = self.players.optimiser, train.generator_rate
         if phase.player == "discriminator":
             optimiser, own = self._opponent().optimiser, train.discriminator_rate
         for group in optimiser.param_groups:
-            group["lr"] = phase.rate or own
+            group["lr"] = (phase.rate or own) * (train.rollback or 1.0) ** counters.rollbacks
 
     def mean_difference(self) -> float | None:
         """The original's progress curve, of the last sentences that D saw."""
@@ -144,9 +155,10 @@ class Steps:
         )
         module = as_module(generator)
         losses = self._losses(turn, opponent.estimator)
-        value = self._descend("generator", module, self.players.optimiser, losses, counters)
-        judge.requires_grad_(True)
-        return value
+        try:
+            return self._descend("generator", module, self.players.optimiser, losses, counters)
+        finally:
+            judge.requires_grad_(True)
 
     def _losses(self, turn: Turn, estimator: Estimator) -> Iterator[Tensor]:
         """G's loss part by part. Each part's gradient is gathered at the hidden states, and sent
@@ -203,9 +215,17 @@ class Steps:
             value += float(loss.detach())
         limit = self.config.train.clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
-        if not math.isfinite(value) or not math.isfinite(norm):
+        largest = self.config.train.largest_loss
+        if not math.isfinite(norm) or not abs(value) <= largest:  # NaN is not below anything
+            words = f"{player} loss {value:g}, gradient norm {norm:g} at update"
+            norms = {
+                f"gradient/{name}": float(weight.grad.norm())
+                for name, weight in module.named_parameters()
+                if weight.grad is not None
+            }
             raise Diverged(
-                f"{player} loss {value}, gradient norm {norm} at update {counters.update + 1}"
+                f"{words} {counters.update + 1}",
+                {**self.values, f"{player}_loss": value, f"{player}_gradient_norm": norm, **norms},
             )
         optimiser.step()
         self.values[f"train/{player}_gradient_norm"] = norm

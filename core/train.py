@@ -18,7 +18,7 @@ from core.checkpoint import Checkpoint, Counters
 from core.config import Config
 from core.players import Players, as_module
 from core.protocols import Progress
-from core.steps import Steps
+from core.steps import Diverged, Steps
 
 Log = Callable[[Mapping[str, float | None], int], None]
 
@@ -32,16 +32,19 @@ class Trainer:
         self.config, self.players = config, players
         self.steps = Steps(config, players, batches, device)
         self.counters = Counters()
-        self._log = log
+        self._log, self._interrupted = log, False
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
-        """Run to the end of the budget; Diverged when a number is no longer finite."""
+        """Run to the end of the budget; Diverged when a number is not finite, or too large."""
         train, counters = self.config.train, self.counters
         began = time.monotonic() - counters.seconds
         if counters.update == 0:
             evaluate()
+            if train.rollback is not None:
+                save()  # something to go back to
         while not self._budget_spent():
             progress = Progress(counters.update, counters.losses, self.steps.batches.per_epoch)
+            self.steps.begin()
             for phase in self.players.schedule.phases(progress):
                 self.steps.play(phase, self.progress, counters)
             self._average()
@@ -50,10 +53,36 @@ class Trainer:
             last = self._budget_spent()
             if counters.update % train.log_every == 0 or last:
                 self._log(self._curves(), counters.update)
-            if counters.update % self.config.evaluation.every == 0 or last:
+            evaluates = counters.update % self.config.evaluation.every == 0 or last
+            saves = counters.update % train.checkpoint_every == 0 or last
+            if evaluates or saves:
+                self._check_weights()
+            if evaluates:
                 evaluate()
-            if counters.update % train.checkpoint_every == 0 or last:
+            if saves or self._interrupted:
                 save()
+            if self._interrupted:
+                raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        """Save and stop at the end of this update: a state in its middle could not go on."""
+        self._interrupted = True
+
+    def roll_back(self, saved: Checkpoint | None) -> bool:
+        """Go back to `saved`, once a run, with smaller rates; False where that is not asked for."""
+        if self.config.train.rollback is None or self.counters.rollbacks or saved is None:
+            return False
+        self.restore(saved)
+        self.counters.rollbacks = 1
+        return True
+
+    def _check_weights(self) -> None:
+        """What is drawn from, scored and saved is finite."""
+        for name, module in self.players.modules():
+            for key, weight in module.state_dict().items():
+                if not bool(torch.isfinite(weight).all()):
+                    words = f"weights {name}.{key} not finite after update {self.counters.update}"
+                    raise Diverged(words, self.steps.values)
 
     @property
     def progress(self) -> float:

@@ -6,14 +6,13 @@ two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import NoReturn
 
 import typer
 
-from core.errors import MachineError, TextganError
+from core.errors import MachineError, TextganError, machine_error
 from experiments.commands import corpus, evaluate, keep, look, run, study
 
 app = typer.Typer(
@@ -61,14 +60,9 @@ def status(arguments: list[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception) -> str:
-    text = str(error).strip() or "no message"
-    # A full disk is an OSError where a file is written, and SQLite's own words in the store.
-    in_store = "disk is full" in text
-    if in_store or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-        store = os.environ.get("MLFLOW_TRACKING_URI") or "mlruns/mlflow.db"
-        place = store if in_store else getattr(error, "filename", None) or "the disk"
-        return f"{place}: no space left; free some, and go on with --resume"
-    first = text.splitlines()[0][:300]
+    if known := machine_error(error):
+        return str(known)
+    first = (str(error).strip() or "no message").splitlines()[0][:300]
     return f"unexpected {type(error).__name__}: {first}\nTEXTGAN_DEBUG=1 shows where"
 
 

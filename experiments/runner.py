@@ -6,11 +6,15 @@ run has ended, its result; a resumed run needs nothing else.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ import torch
 from core import checkpoint
 from core.batches import Batches
 from core.config import Config, parse, read_toml
-from core.errors import InputError, MachineError
+from core.errors import InputError, MachineError, machine_error
 from core.metrics.suite import Suite
 from core.players import build
 from core.steps import Diverged
@@ -29,10 +33,11 @@ from core.text.generated import Oracle, draw_corpus, fitted, oracle_of
 from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import Outcome, RunTracker, Sample, Tracker
+from core.tracking.protocol import IDENTITY, Outcome, RunTracker, Sample, Tracker
 from core.train import Trainer
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
+from experiments.interrupts import gentle_interrupts
 from variants import registry
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
@@ -76,8 +81,7 @@ def run(
     """
     tracker = tracker or open_tracker()
     if resume is not None:
-        run_id = resume if _is_here(tracker, resume) else tracker.run(resume).run_id
-        folder = tracker.world / "runs" / run_id
+        run_id, folder = _found(tracker, resume)
         if (folder / "result.json").exists():
             return Result(**json.loads((folder / "result.json").read_text()))
         config = _stored_config(folder, config)
@@ -94,6 +98,9 @@ def run(
     if resume is not None:
         record = tracker.continue_run(run_id)
     else:
+        identity = _identity(tags, config.seed)
+        # The settings come before the run, so that whatever kills it a run can be gone on with.
+        _keep_config(tracker.world / "runs" / identity, config)
         record = tracker.start_run(
             experiment,
             name or f"{config.name} seed {config.seed}",
@@ -107,19 +114,45 @@ def run(
                 **(tags or {}),
             },
             parent_id=parent_id,
+            identity=identity,
         )
-        folder = tracker.world / "runs" / record.run_id
+        folder = _settled(tracker.world / "runs", identity, record.run_id)
         if started is not None:
             started(record.run_id)
-        _begin(record, folder, config, corpus)
+        _begin(record, config, corpus)
     parts = Parts(config, device, corpus, batches, oracle)
     return _Run(parts, tracker, record, folder, report).execute()
 
 
-def _is_here(tracker: Tracker, key: str) -> bool:
-    """Whether `key` is the whole id of a run begun here: then the store need not be asked."""
-    plain = key.isalnum() and len(key) == ID_LENGTH
-    return plain and (tracker.world / "runs" / key / "config.toml").exists()
+def _identity(tags: Mapping[str, str] | None, seed: int) -> str:
+    """What a run is known by before the store has given it an id. A study's run for one variant and
+    seed is one, though its first process died at once.
+    """
+    if tags is None or not {"study", "variant"} <= tags.keys():
+        return uuid.uuid4().hex
+    job = json.dumps([tags["study"], tags["variant"], seed])
+    return hashlib.sha256(job.encode()).hexdigest()[:ID_LENGTH]
+
+
+def _settled(runs: Path, identity: str, run_id: str) -> Path:
+    """The folder of a run under its own id."""
+    reserved, folder = runs / identity, runs / run_id
+    if not identity.isalnum():  # a tag that anybody may have written
+        return folder
+    if not folder.exists() and reserved.exists():
+        reserved.rename(folder)
+    elif reserved.exists() and reserved != folder:
+        shutil.rmtree(reserved)
+    return folder
+
+
+def _found(tracker: Tracker, key: str) -> tuple[str, Path]:
+    """The run that `key` means and its folder; the store is not asked where the folder is here."""
+    runs = tracker.world / "runs"
+    if len(key) == ID_LENGTH and key.isalnum() and (runs / key / "config.toml").exists():
+        return key, runs / key
+    record = tracker.run(key)
+    return record.run_id, _settled(runs, record.tags.get(IDENTITY, record.run_id), record.run_id)
 
 
 def pick_device(config: Config) -> torch.device:
@@ -184,25 +217,53 @@ class _Run:
 
     def execute(self) -> Result:
         """Train to the end, whatever the end is."""
-        counters = self.trainer.counters
-        if counters.update == 0:
-            self._log_real_text()
-        outcome: Outcome = "ok"
-        reason = ""
         try:
-            self.trainer.train(self._evaluate, self._save)
-        except Diverged as diverged:
-            outcome, reason = "diverged", str(diverged)
+            with gentle_interrupts(self.trainer.interrupt):
+                if self.trainer.counters.update == 0:
+                    self._log_real_text()
+                outcome, reason = self._train()
+            return self._end(outcome, reason)
         except KeyboardInterrupt:
-            self._save()
-            self.record.finish("killed", f"interrupted at update {counters.update}")
+            update = self.trainer.counters.update
+            self.record.finish("killed", f"interrupted at update {update}")
             raise
         except BaseException as error:
-            self.record.finish("failed", f"{type(error).__name__}: {error}"[:500])
-            raise
-        if outcome == "ok" and (counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW:
-            outcome, reason = "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
-        return self._end(outcome, reason)
+            known = machine_error(error, self.config.train.batch_size)
+            words = str(known) if known else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(MachineError):  # where even this has no room on the disk
+                self.record.finish("failed", words[:500])
+            if known is None:
+                raise
+            raise known from error
+
+    def _train(self) -> tuple[Outcome, str]:
+        try:
+            try:
+                self.trainer.train(self._evaluate, self._save)
+            except Diverged as diverged:
+                self._keep_divergence(diverged)
+                if not self.trainer.roll_back(checkpoint.read(self.checkpoint)):
+                    raise
+                update = self.trainer.counters.update
+                self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
+                self.trainer.train(self._evaluate, self._save)
+        except Diverged as diverged:
+            self._keep_divergence(diverged)
+            return "diverged", str(diverged)
+        if (self.trainer.counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW:
+            return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
+        return "ok", ""
+
+    def _keep_divergence(self, diverged: Diverged) -> None:
+        """The state that led there, and its numbers."""
+        counters = self.trainer.counters
+        numbers = {
+            key: value if isfinite(value) else None for key, value in diverged.values.items()
+        }
+        document = {"reason": str(diverged), "updates": counters.update, "values": numbers}
+        self.record.log_text(json.dumps(document, indent=2), "diverged.json")
+        state = self.folder / "diverged.safetensors"
+        checkpoint.write(state, self.trainer.state(), counters)
 
     def _writer(self) -> Writer:
         trainer = self.trainer
@@ -271,9 +332,18 @@ class _Run:
         self.record.log_figure(figure, "figures/curves.png")
 
 
-def _begin(record: RunTracker, folder: Path, config: Config, corpus: Corpus) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(config.toml(), encoding="utf-8")
+def _keep_config(folder: Path, config: Config) -> None:
+    """Write down what a resumed run is made from."""
+    unfinished = folder / "config.writing"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(config.toml(), encoding="utf-8")
+        unfinished.replace(folder / "config.toml")
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def _begin(record: RunTracker, config: Config, corpus: Corpus) -> None:
     record.log_text(config.toml(), "config.toml")
     record.log_dataset(Path(config.corpus.source).name, corpus.fingerprint, config.corpus.source)
     patch = difference()

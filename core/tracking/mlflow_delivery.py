@@ -14,9 +14,9 @@ from typing import Any
 
 from core.tracking.delivery import Delivery, Refused
 from core.tracking.journal import Entry, Point
+from core.tracking.protocol import IDENTITY
 
 MODEL = "generator"
-IDENTITY = "textgan.identity"  # the tag of a run or model that the journal named before it was made
 FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
 TOO_MUCH = (400, 413)  # HTTP: what an artifact is refused with
 Experiment = Callable[[str], str]  # name -> id

@@ -27,10 +27,10 @@ from core.errors import InputError, MachineError
 from core.tracking.delivery import complete
 from core.tracking.find import find_run
 from core.tracking.journal import Journal
-from core.tracking.mlflow_delivery import IDENTITY, MlflowDelivery, server_id
+from core.tracking.mlflow_delivery import MlflowDelivery, server_id
 from core.tracking.mlflow_run import MlflowRun
 from core.tracking.mlflow_sql import SqlRuns, UnreadableError
-from core.tracking.protocol import ALL, NONE, Columns, RunRecord, Undelivered
+from core.tracking.protocol import ALL, IDENTITY, NONE, Columns, RunRecord, Undelivered
 
 log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
@@ -143,11 +143,16 @@ class MlflowTracker:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         parent_id: str | None = None,
+        identity: str | None = None,
     ) -> MlflowRun:
         """See `Tracker`. Where the store is away the run begins under an id of ours."""
         from mlflow.exceptions import MlflowException
 
-        identity = uuid.uuid4().hex
+        if identity is not None:
+            with contextlib.suppress(MachineError):
+                for found in self.runs(experiment, tags={IDENTITY: identity}, columns=NONE):
+                    return self.continue_run(found.run_id)
+        identity = identity or uuid.uuid4().hex
         all_tags = {**tags, IDENTITY: identity}
         if parent_id:
             all_tags["mlflow.parentRunId"] = server_id(self.world, parent_id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.tracking.find import find_run
-from core.tracking.protocol import ALL, Columns, Outcome, RunRecord, Sample, Undelivered
+from core.tracking.protocol import ALL, IDENTITY, Columns, Outcome, RunRecord, Sample, Undelivered
 from core.tracking.samples import as_page, as_table, as_text
 
 if TYPE_CHECKING:
@@ -109,12 +109,15 @@ class MemoryTracker:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         parent_id: str | None = None,
+        identity: str | None = None,
     ) -> MemoryRun:
         """See `Tracker`."""
-        run_id = uuid.uuid4().hex
+        run_id = identity or uuid.uuid4().hex
+        if run_id in self._runs:
+            return self.continue_run(run_id)
         run = MemoryRun(run_id, experiment, name, parent_id, self.world / "artifacts" / run_id)
         run.log_params(params)
-        run.set_tags(tags)
+        run.set_tags({**tags, IDENTITY: run_id})
         self._runs[run_id] = run
         return run
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+IDENTITY = "textgan.identity"  # the tag of what a run was known by before it had an id
 Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
 
 
@@ -158,8 +159,11 @@ class Tracker(Protocol):
         params: Mapping[str, object],
         tags: Mapping[str, str],
         parent_id: str | None = None,
+        identity: str | None = None,
     ) -> RunTracker:
-        """A new run."""
+        """A new run; with an identity (32 hexadecimal digits) the run that was begun with it, where
+        there is one in the experiment.
+        """
         ...
 
     def continue_run(self, run_id: str) -> RunTracker:

@@ -1,0 +1,128 @@
+"""NaN, infinite, exploding losses: detected at the step, kept with the state, rolled back once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core import checkpoint
+from core.errors import MachineError
+from core.steps import Diverged, Steps
+from core.tracking.null import MemoryTracker
+from experiments.runner import run
+from tests.conftest import tiny
+
+SHORT = ("train.updates=8", "train.checkpoint_every=2", "train.log_every=1")
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -> list[float]:
+    """G's loss is `value` at update `at`, the first `times` times; the rates seen."""
+    honest, left, rates = Steps._generator_loss, [times], []
+
+    def loss(self: Steps, turn: Any, estimator: Any, judged: Any) -> torch.Tensor:
+        found = honest(self, turn, estimator, judged)
+        rates.append(self.players.optimiser.param_groups[0]["lr"])
+        if len(rates) >= at and left[0]:
+            left[0] -= 1
+            return found * 0 + value
+        return found
+
+    monkeypatch.setattr(Steps, "_generator_loss", loss)
+    return rates
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -(2.0**40)])
+def test_a_run_ends_as_diverged_with_the_state_that_led_there(
+    value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, 6, value, 99)
+    tracker = MemoryTracker(tmp_path)
+    result = run(tiny(*SHORT), tracker=tracker)
+    assert (result.outcome, result.updates) == ("diverged", 5)
+    assert "update 6" in tracker.run(result.run_id).tags["reason"]
+    kept = json.loads(tracker.artifact(result.run_id, "diverged.json").read_text())
+    assert kept["updates"] == 5
+    assert kept["values"]["generator_loss"] == (value if math.isfinite(value) else None)
+    assert any(key.startswith("gradient/") for key in kept["values"])
+    state = checkpoint.read(tmp_path / "runs" / result.run_id / "diverged.safetensors")
+    assert state is not None
+    assert state.counters.update == 5
+    good = checkpoint.read(tmp_path / "runs" / result.run_id / "checkpoint.safetensors")
+    assert good is not None
+    assert good.counters.update == 4
+
+
+def test_it_goes_back_once_with_smaller_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = poison(monkeypatch, 6, math.nan, 1)
+    tracker = MemoryTracker(tmp_path)
+    result = run(tiny(*SHORT, "train.rollback=0.5"), tracker=tracker)
+    assert (result.outcome, result.updates) == ("ok", 8)
+    assert "went back to update 4" in tracker.run(result.run_id).tags["rolled_back"]
+    assert rates == [1e-4] * 6 + [5e-5] * 4
+    steps = [step for step, _ in tracker.history(result.run_id, "train/generator_loss")]
+    assert steps == list(range(1, 9))
+
+
+def test_the_second_time_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, 2, math.nan, 2)
+    result = run(tiny(*SHORT, "train.rollback=0.5"), tracker=MemoryTracker(tmp_path))
+    assert (result.outcome, result.updates) == ("diverged", 0)
+
+
+def test_weights_that_are_not_finite_are_never_saved_or_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Steps.play
+
+    def spoil(self: Steps, *arguments: Any) -> None:
+        honest(self, *arguments)
+        next(iter(self.players.generator.parameters())).data[0] = math.inf  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Steps, "play", spoil)
+    monkeypatch.setattr(Steps, "_descend", lambda *_: 0.0)  # no loss tells
+    result = run(tiny("train.updates=2"), tracker=MemoryTracker(tmp_path))
+    assert result.outcome == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), "the GPU is out"),
+        (MemoryError(), "this machine is out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "this machine"),
+        (RuntimeError("CUDA error: device-side assert triggered\nmore"), "the GPU failed"),
+        (OSError(28, "No space left on device", "x"), "x: no space left"),
+        (OSError(30, "Read-only file system", "x"), "read-only"),
+    ],
+)
+def test_the_machines_faults_get_words_and_keep_the_last_checkpoint(
+    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(tiny(*SHORT), tracker=MemoryTracker(tmp_path / "whole"))
+    honest, calls = Steps._descend, [0]
+
+    def fail(self: Steps, *arguments: Any) -> float:
+        calls[0] += 1
+        if calls[0] == 12:
+            raise error
+        return honest(self, *arguments)
+
+    monkeypatch.setattr(Steps, "_descend", fail)
+    tracker = MemoryTracker(tmp_path / "broken")
+    with pytest.raises(MachineError, match=words):
+        run(tiny(*SHORT), tracker=tracker)
+    (record,) = tracker.runs()
+    assert record.outcome == "failed"
+    assert words in record.tags["reason"]
+    assert run(None, tracker=tracker, resume=record.run_id).metrics == expected.metrics
+
+
+def test_diverged_says_with_what() -> None:
+    assert Diverged("words", {"a": 1.0}).values == {"a": 1.0}
