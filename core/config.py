@@ -35,6 +35,7 @@ SLOTS: Mapping[str, str] = {
     "penalty": "penalties",
     "schedule": "schedules",
 }
+PLUGINS = "textgan.variants"  # entry-point group of strategies in other packages
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from core.config import SLOTS, nearest, slot_name
+from core.config import PLUGINS, SLOTS, nearest, slot_name
 from core.errors import InputError
-
-ENTRY_POINTS = "textgan.variants"
 
 
 class Registry:
@@ -20,13 +18,16 @@ class Registry:
 
     def __init__(self, folder: Path, plugins: Mapping[tuple[str, str], EntryPoint]) -> None:
         self._plugins = plugins
-        self._names = {
-            slot: sorted(
-                {file.stem for file in (folder / place).glob("*.py") if file.stem != "__init__"}
-                | {name for (plugin_slot, name) in plugins if plugin_slot == slot}
-            )
-            for slot, place in SLOTS.items()
-        }
+        self._names = {}
+        for slot, place in SLOTS.items():
+            ours = {file.stem for file in (folder / place).glob("*.py") if file.stem != "__init__"}
+            theirs = {name for (plugin_slot, name) in plugins if plugin_slot == slot}
+            for name in sorted(ours & theirs):
+                raise InputError(
+                    f"{_origin(plugins[slot, name])}: the harness has a {slot}.{name} of its own; "
+                    f"give the plug-in's strategy another name"
+                )
+            self._names[slot] = sorted(ours | theirs)
 
     def names(self, slot: str) -> list[str]:
         """Names of the strategies of a slot, sorted; InputError for an unknown slot."""
@@ -42,7 +43,7 @@ class Registry:
         if name not in names:
             raise InputError(f"no {slot.replace('_', ' ')} {name!r}{nearest(name, names)}")
         if (slot, name) in self._plugins:
-            return self._plugins[slot, name].load()
+            return _loaded(self._plugins[slot, name])
         return _class_in(f"variants.{SLOTS[slot]}.{name}")
 
     def describe(self, slot: str | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -57,11 +58,38 @@ class Registry:
 @cache
 def registry() -> Registry:
     """The registry of this installation."""
-    plugins = {}
-    for point in entry_points(group=ENTRY_POINTS):
+    plugins: dict[tuple[str, str], EntryPoint] = {}
+    for point in entry_points(group=PLUGINS):
         slot, _, name = point.name.partition(".")
-        plugins[slot_name(slot), name] = point
+        key = slot_name(slot), name
+        if key[0] not in SLOTS or not name:
+            raise InputError(
+                f"{_origin(point)}: entry point {point.name!r} must be SLOT.NAME with a slot of "
+                f"{', '.join(SLOTS)}"
+            )
+        if key in plugins:
+            raise InputError(
+                f"{_origin(point)} and {_origin(plugins[key])} both have a {key[0]}.{name}; "
+                f"uninstall one of them"
+            )
+        plugins[key] = point
     return Registry(Path(__file__).parent, plugins)
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"plug-in {point.dist.name}" if point.dist else f"plug-in {point.value}"
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        strategy = point.load()
+    except Exception as error:  # whatever somebody else's module does when it is imported
+        raise InputError(
+            f"{_origin(point)}: {point.value} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(strategy, type):
+        raise InputError(f"{_origin(point)}: {point.value} must be a class")
+    return strategy
 
 
 def _class_in(module_name: str) -> Any:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import torch
+
+from core.config import PLUGINS
 
 PACKAGES = ("textgan-lab", "torch", "mlflow", "optuna", "numpy", "nltk")
 
 
 def environment_tags(device: torch.device) -> dict[str, str]:
-    """Tags: git commit (with `+dirty` where the tree differs), package versions, device."""
-    versions = " ".join(f"{name}={version(name)}" for name in PACKAGES)
+    """Tags: git commit (with `+dirty` where the tree differs), versions of packages and
+    plug-ins, device.
+    """
+    plugins = sorted({point.dist.name for point in entry_points(group=PLUGINS) if point.dist})
+    versions = " ".join(f"{name}={version(name)}" for name in (*PACKAGES, *plugins))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     tags = {
         "versions": f"python={platform.python_version()} {versions}",

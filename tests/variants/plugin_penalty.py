@@ -1,0 +1,16 @@
+"""A strategy as another package would have it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from variants.penalties.none import NoPenalty
+
+
+class Nothing(NoPenalty):
+    """No penalty, by another name."""
+
+    class Config(NoPenalty.Config):
+        """No settings."""
+
+        name: Literal["nothing"] = "nothing"  # type: ignore[assignment]
