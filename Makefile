@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench bench-quick format ui clean
+.PHONY: help setup demo test check bench bench-quick product format ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ bench: setup ## what backs the speed claims, one JSON document a measure
 
 bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick
+
+product: setup ## every accepted combination of strategies trains three updates; hours, resumable
+	$(BIN)/python -m tests.product
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Protocol
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from core.compatibility import GAME, conflict, in_words, repairs
 from core.errors import InputError
 from core.text.settings import CorpusSettings
 
@@ -313,7 +314,7 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
         if getattr(config, slot) is not None
     }
     adversarial = chosen["schedule"].adversarial
-    for slot in ("estimator", "discriminator", "objective", "penalty"):
+    for slot in GAME:
         name = config.schedule.name
         if adversarial and slot not in chosen:
             choices = ", ".join(resolver.names(slot))
@@ -323,19 +324,16 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
                 f"{where}: schedule.name = {name!r} trains without a discriminator, so [{slot}] "
                 f"has no meaning; remove it, or take schedule.name = 'adversarial'"
             )
-    for slot, strategy in chosen.items():
-        for other, capability in strategy.needs.items():
-            if other in chosen and capability in chosen[other].offers:
-                continue
-            valid = [
-                n for n in resolver.names(other) if capability in resolver.strategy(other, n).offers
-            ]
-            has = f"{other}.name = {getattr(config, other).name!r}" if other in chosen else other
-            raise InputError(
-                f"{where}: {slot}.name = {getattr(config, slot).name!r} needs "
-                f"{capability.replace('_', ' ')}, which {has} does not offer; "
-                f"{other}.name may be: {', '.join(valid) or 'nothing yet'}"
-            )
+    found = conflict(chosen)
+    if found is not None:
+        has = f"[{found.other}]"
+        if found.other in chosen:
+            has = f"{found.other}.name = {getattr(config, found.other).name!r}"
+        raise InputError(
+            f"{where}: {found.slot}.name = {getattr(config, found.slot).name!r} needs "
+            f"{found.capability.replace('_', ' ')}, which {has} does not offer; valid: "
+            f"{in_words(repairs(chosen, found, resolver))}"
+        )
     size = config.train.micro_batch
     for slot in ("estimator", "objective") if size else ():
         if slot in chosen and "mean_over_sentences" not in chosen[slot].offers:

@@ -33,7 +33,7 @@ def test_a_configuration_survives_toml(name: str, tmp_path: Path) -> None:
         ("generator.heads=5", "must be a multiple of heads 5"),
         ("train.batch_size=1", "greater than or equal to 2"),
         ("train.updates=many", "train.updates = 'many'"),
-        ("sampling.name=categorical", "estimator.name = 'pathwise' needs differentiable words"),
+        ("sampling.name=categorical", "sampling.name = 'categorical' needs score function"),
         ("schedule.name=mle", "has no meaning; remove it"),
         ("train.generator_rate=nan", "finite"),
         ("corpus.min_words=30", "min_words"),

@@ -151,7 +151,7 @@ BAD = [
     (["run", STUDY], "this is a study"),
     (["study", SMOKE], "no [study] table"),
     (["run", SMOKE, "--set", "train.updatez=1"], "did you mean 'updates'"),
-    (["run", SMOKE, "--set", "sampling.name=categorical"], "needs differentiable words"),
+    (["run", SMOKE, "--set", "sampling.name=categorical"], "needs score function"),
     (["run", SMOKE, "--set", "corpus.source=empty.txt"], "is empty"),
     (["run", SMOKE, "--set", "corpus.source=binary.txt"], "binary"),
     (["run", SMOKE, "--set", "corpus.source=latin.txt"], "not UTF-8"),

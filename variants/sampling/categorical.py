@@ -26,7 +26,7 @@ class Categorical:
         name: Literal["categorical"] = "categorical"
 
     offers = frozenset({"hard_words", "likelihood"})
-    needs: ClassVar[dict[str, str]] = {}
+    needs: ClassVar[dict[str, str]] = {"estimator": "score_function"}
     paper = ""
     soft_feedback = False
 
