@@ -325,6 +325,16 @@ class Discriminator(Protocol):
         ...
 
 
+class WordDiscriminator(Discriminator, Protocol):
+    """A per-step discriminator that knows the score of every next word ("word_scores")."""
+
+    def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the words before each step of embedded (N, S, E): q (N, S, E) and v (N, S), so that
+        D_t with word w at step t is <q_t, embedding_w> + v_t.
+        """
+        ...
+
+
 class Objective(Protocol):
     """The two losses of the game, of scores as D gives them; both are minimised."""
 

@@ -1,0 +1,96 @@
+"""Every next word's score at once, and what an estimator makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.nn.words import TokenWords
+from core.players import build
+from core.protocols import Scores
+from core.rewards import discounted, leave_one_out
+from core.rollout import Drawing, draw_for_gradient
+from core.seeding import generator as stream
+from core.turn import Turn
+from tests.conftest import tiny
+from variants import registry
+
+V, N = 7, 3
+SETTINGS = (
+    "generator.name=lstm",
+    "next_input.name=last_token",
+    "noise_mapping.name=none",
+    "sampling.name=categorical",
+    "discriminator.name=projection",
+    "discriminator.dropout=0",
+    "penalty.name=none",
+    "model.hide_after_end=true",
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def turn_of(objective: str, gamma: float) -> tuple[Turn, torch.nn.Module]:
+    config = tiny(
+        *SETTINGS,
+        f"objective.name={objective}",
+        "estimator.name=all_words",
+        f"estimator.gamma={gamma}",
+    )
+    players = build(config, registry(), V, torch.device("cpu"))
+    assert players.opponent is not None
+    generator, D = players.generator, players.opponent.discriminator
+    with torch.no_grad():
+        D.embedding.normal_()  # scores that differ from word to word
+    drawing = Drawing(players.sampling, 1.0, hide_after_end=True)
+    rng = stream(0, "test")
+    draw = draw_for_gradient(generator, drawing, N, rng)
+    real_tokens = torch.randint(V, draw.tokens.shape, generator=torch.Generator().manual_seed(1))
+    real = TokenWords(real_tokens, drawing.mask(real_tokens))
+    turn = Turn(draw, real, generator, drawing, D, players.opponent.objective, rng)
+    return turn, players.opponent.estimator  # type: ignore[return-value]
+
+
+def scores_of_each_word(turn: Turn) -> Tensor:
+    """(N, S, V), the plain way: each word put in place of the one drawn, and judged."""
+    D, tokens = turn.discriminator, turn.draw.tokens
+    found = torch.empty(*tokens.shape, V, dtype=torch.float64)
+    for step in range(tokens.shape[1]):
+        for word in range(V):
+            changed = tokens.clone()
+            changed[:, step] = word
+            scores = D.score(D.embedding[changed], None)
+            found[:, step, word] = scores[:, step].detach()
+    return found
+
+
+@pytest.mark.parametrize("objective", ["minimax", "non_saturating", "relativistic"])
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> None:
+    turn, estimator = turn_of(objective, gamma)
+    weights = list(turn.generator.parameters())  # type: ignore[attr-defined]
+    ours = estimator.loss(turn, estimator.judge(turn))
+    scores, mask = scores_of_each_word(turn), turn.mask
+    assert mask is not None
+    real = turn.real_scores()
+    beside = None if real is None else Scores(real.filled()[..., None].expand_as(scores))
+    rewards = turn.objective.reward(Scores(scores), beside)
+    p = turn.generator.logits(turn.draw.hidden).softmax(-1)  # (N, S, V)
+    plain = -((p * rewards).sum(-1) * mask).sum(1).mean()
+    if gamma:
+        drawn = turn.visible(turn.rewards().values)
+        later = leave_one_out(discounted(drawn, gamma) - drawn, mask)
+        plain = plain + turn.climb(later)
+    assert torch.allclose(ours, plain, atol=1e-12)
+    ours_of = torch.autograd.grad(ours, weights, retain_graph=True)
+    for a, b in zip(ours_of, torch.autograd.grad(plain, weights), strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    assert max(float(a.abs().max()) for a in ours_of) > 1e-4
