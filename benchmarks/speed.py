@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.sizes import Setting
 from benchmarks.yardstick import Yardstick
+from core.allocator import keep_freed_memory
 from core.checkpoint import Counters
 from core.protocols import Phase
 from core.rollout import Drawing, sample_tokens
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     setting = Setting(batch=16 if asked.quick else 64)
     if asked.peak:
         print(peak_of_an_iteration(setting, asked.peak))

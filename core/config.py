@@ -80,6 +80,8 @@ class TrainConfig(Frozen):
     micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
     generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     discriminator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+    # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.
+    rate_decay: Annotated[float, Field(gt=0, le=1), Search(0.01, 1, log=True)] = 1.0
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player

@@ -61,7 +61,7 @@ class Steps:
 
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
-        self._set_rate(phase, counters)
+        self._set_rate(phase, progress, counters)
         if phase.player == "discriminator":
             for fake in self._fakes(phase.repeats, progress):
                 self._note(phase, self._discriminator_step(fake, progress, counters), counters)
@@ -73,13 +73,14 @@ class Steps:
                     loss = self._likelihood_step(counters)
                 self._note(phase, loss, counters)
 
-    def _set_rate(self, phase: Phase, counters: Counters) -> None:
+    def _set_rate(self, phase: Phase, progress: float, counters: Counters) -> None:
         train = self.config.train
         optimiser, own = self.players.optimiser, train.generator_rate
         if phase.player == "discriminator":
             optimiser, own = self._opponent().optimiser, train.discriminator_rate
+        share = train.rate_decay**progress * (train.rollback or 1.0) ** counters.rollbacks
         for group in optimiser.param_groups:
-            group["lr"] = (phase.rate or own) * (train.rollback or 1.0) ** counters.rollbacks
+            group["lr"] = (phase.rate or own) * share
 
     def mean_difference(self) -> float | None:
         """The original's progress curve, of the last sentences that D saw."""

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from core import checkpoint
+from core.allocator import keep_freed_memory
 from core.batches import Batches
 from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError, machine_error
@@ -92,6 +93,7 @@ def run(
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
     device = pick_device(config)
     torch.set_num_threads(config.train.threads)
+    keep_freed_memory()
     oracle = oracle_of(config.corpus, config.model.length)
     corpus = open_corpus(config.corpus, tracker.world, config.model.length)
     batches = Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)

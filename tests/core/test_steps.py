@@ -63,6 +63,17 @@ def test_micro_batches_add_up_to_the_whole_batch(hide: str) -> None:
         assert same_values[key] == pytest.approx(number, rel=1e-5, abs=1e-8)
 
 
+def test_rates_fall_to_their_share() -> None:
+    config = tiny("train.rate_decay=0.01", f"train.batch_size={N}", "train.generator_rate=0.5")
+    players = build(config, registry(), V, CPU)
+    steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    rates = []
+    for progress in (0.0, 0.5, 1.0):
+        steps.play(Phase("generator", "adversarial"), progress, Counters())
+        rates.append(players.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.5, 0.05, 0.005])
+
+
 def test_micro_batches_that_cannot_be_are_refused() -> None:
     with pytest.raises(InputError, match="multiple of micro_batch 3"):
         tiny("train.batch_size=8", "train.micro_batch=3")
