@@ -6,9 +6,9 @@ With r_t(w) the reward of word w behind the drawn prefix x_<t, and R the discoun
     sum_t grad sum_w p(w | x_<t) r_t(w)  +  E sum_t gamma R_(t+1) grad log p(x_t | x_<t):
 
 the same gradient in the mean as `dense_reinforce`, with the chance of the next word taken out of
-its first part; at gamma = 0 only the prefix's is left. Policies have it as the all-actions gradient (Sutton et al. 2001), expected policy gradients (Ciosek & Whiteson 2018); it needs a D that
-scores all next words at once. What is left of the chance is compared with the batch's other
-sentences.
+its first part; at gamma = 0 only the prefix's is left. Policies have it as the all-actions gradient
+(Sutton et al. 2001) and expected policy gradients (Ciosek & Whiteson 2018); it needs a D that
+scores all next words at once. What comes later is compared with the batch's other sentences.
 """
 
 from __future__ import annotations
