@@ -6,8 +6,6 @@ torch's fused one, but where a gradient penalty differentiates twice (`core.nn.t
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -16,8 +14,13 @@ from core.nn import twice
 from core.nn.linear import Linear
 
 
-class Cache(Protocol):
-    """Keys and values of the positions a rollout has passed, one pair for each layer."""
+class GrowingCache:
+    """Keys and values of the positions a rollout has passed, one pair for each layer; concatenated,
+    so that gradients flow back through every earlier step.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self._rows: list[tuple[Tensor, Tensor] | None] = [None] * layers
 
     def extend(self, layer: int, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Set rows (N, H, P, d) from `start` on; all rows (N, H, start + P, d) come back.
@@ -25,49 +28,6 @@ class Cache(Protocol):
         Rows behind those that the next call starts at are forgotten: a query's own row is
         overwritten by the word that it asked for.
         """
-        ...
-
-    def fork(self, rows: Tensor) -> Cache:
-        """A copy with the sentences `rows` (K,), which may repeat."""
-        ...
-
-
-class PreallocatedCache:
-    """Written in place, for rollouts without gradient."""
-
-    def __init__(self, layers: int, length: int) -> None:
-        self._length = length
-        self._rows: list[tuple[Tensor, Tensor] | None] = [None] * layers
-
-    def extend(self, layer: int, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """See `Cache.extend`."""
-        rows = self._rows[layer]
-        if rows is None:
-            N, H, _, d = k.shape
-            rows = k.new_empty(N, H, self._length, d), v.new_empty(N, H, self._length, d)
-            self._rows[layer] = rows
-        end = start + k.shape[2]
-        rows[0][:, :, start:end] = k
-        rows[1][:, :, start:end] = v
-        return rows[0][:, :, :end], rows[1][:, :, :end]
-
-    def fork(self, rows: Tensor) -> PreallocatedCache:
-        """See `Cache.fork`."""
-        copy = PreallocatedCache(0, self._length)
-        copy._rows = [
-            None if pair is None else (pair[0][rows], pair[1][rows]) for pair in self._rows
-        ]
-        return copy
-
-
-class GrowingCache:
-    """Concatenated, so that gradients flow back through every earlier step."""
-
-    def __init__(self, layers: int) -> None:
-        self._rows: list[tuple[Tensor, Tensor] | None] = [None] * layers
-
-    def extend(self, layer: int, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """See `Cache.extend`."""
         rows = self._rows[layer]
         if rows is not None and start > 0:
             k = torch.cat([rows[0][:, :, :start], k], dim=2)
@@ -76,7 +36,7 @@ class GrowingCache:
         return k, v
 
     def fork(self, rows: Tensor) -> GrowingCache:
-        """See `Cache.fork`."""
+        """A copy with the sentences `rows` (K,), which may repeat."""
         copy = GrowingCache(0)
         copy._rows = [
             None if pair is None else (pair[0][rows], pair[1][rows]) for pair in self._rows

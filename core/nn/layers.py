@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.nn import twice
-from core.nn.attention import Attention, Cache
+from core.nn.attention import Attention, GrowingCache
 from core.nn.linear import Linear
 
 
@@ -56,7 +56,7 @@ class FeedForward(nn.Sequential):
 class Step:
     """Where in a rollout some rows stand: their cache, their first row, what they may see."""
 
-    cache: Cache
+    cache: GrowingCache
     layer: int
     start: int  # position of the first row
     mask: Tensor | None  # (P, start + P)

@@ -24,7 +24,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.nn.attention import Cache, GrowingCache, PreallocatedCache
+from core.nn.attention import GrowingCache
+from core.nn.decoding import Decoder
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, rows_of, scaled
 from core.protocols import NextInput, Noise, NoiseMapping, Shape
@@ -40,8 +41,18 @@ class RolloutState:
     noise: Noise
     queries: Tensor  # (N, S, E) or (N, 1, E)
     memories: list[Memory]  # of each noise block
-    cache: Cache
+    cache: GrowingCache
     words: list[Tensor] = field(default_factory=list)  # (N, E) each
+
+
+@dataclass
+class Decoding:
+    """A rollout without gradient in progress."""
+
+    noise: Noise
+    queries: Tensor  # (N, S, E) or (N, 1, E)
+    decoder: Decoder
+    step: int = 0
 
 
 class TransformerGenerator(nn.Module):
@@ -99,57 +110,69 @@ class TransformerGenerator(nn.Module):
             injected = draw_noise(self.noise, (B, streams, count, self.length, E), rng)
         return scaled(Noise(latent, inputs, injected, draw_seed(rng), count), scale)
 
-    def begin(self, noise: Noise, differentiable: bool) -> RolloutState:
+    def begin(self, noise: Noise, differentiable: bool) -> RolloutState | Decoding:
         """See `Generator.begin`."""
-        layers = self._layers
-        cache = GrowingCache(layers) if differentiable else PreallocatedCache(layers, self.length)
         queries = self.next_input.queries(noise.inputs, noise.count)
-        return RolloutState(noise, queries, self._memories(noise), cache)
+        memories = self._memories(noise)
+        if differentiable or self.config.attention == "full":
+            return RolloutState(noise, queries, memories, GrowingCache(self._layers))
+        blocks = self.noise_blocks, self.output_blocks
+        return Decoding(noise, queries, Decoder(*blocks, memories, noise.count, self.length))  # type: ignore[arg-type]
 
-    def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
+    def fork(self, state: RolloutState | Decoding, rows: Tensor) -> RolloutState | Decoding:
         """See `Generator.fork`."""
-        return RolloutState(
-            rows_of(state.noise, rows),
-            state.queries[rows],
-            [None if m is None else (m[0][rows], m[1][rows]) for m in state.memories],
-            state.cache.fork(rows),
-            [words[rows] for words in state.words],
-        )
+        noise, queries = rows_of(state.noise, rows), state.queries[rows]
+        if isinstance(state, Decoding):
+            return Decoding(noise, queries, state.decoder.fork(rows), state.step)
+        memories = [None if m is None else (m[0][rows], m[1][rows]) for m in state.memories]
+        words = [words[rows] for words in state.words]
+        return RolloutState(noise, queries, memories, state.cache.fork(rows), words)
 
     # One step at a time.
 
-    def step(self, state: RolloutState, last: Tensor | None) -> Tensor:
+    def step(self, state: RolloutState | Decoding, last: Tensor | None) -> Tensor:
         """See `Generator.step`."""
+        if isinstance(state, Decoding):
+            state.step += 1
+            x, first, injected = self._rows(state, last, state.step - 1)
+            return state.decoder.step(x, first, injected)
         if last is not None:
             state.words.append(last)
         t = len(state.words)
         if self.config.attention == "full":
             return self._full_step(state, t)
-        two_streams = self.next_input.streams == 2
-        if two_streams:
-            first = max(t - 1, 0)
-            rows = [*state.words[-1:], state.queries[:, t]]
-            streams = [0, 1] if t > 0 else [1]
-        else:
-            first = t
-            rows = [state.words[-1] if t > 0 else state.queries[:, 0]]
-            streams = [0]
-        x = torch.stack(rows, dim=1) + self.positions[first : t + 1]
-        mask = _last_word_mask(t, x.device) if len(rows) == 2 else None
-        injected = None
-        if state.noise.injected is not None:
-            picked = [
-                state.noise.injected[:, stream, :, first + row]
-                for row, stream in enumerate(streams)
-            ]
-            injected = torch.stack(picked, dim=2)  # (B, N, P, E)
+        x, first, injected = self._rows(state, last, t)
+        if injected is not None:
+            injected = injected.transpose(1, 2)  # (B, N, P, E)
+        mask = _last_word_mask(t, x.device) if len(x) == 2 else None
         where = [Step(state.cache, layer, first, mask) for layer in range(self._layers)]
+        x = x.transpose(0, 1)
         return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
+
+    def _rows(
+        self, state: RolloutState | Decoding, last: Tensor | None, t: int
+    ) -> tuple[Tensor, int, Tensor | None]:
+        """What step t adds: rows (P, N, E), the position of the first, their noise (B, P, N, E)."""
+        if self.next_input.streams == 1:
+            rows, streams = [_asking(state.queries, last, t)], [0]
+        else:
+            query = state.queries[:, t]
+            rows, streams = ([query], [1]) if last is None else ([last, query], [0, 1])
+        first = t + 1 - len(rows)
+        x = torch.stack(rows) + self.positions[first : t + 1, None]
+        injected = state.noise.injected
+        if injected is not None:
+            picked = [injected[:, stream, :, first + row] for row, stream in enumerate(streams)]
+            injected = torch.stack(picked, dim=1)
+        return x, first, injected
 
     def _full_step(self, state: RolloutState, t: int) -> Tensor:
         """The original: the whole prefix again, unmasked, injected noise drawn anew."""
-        query = state.queries[:, t if self.next_input.streams == 2 else 0]
-        rows = [*state.words, query] if self.next_input.streams == 2 else [query, *state.words]
+        if self.next_input.streams == 2:
+            rows = [*state.words, state.queries[:, t]]
+        else:
+            before = [None, *state.words]
+            rows = [_asking(state.queries, last, place) for place, last in enumerate(before)]
         x = torch.stack(rows, dim=1) + self.positions[: t + 1]  # (N, t + 1, E)
         injected = None
         if self.noise_blocks:
@@ -179,7 +202,7 @@ class TransformerGenerator(nn.Module):
             if injected is not None:
                 injected = torch.cat([injected[:, 0, :, : S - 1], injected[:, 1]], dim=2)
         else:
-            x = torch.cat([queries, words[:, :-1]], dim=1) + self.positions[:S]
+            x = _asked(queries, words) + self.positions[:S]
             mask = torch.ones(S, S, dtype=torch.bool, device=x.device).tril()
             if injected is not None:
                 injected = injected[:, 0]
@@ -233,6 +256,21 @@ class TransformerGenerator(nn.Module):
         for layer, block in enumerate(self.output_blocks, start=B):
             x = block(x, where[layer], rows[layer])
         return x
+
+
+def _asking(queries: Tensor, last: Tensor | None, t: int) -> Tensor:
+    """One stream: what asks for word t (N, E), the last word with the noise that is added to it."""
+    if last is None:
+        return queries[:, 0]
+    return last if queries.shape[1] == 1 else last + queries[:, t]
+
+
+def _asked(queries: Tensor, words: Tensor) -> Tensor:
+    """`_asking` for all steps at once, words (N, S, E): (N, S, E)."""
+    if queries.shape[1] == 1:
+        return torch.cat([queries, words[:, :-1]], dim=1)
+    before = torch.nn.functional.pad(words[:, :-1], (0, 0, 1, 0))
+    return before + queries[:, : words.shape[1]]
 
 
 def _last_word_mask(t: int, device: torch.device) -> Tensor:
