@@ -89,7 +89,7 @@ def begin(study: Study, name: str, tracker: Tracker, url: str, command: str) -> 
         name,
         name,
         params={"metric": study.table.metric},
-        tags={"study": name, "kind": study.table.kind, "level": "study"},
+        tags={"study": name, "kind": study.table.kind, "level": "study", "command": command},
     )
     parent.describe(
         f"{study.table.question}\n\n{study.kind.describe()} Ranked by "

@@ -1,102 +1,125 @@
-"""What a study leaves behind for people: a table, a figure, and the variants' aggregates.
+"""What a study leaves behind for people: its report, and the variants' aggregates.
 
-Logged to the study's own run and to the variants' runs, so the run table of the UI is already the
-leaderboard.
+The report is a function of the store. Published, it is an artifact of the study's own run, the
+variants' runs hold their aggregates, so that the run table of the UI is already the leaderboard,
+and descriptions link what belongs together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 
 from core.tracking.protocol import Tracker
-from studies.effects import Effect, effects
-from studies.figures import curves_figure, effects_figure, leaderboard_figure
-from studies.leaderboard import Leaderboard, leaderboard
+from studies.analysis.again import again
+from studies.analysis.cost import cost
+from studies.analysis.curves import curves
+from studies.analysis.failures import failures
+from studies.analysis.plane import plane
+from studies.analysis.sentences import sentences
+from studies.analysis.standing import caveats, outcomes, standing
+from studies.analysis.wording import bracket, count, number
+from studies.leaderboard import Leaderboard, Row
+from studies.page.report import HTML, Report
+from studies.sections import Reading, read, sections
+from studies.table import metric_info
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
+COLUMNS = ("score", "score_low", "score_high", "eval/valid", "eval/bleu_4", "eval/self_bleu_4",
+           "eval/unique")  # fmt: skip
+MANY_FINDINGS = 10
+
+
+def build(reading: Reading) -> Report:
+    """The report: leaderboard, what the kind of study adds, and what every study has."""
+    first = standing(reading)
+    every = (plane, curves, sentences, failures, cost)
+    found = [first, *sections(reading), *(s for make in every for s in make(reading))]
+    found.append(again(reading))
+    findings = [sentence for section in found for sentence in section.findings]
+    return Report(
+        reading.board.study,
+        reading.table.question,
+        _facts(reading),
+        [*findings[:MANY_FINDINGS], *caveats(reading.board)],
+        found,
+    )
+
+
+def write(tracker: Tracker, study: str, folder: Path) -> list[Path]:
+    """Write a study's report below `folder`; the files. InputError for an unknown study."""
+    return build(read(tracker, study)).write(folder)
 
 
 def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
-    """Log aggregates, table and figure of a study; the leaderboard and a link to it."""
-    board = leaderboard(tracker, study)
-    for row in board.rows:
-        record = tracker.continue_run(row.run_id)
-        metrics = {"score": row.score, "score_low": row.low, "score_high": row.high}
-        record.log_metrics({**metrics, **_means(tracker, study, row.variant)}, row.seeds)
-        record.set_tags({"outcomes": _outcomes(row.outcomes)})
-        record.finish("ok")
+    """Log a study's aggregates and report; the leaderboard and a link to it."""
+    reading = read(tracker, study)
+    board = reading.board
+    axes = sorted({axis for row in board.rows for axis in row.cell})
+    link = tracker.store_view(study, COLUMNS, "score", not board.higher_is_better, axes)
+    for rank, row in enumerate(board.rows, start=1):
+        _publish_variant(reading, row, rank, link)
+    report = build(reading)
+    about = tracker.run(board.parent_run_id).tags.get("mlflow.note.content", "")
     parent = tracker.continue_run(board.parent_run_id)
-    parent.log_text(markdown(board, effects(board)), "leaderboard.md")
-    for name, figure in figures(tracker, board).items():
-        parent.log_figure(figure, f"figures/{name}.png")
-    parent.finish("ok")
-    columns = ["score", "score_low", "score_high", "eval/valid", "eval/bleu_4", "eval/unique"]
-    return board, tracker.store_view(study, columns, "score", not board.higher_is_better)
-
-
-def figures(tracker: Tracker, board: Leaderboard) -> dict[str, Figure]:
-    """Every figure of a study by name; none where no run has ended."""
-    if not board.rows:
-        return {}
-    found = effects(board)
-    made = {
-        "leaderboard": leaderboard_figure(board),
-        "curves": curves_figure(board, lambda run: tracker.history(run, board.metric)),
+    with tempfile.TemporaryDirectory() as folder:
+        report.write(Path(folder))
+        parent.log_files(Path(folder))
+    pages = {
+        "Report": tracker.link(study, board.parent_run_id, HTML),
+        "leaderboard": link,
+        "sentences of all runs side by side": tracker.sentences_link(
+            study, board.metric, not board.higher_is_better
+        ),
     }
-    return made | ({"effects": effects_figure(board, found)} if found else {})
+    links = " · ".join(f"[{words}]({to})" for words, to in pages.items())
+    said = "\n".join(f"- {sentence}" for sentence in report.findings)
+    parent.describe(f"{links}\n\n{said}{RULE}{about.rpartition(RULE)[2]}")
+    parent.finish("ok")
+    return board, link
 
 
-def markdown(board: Leaderboard, found: Sequence[Effect]) -> str:
-    """The leaderboard and the effects as Markdown, with a sentence on how to read each."""
-    lines = [
-        f"# {board.study}",
-        "",
-        f"{board.metric}, {'higher' if board.higher_is_better else 'lower'} is better; "
-        f"interquartile mean over seeds (the mean below four) with its 95% bootstrap interval.",
-        "",
-        "| | variant | score | 95% interval | seeds | outcomes |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {rank} | {row.variant} | {row.score:.4f} | {row.low:.4f} to {row.high:.4f} "
-        f"| {row.seeds} | {_outcomes(row.outcomes)} |"
-        for rank, row in enumerate(board.rows, start=1)
-    ]
-    real = board.baselines.get("real")
-    if real is not None:
-        lines.append(f"| | real held-out text | {real:.4f} | | | |")
-    if found:
-        lines += [
-            "",
-            "## What each choice does",
-            "",
-            "Difference of the score between two values of an axis, all else equal: interquartile "
-            "mean over the pairs of runs that share seed and every other choice, 95% bootstrap "
-            "interval over the pairs, sign-flip p adjusted over all rows here (Holm).",
-            "",
-            "| axis | contrast | difference | 95% interval | pairs | p |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {e.axis} | {e.level} - {e.reference} | {e.difference:+.4f} "
-            f"| {e.low:+.4f} to {e.high:+.4f} | {e.pairs} | {e.p:.3f} |"
-            for e in found
-        ]
-    return "\n".join([*lines, ""])
+def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:
+    tracker, board = reading.tracker, reading.board
+    record = tracker.continue_run(row.run_id)
+    metrics = {"score": row.score, "score_low": row.low, "score_high": row.high}
+    # More runs, a later point: what a run has at a step stays.
+    ended = sum(each.seeds for each in board.rows)
+    record.log_metrics({**metrics, **_means(reading, row)}, ended)
+    record.set_tags({"outcomes": outcomes(row), "rank": f"{rank:03d}"})
+    seeds = " · ".join(
+        f"[seed {seed}]({tracker.link(board.study, run)})" for seed, run in row.seed_runs.items()
+    )
+    report = tracker.link(board.study, board.parent_run_id, HTML)
+    record.describe(
+        f"Number {rank} of {count(len(board.rows), 'variant')} on `{board.metric}`: "
+        f"{number(row.score)} {bracket(row.low, row.high)} over {count(row.seeds, 'seed')} "
+        f"({outcomes(row)}).\n\n[Report]({report}) · [leaderboard]({leaderboard}) · {seeds}"
+    )
+    record.finish("ok")
 
 
-def _means(tracker: Tracker, study: str, variant: str) -> dict[str, float]:
+def _facts(reading: Reading) -> Mapping[str, str]:
+    board, table = reading.board, reading.table
+    info = metric_info(board.metric)
+    runs = f"{count(len(board.rows), 'variant')}, {count(board.runs, 'run')}"
+    trials = len(reading.trials())
+    return {
+        "kind": table.kind,
+        "runs": f"{runs} and {count(trials, 'trial')}" if trials else runs,
+        "score": f"{board.metric}, {info.direction} is better: {info.summary}",
+        "data": ", ".join(sorted({r.params["corpus.source"] for r in reading.seeds
+                                  if "corpus.source" in r.params})) or "unknown",
+    }  # fmt: skip
+
+
+def _means(reading: Reading, row: Row) -> dict[str, float]:
     """Mean over seeds of every last evaluation metric of a variant."""
-    runs = tracker.runs(study, tags={"level": "seed", "variant": variant})
+    wanted = set(row.seed_runs.values())
     values: dict[str, list[float]] = {}
-    for run in runs:
-        for key, value in run.metrics.items():
+    for run in reading.seeds:
+        for key, value in run.metrics.items() if run.run_id in wanted else ():
             if key.startswith("eval/"):
                 values.setdefault(key, []).append(value)
     return {key: sum(found) / len(found) for key, found in values.items()}
-
-
-def _outcomes(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))

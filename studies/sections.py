@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from core.tracking.protocol import RunRecord, Tracker
@@ -30,6 +31,7 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)  # name -> maker
     document: Mapping[str, Any] = field(default_factory=dict)  # the numbers, for JSON
+    findings: Sequence[str] = ()  # Markdown sentences for the report's summary, most telling first
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Reading:
     tracker: Tracker
     board: Leaderboard
     table: StudyTable
+
+    @cached_property
+    def seeds(self) -> list[RunRecord]:
+        """The runs of the variants' seeds, oldest first."""
+        return self.tracker.runs(self.board.study, tags={"level": "seed"})
 
     def trials(self) -> list[RunRecord]:
         """The runs that searched for settings, oldest first."""

@@ -24,6 +24,7 @@ def environment_tags(device: torch.device) -> dict[str, str]:
     tags = {
         "versions": f"python={platform.python_version()} {versions}",
         "device": f"{device.type} ({name})",
+        "cpu": torch.backends.cpu.get_cpu_capability(),  # which kernels torch takes: sums differ
     }
     commit = _git("rev-parse", "HEAD")
     if commit:

@@ -104,11 +104,22 @@ class MlflowRun:
         """See `RunTracker`."""
         self._log_file(path, lambda place: _write_text(place, text))
 
+    def log_files(self, folder: Path) -> None:
+        """See `RunTracker`."""
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            self._log_copy(file, str(file.relative_to(folder)))
+
     def log_figure(self, figure: Figure, path: str) -> None:
         """See `RunTracker`."""
         for suffix in (".png", ".svg"):
             name = str(Path(path).with_suffix(suffix))
             self._log_file(name, lambda at: figure.savefig(at, dpi=150, bbox_inches="tight"))
+
+    def _log_copy(self, file: Path, path: str) -> None:
+        def copy(place: Path) -> None:
+            shutil.copyfile(file, place)
+
+        self._log_file(path, copy)
 
     def _log_file(self, path: str, make: Callable[[Path], None]) -> None:
         with self._journal() as journal:

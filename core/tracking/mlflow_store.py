@@ -27,6 +27,7 @@ from core.errors import InputError, MachineError
 from core.tracking.delivery import complete
 from core.tracking.find import find_run
 from core.tracking.journal import Journal
+from core.tracking.mlflow_delete import Deletion
 from core.tracking.mlflow_delivery import MlflowDelivery, server_id
 from core.tracking.mlflow_run import MlflowRun
 from core.tracking.mlflow_sql import SqlRuns, UnreadableError
@@ -35,6 +36,7 @@ from core.tracking.protocol import ALL, IDENTITY, NONE, Columns, RunRecord, Unde
 log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
 PAGE = 1000
+LOCK_SECONDS = 180  # a busy machine takes a while to make a store
 # Quiet, quick to give up, and nothing sent home. Set before MLflow is imported.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -82,7 +84,8 @@ class MlflowTracker:
         try:
             self.world.mkdir(parents=True, exist_ok=True)
             if self._embedded:
-                self._prepare_sqlite()
+                with FileLock(self.world / ".store.lock", timeout=LOCK_SECONDS):
+                    self._prepare_sqlite()
         except OSError as error:
             raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
         self._sql = SqlRuns(uri) if not uri.startswith("http") else None
@@ -93,8 +96,10 @@ class MlflowTracker:
     @functools.cached_property
     def _client(self) -> Any:
         """Opened when first needed: reading a store that exists does not wait for MLflow."""
+        import mlflow  # noqa: F401 - takes seconds, so not while others wait for the lock
+
         try:
-            with FileLock(self.world / ".store.lock", timeout=60):
+            with FileLock(self.world / ".store.lock", timeout=LOCK_SECONDS):
                 return self._open_store()
         except OSError as error:
             raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
@@ -217,7 +222,7 @@ class MlflowTracker:
 
         client = self._client  # opening it takes the same lock
         if name not in self._experiment_ids:
-            with FileLock(self.world / ".store.lock", timeout=60):
+            with FileLock(self.world / ".store.lock", timeout=LOCK_SECONDS):
                 found = client.get_experiment_by_name(name)
                 if found is None:
                     folder = (self.world / "artifacts").as_uri() if self._embedded else None
@@ -325,12 +330,17 @@ class MlflowTracker:
             words = f"{self.uri}: the store does not answer ({_first(error)})"
             raise MachineError(words) from None
 
-    def link(self, experiment: str, run_id: str | None = None) -> str:
+    def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
         """See `Tracker`."""
         with self._reading():
-            page = f"#/experiments/{self._experiment_id(experiment)}"
-        run_id = server_id(self.world, run_id) if run_id else None
-        return f"{page}/runs{f'/{run_id}' if run_id else ''}?workflowType=machine_learning"
+            page = f"#/experiments/{self._experiment_id(experiment)}/runs"
+        page += f"/{server_id(self.world, run_id)}" if run_id else ""
+        page += f"/artifacts/{artifact}" if artifact else ""
+        return f"{page}?workflowType=machine_learning"
+
+    def trash(self) -> Deletion:
+        """What deletes runs."""
+        return Deletion(self._client, self.uri, self.world)
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
         """See `Tracker`."""
@@ -343,13 +353,19 @@ class MlflowTracker:
         return f"{self.link(experiment)}&{urlencode(asked, quote_via=quote)}"
 
     def store_view(
-        self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
+        self,
+        experiment: str,
+        metrics: Sequence[str],
+        sort: str,
+        ascending: bool,
+        params: Sequence[str] = (),
     ) -> str:
         """See `Tracker`."""
         from core.tracking.mlflow_view import store_view
 
         identity = self._experiment_id(experiment)
-        key = store_view(self._client, identity, metrics, sort, ascending)
+        columns = [*(f"params.`{p}`" for p in params), *(f"metrics.`{m}`" for m in metrics)]
+        key = store_view(self._client, identity, columns, f"metrics.`{sort}`", ascending)
         return f"{self.link(experiment)}&viewStateShareKey={key}"
 
 

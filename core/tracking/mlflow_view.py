@@ -18,14 +18,16 @@ from typing import Any
 
 
 def store_view(
-    client: Any, experiment_id: str, metrics: Sequence[str], sort: str, ascending: bool
+    client: Any, experiment_id: str, columns: Sequence[str], sort: str, ascending: bool
 ) -> str:
-    """Store the view; its key, for `viewStateShareKey=`."""
-    columns = ["attributes.`Source`", *(f"metrics.`{metric}`" for metric in metrics)]
+    """Store the view of variants; its key, for `viewStateShareKey=`.
+
+    Columns as the page names them: metrics.`score`, params.`sampling`.
+    """
     state = {
-        "orderByKey": f"metrics.`{sort}`",
+        "orderByKey": sort,
         "orderByAsc": ascending,
-        "selectedColumns": [*columns[1:], "tags.`outcome`"],
+        "selectedColumns": [*columns, "tags.`outcomes`"],
         "searchFilter": "tags.`level` = 'variant'",
         "viewMaximized": True,
     }

@@ -49,7 +49,7 @@ class MemoryRun:
 
     def describe(self, markdown: str) -> None:
         """See `RunTracker`."""
-        self.tags["description"] = markdown
+        self.tags["mlflow.note.content"] = markdown
 
     def log_samples(self, samples: Sequence[Sample]) -> None:
         """See `RunTracker`."""
@@ -62,6 +62,10 @@ class MemoryRun:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+
+    def log_files(self, folder: Path) -> None:
+        """See `RunTracker`."""
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """See `RunTracker`."""
@@ -172,16 +176,21 @@ class MemoryTracker:
         """See `Tracker`."""
         return self.artifact(run_id, "generator")
 
-    def link(self, experiment: str, run_id: str | None = None) -> str:
+    def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
         """See `Tracker`."""
-        return f"memory:{experiment}/{run_id or ''}"
+        return f"memory:{experiment}/{run_id or ''}/{artifact or ''}"
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
         """See `Tracker`."""
         return self.link(experiment)
 
     def store_view(
-        self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
+        self,
+        experiment: str,
+        metrics: Sequence[str],
+        sort: str,
+        ascending: bool,
+        params: Sequence[str] = (),
     ) -> str:
         """See `Tracker`."""
         return self.link(experiment)

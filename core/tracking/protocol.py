@@ -83,6 +83,44 @@ class Undelivered:
     away: Mapping[str, str] = field(default_factory=dict)  # run -> the store's first line
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """What may be removed for good: a run that was deleted, or files that no run owns."""
+
+    run_id: str
+    name: str
+    size: int  # bytes
+    known: bool  # to the store
+
+
+class Trash(Protocol):
+    """Deleting runs, in two steps: marked, which can be undone, and removed for good."""
+
+    def size(self, run_id: str) -> int:
+        """Bytes of all that a run keeps."""
+        ...
+
+    def registered(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Run id to name and version of those whose model is in the registry."""
+        ...
+
+    def mark(self, run_ids: Sequence[str]) -> None:
+        """Delete, so that it can be undone."""
+        ...
+
+    def restore(self, run_ids: Sequence[str]) -> None:
+        """Undo."""
+        ...
+
+    def leftovers(self) -> list[Leftover]:
+        """All that could be removed for good."""
+        ...
+
+    def purge(self, leftover: Leftover) -> None:
+        """Remove for good."""
+        ...
+
+
 class RunTracker(Protocol):
     """One run, being written. Nothing here waits for the store but `flush` and `finish`."""
 
@@ -112,6 +150,10 @@ class RunTracker(Protocol):
 
     def log_text(self, text: str, path: str) -> None:
         """A text artifact."""
+        ...
+
+    def log_files(self, folder: Path) -> None:
+        """Every file below `folder`, at its place there."""
         ...
 
     def log_figure(self, figure: Figure, path: str) -> None:
@@ -208,7 +250,7 @@ class Tracker(Protocol):
         """A local copy of the folder that `log_model` was given."""
         ...
 
-    def link(self, experiment: str, run_id: str | None = None) -> str:
+    def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
         """Where the UI shows it, relative to the UI's address."""
         ...
 
@@ -217,7 +259,12 @@ class Tracker(Protocol):
         ...
 
     def store_view(
-        self, experiment: str, metrics: Sequence[str], sort: str, ascending: bool
+        self,
+        experiment: str,
+        metrics: Sequence[str],
+        sort: str,
+        ascending: bool,
+        params: Sequence[str] = (),
     ) -> str:
         """Store a view of the experiment's run table with these columns; its link."""
         ...

@@ -1,8 +1,8 @@
-"""`textgan runs`, `textgan variants`, `textgan ui`, `textgan doctor`."""
+"""`textgan variants`, `textgan ui`, `textgan doctor`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,48 +11,11 @@ from experiments.commands.options import Json, examples
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command(epilog=examples("textgan runs", "textgan runs card_axes --csv > runs.csv"))(runs)
     app.command(
         epilog=examples("textgan variants sampling", "textgan variants check penalty.none")
     )(variants)
     app.command(epilog=examples("textgan ui", "textgan ui --port 5001"))(ui)
     app.command(epilog=examples("textgan doctor", "textgan doctor --json"))(doctor)
-
-
-def runs(
-    study: Annotated[str | None, typer.Argument(help="Only this study's.")] = None,
-    json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="One row a run, for pandas.")] = False,
-) -> None:
-    """List the training runs of the store."""
-    from core.errors import InputError
-    from core.tracking.mlflow_store import open_tracker
-    from experiments.console import out, print_json, table
-
-    tracker = open_tracker()
-    if study is not None and study not in tracker.experiments():
-        raise InputError(f"no study {study!r}; known: {', '.join(tracker.experiments())}")
-    found = [r for r in tracker.runs(study) if r.tags.get("level") in ("run", "seed")]
-    rows: list[dict[str, Any]] = [
-        {
-            "run_id": r.run_id, "study": r.experiment, "variant": r.tags.get("variant", r.name),
-            "seed": r.tags.get("seed"), "outcome": r.outcome or r.status.lower(),
-            **{k: v for k, v in sorted(r.metrics.items()) if k.startswith("eval/")},
-        }
-        for r in found
-    ]  # fmt: skip
-    if json:
-        print_json(rows)
-    elif csv:
-        import pandas as pd
-
-        typer.echo(pd.DataFrame(rows).to_csv(index=False), nl=False)
-    else:
-        columns = ["run_id", "study", "variant", "seed", "outcome", "eval/ms_jaccard_2"]
-        cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-        for row in cells:
-            row[0] = row[0][:8]  # enough for every command that takes a run
-        out.print(table(columns, cells) if rows else "no runs yet; try: textgan run mle")
 
 
 def variants(
@@ -114,9 +77,3 @@ def doctor(json: Json = False) -> None:
         print_json(found)
         return
     out.print(table(["", ""], [[key, str(value)] for key, value in found.items()]))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

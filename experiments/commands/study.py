@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from studies.leaderboard import Leaderboard
 
 
+AT = "http://127.0.0.1:5000"  # where `textgan ui` answers
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(
@@ -78,10 +81,14 @@ def study(
     _show(board)
     for line in failures(name, url):
         err.print(f"failed: {line}", markup=False)
-    at = "http://127.0.0.1:5000"
-    err.print(f"open it: [bold]textgan ui[/]  then  {at}/{link}")
-    sentences = tracker.sentences_link(name, board.metric, not board.higher_is_better)
-    err.print(f"the sentences of all runs side by side: {at}/{sentences}")
+    links = {
+        "leaderboard": link,
+        "report": tracker.link(name, board.parent_run_id, "report.html"),
+        "sentences": tracker.sentences_link(name, board.metric, not board.higher_is_better),
+    }
+    err.print("open them with [bold]textgan ui[/]:")
+    for title, to in links.items():
+        err.print(f"  {title}: {AT}/{to}", soft_wrap=True)
 
 
 def worker(
@@ -102,29 +109,31 @@ def worker(
 def report(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study, by name.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder for leaderboard.md and the figures.")
+        Path | None, typer.Option(help="Folder for the page; default: beside the store.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """The leaderboard of a study, read from the store alone."""
+    """Rank a study and write its report, from the store alone; --json only ranks.
+
+    One page that needs nothing else (report.html), the same as Markdown, and every figure as PNG,
+    SVG and PDF. It is logged to the study's own run too, for the UI.
+    """
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import err, print_json
-    from studies.effects import effects
     from studies.leaderboard import leaderboard
-    from studies.report import figures, markdown
+    from studies.report import publish, write
 
     tracker = open_tracker()
     board = leaderboard(tracker, name)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "leaderboard.md").write_text(markdown(board, effects(board)), encoding="utf-8")
-        for title, drawing in figures(tracker, board).items():
-            drawing.savefig(output / f"{title}.png", dpi=150)
-        err.print("written: " + ", ".join(sorted(str(file) for file in output.iterdir())))
     if json:
         print_json(board.document())
-    else:
-        _show(board)
+        return
+    _show(board)
+    folder = output or tracker.world / "reports" / name.replace("/", "_")
+    page = write(tracker, name, folder)[0]
+    _, link = publish(tracker, name)
+    err.print(f"report: {page}", soft_wrap=True)
+    err.print(f"in the UI (textgan ui): {AT}/{link}", soft_wrap=True)
 
 
 def _work_through(name: str, url: str, workers: int, tracker: Tracker) -> tuple[Leaderboard, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from studies.analysis.wording import contrast
 from studies.effects import Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
@@ -28,6 +29,7 @@ def choices(reading: Reading) -> list[Section]:
                 "seed_correlation": correlation,
                 "paired": paired,
             },
+            [_finding(effect, reading.board.higher_is_better) for effect in _telling_first(found)],
         )
     ]
 
@@ -66,3 +68,15 @@ def _row(effect: Effect) -> list[str]:
         str(effect.pairs),
         f"{effect.p:.3f}",
     ]
+
+
+def _telling_first(found: list[Effect]) -> list[Effect]:
+    """What was named before the run, then what is clear of zero, then the rest."""
+    return sorted(found, key=lambda e: (not e.named, e.low <= 0 <= e.high))
+
+
+def _finding(effect: Effect, higher_is_better: bool) -> str:
+    said = contrast(effect.level, effect.reference, effect.difference, effect.low, effect.high,
+                    effect.pairs, higher_is_better=higher_is_better,
+                    unit="pair" if effect.paired else "pair of runs")  # fmt: skip
+    return f"**{effect.axis}**: {said}" if effect.axis else said

@@ -1,0 +1,116 @@
+"""Learning curves: a panel a variant, its seeds and their middle, the others behind in grey."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.statistics import interval
+from studies.figures import BLUE, real_text
+from studies.leaderboard import Row
+from studies.sections import Reading, Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWN = 12  # panels
+ACROSS = 4
+BEHIND = "#d5dbe1"
+EVERY_RUN = 8  # seeds below which each is drawn
+READING = (
+    f"Thin: each seed (where there are fewer than {EVERY_RUN}); thick: their interquartile mean, "
+    "with its 95% bootstrap band; grey: the other variants' means; dashed: real held-out text, "
+    "where it is near. A curve still rising at its end says that the budget was too small to rank "
+    "by."
+)
+Curve = Sequence[tuple[int, float]]
+Curves = Mapping[str, Mapping[int, Curve]]  # variant -> seed -> points
+
+
+def curves(reading: Reading) -> list[Section]:
+    """The study's metric over updates; none where no run was evaluated."""
+    board = reading.board
+    shown = board.rows[:SHOWN]
+    found = {
+        row.variant: {
+            seed: points for seed, run in row.seed_runs.items()
+            if (points := reading.tracker.history(run, board.metric))
+        }
+        for row in shown
+    }  # fmt: skip
+    if not any(found.values()):
+        return []
+    real = board.baselines.get("real")
+    left_out = len(board.rows) - len(shown)
+    return [
+        Section(
+            "curves",
+            "Learning curves",
+            f"`{board.metric}` over updates. {READING}"
+            + (f" The best {SHOWN} are shown, {left_out} more are not." if left_out else ""),
+            figures={"curves": lambda: _figure(shown, found, real, board.metric)},
+        )
+    ]
+
+
+def _figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    across = min(ACROSS, len(rows))
+    down = math.ceil(len(rows) / across)
+    drawing = Figure(figsize=(0.8 + 2.5 * across, 0.5 + 2.1 * down), layout="constrained")
+    grid = drawing.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    middles = {row.variant: _middle(row.variant, found[row.variant]) for row in rows}
+    for rank, (axis, row) in enumerate(zip(grid, rows, strict=False), start=1):
+        for other, middle in middles.items():
+            if other != row.variant and len(middle):
+                axis.plot(middle[:, 0], middle[:, 1], color=BEHIND, lw=0.8)
+        _panel(axis, found[row.variant], middles[row.variant])
+        if real is not None:
+            real_text(axis, real, along="y")
+        axis.set_title(_wrapped(f"{rank}  {row.variant}"), fontsize=8.5)
+    for axis in grid[len(rows) :]:
+        axis.remove()
+    drawing.supxlabel("updates", fontsize=9)
+    drawing.supylabel(metric, fontsize=9)
+    return drawing
+
+
+def _panel(axis: Axes, seeds: Mapping[int, Curve], middle: np.ndarray) -> None:
+    if len(seeds) < EVERY_RUN:
+        for points in seeds.values():
+            steps, values = zip(*points, strict=True)
+            axis.plot(steps, values, color=BLUE, lw=0.7, alpha=0.6)
+    if len(middle):
+        axis.fill_between(middle[:, 0], middle[:, 2], middle[:, 3], color=BLUE, alpha=0.18, lw=0)
+        axis.plot(middle[:, 0], middle[:, 1], color=BLUE, lw=2, solid_capstyle="round")
+
+
+def _middle(variant: str, seeds: Mapping[int, Curve]) -> np.ndarray:
+    """(steps, 4): step, interquartile mean, low, high, at the steps that every seed has.
+
+    A run that diverged has no later values: the middle ends where the first run does.
+    """
+    at: dict[int, list[float]] = {}
+    for points in seeds.values():
+        for step, value in points:
+            at.setdefault(step, []).append(value)
+    rng = np.random.default_rng(zlib.crc32(variant.encode()))
+    rows = []
+    for step, values in sorted(at.items()):
+        if len(values) == len(seeds):
+            found = interval(values, rng)
+            rows.append((step, found.value, found.low, found.high))
+    return np.array(rows, dtype=float).reshape(-1, 4)
+
+
+def _wrapped(title: str) -> str:
+    """At most two lines of a panel's width."""
+    import textwrap
+
+    return "\n".join(textwrap.wrap(title, 30, max_lines=2, placeholder=" …"))

@@ -1,0 +1,126 @@
+"""A run again from the store: the same numbers, or what differs by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InputError
+from core.tracking.null import MemoryRun, MemoryTracker
+from experiments.cli import status
+from experiments.reproduce import further_run, reproduce
+from experiments.runner import run
+from tests.conftest import tiny
+
+
+def stored(tracker: MemoryTracker, run_id: str) -> MemoryRun:
+    return tracker._runs[run_id]
+
+
+def test_a_run_agrees_with_itself_and_with_a_changed_record_it_does_not(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    first = run(tiny("train.updates=2"), tracker=tracker)
+    found = reproduce(tracker, first.run_id)
+    assert found.verdict == "identical"
+    assert found.differs == {}
+    assert found.run_id != first.run_id
+    assert {row.verdict for row in found.metrics} == {"identical"}
+    again = tracker.run(found.run_id)
+    assert again.experiment == "reproductions"
+    assert (again.tags["reproduces"], again.tags["agrees"]) == (first.run_id, "identical")
+
+    record = stored(tracker, first.run_id)
+    record.points["eval/unique"][0] += 1e-12  # an early evaluation, in the last digit
+    record.tags |= {"versions": record.tags["versions"].replace("torch=", "torch=1."),
+                    "corpus": "0" * 64, "git_commit": "abc"}  # fmt: skip
+    found = reproduce(tracker, first.run_id)
+    assert found.verdict == "unknown", "one run has no interval"
+    assert {row.metric for row in found.metrics if row.verdict != "identical"} == {"eval/unique"}
+    assert set(found.differs) >= {"torch", "data", "commit"}
+    assert found.differs["torch"][0].startswith("1.")
+
+
+def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    tags = {"study": "s", "variant": "v", "level": "seed"}
+    first = run(tiny("train.updates=1"), tracker=tracker, experiment="s", tags=tags)
+    for seed, value in enumerate((0.0, 1.0)):
+        other = tracker.start_run("s", f"other {seed}", params={}, tags=tags)
+        other.log_metrics(dict.fromkeys(first.metrics, value), 1)
+    record = stored(tracker, first.run_id)
+    record.points["eval/unique"][1] -= 0.01
+    found = reproduce(tracker, first.run_id)
+    (row,) = (row for row in found.metrics if row.metric == "eval/unique")
+    assert row.verdict == "within"
+    assert found.verdict == "within"
+    for run_ in tracker._runs.values():
+        if run_.experiment == "s":
+            run_.points["eval/unique"] = {1: 7.0}
+    found = reproduce(tracker, first.run_id)
+    assert found.verdict == "outside"
+
+
+def test_a_further_run_lies_within_the_interval_in_95_of_100() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(3, 2, size=(4000, 6))
+    hits = []
+    for *seen, new in values:
+        where = further_run(seen)
+        hits.append(where.low <= new <= where.high)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.01)
+
+
+def test_what_cannot_be_reproduced_gets_words(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    running = tracker.start_run("a", "going on", params={}, tags={})
+    with pytest.raises(InputError, match="has no result to agree with"):
+        reproduce(tracker, "going on")
+    running.set_tags({"outcome": "ok", "git_commit": "abc123+dirty"})
+    with pytest.raises(InputError, match=r"no artifact 'config.toml'"):
+        reproduce(tracker, "going on")
+    running.log_text("[model]\nlenght = 3\n", "config.toml")
+    with pytest.raises(InputError, match="made at commit abc123"):
+        reproduce(tracker, "going on")
+
+
+def test_a_run_that_the_clock_ended_is_run_for_as_many_updates(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    first = run(tiny("train.updates=2", "train.minutes=60"), tracker=tracker)
+    said: list[str] = []
+    found = reproduce(tracker, first.run_id, say=said.append)
+    assert "ended by the clock" in said[0]
+    assert tracker.run(found.run_id).tags["updates"] == "2"
+
+
+def test_the_command_and_deleting_what_it_made(capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(tiny("train.updates=1"))
+    capsys.readouterr()
+    assert status(["reproduce", first.run_id[:8], "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["verdict"], document["agrees"]) == ("identical", True)
+
+    assert status(["runs", "delete", document["run_id"][:8]]) == 2
+    err = capsys.readouterr().err
+    assert "nothing was deleted" in err
+    assert document["run_id"][:8] in err, "named before it is asked about"
+    assert status(["runs", "delete", document["run_id"][:8], "--yes"]) == 0
+    capsys.readouterr()
+    assert status(["runs", "--json"]) == 0
+    assert [row["run_id"] for row in json.loads(capsys.readouterr().out)] == [first.run_id]
+    assert status(["runs", "restore", document["run_id"][:8]]) == 0
+    assert status(["runs", "delete", document["run_id"][:8], "--yes"]) == 0
+
+    world = Path("mlruns")
+    kept = sorted(str(file) for file in world.rglob(f"*{first.run_id}*"))
+    assert list(world.rglob(f"*{document['run_id']}*"))
+    assert status(["runs", "gc"]) == 2
+    assert status(["runs", "gc", "--yes"]) == 0
+    assert list(world.rglob(f"*{document['run_id']}*")) == []
+    assert sorted(str(file) for file in world.rglob(f"*{first.run_id}*")) == kept
+    capsys.readouterr()
+    assert status(["runs", "gc", "--yes"]) == 0
+    assert "nothing to remove" in capsys.readouterr().err
+    assert status(["sample", first.run_id[:8], "-n", "1"]) == 0

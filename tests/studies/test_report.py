@@ -1,0 +1,226 @@
+"""The report: what its sentences claim, that it needs nothing else, and that text stays text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.tracking.null import MemoryTracker
+from core.tracking.protocol import Sample
+from studies.analysis.plane import _ranks
+from studies.analysis.standing import caveats, findings, invisible
+from studies.analysis.wording import bracket, contrast, names, number
+from studies.leaderboard import Leaderboard, Row
+from studies.page.drawing import PAPER, VARIABLES
+from studies.report import build, publish, write
+from studies.sections import read
+from tests.studies.test_studies import NAME, FakeTraining, plan, start
+
+EVIL = "<script>alert(1)</script> & $x$ | `y`"
+
+UNCLEAR = (
+    "`a` and `b` cannot be told apart over 15 pairs: the difference lies anywhere in [-.01, .07], "
+    "and true differences below .02 are invisible."
+)
+FEW = ('study.axes.next_input=["noise"]', "study.seeds=2")  # 4 variants
+
+
+class Page(HTMLParser):
+    """Tags, and what their addresses point to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [v or "" for k, v in attrs if k in ("href", "src", "xlink:href")]
+        self.ids += [v or "" for k, v in attrs if k == "id" and tag == "section"]
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
+    """A study of 4 variants with 2 seeds; one variant collapses, sentences are hostile."""
+    collapse = FakeTraining(
+        outcome=lambda v: "collapsed" if v == "noise · detached · full" else "ok"
+    )
+    tracker, _ = start(tmp_path_factory.mktemp("store"), plan(*FEW), collapse)
+    for run in tracker.runs(NAME, tags={"level": "seed"}):
+        record = tracker.continue_run(run.run_id)
+        record.log_metrics({"eval/ms_jaccard_2": 0.0, "eval/bleu_4": 0.2, "real/bleu_4": 0.4}, 0)
+        record.log_metrics({"eval/self_bleu_4": 0.7, "real/self_bleu_4": 0.3}, 1)
+        record.set_tags({"seconds": "2.0", "updates": "20", "device": "cpu (x)"})
+        record.log_samples([Sample(0, 0, "the road"), Sample(1, 0, EVIL), Sample(1, 1, "")])
+        record.status = "FINISHED"
+    return tracker
+
+
+@pytest.fixture(scope="module")
+def page(tracker: MemoryTracker) -> str:
+    return build(read(tracker, NAME)).html()
+
+
+def test_the_page_holds_every_section_and_needs_no_other_file(
+    tracker: MemoryTracker, tmp_path: Path
+) -> None:
+    files = write(tracker, NAME, tmp_path / "out")
+    page = Page(files[0].read_text(encoding="utf-8"))
+    assert page.ids == ["leaderboard", "effects", "plane", "curves", "sentences", "training",
+                        "failures", "cost", "again"]  # fmt: skip
+    assert all(address.startswith("#") for address in page.addresses), page.addresses
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert page.tags.count("svg") == 4
+    names = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
+    figures = ("leaderboard", "effects", "quality_diversity", "curves")
+    assert names == {f"{name}.{end}" for name in figures for end in ("png", "svg", "pdf")}
+    text = files[1].read_text(encoding="utf-8")
+    for place in re.findall(r"!\[.*\]\((.*)\)", text):
+        assert (tmp_path / "out" / place).stat().st_size > 5000
+
+
+def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) -> None:
+    text = build(read(tracker, NAME)).markdown()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; $x$ | `y`" in page
+    assert "<script" not in text
+    assert "(no words)" in page
+    (line,) = (x for x in text.splitlines() if x.startswith("| #0 |") and x.count("alert") == 4)
+    assert len(re.findall(r"(?<!\\)\|", line)) == 6, "a bar in a sentence opens no column"
+
+
+def test_figures_follow_light_and_dark(page: str) -> None:
+    drawings = page[page.index("<svg") : page.rindex("</svg>")]
+    assert "var(--ink)" in drawings
+    assert "var(--blue)" in drawings
+    left = {c.lower() for c in re.findall(r"#[0-9a-fA-F]{6}\b", drawings)}
+    assert not left & (set(VARIABLES) - {PAPER}), "every colour of ours is a variable"
+    style = page[: page.index("</style>")]
+    for name in VARIABLES.values():
+        assert style.count(f"--{name}:") == 3, "light, dark and print"
+
+
+def test_the_same_store_gives_the_same_report(tracker: MemoryTracker, page: str) -> None:
+    assert build(read(tracker, NAME)).html() == page
+
+
+def test_a_published_study_carries_its_report(tracker: MemoryTracker) -> None:
+    board, link = publish(tracker, NAME)
+    parent = tracker.run(board.parent_run_id)
+    assert tracker.artifact(board.parent_run_id, "report.html").stat().st_size > 50_000
+    assert tracker.artifact(board.parent_run_id, "figures/curves.pdf").exists()
+    about = parent.tags["mlflow.note.content"]
+    assert "report.html" in about
+    assert link in about
+    assert "beats" in about
+    assert "Again: `textgan study x.toml`" in about
+    publish(tracker, NAME)
+    assert tracker.run(board.parent_run_id).tags["mlflow.note.content"] == about
+    variant = tracker.run(board.rows[0].run_id)
+    assert variant.tags["rank"] == "001"
+    assert "Number 1 of 4 variants" in variant.tags["mlflow.note.content"]
+    assert variant.metrics["score"] == pytest.approx(board.rows[0].score)
+
+
+def test_aggregates_follow_when_runs_are_added(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan(*FEW), FakeTraining())
+    publish(tracker, NAME)
+    (variant,) = tracker.runs(NAME, tags={"level": "variant", "rank": "001"})
+    extra = tracker.start_run(
+        NAME, "seed 9", params={}, parent_id=variant.run_id,
+        tags={"level": "seed", "variant": variant.name, "seed": "9", "study": NAME},
+    )  # fmt: skip
+    extra.log_metrics({"eval/ms_jaccard_2": 0.9}, 1)
+    extra.finish("ok")
+    board, _ = publish(tracker, NAME)
+    assert tracker.run(variant.run_id).metrics["score"] == pytest.approx(board.rows[0].score)
+
+
+def test_a_study_without_results_says_so(tmp_path: Path) -> None:
+    everything_breaks = FakeTraining(breaks=lambda *_: RuntimeError("boom"))
+    tracker, _ = start(tmp_path, plan(*FEW, "study.seeds=1"), everything_breaks)
+    report = build(read(tracker, NAME))
+    assert report.findings[0] == "No run has ended: nothing can be concluded."
+    page = report.html()
+    assert "boom" in page
+    assert page.count('<td class="brief">failed</td>') == 4
+
+
+def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard:
+    rows = [
+        Row(name, float(np.mean(v)), min(v), max(v), len(v), dict(enumerate(v)),
+            {"ok": len(v)}, {}, name, {})
+        for name, v in scores.items()
+    ]  # fmt: skip
+    rows.sort(key=lambda row: -row.score if higher else row.score)
+    return Leaderboard("s", "eval/x", higher, "p", tuple(rows), 0, 0, {"real": 0.9})
+
+
+def test_findings_claim_what_the_intervals_support() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.01, size=(3, 10))
+    scores = {"a": 0.5 + noise[0], "b": 0.5 + noise[1], "c": 0.2 + noise[2]}
+    said = findings(board_of({k: list(v) for k, v in scores.items()}))
+    assert re.match(r"`[ab]` scores highest on `eval/x`: .* real held-out text scores .9.", said[0])
+    assert "ahead of `c`" in said[1]
+    unclear = r"cannot be told apart from `[ab]` with 10 seeds; true differences below .01\d* are"
+    assert re.search(unclear, said[2])
+    assert "1 is significant at 5%" in said[3]
+    low = findings(board_of({"a": [1.0, 1.1], "b": [3.0, 3.1]}, higher=False))
+    assert low[0].startswith("`a` scores lowest, which is best")
+    assert "`a` beats `b` by 2" in low[1]
+
+
+def test_one_seed_supports_no_order() -> None:
+    said = findings(board_of({"a": [0.5], "b": [0.4]}))
+    assert said[1] == (
+        "With one seed a variant nothing is known of chance: no order here is a result."
+    )
+    assert not any("beats" in sentence or "ahead" in sentence for sentence in said)
+    assert caveats(board_of({})) == []
+
+
+def test_what_is_invisible_depends_on_the_design() -> None:
+    ours, theirs = [1.0, 2.0, 3.0, 4.0], [0.1, 1.0, 2.1, 2.9]
+    pairs, apart = (invisible(ours, theirs, paired=paired) for paired in (True, False))
+    assert pairs is not None
+    assert apart is not None
+    assert pairs < 0.5 < 2 < apart
+    assert invisible([1.0, 2.0], [0.0, 1.0], paired=True) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.01, 0.05, "`a` beats `b` by .03 [.01, .05] over 15 pairs."),
+        (-0.05, -0.01, "`b` beats `a` by .03 [.01, .05] over 15 pairs."),
+        (-0.01, 0.07, UNCLEAR),
+        (0.0, 0.0, "`a` and `b` score the same over 15 pairs."),
+    ],
+)
+def test_a_contrast_in_words(low: float, high: float, words: str) -> None:
+    difference = 0.03 if low >= 0 else -0.03
+    said = contrast("a", "b", difference, low, high, 15, higher_is_better=True, invisible=0.02)
+    assert said == words
+    if low > 0:
+        down = contrast("a", "b", difference, low, high, 15, higher_is_better=False)
+        assert down.startswith("`b` beats `a` by .03")
+    single = contrast("a", "b", difference, low, high, 1, higher_is_better=True)
+    assert "beats" not in single
+
+
+def test_numbers_and_names() -> None:
+    assert [number(v) for v in (0.03, -0.03, 1.5, 0.0, 12345.6, 0.00001)] == [
+        ".03", "-.03", "1.5", "0", "1.235e+04", "0",
+    ]  # fmt: skip
+    assert bracket(-0.5, 1.25) == "[-.5, 1.25]"
+    assert names(["a"]) == "`a`"
+    assert names(["a", "b"]) == "`a` and `b`"
+    assert names(list("abcdef")) == "`a`, `b`, `c`, `d` and 2 more"
+    assert _ranks([1, 3, 4, 5, 9]) == "1, 3-5, 9"
