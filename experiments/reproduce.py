@@ -84,7 +84,9 @@ def reproduce(
     again = tracker.run(result.run_id)
     rows = _compare(tracker, record, result)
     verdict = _verdict(rows, record.outcome == result.outcome)
-    tracker.continue_run(result.run_id).set_tags({"agrees": verdict})
+    open_again = tracker.continue_run(result.run_id)
+    open_again.set_tags({"agrees": verdict})
+    open_again.finish(result.outcome)
     return Reproduction(
         record.run_id, result.run_id, verdict, (record.outcome, result.outcome),
         _differences(tracker, record, again), rows,
@@ -177,9 +179,9 @@ def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str,
         pairs["uncommitted changes"] = _patch(tracker, then), difference() or "none"
     differing = {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
     if "uncommitted changes" in differing:
-        before, now = ("none" if p == "none" else "some" for p in differing["uncommitted changes"])
-        words = "some (its uncommitted.patch)" if before == "some" else "none"
-        differing["uncommitted changes"] = words, now if before == "none" else "others"
+        old, new = differing["uncommitted changes"]
+        words = "none" if old == "none" else "some (its uncommitted.patch)"
+        differing["uncommitted changes"] = words, "none" if new == "none" else "others"
     return differing
 
 

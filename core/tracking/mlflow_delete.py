@@ -99,6 +99,9 @@ class Deletion:
             self._client.delete_logged_model(model.model_id)
             store._hard_delete_logged_model(model.model_id)
         get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+        place = _local(run.info.artifact_uri)
+        if place is not None and place.parent.name == run_id:
+            shutil.rmtree(place.parent, ignore_errors=True)
         store._hard_delete_run(run_id)
 
     def registered(self, run_ids: Sequence[str]) -> dict[str, str]:
