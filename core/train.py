@@ -100,9 +100,11 @@ class Trainer:
         return enough or (train.minutes is not None and self.counters.seconds >= 60 * train.minutes)
 
     def _average(self) -> None:
-        decay, players = self.config.train.ema, self.players
+        players, n = self.players, self.counters.update
         if players.averaged is players.generator:
             return
+        # Short at first, so that the untrained weights are soon forgotten.
+        decay = min(self.config.train.ema, (1 + n) / (10 + n))
         with torch.no_grad():
             averaged = as_module(players.averaged).parameters()
             for mean, new in zip(averaged, as_module(players.generator).parameters(), strict=True):
