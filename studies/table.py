@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from core.config import Frozen
-from core.metrics.suite import METRICS, MetricInfo
+from core.metrics.catalogue import MetricInfo
+from core.metrics.suite import METRICS
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
 MANY_TOKENS = 10**15

@@ -3,25 +3,58 @@
 BLEU-n is the mean over hypotheses of sentence BLEU with uniform weights over 1..n, all references,
 NLTK's smoothing method 1 (a zero numerator becomes .1; Chen & Cherry 2014), and the brevity
 penalty of the closest reference length (Papineni et al. 2002). Higher is closer to the references,
-between 0 and 1; it says nothing of diversity, and grows with the number of references.
+between 0 and 1; it says nothing of diversity, and grows with the number of references. Interval:
+over hypotheses, the references held fixed.
 
 Self-BLEU-n (Zhu et al. 2018) takes each sentence against all the others, itself left out. Lower is
-more diverse, between 0 and 1; it grows with the sample size, so compare equal sizes only.
+more diverse, between 0 and 1; it grows with the sample size, so compare equal sizes only. Interval:
+jackknife, the brevity penalty held.
 
 A clipped count needs only the largest count that any reference has of an n-gram; leaving one
-reference out needs the second largest, and who owns the largest.
+reference out needs the second largest, and who owns the largest; leaving two out, the third.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.intervals import interacting, jackknife
+from core.metrics.ngrams import Counts, NgramTable, Sentence
 
 ORDERS = (2, 3, 4, 5)
 SMOOTHING = 0.1
+CHUNK = 50_000  # hypotheses counted at a time
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Of each n-gram of a level: the three largest counts in a sentence, and who has the first
+    two; 0 and -1 where there is none. All (n-grams,).
+    """
+
+    counts: tuple[np.ndarray, np.ndarray, np.ndarray]
+    owners: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(cls, counts: Counts, size: int) -> Largest:
+        """The largest counts of one level with `size` n-grams."""
+        ranked = np.lexsort((-counts.count, counts.gram))
+        gram = counts.gram[ranked]
+        begins = np.flatnonzero(np.r_[True, gram[1:] != gram[:-1]]) if len(gram) else ranked
+        place = np.arange(len(gram)) - np.repeat(begins, np.diff(np.r_[begins, len(gram)]))
+        numbers, owners = [], []
+        for rank in range(3):
+            at = ranked[place == rank]
+            number, owner = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+            number[counts.gram[at]] = counts.count[at]
+            owner[counts.gram[at]] = counts.sentence[at]
+            numbers.append(number)
+            owners.append(owner)
+        return cls((numbers[0], numbers[1], numbers[2]), (owners[0], owners[1]))
 
 
 class ReferenceIndex:
@@ -30,46 +63,84 @@ class ReferenceIndex:
     def __init__(self, references: Sequence[Sentence], order: int = max(ORDERS)) -> None:
         self.table = NgramTable(references, order)
         self.lengths = np.array([len(reference) for reference in references], dtype=np.int64)
-        self.best: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.counts = self.table.count(references)
-        for n, counts in enumerate(self.counts, start=1):
-            size = self.table.size(n)
-            first, second, owner = (np.zeros(size, dtype=np.int64) for _ in range(3))
-            ranked = np.lexsort((-counts.count, counts.gram))
-            gram, count, sentence = (
-                a[ranked] for a in (counts.gram, counts.count, counts.sentence)
-            )
-            begins = np.flatnonzero(np.r_[True, gram[1:] != gram[:-1]]) if len(gram) else ranked
-            first[gram[begins]] = count[begins]
-            owner[gram[begins]] = sentence[begins]
-            runners = begins + 1
-            runners = runners[runners < len(gram)]
-            runners = runners[gram[runners] == gram[runners - 1]]
-            second[gram[runners]] = count[runners]
-            self.best.append((first, second, owner))
+        self.best = [largest.counts[0] for _, largest in _indexed(self.table, references)]
 
 
 def bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.ndarray]:
     """N -> sentence BLEU-n of each hypothesis, (hypotheses,)."""
+    parts = [
+        _bleu(hypotheses[start : start + CHUNK], index)
+        for start in range(0, max(len(hypotheses), 1), CHUNK)
+    ]
+    return {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
+
+
+def _bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.ndarray]:
     lengths = np.array([len(h) for h in hypotheses], dtype=np.int64)
     clipped = []
-    for counts, (first, _, _) in zip(index.table.count(hypotheses), index.best, strict=True):
-        allowed = np.minimum(counts.count, first[counts.gram])
+    for counts, best in zip(index.table.levels(hypotheses), index.best, strict=True):
+        allowed = np.minimum(counts.count, best[counts.gram])
         clipped.append(np.bincount(counts.sentence, allowed, minlength=len(lengths)))
     return _scores(clipped, lengths, _closest(lengths, index.lengths))
 
 
-def self_bleu(sentences: Sequence[Sentence]) -> dict[int, np.ndarray]:
-    """N -> sentence BLEU-n of each sentence against all the others, (sentences,)."""
-    index = ReferenceIndex(sentences)
-    clipped = []
-    for counts, (first, second, owner) in zip(index.counts, index.best, strict=True):
+@dataclass(frozen=True)
+class SelfBleu:
+    """Sentence Self-BLEU and what the jackknife needs of how the sentences lean on each other."""
+
+    scores: dict[int, np.ndarray]  # n -> (sentences,)
+    clipped: list[np.ndarray]  # of each level (sentences,)
+    lengths: np.ndarray  # (sentences,)
+    closest: np.ndarray  # (sentences,)
+    leans: list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # a level: who, on whom, matches lost
+
+    @cached_property
+    def variances(self) -> dict[int, float]:
+        """N -> variance of Self-BLEU-n: see `intervals.interacting`."""
+        n = len(self.lengths)
+        keys = np.concatenate([on * np.int64(n) + who for who, on, _ in self.leans])
+        pairs, where = np.unique(keys, return_inverse=True)
+        who, on = pairs % n, pairs // n
+        ends = np.cumsum([len(lost) for _, _, lost in self.leans])
+        without = []
+        for clipped, end, (_, _, lost) in zip(self.clipped, ends, self.leans, strict=True):
+            less = np.bincount(where[end - len(lost) : end], lost, minlength=len(pairs))
+            without.append(clipped[who] - less)
+        weaker = _scores(without, self.lengths[who], self.closest[who])
+        _, pair = np.unique(np.minimum(who, on) * n + np.maximum(who, on), return_inverse=True)
+        found = {}
+        for order, scores in self.scores.items():
+            lost = scores[who] - weaker[order]
+            without = (scores.sum() - scores - np.bincount(on, lost, minlength=n)) / max(n - 1, 1)
+            shared = np.bincount(pair, lost) / max(n - 1, 1)
+            once = jackknife(without - scores.mean())
+            found[order] = interacting(once, float((shared**2).sum()))
+        return found
+
+
+def self_bleu(sentences: Sequence[Sentence]) -> SelfBleu:
+    """BLEU of each sentence against all the others."""
+    lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+    clipped, leans = [], []
+    for counts, largest in _indexed(NgramTable(sentences, max(ORDERS)), sentences):
+        first, second, third = largest.counts
+        owner, runner = largest.owners
         others = np.where(
             owner[counts.gram] == counts.sentence, second[counts.gram], first[counts.gram]
         )
         allowed = np.minimum(counts.count, others)
-        clipped.append(np.bincount(counts.sentence, allowed, minlength=len(sentences)))
-    return _scores(clipped, index.lengths, _closest_other(index.lengths))
+        clipped.append(np.bincount(counts.sentence, allowed, minlength=len(lengths)))
+        # The two that have most of an n-gram lean on each other for what the third has not.
+        held = np.flatnonzero(second > third)
+        a, b, lost = owner[held], runner[held], (second - third)[held]
+        leans.append((np.r_[a, b], np.r_[b, a], np.r_[lost, lost]))
+    closest = _closest_other(lengths)
+    return SelfBleu(_scores(clipped, lengths, closest), clipped, lengths, closest, leans)
+
+
+def _indexed(table: NgramTable, sentences: Sequence[Sentence]) -> Iterator[tuple[Counts, Largest]]:
+    for n, counts in enumerate(table.levels(sentences), start=1):
+        yield counts, Largest.of(counts, table.size(n))
 
 
 def _closest(lengths: np.ndarray, references: np.ndarray) -> np.ndarray:

@@ -1,12 +1,10 @@
-"""Metrics of text files: one sentence a line, split on white space, nothing cleaned.
-
-Means over sentences (BLEU, copies) carry a 95% bootstrap interval over the samples; a statistic of
-the whole sample has none here (low and high are None).
-"""
+"""Metrics of text files: one sentence a line, split on white space, nothing cleaned."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,97 +12,132 @@ import numpy as np
 
 from core.config import nearest
 from core.errors import InputError
-from core.metrics.bleu import bleu
-from core.metrics.diversity import copied
-from core.metrics.suite import METRICS, Suite
+from core.metrics.catalogue import CATALOGUE, GROUPS, LEAST
+from core.metrics.encoders import Encoder
+from core.metrics.ngrams import Sentence
+from core.metrics.suite import Suite
+from core.text.generated import Oracle
 from core.text.readers import lines
 
-GROUPS = ("bleu", "self_bleu", "distinct", "unique", "copied", "ms_jaccard")
-LATER = ("fed", "mmd", "c2st", "nearest_neighbour", "lm", "reverse_lm", "oracle")
-RESAMPLES = 2000
+NGRAM_SEED = 0
+Step = Callable[[str, float, float], None]
+Text = list[list[str]]
 
 
-def evaluate_files(
-    samples: Path,
-    references: Path,
-    held_out: Path | None = None,
-    train: Path | None = None,
-    groups: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """The document of `textgan evaluate`: metrics, baselines, warnings."""
-    names = _names(groups)
-    ours, real = read_sentences(samples), read_sentences(references)
-    warnings = []
-    if held_out is not None:
-        outside, compared = read_sentences(held_out), real
-    else:
-        half = len(real) // 2
-        compared, outside = (real[:half], real[half:]) if half else (real, [])
-        warnings.append(
-            "no --held-out: the row of real text is the second half of the references against the "
-            "first half, fewer references than the samples had"
-        )
-    training = read_sentences(train) if train is not None else []
-    suite = Suite(real, training)
-    values = suite.evaluate(ours)
-    intervals = _intervals(ours, suite)
-    baseline = (suite if compared is real else Suite(compared, training)).evaluate(outside)
-    metrics = {
-        name: {
-            "value": values[name],
-            "low": intervals.get(name, (None, None))[0],
-            "high": intervals.get(name, (None, None))[1],
-            "samples": len(ours),
-            "references": len(real),
-            "direction": METRICS[name].direction,
-        }
-        for name in names
-    }
-    return {
-        "metrics": metrics,
-        "baselines": {"real": {name: baseline[name] for name in names}, "mle": None, "ngram": None},
-        "warnings": warnings,
-    }
+@dataclass(frozen=True)
+class Inputs:
+    """What an evaluation is given; sentences as words."""
+
+    samples: Sequence[Sentence]
+    references: Sequence[Sentence]
+    held_out: Sequence[Sentence] | None = None
+    train: Sequence[Sentence] = ()
+    mle: Sequence[Sentence] | None = None  # of the baseline trained on `train`
+    grammar: Oracle | None = None
+    encoder: Encoder | None = None
 
 
-def read_sentences(path: Path) -> list[list[str]]:
-    """Sentences of a file as words; an empty line is an empty sentence. InputError if no text."""
-    sentences = [text.split() for _, text in lines(path)]
-    if not any(sentences):
+@dataclass
+class Evaluation:
+    """What an evaluation found; `document` is what `textgan evaluate --json` prints."""
+
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float | None] | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Metrics, baselines, warnings."""
+        return {"metrics": self.metrics, "baselines": self.baselines, "warnings": self.warnings}
+
+
+def read_sentences(path: Path) -> Text:
+    """Sentences of a file as words; an empty line is an empty sentence. InputError if no text.
+
+    Equal words are one object, so that a million sentences take tens of bytes a word.
+    """
+    known: dict[str, str] = {}
+    sentences = [[known.setdefault(w, w) for w in text.split()] for _, text in lines(path)]
+    if not known:
         raise InputError(f"{path}: no sentence in it")
     return sentences
 
 
-def _names(groups: Sequence[str] | None) -> list[str]:
-    for group in groups or ():
-        if group in LATER:
-            raise InputError(
-                f"--metrics {group}: not in this version; there are {', '.join(GROUPS)}"
-            )
-        if group not in GROUPS:
-            raise InputError(f"--metrics: no group {group!r}{nearest(group, GROUPS)}")
-    chosen = groups or GROUPS
-    return [name for name in METRICS if name in chosen or _group(name) in chosen]
+def chosen_groups(names: Sequence[str] | None) -> list[str]:
+    """The groups asked for, all of them when none is; InputError for an unknown one."""
+    for name in names or ():
+        if name not in GROUPS:
+            raise InputError(f"--metrics: no group {name!r}{nearest(name, GROUPS)}")
+    return [group for group in GROUPS if group in (names or GROUPS)]
 
 
-def _group(name: str) -> str:
-    stem, _, order = name.rpartition("_")
-    return stem if order.isdigit() else name
-
-
-def _intervals(
-    samples: list[list[str]], suite: Suite
-) -> dict[str, tuple[float | None, float | None]]:
-    """Percentile bootstrap over the samples, with a fixed seed, of the means over sentences."""
-    rng = np.random.default_rng(0)
-    scores = {f"bleu_{n}": per_sentence for n, per_sentence in bleu(samples, suite.index).items()}
-    if suite.training:
-        scores["copied"] = copied(samples, suite.training).astype(float)
-    found: dict[str, tuple[float | None, float | None]] = {}
-    # How often each sample is drawn, in one multinomial a resample: no (resamples, N) of indices.
-    n = len(samples)
-    weights = np.stack([rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RESAMPLES)]) / n
-    for name, per_sentence in scores.items():
-        low, high = np.quantile(weights @ per_sentence, [0.025, 0.975])
-        found[name] = (float(low), float(high))
+def evaluate(
+    inputs: Inputs,
+    groups: Sequence[str] = GROUPS,
+    step: Step = lambda words, done, total: None,
+) -> Evaluation:
+    """Score the samples and the baselines: real text, an n-gram model, and `inputs.mle`."""
+    suite = Suite(inputs.references, inputs.train, inputs.grammar, inputs.encoder)
+    rows = _baseline_rows(inputs, suite)
+    total = len(groups) * (2 + len(rows))
+    found = Evaluation(warnings=_warnings(inputs, groups))
+    measured = suite.measures(inputs.samples, groups, partial(_report, step, 0, total))
+    for number, (name, measure) in enumerate(measured.items()):
+        step("intervals", len(groups) * (1 + number / len(measured)), total)
+        low, high = (measure.interval() if measure.value is not None else None) or (None, None)
+        found.metrics[name] = {
+            "value": measure.value,
+            "low": low,
+            "high": high,
+            "samples": measure.samples,
+            "references": measure.references or len(inputs.references),
+            "direction": CATALOGUE[name].direction,
+        }
+    found.baselines = {"real": None, "mle": None, "ngram": None}
+    for row, (name, (scorer, sentences)) in enumerate(rows.items(), start=2):
+        report = partial(_report, step, len(groups) * row, total)
+        values = scorer.measures(sentences, groups, report)
+        found.baselines[name] = {metric: m.value for metric, m in values.items()}
     return found
+
+
+def _report(step: Step, before: float, total: float, group: str, done: float, _: float) -> None:
+    step(group, before + done, total)
+
+
+def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, tuple[Suite, Sequence[Sentence]]]:
+    rows: dict[str, tuple[Suite, Sequence[Sentence]]] = {}
+    if inputs.held_out is not None:
+        rows["real"] = (suite, inputs.held_out)
+    elif len(inputs.references) > 1:
+        half = len(inputs.references) // 2
+        compared = suite.against(inputs.references[:half])
+        rows["real"] = (compared, inputs.references[half:])
+    if inputs.mle is not None:
+        rows["mle"] = (suite, inputs.mle)
+    if inputs.train:
+        drawn = suite.model.sample(len(inputs.samples), np.random.default_rng(NGRAM_SEED))
+        rows["ngram"] = (suite, drawn)
+    return rows
+
+
+def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
+    warnings = []
+    if inputs.held_out is None:
+        warnings.append(
+            "no --held-out: the row of real text is the second half of the references against the "
+            "first half, fewer references than the samples had"
+        )
+    if not inputs.train and inputs.encoder is None and {"fed", "mmd"} & set(groups):
+        warnings.append(
+            "no --train: the encoder was fitted on references and samples together, so fed and mmd "
+            "of two files of samples do not share a scale"
+        )
+    for side, count in (("samples", len(inputs.samples)), ("references", len(inputs.references))):
+        short: dict[int, list[str]] = {}
+        for group in groups:
+            if count < LEAST[group]:
+                short.setdefault(LEAST[group], []).append(group)
+        parts = [f"{', '.join(names)} ({least:,} would do)" for least, names in short.items()]
+        if parts:
+            warnings.append(f"{count:,} {side} are too few for {'; '.join(parts)}")
+    return warnings

@@ -7,33 +7,99 @@ With c(g) the count of n-gram g over the number of sentences,
 and MS-Jaccard-n the geometric mean of J_1..J_n. Higher is closer in quality and diversity at once,
 between 0 and 1: samples that repeat a good sentence lose, and so do diverse wrong ones. It grows
 with both sample sizes, so compare equal sizes; real text against real text is the ceiling.
+Interval: jackknife over the samples, the references held fixed;
+none where a level has too few shared n-grams for one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from core.metrics.intervals import (
+    RARE,
+    Bounds,
+    Measure,
+    around,
+    interacting,
+    jackknife,
+    pairwise,
+)
 from core.metrics.ngrams import NgramTable, Sentence
 
 ORDERS = (2, 3, 4, 5)
 
 
-def ms_jaccard(
-    samples: Sequence[Sentence], references: Sequence[Sentence]
-) -> dict[int, float | None]:
-    """N -> MS-Jaccard-n; None where a side has no sentences."""
+@dataclass(frozen=True)
+class Overlap:
+    """J_1..J_5 of the whole sample, and of the sample without each of its sentences."""
+
+    samples: int
+    references: int
+    whole: list[float]
+    shared: list[int]  # a level: n-grams of the sample that the references have
+    without: list[np.ndarray]  # a level: (samples,)
+    twice: list[float]  # a level: what pairs of sentences share of the variance
+
+    def value(self, n: int) -> float:
+        """MS-Jaccard-n."""
+        return float(np.prod(self.whole[:n]) ** (1 / n))
+
+    def measure(self, n: int) -> Measure:
+        """MS-Jaccard-n with its interval; none where a level shares fewer than RARE n-grams."""
+
+        def bounds() -> Bounds:
+            if min(self.shared[:n]) < RARE:
+                return None
+            return around(self.value(n), self.variance(n), self.samples)
+
+        return Measure(self.value(n), self.samples, self.references, bounds)
+
+    def variance(self, n: int) -> float:
+        """Variance of MS-Jaccard-n: see `intervals.interacting`."""
+        without = np.prod(self.without[:n], axis=0) ** (1 / n)
+        slopes = [self.value(n) / (n * j) if j else 0.0 for j in self.whole[:n]]
+        twice = sum(slope**2 * part for slope, part in zip(slopes, self.twice, strict=False))
+        return interacting(jackknife(without - self.value(n)), twice)
+
+
+def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> Overlap | None:
+    """The overlap of two texts; None where a side has no sentences."""
     if not samples or not references:
-        return dict.fromkeys(ORDERS)
+        return None
     table = NgramTable([*samples, *references], max(ORDERS))
-    similarities = []
-    for n, (ours, theirs) in enumerate(
-        zip(table.count(samples), table.count(references), strict=True), start=1
-    ):
+    whole, without, twice, shared = [], [], [], []
+    levels = zip(table.levels(samples), table.levels(references), strict=True)
+    for n, (ours, theirs) in enumerate(levels, start=1):
         size = max(table.size(n), 1)
-        a = np.bincount(ours.gram, ours.count, minlength=size) / len(samples)
-        b = np.bincount(theirs.gram, theirs.count, minlength=size) / len(references)
-        union = np.maximum(a, b).sum()
-        similarities.append(float(np.minimum(a, b).sum() / union) if union else 0.0)
-    return {n: float(np.prod(similarities[:n]) ** (1 / n)) for n in ORDERS}
+        mine = np.bincount(ours.gram, ours.count, minlength=size)
+        real = np.bincount(theirs.gram, theirs.count, minlength=size) / len(references)
+        whole.append(float(_jaccard(mine / len(samples), real)))
+        shared.append(int(np.minimum(mine, real > 0).sum()))
+        fewer = max(len(samples) - 1, 1)
+        # All n-grams at the new number of sentences, then put right where the sentence had them.
+        had, kept = mine[ours.gram] / fewer, (mine[ours.gram] - ours.count) / fewer
+        at = real[ours.gram]
+        sums = []
+        for bound in (np.minimum, np.maximum):
+            change = bound(kept, at) - bound(had, at)
+            moved = np.bincount(ours.sentence, change, minlength=len(samples))
+            sums.append(bound(mine / fewer, real).sum() + moved)
+        bends = [
+            bound(mine / len(samples), real)
+            - 2 * bound((mine - 1) / len(samples), real)
+            + bound((mine - 2) / len(samples), real)
+            for bound in (np.minimum, np.maximum)
+        ]
+        union = max(float(np.maximum(mine / len(samples), real).sum()), 1e-300)
+        bend = (bends[0] - whole[-1] * bends[1]) / union
+        twice.append(pairwise(ours.sentence, ours.gram, bend, len(samples)))
+        without.append(np.divide(sums[0], sums[1], out=np.zeros(len(samples)), where=sums[1] > 0))
+    return Overlap(len(samples), len(references), whole, shared, without, twice)
+
+
+def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    union = np.maximum(a, b).sum()
+    return float(np.minimum(a, b).sum() / union) if union else 0.0

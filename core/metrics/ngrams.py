@@ -2,12 +2,13 @@
 
 Level n's id of the n-gram ending at a token is the rank of the pair (id at level n - 1 of the
 n-gram before it, token) among the pairs seen. Sentences are flat ids and offsets, so every step
-is a numpy call over all tokens at once: linear in tokens but for the sorting.
+is a numpy call over all tokens at once: linear in tokens but for the sorting. Counts are handed out
+a level at a time, so that a million sentences need the memory of one level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ UNSEEN = -1
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each sentence has each n-gram of one level: three aligned arrays."""
+    """How often each sentence has each n-gram of one level: three aligned int32 arrays."""
 
     sentence: np.ndarray
     gram: np.ndarray  # UNSEEN is left out
@@ -46,16 +47,35 @@ class NgramTable:
         """Distinct n-grams of level n."""
         return len(self.words) if n == 1 else len(self._keys[n - 2])
 
-    def count(self, sentences: Sequence[Sentence]) -> list[Counts]:
-        """Counts of the known n-grams in `sentences`, for n = 1..order."""
+    def parts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of each n-gram of level n >= 2, in the order of their ids: the id of its first n - 1
+        words at level n - 1, and its last word.
+        """
+        return self._keys[n - 2] // len(self.words), self._keys[n - 2] % len(self.words)
+
+    def find(self, words: Sequence[np.ndarray]) -> np.ndarray:
+        """Ids of the n-grams whose n words are given one behind another, each (grams,)."""
+        found = words[0].astype(np.int64)
+        for n, word in enumerate(words[1:], start=2):
+            pairs = np.where(found == UNSEEN, UNSEEN, found * len(self.words) + word)
+            found = _lookup(self._keys[n - 2], pairs)
+        return found
+
+    def ids(self, sentences: Sequence[Sentence]) -> Iterator[np.ndarray]:
+        """For n = 1..order, the id of the n-gram that ends at each token, UNSEEN where none."""
         flat, lengths = self._flatten(sentences)
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        counts = [self._count_level(owner, flat, 1)]
         previous = flat
+        yield flat
         for n in range(2, self.order + 1):
             previous = _lookup(self._keys[n - 2], self._pairs(previous, flat, lengths, n))
-            counts.append(self._count_level(owner, previous, n))
-        return counts
+            yield previous
+
+    def levels(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+        """Counts of the known n-grams in `sentences`, for n = 1..order."""
+        lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        for n, grams in enumerate(self.ids(sentences), start=1):
+            yield self._count_level(owner, grams, n)
 
     def _flatten(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
@@ -78,11 +98,12 @@ class NgramTable:
         known = grams != UNSEEN
         size = max(self.size(n), 1)
         keys, count = np.unique(owner[known] * size + grams[known], return_counts=True)
-        return Counts(keys // size, keys % size, count)
+        parts = (keys // size, keys % size, count)
+        return Counts(*(part.astype(np.int32) for part in parts))
 
 
 def _lookup(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     if len(keys) == 0:
         return np.full(len(pairs), UNSEEN, dtype=np.int64)
     place = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
-    return np.where(keys[place] == pairs, place, UNSEEN)
+    return np.where(keys[place] == pairs, place, UNSEEN)  # no key is UNSEEN itself

@@ -8,6 +8,10 @@ the sample is too rare, below it the sample repeats what is likely (collapse), s
 higher nor lower that is better but nearness to H. `template_tv`: total variation distance between
 the templates (tag sequences) of the sample, invalid sentences as one more template, and the
 grammar's; lower is better, 0 to 1; a finite sample of the grammar itself is above 0.
+`mass_covered`: probability, under the grammar, of the set of valid sentences that the sample holds,
+each once. Higher is better, 0 to 1; it grows with the sample, and is small for any sample of a
+language with many sentences: compare equal sizes, beside a sample of the grammar itself. It has an
+interval only where no few sentences make up most of it.
 
 Of SeqGAN's random LSTM (Yu et al. 2017): `valid` is the share of sentences of its length in its
 words (a generator may end early, or draw a word of ours such as <unk>); `oracle_nll` is NLL_oracle
@@ -18,46 +22,111 @@ the valid sentences. Uniform words have about 11.3, the oracle's own text about 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from core.metrics.intervals import (
+    Bounds,
+    Measure,
+    around,
+    covered,
+    interacting,
+    jackknife,
+    mean,
+    pairwise,
+    share,
+)
 from core.metrics.ngrams import Sentence
+from core.text.generated import Oracle
 from core.text.lstm_oracle import LstmOracle
 from core.text.pcfg import Grammar
 
-
-@dataclass(frozen=True)
-class OracleScores:
-    """The three scores; the likelihood is None when no sentence is valid."""
-
-    valid: np.ndarray  # bool (sentences,)
-    nll: float | None
-    template_tv: float | None
+SPREAD = 50  # sentences of equal probability, for a mass that no few of them decide
 
 
-def oracle(sentences: Sequence[Sentence], grammar: Grammar) -> OracleScores:
-    """Score a sample under the grammar it should have learnt."""
+def oracle(sentences: Sequence[Sentence], source: Oracle) -> dict[str, Measure]:
+    """Score a sample under the source it should have learnt; what is undefined is left out."""
+    if not sentences:
+        return {}
+    if isinstance(source, LstmOracle):
+        return _under_lstm(sentences, source)
+    return _under_grammar(sentences, source)
+
+
+def _under_lstm(sentences: Sequence[Sentence], source: LstmOracle) -> dict[str, Measure]:
+    """There are no templates, and the mass of a sample is nothing to speak of."""
+    valid = np.asarray(source.valid(sentences), dtype=bool)
+    found = {"valid": Measure(float(valid.mean()), len(sentences), 0, share(valid))}
+    kept = [sentence for sentence, whole in zip(sentences, valid, strict=True) if whole]
+    if kept:
+        nll = np.asarray(source.nll(kept), dtype=float)
+        found["oracle_nll"] = Measure(float(nll.mean()), len(kept), 0, mean(nll))
+    return found
+
+
+def _under_grammar(sentences: Sequence[Sentence], grammar: Grammar) -> dict[str, Measure]:
     logs = np.array([grammar.log_prob(sentence) for sentence in sentences])
     valid = logs > -math.inf
-    if len(sentences) == 0:
-        return OracleScores(valid.astype(bool), None, None)
-    seen = Counter(grammar.template(sentence) for sentence in sentences)
+    templates = [grammar.template(sentence) for sentence in sentences]
     real = grammar.template_probabilities
-    # Half of sum |p - q|; what the sample never shows contributes its whole probability.
-    shown = sum(p for template, p in real.items() if template in seen)
-    gap = sum(
-        abs(count / len(sentences) - (real.get(template, 0.0) if template else 0.0))
-        for template, count in seen.items()
-    )
-    distance = (gap + max(0.0, 1.0 - shown)) / 2
-    return OracleScores(valid, float(-logs[valid].mean()) if valid.any() else None, distance)
+    found = {
+        "valid": Measure(float(valid.mean()), len(sentences), 0, share(valid)),
+        "template_tv": _variation(_seen(templates, [real.get(t or (), 0.0) for t in templates])),
+        "mass_covered": _mass(_seen([tuple(s) for s in sentences], np.exp(logs).tolist())),
+    }
+    if valid.any():
+        nll = -logs[valid]
+        found["oracle_nll"] = Measure(float(nll.mean()), len(nll), 0, mean(nll))
+    return found
 
 
-def lstm_scores(sentences: Sequence[Sentence], oracle: LstmOracle) -> OracleScores:
-    """Score a sample under the random LSTM it should have learnt; there are no templates."""
-    valid = oracle.valid(sentences)
-    kept = [sentence for sentence, whole in zip(sentences, valid, strict=True) if whole]
-    return OracleScores(valid, float(oracle.nll(kept).mean()) if kept else None, None)
+@dataclass(frozen=True)
+class _Seen:
+    """Things of a sample: which each sentence is, how often each occurs, its probability."""
+
+    which: np.ndarray  # (sentences,)
+    count: np.ndarray  # (things,)
+    probability: np.ndarray  # (things,), 0 for what the grammar cannot make
+
+
+def _seen(things: Sequence[Hashable], probabilities: Sequence[float]) -> _Seen:
+    numbers: dict[Hashable, int] = {}
+    which = np.array([numbers.setdefault(thing, len(numbers)) for thing in things])
+    probability = np.zeros(len(numbers))
+    probability[which] = probabilities
+    return _Seen(which, np.bincount(which, minlength=len(numbers)), probability)
+
+
+def _variation(seen: _Seen) -> Measure:
+    """Half of sum |share in the sample - probability|; what is never shown adds its whole."""
+    n, p, count = len(seen.which), seen.probability, seen.count
+    absent = max(0.0, 1.0 - float(p.sum()))
+    value = float(np.abs(count / n - p).sum() + absent) / 2
+
+    def bounds() -> Bounds:
+        fewer = max(n - 1, 1)
+        had = np.abs(count / fewer - p)
+        change = np.abs((count - 1) / fewer - p) - had
+        without = (had.sum() + absent + change[seen.which]) / 2
+        bend = (np.abs(count / n - p) - 2 * np.abs((count - 1) / n - p)
+                + np.abs((count - 2) / n - p)) / 2  # fmt: skip
+        twice = pairwise(np.arange(n), seen.which, bend, n)
+        return around(value, interacting(jackknife(without - value), twice), n)
+
+    return Measure(value, n, 0, bounds)
+
+
+def _mass(seen: _Seen) -> Measure:
+    """Probability of the set of things seen."""
+    n, p = len(seen.which), seen.probability
+    value = float(p.sum())
+
+    def bounds() -> Bounds:
+        if value**2 < SPREAD * float((p**2).sum()):
+            return None
+        changes = -np.where(seen.count == 1, p, 0.0)[seen.which]
+        return around(value, jackknife(changes) + covered(np.arange(n), seen.which, p, n), n)
+
+    return Measure(value, n, 0, bounds)

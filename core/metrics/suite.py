@@ -1,98 +1,266 @@
 """All metrics of a sample at once, against references that are indexed once.
 
-`METRICS` says of each which way is better. A training run, `textgan evaluate` and the reference
-row of real text all come through here.
+A training run, `textgan evaluate` and the baseline rows all come through here. A training run asks
+for the values of a few cheap groups (`METRICS`); an evaluation for all groups, with intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 
-from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
-from core.metrics.diversity import copied, distinct, unique
+from core.metrics import diversity
+from core.metrics.bleu import ORDERS, ReferenceIndex, SelfBleu, bleu, self_bleu
+from core.metrics.c2st import c2st
+from core.metrics.catalogue import BLEU, CATALOGUE, GROUPS, TRAINED, MetricInfo
+from core.metrics.encoders import Encoder, LatentSemantic
+from core.metrics.fed import fed
+from core.metrics.intervals import Bounds, Measure, around, mean, share
+from core.metrics.kneser_ney import KneserNey
+from core.metrics.lm import lm, reverse_lm
+from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.ngrams import NgramTable, Sentence
-from core.metrics.oracle import lstm_scores, oracle
+from core.metrics.nearest_neighbour import nearest_neighbour
+from core.metrics.ngrams import Sentence
+from core.metrics.novelty import copied, longest_copy
+from core.metrics.oracle import oracle
 from core.text.generated import Oracle
-from core.text.lstm_oracle import LstmOracle
 
-Direction = Literal["higher", "lower", "near"]
-DISTINCT = (1, 2, 3, 4)
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """Which way is better ("near": near to what real text has), and what it is in words."""
-
-    direction: Direction
-    summary: str
-
-
+# What a training run measures, and a study may rank by.
 METRICS: Mapping[str, MetricInfo] = {
-    "valid": MetricInfo("higher", "share that the corpus's source can make"),
-    "oracle_nll": MetricInfo(
-        "near", "mean -log P of the valid ones in nats (lstm_oracle: a word), beside the entropy"
-    ),
-    "entropy": MetricInfo(
-        "near", "entropy of a sentence in nats (lstm_oracle: of a word), a constant"
-    ),
-    "template_tv": MetricInfo("lower", "total variation distance of syntactic templates"),
-    "unique": MetricInfo("higher", "distinct sentences over sentences"),
-    "copied": MetricInfo("lower", "share that stands in the training text word for word"),
-    "length": MetricInfo("near", "mean words of a sentence"),
-    **{
-        f"distinct_{n}": MetricInfo("higher", f"distinct {n}-grams over {n}-grams")
-        for n in DISTINCT
-    },
-    **{f"bleu_{n}": MetricInfo("higher", f"BLEU-{n} against all references") for n in ORDERS},
-    **{f"self_bleu_{n}": MetricInfo("lower", f"BLEU-{n} against each other") for n in ORDERS},
-    **{
-        f"ms_jaccard_{n}": MetricInfo("higher", f"overlap of 1..{n}-gram multisets with real text")
-        for n in ORDERS
-    },
+    name: info
+    for name, info in CATALOGUE.items()
+    if info.group in TRAINED and name != "mass_covered"
 }
+MOST = 10_000  # sentences of each side for what costs the square of their number
+Found = dict[str, Measure]
+Step = Callable[[str, float, float], None]
 
 
 class Suite:
-    """References, training text and oracle of one corpus, ready to score samples."""
+    """References, training text and oracle of one corpus, ready to score samples.
+
+    Without an `encoder` the built-in one is fitted on the training text; without that too, on
+    references and samples together, and then values of two samples do not share a scale.
+    """
 
     def __init__(
         self,
         references: Sequence[Sentence],
         training: Iterable[Sentence] = (),
         grammar: Oracle | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.references = references
-        self.index = ReferenceIndex(references)
-        self.training = {tuple(sentence) for sentence in training}
         self.grammar = grammar
+        self._training = training
+        self._encoder = encoder
+
+    def against(self, references: Sequence[Sentence]) -> Suite:
+        """The same corpus, encoder and language model, with other references."""
+        other = Suite(references, self._training, self.grammar, self._fitted)
+        for name in ("training", "training_text", "model"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
+    @cached_property
+    def index(self) -> ReferenceIndex:
+        """The references' n-grams."""
+        return ReferenceIndex(self.references)
+
+    @cached_property
+    def training(self) -> set[tuple[str, ...]]:
+        """The different sentences of the training text."""
+        return {tuple(sentence) for sentence in self._training}
+
+    @cached_property
+    def training_text(self) -> list[Sentence]:
+        """The training text, with its repetitions."""
+        return list(self._training)
+
+    @cached_property
+    def model(self) -> KneserNey:
+        """The n-gram language model of the training text."""
+        return KneserNey(self.training_text)
+
+    @cached_property
+    def _fitted(self) -> Encoder | None:
+        if self._encoder is None and self.training:
+            return LatentSemantic(self.training_text)
+        return self._encoder
+
+    def encoder(self, samples: Sequence[Sentence]) -> Encoder:
+        """The encoder that scores `samples`."""
+        return self._fitted or LatentSemantic([*self.references, *samples])
+
+    @cached_property
+    def _embedded(self) -> np.ndarray | None:
+        return self._fitted(self.references) if self._fitted else None
+
+    def measures(
+        self,
+        samples: Sequence[Sentence],
+        groups: Sequence[str] = GROUPS,
+        step: Step = lambda group, done, total: None,
+    ) -> Found:
+        """Every metric of the groups by name; one without a value is undefined here.
+
+        `step` hears of each group before it begins.
+        """
+        found: Found = {}
+        for number, group in enumerate(groups):
+            step(group, number, len(groups))
+            measured = MEASURES[group](self, samples) if samples else {}
+            for name, info in CATALOGUE.items():
+                if info.group == group:
+                    undefined = Measure(None, len(samples), len(self.references))
+                    found[name] = measured.get(name, undefined)
+        return found
 
     def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
-        """Every metric by name; None where it is undefined."""
-        values: dict[str, float | None] = dict.fromkeys(METRICS)
+        """Values of `METRICS` by name; None where one is undefined."""
+        found = self.measures(samples, TRAINED)
+        values = {name: found[name].value for name in METRICS}
         values["entropy"] = self.grammar.entropy if self.grammar else None
-        if not samples:
-            return values
-        table = NgramTable(samples, max(DISTINCT))
-        values["unique"] = unique(samples)
-        values["length"] = float(np.mean([len(sentence) for sentence in samples]))
-        values |= {f"distinct_{n}": distinct(table, samples, n) for n in DISTINCT}
-        values |= {f"bleu_{n}": float(v.mean()) for n, v in bleu(samples, self.index).items()}
-        if len(samples) > 1:
-            values |= {f"self_bleu_{n}": float(v.mean()) for n, v in self_bleu(samples).items()}
-        overlap = ms_jaccard(samples, self.references)
-        values |= {f"ms_jaccard_{n}": value for n, value in overlap.items()}
-        if self.training:
-            values["copied"] = float(copied(samples, self.training).mean())
-        if self.grammar is not None:
-            if isinstance(self.grammar, LstmOracle):
-                scores = lstm_scores(samples, self.grammar)
-            else:
-                scores = oracle(samples, self.grammar)
-            values["valid"] = float(scores.valid.mean())
-            values["oracle_nll"], values["template_tv"] = scores.nll, scores.template_tv
         return values
+
+
+def equal_counts(
+    samples: Sequence[Sentence], references: Sequence[Sentence], most: int = MOST
+) -> tuple[list[Sentence], list[Sentence]]:
+    """The same number of both, `most` at the most: evenly spaced ones of the larger text."""
+    n = min(len(samples), len(references), most)
+    return _spread(samples, n), _spread(references, n)
+
+
+def _spread(sentences: Sequence[Sentence], n: int) -> list[Sentence]:
+    return [sentences[i * len(sentences) // n] for i in range(n)]
+
+
+def _bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    references = len(suite.references)
+    return {
+        f"bleu_{n}": Measure(float(scores.mean()), len(samples), references, mean(scores))
+        for n, scores in bleu(samples, suite.index).items()
+    }
+
+
+def _self_bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    n = len(samples)
+    if n < 2:
+        return {}
+    found = self_bleu(samples)
+    scores = {order: float(values.mean()) for order, values in found.scores.items()}
+    return {
+        f"self_bleu_{order}": Measure(
+            scores[order],
+            n,
+            n - 1,
+            partial(_self_bleu_bounds, found, order),
+        )
+        for order in ORDERS
+    }
+
+
+def _self_bleu_bounds(found: SelfBleu, order: int) -> Bounds:
+    value, n = float(found.scores[order].mean()), len(found.lengths)
+    return around(value, found.variances[order], n)
+
+
+def _ms_jaccard(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    overlap = ms_jaccard(samples, suite.references)
+    if overlap is None:
+        return {}
+    return {f"ms_jaccard_{n}": overlap.measure(n) for n in BLEU}
+
+
+def _levels(
+    name: str, measure: Callable[..., Measure]
+) -> Callable[[Suite, Sequence[Sentence]], Found]:
+    def found(suite: Suite, samples: Sequence[Sentence]) -> Found:
+        counts = enumerate(diversity.levels(samples), start=1)
+        return {f"{name}_{n}": measure(level, len(samples)) for n, level in counts}
+
+    return found
+
+
+def _copied(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    if not suite.training:
+        return {}
+    hits = copied(samples, suite.training)
+    return {"copied": Measure(float(hits.mean()), len(samples), len(suite.references), share(hits))}
+
+
+def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    if not suite.training:
+        return {}
+    runs = longest_copy(samples, suite.training_text).astype(float)
+    found = Measure(float(runs.mean()), len(samples), len(suite.references), mean(runs))
+    return {"longest_copy": found}
+
+
+def _length(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    lengths = np.array([len(sentence) for sentence in samples], dtype=float)
+    found = Measure(float(lengths.mean()), len(samples), len(suite.references), mean(lengths))
+    return {"length": found}
+
+
+def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    if suite.grammar is None:
+        return {}
+    constant = Measure(suite.grammar.entropy, len(samples), len(suite.references))
+    return {"entropy": constant, **oracle(samples, suite.grammar)}
+
+
+def _lm(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    if not suite.training:
+        return {}
+    return {"lm": lm(samples, suite.model, len(suite.training_text))}
+
+
+def _reverse_lm(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    return {"reverse_lm": reverse_lm(samples, suite.references)}
+
+
+def _fed(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    encoder = suite.encoder(samples)
+    theirs = suite._embedded if suite._embedded is not None else encoder(suite.references)
+    return {"fed": fed(encoder(samples), theirs)}
+
+
+def _mmd(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    ours, theirs = equal_counts(samples, suite.references)
+    encoder = suite.encoder(samples)
+    return {"mmd": mmd(encoder(ours), encoder(theirs))}
+
+
+def _c2st(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    return c2st(*equal_counts(samples, suite.references))
+
+
+def _nearest(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    ours, theirs = equal_counts(samples, suite.references)
+    return {"nearest_neighbour": nearest_neighbour(ours, theirs, suite.encoder(samples))}
+
+
+MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
+    "oracle": _oracle,
+    "unique": lambda suite, samples: {"unique": diversity.unique(samples)},
+    "copied": _copied,
+    "novelty": _novelty,
+    "length": _length,
+    "distinct": _levels("distinct", diversity.distinct),
+    "ngram_entropy": _levels("ngram_entropy", diversity.ngram_entropy),
+    "bleu": _bleu,
+    "self_bleu": _self_bleu,
+    "ms_jaccard": _ms_jaccard,
+    "lm": _lm,
+    "reverse_lm": _reverse_lm,
+    "fed": _fed,
+    "mmd": _mmd,
+    "c2st": _c2st,
+    "nearest_neighbour": _nearest,
+}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.commands.options import Json, examples
+
+if TYPE_CHECKING:
+    from core.metrics.files import Evaluation
+    from core.text.pcfg import Grammar
 
 
 def register(app: typer.Typer) -> None:
@@ -26,28 +30,69 @@ def evaluate(
     held_out: Annotated[
         Path | None, typer.Option(help="Real sentences scored as if generated.")
     ] = None,
-    train: Annotated[Path | None, typer.Option(help="Training text, for copies.")] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Training text: copies, encoder, baselines.")
+    ] = None,
     metrics: Annotated[str | None, typer.Option(help="Groups, such as bleu,distinct.")] = None,
+    oracle: Annotated[
+        str | None, typer.Option(metavar="grammar:DIFFICULTY", help="The grammar behind the text.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="A model of sentence-transformers; default: built in.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Score a file of sentences against real ones; nothing is cleaned."""
-    from core.metrics.files import evaluate_files
-    from experiments.console import err, out, print_json, table
+    """Score a file of sentences against real ones, with intervals and baselines."""
+    from core.metrics.encoders import SentenceTransformer
+    from core.metrics.files import Inputs, chosen_groups, read_sentences
+    from core.metrics.files import evaluate as score
+    from experiments.console import print_json, progress
 
-    groups = [g.strip() for g in metrics.split(",")] if metrics else None
-    document = evaluate_files(samples, references, held_out, train, groups)
+    groups = chosen_groups([g.strip() for g in metrics.split(",")] if metrics else None)
+    inputs = Inputs(
+        read_sentences(samples),
+        read_sentences(references),
+        read_sentences(held_out) if held_out is not None else None,
+        read_sentences(train) if train is not None else (),
+        grammar=_grammar(oracle),
+        encoder=SentenceTransformer(encoder) if encoder is not None else None,
+    )
+    with progress("metrics") as advance:
+        found = score(inputs, groups, lambda words, done, total: advance(done, total, words))
     if json:
-        print_json(document)
-        return
-    real = document["baselines"]["real"]
+        print_json(found.document())
+    else:
+        _show(found)
+
+
+def _grammar(oracle: str | None) -> Grammar | None:
+    from core.errors import InputError
+    from core.text.grammar import SIZES, grammar
+
+    if oracle is None:
+        return None
+    source, _, difficulty = oracle.partition(":")
+    if source != "grammar" or (difficulty or "default") not in SIZES:
+        known = ", ".join(f"grammar:{name}" for name in SIZES)
+        raise InputError(f"--oracle {oracle}: no such oracle; there are {known}")
+    return grammar(difficulty or "default")
+
+
+def _show(found: Evaluation) -> None:
+    from experiments.console import err, out, table
+
+    baselines = {name: row for name, row in found.baselines.items() if row is not None}
     rows = [
         [name, _number(row["value"]),
          f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] is not None else "",
-         _number(real.get(name)), row["direction"]]
-        for name, row in document["metrics"].items()
+         *(_number(baseline.get(name)) for baseline in baselines.values()), row["direction"]]
+        for name, row in found.metrics.items()
+        if row["value"] is not None
     ]  # fmt: skip
-    out.print(table(["metric", "value", "95% interval", "real text", "better"], rows))
-    for warning in document["warnings"]:
+    titles = {"real": "real text", "mle": "mle", "ngram": "n-gram"}
+    columns = ["metric", "value", "95% interval", *(titles[b] for b in baselines), "better"]
+    out.print(table(columns, rows))
+    for warning in found.warnings:
         err.print(f"note: {warning}")
 
 

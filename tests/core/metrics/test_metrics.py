@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+from scipy import stats
 
 from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
-from core.metrics.diversity import copied, unique
+from core.metrics.catalogue import CATALOGUE
+from core.metrics.diversity import levels, ngram_entropy, unique
 from core.metrics.ms_jaccard import ms_jaccard
+from core.metrics.novelty import copied, longest_copy
 from core.metrics.oracle import oracle
 from core.metrics.suite import METRICS, Suite
 from core.text.grammar import grammar
@@ -41,7 +44,7 @@ def test_bleu_equals_nltk(references: list[list[str]], hypotheses: list[list[str
 @settings(deadline=None, max_examples=60)
 @given(TEXT)
 def test_self_bleu_leaves_each_sentence_out(sentences: list[list[str]]) -> None:
-    ours = self_bleu(sentences)
+    ours = self_bleu(sentences).scores
     for n in ORDERS:
         theirs = [nltk(sentences[:i] + sentences[i + 1 :], s, n) for i, s in enumerate(sentences)]
         np.testing.assert_allclose(ours[n], theirs, rtol=0, atol=1e-12)
@@ -63,7 +66,8 @@ def test_ms_jaccard_equals_plain_counting(a: list[list[str]], b: list[list[str]]
         parts.append(low / high if high else 0.0)
         if n >= 2:
             expected = math.prod(parts) ** (1 / n)
-            assert ours[n] == pytest.approx(expected, abs=1e-12)
+            assert ours is not None
+            assert ours.value(n) == pytest.approx(expected, abs=1e-12)
 
 
 @given(TEXT)
@@ -75,25 +79,65 @@ def test_distinct_equals_plain_counting(text: list[list[str]]) -> None:
         assert values[f"distinct_{n}"] == pytest.approx(expected)
 
 
+@given(TEXT)
+def test_entropy_equals_scipy(text: list[list[str]]) -> None:
+    for n, counts in enumerate(levels(text), start=1):
+        found = grams(text, n)
+        measure = ngram_entropy(counts, len(text))
+        if not found:
+            assert measure.value is None
+        else:
+            assert measure.value == pytest.approx(stats.entropy(list(found.values())), abs=1e-9)
+
+
 def test_oracle_on_hand_made_samples() -> None:
     g = grammar("easy")
     good = g.sample(2000, 5)
-    scores = oracle(good, g)
-    assert scores.valid.all()
-    assert scores.nll == pytest.approx(g.entropy, abs=0.4)
-    assert scores.template_tv is not None
-    assert scores.template_tv < 0.25
+    scores = {name: measure.value for name, measure in oracle(good, g).items()}
+    assert scores["valid"] == 1
+    assert scores["oracle_nll"] == pytest.approx(g.entropy, abs=0.4)
+    assert scores["template_tv"] is not None
+    assert scores["template_tv"] < 0.25
+    mass = sum(math.exp(g.log_prob(list(s))) for s in {tuple(s) for s in good})
+    assert scores["mass_covered"] == pytest.approx(mass)
     broken = oracle([["quietly"]] * 3, g)
-    assert (broken.valid.sum(), broken.nll) == (0, None)
-    assert broken.template_tv == pytest.approx(1.0)
+    assert broken["valid"].value == 0
+    assert "oracle_nll" not in broken
+    assert broken["template_tv"].value == pytest.approx(1.0)
     same = oracle([good[0]] * 10, g)
     p = g.template_probabilities[g.template(good[0])]  # type: ignore[index]
-    assert same.template_tv == pytest.approx(1 - p, abs=1e-9)
+    assert same["template_tv"].value == pytest.approx(1 - p, abs=1e-9)
 
 
 def test_shares() -> None:
-    assert unique([["a"], ["a"], ["b"], ["c"]]) == 0.75
+    assert unique([["a"], ["a"], ["b"], ["c"]]).value == 0.75
     assert copied([["a"], ["b"]], {("a",)}).tolist() == [True, False]
+
+
+@given(TEXT, TEXT)
+def test_longest_copy_equals_the_search_of_every_run(
+    samples: list[list[str]], training: list[list[str]]
+) -> None:
+    known = {tuple(s[i:j]) for s in training for i in range(len(s)) for j in range(len(s) + 1)}
+    expected = [
+        max(j - i for i in range(len(s)) for j in range(i, len(s) + 1) if tuple(s[i:j]) in known
+            or i == j)
+        for s in samples
+    ]  # fmt: skip
+    assert longest_copy(samples, training).tolist() == expected
+    assert longest_copy([list("ab" * 20)], [list("ab" * 15)]).tolist() == [30]
+
+
+def test_every_metric_of_the_catalogue_is_measured() -> None:
+    g = grammar("easy")
+    found = Suite(g.sample(60, 1), g.sample(60, 2), g).measures(g.sample(60, 3))
+    assert set(found) == set(CATALOGUE)
+    for name, measure in found.items():
+        assert measure.value is not None, name
+        bounds = measure.interval()
+        if bounds is not None:
+            assert bounds[0] <= measure.value + 1e-12, name
+            assert measure.value - 1e-12 <= bounds[1], name
 
 
 @pytest.mark.parametrize("samples", [[], [[]], [[], []], [["zzz"]], [["a"], []]])
@@ -101,3 +145,5 @@ def test_odd_samples_give_numbers_or_none(samples: list[list[str]]) -> None:
     values = Suite([["a", "b"], ["c"]], [["a"]], grammar("easy")).evaluate(samples)
     assert set(values) == set(METRICS)
     assert all(value is None or math.isfinite(value) for value in values.values())
+    everything = Suite([["a", "b"], ["c"]], [["a"]], grammar("easy")).measures(samples)
+    assert all(m.value is None or math.isfinite(m.value) for m in everything.values())

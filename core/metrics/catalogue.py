@@ -1,0 +1,89 @@
+"""Every metric by name: which way is better, what it is, its group, how many sentences it needs.
+
+The groups are what `--metrics` takes. `least` is the number of sentences on each side from which
+the values of a group are worth comparing; below it there is a warning, not a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "near"]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """Which way is better ("near": near to what real text has), and what it is in words."""
+
+    direction: Direction
+    summary: str
+    group: str
+
+
+LEAST: Mapping[str, int] = {
+    "oracle": 500,
+    "unique": 100,
+    "copied": 100,
+    "novelty": 100,
+    "length": 100,
+    "distinct": 100,
+    "ngram_entropy": 500,
+    "bleu": 100,
+    "self_bleu": 500,
+    "ms_jaccard": 500,
+    "lm": 100,
+    "reverse_lm": 1000,
+    "fed": 500,
+    "mmd": 200,
+    "c2st": 200,
+    "nearest_neighbour": 200,
+}
+GROUPS = tuple(LEAST)
+TRAINED = ("oracle", "unique", "copied", "length", "distinct", "bleu", "self_bleu", "ms_jaccard")
+DISTINCT = (1, 2, 3, 4)
+BLEU = (2, 3, 4, 5)
+
+
+def _numbered(
+    name: str, orders: tuple[int, ...], direction: Direction, summary: str
+) -> dict[str, MetricInfo]:
+    return {f"{name}_{n}": MetricInfo(direction, summary.format(n=n), name) for n in orders}
+
+
+CATALOGUE: Mapping[str, MetricInfo] = {
+    "valid": MetricInfo("higher", "share that the corpus's source can make", "oracle"),
+    "oracle_nll": MetricInfo(
+        "near",
+        "mean -log P of the valid ones in nats (lstm_oracle: a word), beside the entropy",
+        "oracle",
+    ),
+    "entropy": MetricInfo(
+        "near", "entropy of a sentence in nats (lstm_oracle: of a word), a constant", "oracle"
+    ),
+    "template_tv": MetricInfo("lower", "total variation distance of syntactic templates", "oracle"),
+    "mass_covered": MetricInfo("higher", "probability of the sentences seen", "oracle"),
+    "unique": MetricInfo("higher", "distinct sentences over sentences", "unique"),
+    "copied": MetricInfo("lower", "share that stands in the training text word for word", "copied"),
+    "longest_copy": MetricInfo(
+        "near", "mean words of the longest run that the training text has", "novelty"
+    ),
+    "length": MetricInfo("near", "mean words of a sentence", "length"),
+    **_numbered("distinct", DISTINCT, "higher", "distinct {n}-grams over {n}-grams"),
+    **_numbered("ngram_entropy", DISTINCT, "near", "entropy of the sample's {n}-grams in nats"),
+    **_numbered("bleu", BLEU, "higher", "BLEU-{n} against all references"),
+    **_numbered("self_bleu", BLEU, "lower", "BLEU-{n} against each other"),
+    **_numbered("ms_jaccard", BLEU, "higher", "overlap of 1..{n}-gram multisets with real text"),
+    "lm": MetricInfo("near", "nats a token under a model of the training text", "lm"),
+    "reverse_lm": MetricInfo(
+        "lower", "nats a token of the references under a model of the samples", "reverse_lm"
+    ),
+    "fed": MetricInfo("lower", "Frechet distance of embeddings, for infinitely many", "fed"),
+    "mmd": MetricInfo("lower", "unbiased squared discrepancy of embeddings", "mmd"),
+    "c2st": MetricInfo("lower", "accuracy of a classifier, held out; .5: cannot tell", "c2st"),
+    "c2st_p": MetricInfo("higher", "probability of that accuracy, were both real", "c2st"),
+    "nearest_neighbour": MetricInfo(
+        "near", "accuracy of the nearest neighbour; .5: cannot tell", "nearest_neighbour"
+    ),
+}

@@ -1,0 +1,163 @@
+"""95% intervals of metrics: what each covers, and how it is found.
+
+An interval is of the metric's expectation at this sample size: where the value of another sample
+of the same size from the same source would lie on average. Three kinds of metric, three methods,
+none of which draws anything:
+
+- a mean over sentences: Student's t; a share: Wilson (1927); a ratio of means (per token): the
+  same on its linearised residuals;
+- a statistic of the whole sample (Self-BLEU, MS-Jaccard, entropy of n-grams): the jackknife
+  (Tukey 1958), every leave-one-out value computed exactly, and put right for what sentences do
+  together, which the jackknife counts more than once: `interacting`. The bootstrap would not do: a
+  resample has duplicates, and duplicates are what such a statistic measures;
+- a number of distinct things (n-grams, sentences, mass covered): the jackknife, put right by the
+  whole series of what sentences share: `covered`.
+
+Statistics of two samples say in their own files what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
+FEWEST = 8  # below it no variance of a sample is worth the name
+RARE = 12.0  # repeats below which their number is taken as Poisson's
+SHARED_BY = 8  # sentences: the smoothing of the alternating series, see `covered`
+Bounds = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric's value, its sample sizes, and its interval, computed when it is asked for."""
+
+    value: float | None
+    samples: int
+    references: int
+    interval: Callable[[], Bounds] = lambda: None
+
+
+def mean(values: np.ndarray) -> Callable[[], Bounds]:
+    """Of the mean of independent values (n,): Student's t."""
+    return lambda: around(float(values.mean()), jackknife(values / max(len(values) - 1, 1)), values)
+
+
+def share(hits: np.ndarray) -> Callable[[], Bounds]:
+    """Of the share of True among independent trials (n,): Wilson's interval."""
+
+    def bounds() -> Bounds:
+        found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, "wilson")
+        return float(found.low), float(found.high)
+
+    return bounds
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Callable[[], Bounds]:
+    """Of sum(numerators) / sum(denominators) over independent pairs (n,): delta method."""
+    value = float(numerators.sum() / denominators.sum())
+    residuals = (numerators - value * denominators) / denominators.mean()
+    return lambda: around(value, jackknife(residuals / max(len(residuals) - 1, 1)), residuals)
+
+
+def jackknife(changes: np.ndarray) -> float:
+    """Variance of a statistic from its change as each of n sentences is left out, (n,)."""
+    n = len(changes)
+    return float((n - 1) / n * ((changes - changes.mean()) ** 2).sum()) if n else 0.0
+
+
+def around(value: float, variance: float, sample: np.ndarray | int) -> Bounds:
+    """Value -+ t sqrt(variance), degrees of freedom those of the sample; None below FEWEST."""
+    n = sample if isinstance(sample, int) else len(sample)
+    if n < FEWEST or not np.isfinite(variance):
+        return None
+    half = float(stats.t.ppf(1 - TAIL, n - 1)) * float(np.sqrt(max(variance, 0.0)))
+    return value - half, value + half
+
+
+def between(value: float, variance: float, n: int) -> Bounds:
+    """The same of a share, on the scale of log(p / (1 - p)): inside 0 and 1, and lopsided near
+    either, as its scatter is.
+    """
+    scale = value * (1 - value)
+    if scale <= 0:
+        return around(value, variance, n)
+    bounds = around(float(np.log(value / (1 - value))), variance / scale**2, n)
+    return bounds and (float(special.expit(bounds[0])), float(special.expit(bounds[1])))
+
+
+def of_repeats(repeats: float, total: float) -> Bounds:
+    """Of 1 - repeats / total, for few repeats: Garwood's (1936) interval of a Poisson number."""
+    low = stats.chi2.ppf(TAIL, 2 * repeats) / 2 if repeats else 0.0
+    high = stats.chi2.ppf(1 - TAIL, 2 * repeats + 2) / 2
+    return float(max(1 - high / total, 0.0)), float(1 - low / total)
+
+
+def interacting(first: float, second: float) -> float:
+    """Variance of a statistic in which sentences act on each other.
+
+    The variance is a sum V_1 + V_2 + ... over groups of one, two, ... sentences (Hoeffding 1948).
+    The jackknife (`first`) finds V_1 + 2 V_2 + 3 V_3 + ..., and the sum over pairs (`second`)
+    V_2 + 3 V_3 + ... (Efron & Stein 1981). With V_k in the proportions of a Poisson number's
+    probabilities, as they are exactly for things that are equally frequent and seen or not, the
+    sum is first (1 - exp(-r)) / r at r = 2 second / first.
+    """
+    rate = 2 * second / first if first > 0 else 0.0
+    return first * float(-np.expm1(-rate)) / rate if rate > 0 else first
+
+
+def pairwise(sentence: np.ndarray, thing: np.ndarray, bend: np.ndarray, n: int) -> float:
+    """The sum over pairs of sentences that `interacting` asks for, of things they share.
+
+    `sentence`, `thing` are aligned: which sentence has which thing, each pair once; `bend` is of
+    each thing: T - T without one - T without the other + T without both, of two sentences that
+    have it. Things that more than SHARED_BY sentences have are left out: one sentence more or less
+    bends little there.
+    """
+    order = np.argsort(thing, kind="stable")
+    sentence, thing = sentence[order].astype(np.int64), thing[order]
+    begins = np.flatnonzero(np.r_[True, thing[1:] != thing[:-1]]) if len(thing) else order
+    sharers = np.diff(np.r_[begins, len(thing)])
+    bends = bend[thing[begins]]
+    keys, values = [], []
+    for k in range(2, SHARED_BY + 1):
+        at = (sharers == k) & (bends != 0)
+        members = np.sort(sentence[begins[at][:, None] + np.arange(k)], axis=1)
+        for i, j in zip(*np.triu_indices(k, 1), strict=True):
+            keys.append(members[:, i] * n + members[:, j])
+            values.append(bends[at])
+    _, which = np.unique(np.concatenate(keys), return_inverse=True)
+    return float((np.bincount(which, np.concatenate(values)) ** 2).sum())
+
+
+def covered(sentence: np.ndarray, thing: np.ndarray, weight: np.ndarray, n: int) -> float:
+    """Variance of sum_g weight_g [g is had by one of n sentences], but for its first-order part.
+
+    `sentence`, `thing` are aligned: which sentence has which thing, each pair once; `weight` is of
+    each thing. Let J_k be the sum over sets of k sentences of (weight of the things that exactly
+    these have)^2. With things as Poisson processes the variance is J_1 - J_2 + J_3 - ..., of which
+    the jackknife has J_1 alone; for things a sentence has one of, J_k is the number of things seen
+    k times and this is the series of Good & Toulmin (1956) for a doubled sample. It is summed with
+    the binomial smoothing of Efron & Thisted (1976). The answer is -J_2 + J_3 - ...: add the
+    jackknife's variance, which has the statistic's own first order.
+    """
+    if len(thing) == 0:
+        return 0.0
+    order = np.argsort(thing, kind="stable")
+    sentence, thing = sentence[order], thing[order]
+    begins = np.flatnonzero(np.r_[True, thing[1:] != thing[:-1]])
+    sharers = np.diff(np.r_[begins, len(thing)])
+    # A set of sentences is known by the sum of a random number of each, modulo 2^64.
+    marks = np.random.default_rng(0).integers(0, 2**64, size=n, dtype=np.uint64)
+    sets = np.add.reduceat(marks[sentence], begins)
+    few = (sharers >= 2) & (sharers <= SHARED_BY)
+    weights = weight[thing[begins]][few]
+    _, first, which = np.unique(sets[few], return_index=True, return_inverse=True)
+    together = np.bincount(which, weights)
+    k = sharers[few][first]
+    smoothing = stats.binom.sf(k - 1, SHARED_BY, 0.5)
+    return float(((-1.0) ** (k + 1) * smoothing * together**2).sum())

@@ -1,0 +1,39 @@
+"""Copies of the training text.
+
+`copied`: share of sentences that stand word for word in the training text, between 0 and 1.
+`longest_copy`: mean over sentences of the longest run of words that the training text has, in
+words. Lower is more novel for both, but neither has a meaning alone: held-out real text copies too
+where training text repeats itself, so read them beside the row of real text, and only on splits
+that share no sentence. A longer sentence has room for a longer run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+
+from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
+
+LONGEST = 64  # words; a longer run counts as this long
+AT_ONCE = 8  # levels indexed before it is asked whether any longer run is left
+
+
+def copied(sentences: Sequence[Sentence], training: AbstractSet[tuple[str, ...]]) -> np.ndarray:
+    """Of each sentence, whether the training text has it: bool (sentences,)."""
+    return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
+
+
+def longest_copy(sentences: Sequence[Sentence], training: Sequence[Sentence]) -> np.ndarray:
+    """Of each sentence, words of its longest n-gram that the training text has: (sentences,)."""
+    longest = np.zeros(len(sentences), dtype=np.int64)
+    order = 0
+    while len(sentences) and order < LONGEST and (longest == order).any():
+        order = min(order + AT_ONCE, LONGEST)
+        table = NgramTable(training, order)
+        lengths = np.array([len(sentence) for sentence in sentences])
+        owner = np.repeat(np.arange(len(sentences)), lengths)
+        for n, grams in enumerate(table.ids(sentences), start=1):
+            np.maximum.at(longest, owner[grams != UNSEEN], n)
+    return longest

@@ -1,0 +1,138 @@
+"""FED, MMD, nearest neighbour, encoders and the classifier test against independent references."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from scipy import linalg
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.neighbors import NearestNeighbors
+
+from core.errors import InputError
+from core.metrics.c2st import c2st
+from core.metrics.encoders import LatentSemantic, SentenceTransformer
+from core.metrics.fed import _first_order, fed, frechet
+from core.metrics.mmd import bandwidth, mmd
+from core.metrics.nearest_neighbour import nearest_neighbour
+from core.text.grammar import grammar
+
+RNG = np.random.default_rng(0)
+
+
+def test_frechet_equals_scipys_matrix_root() -> None:
+    x, y = RNG.normal(size=(60, 5)), RNG.normal(size=(50, 5)) @ RNG.normal(size=(5, 5)) + 0.3
+    s, t = np.cov(x.T), np.cov(y.T)
+    root = linalg.sqrtm(s @ t)
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root.real)
+    assert frechet(x.mean(0), s, y.mean(0), t) == pytest.approx(expected, abs=1e-9)
+
+
+def test_fed_is_the_intercept_and_its_slope_the_derivative() -> None:
+    x, y = RNG.normal(size=(200, 4)), RNG.normal(size=(200, 4)) * 1.2 + 0.1
+    both = [frechet(a.mean(0), np.cov(a.T), b.mean(0), np.cov(b.T)) for a, b in [
+        (x, y), *((np.delete(x, np.s_[g::20], 0), np.delete(y, np.s_[g::20], 0)) for g in range(20))
+    ]]  # fmt: skip
+    slope = (np.mean(both[1:]) - both[0]) / (1 / 190 - 1 / 200)
+    assert fed(x, y).value == pytest.approx(both[0] - slope / 200, abs=1e-9)
+    # The derivative to a sentence's weight, by differences: its variance over n is the first order.
+    n, step = len(x), 1e-5
+    changes = []
+    for i in range(n):
+        weight = np.full(n, (1 - step) / n)
+        weight[i] += step
+        mean = weight @ x
+        centred = x - mean
+        cov = (centred * weight[:, None]).T @ centred
+        changes.append(frechet(mean, cov * n / (n - 1), y.mean(0), np.cov(y.T)))
+    slopes = (np.array(changes) - both[0]) / step
+    assert _first_order(x, y) == pytest.approx(slopes.var() / n, rel=0.02)
+    assert fed(x[:30], y).value is None
+
+
+def test_mmd_equals_the_double_sum() -> None:
+    x, y = RNG.normal(size=(30, 3)), RNG.normal(size=(30, 3)) + 0.5
+    gamma = 1 / (2 * bandwidth(y) ** 2)
+    cross = rbf_kernel(x, y, gamma)
+    h = rbf_kernel(x, x, gamma) + rbf_kernel(y, y, gamma) - cross - cross.T
+    expected = (h.sum() - np.trace(h)) / (30 * 29)
+    assert mmd(x, y).value == pytest.approx(expected, abs=1e-6)
+    far = mmd(x, y + 3)
+    assert far.interval() is not None
+    assert far.interval()[0] > 0  # type: ignore[index]
+
+
+def test_nearest_neighbour_equals_sklearn_and_shares_ties() -> None:
+    words = [list(w) for w in sorted({"".join(p) for p in permutations("abcdef", 4)})]
+    order = RNG.permutation(len(words))
+    ours, theirs = [words[i] for i in order[:40]], [words[i] for i in order[40:80]]
+    table = {tuple(w): v for w, v in zip(words, RNG.normal(size=(len(words), 3)), strict=True)}
+
+    class Fake:
+        name = "fake"
+
+        def __call__(self, sentences):  # type: ignore[no-untyped-def]
+            return np.array([table[tuple(s)] for s in sentences], dtype=np.float32)
+
+    vectors = Fake()([*ours, *theirs])
+    near = NearestNeighbors(n_neighbors=2).fit(vectors).kneighbors(vectors)[1][:, 1]
+    label = np.repeat([0, 1], 40)
+    expected = (label[near] == label).mean()
+    assert nearest_neighbour(ours, theirs, Fake()).value == pytest.approx(expected)
+    # Three copies against one: a copy among samples sees two of three others with its label.
+    a, b = [["a"]] * 3 + [["b"]], [["a"], ["c"], ["c"], ["c"]]
+    table |= {("a",): np.zeros(3), ("b",): np.full(3, 5.0), ("c",): np.full(3, 6.0)}
+    expected = (3 * 2 / 3 + 0 + 0 + 3 * 1) / 8
+    assert nearest_neighbour(a, b, Fake()).value == pytest.approx(expected)
+
+
+def test_the_built_in_encoder_is_sklearns_tf_idf_and_svd() -> None:
+    text = grammar("easy").sample(300, 1)
+    kept = {"ngram_range": (1, 2), "min_df": 2, "analyzer": "word", "token_pattern": r"\S+"}
+    vectors = TfidfVectorizer(**kept).fit_transform([" ".join(s) for s in text])
+    encoder = LatentSemantic(text, 8)
+    (features,) = encoder._features(text)
+    ours, theirs = (features @ features.T).toarray(), (vectors @ vectors.T).toarray()
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    ours, best = encoder(text), TruncatedSVD(8, algorithm="arpack").fit_transform(vectors)
+    assert (ours**2).sum() > 0.98 * (best**2).sum()  # the axes are found by random projection
+    assert np.array_equal(ours, LatentSemantic(text, 8)(text))
+    assert LatentSemantic([["a"]])([["a"], [], ["b"]]).shape == (3, 1)
+
+
+def test_a_pretrained_encoder_is_given_text_and_is_optional() -> None:
+    class Loaded:
+        def encode(self, texts, convert_to_numpy, show_progress_bar):  # type: ignore[no-untyped-def]
+            assert texts == ["a b", ""]
+            return np.ones((2, 4))
+
+    assert SentenceTransformer("some/model", Loaded())([["a", "b"], []]).shape == (2, 4)
+    with pytest.raises(InputError, match=r"textgan-lab\[encoder\]"):
+        SentenceTransformer("some/model")
+
+
+def test_the_classifier_finds_a_difference_and_no_other() -> None:
+    g = grammar("easy")
+    real, other = g.sample(400, 1), g.sample(400, 2)
+    same = c2st(other, real)
+    assert same["c2st_p"].value is not None
+    assert same["c2st_p"].value > 0.05
+    found = c2st([s[::-1] for s in other], real)
+    assert found["c2st"].value is not None
+    assert found["c2st"].value > 0.8
+    assert found["c2st_p"].value is not None
+    assert found["c2st_p"].value < 1e-6
+
+
+def test_p_of_the_classifier_is_uniform_when_texts_are_one() -> None:
+    g = grammar("easy")
+    pool = g.sample(20_000, 3)
+    p = []
+    for i in range(80):
+        part = pool[i * 200 : (i + 1) * 200]
+        p.append(c2st(part[:100], part[100:])["c2st_p"].value or 0.0)
+    assert np.mean(np.array(p) < 0.1) <= 0.2  # discrete and one-sided: below its level on average
+    assert 0.4 < np.mean(p) < 0.75
