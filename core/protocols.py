@@ -12,6 +12,7 @@ Capabilities that the strategies of the tree speak of:
   (D sees token ids drawn from softmax(l)), `likelihood` (words are drawn in proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn words), `gradient`;
 - discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
+  `trimming` (what is hidden behind the end may be cut off, no score changes);
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 
 Letters, everywhere: N batch, S sequence length, E embedding width, V vocabulary size, H heads,
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+from core.nn.trim import score_by_length
 
 if TYPE_CHECKING:
     from core.turn import Turn
@@ -134,7 +136,10 @@ class Scores:
         if features:
             found = discriminator.features(rows.embedded, rows.mask)  # type: ignore[attr-defined]
             return cls(found.new_zeros(len(found)), None, found)
-        values = discriminator.score(rows.embedded, rows.mask)
+        if rows.mask is not None and "trimming" in discriminator.offers:
+            values = score_by_length(discriminator.score, rows.embedded, rows.mask)
+        else:
+            values = discriminator.score(rows.embedded, rows.mask)
         return cls(values, rows.mask if "step_scores" in discriminator.offers else None)
 
     def sentences(self, of: Tensor | None = None) -> Tensor:

@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from core.nn.words import visible
+from core.nn.words import longest, visible
 from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
+from core.text.vocabulary import END, PAD
 
+LOOK = 4  # steps between two looks at whether all sentences have ended; a look waits for a GPU
 TOGETHER = 2**25  # numbers in the logits of one step of words drawn in one rollout
 
 
@@ -43,13 +46,16 @@ def unroll(
     heat: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Step by step: tokens (N, S) and hidden (N, S, E). `seeds` are the sampling's randomness;
-    logits are divided by `heat`.
+    logits are divided by `heat`. Where nobody looks behind the end, it stops when every sentence
+    has ended: the rest is padding and zeros.
     """
     sampling, tau = drawing.sampling, drawing.temperature
     state = generator.begin(noise, differentiable)
     last: Tensor | None = None
     tokens, hidden = [], []
-    for t in range(drawing.length or generator.length):
+    length = drawing.length or generator.length
+    open_ended = torch.ones((), dtype=torch.bool)  # (N,) from the first word on
+    for t in range(length):
         h = generator.step(state, last)
         with torch.no_grad():  # selecting is not differentiated, whatever is fed back
             logits = generator.logits(h)
@@ -60,7 +66,15 @@ def unroll(
             last = generator.embed(word)
         tokens.append(word)
         hidden.append(h)
-    return torch.stack(tokens, dim=1), torch.stack(hidden, dim=1)
+        if drawing.hide_after_end:
+            open_ended = open_ended & (word != END)
+            if (t + 1) % LOOK == 0 and not bool(open_ended.any()):
+                break
+    rest = length - len(tokens)
+    return (
+        pad(torch.stack(tokens, dim=1), (0, rest), value=PAD),
+        pad(torch.stack(hidden, dim=1), (0, 0, 0, rest)),
+    )
 
 
 def draw_words(
@@ -85,7 +99,9 @@ def draw_for_gradient(
     else:
         with torch.no_grad():
             tokens, _ = unroll(generator, drawing, noise, seeds, differentiable=False)
-        hidden = generator.parallel(tokens, noise)
+        steps = longest(drawing.mask(tokens), tokens.shape[1])
+        hidden = generator.parallel(tokens[:, :steps], noise)
+        hidden = pad(hidden, (0, 0, 0, tokens.shape[1] - steps))
     return _draw(generator, drawing, tokens, hidden, seeds, noise)
 
 

@@ -58,6 +58,8 @@ def product(x: Tensor, w: Tensor) -> Tensor:
     """X (M, K), w (N, K) to x w^T, (M, N)."""
     if not _pays(x, x.shape[0], w):
         return x @ w.T
+    if not torch.is_grad_enabled():
+        return _onednn(x, w, None)
     result: Tensor = _Product.apply(x, w, None)  # type: ignore[no-untyped-call]
     return result
 

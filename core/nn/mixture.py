@@ -15,8 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from core.nn.gumbel import gumbel
+from core.nn.linear import linear, product
+from core.nn.words import longest
 from core.protocols import Seeds
 
 
@@ -32,12 +35,14 @@ class MixedWords:
     start: int = 0  # step of the first position
 
     def embed(self, weight: Tensor) -> Tensor:
-        """Expected row of `weight` (V, F): (N, S, F)."""
-        parts = (self.hidden, self.head.weight, self.head.bias, weight)
+        """Expected row of `weight` (V, F): (N, S, F); zero behind the longest visible sentence."""
+        S = self.hidden.shape[1]
+        steps = longest(self.mask, S)
+        parts = (self.hidden[:, :steps], self.head.weight, self.head.bias, weight)
         result: Tensor = _Mixture.apply(  # type: ignore[no-untyped-call]
             *parts, self.seeds, self.temperature, self.start
         )
-        return result
+        return result if steps == S else pad(result, (0, 0, 0, S - steps))
 
     def chunk(self, count: int) -> list[MixedWords]:
         """The same sentences in `count` equal batches; drawn with as many seeds, or a multiple."""
@@ -51,13 +56,13 @@ class MixedWords:
         ]
 
     def mean(self, vocabulary: int) -> Tensor:
-        """Mean distribution at each position over the batch, (S, V)."""
+        """Mean distribution at each position over the batch, (S, V); hidden words are zero."""
         with torch.no_grad():
             head = (self.head.weight, self.head.bias)
-            means = [
-                distribution(h, *head, self.seeds, self.start + t, self.temperature).mean(0)
-                for t, h in enumerate(self.hidden.unbind(1))
-            ]
+            means = []
+            for t, h in enumerate(self.hidden.unbind(1)):
+                p = distribution(h, *head, self.seeds, self.start + t, self.temperature)
+                means.append((p if self.mask is None else p * self.mask[:, t, None]).mean(0))
         return torch.stack(means)
 
 
@@ -65,7 +70,7 @@ def distribution(
     hidden: Tensor, weight: Tensor, bias: Tensor, seeds: Seeds, step: int, temperature: float
 ) -> Tensor:
     """P (N, V) of one step from hidden (N, E)."""
-    logits = torch.addmm(bias, hidden, weight.T)
+    logits = linear(hidden, weight, bias)
     if seeds:
         logits.add_(gumbel(seeds, step, logits))
     if temperature != 1.0:
@@ -90,7 +95,7 @@ class _Mixture(torch.autograd.Function):
         out = hidden.new_empty(*hidden.shape[:2], table.shape[1])
         for t in range(hidden.shape[1]):
             p = distribution(hidden[:, t], weight, bias, seeds, start + t, temperature)
-            out[:, t] = p @ table
+            out[:, t] = product(p, table.T)
         ctx.save_for_backward(hidden, weight, bias, table, out)
         ctx.rest = seeds, temperature, start
         return out
@@ -113,9 +118,9 @@ class _Mixture(torch.autograd.Function):
             if not (of_hidden or of_head):
                 continue
             inner = (out[:, t] * g).sum(-1, keepdim=True)
-            d_logits = p.mul_((g @ table.T).sub_(inner)).div_(temperature)  # (N, V)
+            d_logits = p.mul_(product(g, table).sub_(inner)).div_(temperature)  # (N, V)
             if d_hidden is not None:
-                d_hidden[:, t] = d_logits @ weight
+                d_hidden[:, t] = product(d_logits, weight.T)
             if d_weight is not None and d_bias is not None:
                 d_weight.addmm_(d_logits.T, h)
                 d_bias.add_(d_logits.sum(0))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from core.nn.twice import twice_differentiable
-from core.protocols import Discriminator, Rows
+from core.protocols import Discriminator, Rows, Scores
 
 
 def squared_slope(discriminator: Discriminator, rows: Rows) -> Tensor:
@@ -17,6 +17,6 @@ def squared_slope(discriminator: Discriminator, rows: Rows) -> Tensor:
     """
     x = rows.embedded
     with twice_differentiable():
-        scores = discriminator.score(x, rows.mask)
+        scores = Scores.by(discriminator, rows).values
         (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)  # (N, S, E)
     return g.square().sum((1, 2))

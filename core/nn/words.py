@@ -34,14 +34,16 @@ class TokenWords:
         """Share of each word at each position over the batch, (S, V)."""
         N, S = self.tokens.shape
         counts = torch.zeros(S, vocabulary, device=self.tokens.device)
-        ones = torch.ones_like(self.tokens, dtype=counts.dtype)
+        seen = torch.ones_like(self.tokens) if self.mask is None else self.mask
+        ones = seen.to(counts.dtype)
         return counts.scatter_add_(1, self.tokens.T, ones.T) / N
 
 
 def mean_difference(real: Words, fake: Words, vocabulary: int) -> Tensor:
     """The original's progress curve: sum over positions and words of |mean real - mean fake|.
 
-    Between 0 and 2 S; 0 says only that the words are right position by position.
+    Between 0 and 2 S; 0 says only that the words are right position by position. Hidden words do
+    not count.
     """
     return (real.mean(vocabulary) - fake.mean(vocabulary)).abs().sum()
 
@@ -50,3 +52,8 @@ def visible(tokens: Tensor) -> Tensor:
     """Mask (N, S), True up to and including the first end token of each row of tokens (N, S)."""
     ended = (tokens == END).cumsum(dim=1)
     return (ended - (tokens == END).long()) == 0
+
+
+def longest(mask: Tensor | None, length: int) -> int:
+    """Words of the longest sentence of a mask (N, S); `length` where nothing is hidden."""
+    return length if mask is None else int(mask.any(0).sum())

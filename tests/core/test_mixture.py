@@ -89,6 +89,8 @@ class Largest(TorchDispatchMode):
 class Batches:
     """Random sentences of V words."""
 
+    per_epoch = 1
+
     def __init__(self, count: int, length: int, vocabulary: int) -> None:
         self.shape, self.vocabulary = (count, length), vocabulary
 

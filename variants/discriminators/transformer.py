@@ -43,7 +43,7 @@ class TransformerDiscriminator(nn.Module):
                 raise ValueError(f"2 x width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers = frozenset({"scores", "embedded_words"})
+    offers: ClassVar[frozenset[str]] = frozenset({"scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
@@ -53,6 +53,8 @@ class TransformerDiscriminator(nn.Module):
         super().__init__()
         E, width = config.width, 2 * config.width
         self.pooling = config.pooling
+        if config.pooling != "none":  # pools what is hidden together with what is not
+            self.offers = self.offers - {"trimming"}  # type: ignore[misc]
         # One-hot words times a linear layer: rows as such a layer would start them.
         self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
         self.backbone = nn.ModuleList(

@@ -1,0 +1,131 @@
+"""With tokens behind the end hidden, cutting them off changes nothing but the work."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.nn.trim import FEW, grouped, score_by_length
+from core.players import as_module, build, build_generator
+from core.protocols import Phase, Rows, Scores
+from core.rollout import Drawing, draw_for_gradient, draw_words
+from core.seeding import generator as stream
+from core.text.vocabulary import END, PAD
+from tests.conftest import tiny
+from tests.core.test_steps import after
+from variants import registry
+from variants.discriminators.transformer import TransformerDiscriminator
+
+N, S, V = 24, 16, 11
+CPU = torch.device("cpu")
+
+
+def masked_rows(width: int) -> Rows:
+    torch.manual_seed(0)
+    lengths = torch.randint(1, S + 1, (N,)).clamp(max=12)
+    mask = torch.arange(S) < lengths[:, None]
+    return Rows(torch.randn(N, S, width, dtype=torch.float64, requires_grad=True), mask)
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=80))
+def test_groups_hold_everybody_and_are_of_similar_length(lengths: list[int]) -> None:
+    lengths = sorted(lengths, reverse=True)
+    place = 0
+    for count, longest in grouped(lengths):
+        assert lengths[place] == longest
+        assert count >= min(FEW, len(lengths))
+        place += count
+    assert place == len(lengths)
+
+
+def test_scores_and_gradients_are_those_of_the_whole_length() -> None:
+    players = build(tiny("model.length=16"), registry(), V, CPU)
+    assert players.opponent is not None
+    D = players.opponent.discriminator
+    as_module(D).double()
+    penalty, rows = players.opponent.penalty, masked_rows(D.embedding.shape[1])
+    assert rows.mask is not None
+    assert len(grouped(sorted(rows.mask.sum(1).tolist(), reverse=True))) > 1
+    drawn = penalty.draw(N, stream(0, "penalty"))
+    weights = torch.randn(N, dtype=torch.float64)
+    wanted = [rows.embedded, *as_module(D).parameters()]
+    found = []
+    for offers in (type(D).offers, type(D).offers - {"trimming"}):
+        D.offers = offers  # type: ignore[misc]
+        scores = Scores.by(D, rows).values
+        other = Rows(rows.embedded.flip(0), rows.mask.flip(0))
+        loss = (scores * weights).sum() + penalty(D, rows, other, drawn)
+        found.append([scores, *torch.autograd.grad(loss, wanted, allow_unused=True)])
+    for ours, plain in zip(*found, strict=True):
+        assert (ours is None) == (plain is None)
+        assert ours is None or torch.allclose(ours, plain, atol=1e-10)
+
+
+def test_scores_of_steps_are_padded_back() -> None:
+    rows = masked_rows(4)
+    assert rows.mask is not None
+    by_step = score_by_length(lambda x, mask: x.sum(2), rows.embedded, rows.mask)
+    assert by_step.shape == (N, S)
+    assert torch.allclose(by_step * rows.mask, rows.embedded.sum(2) * rows.mask)
+
+
+@pytest.mark.parametrize("micro_batch", ["4", "8"])
+def test_steps_of_both_players_move_the_same(
+    monkeypatch: pytest.MonkeyPatch, micro_batch: str
+) -> None:
+    config = tiny("sampling.name=detached", "train.batch_size=8", "model.hide_after_end=true",
+                  f"train.micro_batch={micro_batch}", "train.generator_rate=1e-9",
+                  "train.discriminator_rate=1e-9")  # fmt: skip
+    phases = [Phase("discriminator", "adversarial", 2), Phase("generator", "adversarial")]
+    ours, values = after(config, phases)
+    offers = TransformerDiscriminator.offers - {"trimming"}
+    monkeypatch.setattr(TransformerDiscriminator, "offers", offers)
+    plain, same_values = after(config, phases)
+    assert ours.keys() == plain.keys()
+    for key, value in plain.items():
+        assert torch.allclose(ours[key], value, atol=1e-8), key
+    assert values == pytest.approx(same_values, rel=1e-5, abs=1e-8)
+
+
+class Ending:
+    """A sampling that ends sentence n after n + 1 words."""
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def select(self, logits: torch.Tensor, step: int, *rest: object) -> torch.Tensor:
+        logits[:, END] = -torch.inf
+        words = self.inner.select(logits, step, *rest)  # type: ignore[attr-defined]
+        return torch.where(torch.arange(len(words)) < step, END, words)
+
+
+def test_a_rollout_stops_when_every_sentence_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny("model.length=16", "sampling.name=gumbel_softmax")
+    generator = build_generator(config, registry(), V)
+    sampling = Ending(registry().strategy("sampling", "gumbel_softmax")(config.sampling))
+    steps: list[int] = []
+    step = generator.step
+    monkeypatch.setattr(generator, "step", lambda *a: (steps.append(1), step(*a))[1])
+    drawn = {}
+    for hide in (True, False):
+        steps.clear()
+        drawing = Drawing(sampling, 1.0, hide)  # type: ignore[arg-type]
+        drawn[hide] = draw_words(generator, drawing, 3, stream(3, "noise"))
+        assert len(steps) == (4 if hide else 16)
+    ours, plain = drawn[True], drawn[False]
+    mask = ours.words.mask
+    assert mask is not None
+    assert torch.equal(ours.tokens[mask], plain.tokens[mask])
+    assert (ours.tokens[:, 4:] == PAD).all()
+    W = torch.randn(V, 3)
+    assert torch.allclose(ours.words.embed(W)[mask], plain.words.embed(W)[mask], atol=1e-6)
+    with_gradient = draw_for_gradient(
+        generator, Drawing(sampling, 1.0, True), 3, stream(3, "noise")  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert torch.allclose(with_gradient.hidden[mask], plain.hidden[mask], atol=1e-5)
+    assert torch.allclose(ours.words.mean(V)[4:], torch.zeros(12, V))
