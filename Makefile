@@ -1,9 +1,10 @@
 # Everything a person does here. `make help` lists the targets.
+# ARGS are further arguments of `demo` and `ui`, such as ARGS="--port 5001".
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench bench-quick product format ui clean
+.PHONY: help setup demo test check bench bench-quick product format docs ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -15,11 +16,11 @@ setup: $(STAMP) ## create .venv and install, unless that was done
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,docs]'
 	touch $(STAMP)
 
 demo: setup ## the ablation study of the card's three axes, under 10 minutes on 2 cores
-	$(BIN)/textgan study experiments/studies/card_axes.toml --workers 2
+	$(BIN)/textgan study experiments/studies/card_axes.toml --workers 2 $(ARGS)
 
 test: check ## formatter, linter, types, import contract, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -46,7 +47,11 @@ format: setup ## put the code into form
 	$(BIN)/ruff check --fix .
 
 ui: setup ## the MLflow UI on ./mlruns
-	$(BIN)/textgan ui
+	$(BIN)/textgan ui $(ARGS)
+
+docs: setup ## the documentation as a site, site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html, or: $(BIN)/python -m mkdocs serve"
 
 clean: ## remove what can be made again; runs and studies stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist site

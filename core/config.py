@@ -67,7 +67,7 @@ class ModelConfig(Frozen):
     """What generator and discriminator share."""
 
     length: Annotated[int, Field(ge=2, le=4096)] = 64  # S, end token included
-    noise: Literal["uniform", "normal", "truncated"] = "uniform"
+    noise: Literal["uniform", "normal", "truncated"] = "uniform"  # truncated: within 1.5
     hide_after_end: bool = False  # D does not see what stands behind the end token
 
 
@@ -75,7 +75,7 @@ class TrainConfig(Frozen):
     """How long, how fast, how large. With both `updates` and `minutes` the first reached stops."""
 
     updates: Annotated[int, Field(ge=0)] | None = None  # 1000 where minutes is not given either
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    minutes: Annotated[float, Field(gt=0)] | None = None  # of training, evaluation included
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
     micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
     generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
@@ -130,8 +130,8 @@ class Config(Frozen):
     """One run, whole. Slots that the schedule has no use for are absent (None)."""
 
     name: str = "custom"  # the system, for people
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of everything that is drawn
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     corpus: CorpusSettings = CorpusSettings()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 WIDTH_OF_A_FILE = 160
-LONGEST = 30  # characters of a cell that is never folded
+LONGEST = 16  # characters of a cell that is never folded: a number, an interval
+NARROWEST = 12  # characters of a column that folds
 out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -35,12 +36,12 @@ def _plain(value: Any) -> Any:
 
 
 def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> Table:
-    """A plain table; only columns of long texts fold."""
+    """A plain table; columns of texts fold where the terminal is narrow, those of numbers never."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         widest = max((len(row[index]) for row in rows), default=0)
         folds = widest > LONGEST
-        made.add_column(column, no_wrap=not folds, min_width=LONGEST if folds else None)
+        made.add_column(column, no_wrap=not folds, min_width=NARROWEST if folds else None)
     for row in rows:
         made.add_row(*row)
     return made

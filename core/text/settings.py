@@ -38,18 +38,18 @@ class CorpusSettings(BaseModel):
     difficulty: Literal["easy", "default", "hard"] = "default"  # of the grammar
     oracle_seed: Annotated[int, Field(ge=0)] = 0  # of the lstm_oracle's weights
     sentences: Annotated[int, Field(ge=1)] | None = None  # how many are loaded; None: all
-    reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"
+    reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"  # auto: by its look
     column: str | None = None  # csv: the column taken
-    level: Level = "word"
+    level: Level = "word"  # what a token is
     cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space
-    min_words: Annotated[int, Field(ge=1)] | None = None
+    min_words: Annotated[int, Field(ge=1)] | None = None  # shorter sentences are dropped
     max_words: Annotated[int, Field(ge=1)] | None = None  # None: model.length - 1
     min_kept: Annotated[float, Field(ge=0, le=1)] | None = None  # share of words that survive
     vocabulary_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 70_000  # without specials
     unknown: Literal["drop", "unk"] = "drop"  # sentences that the vocabulary does not cover
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share, by hash of the sentence
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    duplicates: Literal["drop", "keep"] | None = None
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.1  # likewise
+    duplicates: Literal["drop", "keep"] | None = None  # sentences that stand there twice
     in_memory: bool = False  # load the ids before training instead of mapping the file
 
     @property

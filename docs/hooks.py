@@ -1,0 +1,94 @@
+"""What MkDocs cannot know: pages that the code writes, and files of the tree that are pages too.
+
+The reference comes out of `experiments.reference`, the tour out of its notebook, results, changelog
+and contributing out of their files at the root. Decisions and further pages join the navigation by
+being there.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from experiments.reference import PAGES, pages
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+FROM_ROOT = {"results.md": "RESULTS.md", "contributing.md": "CONTRIBUTING.md",
+             "changelog.md": "CHANGELOG.md"}  # fmt: skip
+NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
+START = {
+    "Home": ["index.md"],
+    "Getting started": ["start.md", "tour.md"],
+    "Concepts": ["concepts.md", "original.md"],
+    "How to": ["howto/*.md"],
+    "Reference": [*PAGES, "names.md"],
+    "Decisions": ["decisions/README.md", "decisions/0*.md"],
+    "Results": ["results.md"],
+}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The navigation: the sections above, and whatever else lies in docs/."""
+    sections = {title: _matching(patterns) for title, patterns in START.items()}
+    placed = {page for found in sections.values() for page in found}
+    written = {str(file.relative_to(DOCS)) for file in DOCS.rglob("*.md")}
+    more = sorted(written - placed)
+    sections["More"] = [*more, "contributing.md", "changelog.md"]
+    titles = {name: title for name, (title, _) in PAGES.items()}
+    config.nav = [
+        {section: [{titles[p]: p} if p in titles else p for p in found]}
+        for section, found in sections.items()
+    ]
+    return config
+
+
+def _matching(patterns: list[str]) -> list[str]:
+    found = []
+    for pattern in patterns:
+        written = sorted(str(file.relative_to(DOCS)) for file in DOCS.glob(pattern))
+        found += written if "*" in pattern else [pattern]
+    return found
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that no file in docs/ holds."""
+    made: dict[str, str | bytes] = {**pages(), **_tour(DOCS / "tour.ipynb")}
+    for name, source in FROM_ROOT.items():
+        file = ROOT / source
+        made[name] = _from_root(file) if file.exists() else NO_RESULTS
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
+    return files
+
+
+def _from_root(file: Path) -> str:
+    """A page at the root; its links into docs/ lead from there."""
+    return file.read_text(encoding="utf-8").replace("](docs/", "](")
+
+
+def _tour(notebook: Path) -> dict[str, str | bytes]:
+    """A notebook as a page: its text, its code, and the pictures and texts it last came to."""
+    parts: list[str] = []
+    made: dict[str, str | bytes] = {}
+    for number, cell in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text)
+            continue
+        parts.append(f"```python\n{text}\n```")
+        for output in cell["outputs"]:
+            data: dict[str, Any] = output.get("data", {})
+            plain = output.get("text") or data.get("text/plain")
+            if "image/png" in data:
+                name = f"pictures/tour_{number}.png"
+                made[name] = b64decode(data["image/png"])
+                parts.append(f"![Output]({name})")
+            elif plain:
+                parts.append("```text\n" + "".join(plain).rstrip() + "\n```")
+    return {"tour.md": "\n\n".join(parts) + "\n", **made}

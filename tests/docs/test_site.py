@@ -1,0 +1,82 @@
+"""The documentation builds strictly, loads nothing from elsewhere, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.config import SLOTS, Config
+from core.metrics.suite import METRICS
+from experiments.reference import pages
+from studies.kinds import kinds
+from tests.conftest import ROOT
+from variants import registry
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LOADED = re.compile(r"""<(?:script|img|iframe)[^>]+src=["']?(\w+:)?//"""
+                    r"""|<link[^>]+rel=["']?stylesheet["']?[^>]+href=["']?(\w+:)?//""")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    found = list(site.rglob("*.html"))
+    assert len(found) > 20
+    for page in found:
+        assert not LOADED.search(page.read_text()), page
+    for sheet in site.rglob("*.css"):
+        assert "fonts.googleapis" not in sheet.read_text()
+    assert list(site.glob("pictures/*.png"))
+    listed = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    places = {entry["location"].split("#")[0] for entry in listed}
+    assert {"start.html", "concepts.html", "tour.html", "results.html"} <= places
+    decisions = {file.stem for file in (ROOT / "docs" / "decisions").glob("0*.md")}
+    assert decisions <= {Path(place).stem for place in places}
+
+
+def test_the_reference_names_everything_there_is() -> None:
+    found = pages()
+    for slot in SLOTS:
+        for name in registry().names(slot):
+            assert f"### {slot}.{name}\n" in found["reference/strategies.md"]
+            for key in registry().strategy(slot, name).Config.model_fields:
+                assert key == "name" or f"`{slot}.{key}`" in found["reference/strategies.md"]
+    for table, field in Config.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {}) if table not in SLOTS else {}
+        for key in inner:
+            assert f"`{table}.{key}`" in found["reference/configuration.md"]
+    assert all(f"`{name}`" in found["reference/metrics.md"] for name in METRICS)
+    assert all(f'`kind = "{kind}"`' in found["reference/configuration.md"] for kind in kinds())
+    assert "| `train.clip` | `float` | absent | > 0 |" in found["reference/configuration.md"]
+    assert "1e-05 to 0.01, log" in found["reference/configuration.md"]
+    assert "## `textgan study`" in found["reference/commands.md"]
+    assert "### gan_textgen" in found["reference/systems.md"]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
+)
+def test_links_of_pages_outside_the_site_lead_somewhere(page: str) -> None:
+    file = ROOT / page
+    for target in LINK.findall(file.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://", "#")):
+            assert (file.parent / target.partition("#")[0]).exists(), f"{page}: {target}"

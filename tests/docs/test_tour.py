@@ -1,0 +1,37 @@
+"""The notebook runs from its first cell to its last on a study in the store, and plots it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from experiments.cli import status
+from tests.conftest import ROOT
+
+OVERRIDES = ["train.updates=2", "train.batch_size=4", "evaluation.every=1", "study.seeds=2",
+             "evaluation.sentences=20", "evaluation.references=20",
+             'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
+
+
+def test_the_tour_runs_and_plots_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    given = [part for setting in OVERRIDES for part in ("--set", setting)]
+    assert status(["study", str(ROOT / "experiments" / "smoke" / "card_axes.toml"), *given]) == 0
+    notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(ROOT / "docs")}},
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 2
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "after 2 updates" in text
+    assert "temperature 1.5" in text
