@@ -36,6 +36,10 @@ SLOTS: Mapping[str, str] = {
     "penalty": "penalties",
     "schedule": "schedules",
 }
+SYSTEM = "system"  # the table of a whole system, which stands instead of all slots
+FOLDERS: Mapping[str, str] = {**SLOTS, SYSTEM: "systems"}
+NEEDED = ("generator", "next_input", "noise_mapping", "sampling", "temperature", "schedule")
+GAME_SETTINGS = ("micro_batch", "entropy", "instance_noise", "start_length")  # of the slots' game
 PLUGINS = "textgan.variants"  # entry-point group of strategies in other packages
 
 
@@ -127,7 +131,9 @@ class EvaluationConfig(Frozen):
 
 
 class Config(Frozen):
-    """One run, whole. Slots that the schedule has no use for are absent (None)."""
+    """One run, whole. Slots that the schedule has no use for are absent (None), and all of them
+    where a whole `system` stands in their stead.
+    """
 
     name: str = "custom"  # the system, for people
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of everything that is drawn
@@ -136,12 +142,13 @@ class Config(Frozen):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    generator: StrategyConfig
-    next_input: StrategyConfig
-    noise_mapping: StrategyConfig
-    sampling: StrategyConfig
-    temperature: StrategyConfig
-    schedule: StrategyConfig
+    system: StrategyConfig | None = None
+    generator: StrategyConfig | None = None
+    next_input: StrategyConfig | None = None
+    noise_mapping: StrategyConfig | None = None
+    sampling: StrategyConfig | None = None
+    temperature: StrategyConfig | None = None
+    schedule: StrategyConfig | None = None
     estimator: StrategyConfig | None = None
     discriminator: StrategyConfig | None = None
     objective: StrategyConfig | None = None
@@ -149,8 +156,8 @@ class Config(Frozen):
 
     def tables(self) -> dict[str, Any]:
         """Plain nested values, ready for TOML or JSON; absent slots and None left out."""
-        tables = self.model_dump(mode="json", exclude_none=True, exclude=set(SLOTS))
-        for slot in SLOTS:
+        tables = self.model_dump(mode="json", exclude_none=True, exclude=set(FOLDERS))
+        for slot in FOLDERS:
             strategy = getattr(self, slot)
             if strategy is not None:
                 tables[slot] = strategy.model_dump(mode="json", exclude_none=True)
@@ -236,7 +243,7 @@ def assign(tables: dict[str, Any], path: Sequence[str], value: Any, where: str) 
             raise InputError(f"{where}: {'.'.join(path[: depth + 1])} is not a table")
         place[part] = dict(inner)
         place = place[part]
-    if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in SLOTS:
+    if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in FOLDERS:
         place.clear()
     place[path[-1]] = value
 
@@ -251,20 +258,38 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") -> Config:
     """Nested tables to a checked `Config`; every fault is an InputError that names the key."""
     values = {slot_name(key): value for key, value in tables.items()}
-    for slot in SLOTS:
+    for slot in FOLDERS:
         if slot in values:
             values[slot] = _parse_slot(slot, values[slot], resolver, where)
     try:
         config = Config(**values)
     except ValidationError as error:
         raise InputError(explain(error, Config, where)) from None
+    if config.system is not None:
+        _check_whole(config, where)
+        return config
+    for slot in NEEDED:
+        if getattr(config, slot) is None:
+            raise InputError(f"{where}: [{slot}] is missing")
     check_compatible(config, resolver, where)
     return config
 
 
+def _check_whole(config: Config, where: str) -> None:
+    """A whole system has no slots, and none of the settings that change their game."""
+    assert config.system is not None
+    is_whole = f"system.name = {config.system.name!r} is a whole system"
+    for slot in SLOTS:
+        if getattr(config, slot) is not None:
+            raise InputError(f"{where}: {is_whole}, so [{slot}] has no meaning; remove it")
+    for key in GAME_SETTINGS:
+        if getattr(config.train, key):
+            raise InputError(f"{where}: {is_whole}, so train.{key} has no meaning; leave it out")
+
+
 def slot_name(key: str) -> str:
     """The slot of a table's name; the folder's plural (`objectives`) is understood too."""
-    return next((slot for slot, folder in SLOTS.items() if key == folder), key)
+    return next((slot for slot, folder in FOLDERS.items() if key == folder), key)
 
 
 def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> StrategyConfig:
@@ -315,6 +340,7 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
         for slot in SLOTS
         if getattr(config, slot) is not None
     }
+    assert config.schedule is not None  # one of NEEDED
     adversarial = chosen["schedule"].adversarial
     for slot in GAME:
         name = config.schedule.name

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from core.config import Config, Resolver
+from core.config import SYSTEM, Config, Resolver
 from core.protocols import (
     Discriminator,
     Estimator,
@@ -20,6 +20,7 @@ from core.protocols import (
     Sampling,
     Schedule,
     Shape,
+    System,
     Temperature,
 )
 from core.rollout import Drawing
@@ -38,6 +39,14 @@ class Opponent:
 
 
 @dataclass
+class Mover:
+    """Who moves in a phase."""
+
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+
+
+@dataclass
 class Players:
     """One run's parts."""
 
@@ -48,6 +57,7 @@ class Players:
     temperature: Temperature
     schedule: Schedule
     opponent: Opponent | None
+    others: Mapping[str, Mover] = field(default_factory=dict)
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Every module with weights, by name."""
@@ -58,12 +68,24 @@ class Players:
             yield "discriminator", as_module(self.opponent.discriminator)
             if isinstance(self.opponent.estimator, nn.Module):  # it remembers something
                 yield "estimator", self.opponent.estimator
+        inside = set(as_module(self.generator).modules())  # comes with the generator already
+        yield from ((n, m.module) for n, m in self.others.items() if m.module not in inside)
 
     def optimisers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
         """Every optimiser, by the name of its player."""
         yield "generator", self.optimiser
         if self.opponent is not None:
             yield "discriminator", self.opponent.optimiser
+        for name, mover in self.others.items():
+            yield name, mover.optimiser
+
+    def mover(self, player: str) -> Mover:
+        """The player of a phase by its name."""
+        if player == "generator":
+            return Mover(as_module(self.generator), self.optimiser)
+        if self.opponent is not None:
+            return Mover(as_module(self.opponent.discriminator), self.opponent.optimiser)
+        return self.others[player]
 
     def drawing(self, config: Config, progress: float) -> Drawing:
         """How sentences are drawn at this progress (0 to 1) of the run."""
@@ -93,6 +115,8 @@ def as_module(part: Any) -> nn.Module:
 
 def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:
     """The generator of a configuration for a vocabulary of V words, weights by the run's seed."""
+    if config.system is not None:
+        return build_system(config, resolver, vocabulary).generator
     shape = Shape(config.model.length, vocabulary, config.model.noise)
     width = getattr(config.generator, "width", config.model.length)
     with seeded(config.seed, "generator"):
@@ -102,8 +126,27 @@ def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Gene
     return generator
 
 
+def build_system(config: Config, resolver: Resolver, vocabulary: int) -> System:
+    """The whole system of a configuration, weights by the run's seed."""
+    shape = Shape(config.model.length, vocabulary, config.model.noise)
+    with seeded(config.seed, SYSTEM):
+        system: System = _build(config, resolver, SYSTEM, shape)
+    return system
+
+
+def drawing_of(config: Config, resolver: Resolver, progress: float) -> Drawing:
+    """How the sentences of a configuration are drawn for people and metrics."""
+    if config.system is not None:
+        system = resolver.strategy(SYSTEM, config.system.name)
+        return Drawing(system.sampling, system.temperature(progress))
+    sampling = _build(config, resolver, "sampling")
+    return Drawing(sampling, _build(config, resolver, "temperature")(progress))
+
+
 def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
     """Every part of a configuration, on the device, weights by the run's seed."""
+    if config.system is not None:
+        return _whole(config, build_system(config, resolver, vocabulary), device)
     generator = build_generator(config, resolver, vocabulary)
     module = as_module(generator).to(device)
     averaged = deepcopy(generator) if config.train.ema > 0 else generator
@@ -132,6 +175,28 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
         _build(config, resolver, "temperature"),
         _build(config, resolver, "schedule"),
         opponent,
+    )
+
+
+def _whole(config: Config, system: System, device: torch.device) -> Players:
+    """A system is its own schedule."""
+    train = config.train
+    module = as_module(system.generator).to(device)
+    others = {}
+    for name, other in system.others.items():
+        optimiser = _adam(
+            other.to(device), train.discriminator_rate, config, train.discriminator_decay
+        )
+        others[name] = Mover(other, optimiser)
+    return Players(
+        system.generator,
+        deepcopy(system.generator) if train.ema > 0 else system.generator,
+        _adam(module, train.generator_rate, config),
+        system.sampling,
+        system.temperature,
+        system,
+        None,
+        others,
     )
 
 

@@ -33,6 +33,7 @@ from core.config import StrategyConfig
 from core.nn.trim import score_by_length
 
 if TYPE_CHECKING:
+    from core.rollout import Drawing
     from core.turn import Turn
 
 Player = Literal["generator", "discriminator"]
@@ -398,10 +399,10 @@ class Penalty(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """`repeats` steps of one player on one loss."""
+    """`repeats` steps of one player on one loss; a whole system brings players and losses."""
 
-    player: Player
-    loss: Loss
+    player: str  # a `Player`, or one of a system's
+    loss: Loss | OwnLoss
     repeats: int = 1
     rate: float | None = None  # learning rate of these steps; None: the player's own
 
@@ -415,6 +416,21 @@ class Progress:
     epoch: int = 1  # updates that read the training split once, one batch each
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a loss that a system brings may ask of the run."""
+
+    size: int  # N
+    device: torch.device
+    drawing: Drawing
+    next_real: Callable[[], Tensor]  # the next real sentences (N, S), every call others
+    rng: Callable[[str], torch.Generator]  # a stream of the run by its name
+    values: dict[str, float]  # "train/...", logged
+
+
+OwnLoss = Callable[[Stage], Tensor]  # to a scalar
+
+
 class Schedule(Protocol):
     """Who moves when, as data that the loop walks."""
 
@@ -422,4 +438,22 @@ class Schedule(Protocol):
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The phases of one update."""
+        ...
+
+
+class System(Schedule, Protocol):
+    """A whole text GAN that does not factor into the slots: its players, its phases, their losses.
+
+    The run gives it what it gives everybody: batches, budget, streams of chance, steps with clip
+    and detection of divergence, average, evaluation, record, checkpoints. Its generator moves at
+    `train.generator_rate`, the others at `train.discriminator_rate`. All that it remembers from
+    update to update is in its modules.
+    """
+
+    generator: Generator  # that is trained, drawn from and evaluated
+    sampling: Sampling
+    others: Mapping[str, nn.Module]  # further players by name
+
+    def temperature(self, progress: float) -> float:
+        """Temperature of drawing, tau > 0, at this progress."""
         ...

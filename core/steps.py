@@ -21,7 +21,7 @@ from core.nn.instance_noise import Blurred
 from core.nn.likelihood import entropy, negative_log_likelihood
 from core.nn.words import TokenWords, mean_difference
 from core.players import Opponent, Players, as_module
-from core.protocols import Discriminator, Estimator, Phase, Rows, Scores, Words
+from core.protocols import Discriminator, Estimator, Phase, Rows, Scores, Stage, Words
 from core.rollout import TOGETHER, draw_for_gradient, draw_words
 from core.seeding import Streams
 from core.text.vocabulary import PAD
@@ -62,7 +62,10 @@ class Steps:
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
         self._set_rate(phase, progress, counters)
-        if phase.player == "discriminator":
+        if callable(phase.loss):
+            for _ in range(phase.repeats):
+                self._note(phase, self._own_step(phase, progress, counters), counters)
+        elif phase.player == "discriminator":
             for fake in self._fakes(phase.repeats, progress):
                 self._note(phase, self._discriminator_step(fake, progress, counters), counters)
         else:
@@ -75,11 +78,9 @@ class Steps:
 
     def _set_rate(self, phase: Phase, progress: float, counters: Counters) -> None:
         train = self.config.train
-        optimiser, own = self.players.optimiser, train.generator_rate
-        if phase.player == "discriminator":
-            optimiser, own = self._opponent().optimiser, train.discriminator_rate
+        own = train.generator_rate if phase.player == "generator" else train.discriminator_rate
         share = train.rate_decay**progress * (train.rollback or 1.0) ** counters.rollbacks
-        for group in optimiser.param_groups:
+        for group in self.players.mover(phase.player).optimiser.param_groups:
             group["lr"] = (phase.rate or own) * share
 
     def mean_difference(self) -> float | None:
@@ -90,9 +91,26 @@ class Steps:
 
     def _note(self, phase: Phase, loss: float, counters: Counters) -> None:
         self.values[f"train/{phase.player}_loss"] = loss
-        history = counters.losses[phase.player]
+        history = counters.losses.setdefault(phase.player, [])
         history.append(loss)
         del history[:-KEPT_LOSSES]
+
+    # A system's own.
+
+    def _own_step(self, phase: Phase, progress: float, counters: Counters) -> float:
+        assert callable(phase.loss)
+        mover = self.players.mover(phase.player)
+        stage = Stage(
+            self.config.train.batch_size,
+            self.device,
+            self.players.drawing(self.config, progress),
+            lambda: self._next_tokens(counters),
+            self.streams.__getitem__,
+            self.values,
+        )
+        # The loss is computed inside, behind the gradients of the step before.
+        losses = (loss(stage) for loss in (phase.loss,))
+        return self._descend(phase.player, mover.module, mover.optimiser, losses, counters)
 
     # D.
 

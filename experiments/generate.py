@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.config import Config, parse
-from core.players import as_module, build_generator
+from core.players import as_module, build_generator, drawing_of
 from core.protocols import Generator
 from core.rollout import Drawing, sample_tokens
 from core.seeding import generator as random_stream
@@ -59,10 +59,8 @@ def make_writer(
     config: Config, generator: Generator, vocabulary: Vocabulary, progress: float = 1.0
 ) -> Writer:
     """A writer with the sampling of a configuration, at the temperature of its end."""
-    sampling = registry().strategy("sampling", config.sampling.name)(config.sampling)
-    schedule = registry().strategy("temperature", config.temperature.name)(config.temperature)
     joiner = "" if config.corpus.level == "character" else " "
-    return Writer(generator, Drawing(sampling, schedule(progress)), vocabulary, joiner)
+    return Writer(generator, drawing_of(config, registry(), progress), vocabulary, joiner)
 
 
 def save_generator(

@@ -25,6 +25,7 @@ METHODS = {
     "objective": ("discriminator", "generator", "reward"),
     "penalty": ("draw", "__call__"),
     "schedule": ("phases",),
+    "system": ("temperature", "phases"),
 }
 ATTRIBUTES = {
     "generator": ("length", "embedding", "head"),
@@ -32,6 +33,7 @@ ATTRIBUTES = {
     "sampling": ("soft_feedback",),
     "objective": ("relativistic", "compares"),
     "schedule": ("adversarial",),
+    "system": ("generator", "sampling", "others", "adversarial"),
 }
 SHAPE = Shape(length=6, vocabulary=9)
 LIBRARIES = ("builtins", "torch", "typing")

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from core.config import PLUGINS, SLOTS, nearest, slot_name
+from core.config import FOLDERS, PLUGINS, nearest, slot_name
 from core.errors import InputError
 
 
@@ -19,7 +19,7 @@ class Registry:
     def __init__(self, folder: Path, plugins: Mapping[tuple[str, str], EntryPoint]) -> None:
         self._plugins = plugins
         self._names = {}
-        for slot, place in SLOTS.items():
+        for slot, place in FOLDERS.items():
             ours = {file.stem for file in (folder / place).glob("*.py") if file.stem != "__init__"}
             theirs = {name for (plugin_slot, name) in plugins if plugin_slot == slot}
             for name in sorted(ours & theirs):
@@ -44,11 +44,11 @@ class Registry:
             raise InputError(f"no {slot.replace('_', ' ')} {name!r}{nearest(name, names)}")
         if (slot, name) in self._plugins:
             return _loaded(self._plugins[slot, name])
-        return _class_in(f"variants.{SLOTS[slot]}.{name}")
+        return _class_in(f"variants.{FOLDERS[slot]}.{name}")
 
     def describe(self, slot: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Slot -> rows of name, summary (first docstring line), paper, needs, offers."""
-        slots = [slot_name(slot)] if slot else list(SLOTS)
+        slots = [slot_name(slot)] if slot else list(FOLDERS)
         return {
             each: [_row(name, self.strategy(each, name)) for name in self.names(each)]
             for each in slots
@@ -62,10 +62,10 @@ def registry() -> Registry:
     for point in entry_points(group=PLUGINS):
         slot, _, name = point.name.partition(".")
         key = slot_name(slot), name
-        if key[0] not in SLOTS or not name:
+        if key[0] not in FOLDERS or not name:
             raise InputError(
                 f"{_origin(point)}: entry point {point.name!r} must be SLOT.NAME with a slot of "
-                f"{', '.join(SLOTS)}"
+                f"{', '.join(FOLDERS)}"
             )
         if key in plugins:
             raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.config import SLOTS, parse
+from core.config import FOLDERS, parse
 from core.errors import InputError
 from core.protocols import Progress, Scores
 from core.tracking.null import MemoryTracker
@@ -18,7 +18,7 @@ from tests.conftest import tiny
 from variants import registry
 from variants.conformance import check
 
-EVERY = [(slot, name) for slot in SLOTS for name in registry().names(slot)]
+EVERY = [(slot, name) for slot in FOLDERS for name in registry().names(slot)]
 
 
 @pytest.mark.parametrize(("slot", "name"), EVERY, ids=[f"{s}.{n}" for s, n in EVERY])

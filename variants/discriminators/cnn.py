@@ -48,9 +48,10 @@ class CNNDiscriminator(nn.Module):
         E = config.width
         self.embedding = nn.Parameter(torch.empty(shape.vocabulary, E).uniform_(-1, 1))
         self.responses = MaxOverTime(E, *fitting(config.kernels, config.filters, shape.length))
-        self.highway = Highway(self.responses.features)
+        self.width = self.responses.features  # F
+        self.highway = Highway(self.width)
         self.dropout = Dropout(config.dropout)
-        self.out = nn.Linear(self.responses.features, 1)
+        self.out = nn.Linear(self.width, 1)
         if config.spectral_norm:
             normalised(self)
 

@@ -1,0 +1,233 @@
+"""Whole systems: their parts against plain definitions, and as runs like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from core.config import Config, parse, read_toml
+from core.errors import InputError
+from core.players import as_module, build, build_system
+from core.protocols import Progress, Stage
+from core.rollout import Drawing, draw_words
+from core.seeding import Streams
+from core.seeding import generator as stream
+from core.tracking.null import MemoryTracker
+from experiments.generate import load_generator
+from experiments.loading import SYSTEMS
+from experiments.runner import run
+from tests.conftest import tiny
+from variants import registry
+
+V, N, S = 13, 5, 8
+CPU = torch.device("cpu")
+SMALL: dict[str, dict[str, Any]] = {
+    "cot": {"width": 6, "mediator_width": 8},
+    "leakgan": {"width": 6, "hidden": 5, "goal": 3, "horizon": 3, "completions": 2, "n_d": 1,
+                "kernels": [2, 3], "filters": [4, 5], "generator_updates": 2, "interleave": 2},
+}  # fmt: skip
+
+
+def whole(name: str, **train: Any) -> Config:
+    tables = tiny().tables()
+    kept = {key: tables[key] for key in ("corpus", "model", "train", "evaluation")}
+    kept["train"] |= {"log_every": 1, "checkpoint_every": 2, **train}
+    return parse({**kept, "name": name, "system": {"name": name, **SMALL[name]}}, registry())
+
+
+def made(name: str) -> Any:
+    system = build_system(whole(name), registry(), V)
+    as_module(system.generator).double()
+    for other in system.others.values():
+        other.double()
+    return system
+
+
+def stage(system: Any, tokens: torch.Tensor) -> Stage:
+    drawing = Drawing(system.sampling)
+    return Stage(len(tokens), CPU, drawing, lambda: tokens, Streams(0, CPU).__getitem__, {})
+
+
+def sentences(seed: int = 0) -> torch.Tensor:
+    return torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_whole_system_is_a_run_like_any_other(tmp_path: Path, name: str) -> None:
+    """Trained, evaluated, recorded, resumed bit for bit, and loaded again as a model."""
+    config = whole(name, updates=7, ema=0.5)
+    unbroken, broken = (MemoryTracker(tmp_path / world) for world in ("whole", "broken"))
+    expected = run(config, tracker=unbroken)
+    assert expected.updates == 7
+
+    class Killed(BaseException):
+        pass
+
+    def die(step: int, _: int | None, values: object) -> None:
+        if step == 5 and "train/generator_loss" in values:  # type: ignore[operator]
+            raise Killed
+
+    ids: list[str] = []
+    with pytest.raises(Killed):
+        run(config, tracker=broken, report=die, started=ids.append)
+    resumed = run(None, tracker=broken, resume=ids[0])
+    assert resumed.metrics == expected.metrics
+    writers = [
+        load_generator(tracker.model(result.run_id))
+        for tracker, result in ((unbroken, expected), (broken, resumed))
+    ]
+    texts = [writer.sample(5, seed=1) for writer in writers]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_its_file_says_the_same_again(name: str, tmp_path: Path) -> None:
+    config = parse(read_toml(SYSTEMS / f"{name}.toml"), registry())
+    (tmp_path / "again.toml").write_text(config.toml())
+    assert parse(read_toml(tmp_path / "again.toml"), registry()) == config
+    assert json.loads(json.dumps(config.flat()))["system.name"] == name
+
+
+def test_slots_beside_a_whole_system_are_refused() -> None:
+    tables = whole("cot").tables()
+    with pytest.raises(InputError, match=r"'cot' is a whole system, so \[sampling\] has no"):
+        parse({**tables, "sampling": {"name": "categorical"}}, registry())
+    tables["train"]["entropy"] = 0.1
+    with pytest.raises(InputError, match=r"so train.entropy has no meaning"):
+        parse(tables, registry())
+    with pytest.raises(InputError, match=r"\[generator\] is missing"):
+        parse({}, registry())
+
+
+def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
+    system = made("cot")
+    here = stage(system, sentences())
+    value = system.cooperate(here)
+    draw = draw_words(system.generator, here.drawing, N, Streams(0, CPU)["noise"])
+    G = system.generator.logits(system.generator.parallel(draw.tokens, draw.noise))
+    M = system.mediator.logits(system.mediator.parallel(draw.tokens, draw.noise))
+    log_g, log_m = G.log_softmax(-1), M.log_softmax(-1).detach()
+    ended = (draw.tokens == 2).cumsum(1) - (draw.tokens == 2).long() > 0
+    nats = (log_g.exp() * (log_g - log_m)).sum(-1).masked_fill(ended, 0)
+    assert torch.allclose(value, nats.sum(1).mean(), atol=1e-10)
+    weights = list(system.generator.parameters())
+    ours = torch.autograd.grad(value, weights)
+    theirs = torch.autograd.grad(nats.sum(1).mean(), weights)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    assert all(p.grad is None for p in system.mediator.parameters())
+
+
+def test_the_mediator_learns_both_kinds_of_text() -> None:
+    system = made("cot")
+    real = sentences()
+    here = stage(system, real)
+    value = system.mediate(here)
+    mean = (here.values["train/mediator_real_nats"] + here.values["train/mediator_drawn_nats"]) / 2
+    assert float(value.detach()) == pytest.approx(mean)
+    logits = system.mediator.logits(system.mediator.parallel(real, system.mediator.draw_noise(
+        N, stream(0, "x"))))  # fmt: skip
+    nats = -logits.log_softmax(-1).gather(2, real.unsqueeze(-1)).sum() / N
+    assert here.values["train/mediator_real_nats"] == pytest.approx(float(nats.detach()))
+
+
+def test_a_leaking_generators_one_pass_equals_its_steps() -> None:
+    system = made("leakgan")
+    G, tokens = system.generator, sentences()
+    noise = G.draw_noise(N, stream(0, "noise"))
+    state, rows = G.begin(noise, False), torch.tensor([3, 3, 1])
+    hidden = [G.step(state, None)]
+    for t in range(S - 1):
+        if t == 4:
+            fork = G.fork(state, rows)
+        hidden.append(G.step(state, G.embed(tokens[:, t])))
+    plain, fast = torch.stack(hidden, dim=1), G.parallel(tokens, noise)
+    assert torch.allclose(plain, fast, atol=1e-10)
+    weights = [p for n, p in G.named_parameters() if n.split(".")[0] in ("worker", "project")]
+    loss = torch.randn(plain.shape, generator=stream(0, "loss"), dtype=plain.dtype)
+    ours = torch.autograd.grad((fast * loss).sum(), weights)
+    theirs = torch.autograd.grad((plain * loss).sum(), weights)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    for t in range(4, S - 1):
+        there = G.step(fork, G.embed(tokens[rows, t]))
+    assert torch.allclose(there, fast[rows, S - 1], atol=1e-10)
+
+
+def test_the_leaking_head_is_the_papers_action_embeddings_times_the_goal() -> None:
+    system = made("leakgan")
+    G, tokens = system.generator, sentences()
+    walk, c, H, k = G.walk(tokens), 3, 5, 3
+    words = torch.cat([G.start.expand(N, 1, -1), G.embedding(tokens[:, :-1])], dim=1)
+    o = G.worker(words)[0][:, 6]
+    before = [G.first_goals[i].expand(N, -1) for i in range(c)] + list(walk.goals.unbind(1))
+    w = G.project(before[6] + before[7] + before[8])  # g_3, g_4, g_5
+    actions = (G.head.weight.view(V, H + 1, k) * torch.cat(
+        [o, torch.ones(N, 1, dtype=o.dtype)], dim=1)[:, None, :, None]).sum(2)  # fmt: skip
+    expected = torch.einsum("nvk,nk->nv", actions, w)
+    assert torch.allclose(G.logits(walk.hidden[:, 6]), expected, atol=1e-10)
+
+
+def test_leaked_rewards_equal_their_definitions() -> None:
+    system = made("leakgan")
+    walk = system.generator.walk(sentences())
+    f, g, c = walk.features, walk.goals, 3
+    for t in range(S):
+        ahead = f[:, min(t + c, S)] - f[:, t]
+        assert torch.allclose(
+            system._transitions(walk)[:, t], cosine_similarity(ahead, g[:, t], dim=-1)
+        )
+        s = t + 1  # words behind the one that is rewarded, itself included
+        parts = [
+            cosine_similarity(f[:, s] - f[:, s - i], g[:, s - i], dim=-1)
+            for i in range(1, min(c, s) + 1)
+        ]
+        assert torch.allclose(system._intrinsic(walk)[:, t], torch.stack(parts).mean(0))
+    ranked = system._ranked(torch.tensor([[0.1], [0.9], [0.5]]))
+    assert ranked.flatten().argsort().tolist() == [0, 2, 1]
+    assert ((ranked > 0) & (ranked < 1)).all()
+
+
+def test_manager_and_worker_have_losses_of_their_own() -> None:
+    system = made("leakgan")
+    G = system.generator
+    here = stage(system, sentences())
+    here.values.clear()
+    system.pursue(here).backward()
+    moved = {n.split(".")[0] for n, p in G.named_parameters() if p.grad is not None}
+    assert moved == {"manager", "goal", "worker", "project", "embedding", "start", "head"}
+    assert all(p.grad is None for p in system.discriminator.parameters())
+    walk = G.walk(sentences())
+    nothing = torch.autograd.grad(
+        walk.hidden.sum(), list(G.manager.parameters()), allow_unused=True
+    )
+    assert nothing == (None,) * len(nothing)  # the worker sends nothing to the goals
+
+
+def test_d_does_not_move_with_the_generator_that_saves_it() -> None:
+    players = build(whole("leakgan"), registry(), V, CPU)
+    D = players.mover("discriminator").module
+    before = [p.clone() for p in D.parameters()]
+    for p in D.parameters():
+        p.grad = torch.ones_like(p)  # left from its own last step
+    players.optimiser.zero_grad(set_to_none=True)
+    system: Any = players.schedule
+    system.pursue(stage(system, sentences())).backward()
+    players.optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, D.parameters(), strict=True))
+
+
+def test_leakgans_phases() -> None:
+    system = made("leakgan")
+    names = [
+        [(p.player, p.loss.__name__) for p in system.phases(Progress(update, {}))]
+        for update in range(5)
+    ]
+    imitation = [("generator", "imitate"), ("discriminator", "judge")]
+    game = [("discriminator", "judge"), ("generator", "pursue")]
+    assert names == [imitation, imitation, game, imitation[:1], game]

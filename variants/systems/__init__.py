@@ -1,0 +1,1 @@
+"""Whole text GANs that do not factor into the slots."""
