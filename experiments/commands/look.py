@@ -23,17 +23,20 @@ def variants(
     name: Annotated[str | None, typer.Argument(help="With check: SLOT.NAME.")] = None,
     json: Json = False,
 ) -> None:
-    """The strategies of every slot; `check SLOT.NAME` holds one against the conformance rules."""
+    """The strategies of every slot; `check SLOT.NAME` holds one against the conformance rules and
+    trains three updates with it.
+    """
     from core.errors import InputError
     from experiments.console import out, print_json, table
     from variants import registry
-    from variants.conformance import check
 
     if slot == "check":
         if name is None or "." not in name:
             raise InputError("variants check: give SLOT.NAME, such as sampling.detached")
-        check(registry(), *name.split(".", 1))
-        out.print(f"{name}: passes")
+        from experiments.check import try_strategy
+
+        result = try_strategy(*name.split(".", 1))
+        out.print(f"{name}: passes ({result.updates} updates trained, outcome {result.outcome})")
         return
     found = registry().describe(slot)
     if json:

@@ -1,0 +1,93 @@
+"""A strategy on trial: the conformance rules, then three updates with it in a tiny run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.compatibility import GAME, conflict
+from core.config import SLOTS, SYSTEM, Config, override, parse, read_toml, slot_name
+from core.errors import InputError, TextganError
+from core.tracking.null import MemoryTracker
+from experiments.loading import SYSTEMS
+from experiments.runner import Result, run
+from variants import registry
+from variants.conformance import check
+
+SMOKE = SYSTEMS.parent / "smoke" / "run.toml"
+TINY = ["model.length=12", "corpus.difficulty=easy", "corpus.sentences=300", "train.updates=3",
+        "train.batch_size=8", "evaluation.every=3", "evaluation.sentences=20",
+        "evaluation.references=20"]  # fmt: skip
+TABLES = ("corpus", "model", "train", "evaluation")  # of a configuration, without its strategies
+
+
+def try_strategy(slot: str, name: str) -> Result:
+    """Hold a strategy against the rules and train with it; InputError says what it fails at."""
+    slot = slot_name(slot)
+    check(registry(), slot, name)
+    config = trial(slot, name)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return run(config, tracker=MemoryTracker(Path(folder)))
+        except TextganError:
+            raise
+        except Exception as error:  # whatever the strategy's own code does
+            raise InputError(
+                f"{slot}.{name}: three updates end in {type(error).__name__}: {error}"
+            ) from error
+
+
+def trial(slot: str, name: str) -> Config:
+    """The smoke configuration, tiny, with the strategy in it and what does not fit it replaced."""
+    tables = override(read_toml(SMOKE), TINY)
+    if slot == SYSTEM:
+        kept = {key: tables[key] for key in TABLES if key in tables}
+        return parse({**kept, SYSTEM: {"name": name}}, registry(), f"trial of {slot}.{name}")
+    names = {**{key: tables[key]["name"] for key in SLOTS}, slot: name}
+    if slot == "schedule" and not registry().strategy(slot, name).adversarial:
+        names = {key: value for key, value in names.items() if key not in GAME}
+    names = _fitting(names, slot)
+    chosen = {key: _kept(tables.get(key, {}), value) for key, value in names.items()}
+    others = {key: value for key, value in tables.items() if key not in SLOTS}
+    return parse({**others, **chosen}, registry(), f"trial of {slot}.{name}")
+
+
+def _kept(table: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return dict(table) if table.get("name") == name else {"name": name}
+
+
+def _fitting(names: dict[str, str], fixed: str) -> dict[str, str]:
+    """The names with others than `fixed` changed until all fit together: of the two at odds the one
+    that has not been settled yet, to the first that fits all that have.
+    """
+    settled, resolver = [fixed], registry()
+    while True:
+        chosen = {key: resolver.strategy(key, value) for key, value in names.items()}
+        found = conflict(chosen)
+        if found is None:
+            return names
+        changing = found.other if found.other not in settled else found.slot
+        fitting = [
+            other
+            for other in resolver.names(changing)
+            if changing not in settled
+            and all(
+                _fit(resolver.strategy(changing, other), changing, chosen[key], key)
+                for key in settled
+            )
+        ]
+        if not fitting:
+            raise InputError(
+                f"{fixed}.{names[fixed]}: nothing in [{changing}] fits it, which needs "
+                f"{found.capability.replace('_', ' ')}"
+            )
+        names = {**names, changing: fitting[0]}
+        settled.append(changing)
+
+
+def _fit(one: Any, its_slot: str, other: Any, other_slot: str) -> bool:
+    """Whether either offers what the other needs of it."""
+    needed, asked = one.needs.get(other_slot), other.needs.get(its_slot)
+    return (needed is None or needed in other.offers) and (asked is None or asked in one.offers)

@@ -1,0 +1,41 @@
+"""`textgan variants check`: every strategy finds company that it fits; a broken one hears of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.compatibility import conflict
+from core.config import FOLDERS, SLOTS
+from core.errors import InputError
+from experiments.check import trial, try_strategy
+from variants import registry
+from variants.penalties.none import NoPenalty
+
+EVERY = [(slot, name) for slot in FOLDERS for name in registry().names(slot)]
+
+
+@pytest.mark.parametrize(("slot", "name"), EVERY, ids=[f"{s}.{n}" for s, n in EVERY])
+def test_every_strategy_has_a_trial(slot: str, name: str) -> None:
+    config = trial(slot, name)
+    assert getattr(config, slot).name == name
+    if slot in SLOTS:
+        chosen = {
+            key: registry().strategy(key, table.name)
+            for key in SLOTS
+            if (table := getattr(config, key)) is not None
+        }
+        assert conflict(chosen) is None
+
+
+@pytest.mark.parametrize("name", ["estimator.dense_reinforce", "schedule.mle", "system.cot"])
+def test_a_strategy_is_tried(name: str) -> None:
+    assert try_strategy(*name.split(".")).updates == 3
+
+
+def test_one_that_breaks_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of its own making")
+
+    monkeypatch.setattr(NoPenalty, "__call__", broken)
+    with pytest.raises(InputError, match=r"penalty.none: three updates end in ZeroDivisionError"):
+        try_strategy("penalty", "none")
