@@ -10,11 +10,23 @@ from torch import Tensor
 
 from core.config import Config, parse
 from core.players import Players, build
+from core.protocols import Phase
 from core.steps import Steps
 from experiments import load
 from variants import registry
 
 CPU = torch.device("cpu")
+N_D = 5  # D steps of an iteration
+
+
+def generator_phase() -> Phase:
+    """One step of G."""
+    return Phase("generator", "adversarial")
+
+
+def discriminator_phase(count: int) -> Phase:
+    """`count` steps of D."""
+    return Phase("discriminator", "adversarial", count)
 
 
 @dataclass(frozen=True)
@@ -27,11 +39,12 @@ class Setting:
     light: bool = False
     next_input: str = "noise"
     micro_batch: int | None = 16
+    hide_after_end: bool = False
 
     def config(self, attention: str = "causal") -> Config:
         """The original's system at this size."""
         tables: dict[str, Any] = load("gan_textgen").tables()
-        tables["model"] |= {"length": self.length}
+        tables["model"] |= {"length": self.length, "hide_after_end": self.hide_after_end}
         tables["generator"] |= {"attention": attention}
         tables["next_input"] = {"name": self.next_input}
         tables["train"] |= {"batch_size": self.batch, "micro_batch": self.micro_batch}
@@ -61,6 +74,7 @@ class Sentences:
     """Batches of random sentences of a setting's size."""
 
     setting: Setting
+    per_epoch: int = 1
 
     def batch(self, number: int) -> Tensor:
         """Batch `number`, int64 (N, S)."""

@@ -3,82 +3,102 @@
     python -m benchmarks.speed            the full sizes
     python -m benchmarks.speed --quick    batch 16, one repeat of the yardstick
 
-One thread, process CPU time (wall time beside it): a foreign process on the machine distorts the
-one far less than the other. Ratios are medians over medians, measured in one run.
+One thread. What is measured how stands in `benchmarks.measure`, what came out in README.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from benchmarks.sizes import Setting
+from benchmarks import memory
+from benchmarks.masked import masked
+from benchmarks.measure import Times, show, times
+from benchmarks.peak import Peak
+from benchmarks.sizes import N_D, Setting, discriminator_phase, generator_phase
+from benchmarks.texts import texts
+from benchmarks.tracking import tracking
 from benchmarks.yardstick import Yardstick
-from core.allocator import keep_freed_memory
 from core.checkpoint import Counters
 from core.protocols import Phase
 from core.rollout import Drawing, sample_tokens
 from core.steps import Steps
 
-N_D = 5
-GENERATOR = Phase("generator", "adversarial")
-DISCRIMINATOR = Phase("discriminator", "adversarial", N_D)
+MEASURES = (
+    "training", "light", "masked", "memory", "length", "vocabulary", "bleu", "tracking",
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--peak", choices=["fast", "plain"], help="print the peak memory of one")
+    parser.add_argument("--only", choices=MEASURES, action="append", help="not all measures")
     parser.add_argument("--repeats", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()
     setting = Setting(batch=16 if asked.quick else 64)
-    if asked.peak:
-        print(peak_of_an_iteration(setting, asked.peak))
-        return
     repeats = asked.repeats or (3 if asked.quick else 5)
     plain_repeats = 1 if asked.quick else 2
-    training(setting, repeats, plain_repeats)
-    lengths(setting, repeats)
-    vocabularies(setting, repeats)
-    peak_memory(asked.quick)
+    wanted = asked.only or MEASURES
+    if "training" in wanted:
+        training(setting, repeats, plain_repeats)
+    if "light" in wanted:
+        light(setting, repeats, plain_repeats)
+    if "masked" in wanted:
+        masked(setting, repeats, repeats if asked.quick else plain_repeats)
+    if "memory" in wanted:
+        memory.iteration(asked.quick)
+        memory.vocabularies()
+    if "length" in wanted:
+        lengths(setting, repeats)
+    if "vocabulary" in wanted:
+        vocabularies(setting, repeats)
+    if "bleu" in wanted:
+        texts(1 if asked.quick else repeats)
+    if "tracking" in wanted:
+        tracking()
 
 
 def training(setting: Setting, repeats: int, plain_repeats: int) -> None:
     """Sampling, a step of each player, and an iteration of five and one."""
     fast, plain = setting.steps(), Yardstick(setting)
     tokens = setting.batch * setting.length
-    sampling = times(lambda: sample(fast), repeats), times(plain.sample, plain_repeats)
-    show("sampling", *sampling, f"{tokens / sampling[0][0]:.0f} tokens a second")
-    for name in ("last_token", "fixed_token"):
+    ours, theirs = times(lambda: sample(fast), repeats), times(plain.sample, plain_repeats)
+    show("sampling", ours, theirs, "seconds", tokens_a_second=tokens / ours.cpu)
+    for name in ("last_token", "last_token_noise", "fixed_token"):
         other = replace(setting, next_input=name).steps()
-        show(f"sampling_{name}", times(lambda s=other: sample(s), repeats), sampling[1], "seconds")
-    g = times(lambda: play(fast, GENERATOR), repeats), times(plain.generator_step, plain_repeats)
+        show(f"sampling_{name}", times(lambda s=other: sample(s), repeats), theirs, "seconds")
+    g, d = players(fast, plain, repeats, plain_repeats)
     show("generator_update", *g, "seconds, the rollout included")
-    d = (
-        tuple(t / N_D for t in times(lambda: play(fast, DISCRIMINATOR), repeats)),
-        times(plain.discriminator_step, plain_repeats),
-    )
     show("discriminator_update", *d, "seconds, the fake batch included")
-    show("iteration", *composed(g, d), f"seconds, {N_D} D + 1 G")
+    iteration = [one.plus(each, N_D) for one, each in zip(g, d, strict=True)]
+    peak = Peak.measured()
+    work = peak.products(lambda: play(fast, discriminator_phase(N_D)))
+    work += peak.products(lambda: play(fast, generator_phase()))
+    show("iteration", *iteration, f"seconds, {N_D} D + 1 G, from its parts",
+         **peak.shares(work, iteration[0].cpu))  # fmt: skip
+
+
+def light(setting: Setting, repeats: int, plain_repeats: int) -> None:
+    """An iteration with the small discriminator."""
     small = replace(setting, light=True)
-    fast, plain = small.steps(), Yardstick(small)
-    d = (
-        tuple(t / N_D for t in times(lambda: play(fast, DISCRIMINATOR), repeats)),
-        times(plain.discriminator_step, plain_repeats),
+    g, d = players(small.steps(), Yardstick(small), repeats, plain_repeats)
+    iteration = [one.plus(each, N_D) for one, each in zip(g, d, strict=True)]
+    show("iteration_light", *iteration, f"seconds, {N_D} D + 1 G, D: T 1, B 1, O 1, from its parts")
+
+
+def players(
+    fast: Steps, plain: Yardstick, repeats: int, plain_repeats: int
+) -> tuple[tuple[Times, Times], tuple[Times, Times]]:
+    """A step of G and a step of D: ours and the yardstick's."""
+    g = times(lambda: play(fast, generator_phase()), repeats)
+    d = times(lambda: play(fast, discriminator_phase(N_D)), repeats).over(N_D)
+    plain_g, plain_d = (
+        times(step, plain_repeats) for step in (plain.generator_step, plain.discriminator_step)
     )
-    g = times(lambda: play(fast, GENERATOR), repeats), times(plain.generator_step, plain_repeats)
-    show("iteration_light", *composed(g, d), f"seconds, {N_D} D + 1 G, D: T 1, B 1, O 1")
+    return (g, plain_g), (d, plain_d)
 
 
 def lengths(setting: Setting, repeats: int) -> None:
@@ -93,51 +113,17 @@ def vocabularies(setting: Setting, repeats: int) -> None:
         iteration_time(replace(setting, vocabulary=V, length=32, light=True), repeats)
         for V in (5_000, 70_000)
     )
-    show("vocabulary_5k_to_70k", few, many, "seconds of an iteration; 14 is linear")
+    unit = "seconds of an iteration; the ratio is the growth, 14 would be linear"
+    show("vocabulary_5k_to_70k", few, many, unit)
 
 
-def peak_memory(quick: bool) -> None:
-    """Peak memory of an iteration, each side in a process of its own."""
-    peaks = []
-    for side in ("fast", "plain"):
-        command = [sys.executable, "-m", "benchmarks.speed", "--peak", side]
-        done = subprocess.run(
-            [*command, *(["--quick"] if quick else [])], capture_output=True, text=True, check=True
-        )
-        peaks.append(float(done.stdout))
-    print(json.dumps({"name": "peak_memory", "ratio": peaks[1] / peaks[0], "fast_mb": peaks[0],
-                      "plain_mb": peaks[1], "fast_s": None, "plain_s": None,
-                      "unit": "MB above the empty process", "repeats": 1}), flush=True)  # fmt: skip
-
-
-def peak_of_an_iteration(setting: Setting, side: str) -> float:
-    """MB that one step of each player adds to the process at its peak."""
-    if side == "fast":
-        steps = setting.steps()
-        before = peak_mb()
-        play(steps, DISCRIMINATOR)
-        play(steps, GENERATOR)
-    else:
-        plain = Yardstick(setting)
-        before = peak_mb()
-        plain.discriminator_step()
-        plain.generator_step()
-    return peak_mb() - before
-
-
-def peak_mb() -> float:
-    """The most memory this process has held, MB (its own: `getrusage` counts its parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return float(status.split("VmHWM:")[1].split()[0]) / 1e3
-
-
-def iteration_time(setting: Setting, repeats: int) -> tuple[float, float]:
-    """CPU and wall seconds of five D steps and one G step."""
+def iteration_time(setting: Setting, repeats: int) -> Times:
+    """Five D steps and one G step."""
     steps = setting.steps()
 
     def iteration() -> None:
-        play(steps, DISCRIMINATOR)
-        play(steps, GENERATOR)
+        play(steps, discriminator_phase(N_D))
+        play(steps, generator_phase())
 
     return times(iteration, repeats)
 
@@ -152,45 +138,6 @@ def sample(steps: Steps) -> None:
     drawing = Drawing(steps.players.sampling)
     size = steps.config.train.batch_size
     sample_tokens(steps.players.generator, drawing, size, steps.streams["noise"])
-
-
-def times(work: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Median CPU and wall seconds; one run to warm up where there are several."""
-    if repeats > 1:
-        work()
-    found = []
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        found.append((time.process_time() - cpu, time.perf_counter() - wall))
-    return statistics.median(c for c, _ in found), statistics.median(w for _, w in found)
-
-
-Pair = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def composed(g: Pair, d: Pair) -> Pair:
-    """An iteration from its parts, fast and plain."""
-    fast, plain = (
-        tuple(N_D * one + other for one, other in zip(d[side], g[side], strict=True))
-        for side in (0, 1)
-    )
-    return fast, plain
-
-
-def show(name: str, fast: tuple[float, ...], plain: tuple[float, ...], unit: str) -> None:
-    """Print one measure."""
-    document = {
-        "name": name,
-        "ratio": plain[0] / fast[0],
-        "fast_s": fast[0],
-        "plain_s": plain[0],
-        "fast_wall_s": fast[1],
-        "plain_wall_s": plain[1],
-        "unit": unit,
-        "repeats": 1,
-    }
-    print(json.dumps(document), flush=True)
 
 
 if __name__ == "__main__":

@@ -258,7 +258,9 @@ class NextInput(Protocol):
         ...
 
     def queries(self, drawn: Tensor | None, count: int) -> Tensor:
-        """Two streams: the query of every step (N, S, E). One: the first input (N, 1, E)."""
+        """Two streams: the query of every step (N, S, E). One: the first input (N, 1, E), or
+        (N, S, E) what is added to every step's last word, the first step having none.
+        """
         ...
 
 

@@ -5,10 +5,11 @@ The input of step t is the last word's embedding w_{t-1}, and where a query q_t 
 
     x_t = [w_{t-1} + m_t; q_t],    (h_t, state_t) = body(x_t, state_{t-1}),    l_t = W h_t + b
 
-w_{-1} is the first input of one stream, zero with two. Unlike an attention's query, q_t stays in
-the state: it is part of what the step has read (Press et al. 2017). A mapped latent m (S rows) is
-read twice, as the latent of Zhang et al. 2017: the initial state is tanh(C S^(-1/2) sum_t m_t),
-so that the first word knows of all of it, and row t is added to the input of step t.
+w_{-1} is the first input of one stream, zero with two; noise that one stream adds to every word is
+part of w. Unlike an attention's query, q_t stays in the state: it is part of what the step has read
+(Press et al. 2017). A mapped latent m (S rows) is read twice, as the latent of Zhang et al. 2017:
+the initial state is tanh(C S^(-1/2) sum_t m_t), so that the first word knows of all of it, and row
+t is added to the input of step t.
 
 All words known, all inputs are known: `parallel` hands the body the whole sequence at once, and is
 the same function as `step`.
@@ -139,7 +140,8 @@ class RecurrentGenerator(nn.Module):
     def _first(self, queries: Tensor) -> Tensor:
         """What stands where the first step has no last word: (N, 1, E)."""
         first = queries[:, :1]
-        return first if self.next_input.streams == 1 else torch.zeros_like(first)
+        own = self.next_input.streams == 1 and queries.shape[1] == 1
+        return first if own else torch.zeros_like(first)
 
     def _inputs(self, words: Tensor, state: RolloutState, start: int) -> Tensor:
         """Inputs (N, P, I) of P steps from `start` on, of the words before them (N, P, E)."""
@@ -147,6 +149,8 @@ class RecurrentGenerator(nn.Module):
         x = words if state.memory is None else words + state.memory[:, steps]
         if self.next_input.streams == 2:
             x = torch.cat([x, state.queries[:, steps]], dim=-1)
+        elif state.queries.shape[1] > 1:  # added to the last word
+            x = x + state.queries[:, steps]
         return x
 
     def _masks(self, noise: Noise) -> list[Tensor] | None:

@@ -33,7 +33,7 @@ def test_every_system_is_a_configuration(name: str) -> None:
 
 CARD = list(
     itertools.product(
-        ["noise", "last_token", "fixed_token"],
+        ["noise", "last_token", "last_token_noise", "fixed_token"],
         ["detached", "gumbel_softmax"],
         ["full", "broadcast", "none"],
     )

@@ -18,7 +18,7 @@ from tests.conftest import tiny
 from variants import registry
 
 V, N = 13, 5
-INPUTS = ["noise", "last_token", "fixed_token"]
+INPUTS = ["noise", "last_token", "last_token_noise", "fixed_token"]
 MAPPINGS = ["full", "broadcast", "none"]
 BODIES = {
     "causal": ("generator.attention=causal", "generator.noise_blocks=2"),
