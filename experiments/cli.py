@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def status(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit status."""
     try:
-        result = app(args=arguments, standalone_mode=False)
+        result = app(args=arguments, prog_name="textgan", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     except typer.TyperException as error:

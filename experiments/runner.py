@@ -374,7 +374,8 @@ def _description(config: Config, result: Result, samples: list[tuple[int, int, s
     return (
         f"**{config.name}**, seed {config.seed}, on {config.corpus.source}: {result.outcome} after "
         f"{result.updates} updates in {result.seconds:.0f} s.\n\n"
-        f"Again: save artifact `config.toml`, then `textgan run config.toml`\n\n{lines}\n"
+        f"Again: `textgan reproduce {result.run_id[:8]}`; with other settings: save artifact "
+        f"`config.toml`, then `textgan run config.toml --set ...`\n\n{lines}\n"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.commands.options import Json, Set, examples
+from experiments.commands.options import Json, Set, complete_recipe, examples
 
 app = typer.Typer(help="Fetch, build and look at corpora.", no_args_is_help=True)
 
@@ -80,7 +80,10 @@ def show(
     )
 )
 def fetch(
-    name: Annotated[str | None, typer.Argument(help="Which; none: list them.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Which; none: list them.", autocompletion=complete_recipe),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to; default: corpora/NAME here.")
     ] = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.commands.options import Json, examples
+from experiments.commands.options import Json, complete_slot, examples
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def variants(
-    slot: Annotated[str | None, typer.Argument(help="One slot, or `check`.")] = None,
+    slot: Annotated[
+        str | None,
+        typer.Argument(help="One slot, or `check`.", autocompletion=complete_slot),
+    ] = None,
     name: Annotated[str | None, typer.Argument(help="With check: SLOT.NAME.")] = None,
     json: Json = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,29 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 Storage = Annotated[
     str | None, typer.Option(help="Optuna's storage; default: beside the tracking store.")
 ]
+
+
+def complete_system(incomplete: str) -> list[str]:
+    """For the shell: systems that come with the harness, and TOML files as far as typed."""
+    from experiments.loading import systems
+
+    files = (str(file) for file in Path().glob(f"{incomplete}*") if file.suffix == ".toml")
+    folders = (f"{file}/" for file in Path().glob(f"{incomplete}*") if file.is_dir())
+    return [*(name for name in systems() if name.startswith(incomplete)), *files, *folders]
+
+
+def complete_slot(incomplete: str) -> list[str]:
+    """For the shell: slots."""
+    from core.config import SLOTS
+
+    return [slot for slot in (*SLOTS, "check") if slot.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """For the shell: corpora that can be fetched."""
+    from core.text.recipes import RECIPES
+
+    return [name for name in RECIPES if name.startswith(incomplete)]
 
 
 def examples(*lines: str) -> str:

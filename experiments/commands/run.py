@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from experiments.commands.options import Json, Set, examples
+from experiments.commands.options import Json, Set, complete_system, examples
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def run(
     system: Annotated[
-        str | None, typer.Argument(metavar="SYSTEM|FILE.toml", help="What to train.")
+        str | None,
+        typer.Argument(
+            metavar="SYSTEM|FILE.toml", help="What to train.", autocompletion=complete_system
+        ),
     ] = None,
     set_: Set = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", min=0)] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -66,6 +67,45 @@ def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> No
     assert [row["run_id"] for row in json.loads(out)] == [result["run_id"]]
     code, out, _ = textgan("runs", "--csv", capsys=capsys)
     assert out.startswith("run_id,study,variant,seed,outcome")
+
+
+def test_a_run_says_how_to_repeat_it_and_shows_ten_sentences(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = textgan("run", SMOKE, "--json", *QUICK, capsys=capsys)
+    assert code == 0, err
+    run = json.loads(out)["run_id"]
+    description = open_tracker().run(run).tags["mlflow.note.content"]
+    assert f"`textgan reproduce {run[:8]}`" in description
+    shown = [line for line in description.splitlines() if line.startswith("    ")]
+    assert len(shown) == 10
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("textgan st", "study"),
+        ("textgan run ml", "mle"),
+        ("textgan run fil", "file.toml"),
+        ("textgan variants samp", "sampling"),
+        ("textgan corpus fetch capt", "captions"),
+        ("textgan run --dev", "--device"),
+    ],
+)
+def test_the_shell_completes(
+    typed: str,
+    offered: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("file.toml").touch()
+    monkeypatch.setattr(sys, "argv", ["textgan"])
+    monkeypatch.setenv("_TEXTGAN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    with contextlib.suppress(SystemExit):
+        status()
+    assert offered in capsys.readouterr().out.split()
 
 
 def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
