@@ -28,6 +28,8 @@ V, N, S = 13, 5, 8
 CPU = torch.device("cpu")
 SMALL: dict[str, dict[str, Any]] = {
     "cot": {"width": 6, "mediator_width": 8},
+    "dpgan": {"width": 6, "discriminator_width": 5, "generator_updates": 2, "gamma": 0.5,
+              "discriminator_updates": 1, "n_d": 2},
     "leakgan": {"width": 6, "hidden": 5, "goal": 3, "horizon": 3, "completions": 2, "n_d": 1,
                 "kernels": [2, 3], "filters": [4, 5], "generator_updates": 2, "interleave": 2},
 }  # fmt: skip
@@ -134,6 +136,36 @@ def test_the_mediator_learns_both_kinds_of_text() -> None:
         N, stream(0, "x"))))  # fmt: skip
     nats = -logits.log_softmax(-1).gather(2, real.unsqueeze(-1)).sum() / N
     assert here.values["train/mediator_real_nats"] == pytest.approx(float(nats.detach()))
+
+
+def test_dpgan_rewards_what_surprises() -> None:
+    system = made("dpgan")
+    rewards = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]])
+    shown = torch.tensor([[True, True, True], [True, True, False]])
+    Q = system._values(rewards, shown)
+    expected = torch.tensor([[2.75 * 2, 3.5 * 2, 3.0 * 2], [6.5 * 4.5, 5.0 * 4.5, 0.0]])
+    assert torch.allclose(Q, expected)
+
+
+def test_dpgans_losses_are_the_language_models() -> None:
+    system, real = made("dpgan"), sentences()
+    here = stage(system, real)
+    value = system.judge(here)
+    D = system.discriminator
+    drawn = draw_words(system.generator, here.drawing, N, Streams(0, CPU)["noise"]).tokens
+    ended = (drawn == 2).cumsum(1) - (drawn == 2).long() > 0
+
+    def surprise(tokens: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        log_p = D.logits(D.parallel(tokens, D.draw_noise(N, stream(0, "x")))).log_softmax(-1)
+        nats = -log_p.gather(2, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(hidden, 0)
+        return (nats.sum(1) / (~hidden).sum(1)).mean()
+
+    drawn_padded = drawn.masked_fill(ended, 0)
+    skipped = ended | (drawn == 0)  # padding that was drawn is no word either
+    expected = surprise(drawn_padded, skipped) - surprise(real, torch.zeros_like(ended))
+    assert torch.allclose(value, expected, atol=1e-10)
+    system.surprise(here).backward()
+    assert all(p.grad is None for p in D.parameters())
 
 
 def test_a_leaking_generators_one_pass_equals_its_steps() -> None:

@@ -13,6 +13,8 @@ from torch import nn
 from core.config import Search, StrategyConfig
 from core.nn.recurrent import RecurrentGenerator, Stack
 from core.protocols import NextInput, NoiseMapping, Shape
+from variants.next_input.last_token import LastToken
+from variants.noise_mapping.none import NoMapping
 
 
 class LSTMGenerator(RecurrentGenerator):
@@ -37,3 +39,15 @@ class LSTMGenerator(RecurrentGenerator):
         E, hidden = config.width, config.hidden or config.width
         body = Stack(nn.LSTM, E * next_input.streams, hidden, config.layers)
         super().__init__(body, E, config.dropout, shape, next_input, noise_mapping)
+
+
+def language_model(
+    shape: Shape, width: int, layers: int = 1, dropout: float = 0.0
+) -> LSTMGenerator:
+    """An LSTM over the words alone, from a learned start: what whole systems are made of."""
+    return LSTMGenerator(
+        LSTMGenerator.Config(width=width, layers=layers, dropout=dropout),
+        shape,
+        LastToken(LastToken.Config(first="start"), shape, width),
+        NoMapping(NoMapping.Config(), shape, width),
+    )

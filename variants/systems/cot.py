@@ -25,9 +25,7 @@ from core.nn.words import visible
 from core.protocols import Phase, Progress, Shape, Stage
 from core.rollout import draw_for_gradient, draw_words
 from core.text.vocabulary import PAD
-from variants.generators.lstm import LSTMGenerator
-from variants.next_input.last_token import LastToken
-from variants.noise_mapping.none import NoMapping
+from variants.generators.lstm import language_model
 from variants.sampling.categorical import Categorical
 
 
@@ -53,8 +51,8 @@ class CoT:
     sampling = Categorical(Categorical.Config())
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        self.generator = _lstm(shape, config.width, config.layers, 0.0)
-        self.mediator = _lstm(
+        self.generator = language_model(shape, config.width, config.layers)
+        self.mediator = language_model(
             shape, config.mediator_width, config.mediator_layers, config.mediator_dropout
         )
         self.others = {"mediator": self.mediator}
@@ -101,12 +99,3 @@ class CoT:
 
         nats = by_step(divergence, draw.hidden, self.generator.head)  # (N, S)
         return (nats * visible(draw.tokens)).sum(1).mean()
-
-
-def _lstm(shape: Shape, width: int, layers: int, dropout: float) -> LSTMGenerator:
-    return LSTMGenerator(
-        LSTMGenerator.Config(width=width, layers=layers, dropout=dropout),
-        shape,
-        LastToken(LastToken.Config(first="start"), shape, width),
-        NoMapping(NoMapping.Config(), shape, width),
-    )
