@@ -372,7 +372,13 @@ class Estimator(Protocol):
     without gradient (rewards, baselines, what they are compared with), `loss` at one part of it.
     An estimator that remembers something from update to update (a moving baseline) is a module
     that keeps it in a buffer, which goes into the checkpoint.
+
+    `target` names the gradient that its mean is: "sequence" (of the expected reward of sentences),
+    "discounted", "reweighted", "smoothed", "relaxed" (of what D sees in the place of words). The
+    laboratory (`variants/laboratory/`) has each of them exactly and holds the estimator to it.
     """
+
+    target: ClassVar[str]
 
     def judge(self, turn: Turn) -> tuple[Tensor, ...]:
         """What `loss` needs of the whole batch: tensors without gradient, first axis N."""

@@ -31,6 +31,7 @@ ATTRIBUTES = {
     "generator": ("length", "embedding", "head"),
     "next_input": ("streams",),
     "sampling": ("soft_feedback",),
+    "estimator": ("target",),
     "objective": ("relativistic", "compares"),
     "schedule": ("adversarial",),
     "system": ("generator", "sampling", "others", "adversarial"),

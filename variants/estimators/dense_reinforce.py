@@ -37,6 +37,7 @@ class DenseReinforce(nn.Module):
     offers = frozenset({"score_function", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "discriminator": "step_scores"}
     paper = "de Masson d'Autume et al. 2019"
+    target = "discounted"
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ class LeaveOneOut:
     offers = frozenset({"score_function", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "hard_words"}
     paper = "Kool et al. 2019"
+    target = "sequence"
 
     def __init__(self, config: Config) -> None:
         pass

@@ -31,6 +31,7 @@ class MaliGAN:
     offers = frozenset({"score_function", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "objective": "log_ratio"}
     paper = "Che et al. 2017"
+    target = "reweighted"
 
     def __init__(self, config: Config) -> None:
         self.baseline = config.baseline

@@ -22,6 +22,7 @@ class Pathwise:
     offers = frozenset({"gradient", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "differentiable_words"}
     paper = "Kingma & Welling 2014"
+    target = "relaxed"
 
     def __init__(self, config: Config) -> None:
         pass

@@ -34,6 +34,7 @@ class RankEstimator:
     offers = frozenset({"score_function", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "objective": "ranks"}
     paper = "Lin et al. 2017"
+    target = "sequence"
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -27,6 +27,7 @@ class Reinforce(nn.Module):
     offers = frozenset({"score_function", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "hard_words"}
     paper = "Williams 1992"
+    target = "sequence"
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -45,6 +45,7 @@ class Taylor(nn.Module):
     offers = frozenset({"score_function", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "discriminator": "embedded_words"}
     paper = "Lin et al. 2020"
+    target = "smoothed"
 
     def __init__(self, config: Config) -> None:
         super().__init__()
