@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,11 @@ from experiments.commands.options import Json, complete_slot, examples
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(
-        epilog=examples("textgan variants sampling", "textgan variants check penalty.none")
+        epilog=examples(
+            "textgan variants sampling",
+            "textgan variants check penalty.none",
+            "textgan variants gradients --output figures",
+        )
     )(variants)
     app.command(epilog=examples("textgan ui", "textgan ui --port 5001"))(ui)
     app.command(epilog=examples("textgan doctor", "textgan doctor --json"))(doctor)
@@ -21,18 +26,33 @@ def register(app: typer.Typer) -> None:
 def variants(
     slot: Annotated[
         str | None,
-        typer.Argument(help="One slot, or `check`.", autocompletion=complete_slot),
+        typer.Argument(help="One slot, `check`, or `gradients`.", autocompletion=complete_slot),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="With check: SLOT.NAME.")] = None,
+    draws: Annotated[
+        int, typer.Option(min=10, max=1_000_000, help="With gradients: batches drawn.")
+    ] = 1000,
+    steps: Annotated[
+        int, typer.Option(min=2, max=3, help="With gradients: words of a sentence.")
+    ] = 2,
+    output: Annotated[
+        Path | None, typer.Option(help="With gradients: a folder for the figure.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """The strategies of every slot; `check SLOT.NAME` holds one against the conformance rules and
-    trains three updates with it.
+    trains three updates with it; `gradients` holds every estimator against the exact gradient of
+    a language of three words.
     """
     from core.errors import InputError
     from experiments.console import out, print_json, table
     from variants import registry
 
+    if slot == "gradients":
+        from experiments.gradients import show
+
+        show(draws, steps, output, json)
+        return
     if slot == "check":
         if name is None or "." not in name:
             raise InputError("variants check: give SLOT.NAME, such as sampling.detached")

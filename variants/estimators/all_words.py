@@ -43,6 +43,7 @@ class AllWords:
         "objective": "mean_over_sentences",
     }
     paper = "Sutton et al. 2001; Ciosek & Whiteson 2018"
+    target = "discounted"
 
     def __init__(self, config: Config) -> None:
         self.gamma = config.gamma

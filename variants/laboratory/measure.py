@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,13 @@ from core.rollout import Drawing, draw_for_gradient
 from core.seeding import generator as stream
 from core.turn import Turn
 from variants.laboratory.targets import TARGETS, Case, gradient, sequence
-from variants.laboratory.world import LinearGenerator, SmallDiscriminator, StepDiscriminator, V
+from variants.laboratory.world import (
+    LinearGenerator,
+    SmallDiscriminator,
+    StepDiscriminator,
+    V,
+    WordDiscriminator,
+)
 from variants.registry import Registry
 
 Settings = Mapping[str, Any]
@@ -29,9 +35,10 @@ class Row:
 
     label: str
     target: str  # the name of what it states to estimate
-    bias: float  # ||target - sequence objective's gradient|| / ||the latter||, exact
-    cosine: float  # between the two, exact
-    variance: float  # trace of the covariance over batches, in units of ||the latter||^2
+    scale: float  # ||target|| / ||the sequence objective's gradient||, exact
+    bias: float  # ||target - that gradient|| / ||that gradient||, exact
+    angle: float  # between the two in degrees, exact
+    variance: float  # trace of the covariance over batches, in units of ||that gradient||^2
     signal_to_noise: float  # ||mean|| / sqrt(variance), a batch
     z: float  # largest standardised distance of the mean from the target, over coordinates
     bound: float  # of z, at SURE
@@ -51,29 +58,34 @@ class Setup:
     estimator: str
     settings: Settings
     sampling: str = "categorical"
-    sampling_settings: Settings = ()  # type: ignore[assignment]
+    sampling_settings: Settings = field(default_factory=dict)
     objective: str = "wasserstein"
-    steps: bool = False  # D scores every step
+    discriminator: type[SmallDiscriminator] = SmallDiscriminator
 
 
+BY_STEP, BY_WORD = StepDiscriminator, WordDiscriminator
+HARD, SOFT = {"feedback": "hard"}, {"feedback": "soft"}
+OTHERS = {"gamma": 0.0, "baseline": "leave_one_out"}
 SETUPS: Sequence[Setup] = (
     Setup("reinforce", "reinforce", {}),
     Setup("leave_one_out", "leave_one_out", {}),
     Setup("rollout, 4 completions", "rollout", {"completions": 4}),
-    Setup("dense_reinforce, gamma 1", "dense_reinforce", {"gamma": 1.0}, steps=True),
-    Setup("dense_reinforce, gamma .23", "dense_reinforce", {"gamma": 0.23}, steps=True),
-    Setup("dense_reinforce, gamma 0, leave-one-out", "dense_reinforce",
-          {"gamma": 0.0, "baseline": "leave_one_out"}, steps=True),
-    Setup("maligan", "maligan", {}, objective="reverse_kl"),
     Setup("rank, 4 completions", "rank", {"completions": 4}, objective="rank"),
+    Setup("maligan", "maligan", {}, objective="reverse_kl"),
     Setup("taylor, h .5", "taylor", {"bandwidth": 0.5}),
-    Setup("pathwise, straight_through", "pathwise", {}, "straight_through"),
-    Setup("pathwise, straight_through_gumbel", "pathwise", {}, "straight_through_gumbel"),
-    Setup("pathwise, gumbel_softmax", "pathwise", {}, "gumbel_softmax"),
-    Setup("pathwise, gumbel_softmax, soft feedback", "pathwise", {}, "gumbel_softmax",
-          {"feedback": "soft"}),
-    Setup("pathwise, detached", "pathwise", {}, "detached"),
-)  # fmt: skip
+    Setup("taylor, h 2", "taylor", {"bandwidth": 2.0}),
+    Setup("dense_reinforce, gamma 1", "dense_reinforce", {"gamma": 1.0}, discriminator=BY_STEP),
+    Setup("dense_reinforce, gamma .23", "dense_reinforce", {"gamma": 0.23}, discriminator=BY_STEP),
+    Setup("dense_reinforce, gamma 0", "dense_reinforce", OTHERS, discriminator=BY_STEP),
+    Setup("dense_reinforce, gamma 0, D of words", "dense_reinforce", OTHERS, discriminator=BY_WORD),
+    Setup("all_words, gamma 0, D of words", "all_words", {"gamma": 0.0}, discriminator=BY_WORD),
+    Setup("all_words, gamma .23, D of words", "all_words", {"gamma": 0.23}, discriminator=BY_WORD),
+    Setup("straight_through", "pathwise", {}, "straight_through"),
+    Setup("straight_through_gumbel", "pathwise", {}, "straight_through_gumbel"),
+    Setup("gumbel_softmax", "pathwise", {}, "gumbel_softmax", HARD),
+    Setup("gumbel_softmax, soft feedback", "pathwise", {}, "gumbel_softmax", SOFT),
+    Setup("detached", "pathwise", {}, "detached"),
+)
 
 
 def measure(
@@ -83,17 +95,16 @@ def measure(
 
     def make(slot: str, name: str, settings: Settings) -> tuple[Any, Any]:
         strategy = registry.strategy(slot, name)
-        config = strategy.Config(**dict(settings))
+        config = strategy.Config(**settings)
         return strategy, config
 
     estimator_class, estimator_config = make("estimator", setup.estimator, setup.settings)
     sampling_class, sampling_config = make("sampling", setup.sampling, setup.sampling_settings)
     objective_class, objective_config = make("objective", setup.objective, {})
-    kind = StepDiscriminator if setup.steps else SmallDiscriminator
     N = Case.batch
     case = Case(
         LinearGenerator(steps),
-        kind(steps),
+        setup.discriminator(steps),
         objective_class(objective_config),
         torch.randint(V, (N, steps), generator=stream(0, "laboratory real")),
         estimator_config,
@@ -135,8 +146,9 @@ def _row(label: str, target: str, found: Tensor, exact: Tensor, whole: Tensor) -
     return Row(
         label,
         target,
+        float(exact.norm()) / size,
         float((exact - whole).norm()) / size,
-        float(torch.nn.functional.cosine_similarity(exact, whole, dim=0)),
+        math.degrees(math.acos(min(1.0, float(exact @ whole) / float(exact.norm() * size)))),
         variance / size**2,
         float(mean.norm()) / math.sqrt(variance) if variance > 1e-20 else math.inf,
         z,

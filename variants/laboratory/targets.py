@@ -188,10 +188,10 @@ def _gumbel(case: Case, *, straight: bool) -> Tensor:
 def gumbel_nodes(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Nodes (Q, 3 count^2, V) of Gumbel noise, up to a constant a row, and their weights.
 
-    With X_j = exp(-(l_j + g_j)), exponential of rate e^{l_j}: the least one, X_k = T, is word k's
-    with chance softmax(l)_k, and the others are X_j / T = 1 + (Z / e^{l_j}) E_j / E_0 with Z the sum
-    of e^{l}, E standard exponentials; their shares are uniform on a simplex. So the noise is smooth
-    in two uniform numbers for each winner, and a Gauss-Legendre rule takes it from there.
+    With X_j = exp(-(l_j + g_j)), exponential of rate e^{l_j}: the least one, X_k = T, is word
+    k's with chance softmax(l)_k, and the others are X_j / T = 1 + (Z / e^{l_j}) E_j / E_0 with Z
+    the sum of e^{l}, E standard exponentials, whose shares are uniform on a simplex. So the noise
+    is smooth in two uniform numbers for each winner, and a Gauss-Legendre rule does the rest.
     """
     points, weights = np.polynomial.legendre.leggauss(count)
     u, v = (torch.tensor(a.flatten()) for a in np.meshgrid((points + 1) / 2, (points + 1) / 2))

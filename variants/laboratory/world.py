@@ -28,8 +28,10 @@ class LinearGenerator(nn.Module):
         super().__init__()
         self.length = length
         rng = stream(seed, "laboratory generator")
-        self.first = nn.Parameter(torch.randn(length, V, generator=rng, dtype=FLOAT))
-        self.later = nn.Parameter(torch.randn(length, length, V, V, generator=rng, dtype=FLOAT))
+        shapes = ((length, V), (length, length, V, V))
+        # Half as large: no sentence is so rare that a few hundred batches miss it.
+        drawn = (torch.randn(shape, generator=rng, dtype=FLOAT) / 2 for shape in shapes)
+        self.first, self.later = (nn.Parameter(weights) for weights in drawn)
         self.embedding = nn.Embedding(V, V, _weight=torch.eye(V, dtype=FLOAT), _freeze=True)
         self.head = nn.Linear(V, V, dtype=FLOAT).requires_grad_(False)
         with torch.no_grad():
@@ -91,7 +93,7 @@ class SmallDiscriminator(nn.Module):
         def random(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(shape, generator=rng, dtype=FLOAT), requires_grad=False)
 
-        self.embedding = random(V, D_WIDTH)
+        self.embedding: Tensor = random(V, D_WIDTH)
         self.weight, self.shift = random(length * D_WIDTH, D_FEATURES), random(D_FEATURES)
         self.out = random(D_FEATURES)
 
@@ -104,7 +106,7 @@ class SmallDiscriminator(nn.Module):
         """Scores (N,)."""
         return self.features(embedded, mask) @ self.out
 
-    def forward(self, words: Words) -> Tensor:
+    def __call__(self, words: Words) -> Tensor:
         """See `Discriminator.__call__`."""
         return self.score(words.embed(self.embedding), words.mask)
 
@@ -123,6 +125,29 @@ class StepDiscriminator(SmallDiscriminator):
             known[: t + 1] = 1
             steps.append(self.features(embedded * known, mask) @ self.out)
         return torch.stack(steps, dim=1)
+
+
+class WordDiscriminator(SmallDiscriminator):
+    """A score of each step, bilinear in its word: <q(x_<t), e_(x_t)> + v(x_<t)."""
+
+    offers: ClassVar[frozenset[str]] = frozenset({"step_scores", "word_scores", "embedded_words"})
+
+    def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Q (N, S, E) and v (N, S), of the words before each step."""
+        S, known = embedded.shape[1], embedded.new_zeros(embedded.shape[1], 1)
+        queries, values = [], []
+        for t in range(S):
+            state = self.features(embedded * known, None)  # (N, F)
+            queries.append(state[:, :D_WIDTH])
+            values.append(state @ self.out)
+            known = known.clone()
+            known[t] = 1
+        return torch.stack(queries, dim=1), torch.stack(values, dim=1)
+
+    def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """Scores (N, S)."""
+        queries, values = self.queries(embedded)
+        return (queries * embedded).sum(-1) + values
 
 
 def sentences(length: int) -> Tensor:

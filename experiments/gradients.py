@@ -1,0 +1,105 @@
+"""What `textgan variants gradients` shows: the table of the laboratory and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import MachineError
+from experiments.console import err, out, print_json, progress, table
+from variants import registry
+from variants.laboratory.measure import SETUPS, SURE, Row, measure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ["estimator", "its target", "bias", "scale", "angle", "variance", "signal/noise", "z"]
+BLUE, GREY, ORANGE = "#0072b2", "#8a94a0", "#d55e00"
+FIGURE = "gradients.png"
+
+
+def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
+    """Measure every estimator, print, and plot where asked."""
+    import torch
+
+    torch.set_num_threads(1)
+    rows = []
+    with progress("gradients", stays=False) as advance:
+        for number, setup in enumerate(SETUPS):
+            advance(number, len(SETUPS), setup.label)
+            rows.append(measure(registry(), setup, steps=steps, draws=draws))
+    if output is not None:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            gradients_figure(rows, steps).savefig(output / FIGURE, dpi=150)
+        except OSError as error:
+            raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
+        err.print(f"figure: {output / FIGURE}")
+    if json:
+        print_json([{**asdict(row), "agrees": row.agrees} for row in rows])
+        return
+    out.print(table(COLUMNS, [_cells(row) for row in rows]))
+    out.print(
+        f"\n{draws:,} batches of 4 sentences of {steps} of 3 words. Against the exact gradient g\n"
+        f"of the expected reward: bias |target - g| / |g|, scale |target| / |g|, angle\n"
+        f"in degrees, variance of a batch / |g|^2. z: largest standardised distance of the mean\n"
+        f"from its own exact target; ! beyond its bound at {SURE:.1%}.",
+        soft_wrap=True,
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.label,
+        row.target,
+        f"{row.bias:.2f}",
+        f"{row.scale:.2f}",
+        f"{row.angle:.1f}",
+        f"{row.variance:.2f}",
+        f"{row.signal_to_noise:.2f}",
+        f"{row.z:.1f}{'' if row.agrees else ' !'}",
+    ]
+
+
+def gradients_figure(rows: Sequence[Row], steps: int) -> Figure:
+    """Direction, signal-to-noise and agreement with the stated target, a line an estimator."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.5, 1.3 + 0.3 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    places = list(range(len(rows)))[::-1]
+    unbiased = [row.angle < 1e-3 for row in rows]
+    colours = [BLUE if true else ORANGE for true in unbiased]
+    finite = [min(row.signal_to_noise, 1e3) for row in rows]
+    most = max((value for value in finite if value < 1e3), default=1.0)
+    shown = [min(value, 1.15 * most) for value in finite]
+    titles = (
+        "degrees from the gradient of\nthe expected reward (exact)",
+        "signal-to-noise of a batch of 4",
+        "distance of the mean from its own\nexact target, standardised",
+    )
+    values = ([row.angle for row in rows], shown, [row.z for row in rows])
+    for axis, title, numbers in zip(panels, titles, values, strict=True):
+        axis.hlines(places, 0, numbers, color=colours, lw=2)
+        axis.scatter(numbers, places, c=colours, s=28, zorder=3)
+        axis.set_title(title, fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_xlim(-0.02 * max(numbers), 1.08 * max(numbers))
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x", alpha=0.25)
+    for value, place, number in zip(finite, places, shown, strict=True):
+        if value >= 1e3:
+            panels[1].annotate("no noise ", (number, place), ha="right", va="bottom", fontsize=8)
+    panels[2].set_xlim(right=1.08 * rows[0].bound)
+    panels[2].axvline(rows[0].bound, color=GREY, ls="--", lw=1)
+    panels[2].annotate(f" bound at {SURE:.1%}", (rows[0].bound, places[0] + 0.4), fontsize=8,
+                       color=GREY, ha="right", rotation=0)  # fmt: skip
+    panels[0].set_yticks(places, [row.label for row in rows])
+    figure.suptitle(
+        f"Gradient estimators on 3 words, {steps} steps, {rows[0].draws:,} batches "
+        "(blue: its direction is unbiased)",
+        fontsize=11,
+    )
+    return figure
