@@ -12,9 +12,12 @@ import numpy as np
 
 from core.config import nearest
 from core.errors import InputError
+from core.metrics.audit import audit
 from core.metrics.catalogue import CATALOGUE, GROUPS, LEAST
 from core.metrics.encoders import Encoder
+from core.metrics.intervals import Measure
 from core.metrics.ngrams import Sentence
+from core.metrics.published import DEFECTS, NEEDS, PROTOCOLS
 from core.metrics.suite import Suite
 from core.text.generated import Oracle
 from core.text.readers import lines
@@ -35,6 +38,7 @@ class Inputs:
     mle: Sequence[Sentence] | None = None  # of the baseline trained on `train`
     grammar: Oracle | None = None
     encoder: Encoder | None = None
+    protocol: str | None = None  # BLEU and Self-BLEU as published code has them
 
 
 @dataclass
@@ -70,6 +74,15 @@ def chosen_groups(names: Sequence[str] | None) -> list[str]:
     return [group for group in GROUPS if group in (names or GROUPS)]
 
 
+def chosen_protocol(name: str | None, groups: Sequence[str] | None) -> str | None:
+    """The protocol; InputError for an unknown one, or for groups beside it."""
+    if name is not None and name not in PROTOCOLS:
+        raise InputError(f"--protocol: no protocol {name!r}{nearest(name, PROTOCOLS)}")
+    if name is not None and groups:
+        raise InputError("--protocol says what is measured; leave out --metrics")
+    return name
+
+
 def evaluate(
     inputs: Inputs,
     groups: Sequence[str] = GROUPS,
@@ -79,10 +92,16 @@ def evaluate(
     suite = Suite(inputs.references, inputs.train, inputs.grammar, inputs.encoder)
     rows = _baseline_rows(inputs, suite)
     total = len(groups) * (2 + len(rows))
+
+    def measures(scorer: Suite, sentences: Sequence[Sentence], row: int) -> dict[str, Measure]:
+        if inputs.protocol is not None:
+            return scorer.published(sentences, inputs.protocol)
+        return scorer.measures(sentences, groups, partial(_report, step, len(groups) * row, total))
+
     found = Evaluation(warnings=_warnings(inputs, groups))
-    measured = suite.measures(inputs.samples, groups, partial(_report, step, 0, total))
+    measured = measures(suite, inputs.samples, 0)
     for number, (name, measure) in enumerate(measured.items()):
-        step("intervals", len(groups) * (1 + number / len(measured)), total)
+        step(f"interval of {name}", len(groups) * (1 + number / len(measured)), total)
         low, high = (measure.interval() if measure.value is not None else None) or (None, None)
         found.metrics[name] = {
             "value": measure.value,
@@ -94,9 +113,9 @@ def evaluate(
         }
     found.baselines = {"real": None, "mle": None, "ngram": None}
     for row, (name, (scorer, sentences)) in enumerate(rows.items(), start=2):
-        report = partial(_report, step, len(groups) * row, total)
-        values = scorer.measures(sentences, groups, report)
+        values = measures(scorer, sentences, row)
         found.baselines[name] = {metric: m.value for metric, m in values.items()}
+    step("done", total, total)
     return found
 
 
@@ -122,6 +141,20 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, tuple[Suite, Seque
 
 def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
     warnings = []
+    splits = {"the training text": inputs.train, "the references": inputs.references}
+    splits |= {"the held-out text": inputs.held_out or ()}
+    for pair in audit({name: text for name, text in splits.items() if text}):
+        warnings += pair.warnings()
+    if inputs.protocol is not None:
+        warnings.append(f"--protocol {inputs.protocol}: {DEFECTS[inputs.protocol]}")
+        least = NEEDS[inputs.protocol]
+        for side, text in (("samples", inputs.samples), ("references", inputs.references)):
+            if len(text) < least:
+                warnings.append(
+                    f"--protocol {inputs.protocol} takes {least:,} {side}, here are {len(text):,}: "
+                    f"not comparable with its published numbers"
+                )
+        return warnings
     if inputs.held_out is None:
         warnings.append(
             "no --held-out: the row of real text is the second half of the references against the "

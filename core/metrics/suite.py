@@ -7,17 +7,17 @@ for the values of a few cheap groups (`METRICS`); an evaluation for all groups, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
 from core.metrics import diversity
-from core.metrics.bleu import ORDERS, ReferenceIndex, SelfBleu, bleu, self_bleu
+from core.metrics.bleu import ReferenceIndex
 from core.metrics.c2st import c2st
 from core.metrics.catalogue import BLEU, CATALOGUE, GROUPS, TRAINED, MetricInfo
 from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
-from core.metrics.intervals import Bounds, Measure, around, mean, share
+from core.metrics.intervals import Measure, mean, share
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.lm import lm, reverse_lm
 from core.metrics.mmd import mmd
@@ -26,6 +26,7 @@ from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
 from core.metrics.novelty import copied, longest_copy
 from core.metrics.oracle import oracle
+from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
 from core.text.generated import Oracle
 
 # What a training run measures, and a study may rank by.
@@ -120,6 +121,13 @@ class Suite:
                     found[name] = measured.get(name, undefined)
         return found
 
+    def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
+        """BLEU and Self-BLEU as a published protocol of this name has them."""
+        measured = PROTOCOLS[protocol](samples, self.references)
+        undefined = Measure(None, len(samples), len(self.references))
+        names = [n for n, info in CATALOGUE.items() if info.group in ("bleu", "self_bleu")]
+        return {name: measured.get(name, undefined) for name in names}
+
     def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
         """Values of `METRICS` by name; None where one is undefined."""
         found = self.measures(samples, TRAINED)
@@ -141,33 +149,7 @@ def _spread(sentences: Sequence[Sentence], n: int) -> list[Sentence]:
 
 
 def _bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    references = len(suite.references)
-    return {
-        f"bleu_{n}": Measure(float(scores.mean()), len(samples), references, mean(scores))
-        for n, scores in bleu(samples, suite.index).items()
-    }
-
-
-def _self_bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    n = len(samples)
-    if n < 2:
-        return {}
-    found = self_bleu(samples)
-    scores = {order: float(values.mean()) for order, values in found.scores.items()}
-    return {
-        f"self_bleu_{order}": Measure(
-            scores[order],
-            n,
-            n - 1,
-            partial(_self_bleu_bounds, found, order),
-        )
-        for order in ORDERS
-    }
-
-
-def _self_bleu_bounds(found: SelfBleu, order: int) -> Bounds:
-    value, n = float(found.scores[order].mean()), len(found.lengths)
-    return around(value, found.variances[order], n)
+    return of_index("bleu", samples, suite.index)
 
 
 def _ms_jaccard(suite: Suite, samples: Sequence[Sentence]) -> Found:
@@ -255,7 +237,7 @@ MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
     "distinct": _levels("distinct", diversity.distinct),
     "ngram_entropy": _levels("ngram_entropy", diversity.ngram_entropy),
     "bleu": _bleu,
-    "self_bleu": _self_bleu,
+    "self_bleu": lambda suite, samples: self_bleu_measures(samples),
     "ms_jaccard": _ms_jaccard,
     "lm": _lm,
     "reverse_lm": _reverse_lm,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,16 +53,25 @@ def build(
     err.print(f"written: {output}; use it with --set corpus.source={output}", markup=False)
 
 
-@app.command(epilog=examples("textgan corpus show corpora/my"))
+@app.command(
+    epilog=examples("textgan corpus show corpora/my", "textgan corpus show train.txt test.txt")
+)
 def show(
-    directory: Annotated[Path, typer.Argument(help="A built corpus.")], json: Json = False
+    paths: Annotated[
+        list[Path], typer.Argument(help="A built corpus, or text files that are its splits.")
+    ],
+    json: Json = False,
 ) -> None:
-    """Counts, lengths, frequent words, and what was dropped and why."""
+    """Counts, lengths, frequent words, what was dropped, and whether the splits are one text."""
     from core.text.corpus import Corpus, describe
     from experiments.console import out, print_json, table
 
-    corpus = Corpus.open(directory)
-    document = describe(corpus)
+    if len(paths) > 1 or paths[0].is_file():
+        _show_files(paths, json)
+        return
+    corpus = Corpus.open(paths[0])
+    audited, warnings = _audit(corpus.splits())
+    document = {**describe(corpus), "audit": audited, "warnings": warnings}
     if json:
         print_json(document)
         return
@@ -72,6 +82,48 @@ def show(
         out.print("  ".join(f"{name} {count:,}" for name, count in document[key].items()) or "none")
     for words in corpus.train.sentences(5):
         out.print("  " + " ".join(words), markup=False)
+    _show_audit(audited, warnings)
+
+
+def _show_files(paths: list[Path], json: bool) -> None:
+    """Text files as splits: sentences of each, and the audit."""
+    from core.metrics.files import read_sentences
+    from experiments.console import out, print_json
+
+    texts = {path.name: read_sentences(path) for path in paths}
+    audited, warnings = _audit(texts)
+    counts = {name: len(text) for name, text in texts.items()}
+    if json:
+        print_json({"splits": counts, "audit": audited, "warnings": warnings})
+        return
+    out.print("  ".join(f"{name} {count:,} sentences" for name, count in counts.items()))
+    _show_audit(audited, warnings)
+
+
+def _audit(splits: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    from core.metrics.audit import audit
+
+    pairs = audit(splits)
+    return [p.document() for p in pairs], [w for p in pairs for w in p.warnings()]
+
+
+def _show_audit(audited: list[dict[str, Any]], warnings: list[str]) -> None:
+    from experiments.console import err, out, table
+
+    def cell(distance: dict[str, float] | None) -> str:
+        if distance is None:
+            return "too few"
+        return f"{distance['value']:.3f} (random split {distance['resplit_mean']:.3f})"
+
+    rows = [
+        [f"{pair['first']}, {pair['second']}", f"{pair['shared']:.2%}",
+         cell(pair["words"]), cell(pair["lengths"])]
+        for pair in audited
+    ]  # fmt: skip
+    out.print("\n[bold]split audit[/]")
+    out.print(table(["splits", "shared sentences", "word distance", "length distance"], rows))
+    for warning in warnings:
+        err.print(f"warning: {warning}", markup=False)
 
 
 @app.command(

@@ -37,6 +37,9 @@ def evaluate(
     oracle: Annotated[
         str | None, typer.Option(metavar="grammar:DIFFICULTY", help="The grammar behind the text.")
     ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="As published: texygen, textgan, relgan, scratchgan.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="A model of sentence-transformers; default: built in.")
     ] = None,
@@ -44,11 +47,13 @@ def evaluate(
 ) -> None:
     """Score a file of sentences against real ones, with intervals and baselines."""
     from core.metrics.encoders import SentenceTransformer
-    from core.metrics.files import Inputs, chosen_groups, read_sentences
+    from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
     from experiments.console import print_json, progress
 
-    groups = chosen_groups([g.strip() for g in metrics.split(",")] if metrics else None)
+    asked = [g.strip() for g in metrics.split(",")] if metrics else None
+    groups = chosen_groups(asked)
+    chosen_protocol(protocol, asked)
     inputs = Inputs(
         read_sentences(samples),
         read_sentences(references),
@@ -56,6 +61,7 @@ def evaluate(
         read_sentences(train) if train is not None else (),
         grammar=_grammar(oracle),
         encoder=SentenceTransformer(encoder) if encoder is not None else None,
+        protocol=protocol,
     )
     with progress("metrics") as advance:
         found = score(inputs, groups, lambda words, done, total: advance(done, total, words))
