@@ -1,0 +1,109 @@
+"""Children of this process: each does one thing, and may be killed while it does.
+
+They are forked from a process that has imported everything and opened nothing, so a hundred of them
+cost no more than what they do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HANG_SECONDS = 60.0  # nothing may take longer
+POLL_SECONDS = 0.01
+WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate",
+           "sqlite3.connect", "socket.connect"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: `answer` of one that came to its end, `words` of one that raised."""
+
+    answer: Any = None
+    words: str = ""
+    killed: bool = False
+    hung: bool = False
+    traceback: str = ""
+    steps: int = 0  # in the file system, that were watched
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL after so many seconds, or right before the child's n-th step in the file system."""
+
+    seconds: float | None = None
+    step: int | None = None
+
+
+def child(act: Callable[[], Any], folder: Path, kill: Kill | None = None) -> Ended:
+    """Do `act` in a child; its answer is JSON."""
+    place = folder / f"answer-{time.monotonic_ns()}.json"
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        _be(act, place, kill)
+    return _wait(pid, place, kill)
+
+
+def _be(act: Callable[[], Any], place: Path, kill: Kill | None) -> None:
+    status = 1
+    try:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        seen = _watch(kill.step or 0) if kill is not None else [0]
+        try:
+            document: dict[str, Any] = {"answer": act()}
+        except BaseException as error:  # noqa: BLE001 - what it says is what is looked at
+            known = type(error).__name__ in ("InputError", "MachineError")
+            document = {
+                "words": f"{type(error).__name__}: {error}",
+                "traceback": "" if known else traceback.format_exc(),
+            }
+        place.write_text(json.dumps({**document, "steps": seen[0]}))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _watch(fatal: int) -> list[int]:
+    """Count steps in the file system; be killed right before step `fatal`, counted from 1."""
+    seen = [0]
+
+    def hook(event: str, _: object) -> None:
+        if event in WATCHED:
+            seen[0] += 1
+            if seen[0] == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return seen
+
+
+def _wait(pid: int, place: Path, kill: Kill | None) -> Ended:
+    began = time.monotonic()
+    deadline = kill.seconds if kill is not None and kill.seconds is not None else None
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        passed = time.monotonic() - began
+        if done:
+            break
+        if (deadline is not None and passed > deadline) or passed > HANG_SECONDS * 3:
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            break
+        time.sleep(POLL_SECONDS)
+    if not place.exists():
+        # Three times the limit, for machines that are busy with something else.
+        return Ended(killed=os.WIFSIGNALED(status), hung=passed > HANG_SECONDS * 3)
+    document = json.loads(place.read_text())
+    place.unlink()
+    return Ended(**document)

@@ -1,0 +1,92 @@
+"""One small run, and all that can be said of it afterwards: what a fault must not change."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from core.config import Config
+from core.tracking.mlflow_store import open_tracker
+from experiments.runner import open_corpus, run
+from tests.conftest import tiny
+
+UPDATES = 6
+CONFIG = ("train.updates=6", "train.checkpoint_every=2", "train.log_every=1", "evaluation.every=2",
+          "train.ema=0.5", "train.entropy=0.01")  # fmt: skip
+TIMED = ("train/updates_per_second", "train/tokens_per_second")
+
+
+def config() -> Config:
+    return tiny(*CONFIG)
+
+
+def prepare(template: Path) -> None:
+    """A store with its tables and the corpus, so that no run pays for them again."""
+    tracker = open_tracker(f"sqlite:///{template}/mlflow.db")
+    settings = config()
+    open_corpus(settings.corpus, tracker.world, settings.model.length)
+    tracker._experiment_id("runs")
+
+
+def fresh(template: Path, world: Path) -> Path:
+    """The template's copy at `world`; whatever was there is gone."""
+    if world.exists():
+        for inner in world.iterdir():
+            shutil.rmtree(inner) if inner.is_dir() and not inner.is_symlink() else inner.unlink()
+    shutil.copytree(template, world, dirs_exist_ok=True)
+    return world
+
+
+def work(uri: str) -> str:
+    """Begin the run, or go on with the one that is there, until it has ended."""
+    tracker = open_tracker(uri)
+    begun = tracker.runs("runs", tags={"level": "run"})
+    if begun:
+        return run(None, tracker=tracker, resume=begun[0].run_id).outcome
+    return run(config(), tracker=tracker).outcome
+
+
+def facts(uri: str, runs_expected: int = 1) -> dict[str, Any]:
+    """Everything but times: metrics by step, sentences, weights, tags, how many of each."""
+    tracker = open_tracker(uri)
+    records = tracker.runs("runs", tags={"level": "run"})
+    assert len(records) == runs_expected, f"{len(records)} runs"
+    (record,) = records
+    keys = sorted(key for key in record.metrics if key not in TIMED)
+    history = {
+        key: [[step, _plain(value)] for step, value in tracker.history(record.run_id, key)]
+        for key in keys
+    }
+    folder = tracker.model(record.run_id)
+    weights = load_file(folder / "generator.safetensors")
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    models = tracker._client.get_run(record.run_id).outputs.model_outputs
+    return {
+        "status": record.status,
+        "outcome": record.outcome,
+        "params": dict(record.params),
+        "history": history,
+        "sentences": tracker.artifact(record.run_id, "samples.json").read_text(),
+        "weights": digest.hexdigest(),
+        "models": len(models),
+        "waiting": tracker.undelivered(),
+    }
+
+
+def _plain(value: float) -> float | str:
+    return value if math.isfinite(value) else repr(value)
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Which of the facts differ; metrics by name."""
+    wrong = [key for key in expected if key != "history" and found.get(key) != expected[key]]
+    names = {*found.get("history", {}), *expected["history"]}
+    ours, theirs = found.get("history", {}), expected["history"]
+    return wrong + sorted(name for name in names if ours.get(name) != theirs.get(name))
