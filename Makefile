@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench bench-quick product format docs ui clean
+.PHONY: help setup demo test check bench bench-quick chaos product format docs ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +41,9 @@ bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 
 product: setup ## every accepted combination of strategies trains three updates; hours, resumable
 	$(BIN)/python -m tests.product
+
+chaos: setup ## faults on purpose, the long form: hours; one line a fault
+	$(BIN)/python -m tests.chaos --long
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

@@ -21,8 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from core.compatibility import GAME, conflict, in_words, repairs
 from core.errors import InputError
+from core.text.bounded import read_bounded
 from core.text.settings import CorpusSettings
 
+LONGEST_CONFIG = 4_000_000  # bytes
 # Slot (a table of the configuration) -> folder under variants/.
 SLOTS: Mapping[str, str] = {
     "generator": "generators",
@@ -197,16 +199,13 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as nested tables; InputError with file and line when it is not one."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
+    text = read_bounded(path, LONGEST_CONFIG)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid TOML: nested too deep") from None
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
@@ -217,7 +216,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise InputError(f"--set {text}: expected KEY=VALUE, such as train.updates=100")
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return path, value.strip()
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from core.config import Config, parse
+from core.config import LONGEST_CONFIG, Config, parse
+from core.errors import InputError
 from core.players import as_module, build_generator, drawing_of
 from core.protocols import Generator
 from core.rollout import Drawing, sample_tokens
 from core.seeding import generator as random_stream
+from core.text.bounded import read_bounded
 from core.text.vocabulary import Vocabulary
 from variants import registry
 
@@ -80,12 +85,43 @@ def save_generator(
 
 
 def load_generator(folder: Path) -> Writer:
-    """The generator of a folder that `save_generator` wrote, on the CPU."""
+    """The generator of a folder that `save_generator` wrote, on the CPU; InputError for any other.
+
+    Folders come from anybody: nothing is imported, and no weights are made before the shapes of
+    those in the file have been held against the configuration's.
+    """
     folder = Path(folder)
-    tables = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = parse(tables, registry(), str(folder / "config.json"))
+    config = parse(_tables(folder / "config.json"), registry(), str(folder / "config.json"))
     vocabulary = Vocabulary.load(folder / "vocabulary.txt")
+    file = folder / "generator.safetensors"
+    with torch.device("meta"):
+        blank = as_module(build_generator(config, registry(), len(vocabulary))).state_dict()
+    if _shapes(file) != {name: list(weight.shape) for name, weight in blank.items()}:
+        raise InputError(f"{file}: not the weights of the generator that config.json describes")
     generator = build_generator(config, registry(), len(vocabulary))
-    as_module(generator).load_state_dict(load_file(folder / "generator.safetensors"))
+    try:
+        as_module(generator).load_state_dict(load_file(file))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{file}: not weights ({str(error).splitlines()[0]})") from None
     with torch.no_grad():
         return make_writer(config, generator, vocabulary)
+
+
+def _tables(file: Path) -> Mapping[str, Any]:
+    text = read_bounded(file, LONGEST_CONFIG)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: not a configuration")
+    return found
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """Shapes of a safetensors file's weights, read from its header."""
+    try:
+        with safe_open(file, framework="pt") as weights:
+            return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: not weights ({str(error).splitlines()[0]})") from None

@@ -23,6 +23,7 @@ import torch
 from core import checkpoint
 from core.allocator import keep_freed_memory
 from core.batches import Batches
+from core.checkpoint import Checkpoint
 from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError, machine_error
 from core.metrics.suite import Suite
@@ -33,6 +34,7 @@ from core.text.corpus import Corpus
 from core.text.generated import Oracle, draw_corpus, fitted, oracle_of
 from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
+from core.tracking.markdown import plain
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, Outcome, RunTracker, Sample, Tracker
 from core.train import Trainer
@@ -215,7 +217,16 @@ class _Run:
         self.checkpoint = folder / "checkpoint.safetensors"
         saved = checkpoint.read(self.checkpoint)
         if saved is not None:
+            self._restore(saved)
+
+    def _restore(self, saved: Checkpoint) -> None:
+        try:
             self.trainer.restore(saved)
+        except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+            raise MachineError(
+                f"{self.checkpoint}: does not fit the run's configuration "
+                f"({str(error).splitlines()[0][:200]}); remove it to start the run anew"
+            ) from None
 
     def execute(self) -> Result:
         """Train to the end, whatever the end is."""
@@ -372,7 +383,8 @@ def _description(config: Config, result: Result, samples: list[tuple[int, int, s
     last = [text for step, _, text in samples if step == result.updates][:SHOWN_IN_DESCRIPTION]
     lines = "\n".join(f"    {text}" for text in last)
     return (
-        f"**{config.name}**, seed {config.seed}, on {config.corpus.source}: {result.outcome} after "
+        f"**{plain(config.name)}**, seed {config.seed}, on {plain(config.corpus.source)}: "
+        f"{result.outcome} after "
         f"{result.updates} updates in {result.seconds:.0f} s.\n\n"
         f"Again: `textgan reproduce {result.run_id[:8]}`; with other settings: save artifact "
         f"`config.toml`, then `textgan run config.toml --set ...`\n\n{lines}\n"

@@ -18,10 +18,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InputError
+from core.text.bounded import read_bounded
 from core.text.settings import CorpusSettings, Kind
 from core.text.vocabulary import END, PAD, Vocabulary
 
 FORMAT = 1
+LONGEST_MANIFEST = 4_000_000  # bytes
+OFFSET = np.dtype(np.int64)
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -92,6 +95,11 @@ class Split:
         inside = column < counts[:, None]
         place = np.where(inside, starts[:, None] + column, 0)
         words = self.ids[place].astype(np.int64) if len(self.ids) else np.zeros_like(place)
+        if words.size and words.max() >= len(self.vocabulary):
+            raise InputError(
+                f"the corpus has a word {words.max()}, its vocabulary only {len(self.vocabulary)}; "
+                f"it is damaged, rebuild it"
+            )
         return np.where(inside, words, np.where(column == counts[:, None], END, PAD))
 
     def sentence(self, index: int) -> list[str]:
@@ -122,16 +130,17 @@ class Corpus:
         """Open a folder that `build_corpus` made; InputError when it is not one, or is damaged."""
         file = directory / "manifest.json"
         try:
-            manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise InputError(f"{directory}: not a corpus, it has no manifest.json") from None
-        except (OSError, ValueError, TypeError, ValidationError) as error:
+            if not file.exists():
+                raise InputError(f"{directory}: not a corpus, it has no manifest.json")
+            found = json.loads(read_bounded(file, LONGEST_MANIFEST))
+            if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
+                raise InputError(
+                    f"{file}: corpus format {found['format']}, this version reads {FORMAT}"
+                )
+            manifest = Manifest(**found)
+        except (ValueError, TypeError, RecursionError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{file}: not a manifest of this version ({reason})") from None
-        if manifest.format != FORMAT:
-            raise InputError(
-                f"{file}: corpus format {manifest.format}, this version reads {FORMAT}"
-            )
         return cls(directory, manifest, in_memory)
 
     @property
@@ -145,16 +154,17 @@ class Corpus:
 
     def _split(self, name: SplitName, in_memory: bool) -> Split:
         try:
-            offsets = np.fromfile(self.directory / f"{name}.offsets", dtype=np.int64)
-            file = self.directory / f"{name}.ids"
+            file, table = (self.directory / f"{name}.{part}" for part in ("ids", "offsets"))
             dtype = np.dtype(self.manifest.id_type)
-            whole = (
-                file.stat().st_size == (int(offsets[-1]) if len(offsets) else -1) * dtype.itemsize
-            )
-            if not whole or len(offsets) - 1 != self.manifest.splits[name]:
+            count = self.manifest.splits.get(name, -1)
+            if count < 0 or table.stat().st_size != (count + 1) * OFFSET.itemsize:
                 raise InputError(
-                    f"{file}: damaged, its size is not what manifest.json says; rebuild"
+                    f"{table}: damaged, its size is not what manifest.json says; rebuild"
                 )
+            offsets = np.fromfile(table, dtype=OFFSET)
+            ascending = offsets[0] == 0 and not bool((np.diff(offsets) < 0).any())
+            if not ascending or file.stat().st_size != int(offsets[-1]) * dtype.itemsize:
+                raise InputError(f"{file}: damaged, its size is not what its offsets say; rebuild")
             if in_memory or offsets[-1] == 0:
                 ids = np.fromfile(file, dtype=dtype)
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
+PATIENCE, SLOWEST = 600.0, 50_000.0  # a download may take so many seconds, and the time its limit
+# takes at so many bytes a second
 RETRIES = 3
 BLOCK = 1 << 18
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -68,14 +71,17 @@ def _transfer(
     headers = {"Accept-Encoding": "identity"}
     if have and (validator := _validator_of(part)):
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+    began = time.monotonic()
+    longest = PATIENCE + limit / SLOWEST
     with session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
+        _insist_on_tls(response.url)  # wherever it was sent on to
         going_on = response.status_code == 206 and response.headers.get(
             "Content-Range", ""
         ).startswith(f"bytes {have}-")
         done = have if going_on else 0
         length = response.headers.get("Content-Length")
-        total = done + int(length) if length else None
+        total = done + int(length) if length and length.isdecimal() else None
         _check_size(address, total or 0, limit)
         _keep_validator(part, response)
         with part.open("ab" if going_on else "wb") as out:
@@ -83,6 +89,11 @@ def _transfer(
                 out.write(block)
                 done += len(block)
                 _check_size(address, done, limit)
+                if time.monotonic() - began > longest:
+                    raise MachineError(
+                        f"{address}: {done:,} bytes after {longest:,.0f} s, too slow to wait for; "
+                        f"run the command again to go on"
+                    )
                 progress(done, total)
         if total is not None and done != total:
             raise MachineError(

@@ -59,14 +59,20 @@ def read_lines(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]
 def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
     """Entries between lines with %, author lines (--) left out, cut into sentences."""
     entry: list[str] = []
-    start = 1
+    start, size = 1, 0
     for number, text in lines(path):
         stripped = text.strip()
         if stripped == SEPARATOR:
             yield from ((start, sentence) for sentence in _sentences(entry))
-            entry, start = [], number + 1
+            entry, start, size = [], number + 1, 0
         elif stripped and not stripped.startswith("--"):
             entry.append(stripped)
+            size += len(stripped)
+            if size > MAX_LINE:
+                raise InputError(
+                    f"{path}:{start}: an entry of over {MAX_LINE:,} characters; is it a fortune "
+                    f"file? corpus.reader = 'lines' takes one sentence a line"
+                )
     yield from ((start, sentence) for sentence in _sentences(entry))
 
 
@@ -128,12 +134,21 @@ def kind_of(path: Path, settings: CorpusSettings) -> Kind:
 
 
 def shard_files(path: Path) -> list[Path]:
-    """The files below a folder in the order of their paths, hidden ones left out."""
-    return sorted(
+    """The files below a folder in the order of their paths, hidden ones left out.
+
+    A link that leads out of the folder is an InputError: a folder from a stranger must not make a
+    model learn what lies elsewhere on this machine.
+    """
+    inside = path.resolve()
+    found = sorted(
         file
         for file in path.rglob("*")
         if file.is_file() and not any(p.startswith(".") for p in file.relative_to(path).parts)
     )
+    for file in found:
+        if file.is_symlink() and inside not in file.resolve().parents:
+            raise InputError(f"{file}: a link that leads out of {path}")
+    return found
 
 
 def _open(path: Path):  # type: ignore[no-untyped-def]

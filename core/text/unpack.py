@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+MOST = 20_000_000_000  # bytes that an archive may unpack to
 Make = Callable[[Sequence[Path], Path], None]  # downloaded files, the source to make
 
 
@@ -33,9 +33,13 @@ def tar_members(within: str) -> Make:
 
     def make(files: Sequence[Path], result: Path) -> None:
         result.mkdir()
+        left = MOST
         with tarfile.open(files[0]) as archive:
             for member in archive:
                 if member.isfile() and within in member.name.split("/"):
+                    left -= member.size
+                    if left < 0:
+                        raise OSError(f"it unpacks to more than {MOST:,} bytes")
                     member.name = Path(member.name).name
                     archive.extract(member, result, filter="data")
         if not any(result.iterdir()):
@@ -52,8 +56,12 @@ def zip_member(name: str) -> Make:
             found = [each for each in archive.namelist() if Path(each).name == name]
             if not found:
                 raise OSError(f"the archive has no {name}")
+            left = MOST  # whatever the archive says of the size
             with archive.open(found[0]) as stream, result.open("wb") as out:
-                shutil.copyfileobj(stream, out)
+                while block := stream.read(1 << 20):
+                    left -= out.write(block)
+                    if left < 0:
+                        raise OSError(f"it unpacks to more than {MOST:,} bytes")
 
     return make
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError
+from core.text.bounded import read_bounded
 
 PAD, START, END, UNK = range(4)
+LARGEST = 500_000_000  # bytes of a vocabulary's file
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 
 
@@ -53,6 +55,8 @@ class Vocabulary:
             if i == END:
                 break
             if i not in (PAD, START):
+                if i >= len(self.words):
+                    raise InputError(f"word {i} is not in a vocabulary of {len(self.words)}")
                 words.append(self.words[int(i)])
         return words
 
@@ -63,8 +67,8 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
         """What `save` wrote; InputError when it is not that."""
+        text = read_bounded(path, LARGEST)
         try:
-            text = path.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a vocabulary ({error})") from None
-        return cls(tuple(text.removesuffix("\n").split("\n")))
+            return cls(tuple(text.removesuffix("\n").split("\n")))
+        except InputError as error:
+            raise InputError(f"{path}: not a vocabulary: {error}") from None

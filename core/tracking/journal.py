@@ -29,7 +29,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core.errors import MachineError
+from core.errors import InputError, MachineError
 
 FORMAT = 2
 LONGEST_LINE = 10_000_000  # bytes; a longer one is not ours
@@ -108,6 +108,8 @@ class Journal:
 
     def replace_file(self, path: str, make: Callable[[Path], None]) -> None:
         """The artifact `path`; versions of it that still wait are dropped."""
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise InputError(f"{path}: an artifact's path stays below its run's")
         name = Path(path).name
         waiting = list(self.spool.glob(f"*/{name}")) if self.spool.exists() else []
         older = [p.parent for p in waiting if _note_of(p.parent) == path]

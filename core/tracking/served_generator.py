@@ -1,13 +1,14 @@
 """The generator as MLflow serves it: a model from code, beside a folder of weights and settings.
 
-The folder's `entry.json` names the function that loads it, so that nothing is unpickled and this
-file needs to know no architecture.
+The folder's `entry.json` names the loader, so that nothing is unpickled and this file needs to know
+no architecture. A folder may come from anybody, so only loaders known here are taken: our own, and
+those that an installed package registers under the entry-point group `textgan.loaders`.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+OWN = EntryPoint("textgan", "experiments.generate:load_generator", "textgan.loaders")
 DEFAULTS = {"n": 20, "temperature": 1.0, "seed": 0}
 
 
@@ -25,8 +27,12 @@ class ServedGenerator(PythonModel):  # type: ignore[misc]
         """Load the generator from the model's folder."""
         folder = Path(context.artifacts["folder"])
         entry = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-        module = importlib.import_module(entry["module"])
-        self.generator = getattr(module, entry["function"])(folder)
+        wanted = f"{entry['module']}:{entry['function']}"
+        for loader in (OWN, *entry_points(group=OWN.group)):
+            if loader.value == wanted:
+                self.generator = loader.load()(folder)
+                return
+        raise ValueError(f"{folder}: wants to be loaded by {wanted}, which is not installed here")
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

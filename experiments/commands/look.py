@@ -73,17 +73,25 @@ def variants(
     out.print(table(["slot.strategy", "what it does", "source"], cells))
 
 
-def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
-    """Open the MLflow UI on the store, for this machine only."""
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A host name that requests may use.")
+    ] = None,
+) -> None:
+    """Open the MLflow UI on the store, for this machine only unless told otherwise."""
     import subprocess
 
     from core.errors import MachineError
     from core.tracking.mlflow_store import open_tracker
-    from core.tracking.mlflow_ui import ui_command
+    from core.tracking.mlflow_ui import LOOPBACK, ui_command
     from experiments.console import err
 
     tracker = open_tracker()
-    command, environment = ui_command(tracker.uri, tracker.world, port)
+    command, environment = ui_command(tracker.uri, tracker.world, port, host, allow or [])
+    if host not in LOOPBACK:
+        err.print(f"listening on {host}: whoever reaches it may read and change every run")
     studies = [name for name in tracker.experiments() if name != "Default"]
     err.print(f"http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
     for name in studies:

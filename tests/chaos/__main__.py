@@ -15,8 +15,8 @@ import torch
 from tests.chaos import runs  # noqa: F401 - children are forked from a process that has it all
 from tests.chaos.faults import Chaos, Tally
 
-LONG = {"kills": 200, "outages": 50, "full_disks": 20}
-SHORT = {"kills": 4, "outages": 1, "full_disks": 1}
+LONG = {"kills": 200, "outages": 50, "full_disks": 20, "workers": 5, "mutants": 10_000}
+SHORT = {"kills": 3, "outages": 1, "full_disks": 1, "workers": 1, "mutants": 40}
 
 
 def main() -> int:

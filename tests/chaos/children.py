@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HANG_SECONDS = 60.0  # nothing may take longer
+HANG_SECONDS = 60.0  # nothing may take longer, on a machine where a run takes BASE_SECONDS
+BASE_SECONDS = 6.0
 POLL_SECONDS = 0.01
 WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate",
            "sqlite3.connect", "socket.connect"}  # fmt: skip
@@ -43,14 +44,34 @@ class Kill:
     step: int | None = None
 
 
+@dataclass
+class Pace:
+    """How slow this machine is just now; what is a hang depends on it."""
+
+    factor: float = 20.0  # until a run has been timed
+
+    @property
+    def hang(self) -> float:
+        """Seconds after which a child hangs."""
+        return HANG_SECONDS * max(1.0, self.factor)
+
+
+PACE = Pace()
+
+
 def child(act: Callable[[], Any], folder: Path, kill: Kill | None = None) -> Ended:
-    """Do `act` in a child; its answer is JSON."""
+    """Do `act` in a child and wait for its end; its answer is JSON."""
+    return begin(act, folder, kill)()
+
+
+def begin(act: Callable[[], Any], folder: Path, kill: Kill | None = None) -> Callable[[], Ended]:
+    """Start doing `act` in a child; what is given back waits for its end."""
     place = folder / f"answer-{time.monotonic_ns()}.json"
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         _be(act, place, kill)
-    return _wait(pid, place, kill)
+    return lambda: _wait(pid, place, kill)
 
 
 def _be(act: Callable[[], Any], place: Path, kill: Kill | None) -> None:
@@ -96,14 +117,13 @@ def _wait(pid: int, place: Path, kill: Kill | None) -> Ended:
         passed = time.monotonic() - began
         if done:
             break
-        if (deadline is not None and passed > deadline) or passed > HANG_SECONDS * 3:
+        if (deadline is not None and passed > deadline) or passed > PACE.hang:
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             break
         time.sleep(POLL_SECONDS)
     if not place.exists():
-        # Three times the limit, for machines that are busy with something else.
-        return Ended(killed=os.WIFSIGNALED(status), hung=passed > HANG_SECONDS * 3)
+        return Ended(killed=os.WIFSIGNALED(status), hung=passed > PACE.hang)
     document = json.loads(place.read_text())
     place.unlink()
     return Ended(**document)

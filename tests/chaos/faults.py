@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import resource
@@ -13,13 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import runs
-from tests.chaos.children import Ended, Kill, child
+from tests.chaos import crowd, runs
+from tests.chaos.children import BASE_SECONDS, PACE, Ended, Kill, begin, child
+from tests.chaos.mutants import fuzz
 from tests.chaos.servers import FAULTS, FaultyProxy, mlflow_server
 
+TWO = ("one", "two")
+WORKERS = 4  # for each of two studies
 MOST_KILLS = 3  # of one run
 Say = Callable[[str], None]
 
@@ -71,8 +76,10 @@ class Chaos:
         began = time.monotonic()
         ended = child(lambda: runs.work(self.uri), self.folder, Kill())
         self.seconds, self.steps = time.monotonic() - began, ended.steps
+        PACE.factor = 2 * self.seconds / BASE_SECONDS
         assert ended.answer == "ok", ended
-        self.bytes = _size(self.world) - _size(self.template)
+        kept = ("runs", "artifacts", "journal")
+        self.bytes = sum(_size(self.world / name) for name in kept)
         return self.facts()
 
     def facts(self) -> dict[str, Any]:
@@ -159,6 +166,43 @@ class Chaos:
             tally.count(wrong)
         finally:
             proxy.close()
+
+    # Many at once.
+
+    def workers(self, times: int, say: Say) -> Tally:
+        """Eight workers, four for each of two studies, on one SQLite store."""
+        tally = Tally(f"{2 * WORKERS} workers on one SQLite store, two studies")
+        while tally.tried < times:
+            runs.fresh(self.template, self.world)
+            url = f"sqlite:///{self.world}/optuna.db"
+            ended = [child(partial(crowd.begin_study, self.uri, url, n), self.folder) for n in TWO]
+            started = [
+                begin(partial(crowd.work_on, self.uri, url, n), self.folder)
+                for n in TWO
+                for _ in range(WORKERS)
+            ]
+            ended += [wait() for wait in started]
+            ended += [child(partial(crowd.faults_of, self.uri, url, n), self.folder) for n in TWO]
+            wrong = [end.words or "hung" for end in ended if end.words or end.hung]
+            wrong += [fault for end in ended[-2:] for fault in end.answer or []]
+            tally.count(wrong)
+            tally.note(f"{2 * crowd.JOBS} trials of {crowd.STEPS} steps each time")
+            say(tally.line())
+        return tally
+
+    # Strangers' files.
+
+    def mutants(self, times: int, say: Say) -> Tally:
+        """Mutated files for every reader: answered, or refused in words."""
+        logging.getLogger("core.tracking.delivery").setLevel(logging.ERROR)
+        tally = Tally("mutated files")
+        for name, wrong in fuzz(self.folder / "strangers", times, self.rng.randint(0, 99)):
+            tally.tried += times
+            tally.survived += times - sum(wrong.values())
+            tally.lost += [f"{name}: {what}" for what in wrong]
+            say(tally.line())
+            tally.note("readers")
+        return tally
 
     # Full disks.
 

@@ -1,0 +1,25 @@
+"""Files that may come from anybody: how much of them is read is decided first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import InputError
+
+
+def read_bounded(path: Path, most: int) -> str:
+    """The text of a UTF-8 file of at most `most` bytes; InputError for any other."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason})") from None
+    if len(content) > most:
+        raise InputError(f"{path}: over {most:,} bytes, which is more than it can need")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None

@@ -1,0 +1,197 @@
+"""Nothing is let in: mutated files, pickles, ways out, models that say what to import."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.config import override, parse, read_toml
+from core.errors import InputError, MachineError
+from core.players import build_generator
+from core.text import unpack
+from core.text.corpus import Corpus
+from core.text.readers import READERS
+from core.text.settings import CorpusSettings
+from core.text.unpack import tar_members, zip_member
+from core.text.vocabulary import SPECIALS, Vocabulary
+from core.tracking.markdown import plain
+from experiments.generate import load_generator, save_generator
+from tests.chaos.mutants import attack, mutate, outcome, targets
+from tests.conftest import ROOT, SMOKE, tiny
+from variants import registry
+
+SHORT = 60  # mutated files of each reader; `make chaos` takes 10,000
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    return list(targets(tmp_path_factory.mktemp("hostile")))
+
+
+def test_mutated_files_are_read_or_refused_in_words(examples: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    wrong = {target.name: attack(target, SHORT, 0, tmp_path) for target in examples}
+    assert not {name: found for name, found in wrong.items() if found}
+
+
+def test_whole_files_are_read(examples: list) -> None:  # type: ignore[type-arg]
+    for target in examples:
+        target.read(target.example)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=300), st.sampled_from(sorted(READERS)))
+def test_any_bytes_as_a_corpus_file(tmp_path_factory, content: bytes, kind: str) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "file").write_bytes(content)
+    path = folder if kind == "shards" else folder / "file"
+    read = READERS[kind]  # type: ignore[index]
+    assert outcome(lambda p: list(read(p, CorpusSettings())), path) is None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_any_override_is_taken_or_refused(key: str, value: str) -> None:
+    read = read_toml(SMOKE)
+    assert outcome(lambda _: parse(override(read, [f"{key}={value}"]), registry()), SMOKE) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text())
+def test_no_text_is_markup_in_markdown(text: str) -> None:
+    shown = plain(text)
+    assert "<" not in shown
+    assert "\n" not in shown
+    assert not re.search(r"(?<!\\)[`*\[\]]", shown.replace("\\\\", ""))
+
+
+WORDS = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(WORDS, unique=True))
+def test_a_vocabulary_reads_back_as_written(tmp_path_factory, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    words = [word for word in words if word not in SPECIALS]
+    file = tmp_path_factory.mktemp("v") / "v.txt"
+    Vocabulary((*SPECIALS, *words)).save(file)
+    assert Vocabulary.load(file).words == (*SPECIALS, *words)
+
+
+def test_nothing_of_ours_unpickles() -> None:
+    modules = r"(pickle|cloudpickle|dill|joblib|shelve|marshal)"
+    forbidden = re.compile(
+        rf"\bimport {modules}|from {modules}|torch\.load\(|allow_pickle\s*=\s*True"
+        r"|yaml\.(load|unsafe_load)\(|\beval\(|\bexec\("
+    )
+    for package in ("core", "variants", "studies", "experiments"):
+        for file in (ROOT / package).rglob("*.py"):
+            lines = file.read_text().splitlines()
+            found = [line for line in lines if forbidden.search(line) and ".eval()" not in line]
+            assert not found, f"{file}: {found}"
+
+
+def test_a_model_folder_imports_nothing_and_makes_nothing_it_has_no_weights_for(
+    tmp_path: Path,
+) -> None:
+    config = tiny("generator.width=8", "generator.hidden=8")
+    vocabulary = Vocabulary((*SPECIALS, "a", "b"))
+    save_generator(tmp_path / "m", config, build_generator(config, registry(), 6), vocabulary)
+    assert load_generator(tmp_path / "m").sample(2)
+    tables = json.loads((tmp_path / "m" / "config.json").read_text())
+    tables["generator"]["width"] = 8192  # 20 GB of weights, if they were made
+    (tmp_path / "m" / "config.json").write_text(json.dumps(tables))
+    with pytest.raises(InputError, match="not the weights of the generator"):
+        load_generator(tmp_path / "m")
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    entry = {"module": "evil", "function": "load"}
+    (tmp_path / "m" / "entry.json").write_text(json.dumps(entry))
+    script = (
+        "import sys; from types import SimpleNamespace as S; sys.path.insert(0, '.')\n"
+        "from core.tracking.served_generator import ServedGenerator\n"
+        f"context = S(artifacts={{'folder': {str(tmp_path / 'm')!r}}})\n"
+        "ServedGenerator().load_context(context)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "which is not installed here" in done.stderr
+    assert "imported" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "in/../../evil", "in/.."])
+def test_no_member_of_an_archive_leaves_its_folder(name: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for each in (name, "in/good"):
+            info = tarfile.TarInfo(f"in/{each}" if not each.startswith("/") else each)
+            info.size = 2
+            archive.addfile(info, io.BytesIO(b"ok"))
+        link = tarfile.TarInfo("in/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    before = set(tmp_path.rglob("*"))
+    with contextlib.suppress(OSError, tarfile.TarError):
+        tar_members("in")([tmp_path / "a.tar"], tmp_path / "out")
+    new = set(tmp_path.rglob("*")) - before
+    assert all((tmp_path / "out") in (p, *p.parents) for p in new)
+    assert not any(p.is_symlink() for p in new)
+
+
+def test_what_unpacks_to_more_than_it_may_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "MOST", 1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.csv", b"0" * 5000)
+    with pytest.raises(OSError, match="unpacks to more than 1,000"):
+        zip_member("x.csv")([tmp_path / "a.zip"], tmp_path / "x")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("in/x")
+        info.size = 5000
+        tar.addfile(info, io.BytesIO(b"0" * 5000))
+    with pytest.raises(OSError, match="unpacks to more than 1,000"):
+        tar_members("in")([tmp_path / "a.tar.gz"], tmp_path / "y")
+
+
+def test_a_folder_of_shards_has_no_way_out(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("mine\n")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "a").write_text("text\n")
+    (tmp_path / "shards" / "b").symlink_to(tmp_path / "shards" / "a")
+    read = READERS["shards"]
+    assert [text for _, text in read(tmp_path / "shards", CorpusSettings())] == ["text", "text"]
+    (tmp_path / "shards" / "c").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match="leads out of"):
+        list(read(tmp_path / "shards", CorpusSettings()))
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "huge.toml"
+    with file.open("wb") as out:
+        out.truncate(10**12)  # a sparse terabyte
+    with pytest.raises(InputError, match="more than it can need"):
+        read_toml(file)
+    (tmp_path / "corpus").mkdir()
+    file.rename(tmp_path / "corpus" / "manifest.json")
+    with pytest.raises(InputError, match="more than it can need"):
+        Corpus.open(tmp_path / "corpus")
+
+
+def test_mutants_differ() -> None:
+    import random
+
+    rng = random.Random(0)
+    assert len({mutate(b"hello world" * 9, rng) for _ in range(50)}) > 40
+    assert outcome(lambda _: 1 / 0, Path()) == "ZeroDivisionError: division by zero"
+    assert issubclass(MachineError, Exception)
