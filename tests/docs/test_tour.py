@@ -19,13 +19,14 @@ OVERRIDES = ["train.updates=2", "train.batch_size=4", "evaluation.every=1", "stu
 def test_the_tour_runs_and_plots_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     given = [part for setting in OVERRIDES for part in ("--set", setting)]
     assert status(["study", str(ROOT / "experiments" / "smoke" / "card_axes.toml"), *given]) == 0
     notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
     nbformat.validate(notebook)
     NotebookClient(
         notebook,
-        timeout=120,
+        timeout=600,
         kernel_name="python3",
         resources={"metadata": {"path": str(ROOT / "docs")}},
     ).execute()
