@@ -40,6 +40,7 @@ class Counters:
     )  # the last two of each player
     samples: list[tuple[int, int, str]] = field(default_factory=list)  # step, row, sentence
     evaluation: dict[str, float | None] = field(default_factory=dict)  # the last one
+    collapsed: int = 0  # evaluations with hardly any unique sentences, up to the last one
     rollbacks: int = 0  # how often the run went back to a checkpoint with smaller rates
 
 

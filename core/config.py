@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.compatibility import GAME, conflict, in_words, repairs
 from core.errors import InputError
@@ -130,6 +130,16 @@ class EvaluationConfig(Frozen):
     sentences: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # drawn from G
     references: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # real, from the validation split
     shown: Annotated[int, Field(ge=1, le=100)] = 10  # rows of the sample table, fixed latents
+    gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
+    # Evaluations with hardly any unique sentences, one after another, that end a run; 0: none do.
+    patience: Annotated[int, Field(ge=0)] = 5
+
+    @field_validator("gradients")
+    @classmethod
+    def _one_gradient_has_no_noise(cls, gradients: int) -> int:
+        if gradients == 1:
+            raise ValueError("the noise of one gradient is unknown; take 0 for none, or 2 and more")
+        return gradients
 
 
 class Config(Frozen):

@@ -18,6 +18,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from core import checkpoint
@@ -25,6 +26,7 @@ from core.allocator import keep_freed_memory
 from core.batches import Batches
 from core.checkpoint import Checkpoint
 from core.config import Config, parse, read_toml
+from core.diagnostics import diagnose
 from core.errors import InputError, MachineError, machine_error
 from core.metrics.suite import Suite
 from core.players import build
@@ -197,6 +199,10 @@ class Parts:
     oracle: Oracle | None
 
 
+class Collapsed(Exception):  # noqa: N818 - a result, not an error
+    """G has written next to nothing but the same sentences for too long."""
+
+
 class _Run:
     """The parts of one run, and what happens at its evaluations and its end."""
 
@@ -263,7 +269,9 @@ class _Run:
         except Diverged as diverged:
             self._keep_divergence(diverged)
             return "diverged", str(diverged)
-        if (self.trainer.counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW:
+        except Collapsed as collapsed:
+            return "collapsed", str(collapsed)
+        if self._is_collapsed():
             return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
         return "ok", ""
 
@@ -295,8 +303,28 @@ class _Run:
             (counters.update, row, writer.text(words))
             for row, words in enumerate(sentences[: settings.shown])
         ]
-        self._log(counters.evaluation, counters.update)
+        self._log(counters.evaluation | self._diagnoses(), counters.update)
         self.record.log_samples([Sample(*sample) for sample in counters.samples])
+        counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
+        if counters.update == 0:  # nothing has been trained yet
+            counters.collapsed = 0
+        if settings.patience and counters.collapsed >= settings.patience:
+            raise Collapsed(
+                f"fewer than {COLLAPSED_BELOW:.0%} unique sentences in {counters.collapsed} "
+                f"evaluations, stopped at update {counters.update}"
+            )
+
+    def _is_collapsed(self) -> bool:
+        return (self.trainer.counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW
+
+    def _diagnoses(self) -> dict[str, float | None]:
+        trainer, train = self.trainer, self.config.train
+        split = self.corpus.validation
+        count = min(train.micro_batch or train.batch_size, len(split))
+        rows = split.rows(np.arange(count), self.config.model.length)
+        real = torch.from_numpy(rows).to(trainer.steps.device)
+        stream = f"diagnosis {trainer.counters.update}"
+        return diagnose(self.config, trainer.players, real, trainer.progress, stream)
 
     def _log(self, values: Mapping[str, float | None], step: int) -> None:
         self.record.log_metrics(values, step)

@@ -1,0 +1,156 @@
+"""Numbers that tell why a run goes as it does, from sentences that no step has seen.
+
+Everything is drawn from a stream of its own and computed on copies of the players, so that how
+often one looks changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from core.config import Config
+from core.nn.likelihood import entropy
+from core.nn.words import TokenWords
+from core.players import Opponent, Players, as_module
+from core.protocols import Draw, Generator, Rows, Scores
+from core.rollout import Drawing, draw_for_gradient, draw_words
+from core.seeding import generator as stream
+from core.turn import Turn
+
+BINS = 10
+
+
+def diagnose(
+    config: Config, players: Players, real: Tensor, progress: float, name: str
+) -> dict[str, float | None]:
+    """Diagnoses by their names in the record; `real` are held-out sentences (N, S), `name` that of
+    the stream to draw from.
+
+    - `next_word_entropy`: mean entropy of G's next-word distributions, nats.
+    - `effective_vocabulary`: exp of the entropy of the drawn words' frequencies, words.
+    - `d_auc`: chance that D scores a real sentence above a drawn one; .5 is blindness.
+    - `d_accuracy`, `d_calibration_error` (expected, 10 bins, Guo et al. 2017): of sigma(score) as a
+      probability of being real; for objectives whose scores are log-odds.
+    - `g_gradient_norm`, `g_signal_to_noise`: of the mean gradient over `evaluation.gradients`
+      batches, its noise that of one batch.
+    """
+    device = real.device
+    rng = stream(config.seed, name, device)
+    drawing = players.drawing(config, progress)
+    generator = deepcopy(players.generator)
+    as_module(generator).eval()
+    real = real[:, : drawing.length or generator.length]
+    draw = draw_words(generator, drawing, len(real), rng)
+    values = _of_words(draw, generator)
+    opponent = players.opponent
+    if opponent is None:
+        return values
+    judge = deepcopy(as_module(opponent.discriminator)).eval().requires_grad_(False)
+    own = Opponent(
+        judge,  # type: ignore[arg-type]
+        deepcopy(opponent.estimator),
+        opponent.objective,
+        opponent.penalty,
+        opponent.optimiser,
+    )
+    values |= _of_discriminator(own, TokenWords(real, drawing.mask(real)), draw)
+    if config.evaluation.gradients:
+        values |= _of_gradient(config, own, generator, drawing, real, rng)
+    return values
+
+
+def _of_words(draw: Draw, generator: Generator) -> dict[str, float | None]:
+    mask = draw.words.mask
+    seen = torch.ones_like(draw.tokens, dtype=torch.bool) if mask is None else mask
+    with torch.no_grad():
+        nats = entropy(draw.hidden, generator.head)[seen].mean()
+    shares = torch.bincount(draw.tokens[seen]).double() / seen.sum()
+    spread = -(shares * shares.clamp(min=1e-300).log()).sum()
+    return {
+        "diagnosis/next_word_entropy": float(nats),
+        "diagnosis/effective_vocabulary": math.exp(float(spread)),
+    }
+
+
+def _of_discriminator(opponent: Opponent, real: TokenWords, draw: Draw) -> dict[str, float | None]:
+    if opponent.objective.compares:  # it has features, not scores
+        return {}
+    D = opponent.discriminator
+    with torch.no_grad():
+        r, f = (Scores.by(D, Rows.of(words, D.embedding)) for words in (real, draw.words))
+        above = r.sentences()[:, None] - f.sentences()
+        values: dict[str, float | None] = {
+            "diagnosis/d_auc": float((above > 0).double().mean() + (above == 0).double().mean() / 2)
+        }
+        if "log_ratio" in getattr(opponent.objective, "offers", ()):
+            real_odds, fake_odds = _visible(r), _visible(f)
+            right = (real_odds > 0).double().mean() + (fake_odds <= 0).double().mean()
+            values["diagnosis/d_accuracy"] = float(right / 2)
+            values["diagnosis/d_calibration_error"] = calibration_error(real_odds, fake_odds)
+    return values
+
+
+def calibration_error(real: Tensor, fake: Tensor) -> float:
+    """Mean distance, over equal bins of sigma(log-odds), of the mean probability of being real
+    from the share that is; real and drawn count the same.
+    """
+    odds = torch.cat([real, fake]).double()
+    weight = torch.cat([torch.full_like(real, 0.5 / len(real)),
+                        torch.full_like(fake, 0.5 / len(fake))]).double()  # fmt: skip
+    is_real = torch.cat([torch.ones_like(real), torch.zeros_like(fake)]).double()
+    p = odds.sigmoid()
+    bins = (p * BINS).long().clamp(max=BINS - 1)
+    apart = torch.zeros(BINS, dtype=torch.float64, device=p.device)
+    apart.index_add_(0, bins, weight * (p - is_real))
+    return float(apart.abs().sum())
+
+
+def _of_gradient(
+    config: Config,
+    opponent: Opponent,
+    generator: Generator,
+    drawing: Drawing,
+    real: Tensor,
+    rng: torch.Generator,
+) -> dict[str, float | None]:
+    weights = [p for p in as_module(generator).parameters() if p.requires_grad]
+
+    def gradients() -> Iterator[Tensor]:
+        for _ in range(config.evaluation.gradients):
+            turn = Turn(
+                draw_for_gradient(generator, drawing, len(real), rng),
+                TokenWords(real, drawing.mask(real)),
+                generator,
+                drawing,
+                opponent.discriminator,
+                opponent.objective,
+                rng,
+            )
+            loss = opponent.estimator.loss(turn, opponent.estimator.judge(turn))
+            parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+            yield torch.cat([part.flatten() for part in parts])
+
+    found = torch.stack(list(gradients())).double()
+    signal, noise = signal_and_noise(found)
+    return {
+        "diagnosis/g_gradient_norm": signal,
+        "diagnosis/g_signal_to_noise": signal / noise if noise > 0 else None,
+    }
+
+
+def signal_and_noise(gradients: Tensor) -> tuple[float, float]:
+    """Length of the mean of gradients (K, P), corrected for what K of them leave of their noise,
+    and the noise of one of them: the root of the trace of the covariance.
+    """
+    variance = float(gradients.var(0).sum())
+    squared = float(gradients.mean(0).square().sum()) - variance / len(gradients)
+    return math.sqrt(max(0.0, squared)), math.sqrt(variance)
+
+
+def _visible(scores: Scores) -> Tensor:
+    return scores.values.flatten() if scores.mask is None else scores.values[scores.mask]

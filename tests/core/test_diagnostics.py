@@ -1,0 +1,66 @@
+"""Diagnoses are what they say, and looking changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.diagnostics import calibration_error, signal_and_noise
+from core.tracking.null import MemoryTracker
+from experiments.runner import run
+from tests.conftest import tiny
+from tests.core.test_rewards import DENSE
+
+
+def test_a_calibrated_score_has_no_error_and_a_sure_one_has_its_share_of_mistakes() -> None:
+    rng = torch.Generator().manual_seed(0)
+    odds = torch.randn(400_000, generator=rng)
+    is_real = torch.rand(400_000, generator=rng) < odds.sigmoid()
+    # As many real as drawn here, as the measure takes them to be.
+    assert calibration_error(odds[is_real], odds[~is_real]) < 0.01
+    sure = torch.full((100,), 50.0)
+    assert calibration_error(sure, sure) == pytest.approx(0.5)
+    assert calibration_error(sure, -sure) == pytest.approx(0.0)
+
+
+def test_signal_is_corrected_for_the_noise_that_is_left() -> None:
+    rng = torch.Generator().manual_seed(0)
+    mean = torch.zeros(200_000, dtype=torch.float64)
+    mean[0] = 30.0
+    found = mean + torch.randn(4, 200_000, generator=rng, dtype=torch.float64)
+    signal, noise = signal_and_noise(found)
+    assert noise == pytest.approx(200_000**0.5, rel=0.01)
+    assert found.mean(0).norm() > 200  # what is measured without the correction
+    assert signal < 60
+
+
+def test_a_run_logs_them_and_is_the_same_without(tmp_path: Path) -> None:
+    shared = (*DENSE, "train.updates=4")
+    tracker = MemoryTracker(tmp_path)
+    looked = run(tiny(*shared), tracker=tracker)
+    blind = run(tiny(*shared, "evaluation.gradients=0", "evaluation.every=4"),
+                tracker=MemoryTracker(tmp_path / "blind"))  # fmt: skip
+    assert looked.metrics == blind.metrics
+    for name in ("next_word_entropy", "effective_vocabulary", "d_auc", "d_accuracy",
+                 "d_calibration_error", "g_gradient_norm", "g_signal_to_noise"):  # fmt: skip
+        curve = tracker.history(looked.run_id, f"diagnosis/{name}")
+        assert [step for step, _ in curve] == [0, 2, 4]
+
+
+def test_a_collapsed_run_stops_early_and_says_why(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    config = tiny(
+        "sampling.name=detached",  # with nothing drawn, every sentence is the same
+        "next_input.name=fixed_token",
+        "noise_mapping.name=none",
+        "generator.noise_blocks=0",
+        "train.updates=20",
+        "evaluation.every=2",
+        "evaluation.patience=2",
+    )
+    result = run(config, tracker=tracker)
+    assert (result.outcome, result.updates) == ("collapsed", 4)
+    (record,) = tracker.runs()
+    assert record.outcome == "collapsed"
