@@ -10,6 +10,8 @@ refused with the nearest right one. Ranges to search stand beside the fields the
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,6 +180,11 @@ class Config(Frozen):
     def flat(self) -> dict[str, Any]:
         """Dotted keys to values, as the tracker logs them."""
         return flatten(self.tables())
+
+    def likeness(self) -> str:
+        """The same for two runs that differ in seed and name only."""
+        tables = self.model_copy(update={"seed": 0, "name": ""}).tables()
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]
 
     def toml(self) -> str:
         """The file that gives this configuration again."""

@@ -23,6 +23,10 @@ from core.steps import Diverged, Steps
 Log = Callable[[Mapping[str, float | None], int], None]
 
 
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Whoever watches the run has seen enough; says why."""
+
+
 class Trainer:
     """One run: its players, its data, its randomness, and how far it has come."""
 

@@ -39,7 +39,7 @@ from core.tracking.environment import difference, environment_tags
 from core.tracking.markdown import plain
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, Outcome, RunTracker, Sample, Tracker
-from core.train import Trainer
+from core.train import Stopped, Trainer
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
 from experiments.interrupts import gentle_interrupts
@@ -77,12 +77,15 @@ def run(
     resume: str | None = None,
     report: Report | None = None,
     started: Callable[[str], None] | None = None,
+    tested: bool = False,
 ) -> Result:
     """Train, evaluate and record. `resume` continues a run by id or name (`config` may be None).
 
     A finished run gives its result again; one that died goes on from its checkpoint, or starts
-    anew under its id if it has none. KeyboardInterrupt ends the run as `killed`, resumable.
-    `started` hears the run's id as soon as there is one.
+    anew under its id if it has none. An interrupt ends the run as `killed` after the update that
+    is being made, resumable. `report` hears every value and may raise `Stopped`; `started` hears
+    the run's id as soon as there is one. A `tested` run is scored on the test split at its end,
+    as `test/...`.
     """
     tracker = tracker or open_tracker()
     if resume is not None:
@@ -116,6 +119,7 @@ def run(
                 "system": config.name,
                 "seed": str(config.seed),
                 "corpus": corpus.fingerprint,
+                "likeness": config.likeness(),
                 **environment_tags(device),
                 **(tags or {}),
             },
@@ -126,7 +130,7 @@ def run(
         if started is not None:
             started(record.run_id)
         _begin(record, config, corpus)
-    parts = Parts(config, device, corpus, batches, oracle)
+    parts = Parts(config, device, corpus, batches, oracle, tested)
     return _Run(parts, tracker, record, folder, report).execute()
 
 
@@ -197,6 +201,7 @@ class Parts:
     corpus: Corpus
     batches: Batches
     oracle: Oracle | None
+    tested: bool = False
 
 
 class Collapsed(Exception):  # noqa: N818 - a result, not an error
@@ -220,6 +225,7 @@ class _Run:
         self.trainer = Trainer(self.config, players, parts.batches, parts.device, self._log)
         references = self.corpus.validation.sentences(self.config.evaluation.references)
         self.suite = Suite(references, self.corpus.train, parts.oracle)
+        self.oracle, self.tested = parts.oracle, parts.tested
         self.checkpoint = folder / "checkpoint.safetensors"
         saved = checkpoint.read(self.checkpoint)
         if saved is not None:
@@ -241,6 +247,8 @@ class _Run:
                 if self.trainer.counters.update == 0:
                     self._log_real_text()
                 outcome, reason = self._train()
+            if self.tested and outcome in ("ok", "collapsed"):
+                self._test()
             return self._end(outcome, reason)
         except KeyboardInterrupt:
             update = self.trainer.counters.update
@@ -271,6 +279,8 @@ class _Run:
             return "diverged", str(diverged)
         except Collapsed as collapsed:
             return "collapsed", str(collapsed)
+        except Stopped as stopped:
+            return "killed", str(stopped)
         if self._is_collapsed():
             return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
         return "ok", ""
@@ -285,6 +295,16 @@ class _Run:
         self.record.log_text(json.dumps(document, indent=2), "diverged.json")
         state = self.folder / "diverged.safetensors"
         checkpoint.write(state, self.trainer.state(), counters)
+
+    def _test(self) -> None:
+        """Score sentences of their own against the test split, which nothing was chosen by."""
+        settings, counters = self.config.evaluation, self.trainer.counters
+        references = self.corpus.test.sentences(settings.references)
+        suite = Suite(references, self.corpus.train, self.oracle)
+        sentences = self._writer().tokens(settings.sentences, 1.0, self.config.seed, "test")
+        values = {f"test/{name}": value for name, value in suite.evaluate(sentences).items()}
+        self.record.log_metrics(values, counters.update)
+        counters.evaluation = {**counters.evaluation, **values}
 
     def _writer(self) -> Writer:
         trainer = self.trainer

@@ -125,7 +125,7 @@ def _row(variant: RunRecord, runs: list[RunRecord], score_of: Mapping[str, float
         len(runs),
         scores,
         outcomes,
-        variant.params,
+        {} if variant.tags.get("whole") else variant.params,
         variant.run_id,
         seed_runs,
     )

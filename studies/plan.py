@@ -28,8 +28,9 @@ class Variant:
     """A row of the leaderboard: its values on the axes, and the configuration they make."""
 
     name: str
-    values: Mapping[str, str]  # axis -> label; empty for a whole system
+    values: Mapping[str, str]  # axis -> label; what is shown of one that is whole
     config: Config
+    whole: bool = False  # takes no part in contrasts of axes
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Job:
     variant: Variant
     seed: int
     arm: Arm | None = None
+    place: int = 0  # of a trial among its arm's
     tested: bool = False
 
     @property
@@ -73,7 +75,19 @@ class Plan:
     """The jobs known so far, in the order in which they are to run."""
 
     jobs: tuple[Job, ...]
-    complete: bool = True  # False: more will be known when these have ended
+    later: int = 0  # how many more will be known when these have ended
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget of the whole study, given when it is begun or resumed."""
+
+    trials: int | None = None  # of each arm, in place of the file's; without arms: runs in all
+    workers: int = 1
+    closed: bool = False  # the time for searching is over: what has ended must do
+
+
+NO_LIMIT = Limit()
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ class Kind(Protocol):
         """Check everything that can be checked; InputError names file and key."""
         ...
 
-    def plan(self, done: Sequence[Done]) -> Plan:
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """The jobs that these results call for, those that have ended included."""
         ...
 

@@ -10,6 +10,7 @@ import os
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import InputError, MachineError
 from core.tracking.protocol import Tracker
-from studies.plan import Done, Job, Key
+from studies.plan import Done, Job, Key, Limit
 
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 180
@@ -45,12 +46,14 @@ def storage_url(tracker: Tracker) -> str:
     return f"sqlite:///{tracker.world / 'optuna.db'}"
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage with heartbeats, so that a lost trial is tried again."""
+def open_storage(url: str, *, beats: bool = True) -> optuna.storages.RDBStorage:
+    """Optuna's storage; `beats`: with heartbeats, so that a lost trial is tried again."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     made = LockedStorage if url.startswith("sqlite:///") else optuna.storages.RDBStorage
     try:
+        if not beats:
+            return made(url)
         return made(
             url,
             heartbeat_interval=HEARTBEAT_SECONDS,
@@ -115,14 +118,34 @@ def ended(queue: optuna.Study) -> list[Done]:
     ]
 
 
-def waiting(queue: optuna.Study) -> bool:
-    """Whether some job is to be taken."""
-    return bool(queue.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+def started(queue: optuna.Study) -> list[FrozenTrial]:
+    """The jobs that have ended or are being run."""
+    over = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+    return [trial for trial in latest(queue).values() if trial.state in over]
 
 
-def running(queue: optuna.Study) -> bool:
-    """Whether some job is being run."""
-    return bool(queue.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+def limit_of(queue: optuna.Study) -> Limit:
+    """The study's budget."""
+    return Limit(**queue.user_attrs.get("limit", {}))
+
+
+def set_limit(queue: optuna.Study, limit: Limit) -> None:
+    """Change the study's budget."""
+    queue.set_user_attr("limit", asdict(limit))
+
+
+def later(queue: optuna.Study) -> int:
+    """How many jobs will be known later."""
+    return int(queue.user_attrs.get("later", 0))
+
+
+def failures(queue: optuna.Study) -> list[str]:
+    """A line for each run that broke and was not made good."""
+    return [
+        f"{variant}, seed {seed}: {trial.user_attrs.get('error', 'its worker died')}"
+        for (variant, seed), trial in latest(queue).items()
+        if trial.state == TrialState.FAIL
+    ]
 
 
 def mark_mine(trial: optuna.Trial) -> None:

@@ -24,13 +24,19 @@ def whole_systems(table: StudyTable, definition: Definition) -> list[Variant]:
     """The rows of `study.systems`."""
     rows = []
     for system in table.systems:
-        tables = shared(definition.systems[system.name], definition.tables)
-        if table.budget:
-            tables = spend(tables, table.budget)
         where = f"{definition.where}, system {system.name}"
-        config = parse(changed(tables, system.set, where), definition.resolver, where)
-        rows.append(Variant(system.name, {}, config))
+        config = parse(tables_of(system.name, table, definition), definition.resolver, where)
+        rows.append(Variant(system.name, {}, config, whole=True))
     return rows
+
+
+def tables_of(row: str, table: StudyTable, definition: Definition) -> dict[str, Any]:
+    """The tables of a system that the study names, with everything that it says of them."""
+    tables = shared(definition.systems[row], definition.tables)
+    if table.budget:
+        tables = spend(tables, table.budget)
+    settings = next((each.set for each in table.systems if each.name == row), {})
+    return changed(tables, settings, f"{definition.where}, system {row}")
 
 
 def shared(system: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Any]:

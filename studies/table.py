@@ -100,6 +100,11 @@ class StudyTable(Frozen):
         return self.seeds if isinstance(self.seeds, list) else list(range(self.seeds))
 
     @property
+    def ranked_by(self) -> str:
+        """The logged metric that rows are ranked by."""
+        return self.metric
+
+    @property
     def higher_is_better(self) -> bool:
         """Direction of the metric."""
         return metric_info(self.metric).direction == "higher"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,6 @@ import typer
 from experiments.commands.options import Json, Set, Storage, examples
 
 if TYPE_CHECKING:
-    from core.tracking.protocol import Tracker
-    from studies.definition import Study
     from studies.leaderboard import Leaderboard
 
 
@@ -37,9 +34,17 @@ def register(app: typer.Typer) -> None:
 def study(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The study.")],
     set_: Set = None,
+    trials: Annotated[
+        int | None, typer.Option(help="A search's trials of each system; else runs in all.", min=1)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no run that would not end in time.", min=0.01)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1, max=256)] = 1,
     storage: Storage = None,
-    dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show plan, number of runs, time and disk, and stop.")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="Complete what is missing, only that.")] = False,
     json: Json = False,
 ) -> None:
@@ -47,19 +52,22 @@ def study(
     from core.errors import InputError
     from core.tracking.mlflow_store import open_tracker
     from experiments.commands.corpora import prepare
+    from experiments.commands.working import show_plan, work_through
     from experiments.console import err, print_json
     from experiments.loading import resolve_file
     from studies.definition import load_study
-    from studies.execute import begin, failures, free_name
+    from studies.execute import begin, free_name
     from studies.execute import resume as resume_study
-    from studies.queue import storage_url
+    from studies.plan import Limit
+    from studies.queue import failures, load_queue, storage_url
     from variants import registry
 
     plan = load_study(file, set_ or [], registry(), resolve_file)
-    if dry_run:
-        _show_plan(plan, json)
-        return
+    limit = Limit(trials=trials, workers=workers)
     tracker = open_tracker()
+    if dry_run:
+        show_plan(plan, limit, tracker, as_json=json)
+        return
     url = storage or storage_url(tracker)
     prepare((variant.config for variant in plan.variants), tracker.world)
     wanted = plan.table.name
@@ -67,19 +75,19 @@ def study(
         if wanted not in tracker.experiments():
             raise InputError(f"no study {wanted!r} to resume; leave out --resume to begin it")
         name = wanted
-        resume_study(name, url, plan)
+        resume_study(name, url, plan, limit)
     else:
         name = free_name(wanted, tracker)
         if name != wanted:
             err.print(f"study {wanted!r} exists; this one is {name!r} (--resume completes it)")
         command = " ".join(["textgan study", str(file), *(f"--set {s}" for s in set_ or [])])
-        begin(plan, name, tracker, url, command)
-    board, link = _work_through(name, url, workers, tracker)
+        begin(plan, name, tracker, url, command, limit)
+    board, link = work_through(name, url, plan.table, tracker, workers, minutes)
     if json:
         print_json({**board.document(), "link": link})
         return
     _show(board)
-    for line in failures(name, url):
+    for line in failures(load_queue(name, url)):
         err.print(f"failed: {line}", markup=False)
     links = {
         "leaderboard": link,
@@ -94,6 +102,9 @@ def study(
 def worker(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study that was begun.")],
     storage: Storage = None,
+    until: Annotated[
+        float | None, typer.Option(help="Begin no run that would not end by then (Unix time).")
+    ] = None,
 ) -> None:
     """Take runs from a study's queue until it is empty."""
     from core.tracking.mlflow_store import open_tracker
@@ -103,7 +114,7 @@ def worker(
     from variants import registry
 
     tracker = open_tracker()
-    work(name, tracker, storage or storage_url(tracker), train, registry())
+    work(name, tracker, storage or storage_url(tracker), train, registry(), until)
 
 
 def report(
@@ -134,49 +145,6 @@ def report(
     _, link = publish(tracker, name)
     err.print(f"report: {page}", soft_wrap=True)
     err.print(f"in the UI (textgan ui): {AT}/{link}", soft_wrap=True)
-
-
-def _work_through(name: str, url: str, workers: int, tracker: Tracker) -> tuple[Leaderboard, str]:
-    import os
-
-    from experiments.console import progress
-    from experiments.runner import run as train
-    from studies.execute import Progress, count, drive, work
-    from studies.queue import load_queue
-    from studies.report import publish
-    from variants import registry
-
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri
-    command = [sys.executable, "-m", "experiments", "worker", name, "--storage", url]
-    with progress(f"{name}: runs") as advance:
-
-        def watch(state: Progress) -> None:
-            words = f"{state.failed} failed" if state.failed else ""
-            advance(state.done + state.failed, state.total, words)
-
-        def here() -> None:
-            def watched(*args: object, **kwargs: object) -> object:
-                watch(count(load_queue(name, url)))
-                return train(*args, **kwargs)  # type: ignore[arg-type]
-
-            work(name, tracker, url, watched, registry())  # type: ignore[arg-type]
-
-        drive(name, url, workers, here, command, watch)
-    return publish(tracker, name)
-
-
-def _show_plan(plan: Study, as_json: bool) -> None:
-    from experiments.console import out, print_json, table
-
-    seeds = plan.table.seed_list()
-    if as_json:
-        names = [variant.name for variant in plan.variants]
-        print_json({"study": plan.table.name, "variants": names, "seeds": seeds,
-                    "runs": len(names) * len(seeds)})  # fmt: skip
-        return
-    rows = [[variant.name, ", ".join(map(str, seeds))] for variant in plan.variants]
-    out.print(table(["variant", "seeds"], rows, title=plan.table.question))
-    out.print(f"{len(rows) * len(seeds)} runs, ranked by {plan.table.metric}")
 
 
 def _show(board: Leaderboard) -> None:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from studies.analysis.wording import contrast
 from studies.effects import Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
+from studies.table import Contrast
 
 
 def choices(reading: Reading) -> list[Section]:
     """The contrasts as one section; none where nothing can be told."""
-    found = effects(reading.board, reading.table.contrasts)
+    return contrast_section(reading, reading.table.contrasts, "effects", "What each choice does")
+
+
+def contrast_section(
+    reading: Reading, named: Sequence[Contrast], key: str, title: str
+) -> list[Section]:
+    """Contrasts, the named ones first, as one section; none where nothing can be told."""
+    found = effects(reading.board, named)
     if not found:
         return []
     correlation, paired = pairing(reading.board)
     return [
         Section(
-            "effects",
-            "What each choice does",
+            key,
+            title,
             how_to_read(found, correlation, paired),
             ("contrast", "difference", "95% interval", "pairs", "p"),
             [_row(effect) for effect in found],
-            {"effects": lambda: effects_figure(reading.board, found)},
+            {key: lambda: effects_figure(reading.board, found)},
             {
                 "effects": [asdict(effect) for effect in found],
                 "seed_correlation": correlation,

@@ -13,7 +13,7 @@ from studies import designs
 from studies.analysis.choices import choices
 from studies.arms import Arm
 from studies.cells import JOINER, changed, labelled
-from studies.plan import Definition, Done, Job, Plan, Variant
+from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.systems import spend, whole_systems
 from studies.table import StudyTable
@@ -56,7 +56,7 @@ class Ablation:
         for contrast in table.contrasts:
             _check_contrast(contrast.axis, contrast.level, contrast.reference, axes, names, where)
 
-    def plan(self, done: Sequence[Done]) -> Plan:
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """Seeds outermost, so that every variant has a first run early."""
         seeds = self.table.seed_list()
         return Plan(tuple(Job(variant, seed) for seed in seeds for variant in self.variants))

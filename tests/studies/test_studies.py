@@ -15,9 +15,10 @@ from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Tracker
 from studies.definition import Study, from_definition, load_study
 from studies.effects import effects
-from studies.execute import begin, count, failures, free_name, resume, work
+from studies.execute import begin, free_name, resume, work
 from studies.leaderboard import leaderboard
-from studies.queue import load_queue, storage_url
+from studies.progress import progress
+from studies.queue import failures, load_queue, storage_url
 from studies.report import build, publish
 from studies.sections import read
 from tests.conftest import ROOT
@@ -46,6 +47,7 @@ class FakeTraining:
         tags: Mapping[str, str],
         resume: str | None,
         started: Callable[[str], None],
+        **_: object,
     ) -> Any:
         variant, seed = tags["variant"], int(name.split()[-1])
         self.seen.append((variant, seed, resume))
@@ -78,6 +80,10 @@ def start(tmp_path: Path, study: Study, training: FakeTraining) -> tuple[MemoryT
     begin(study, study.table.name, tracker, url, "textgan study x.toml")
     work(study.table.name, tracker, url, training, registry())
     return tracker, url
+
+
+def done(url: str) -> int:
+    return progress(load_queue(NAME, url), plan().table).done
 
 
 def test_the_design_is_the_full_product() -> None:
@@ -134,7 +140,7 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     variant = tracker.run(board.rows[0].run_id)
     assert variant.metrics["score"] == pytest.approx(0.605)
     assert leaderboard(tracker, "card_axes_smoke").document() == board.document()
-    assert count(load_queue("card_axes_smoke", url)).done == 24
+    assert done(url) == 24
 
 
 def test_an_effect_is_the_difference_between_equals(tmp_path: Path) -> None:
@@ -154,7 +160,9 @@ def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> N
     study = plan("study.seeds=2")
     training = FakeTraining(breaks=lambda *run: RuntimeError("boom") if run == broken else None)
     tracker, url = start(tmp_path, study, training)
-    assert failures("card_axes_smoke", url) == [f"{broken[0]}, seed 1: RuntimeError: boom"]
+    assert failures(load_queue("card_axes_smoke", url)) == [
+        f"{broken[0]}, seed 1: RuntimeError: boom"
+    ]
     assert leaderboard(tracker, "card_axes_smoke").failed == 1
     again = FakeTraining()
     resume("card_axes_smoke", url, study)
@@ -163,7 +171,7 @@ def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> N
     assert again.seen[0][2] is not None, "the retry goes on with the same run"
     board = leaderboard(tracker, "card_axes_smoke")
     assert (board.runs, board.failed) == (24, 0)
-    assert failures("card_axes_smoke", url) == []
+    assert failures(load_queue("card_axes_smoke", url)) == []
 
 
 def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> None:
@@ -179,8 +187,7 @@ def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path, study, FakeTraining(breaks=interrupt))
     tracker = MemoryTracker(tmp_path)
-    queue = load_queue("card_axes_smoke", storage_url(tracker))
-    assert count(queue).done == 4
+    assert done(storage_url(tracker)) == 4
 
 
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:

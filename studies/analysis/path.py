@@ -1,0 +1,146 @@
+"""What each coordinate between two systems was worth."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.statistics import Interval, interval
+from studies.attribution import Node, contributions, nodes_of, orders_within, shapley
+from studies.sections import Reading, Section
+from studies.table import metric_info
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+READING = (
+    "The change of the score between the two ends, attributed to the coordinates: the mean over "
+    "{orders} of the change at the coordinate's step (Shapley value), so that the column adds up "
+    "to the whole. 95% intervals are a bootstrap over seeds, which every system shares{drawn}. "
+    "*first* is the change when it alone is made from {start}; *last* when it is made after all "
+    "others; where the two differ much, the coordinate's worth depends on the company it is in."
+)
+
+
+def path_sections(reading: Reading) -> list[Section]:
+    """The attribution; none until every system on the way has a seed in common."""
+    ends: tuple[str, str] = reading.table.ends  # type: ignore[attr-defined]
+    budget: int = reading.table.nodes  # type: ignore[attr-defined]
+    variants = reading.tracker.runs(reading.board.study, tags={"level": "variant"})
+    changed = {run.name: run.params.get("changed", "") for run in variants}
+    names = changed.get(ends[1], "").split(", ")
+    scores = {
+        frozenset(names.index(n) for n in changed[row.variant].split(", ") if n): row.scores
+        for row in reading.board.rows
+        if row.variant in changed
+    }
+    k = len(names)
+    orders, complete = orders_within(k, max(budget, k + 1))
+    wanted = {node for order in orders for node in nodes_of(order)}
+    if not names[0] or not wanted <= set(scores):
+        return []
+    seeds = sorted(set.intersection(*(set(scores[node]) for node in wanted)))
+    if not seeds:
+        return []
+    table = {node: np.array([scores[node][seed] for seed in seeds]) for node in wanted}
+    changes = contributions(orders, table.__getitem__)
+    rng = np.random.default_rng(zlib.crc32(reading.board.study.encode()))
+    found = dict(zip(names, shapley(changes, rng, complete=complete), strict=True))
+    whole = interval(_mean_gap(table, k), rng)
+    return [_section(reading, ends, found, whole, table, orders, complete, len(seeds))]
+
+
+def _mean_gap(table: Mapping[Node, np.ndarray], k: int) -> list[float]:
+    gaps: list[float] = (table[frozenset(range(k))] - table[frozenset()]).tolist()
+    return gaps
+
+
+def _section(
+    reading: Reading,
+    ends: tuple[str, str],
+    found: Mapping[str, Interval],
+    whole: Interval,
+    table: Mapping[Node, np.ndarray],
+    orders: Sequence[tuple[int, ...]],
+    complete: bool,
+    seeds: int,
+) -> Section:
+    k = len(found)
+    everything = frozenset(range(k))
+    rows, document = [], {}
+    ranked = sorted(found.items(), key=lambda item: -abs(item[1].value))
+    for name, each in ranked:
+        i = list(found).index(name)
+        first = _gap(table, frozenset({i}), frozenset())
+        last = _gap(table, everything, everything - {i})
+        rows.append([name, f"{each.value:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}",
+                     _shown(first), _shown(last)])  # fmt: skip
+        document[name] = {"value": each.value, "low": each.low, "high": each.high,
+                          "first": first, "last": last}  # fmt: skip
+    total = sum(each.value for each in found.values())
+    rows.append(["all together", f"{total:+.4f}", f"{whole.low:+.4f} to {whole.high:+.4f}", "", ""])
+    said = "every order" if complete else f"{len(orders)} orders of all"
+    return Section(
+        "attribution",
+        f"What makes {ends[1]} differ from {ends[0]}",
+        READING.format(orders=said, start=ends[0],
+                       drawn="" if complete else ", and over the orders that were drawn"),
+        ("coordinate", "worth", "95% interval", "first", "last"),
+        rows,
+        {"attribution": lambda: attribution_figure(reading, ends, dict(ranked), whole)},
+        {"attribution": document, "total": total, "orders": len(orders), "seeds": seeds},
+        _findings(ends, dict(ranked), reading.board.metric),
+    )  # fmt: skip
+
+
+def _findings(ends: tuple[str, str], found: Mapping[str, Interval], metric: str) -> list[str]:
+    clear = [(n, each) for n, each in found.items() if each.low > 0 or each.high < 0]
+    if not clear:
+        return [f"No coordinate between {ends[0]} and {ends[1]} has a worth on `{metric}` that "
+                "these seeds can tell from zero."]  # fmt: skip
+    return [
+        f"From {ends[0]} to {ends[1]}, **{name}** is worth {each.value:+.4f} on `{metric}` "
+        f"(95% interval {each.low:+.4f} to {each.high:+.4f})."
+        for name, each in clear[:3]
+    ]
+
+
+def _gap(table: Mapping[Node, np.ndarray], a: Node, b: Node) -> float | None:
+    return float((table[a] - table[b]).mean()) if a in table and b in table else None
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
+
+
+def attribution_figure(
+    reading: Reading, ends: tuple[str, str], found: Mapping[str, Interval], whole: Interval
+) -> Figure:
+    """Each coordinate's worth with its interval, the whole difference below them."""
+    from matplotlib.figure import Figure
+
+    from studies.figures import BLUE, GREY, ORANGE
+
+    rows = [*list(found.items())[::-1]]
+    drawing = Figure(figsize=(8, 1.8 + 0.42 * (len(rows) + 1)), layout="constrained")
+    axis = drawing.subplots()
+    axis.axvline(0, color=GREY, lw=1)
+    for y, (_, each) in enumerate([("all together", whole), *rows]):
+        clear = each.low > 0 or each.high < 0
+        colour = ORANGE if y == 0 else BLUE if clear else GREY
+        axis.barh(y, each.value, height=0.5, color=colour, alpha=0.35)
+        axis.plot([each.low, each.high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
+        axis.plot(each.value, y, "D", color=colour, ms=5)
+    axis.set_yticks(range(len(rows) + 1), ["all together", *(name for name, _ in rows)])
+    axis.axhline(0.5, color=GREY, lw=0.6, ls=":")
+    info = metric_info(reading.board.metric)
+    axis.set_xlabel(f"change of {reading.board.metric} ({info.direction} is better)")
+    axis.set_title(f"From {ends[0]} to {ends[1]}: what each coordinate is worth, with 95% "
+                   "intervals", fontsize=10)  # fmt: skip
+    axis.grid(axis="x", alpha=0.25)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    return drawing

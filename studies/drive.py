@@ -1,0 +1,107 @@
+"""The driver of a study: starts the workers of this machine and shows how far they are."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import optuna
+
+from core.errors import MachineError
+from core.tracking.protocol import RunTracker
+from studies.progress import Progress, progress
+from studies.queue import load_queue
+from studies.table import StudyTable
+
+POLL_SECONDS = 1.0
+Watch = Callable[[Progress], None]
+
+
+def drive(
+    name: str,
+    url: str,
+    table: StudyTable,
+    workers: int,
+    run_worker: Callable[[], None],
+    command: Sequence[str],
+    watch: Watch,
+) -> None:
+    """Work here with one worker, or start `workers` processes of `command`; `watch` hears how far
+    the study is.
+    """
+    if workers == 1:
+        with _Watching(name, url, table, watch):
+            run_worker()
+        return
+    queue = load_queue(name, url)
+    processes = [subprocess.Popen(command) for _ in range(workers)]
+    try:
+        while any(process.poll() is None for process in processes):
+            watch(progress(queue, table))
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        _end(processes)
+        raise
+    finally:
+        watch(progress(queue, table))
+    broken = [process.returncode for process in processes if process.returncode]
+    if broken and not progress(queue, table).done:
+        raise MachineError(f"every worker of study {name!r} failed (exit status {broken[0]})")
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """The terminal's interrupt reached the workers too; one from elsewhere is handed on. They end
+    after their step.
+    """
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    for process in processes:
+        process.wait()
+
+
+class _Watching:
+    """A thread that looks at the queue while this process works."""
+
+    def __init__(self, name: str, url: str, table: StudyTable, watch: Watch) -> None:
+        self._name, self._url, self._table, self._watch = name, url, table, watch
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watching", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        queue: optuna.Study = load_queue(self._name, self._url)
+        while not self._over.wait(POLL_SECONDS):
+            self._watch(progress(queue, self._table))
+        self._watch(progress(queue, self._table))
+
+
+def to_record(record: RunTracker, workers: int) -> Watch:
+    """A watch that logs to the study's run, a point whenever another run has ended."""
+    seen = -1
+
+    def watch(state: Progress) -> None:
+        nonlocal seen
+        ended = state.done + state.failed
+        if ended == seen:
+            return
+        seen = ended
+        left = state.seconds_left(workers)
+        values = {
+            "study/runs_ended": float(ended),
+            "study/runs_planned": float(state.total),
+            "study/best": state.best,
+            "study/seconds_left": left,
+        }
+        record.log_metrics(values, ended)
+
+    return watch

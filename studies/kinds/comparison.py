@@ -1,0 +1,128 @@
+"""Comparison: whole systems, each tuned with the same budget, then run again and tested once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from core.config import parse
+from core.errors import InputError
+from studies.analysis.search import comparison_sections
+from studies.arms import Arm
+from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
+from studies.sections import Reading, Section
+from studies.space import ranges, space_of
+from studies.systems import tables_of
+from studies.table import System
+from studies.tuning import TuningTable, finalists, results_of, shown, trial_jobs
+
+RATES = ("train.generator_rate", "train.discriminator_rate")
+# The first of these that a system has is tuned with its rates: SCIENCE's "one regulariser".
+REGULARISERS = (
+    "penalty.weight",
+    "discriminator.dropout",
+    "train.discriminator_decay",
+    "train.entropy_bonus",
+    "generator.dropout",
+)
+
+
+class Comparison:
+    """One arm a system; a row a system, its best settings with fresh seeds on the test split."""
+
+    class Table(TuningTable):
+        """The systems."""
+
+        systems: Annotated[list[System], Field(min_length=2)]
+        trials: Annotated[int, Field(ge=1, le=100_000)] = 10
+
+        @model_validator(mode="after")
+        def _budgets_are_equal(self) -> Comparison.Table:
+            if self.budget is None:
+                raise ValueError(
+                    "a comparison needs a budget that every run gets: study.budget = "
+                    "{ seconds = 60 }, or updates, or tokens"
+                )
+            return self
+
+    def __init__(self, table: Table, definition: Definition) -> None:
+        self.table, self.rows = table, []
+        for system in table.systems:
+            where = f"{definition.where}, system {system.name}"
+            tables = tables_of(system.name, table, definition)
+            config = parse(tables, definition.resolver, where)
+            declared = dict(ranges(config))
+            named = {key: given for key, given in table.space.items() if key in declared}
+            if not named:
+                used = RATES if config.discriminator else RATES[:1]
+                extra = next((key for key in REGULARISERS if key in declared), None)
+                named = dict.fromkeys([*used, *([extra] if extra else [])], True)
+            try:
+                space = space_of(config, tables, named, definition.resolver, where)
+            except InputError:
+                if table.space:
+                    raise
+                space = space_of(config, tables, {}, definition.resolver, where)
+                space = {key: each for key, each in space.items() if key in named}
+            own = config.flat()
+            arm = Arm(
+                system.name, tables, space, table.metrics, table.directions, table.trials,
+                definition.resolver, table.sampler, table.pruner,
+                ({key: own.get(key) for key in space},), table.warm_start,
+            )  # fmt: skip
+            self.rows.append((arm, Variant(system.name, {}, config, whole=True)))
+
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+        """Trials of all systems in turn; a system's finalists when its trials have ended."""
+        table, seeds = self.table, self.table.seed_list()
+        trials, finals, later = [], [], 0
+        for arm, base in self.rows:
+            jobs = trial_jobs(arm, base, table, limit, done, alone=False)
+            trials.append(jobs)
+            results = results_of(jobs, done)
+            if results is None:
+                later += len(seeds)
+                continue
+            rows = [base]  # nothing better than its published settings, or nothing that ended well
+            known = [each for each in results if each.published and each.outcome == "ok"]
+            best = finalists(results, table)
+            if best and not (known and not _better(best[0], known[0], table)):
+                settings = dict(best[0].settings)
+                rows = [Variant(base.name, shown(settings), arm.config(settings), whole=True)]
+            finals += [Job(row, seed, tested=True) for seed in seeds for row in rows]
+        in_turn = [job for place in zip(*trials, strict=False) for job in place]
+        rest = [job for jobs in trials for job in jobs if job not in in_turn]
+        return Plan((*in_turn, *rest, *finals), later)
+
+    def arms(self) -> Sequence[Arm]:
+        """One a system."""
+        return [arm for arm, _ in self.rows]
+
+    def describe(self) -> str:
+        """What is equal, and what is tuned."""
+        table, budget = self.table, self.table.budget
+        assert budget is not None
+        spent = ", ".join(f"{value:g} {key}" for key, value in budget if value is not None)
+        tuned = "\n".join(
+            f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
+            for arm, _ in self.rows
+        )
+        return (
+            f"Every system: {table.trials} trials ({table.sampler}) of {spent}, the published "
+            f"settings first, over\n\n{tuned}\n\nThen the best settings of each with "
+            f"{len(table.seed_list())} fresh seeds, tested once on the test split."
+        )
+
+    @staticmethod
+    def sections(reading: Reading) -> list[Section]:
+        """Every system against every other, tuning curves."""
+        return comparison_sections(reading)
+
+
+def _better(a: Done, b: Done, table: TuningTable) -> bool:
+    ours, theirs = a.scores.get(table.metric), b.scores.get(table.metric)
+    if ours is None or theirs is None:
+        return ours is not None
+    return ours > theirs if table.higher_is_better else ours < theirs

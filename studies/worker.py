@@ -1,0 +1,189 @@
+"""One process that takes jobs from a study's queue."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import optuna
+
+from core.config import Config
+from core.tracking.protocol import Tracker
+from core.train import Stopped
+from studies import queue as jobs
+from studies.arms import Arm, Proposals
+from studies.definition import Study
+from studies.plan import Job, Key, Plan
+from studies.planning import extend
+
+Report = Callable[[int, int | None, Mapping[str, float | None]], None]
+WORST = ("diverged", "collapsed")
+
+
+class RunResult(Protocol):
+    """What a training run answers."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        """Its last evaluation."""
+        ...
+
+
+class Train(Protocol):
+    """Trains one configuration; `experiments.runner.run` is the one there is."""
+
+    def __call__(
+        self,
+        config: Config | None,
+        *,
+        tracker: Tracker,
+        experiment: str,
+        name: str,
+        parent_id: str | None,
+        tags: Mapping[str, str],
+        resume: str | None,
+        started: Callable[[str], None],
+        report: Report | None,
+        tested: bool,
+    ) -> RunResult:
+        """Train and record under the study's experiment. `report` hears every logged value and may
+        raise `Stopped`; a `tested` run is scored on the test split at its end.
+        """
+        ...
+
+
+class Worker:
+    """Takes one job after the other."""
+
+    def __init__(
+        self, queue: optuna.Study, study: Study, tracker: Tracker, train: Train, url: str
+    ) -> None:
+        self.queue, self.study, self.tracker, self.train = queue, study, tracker, train
+        self._known: Mapping[Key, Job] = {}
+        name = queue.study_name
+        self._proposals = {arm.name: Proposals(name, arm, url) for arm in study.kind.arms()}
+
+    def look(self) -> Plan:
+        """Plan what the results so far call for."""
+        plan = extend(self.queue, self.study, self.tracker)
+        self._known = {job.key: job for job in plan.jobs}
+        return plan
+
+    def has_enough(self) -> bool:
+        """Whether the study's budget of runs is spent; a search's is one of trials."""
+        most = jobs.limit_of(self.queue).trials
+        if most is None or self.study.kind.arms():
+            return False
+        return len(jobs.started(self.queue)) >= most
+
+    def take_one(self) -> None:
+        """Run one job, if one is still there."""
+        try:
+            self.queue.optimize(self._objective, n_trials=1, catch=(Exception,))
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
+            # Paused past the grace period: others took the job for lost and have it now.
+            if "FAIL" not in str(error):
+                raise
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        attributes = trial.user_attrs
+        if "variant" not in attributes:  # the queue ran dry between the look and the take
+            raise optuna.TrialPruned
+        jobs.mark_mine(trial)
+        job = self._job((attributes["variant"], attributes["seed"]))
+        if job is None:  # the plan does without it: the time for searching is over
+            raise optuna.TrialPruned
+        if self._too_many(trial):
+            jobs.again(self.queue, self.queue.trials[trial.number])
+            raise optuna.TrialPruned
+        try:
+            result = self._try(trial, job) if job.arm else self._run(trial, job, job.variant.config)
+        except KeyboardInterrupt:
+            # Optuna fails the trial; the job waits for whoever comes next.
+            jobs.again(self.queue, self.queue.trials[trial.number])
+            raise
+        except Exception as error:
+            trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+            raise
+        metrics = getattr(self.study.table, "metrics", (self.study.table.metric,))
+        trial.set_user_attr("outcome", result.outcome)
+        trial.set_user_attr("scores", {key: result.metrics.get(key) for key in metrics})
+        value = result.metrics.get(self.study.table.metric)
+        worst = -math.inf if self.study.table.higher_is_better else math.inf
+        return worst if value is None or result.outcome in WORST else value
+
+    def _job(self, key: Key) -> Job | None:
+        if key not in self._known:  # planned by another worker since this one looked
+            self.look()
+        return self._known.get(key)
+
+    def _too_many(self, trial: optuna.Trial) -> bool:
+        most = jobs.limit_of(self.queue).trials
+        if most is None or self.study.kind.arms():
+            return False
+        return sum(each.number <= trial.number for each in jobs.started(self.queue)) > most
+
+    def _try(self, trial: optuna.Trial, job: Job) -> RunResult:
+        """Run a trial of an arm: settings proposed, or those of the attempt before."""
+        assert job.arm is not None
+        proposals = self._proposals[job.arm.name]
+        if "proposal" not in trial.user_attrs:
+            proposal = proposals.ask(job.place)
+            trial.set_user_attr("settings", proposal.settings)
+            trial.set_user_attr("published", proposal.published)
+            trial.set_user_attr("proposal", proposal.number)
+        number = trial.user_attrs["proposal"]
+
+        def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
+            value = values.get(job.arm.metrics[0]) if job.arm else None
+            if value is not None and proposals.should_stop(number, step, value):
+                raise Stopped(f"pruned at update {step}: below the others at this point")
+
+        try:
+            config = job.arm.config(trial.user_attrs["settings"])
+            prunes = job.arm.pruner != "none" and len(job.arm.metrics) == 1
+            result = self._run(trial, job, config, report if prunes else None)
+        except Exception:
+            proposals.tell(number, [None], stopped=True)
+            raise
+        good = result.outcome not in WORST
+        values = [result.metrics.get(key) if good else None for key in job.arm.metrics]
+        proposals.tell(number, values, stopped=result.outcome == "killed")
+        return result
+
+    def _run(
+        self, trial: optuna.Trial, job: Job, config: Config, report: Report | None = None
+    ) -> RunResult:
+        name, run_id = self.queue.study_name, trial.user_attrs.get("run_id")
+        variant = job.variant.name
+        parents = self.queue.user_attrs["variant_run_ids"]
+        return self.train(
+            None if run_id else config.model_copy(update={"seed": job.seed}),
+            tracker=self.tracker,
+            experiment=name,
+            name=variant if job.arm else f"{variant} · seed {job.seed}",
+            parent_id=self.queue.user_attrs["parent_run_id"] if job.arm else parents[variant],
+            tags={"study": name, "variant": variant, **_tags(job.arm, trial)},
+            resume=run_id,
+            started=lambda identity: trial.set_user_attr("run_id", identity),
+            report=report,
+            tested=job.tested,
+        )
+
+
+def _tags(arm: Arm | None, trial: optuna.Trial) -> dict[str, str]:
+    if arm is None:
+        return {"level": "seed"}
+    return {
+        "level": "trial",
+        "arm": arm.name,
+        "settings": json.dumps(trial.user_attrs["settings"]),
+        "published": str(trial.user_attrs["published"]).lower(),
+    }

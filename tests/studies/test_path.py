@@ -1,0 +1,148 @@
+"""Paths: coordinates that can be walked, orders that fit, attributions that add up."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InputError
+from experiments.loading import resolve_file
+from studies.attribution import (
+    contributions,
+    exact_shapley,
+    nodes_of,
+    orders_within,
+    shapley,
+)
+from studies.definition import Study, load_study
+from studies.plan import Limit
+from studies.sections import read, sections
+from tests.conftest import ROOT
+from tests.studies.test_studies import FakeTraining, start
+from variants import registry
+
+SMOKE = ROOT / "experiments" / "smoke" / "run.toml"
+OTHER = """
+[next_input]
+name = "last_token"
+[sampling]
+name = "categorical"
+[estimator]
+name = "leave_one_out"
+[objective]
+name = "minimax"
+[penalty]
+name = "none"
+[train]
+batch_size = 8
+"""
+
+
+def study(folder: Path, *overrides: str) -> Study:
+    (folder / "here.toml").write_text(SMOKE.read_text())
+    base = SMOKE.read_text()
+    for slot in ("next_input", "sampling", "estimator", "objective", "penalty", "train"):
+        head, _, rest = base.partition(f"[{slot}]")
+        base = head + ("[" + rest.partition("\n[")[2] if "\n[" in rest else "")
+    (folder / "there.toml").write_text(base + OTHER)
+    (folder / "p.toml").write_text(
+        '[study]\nname = "p"\nkind = "path"\nfrom = "here.toml"\nto = "there.toml"\nseeds = 3\n'
+        '[train]\nupdates = 5\n[study.groups]\ngame = ["objective", "penalty"]\n'
+    )
+    return load_study(folder / "p.toml", overrides, registry(), resolve_file)
+
+
+def test_what_cannot_be_changed_alone_is_changed_together(tmp_path: Path) -> None:
+    found = study(tmp_path)
+    names = [each.name for each in found.kind.coordinates]  # type: ignore[attr-defined]
+    assert "sampling + estimator" in names, "a score-function estimator needs drawn words"
+    assert set(names) == {"next input", "train.batch_size", "game", "sampling + estimator"}
+    assert len(found.variants) == 2**4
+    assert [variant.name for variant in found.variants[:2]] == ["here", "there"]
+    assert len({variant.config.likeness() for variant in found.variants}) == 16
+    assert "every order" in found.kind.describe()
+
+
+def test_a_budget_of_systems_takes_the_orders_that_fit(tmp_path: Path) -> None:
+    found = study(tmp_path, "study.nodes=9")
+    assert 5 <= len(found.variants) <= 9
+    assert "drawn in pairs" in found.kind.describe()
+    assert found.kind.plan((), Limit()).later == 0
+
+
+def test_orders_are_the_same_every_time_and_within_the_budget() -> None:
+    for k, nodes in ((4, 16), (5, 20), (8, 60)):
+        orders, complete = orders_within(k, nodes)
+        assert (orders, complete) == orders_within(k, nodes)
+        assert complete == (nodes >= 2**k)
+        assert len({node for order in orders for node in nodes_of(order)}) <= nodes
+        assert len(set(orders)) == len(orders) >= 2
+
+
+def test_attributions_are_shapleys_and_add_up() -> None:
+    draws = np.random.default_rng(0)
+    every = [frozenset(s) for n in range(5) for s in itertools.combinations(range(4), n)]
+    scores = {node: draws.normal(size=6) for node in every}
+    orders, complete = orders_within(4, 16)
+    changes = contributions(orders, scores.__getitem__)
+    found = shapley(changes, np.random.default_rng(1), complete=complete)
+    exact = exact_shapley(4, lambda node: float(scores[node].mean()))
+    assert [each.value for each in found] == pytest.approx(exact)
+    gap = scores[frozenset(range(4))] - scores[frozenset()]
+    assert sum(each.value for each in found) == pytest.approx(gap.mean())
+    assert shapley(changes, np.random.default_rng(1), complete=complete) == found
+    some, whole = orders_within(4, 9)
+    part = contributions(some, scores.__getitem__)
+    assert part.sum(axis=2) == pytest.approx(np.tile(gap, (len(some), 1)))
+    assert not whole
+
+
+def test_coverage_of_an_attribution() -> None:
+    draws = np.random.default_rng(2)
+    orders, _ = orders_within(3, 8)
+    worth = np.array([1.0, 0.0, -0.5])
+    inside = []
+    for _ in range(200):
+        seed = draws.normal(size=5)
+        scores = {
+            node: worth[list(node)].sum() + seed + 0.3 * draws.normal(size=5)
+            for order in orders
+            for node in nodes_of(order)
+        }
+        changes = contributions(orders, scores.__getitem__)
+        found = shapley(changes, draws, complete=True, resamples=300)
+        inside += [each.low <= w <= each.high for each, w in zip(found, worth, strict=True)]
+    assert 0.92 <= np.mean(inside) <= 0.99
+
+
+def test_a_path_study_says_what_each_coordinate_was_worth(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    tracker, _ = start(tmp_path / "store", study(tmp_path), FakeTraining())
+    reading = read(tracker, "p")
+    (section,) = sections(reading)
+    assert section.key == "attribution"
+    assert len(section.rows) == 4 + 1
+    worth = section.document["attribution"]
+    scores = {row.variant: row.score for row in reading.board.rows}
+    total = sum(each["value"] for each in worth.values())
+    assert total == pytest.approx(scores["there"] - scores["here"])
+    assert section.figures["attribution"]().axes
+    assert section.findings
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("study.groups={x=['generator']}", "do not differ in 'generator'"),
+        ("study.to='here.toml'", "do not differ"),
+        ("study.to='nothing'", "no system 'nothing'"),
+        ("study.nodes=2", "study.nodes"),
+    ],
+)
+def test_faults_of_a_path_are_named(override: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        study(tmp_path, override)
+    assert words in str(caught.value)

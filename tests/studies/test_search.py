@@ -1,0 +1,260 @@
+"""Searches and comparisons: ranges, proposals, finalists with fresh seeds, pruning, budgets."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from core.config import Config
+from core.errors import InputError
+from core.tracking.null import MemoryTracker
+from core.tracking.protocol import Tracker
+from core.train import Stopped
+from experiments.loading import resolve_file
+from studies.definition import Study, load_study
+from studies.execute import begin, resume, work
+from studies.plan import Limit
+from studies.queue import ended, load_queue, storage_url
+from studies.sections import read, sections
+from studies.space import ranges
+from tests.conftest import ROOT, tiny
+from variants import registry
+
+FILE = ROOT / "experiments" / "smoke" / "search.toml"
+BEST_RATE = 2e-3
+
+
+class Landscape:
+    """Scores a run by its generator rate: best at BEST_RATE, a little of the seed."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.breaks: Callable[[str], None] = lambda name: None
+
+    def __call__(
+        self,
+        config: Config | None,
+        *,
+        tracker: Tracker,
+        experiment: str,
+        name: str,
+        parent_id: str | None,
+        tags: Mapping[str, str],
+        resume: str | None,
+        started: Callable[[str], None],
+        report: Any,
+        tested: bool,
+    ) -> Any:
+        self.names.append(name)
+        assert config is not None
+        record = tracker.start_run(
+            experiment, name, params={}, tags={"seed": str(config.seed), **tags},
+            parent_id=parent_id,
+        )  # fmt: skip
+        started(record.run_id)
+        self.breaks(name)
+        distance = math.log10(config.train.generator_rate / BEST_RATE)
+        score = 0.8 - 0.2 * distance**2 + 0.001 * (config.seed % 7)
+        values = {"eval/ms_jaccard_2": score, "eval/self_bleu_2": 0.5 - 0.1 * distance}
+        outcome = "ok"
+        try:
+            for step in (0, 10, 20):
+                record.log_metrics(values, step)
+                if report is not None:
+                    report(step, 20, values)
+        except Stopped:
+            outcome = "killed"
+        if tested:
+            record.log_metrics({f"test/{key[5:]}": value for key, value in values.items()}, 20)
+        record.finish(outcome)  # type: ignore[arg-type]
+        return tracker.run(record.run_id)
+
+
+def plan(*overrides: str) -> Study:
+    return load_study(FILE, overrides, registry(), resolve_file)
+
+
+def go(
+    tmp_path: Path,
+    study: Study,
+    training: Landscape,
+    limit: Limit = Limit(),  # noqa: B008
+) -> tuple[MemoryTracker, str]:
+    tracker = MemoryTracker(tmp_path)
+    url = storage_url(tracker)
+    begin(study, study.table.name, tracker, url, "textgan study x.toml", limit)
+    work(study.table.name, tracker, url, training, registry())
+    return tracker, url
+
+
+def test_ranges_stand_beside_the_fields() -> None:
+    found = dict(ranges(tiny()))
+    assert found["train.generator_rate"].log
+    assert (found["schedule.n_d"].low, found["schedule.n_d"].high) == (1, 10)
+    assert found["schedule.n_d"].whole
+    assert not found["train.beta1"].whole
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("study.space={'train.generator_rates'=true}", "did you mean 'train.generator_rate'"),
+        ("study.space={'train.generator_rate'=[1e-9, 1e-3]}", "may only narrow"),
+        ("study.space={'train.generator_rate'=[1e-3, 1e-2]}", "leaves out the published value"),
+        ("study.space={'train.ema'=true}", "leaves out the published value"),
+        ("study.space={'train.generator_rate'=3}", "give true, [low, high]"),
+        ("study.space={'sampling'={choices=['gumbel_softmax', 'categorical']}}", "needs"),
+        ("study.sampler='tpee'", "study.sampler"),
+        ("study.tuning_seed=1", "fresh ones"),
+        ("study.objectives=['eval/self_bleu_2', 'eval/ms_jaccard_2']", "pruner"),
+        ("study.objectives=['eval/self_bleu_2']", "must be one of the objectives"),
+        ("study.warm_start='nothing'", "no search 'nothing"),
+    ],
+)
+def test_faults_of_a_search_are_named(override: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        go(tmp_path, plan(override), Landscape())
+    assert words in str(caught.value)
+
+
+def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) -> None:
+    training = Landscape()
+    study = plan("study.trials=20", "study.pruner='none'", "study.finalists=2")
+    tracker, url = go(tmp_path, study, training)
+    assert training.names[0] == "trial 000"
+    assert len(training.names) == 20 + 3 * 3
+    first = next(each for each in ended(load_queue("search_smoke", url)) if each.published)
+    assert (first.variant, first.settings["train.generator_rate"]) == ("trial 000", 1e-4)
+    board = read(tracker, "search_smoke").board
+    assert board.metric == "test/ms_jaccard_2"
+    assert {row.variant for row in board.rows} >= {"published"}
+    assert board.rows[0].variant != "published"
+    assert board.rows[0].score > 0.75
+    found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
+    assert set(found) == {"finalists", "tuning", "importance"}
+    effects = found["finalists"].document["effects"]
+    assert all(effect["named"] and effect["low"] > 0 for effect in effects)
+    assert max(found["importance"].document["importance"]["search"].items(),
+               key=lambda item: item[1])[0] == "train.generator_rate"  # fmt: skip
+    assert found["tuning"].figures["tuning"]().axes
+    again = Landscape()
+    resume("search_smoke", url, study)
+    work("search_smoke", tracker, url, again, registry())
+    assert again.names == []
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"])
+def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> None:
+    settings = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        study = plan(f"study.sampler='{sampler}'", "study.trials=6", "study.pruner='none'",
+                     "study.seeds=1")  # fmt: skip
+        _, url = go(tmp_path / place, study, Landscape())
+        settings.append(
+            [each.settings for each in ended(load_queue("search_smoke", url)) if each.settings]
+        )
+    assert settings[0] == settings[1]
+    rates = [each["train.generator_rate"] for each in settings[0]]
+    assert len(set(rates)) >= 4
+    assert all(1e-5 <= rate <= 1e-2 for rate in rates)
+
+
+def test_trials_below_the_others_are_stopped_early(tmp_path: Path) -> None:
+    tracker, url = go(tmp_path, plan("study.trials=20"), Landscape())
+    done = [each for each in ended(load_queue("search_smoke", url)) if each.settings]
+    pruned = [each for each in done if each.outcome == "killed"]
+    kept = [each for each in done if each.outcome == "ok"]
+    assert 0 < len(pruned) < 20
+    arm = optuna.load_study(study_name="search_smoke / search", storage=url)
+    states = [trial.state for trial in arm.trials]
+    assert states.count(optuna.trial.TrialState.PRUNED) == len(pruned)
+    assert min(e.scores["eval/ms_jaccard_2"] or 0 for e in pruned) < max(
+        e.scores["eval/ms_jaccard_2"] or 0 for e in kept
+    )
+    runs = tracker.runs("search_smoke", tags={"level": "trial"})
+    assert {run.status for run in runs} == {"KILLED", "FINISHED"}
+
+
+def test_several_objectives_give_a_front(tmp_path: Path) -> None:
+    study = plan("study.objectives=['eval/ms_jaccard_2', 'eval/self_bleu_2']",
+                 "study.pruner='none'", "study.sampler='nsga2'", "study.trials=16",
+                 "study.finalists=3")  # fmt: skip
+    tracker, _ = go(tmp_path, study, Landscape())
+    found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
+    front = [(float(a), float(b)) for _, a, b in found["front"].rows]
+    assert len(front) >= 2
+    assert not any(a[0] > b[0] and a[1] < b[1] for a in front for b in front)
+    assert found["front"].figures["front"]().axes
+
+
+def test_a_search_starts_from_an_earlier_one(tmp_path: Path) -> None:
+    tracker, url = go(tmp_path, plan("study.pruner='none'"), Landscape())
+    warm = plan("study.warm_start='search_smoke'", "study.pruner='none'")
+    begin(warm, "second", tracker, url, "")
+    arm = optuna.load_study(study_name="second / search", storage=url)
+    assert len(arm.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == 6
+    work("second", tracker, url, Landscape(), registry())
+    assert len(arm.trials) == 12
+
+
+def test_a_broken_trial_does_not_stop_the_search(tmp_path: Path) -> None:
+    def broken(name: str) -> None:
+        if name == "trial 002":
+            raise RuntimeError("boom")
+
+    training = Landscape()
+    training.breaks = broken
+    tracker, url = go(tmp_path, plan(), training)
+    assert len(training.names) == 6 + 2 * 3
+    resume("search_smoke", url, plan())
+    work("search_smoke", tracker, url, again := Landscape(), registry())
+    assert again.names[0] == "trial 002"
+
+
+def test_the_end_of_the_time_for_searching_leaves_time_for_finalists(tmp_path: Path) -> None:
+    study = plan("study.pruner='none'")
+    kind = study.kind
+    jobs = kind.plan(()).jobs
+    assert (len(jobs), kind.plan(()).later) == (6, 6)
+    assert len(kind.plan((), Limit(trials=9)).jobs) == 9
+    tracker = MemoryTracker(tmp_path)
+    url = storage_url(tracker)
+    begin(study, "s", tracker, url, "", Limit(trials=4))
+    work("s", tracker, url, training := Landscape(), registry(), until=0.0)
+    assert [name for name in training.names if name.startswith("trial")] == []
+    assert len(set(training.names)) <= 3
+
+
+def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        '[study]\nname = "c"\nkind = "comparison"\nseeds = 2\ntrials = 5\n'
+        'systems = ["mle", {system = "mle", label = "twin", set = {"train.generator_rate" = 1e-5}}]'
+        "\n[study.budget]\nupdates = 20\n"
+    )
+    study = load_study(file, [], registry(), resolve_file)
+    assert next(iter(study.kind.arms()[0].space)) == "train.generator_rate"
+    training = Landscape()
+    tracker, _ = go(tmp_path, study, training)
+    assert len(training.names) == 2 * 5 + 2 * 2
+    assert training.names[:2] == ["mle · trial 000", "twin · trial 000"], "in turn"
+    board = read(tracker, "c").board
+    assert {row.variant for row in board.rows} == {"mle", "twin"}
+    assert board.metric == "test/ms_jaccard_2"
+    rows = {row.variant: row.score for row in board.rows}
+    assert rows["mle"] >= 0.79, "nothing worse than the published settings is taken"
+    found = {section.key: section for section in sections(read(tracker, "c"))}
+    assert {"finalists", "tuning"} <= set(found)
+    assert set(found["tuning"].document["tuning"]) == {"mle", "twin"}
+    trial = tracker.runs("c", tags={"level": "trial"})[0]
+    assert json.loads(trial.tags["settings"])["train.generator_rate"] == 2e-3
+    file.write_text(file.read_text().partition("[study.budget]")[0])
+    with pytest.raises(InputError, match="needs a budget"):
+        load_study(file, [], registry(), resolve_file)
