@@ -36,10 +36,10 @@ from core.text.corpus import Corpus
 from core.text.generated import Oracle, draw_corpus, fitted, oracle_of
 from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
-from core.tracking.markdown import plain
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, Outcome, RunTracker, Sample, Tracker
 from core.train import Stopped, Trainer
+from experiments.description import description
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
 from experiments.interrupts import gentle_interrupts
@@ -47,7 +47,6 @@ from variants import registry
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
-SHOWN_IN_DESCRIPTION = 10
 ID_LENGTH = 32
 
 
@@ -370,7 +369,8 @@ class _Run:
             save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
             record.log_model(Path(temporary))
         self._log_figures()
-        record.describe(_description(self.config, result, counters.samples))
+        ending = f"{outcome} after {counters.update} updates in {counters.seconds:.0f} s"
+        record.describe(description(self.config, record.run_id, ending, counters.samples))
         record.set_tags({"updates": str(counters.update), "seconds": f"{counters.seconds:.1f}"})
         record.finish(outcome, reason)
         temporary_file = self.folder / "result.writing"
@@ -425,18 +425,6 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
             f"leave it out to go on with the run's own"
         )
     return stored
-
-
-def _description(config: Config, result: Result, samples: list[tuple[int, int, str]]) -> str:
-    last = [text for step, _, text in samples if step == result.updates][:SHOWN_IN_DESCRIPTION]
-    lines = "\n".join(f"    {text}" for text in last)
-    return (
-        f"**{plain(config.name)}**, seed {config.seed}, on {plain(config.corpus.source)}: "
-        f"{result.outcome} after "
-        f"{result.updates} updates in {result.seconds:.0f} s.\n\n"
-        f"Again: `textgan reproduce {result.run_id[:8]}`; with other settings: save artifact "
-        f"`config.toml`, then `textgan run config.toml --set ...`\n\n{lines}\n"
-    )
 
 
 def remove_run_files(world: Path, run_id: str) -> None:

@@ -32,7 +32,7 @@ def leaderboard_figure(board: Leaderboard) -> Figure:
         axis.plot(values, [y - 0.24] * len(values), "o", color=GREY, ms=4, mew=0)
     real = board.baselines.get("real")
     if real is not None:
-        real_text(axis, real, along="x")
+        _real_text(axis, real)
     _rows(axis, [row.variant for row in rows])
     axis.set_xlabel(_label(board))
     return drawing
@@ -57,19 +57,21 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
     return drawing
 
 
-def real_text(axis: Axes, real: float, *, along: str) -> None:
-    """Real text as a dashed line; a note at the edge where the line would flatten all else."""
-    low, high = axis.dataLim.intervalx if along == "x" else axis.dataLim.intervaly
+def is_near(real: float, low: float, high: float) -> bool:
+    """Whether a scale from `low` to `high` can hold real text without flattening all else."""
     reach = FAR * max(high - low, 1e-12)
-    if low - reach <= real <= high + reach:
-        line = axis.axvline if along == "x" else axis.axhline
-        line(real, color=ORANGE, ls="--", lw=1.2)
+    return low - reach <= real <= high + reach
+
+
+def _real_text(axis: Axes, real: float) -> None:
+    """Real text as a dashed line; a note at the edge where it is far from all else."""
+    low, high = axis.dataLim.intervalx
+    words = f"real text: {real:.3g}, {'beyond' if real > high else 'below'} this scale"
+    if is_near(real, low, high):
+        axis.axvline(real, color=ORANGE, ls="--", lw=1.2)
         words = "real text"
-    else:
-        words = f"real text: {real:.3g}, {'beyond' if real > high else 'below'} this scale"
-    if along == "x":
-        axis.annotate(words, (1, 1), (0, 2), "axes fraction", "offset points", color=ORANGE,
-                      fontsize=8.5, ha="right", va="bottom")  # fmt: skip
+    axis.annotate(words, (1, 1), (0, 2), "axes fraction", "offset points", color=ORANGE,
+                  fontsize=8.5, ha="right", va="bottom")  # fmt: skip
 
 
 def _rows(axis: Axes, labels: Sequence[str]) -> None:

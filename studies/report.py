@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.errors import InputError
 from core.tracking.protocol import Tracker
 from studies.analysis.again import again
 from studies.analysis.cost import cost
@@ -26,8 +27,7 @@ from studies.sections import Reading, read, sections
 from studies.table import metric_info
 
 RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
-COLUMNS = ("score", "score_low", "score_high", "eval/valid", "eval/bleu_4", "eval/self_bleu_4",
-           "eval/unique")  # fmt: skip
+COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them
 MANY_FINDINGS = 10
 
 
@@ -78,6 +78,32 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
     parent.describe(f"{links}\n\n{said}{RULE}{about.rpartition(RULE)[2]}")
     parent.finish("ok")
     return board, link
+
+
+def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]:
+    """Register the winner's model, of its best seed; the run and the version.
+
+    InputError where no run of the best variant ended well.
+    """
+    runs = {run.run_id: run for run in tracker.runs(board.study, tags={"level": "seed"})}
+    good = [
+        (row.scores[seed], seed, run_id)
+        for row in board.rows[:1]
+        for seed, run_id in row.seed_runs.items()
+        if runs[run_id].outcome == "ok"
+    ]
+    if not good:
+        raise InputError(f"study {board.study!r}: no run of its best variant ended well")
+    best = board.rows[0]
+    score, seed, run_id = (max if board.higher_is_better else min)(good, key=lambda each: each[0])
+    words = (
+        f"`{best.variant}`, the best of {count(len(board.rows), 'variant')} of study "
+        f"{board.study}: {number(best.score)} {bracket(best.low, best.high)} on `{board.metric}` "
+        f"over {count(best.seeds, 'seed')}. These are the weights of seed {seed}, its best, with "
+        f"{number(score)}: expect the variant's score, not this one."
+    )
+    tags = {"study": board.study, "variant": best.variant, "seed": str(seed)}
+    return run_id, tracker.register(run_id, name, words, tags)
 
 
 def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:

@@ -311,14 +311,33 @@ class MlflowTracker:
         """See `Tracker`."""
         import mlflow
 
+        place = self._client.get_logged_model(self._model_id(run_id)).artifact_location
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=place, tracking_uri=self.uri)
+        return next((Path(folder) / "artifacts").iterdir())  # the one folder logged with it
+
+    def _model_id(self, run_id: str) -> str:
         with self._reading():
             found = self._client.get_run(server_id(self.world, run_id)).outputs
         models = found.model_outputs if found else []
         if not models:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
-        place = self._client.get_logged_model(models[-1].model_id).artifact_location
-        folder = mlflow.artifacts.download_artifacts(artifact_uri=place, tracking_uri=self.uri)
-        return next((Path(folder) / "artifacts").iterdir())  # the one folder logged with it
+        return str(models[-1].model_id)
+
+    def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
+        """See `Tracker`."""
+        from mlflow.exceptions import MlflowException
+
+        model_id = self._model_id(run_id)
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise InputError(f"--register {name}: {_first(error)}") from None
+        made = self._client.create_model_version(
+            name, f"models:/{model_id}", server_id(self.world, run_id), dict(tags),
+            description=description, model_id=model_id,
+        )  # fmt: skip
+        return str(made.version)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

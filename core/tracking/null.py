@@ -104,6 +104,7 @@ class MemoryTracker:
     def __init__(self, world: Path) -> None:
         self.uri, self.world = "memory", world
         self._runs: dict[str, MemoryRun] = {}
+        self.registry: dict[str, list[Path]] = {}
 
     def start_run(
         self,
@@ -175,6 +176,12 @@ class MemoryTracker:
     def model(self, run_id: str) -> Path:
         """See `Tracker`."""
         return self.artifact(run_id, "generator")
+
+    def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
+        """See `Tracker`."""
+        versions = self.registry.setdefault(name, [])
+        versions.append(self.model(run_id))
+        return str(len(versions))
 
     def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
         """See `Tracker`."""

@@ -250,6 +250,10 @@ class Tracker(Protocol):
         """A local copy of the folder that `log_model` was given."""
         ...
 
+    def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
+        """Put a run's model into the registry as the next version of `name`; the version."""
+        ...
+
     def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
         """Where the UI shows it, relative to the UI's address."""
         ...

@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
         )
     )(study)
     app.command(epilog=examples("textgan worker card_axes"))(worker)
-    app.command(epilog=examples("textgan report card_axes", "textgan report card_axes --json"))(
-        report
-    )
+    app.command(
+        epilog=examples("textgan report card_axes", "textgan report card_axes --register writer")
+    )(report)
 
 
 def study(
@@ -122,6 +122,9 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="Folder for the page; default: beside the store.")
     ] = None,
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Put the winner's model in the registry.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Rank a study and write its report, from the store alone; --json only ranks.
@@ -133,9 +136,16 @@ def report(
     from experiments.console import err, print_json
     from studies.leaderboard import leaderboard
     from studies.report import publish, write
+    from studies.report import register as register_winner
 
     tracker = open_tracker()
     board = leaderboard(tracker, name)
+    if register is not None:
+        run, version = register_winner(tracker, board, register)
+        model = f"models:/{register}/{version}"
+        err.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
+        err.print(f"  MLFLOW_TRACKING_URI={tracker.uri} mlflow models serve -m {model} "
+                  "--env-manager local", soft_wrap=True)  # fmt: skip
     if json:
         print_json(board.document())
         return

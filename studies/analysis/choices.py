@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from studies.analysis.wording import contrast
+from studies.analysis.wording import contrast, number
 from studies.effects import Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
 from studies.table import Contrast
+
+LEVEL = 0.05
 
 
 def choices(reading: Reading) -> list[Section]:
@@ -88,4 +90,6 @@ def _finding(effect: Effect, higher_is_better: bool) -> str:
     said = contrast(effect.level, effect.reference, effect.difference, effect.low, effect.high,
                     effect.pairs, higher_is_better=higher_is_better,
                     unit="pair" if effect.paired else "pair of runs")  # fmt: skip
+    if effect.p >= LEVEL and not effect.low <= 0 <= effect.high:
+        said += f" After Holm's adjustment p is {number(effect.p)}: chance alone may give that."
     return f"**{effect.axis}**: {said}" if effect.axis else said

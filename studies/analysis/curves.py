@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.statistics import interval
-from studies.figures import BLUE, real_text
+from studies.figures import BLUE, ORANGE, is_near
 from studies.leaderboard import Row
 from studies.sections import Reading, Section
 
@@ -66,13 +66,15 @@ def _figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str)
     drawing = Figure(figsize=(0.8 + 2.5 * across, 0.5 + 2.1 * down), layout="constrained")
     grid = drawing.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     middles = {row.variant: _middle(row.variant, found[row.variant]) for row in rows}
+    seen = [value for seeds in found.values() for points in seeds.values() for _, value in points]
+    near = real if real is not None and is_near(real, min(seen), max(seen)) else None
     for rank, (axis, row) in enumerate(zip(grid, rows, strict=False), start=1):
         for other, middle in middles.items():
             if other != row.variant and len(middle):
                 axis.plot(middle[:, 0], middle[:, 1], color=BEHIND, lw=0.8)
         _panel(axis, found[row.variant], middles[row.variant])
-        if real is not None:
-            real_text(axis, real, along="y")
+        if near is not None:
+            axis.axhline(near, color=ORANGE, ls="--", lw=1.2)
         axis.set_title(_wrapped(f"{rank}  {row.variant}"), fontsize=8.5)
     for axis in grid[len(rows) :]:
         axis.remove()

@@ -101,7 +101,7 @@ def _figure(
     for (x, y), words in _numbers(points, axis).items():
         axis.annotate(words, (x, y), (0, -6), textcoords="offset points", color=BLUE, ha="center",
                       va="top", fontsize=8.5)  # fmt: skip
-    axis.set_xlabel(f"diversity: 1 - {diversity.replace('_', '-').title()}")
+    axis.set_xlabel(f"diversity: 1 - Self-BLEU-{diversity[-1]}")
     axis.set_ylabel(f"quality: {quality}")
     return drawing
 
@@ -137,8 +137,8 @@ def _numbers(points: Mapping[str, Sequence[Point]], axis: Axes) -> dict[Point, s
 
 def _ranks(ranks: Sequence[int]) -> str:
     """`3`, `3, 5`, `7-12`."""
-    words = []
+    words: list[str] = []
     for _, group in itertools.groupby(enumerate(ranks), key=lambda pair: pair[1] - pair[0]):
         run = [rank for _, rank in group]
-        words.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]))
+        words += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
     return ", ".join(words)

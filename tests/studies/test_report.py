@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import InputError
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
 from studies.analysis.plane import _ranks
 from studies.analysis.standing import caveats, findings, invisible
 from studies.analysis.wording import bracket, contrast, names, number
-from studies.leaderboard import Leaderboard, Row
+from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.page.drawing import PAPER, VARIABLES
-from studies.report import build, publish, write
+from studies.report import build, publish, register, write
 from studies.sections import read
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 
@@ -224,3 +225,19 @@ def test_numbers_and_names() -> None:
     assert names(["a", "b"]) == "`a` and `b`"
     assert names(list("abcdef")) == "`a`, `b`, `c`, `d` and 2 more"
     assert _ranks([1, 3, 4, 5, 9]) == "1, 3-5, 9"
+
+
+def test_the_winner_is_registered_with_its_best_seed(
+    tracker: MemoryTracker, tmp_path: Path
+) -> None:
+    (tmp_path / "weights").write_text("w")
+    board = leaderboard(tracker, NAME)
+    for run_id in board.rows[0].seed_runs.values():
+        tracker.continue_run(run_id).log_model(tmp_path)
+    run_id, version = register(tracker, board, "writer")
+    best = board.rows[0]
+    assert run_id == best.seed_runs[max(best.scores, key=lambda seed: best.scores[seed])]
+    assert (version, len(tracker.registry["writer"])) == ("1", 1)
+    assert register(tracker, board, "writer")[1] == "2"
+    with pytest.raises(InputError, match="ended well"):
+        register(tracker, board_of({}), "writer")

@@ -112,6 +112,8 @@ def test_a_model_is_the_folder_it_was(tracker: Tracker, tmp_path: Path) -> None:
     run.log_model(tmp_path / "g")
     run.finish("ok")
     assert (tracker.model(run.run_id) / "weights").read_bytes() == b"123"
+    assert tracker.register(run.run_id, "writer", "what it is", {"study": "a"}) == "1"
+    assert tracker.register(run.run_id, "writer", "again", {}) == "2"
 
 
 def test_the_stores_world_follows_its_address(tmp_path: Path) -> None:
