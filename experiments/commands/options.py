@@ -27,10 +27,10 @@ def complete_system(incomplete: str) -> list[str]:
 
 
 def complete_slot(incomplete: str) -> list[str]:
-    """For the shell: slots."""
-    from core.config import SLOTS
+    """For the shell: slots, and whole systems."""
+    from core.config import FOLDERS
 
-    return [slot for slot in (*SLOTS, "check") if slot.startswith(incomplete)]
+    return [slot for slot in (*FOLDERS, "check") if slot.startswith(incomplete)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from core import protocols
-from core.config import SLOTS, read_toml
+from core.config import FOLDERS, read_toml
 from experiments.loading import systems
 from experiments.reference.code import prose
 from experiments.reference.settings import table
@@ -17,7 +17,8 @@ INTRODUCTION = """# Strategies
 Each part of a text GAN is a slot; each slot is filled by one strategy, chosen by `name` in the
 slot's table. What a strategy *needs* of another slot, the strategy there must *offer*. `textgan
 variants` prints this list, `textgan variants check SLOT.NAME` holds one against the rules that
-all must pass.
+all must pass. The last table, `system`, stands instead of all slots: whole text GANs that do not
+factor into them.
 """
 
 
@@ -25,7 +26,7 @@ def page() -> str:
     """The page."""
     users = _users()
     parts = [INTRODUCTION]
-    for slot in SLOTS:
+    for slot in FOLDERS:
         protocol = getattr(protocols, slot.title().replace("_", ""))
         parts += [f"## {slot}", _first(protocol)]
         for name in registry().names(slot):
@@ -66,7 +67,7 @@ def _users() -> dict[tuple[str, str], list[str]]:
     found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for system, file in systems().items():
         tables = read_toml(file)
-        for slot in SLOTS:
+        for slot in FOLDERS:
             name = tables.get(slot, {}).get("name")
             if name is not None:
                 found[slot, name].append(system)
