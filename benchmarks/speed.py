@@ -47,14 +47,14 @@ def main() -> None:
     if "light" in wanted:
         light(setting, repeats, plain_repeats)
     if "masked" in wanted:
-        masked(setting, repeats, repeats if asked.quick else plain_repeats)
+        masked(setting, repeats, plain_repeats)
     if "memory" in wanted:
         memory.iteration(asked.quick)
         memory.vocabularies()
     if "length" in wanted:
-        lengths(setting, repeats)
+        lengths(setting, 1 if asked.quick else repeats)
     if "vocabulary" in wanted:
-        vocabularies(setting, repeats)
+        vocabularies(setting, 1 if asked.quick else repeats)
     if "bleu" in wanted:
         texts(1 if asked.quick else repeats)
     if "tracking" in wanted:

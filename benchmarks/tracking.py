@@ -18,9 +18,9 @@ from core.tracking.protocol import RunTracker
 from core.train import Trainer
 from variants import registry
 
-SIZE = Setting(batch=16, length=16, vocabulary=500, light=True)
-UPDATES = 40  # of a block: four points of every curve
-BLOCKS = 6
+SIZE = Setting(batch=8, length=8, vocabulary=200, light=True, micro_batch=None)
+UPDATES = 20  # of a block: two points of every curve
+BLOCKS = 5
 
 
 def tracking() -> None:

@@ -86,6 +86,10 @@ class TrainConfig(Frozen):
     minutes: Annotated[float, Field(gt=0)] | None = None  # of training, evaluation included
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
     micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
+    # What the D steps of one phase are shown of G. "fresh": each its own sentences. "shared": all
+    # the same, drawn once, which saves time and is another algorithm: D's gradients of one phase
+    # are no longer independent, and it may learn those very sentences.
+    fakes: Literal["fresh", "shared"] = "fresh"
     generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     discriminator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.

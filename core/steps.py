@@ -6,6 +6,7 @@ the parts, and gradients add up to the same, while only one part's activations a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -119,6 +120,10 @@ class Steps:
         drawing = self.players.drawing(self.config, progress)
         generator, rng = self.players.generator, self.streams["noise"]
         size = self.config.train.batch_size
+        if self.config.train.fakes == "shared":
+            words = draw_words(generator, drawing, size, rng, self._parts).words
+            yield from itertools.repeat(words, count)
+            return
         room = max(1, TOGETHER // (size * generator.head.out_features))
         while count > 0:
             now = min(room, count)

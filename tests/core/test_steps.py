@@ -122,3 +122,14 @@ def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
     as_module(players.generator).parallel = watched  # type: ignore[assignment]
     steps.play(Phase("generator", "likelihood"), 0.0, Counters())
     assert seen == [5]
+
+
+@pytest.mark.parametrize(("fakes", "drawn"), [("fresh", 3), ("shared", 1)])
+def test_the_d_steps_of_a_phase_share_their_fakes_only_where_asked(fakes: str, drawn: int) -> None:
+    config = tiny(f"train.batch_size={N}", f"train.fakes={fakes}")
+    players = build(config, registry(), V, CPU)
+    steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    words = list(steps._fakes(3, 0.0))
+    assert len(words) == 3
+    table = torch.randn(V, 4)
+    assert len({tuple(w.embed(table).flatten().tolist()) for w in words}) == drawn
