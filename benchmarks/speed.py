@@ -75,7 +75,7 @@ def training(setting: Setting, repeats: int, plain_repeats: int) -> None:
     show("discriminator_update", *d, "seconds, the fake batch included")
     iteration = [one.plus(each, N_D) for one, each in zip(g, d, strict=True)]
     peak = Peak.measured()
-    work = peak.products(lambda: play(fast, discriminator_phase(N_D)))
+    work = N_D * peak.products(lambda: play(fast, discriminator_phase(1)))
     work += peak.products(lambda: play(fast, generator_phase()))
     show("iteration", *iteration, f"seconds, {N_D} D + 1 G, from its parts",
          **peak.shares(work, iteration[0].cpu))  # fmt: skip
