@@ -27,6 +27,7 @@ TABLES: Sequence[tuple[str, type[BaseModel]]] = (
     ("train", TrainConfig),
     ("evaluation", EvaluationConfig),
 )
+LARGE = 32  # from here on a power of two is written as one
 STUDY = "Only in a study file; every other table there is what all its runs share."
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "length >="}
 INTRODUCTION = """# Configuration
@@ -188,9 +189,17 @@ def _bounds(field: FieldInfo) -> str:
     for each in _metadata(field):
         if isinstance(each, limits.BaseMetadata):
             found += [
-                f"{SIGNS[name]} {getattr(each, name):g}" for name in SIGNS if hasattr(each, name)
+                f"{SIGNS[name]} {_number(getattr(each, name))}"
+                for name in SIGNS
+                if hasattr(each, name)
             ]
     return ", ".join(found)
+
+
+def _number(value: float) -> str:
+    exponent = value.bit_length() - 1 if isinstance(value, int) else 0
+    large = exponent >= LARGE and value == 2**exponent
+    return f"2^{exponent}" if large else f"{value:g}"
 
 
 def _search(field: FieldInfo) -> str:

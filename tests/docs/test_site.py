@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.config import SLOTS, Config
-from core.metrics.suite import METRICS
+from core.metrics.catalogue import CATALOGUE
 from experiments.reference import pages
 from studies.kinds import kinds
 from tests.conftest import ROOT
@@ -64,7 +64,7 @@ def test_the_reference_names_everything_there_is() -> None:
         inner = getattr(field.annotation, "model_fields", {}) if table not in SLOTS else {}
         for key in inner:
             assert f"`{table}.{key}`" in found["reference/configuration.md"]
-    assert all(f"`{name}`" in found["reference/metrics.md"] for name in METRICS)
+    assert all(f"`{name}`" in found["reference/metrics.md"] for name in CATALOGUE)
     assert all(f'`kind = "{kind}"`' in found["reference/configuration.md"] for kind in kinds())
     assert "| `train.clip` | `float` | absent | > 0 |" in found["reference/configuration.md"]
     assert "1e-05 to 0.01, log" in found["reference/configuration.md"]
