@@ -52,7 +52,7 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
         axis.plot(effect.difference, y, "D", color=colour, ms=6)
         axis.annotate(f"p {effect.p:.3f}", (1, y), (4, 0), ("axes fraction", "data"),
                       "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
-    _rows(axis, [f"{e.axis}: {e.level} - {e.reference}" for e in shown])
+    _rows(axis, [e.title for e in shown])
     axis.set_xlabel(f"difference of {board.metric}, all else equal")
     return drawing
 

@@ -8,7 +8,7 @@ and descriptions link what belongs together.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.errors import InputError
@@ -37,7 +37,7 @@ def build(reading: Reading) -> Report:
     every = (plane, curves, sentences, failures, cost)
     found = [first, *sections(reading), *(s for make in every for s in make(reading))]
     found.append(again(reading))
-    findings = [sentence for section in found for sentence in section.findings]
+    findings = _each_once([sentence for section in found for sentence in section.findings])
     return Report(
         reading.board.study,
         reading.table.question,
@@ -45,6 +45,15 @@ def build(reading: Reading) -> Report:
         [*findings[:MANY_FINDINGS], *caveats(reading.board)],
         found,
     )
+
+
+def _each_once(findings: Sequence[str]) -> list[str]:
+    """Without sentences that an earlier one holds already: two sections may see one contrast."""
+    kept: list[str] = []
+    for sentence in findings:
+        if not any(earlier.startswith(sentence.rstrip(".")) for earlier in kept):
+            kept.append(sentence)
+    return kept
 
 
 def write(tracker: Tracker, study: str, folder: Path) -> list[Path]:

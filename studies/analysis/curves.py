@@ -36,10 +36,11 @@ def curves(reading: Reading) -> list[Section]:
     """The study's metric over updates; none where no run was evaluated."""
     board = reading.board
     shown = board.rows[:SHOWN]
+    metric = f"eval/{board.metric.partition('/')[2]}"  # the test split is looked at once
     found = {
         row.variant: {
             seed: points for seed, run in row.seed_runs.items()
-            if (points := reading.tracker.history(run, board.metric))
+            if (points := reading.tracker.history(run, metric))
         }
         for row in shown
     }  # fmt: skip
@@ -51,9 +52,9 @@ def curves(reading: Reading) -> list[Section]:
         Section(
             "curves",
             "Learning curves",
-            f"`{board.metric}` over updates. {READING}"
+            f"`{metric}` over updates. {READING}"
             + (f" The best {SHOWN} are shown, {left_out} more are not." if left_out else ""),
-            figures={"curves": lambda: _figure(shown, found, real, board.metric)},
+            figures={"curves": lambda: _figure(shown, found, real, metric)},
         )
     ]
 

@@ -21,7 +21,7 @@ EVERY_DOT = 8  # seeds below which no box or bar stands for them
 LEVEL = 0.05
 READING = (
     "The score of a variant is the interquartile mean over its seeds (the mean below four) of the "
-    "last evaluation, with its 95% bootstrap interval over the seeds. Diverged and collapsed runs "
+    "{split}, with its 95% bootstrap interval over the seeds. Diverged and collapsed runs "
     "count as the worst score of the study. In the figure a grey dot is a run. Other columns are "
     "means over seeds. An order of rows is no finding: two rows differ when the sentences above "
     "say so."
@@ -45,12 +45,18 @@ def standing(reading: Reading) -> Section:
     return Section(
         "leaderboard",
         "Leaderboard",
-        READING,
+        READING.format(split=_split(board.metric)),
         [*columns, *(key.partition("/")[2] for key in beside)],
         rows,
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
     )
+
+
+def _split(metric: str) -> str:
+    if metric.startswith("test/"):
+        return "test split, looked at once, at the end"
+    return "last evaluation"
 
 
 def findings(board: Leaderboard) -> list[str]:

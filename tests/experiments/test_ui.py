@@ -97,6 +97,21 @@ def test_runs_sentences_and_leaderboard_are_there_to_see(
 
         page.goto(f"{address}/{tracker.sentences_link('seen', 'eval/unique', False)}")
         expect(page.get_by_text("step 000002 · #00").first).to_be_visible(timeout=WAIT)
+
+        parent = tracker.runs("seen", tags={"level": "study"})[0]
+        page.goto(f"{address}/{tracker.link('seen', parent.run_id)}")
+        with page.expect_popup() as opened:  # links of a description open a tab
+            page.get_by_role("link", name="Report", exact=True).click()
+        report = opened.value.frame_locator("iframe")
+        expect(report.get_by_text("In short")).to_be_visible(timeout=WAIT)
+        expect(report.get_by_text("scores highest on").first).to_be_visible(timeout=WAIT)
+        assert report.locator("svg.figure").count() >= 3
+
+        variant = tracker.runs("seen", tags={"rank": "001"})[0]
+        page.goto(f"{address}/{tracker.link('seen', variant.run_id)}")
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="seed 0", exact=True).click()
+        expect(opened.value.get_by_text("textgan reproduce").first).to_be_visible(timeout=WAIT)
         browser.close()
 
 

@@ -17,7 +17,7 @@ from studies.analysis.standing import caveats, findings, invisible
 from studies.analysis.wording import bracket, contrast, names, number
 from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.page.drawing import PAPER, VARIABLES
-from studies.report import build, publish, register, write
+from studies.report import _each_once, build, publish, register, write
 from studies.sections import read
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 
@@ -241,3 +241,8 @@ def test_the_winner_is_registered_with_its_best_seed(
     assert register(tracker, board, "writer")[1] == "2"
     with pytest.raises(InputError, match="ended well"):
         register(tracker, board_of({}), "writer")
+
+
+def test_two_sections_that_see_one_contrast_say_it_once() -> None:
+    said = ["a and b cannot be told apart, and no more.", "a and b cannot be told apart.", "c."]
+    assert _each_once(said) == [said[0], "c."]
