@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench bench-quick chaos product format docs ui clean
+.PHONY: help setup demo test check bench bench-quick chaos sbom licences product format docs ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,12 @@ product: setup ## every accepted combination of strategies trains three updates;
 
 chaos: setup ## faults on purpose, the long form: hours; one line a fault
 	$(BIN)/python -m tests.chaos --long
+
+sbom: setup ## every package that ours needs, as CycloneDX on standard output
+	@$(BIN)/python docs/bill.py
+
+licences: setup ## docs/licences.md, from what is installed
+	$(BIN)/python docs/bill.py --licences
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

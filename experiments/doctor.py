@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ import torch
 from core.errors import TextganError
 from core.tracking.environment import environment_tags
 from core.tracking.mlflow_store import open_tracker
+
+KEPT = ("artifacts", "runs", "corpora", "journal")  # folders beside the store
 
 
 def examine() -> dict[str, Any]:
@@ -27,7 +31,18 @@ def examine() -> dict[str, Any]:
             "undelivered": len(tracker.undelivered()),
             "problem": None,
         }
+        found |= {f"{part}_mb": _megabytes(tracker.world / part) for part in KEPT}
         found["free_gb"] = round(shutil.disk_usage(tracker.world).free / 1e9, 1)
     except TextganError as error:
         found["problem"] = str(error)
     return found
+
+
+def _megabytes(folder: Path) -> float:
+    """Size of a folder; files that go away meanwhile count nothing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands
+    return round(size / 1e6, 1)
