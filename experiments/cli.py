@@ -13,7 +13,18 @@ from typing import NoReturn
 import typer
 
 from core.errors import MachineError, TextganError, machine_error
-from experiments.commands import corpus, evaluate, keep, look, reproduce, run, runs, study
+from experiments.commands import (
+    corpus,
+    evaluate,
+    judge,
+    keep,
+    look,
+    reproduce,
+    run,
+    runs,
+    study,
+    sweep,
+)
 
 app = typer.Typer(
     name="textgan",
@@ -23,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, study, reproduce, evaluate, keep, look):
+for module in (run, study, reproduce, evaluate, sweep, judge, keep, look):
     module.register(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")

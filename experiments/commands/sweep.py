@@ -1,0 +1,124 @@
+"""`textgan sweep`: quality against diversity over temperature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from experiments.commands.options import Json, examples
+
+if TYPE_CHECKING:
+    from core.text.corpus import Corpus
+    from core.tracking.protocol import Tracker
+    from experiments.console import Advance
+    from experiments.sweep import Sweep
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        epilog=examples(
+            "textgan sweep 3f9a2c11",
+            "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
+        )
+    )(sweep)
+
+
+def sweep(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by id or name.")],
+    temperatures: Annotated[
+        str | None, typer.Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="Sentences at each.", min=10, max=100_000)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the draws.", min=0)] = 0,
+    output: Annotated[Path | None, typer.Option(help="The figure: .png, .svg or .pdf.")] = None,
+    json: Json = False,
+) -> None:
+    """Quality and diversity of runs over temperature, as a figure and as an area."""
+    from core.tracking.mlflow_store import open_tracker
+    from experiments.console import err, out, print_json, progress, table
+    from experiments.sweep import sweep_figure
+
+    tracker = open_tracker()
+    found: dict[str, Sweep] = {}
+    with progress("temperatures") as advance:
+        for key in runs:
+            record = tracker.run(key)
+            found[f"{record.name} ({record.run_id[:8]})"] = _sweep_run(
+                tracker, record.run_id, _numbers(temperatures), n, seed, advance
+            )
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        sweep_figure(found).savefig(output, dpi=200)
+    if json:
+        print_json({name: one.document() for name, one in found.items()})
+        return
+    for name, one in found.items():
+        rows = [
+            [f"{p.temperature:g}" if p.temperature is not None else label,
+             _cell(p.quality, p.quality_interval), _cell(p.diversity, p.diversity_interval)]
+            for label, p in [*(("", p) for p in one.points), *one.baselines.items()]
+        ]  # fmt: skip
+        title = f"{name}: area {one.area:.4f}; {n:,} sentences, {one.references:,} references"
+        out.print(table([one.swept, "BLEU-4", "1 - Self-BLEU-4"], rows, title))
+    if output is not None:
+        err.print(f"written: {output}")
+
+
+def _sweep_run(
+    tracker: Tracker,
+    run_id: str,
+    temperatures: tuple[float, ...],
+    n: int,
+    seed: int,
+    advance: Advance,
+) -> Sweep:
+    import numpy as np
+
+    from core.metrics.suite import Suite
+    from experiments.generate import load_generator
+    from experiments.sweep import sweep as measure
+
+    corpus = corpus_of(tracker, run_id)
+    training = corpus.train.sentences()
+    suite = Suite(corpus.validation.sentences(n), training)
+    baselines = {
+        "real": corpus.test.sentences(n),
+        "ngram": suite.model.sample(n, np.random.default_rng(seed)),
+    }
+    return measure(
+        load_generator(tracker.model(run_id)), suite, temperatures, n, seed, baselines,
+        lambda done: advance(done, len(temperatures), ""),
+    )  # fmt: skip
+
+
+def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
+    """The corpus that a run was trained on, built again where it is gone."""
+    from core.config import parse, read_toml
+    from experiments.runner import open_corpus
+    from variants import registry
+
+    file = tracker.artifact(run_id, "config.toml")
+    config = parse(read_toml(file), registry(), str(file))
+    return open_corpus(config.corpus, tracker.world, config.model.length)
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    from core.errors import InputError
+    from experiments.sweep import TEMPERATURES
+
+    if text is None:
+        return TEMPERATURES
+    try:
+        found = tuple(sorted(float(part) for part in text.split(",")))
+    except ValueError:
+        raise InputError(f"--temperatures {text}: numbers with commas, such as .5,1,1.5") from None
+    if not found or found[0] <= 0:
+        raise InputError(f"--temperatures {text}: each must be above 0")
+    return found
+
+
+def _cell(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")

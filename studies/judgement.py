@@ -1,0 +1,203 @@
+"""Human judgement of a study's sentences: what is asked, how raters agree, what it says of metrics.
+
+A comparison shows two sentences, blind and in random order, and asks which is better; one is of a
+variant, the other of another variant or real text. All raters are asked the same comparisons (the
+study's own, by their number), each in an order and on sides of their own, so that they can agree or
+not. A variant's preference is the share of its comparisons that it won, ties half.
+
+Agreement is Krippendorff's (2011) alpha for nominal answers, 1 - D_observed / D_expected over pairs
+of answers to the same comparison: 1 is perfect, 0 is chance. Its interval is a bootstrap over
+comparisons, since raters share them.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from core.errors import InputError
+from core.statistics import Interval
+
+RESAMPLES = 2000
+REAL = "real text"
+TIE = "tie"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sentences and where they come from."""
+
+    number: int
+    first: str
+    second: str
+    first_source: str
+    second_source: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a rater said of one comparison: the source preferred, or TIE."""
+
+    study: str
+    kind: str
+    rater: str
+    number: int
+    first_source: str
+    second_source: str
+    preferred: str
+
+
+def comparisons(
+    study: str, kind: str, sentences: Mapping[str, Sequence[str]], count: int
+) -> list[Comparison]:
+    """The study's comparisons, the same for every rater; `kind` "better" or "real".
+
+    "better" pairs variants evenly; "real" pairs each variant with REAL, which must be among the
+    sources. Sentences are drawn without repetition while there are enough.
+    """
+    rng = np.random.default_rng(zlib.crc32(f"{study}/{kind}".encode()))
+    variants = sorted(name for name in sentences if name != REAL and sentences[name])
+    if kind == "real":
+        pairs = [(name, REAL) for name in variants]
+    else:
+        pairs = [(a, b) for i, a in enumerate(variants) for b in variants[i + 1 :]]
+    if not pairs or (kind == "real" and not sentences.get(REAL)):
+        raise InputError(
+            f"study {study!r} has too few sources of sentences to compare: "
+            f"{', '.join(sorted(sentences)) or 'none'}"
+        )
+    drawn = {name: list(rng.permutation(len(text))) for name, text in sentences.items()}
+    taken = dict.fromkeys(sentences, 0)
+    order = [pairs[i] for _ in range(count // len(pairs) + 1) for i in rng.permutation(len(pairs))]
+    made = []
+    for number, (a, b) in enumerate(order[:count]):
+        texts = []
+        for name in (a, b):
+            texts.append(sentences[name][drawn[name][taken[name] % len(drawn[name])]])
+            taken[name] += 1
+        made.append(Comparison(number, texts[0], texts[1], a, b))
+    return made
+
+
+def session(made: Sequence[Comparison], rater: str) -> list[tuple[Comparison, bool]]:
+    """The comparisons in a rater's own order, each with whether its sides are swapped."""
+    rng = np.random.default_rng(zlib.crc32(rater.encode()))
+    order = rng.permutation(len(made))
+    swapped = rng.integers(0, 2, len(made)).astype(bool)
+    return [(made[i], bool(swapped[i])) for i in order]
+
+
+def keep(world: Path, answer: Answer) -> None:
+    """Append an answer to the study's file beside the store."""
+    file = file_of(world, answer.study)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
+
+
+def answers(world: Path, study: str) -> list[Answer]:
+    """All answers so far, the last of each rater to each comparison."""
+    file = file_of(world, study)
+    if not file.exists():
+        return []
+    latest = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        answer = Answer(**json.loads(line))
+        latest[answer.kind, answer.rater, answer.number] = answer
+    return list(latest.values())
+
+
+def file_of(world: Path, study: str) -> Path:
+    """Where a study's answers are kept."""
+    return world / "judgements" / f"{zlib.crc32(study.encode()):08x}.jsonl"
+
+
+def krippendorff(ratings: Iterable[Sequence[str]]) -> float | None:
+    """Alpha for nominal answers, of units that are each a list of answers; None without variety."""
+    units = [list(unit) for unit in ratings if len(unit) >= 2]
+    return _alpha(_coincidences(units).sum(axis=0)) if units else None
+
+
+def agreement(given: Sequence[Answer]) -> Interval | None:
+    """Krippendorff's alpha with its 95% interval, over comparisons; None below two raters."""
+    units: dict[tuple[str, int], list[str]] = {}
+    for answer in given:
+        units.setdefault((answer.kind, answer.number), []).append(answer.preferred)
+    rated = [unit for unit in units.values() if len(unit) >= 2]
+    value = krippendorff(rated)
+    if value is None:
+        return None
+    counted = _coincidences(rated)
+    rng = np.random.default_rng(0)
+    drawn = [
+        _alpha(counted[rng.integers(0, len(counted), len(counted))].sum(axis=0))
+        for _ in range(RESAMPLES)
+    ]
+    known = [one for one in drawn if one is not None]
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Interval(value, float(low), float(high))
+
+
+def preferences(given: Sequence[Answer]) -> dict[str, Interval]:
+    """Source -> share of its comparisons that it won, ties half; 95% bootstrap over comparisons."""
+    wins: dict[str, dict[tuple[str, int], list[float]]] = {}
+    for answer in given:
+        for source in (answer.first_source, answer.second_source):
+            score = 0.5 if answer.preferred == TIE else float(answer.preferred == source)
+            asked = wins.setdefault(source, {})
+            asked.setdefault((answer.kind, answer.number), []).append(score)
+    found = {}
+    for source, asked in wins.items():
+        means = np.array([np.mean(scores) for scores in asked.values()])
+        rng = np.random.default_rng(zlib.crc32(source.encode()))
+        drawn = means[rng.integers(0, len(means), (RESAMPLES, len(means)))].mean(axis=1)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        found[source] = Interval(float(means.mean()), float(low), float(high))
+    return found
+
+
+def correlations(
+    preferred: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]]
+) -> dict[str, tuple[float, float, int]]:
+    """Metric -> (Spearman's rho with the preference over variants, p, variants), of three or more.
+
+    `metrics` is variant -> metric -> value. With few variants rho says little: read p.
+    """
+    names = sorted({name for row in metrics.values() for name in row})
+    found = {}
+    for name in names:
+        both = [
+            (preferred[v], row[name])
+            for v, row in metrics.items()
+            if v in preferred and name in row
+        ]
+        if len(both) >= 3 and len({b for _, b in both}) > 1 and len({a for a, _ in both}) > 1:
+            related = stats.spearmanr([a for a, _ in both], [b for _, b in both])
+            found[name] = (float(related.statistic), float(related.pvalue), len(both))
+    return found
+
+
+def _coincidences(units: Sequence[Sequence[str]]) -> np.ndarray:
+    """Of each unit its part of the coincidence matrix: (units, answers, answers)."""
+    kinds = sorted({answer for unit in units for answer in unit})
+    found = np.zeros((len(units), len(kinds), len(kinds)))
+    for i, unit in enumerate(units):
+        count = np.array([list(unit).count(kind) for kind in kinds], dtype=float)
+        found[i] = (np.outer(count, count) - np.diag(count)) / (len(unit) - 1)
+    return found
+
+
+def _alpha(coincidences: np.ndarray) -> float | None:
+    total = coincidences.sum()
+    each = coincidences.sum(axis=1)
+    expected = total**2 - (each**2).sum()
+    if expected <= 0:
+        return None
+    observed = total - np.trace(coincidences)
+    return float(1 - (total - 1) * observed / expected)

@@ -1,0 +1,81 @@
+"""`textgan evaluate`: baselines, a page, a row of a study; `textgan judge` on that study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.text.grammar import grammar
+from experiments import baselines
+from tests.experiments.test_cli import QUICK, STUDY, textgan
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> dict[str, str]:
+    g = grammar("easy")
+    files = {}
+    for seed, name in enumerate(("samples", "references", "train"), start=1):
+        files[name] = str(tmp_path / f"{name}.txt")
+        text = "\n".join(" ".join(s) for s in g.sample(300, seed))
+        Path(files[name]).write_text(text + "\n<b>bold</b> words\n", encoding="utf-8")
+    return files
+
+
+def test_all_groups_with_baselines_and_a_page(
+    texts: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "UPDATES", 2)
+    arguments = [
+        "evaluate", texts["samples"], "--references", texts["references"], "--train",
+        texts["train"], "--oracle", "grammar:easy", "--html", "page.html", "--json",
+    ]  # fmt: skip
+    code, out, err = textgan(*arguments, capsys=capsys)
+    assert code == 0, err
+    document = json.loads(out)
+    assert set(document) == {"metrics", "baselines", "warnings"}
+    for name, row in document["metrics"].items():
+        assert set(row) == {"value", "low", "high", "samples", "references", "direction"}, name
+        assert row["value"] is not None, name
+    for baseline in ("real", "mle", "ngram"):
+        assert set(document["baselines"][baseline]) == set(document["metrics"])
+    assert document["metrics"]["valid"]["value"] == pytest.approx(300 / 301)
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "<b>bold</b>" not in page
+    assert not any("broken split" in warning for warning in document["warnings"])
+    code, again, _ = textgan(*arguments, capsys=capsys)
+    assert json.loads(again) == document
+
+
+def test_samples_from_elsewhere_join_a_study_and_people_judge(
+    texts: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ["--set", 'study.axes.next_input=["noise"]', "--set",
+           'study.axes.noise_mapping=["full"]']  # fmt: skip
+    code, out, err = textgan("study", STUDY, *one, *QUICK, "--set", "study.seeds=1", "--json",
+                             capsys=capsys)  # fmt: skip
+    assert code == 0, err
+    study = json.loads(out)["study"]
+    arguments = ["evaluate", texts["samples"], "--references", texts["references"], "--metrics",
+                 "bleu,ms_jaccard", "--log"]  # fmt: skip
+    code, _, err = textgan(*arguments, study, capsys=capsys)
+    assert code == 0, err
+    code, out, _ = textgan("report", study, "--json", capsys=capsys)
+    rows = {row["variant"]: row for row in json.loads(out)["leaderboard"]}
+    assert rows["samples.txt (imported)"]["score"] > 0
+    assert textgan(*arguments, "nothing", capsys=capsys)[0] == 2
+
+    said = iter(["1", "x", "2", "=", "q"])
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(said))
+    code, out, err = textgan("judge", study, "--rater", "ada", "-n", "6", "--json", capsys=capsys)
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["answers"], found["raters"], found["agreement"]) == (3, ["ada"], None)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "1")
+    textgan("judge", study, "--rater", "bob", "-n", "6", "--kind", "real", capsys=capsys)
+    code, out, _ = textgan("judge", study, "--results", "--json", capsys=capsys)
+    assert json.loads(out)["answers"] == 9
+    assert "real text" in json.loads(out)["preferred"]
+    assert textgan("judge", study, capsys=capsys)[0] == 2

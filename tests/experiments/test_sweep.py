@@ -1,0 +1,42 @@
+"""The area of a sweep, and a sweep of a run from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.sweep import area
+from tests.experiments.test_cli import QUICK, SMOKE, textgan
+
+SHARE = st.integers(0, 8).map(lambda k: k / 8)
+
+
+@given(st.lists(st.tuples(SHARE, SHARE), max_size=6))
+def test_the_area_is_that_of_the_union_of_rectangles(points: list[tuple[float, float]]) -> None:
+    cells = {(i, j) for x, y in points for i in range(int(x * 8)) for j in range(int(y * 8))}
+    assert area(points) == pytest.approx(len(cells) / 64)
+
+
+def test_a_run_is_swept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = textgan("run", SMOKE, "--json", *QUICK, capsys=capsys)
+    assert code == 0, err
+    run = json.loads(out)["run_id"]
+    figure = tmp_path / "plane.png"
+    code, out, err = textgan(
+        "sweep", run[:8], "--temperatures", "1,.5", "-n", "40", "--output", str(figure), "--json",
+        capsys=capsys,
+    )  # fmt: skip
+    assert code == 0, err
+    (found,) = json.loads(out).values()
+    assert found["swept"] in ("softmax temperature", "scale of the noise")
+    assert [p["temperature"] for p in found["points"]] == [0.5, 1.0]
+    assert set(found["baselines"]) == {"real", "ngram"}
+    assert 0 <= found["area"] <= 1
+    assert figure.stat().st_size > 10_000
+    code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)
+    assert code == 2
+    assert "above 0" in err

@@ -1,0 +1,84 @@
+"""Human judgement: reproducible questions, agreement against Krippendorff's own example."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from studies.judgement import (
+    REAL,
+    TIE,
+    Answer,
+    agreement,
+    answers,
+    comparisons,
+    correlations,
+    keep,
+    krippendorff,
+    preferences,
+    session,
+)
+
+SENTENCES = {name: [f"{name} {i}" for i in range(30)] for name in ("a", "b", "c", REAL)}
+
+
+def test_agreement_is_krippendorffs_published_example() -> None:
+    # Krippendorff (2011), section C: nominal data, four observers, twelve units, alpha .743.
+    observers = [
+        [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
+        [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
+    ]
+    units = [[str(o[i]) for o in observers if o[i] is not None] for i in range(12)]
+    assert krippendorff(units) == pytest.approx(0.743, abs=5e-4)
+    assert krippendorff([["a", "a"], ["b", "b"]]) == 1
+    assert krippendorff([["a", "a"], ["a", "a"]]) is None
+
+
+def test_raters_get_the_same_comparisons_in_their_own_order() -> None:
+    made = comparisons("s", "better", SENTENCES, 60)
+    assert made == comparisons("s", "better", SENTENCES, 60)
+    assert made != comparisons("t", "better", SENTENCES, 60)
+    pairs = Counter((c.first_source, c.second_source) for c in made)
+    assert set(pairs.values()) == {20}
+    assert all(REAL not in pair for pair in pairs)
+    assert all(c.second_source == REAL for c in comparisons("s", "real", SENTENCES, 9))
+    ada, bob = session(made, "ada"), session(made, "bob")
+    assert ada == session(made, "ada")
+    assert [c.number for c, _ in ada] != [c.number for c, _ in bob]
+    assert sorted(c.number for c, _ in ada) == list(range(60))
+    assert 15 < sum(swapped for _, swapped in ada) < 45
+    with pytest.raises(InputError, match="too few sources"):
+        comparisons("s", "better", {"a": ["x"]}, 3)
+
+
+def answer(rater: str, number: int, preferred: str) -> Answer:
+    return Answer("s", "better", rater, number, "a", "b", preferred)
+
+
+def test_preferences_agreement_and_correlation(tmp_path: Path) -> None:
+    for number in range(40):
+        keep(tmp_path, answer("ada", number, "a" if number % 4 else "b"))
+        keep(tmp_path, answer("bob", number, "a" if number % 5 else TIE))
+    keep(tmp_path, answer("ada", 1, TIE))  # she changed her mind
+    given = answers(tmp_path, "s")
+    assert len(given) == 80
+    found = preferences(given)
+    expected = (29 + 0.5 + 32 + 8 * 0.5) / 80
+    assert found["a"].value == pytest.approx(expected)
+    assert found["a"].low < expected < found["a"].high
+    assert found["a"].value + found["b"].value == pytest.approx(1)
+    agreed = agreement(given)
+    assert agreed is not None
+    assert agreed.low <= agreed.value <= agreed.high
+    assert agreement([a for a in given if a.rater == "ada"]) is None
+    rho, p, n = correlations(
+        {"a": 0.6, "b": 0.5, "c": 0.1}, {v: {"m": x} for v, x in zip("abc", (1, 2, 3), strict=True)}
+    )["m"]
+    assert (rho, n) == (-1, 3)
+    assert p <= 1
+    assert answers(tmp_path, "other") == []
