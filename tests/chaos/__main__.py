@@ -16,7 +16,7 @@ from tests.chaos import runs  # noqa: F401 - children are forked from a process 
 from tests.chaos.faults import Chaos, Tally
 
 LONG = {"kills": 200, "outages": 50, "full_disks": 20, "workers": 5, "mutants": 10_000}
-SHORT = {"kills": 3, "outages": 1, "full_disks": 1, "workers": 1, "mutants": 40}
+SHORT = {"kills": 2, "outages": 1, "full_disks": 1, "workers": 1, "mutants": 40}
 
 
 def main() -> int:
