@@ -14,6 +14,7 @@ from pathlib import Path
 from core.errors import InputError
 from core.tracking.protocol import Tracker
 from studies.analysis.again import again
+from studies.analysis.certainty import certainty
 from studies.analysis.cost import cost
 from studies.analysis.curves import curves
 from studies.analysis.failures import failures
@@ -34,7 +35,7 @@ MANY_FINDINGS = 10
 def build(reading: Reading) -> Report:
     """The report: leaderboard, what the kind of study adds, and what every study has."""
     first = standing(reading)
-    every = (plane, curves, sentences, failures, cost)
+    every = (certainty, plane, curves, sentences, failures, cost)
     found = [first, *sections(reading), *(s for make in every for s in make(reading))]
     found.append(again(reading))
     findings = _each_once([sentence for section in found for sentence in section.findings])

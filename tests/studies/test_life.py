@@ -1,0 +1,145 @@
+"""The life of a study: budgets, lost workers, progress, what it will cost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from core.tracking.null import MemoryTracker
+from experiments.commands.working import duration, words
+from studies.analysis.certainty import certainty
+from studies.drive import drive, to_record
+from studies.execute import begin, work
+from studies.plan import Limit
+from studies.progress import Progress, progress
+from studies.queue import latest, load_queue, storage_url, sweep
+from studies.sections import read
+from tests.studies.test_studies import NAME, FakeTraining, plan, start
+from variants import registry
+
+FEW = ('study.axes.next_input=["noise"]', "study.seeds=2")  # 4 variants, 8 runs
+
+
+def begun(tmp_path: Path, limit: Limit = Limit()) -> tuple[MemoryTracker, str]:  # noqa: B008
+    tracker = MemoryTracker(tmp_path)
+    url = storage_url(tracker)
+    begin(plan(*FEW), NAME, tracker, url, "", limit)
+    return tracker, url
+
+
+def test_a_number_of_runs_is_a_budget(tmp_path: Path) -> None:
+    tracker, url = begun(tmp_path, Limit(trials=3))
+    work(NAME, tracker, url, training := FakeTraining(), registry())
+    assert len(training.seen) == 3
+    state = progress(load_queue(NAME, url), plan(*FEW).table)
+    assert (state.done, state.waiting, state.total) == (3, 5, 8)
+
+
+def test_no_run_is_begun_that_would_not_end_in_time(tmp_path: Path) -> None:
+    tracker, url = begun(tmp_path)
+    work(NAME, tracker, url, training := FakeTraining(), registry(), until=0.0)
+    assert training.seen == []
+    work(NAME, tracker, url, training, registry(), until=datetime.now().timestamp() + 3600)
+    assert len(training.seen) == 8
+
+
+def _dead() -> int:
+    process = multiprocessing.get_context("spawn").Process(target=int)
+    process.start()
+    process.join()
+    assert process.pid is not None
+    return process.pid
+
+
+@pytest.mark.parametrize("death", ["process", "silence"])
+def test_a_lost_workers_job_is_taken_over(
+    tmp_path: Path, death: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, url = begun(tmp_path)
+    queue = load_queue(NAME, url)
+    trial = queue.ask()
+    job = (trial.user_attrs["variant"], trial.user_attrs["seed"])
+    record = tracker.start_run(NAME, "begun", params={}, tags={"level": "seed", "seed": "0",
+                               "variant": job[0]})  # fmt: skip
+    trial.set_user_attr("run_id", record.run_id)
+    if death == "process":
+        trial.set_user_attr("process", [socket.gethostname(), _dead()])
+    else:  # killed between being taken and its first word, long ago
+        monkeypatch.setattr("studies.queue.datetime", _Later)
+    sweep(queue)
+    again = latest(queue)[job]
+    assert again.state == TrialState.WAITING
+    assert again.user_attrs["run_id"] == record.run_id
+    assert queue.trials[trial.number].state == TrialState.FAIL
+    sweep(queue)
+    assert len(queue.trials) == 9, "once"
+    work(NAME, tracker, url, training := FakeTraining(), registry())
+    assert [resumed for *key, resumed in training.seen if tuple(key) == job] == [record.run_id]
+    assert len(training.seen) == 8
+
+
+class _Later(datetime):
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        return datetime.now() + timedelta(hours=1)
+
+
+def test_a_job_that_is_being_run_is_left_alone(tmp_path: Path) -> None:
+    import os
+
+    _, url = begun(tmp_path)
+    queue = load_queue(NAME, url)
+    trial = queue.ask()
+    trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
+    sweep(queue)
+    assert queue.trials[trial.number].state == TrialState.RUNNING
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def test_progress_is_shown_and_logged(tmp_path: Path) -> None:
+    tracker, url = begun(tmp_path)
+    heard: list[Progress] = []
+    parent = tracker.continue_run(load_queue(NAME, url).user_attrs["parent_run_id"])
+    log = to_record(parent, 1)
+
+    def watch(state: Progress) -> None:
+        heard.append(state)
+        log(state)
+
+    def here() -> None:
+        work(NAME, tracker, url, FakeTraining(), registry())
+
+    drive(NAME, url, plan(*FEW).table, 1, here, [], watch)
+    assert heard[-1].done == 8
+    assert heard[-1].best_variant == "noise · gumbel_softmax · full"
+    last = tracker.run(parent.run_id).metrics
+    assert (last["study/runs_ended"], last["study/runs_planned"]) == (8, 8)
+    assert last["study/best"] == heard[-1].best
+    assert last["study/seconds_left"] == 0
+
+
+def test_progress_in_words() -> None:
+    state = Progress(3, 1, 2, 4, later=2, best=0.5, best_variant="x", seconds=60.0)
+    assert (state.total, state.seconds_left(2)) == (12, 210.0)
+    assert words(state, 2) == "best 0.5000 (x), 1 failed, about 4 min left"
+    assert words(Progress(0, 0, 0, 3), 1) == ""
+    assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10 min", "2.5 h"]
+
+
+def test_what_the_seeds_can_show(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan(*FEW), FakeTraining())
+    (section,) = certainty(read(tracker, NAME))
+    said = {row[0]: row[1:] for row in section.rows}
+    assert said["correlation over shared seeds"] == ["1.00", "paired"]
+    assert said["share of the variance: what is chosen"][0] == "100%"
+    assert float(said["smallest difference seen with 20 seeds"][0]) == pytest.approx(0, abs=1e-3)
+    assert section.figures["profile"]().axes
+    (tmp_path / "one").mkdir()
+    alone, _ = start(tmp_path / "one", plan(FEW[0], "study.seeds=1"), FakeTraining())
+    assert certainty(read(alone, NAME)) == []
