@@ -20,7 +20,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate = rate
         # From the stream that the weights beside it come from.
-        self._seed, self._used = int(torch.randint(SEEDS, ()).item()), 0
+        self._seed, self._used = int(torch.randint(SEEDS, (), device="cpu").item()), 0
 
     def forward(self, x: Tensor) -> Tensor:
         """X of any shape."""
