@@ -22,9 +22,10 @@ from variants import registry
 
 PAGES = ["README.md", "docs/start.md", "docs/howto/corpus.md", "docs/howto/strategy.md"]
 PROGRAM = ".venv/bin/textgan "
-SMALL = ["train.updates=2", "corpus.sentences=250", "train.batch_size=4", "evaluation.every=1",
+SMALL = ["train.updates=2", "corpus.sentences=1000", "train.batch_size=4", "evaluation.every=1",
          "evaluation.sentences=20", "evaluation.references=20"]  # fmt: skip
-FEW = ["study.seeds=1", 'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']
+FEW = ["study.seeds=1", "study.systems=[]", 'study.axes.next_input=["noise"]',
+       'study.axes.noise_mapping=["full"]']  # fmt: skip
 
 
 def commands(page: str) -> list[str]:
@@ -66,7 +67,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / each).symlink_to(ROOT / each)
     rng = np.random.default_rng(0)
     words = ["river", "stone", "song", "finds", "keeps", "every", "the", "old", "road", "child"]
-    lines = [" ".join(rng.choice(words, size=rng.integers(3, 9))) for _ in range(300)]
+    lines = [" ".join(rng.choice(words, size=rng.integers(3, 9))) for _ in range(1200)]
     (folder / "my.txt").write_text("\n".join(lines) + "\n")
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code is not None
