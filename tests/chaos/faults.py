@@ -210,7 +210,7 @@ class Chaos:
         # Children must find the world where the template's experiment keeps its artifacts.
         with _small_disk(self.world) as fill:
             if fill is None:
-                tally.note("not tried: this user may not mount a file system")
+                tally.note("not tried: no small file system may be mounted here")
                 return tally
             while tally.tried < times:
                 runs.fresh(self.template, self.world)
@@ -282,6 +282,9 @@ def _small_disk(place: Path) -> Iterator[Callable[[int | None], None] | None]:
         mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         mounted = False
+    if mounted and not _fills(place):
+        subprocess.run(["umount", str(place)], check=False)
+        mounted = False
     if not mounted:
         yield None
         return
@@ -292,6 +295,21 @@ def _small_disk(place: Path) -> Iterator[Callable[[int | None], None] | None]:
             if subprocess.run(["umount", str(place)], check=False).returncode == 0:
                 break
             time.sleep(0.1)
+
+
+def _fills(place: Path) -> bool:
+    """Whether the file system has an end; some sandboxes mount one without."""
+    file = place / "ballast"
+    try:
+        with file.open("wb") as out:
+            for _ in range(80):
+                out.write(bytes(1 << 20))
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        file.unlink()
 
 
 def _ballast(place: Path, room: int | None) -> None:
