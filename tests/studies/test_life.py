@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import socket
 from datetime import datetime, timedelta
@@ -12,7 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from core.tracking.null import MemoryTracker
-from experiments.commands.working import duration, words
+from experiments.commands.working import duration, show_plan, words
+from experiments.estimate import estimate
 from studies.analysis.certainty import certainty
 from studies.drive import drive, to_record
 from studies.execute import begin, work
@@ -130,6 +132,42 @@ def test_progress_in_words() -> None:
     assert words(state, 2) == "best 0.5000 (x), 1 failed, about 4 min left"
     assert words(Progress(0, 0, 0, 3), 1) == ""
     assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10 min", "2.5 h"]
+
+
+def test_a_dry_run_says_time_and_disk_and_from_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
+    monkeypatch.setattr("experiments.estimate.CALIBRATED", 1)
+    study = plan(*FEW, "corpus.sentences=300", "evaluation.sentences=20", "train.batch_size=4",
+                 "evaluation.references=20", "corpus.difficulty=easy")  # fmt: skip
+    tracker = MemoryTracker(tmp_path)
+    show_plan(study, Limit(workers=2), tracker, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["study"], document["runs"], document["seeds"]) == (NAME, 8, [0, 1])
+    assert len(document["variants"]) == 4
+    assert "calibration of 1 of 4" in document["estimated_from"]
+    assert document["seconds"] == pytest.approx(document["seconds_a_run"] * 4)
+    assert document["bytes"] > 8 * 10_000
+    assert not (tmp_path / "corpora").exists()
+    for variant in study.variants:
+        tags = {"likeness": variant.config.likeness()}
+        tracker.start_run(NAME, "before", params={}, tags=tags).finish("ok")
+    known = estimate(study.kind.plan(()).jobs, _Ended(tracker))  # type: ignore[arg-type]
+    assert known.seconds == pytest.approx(5.0)
+    assert known.source == "from 4 runs like these in the store"
+
+
+class _Ended:
+    """A store whose runs took five seconds each."""
+
+    def __init__(self, tracker: MemoryTracker) -> None:
+        self._tracker, self.world = tracker, tracker.world
+
+    def runs(self) -> list[object]:
+        from dataclasses import replace
+
+        return [replace(run, start=0, end=5000) for run in self._tracker.runs()]
 
 
 def test_what_the_seeds_can_show(tmp_path: Path) -> None:
