@@ -212,7 +212,9 @@ class Chaos:
             if fill is None:
                 tally.note("not tried: no small file system may be mounted here")
                 return tally
-            while tally.tried < times:
+            for _ in range(3 * times):
+                if tally.tried == times:
+                    break
                 runs.fresh(self.template, self.world)
                 fill(self.rng.randint(1, self.bytes))
                 ended = [child(lambda: runs.work(self.uri), self.folder)]
