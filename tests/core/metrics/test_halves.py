@@ -1,0 +1,40 @@
+"""Real text against itself: halves of the references that no order of the file can tell apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from core.metrics.c2st import c2st
+from core.metrics.files import Inputs, evaluate, halves
+from core.text.grammar import grammar
+
+
+def test_a_sorted_file_has_halves_that_no_classifier_tells_apart() -> None:
+    drawn = grammar("default").sample(1200, 5)
+    drawn.sort(key=lambda sentence: (len(sentence), sentence))
+    by_place = c2st(drawn[600:], drawn[:600])["c2st_p"].value
+    assert by_place is not None
+    assert by_place < 1e-6
+    found = evaluate(Inputs(drawn, drawn), ["c2st"])
+    real = found.baselines["real"]
+    assert real is not None
+    assert real["c2st_p"] is not None
+    assert real["c2st_p"] > 0.05
+    assert any("by a hash of the sentence" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("count", [2, 7, 100])
+def test_halves_are_the_whole_and_forget_the_order(count: int) -> None:
+    drawn = grammar("easy").sample(count, 1)
+    first, second = halves(drawn)
+    assert abs(len(first) - len(second)) <= 1
+    assert Counter(map(tuple, first + second)) == Counter(map(tuple, drawn))
+    assert halves(drawn[::-1]) == (first, second)
+
+
+def test_copies_of_a_sentence_fall_in_both_halves() -> None:
+    first, second = halves([["a", "b"]] * 400 + [["c"]] * 400)
+    assert len(first) == len(second) == 400
+    assert 150 < first.count(["c"]) < 250
