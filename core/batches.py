@@ -29,6 +29,11 @@ class Batches:
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     @property
+    def sentences(self) -> int:
+        """Sentences of the split."""
+        return len(self._split)
+
+    @property
     def per_epoch(self) -> int:
         """Batches that read the split once."""
         return len(self._split) // self._size

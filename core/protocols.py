@@ -434,6 +434,7 @@ class Stage:
     next_real: Callable[[], Tensor]  # the next real sentences (N, S), every call others
     rng: Callable[[str], torch.Generator]  # a stream of the run by its name
     values: dict[str, float]  # "train/...", logged
+    sentences: int  # in the training split
 
 
 OwnLoss = Callable[[Stage], Tensor]  # to a scalar

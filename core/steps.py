@@ -108,6 +108,7 @@ class Steps:
             lambda: self._next_tokens(counters),
             self.streams.__getitem__,
             self.values,
+            self.batches.sentences,
         )
         # The loss is computed inside, behind the gradients of the step before.
         losses = (loss(stage) for loss in (phase.loss,))

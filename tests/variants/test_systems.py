@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from core.config import Config, parse, read_toml
 from core.errors import InputError
 from core.players import as_module, build, build_system
 from core.protocols import Progress, Stage
-from core.rollout import Drawing, draw_words
+from core.rollout import Drawing, completions, draw_words
 from core.seeding import Streams
 from core.seeding import generator as stream
 from core.tracking.null import MemoryTracker
@@ -32,6 +34,9 @@ SMALL: dict[str, dict[str, Any]] = {
               "discriminator_updates": 1, "n_d": 2},
     "leakgan": {"width": 6, "hidden": 5, "goal": 3, "horizon": 3, "completions": 2, "n_d": 1,
                 "kernels": [2, 3], "filters": [4, 5], "generator_updates": 2, "interleave": 2},
+    "sentigan": {"width": 6, "completions": 2, "n_d": 2, "kernels": [2, 3], "filters": [4, 5],
+                 "dropout": 0.0, "generator_updates": 2, "discriminator_updates": 1},
+    "jsdgan": {"width": 6, "generator_updates": 2},
 }  # fmt: skip
 
 
@@ -42,8 +47,8 @@ def whole(name: str, **train: Any) -> Config:
     return parse({**kept, "name": name, "system": {"name": name, **SMALL[name]}}, registry())
 
 
-def made(name: str) -> Any:
-    system = build_system(whole(name), registry(), V)
+def made(name: str, vocabulary: int = V) -> Any:
+    system = build_system(whole(name), registry(), vocabulary)
     as_module(system.generator).double()
     for other in system.others.values():
         other.double()
@@ -52,7 +57,9 @@ def made(name: str) -> Any:
 
 def stage(system: Any, tokens: torch.Tensor) -> Stage:
     drawing = Drawing(system.sampling)
-    return Stage(len(tokens), CPU, drawing, lambda: tokens, Streams(0, CPU).__getitem__, {})
+    return Stage(
+        len(tokens), CPU, drawing, lambda: tokens, Streams(0, CPU).__getitem__, {}, len(tokens)
+    )
 
 
 def sentences(seed: int = 0) -> torch.Tensor:
@@ -263,3 +270,84 @@ def test_leakgans_phases() -> None:
     imitation = [("generator", "imitate"), ("discriminator", "judge")]
     game = [("discriminator", "judge"), ("generator", "pursue")]
     assert names == [imitation, imitation, game, imitation[:1], game]
+
+
+def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:
+    system = made("sentigan")
+    G, D = system.generator, system.discriminator
+    here = stage(system, sentences())
+    value = system.avoid(here)
+    streams = Streams(0, CPU)
+    draw = draw_words(G, here.drawing, N, streams["noise"])
+    continued = completions(G, here.drawing, draw, 2, streams["completions"])
+
+    def fine(tokens: torch.Tensor) -> torch.Tensor:  # of one sentence
+        ends = (tokens == 2).nonzero().flatten().tolist()
+        x = D.embedding[tokens].clone()
+        x[(ends or [S])[0] + 1 :] = 0
+        return 1 - D.score(x[None], None).sigmoid()[0].detach()
+
+    p = G.logits(G.parallel(draw.tokens, draw.noise)).softmax(-1)
+    expected = torch.zeros((), dtype=p.dtype)
+    for n, words in enumerate(draw.tokens):
+        for t, word in enumerate(words.tolist()):
+            ends = continued[t, n] if t < S - 1 else words[None]
+            expected = expected + p[n, t, word] * sum(fine(x) for x in ends) / len(ends) / N
+            if word == 2:
+                break
+    assert torch.allclose(value, expected, atol=1e-10)
+    weights = list(G.parameters())
+    ours, theirs = torch.autograd.grad(value, weights), torch.autograd.grad(expected, weights)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    assert all(p.grad is None for p in D.parameters())
+
+
+def test_sentigans_discriminator_tells_real_from_drawn() -> None:
+    system, real = made("sentigan"), sentences()
+    here = stage(system, real)
+    value = system.judge(here)
+    tokens = draw_words(system.generator, here.drawing, N, Streams(0, CPU)["noise"]).tokens
+    ended = (tokens == 2).cumsum(1) - (tokens == 2).long() > 0
+    D = system.discriminator
+    of_real = D.score(D.embedding[real], None).sigmoid()
+    of_drawn = D.score(D.embedding[tokens] * ~ended[..., None], None).sigmoid()
+    expected = -of_real.log().mean() - (1 - of_drawn).log().mean()
+    assert torch.allclose(value, expected, atol=1e-10)
+
+
+def test_jsdgans_loss_is_the_divergence_over_all_sentences() -> None:
+    """Three steps of five words, one of which ends: all sentences there are, counted."""
+    words, steps = 5, 3
+    system = made("jsdgan", words)
+    G = system.generator
+    ended = [[*x, 2] for t in range(steps) for x in itertools.product((0, 1, 3, 4), repeat=t)]
+    open_ended = [list(x) for x in itertools.product((0, 1, 3, 4), repeat=steps)]
+    every = ended + open_ended
+    data = [[2], [3, 2], [3, 4, 2], [4, 4, 3]]
+
+    def log_q(sentence: list[int]) -> torch.Tensor:
+        tokens = torch.tensor([sentence])
+        hidden = G.parallel(tokens, G.draw_noise(1, stream(0, "x")))
+        log_p = G.logits(hidden).log_softmax(-1)[0]
+        return log_p[range(len(sentence)), sentence].sum()
+
+    Q = torch.stack([log_q(x) for x in every]).exp()
+    P = torch.tensor([1 / len(data) if x in data else 0.0 for x in every], dtype=Q.dtype)
+    assert float(Q.sum().detach()) == pytest.approx(1)
+    M, held = (P + Q) / 2, P > 0
+    expected = ((P[held] * (P[held] / M[held]).log()).sum() + (Q * (Q / M).log()).sum()) / 2
+    real = torch.tensor([x + [0] * (steps - len(x)) for x in data])
+    value = system.approach(stage(system, real))
+    assert 0 < float(value.detach()) < math.log(2)
+    assert torch.allclose(value, expected, atol=1e-10)
+    weights = list(G.parameters())
+    ours, theirs = torch.autograd.grad(value, weights), torch.autograd.grad(expected, weights)
+    D = P / (P + Q)
+    factors = (Q * (1 - D).log() * held).detach() / 2
+    published = torch.autograd.grad(
+        (factors * torch.stack([log_q(x) for x in every])).sum(), weights
+    )
+    for a, b, c in zip(ours, theirs, published, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+        assert torch.allclose(a, c, atol=1e-10)

@@ -22,12 +22,13 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.likelihood import log_likelihood, negative_log_likelihood
+from core.moves import drawn, imitate, nats
+from core.nn.likelihood import log_likelihood
 from core.nn.words import visible
 from core.protocols import Phase, Progress, Shape, Stage
-from core.rollout import draw_for_gradient, draw_words
+from core.rollout import draw_for_gradient
 from core.text.vocabulary import PAD
-from variants.generators.lstm import LSTMGenerator, language_model
+from variants.generators.lstm import language_model
 from variants.sampling.categorical import Categorical
 
 Updates = Annotated[int, Field(ge=0)]
@@ -80,19 +81,15 @@ class DPGAN:
 
     def imitate(self, stage: Stage) -> Tensor:
         """Likelihood of real text in nats a word."""
-        tokens = stage.next_real()
-        nats = self._nats(self.generator, tokens, stage)
-        loss = nats.sum() / (tokens != PAD).sum()
-        stage.values["train/likelihood_loss"] = float(loss.detach())
-        return loss
+        return imitate(self.generator, stage)
 
     def judge(self, stage: Stage) -> Tensor:
         """D's loss, in nats a word."""
-        draw = draw_words(self.generator, stage.drawing, stage.size, stage.rng("noise"))
-        drawn = draw.tokens.masked_fill(~visible(draw.tokens), PAD)
-        tokens = torch.cat([stage.next_real(), drawn])
-        nats = self._nats(self.discriminator, tokens, stage)
-        real, fake = (nats.sum(1) / (tokens != PAD).sum(1).clamp(min=1)).chunk(2)
+        draw = drawn(self.generator, stage)
+        shown = draw.tokens.masked_fill(~visible(draw.tokens), PAD)
+        tokens = torch.cat([stage.next_real(), shown])
+        of_words = nats(self.discriminator, tokens, stage)
+        real, fake = (of_words.sum(1) / (tokens != PAD).sum(1).clamp(min=1)).chunk(2)
         stage.values["train/real_score"] = float(real.detach().mean())
         stage.values["train/fake_score"] = float(fake.detach().mean())
         return fake.mean() - real.mean()
@@ -120,9 +117,3 @@ class DPGAN:
         D = self.discriminator
         hidden = D.parallel(tokens, D.draw_noise(len(tokens), stage.rng("discriminator")))
         return -log_likelihood(hidden, D.head, tokens)
-
-    @staticmethod
-    def _nats(model: LSTMGenerator, tokens: Tensor, stage: Stage) -> Tensor:
-        """-log p of each word (N, S), 0 at padding."""
-        hidden = model.parallel(tokens, model.draw_noise(len(tokens), stage.rng("likelihood")))
-        return negative_log_likelihood(hidden, model.head, tokens)

@@ -23,15 +23,15 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, softplus
+from torch.nn.functional import cosine_similarity
 
 from core.config import Search, StrategyConfig
+from core.moves import drawn, outlook, tell_apart
 from core.nn.convolution import Counts
 from core.nn.leaking import LeakGenerator, Sizes, Walk
 from core.nn.likelihood import log_likelihood, negative_log_likelihood
-from core.nn.words import TokenWords, visible
-from core.protocols import Draw, Phase, Progress, Shape, Stage
-from core.rollout import completions, draw_words
+from core.nn.words import visible
+from core.protocols import Phase, Progress, Shape, Stage
 from core.text.vocabulary import PAD
 from variants.discriminators.cnn import CNNDiscriminator
 from variants.sampling.categorical import Categorical
@@ -100,11 +100,7 @@ class LeakGAN:
 
     def judge(self, stage: Stage) -> Tensor:
         """D's loss."""
-        real, fake = stage.next_real(), self._draw(stage).tokens
-        r, f = self._score(real), self._score(fake)
-        stage.values["train/real_score"] = float(r.detach().mean())
-        stage.values["train/fake_score"] = float(f.detach().mean())
-        return softplus(-r).mean() + softplus(f).mean()
+        return tell_apart(self.discriminator, self.generator, stage)
 
     def imitate(self, stage: Stage) -> Tensor:
         """Likelihood of real words for the worker, real transitions for the manager."""
@@ -118,34 +114,19 @@ class LeakGAN:
 
     def pursue(self, stage: Stage) -> Tensor:
         """Rewarded transitions for the manager, the goals' reward of words for the worker."""
-        draw = self._draw(stage)
+        draw = drawn(self.generator, stage)
         walk = self.generator.walk(draw.tokens)
         shown = visible(draw.tokens).float()
         with torch.no_grad():
-            values = self._ranked(self._values(draw, stage))
+            count = self.config.completions
+            ahead = outlook(self.discriminator, self.generator, draw, count, stage)
+            values = self._ranked(ahead)
             intrinsic = self._intrinsic(walk)
         manager = (values * self._transitions(walk) * shown).sum() / shown.sum()
         log_p = log_likelihood(walk.hidden, self.generator.head, draw.tokens)
         worker = (intrinsic * log_p * shown).sum() / shown.sum()
         stage.values["train/intrinsic_reward"] = float((intrinsic * shown).sum() / shown.sum())
         return -(manager + worker)
-
-    def _draw(self, stage: Stage) -> Draw:
-        return draw_words(self.generator, stage.drawing, stage.size, stage.rng("noise"))
-
-    def _score(self, tokens: Tensor) -> Tensor:
-        """D's score of sentences; what stands behind the end is hidden from it."""
-        return self.discriminator(TokenWords(tokens, visible(tokens)))  # type: ignore[no-any-return]
-
-    def _values(self, draw: Draw, stage: Stage) -> Tensor:
-        """Q (N, S): D's probability of real, of completions of each prefix and of the whole."""
-        ends = self._score(draw.tokens).sigmoid()
-        K, rng = self.config.completions, stage.rng("completions")
-        found = [
-            self._score(of_prefix.flatten(0, 1)).sigmoid().view(len(ends), K).mean(1)
-            for of_prefix in completions(self.generator, stage.drawing, draw, K, rng)
-        ]
-        return torch.stack([*found, ends], dim=1)
 
     def _ranked(self, values: Tensor) -> Tensor:
         """Bootstrapped rescaled activation: sigmoid(steepness (1/2 - rank / N)), the best 1st."""
