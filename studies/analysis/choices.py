@@ -51,8 +51,8 @@ def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
         f"Variants that share a seed correlate by {correlation:.2f}, so runs of one seed are "
         "compared with each other."
         if paired
-        else f"Sharing a seed achieved no correlation ({correlation:.2f}), so seeds are treated "
-        "as unpaired."
+        else f"The correlation over shared seeds ({correlation:.2f}) cannot be told from none, so "
+        "seeds are treated as unpaired."
     )
     named = sum(effect.named for effect in found)
     families = (
