@@ -78,6 +78,13 @@ class Noise:
     seed: int  # of whatever is drawn again at every step (attention = "full")
     count: int  # N
     scale: float = 1.0  # what the noise was multiplied with
+    redrawn: bool = False  # noise is drawn again from the seed at every step
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is no noise at all, and a sentence's likelihood is that of its words."""
+        drawn = (self.latent, self.inputs, self.injected)
+        return not self.redrawn and all(part is None for part in drawn)
 
 
 class Words(Protocol):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from core.checkpoint import Checkpoint
 from core.config import Config, parse, read_toml
 from core.diagnostics import diagnose
 from core.errors import InputError, MachineError, machine_error
+from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
 from core.players import build
 from core.steps import Diverged
@@ -45,6 +46,7 @@ from experiments.generate import Writer, make_writer, save_generator
 from experiments.interrupts import gentle_interrupts
 from variants import registry
 
+Text = list[list[str]]
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
 ID_LENGTH = 32
@@ -300,8 +302,9 @@ class _Run:
         settings, counters = self.config.evaluation, self.trainer.counters
         references = self.corpus.test.sentences(settings.references)
         suite = Suite(references, self.corpus.train, self.oracle)
-        sentences = self._writer().tokens(settings.sentences, 1.0, self.config.seed, "test")
-        values = {f"test/{name}": value for name, value in suite.evaluate(sentences).items()}
+        writer = self._writer()
+        sentences = writer.tokens(settings.sentences, 1.0, self.config.seed, "test")
+        values = self._scores("test", suite, writer, sentences)
         self.record.log_metrics(values, counters.update)
         counters.evaluation = {**counters.evaluation, **values}
 
@@ -316,8 +319,7 @@ class _Run:
         settings, counters = self.config.evaluation, self.trainer.counters
         writer = self._writer()
         sentences = writer.tokens(settings.sentences, 1.0, self.config.seed, "evaluation")
-        values = self.suite.evaluate(sentences)
-        counters.evaluation = {f"eval/{name}": value for name, value in values.items()}
+        counters.evaluation = self._scores("eval", self.suite, writer, sentences)
         counters.samples += [
             (counters.update, row, writer.text(words))
             for row, words in enumerate(sentences[: settings.shown])
@@ -332,6 +334,16 @@ class _Run:
                 f"fewer than {COLLAPSED_BELOW:.0%} unique sentences in {counters.collapsed} "
                 f"evaluations, stopped at update {counters.update}"
             )
+
+    def _scores(
+        self, prefix: Literal["eval", "test"], suite: Suite, writer: Writer, text: Text
+    ) -> dict[str, float | None]:
+        """Metrics of what was written, and of the writer itself on the references' split."""
+        split = self.corpus.validation if prefix == "eval" else self.corpus.test
+        rows = split.rows(np.arange(len(suite.references)), self.config.model.length)
+        values = suite.evaluate(text)
+        values["nll_gen"] = nll_gen(writer.generator, writer.drawing, rows).value
+        return {f"{prefix}/{name}": value for name, value in values.items()}
 
     def _is_collapsed(self) -> bool:
         return (self.trainer.counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW

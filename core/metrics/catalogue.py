@@ -1,7 +1,8 @@
 """Every metric by name: which way is better, what it is, its group, how many sentences it needs.
 
-The groups are what `--metrics` takes. `least` is the number of sentences on each side from which
-the values of a group are worth comparing; below it there is a warning, not a refusal.
+The groups are what `--metrics` takes, but for those that need a generator. `least` is the number of
+sentences on each side from which the values of a group are worth comparing; below it there is a
+warning, not a refusal.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ LEAST: Mapping[str, int] = {
     "mmd": 200,
     "c2st": 200,
     "nearest_neighbour": 200,
+    "nll_gen": 100,
 }
-GROUPS = tuple(LEAST)
+OF_GENERATORS = ("nll_gen",)  # that need the generator itself, not what it wrote
+GROUPS = tuple(group for group in LEAST if group not in OF_GENERATORS)
 TRAINED = ("oracle", "unique", "copied", "length", "distinct", "bleu", "self_bleu", "ms_jaccard")
 DISTINCT = (1, 2, 3, 4)
 BLEU = (2, 3, 4, 5)
@@ -85,5 +88,8 @@ CATALOGUE: Mapping[str, MetricInfo] = {
     "c2st_p": MetricInfo("higher", "probability of that accuracy, were both real", "c2st"),
     "nearest_neighbour": MetricInfo(
         "near", "accuracy of the nearest neighbour; .5: cannot tell", "nearest_neighbour"
+    ),
+    "nll_gen": MetricInfo(
+        "lower", "nats a token of held-out text under the generator, if explicit", "nll_gen"
     ),
 }

@@ -14,7 +14,14 @@ import numpy as np
 from core.metrics import diversity
 from core.metrics.bleu import ReferenceIndex
 from core.metrics.c2st import c2st
-from core.metrics.catalogue import BLEU, CATALOGUE, GROUPS, TRAINED, MetricInfo
+from core.metrics.catalogue import (
+    BLEU,
+    CATALOGUE,
+    GROUPS,
+    OF_GENERATORS,
+    TRAINED,
+    MetricInfo,
+)
 from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean, share
@@ -33,7 +40,7 @@ from core.text.generated import Oracle
 METRICS: Mapping[str, MetricInfo] = {
     name: info
     for name, info in CATALOGUE.items()
-    if info.group in TRAINED and name != "mass_covered"
+    if info.group in (*TRAINED, *OF_GENERATORS) and name != "mass_covered"
 }
 MOST = 10_000  # sentences of each side for what costs the square of their number
 Found = dict[str, Measure]
@@ -129,9 +136,11 @@ class Suite:
         return {name: measured.get(name, undefined) for name in names}
 
     def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
-        """Values of `METRICS` by name; None where one is undefined."""
+        """Values of `METRICS` by name; None where one is undefined, as of text without its
+        generator those of generators are.
+        """
         found = self.measures(samples, TRAINED)
-        values = {name: found[name].value for name in METRICS}
+        values = {name: found[name].value if name in found else None for name in METRICS}
         values["entropy"] = self.grammar.entropy if self.grammar else None
         return values
 

@@ -108,7 +108,9 @@ class TransformerGenerator(nn.Module):
         injected = None
         if self.config.attention == "causal" and B > 0:
             injected = draw_noise(self.noise, (B, streams, count, self.length, E), rng)
-        return scaled(Noise(latent, inputs, injected, draw_seed(rng), count), scale)
+        redrawn = self.config.attention == "full" and B > 0
+        noise = Noise(latent, inputs, injected, draw_seed(rng), count, redrawn=redrawn)
+        return scaled(noise, scale)
 
     def begin(self, noise: Noise, differentiable: bool) -> RolloutState | Decoding:
         """See `Generator.begin`."""

@@ -1,0 +1,67 @@
+"""NLL_gen: what held-out text costs an explicit generator, nats a token.
+
+    NLL_gen = - sum over sentences, t of log p(x_t | x_<t) / number of tokens
+
+over the words of real held-out sentences and their end tokens, without padding, the logits
+undivided (temperature 1) and dropout off. Its exponential is the perplexity. Lower is better; it
+asks whether everything real is likely (a mode that the generator has lost costs dearly) and says
+nothing of how the drawn text looks. The original scored the training text instead, which rewards
+learning by heart. A word that the vocabulary lacks counts as <unk>, so values of two vocabularies
+do not share a scale.
+
+Only an explicit generator has it: words are drawn in proportion to a likelihood (the sampling
+offers it), words and not mixtures are fed back, and nothing else is random (`Noise.silent`), else
+p would be an integral over the noise. Interval: ratio of means over sentences, delta method.
+Direction: lower.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from core.metrics.intervals import Measure, ratio
+from core.nn.likelihood import negative_log_likelihood
+from core.players import as_module
+from core.protocols import Generator, Noise
+from core.rollout import Drawing
+from core.text.vocabulary import PAD
+
+BATCH = 250  # sentences at a time
+
+
+def nll_gen(generator: Generator, drawing: Drawing, rows: np.ndarray) -> Measure:
+    """Of real sentences as ids (n, S), padded; undefined without one, and for a generator whose
+    likelihood nobody can compute.
+    """
+    n = len(rows)
+    module = as_module(generator)
+    device = next(module.parameters()).device
+    rng = torch.Generator(device=device).manual_seed(0)
+    if n == 0 or not explicit(drawing, generator.draw_noise(1, rng)):
+        return Measure(None, n, n)
+    training = module.training
+    module.eval()
+    nats, tokens = [], []
+    with torch.no_grad():
+        for start in range(0, n, BATCH):
+            batch = torch.from_numpy(rows[start : start + BATCH]).to(device)
+            counts = (batch != PAD).sum(1)
+            batch = batch[:, : int(counts.max())]
+            hidden = generator.parallel(batch, generator.draw_noise(len(batch), rng))
+            lost = negative_log_likelihood(hidden, generator.head, batch)
+            nats.append(lost.double().sum(1).cpu().numpy())
+            tokens.append(counts.cpu().numpy())
+    module.train(training)
+    numerators, denominators = np.concatenate(nats), np.concatenate(tokens).astype(float)
+    value = float(numerators.sum() / denominators.sum())
+    if not np.isfinite(value):
+        return Measure(None, n, n)
+    return Measure(value, n, n, ratio(numerators, denominators))
+
+
+def explicit(drawing: Drawing, noise: Noise) -> bool:
+    """Whether the probability of a sentence is the product of its words' under softmax(l)."""
+    sampling = drawing.sampling
+    offers = getattr(sampling, "offers", ())
+    return "likelihood" in offers and not sampling.soft_feedback and noise.silent

@@ -1,0 +1,91 @@
+"""NLL_gen: against the plain definition, and of whom there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.metrics.nll_gen import nll_gen
+from core.players import as_module, build_generator, drawing_of
+from core.text.vocabulary import END, PAD
+from core.tracking.null import MemoryTracker
+from experiments.runner import run
+from tests.conftest import tiny
+from variants import registry
+
+V, N, S = 13, 260, 7  # more sentences than one batch
+SILENT = ("next_input.name=last_token", "next_input.first=start", "noise_mapping.name=none")
+PLAIN = (*SILENT, "generator.noise_blocks=0")
+EXPLICIT = (*PLAIN, "sampling.name=gumbel_softmax")
+RECURRENT = (*SILENT, "sampling.name=straight_through", "generator.name=lstm")
+
+
+def rows() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    words = rng.integers(END + 1, V, (N, S))
+    lengths = rng.integers(0, S - 1, N)
+    place = np.arange(S)
+    return np.where(
+        place < lengths[:, None], words, np.where(place == lengths[:, None], END, PAD)
+    ).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [EXPLICIT, (*EXPLICIT, "generator.attention=full"), (*RECURRENT, "generator.dropout=0.5")],
+    ids=["transformer", "full", "lstm"],
+)
+def test_equals_the_sum_over_words_one_by_one(settings: tuple[str, ...]) -> None:
+    config = tiny("model.length=7", *settings)
+    generator = build_generator(config, registry(), V)
+    module = as_module(generator).double()
+    found = nll_gen(generator, drawing_of(config, registry(), 1.0), rows())
+    assert module.training  # left as it was
+    module.eval()
+    nats, tokens = 0.0, 0
+    with torch.no_grad():
+        for sentence in rows()[:, None]:
+            state = generator.begin(generator.draw_noise(1, torch.Generator()), True)
+            last = None
+            for word in torch.from_numpy(sentence[0]):
+                log_p = generator.logits(generator.step(state, last))[0].log_softmax(-1)
+                nats, tokens = nats - float(log_p[word]), tokens + 1
+                if word == END:
+                    break
+                last = generator.embed(word[None])
+    assert found.value == pytest.approx(nats / tokens, abs=1e-10)
+    assert found.samples == N
+    bounds = found.interval()
+    assert bounds is not None
+    assert bounds[0] < nats / tokens < bounds[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (*PLAIN, "sampling.name=detached"),
+        (*EXPLICIT, "sampling.feedback=soft"),
+        (*EXPLICIT, "next_input.name=noise"),
+        (*EXPLICIT, "next_input.name=last_token_noise"),
+        (*EXPLICIT, "next_input.first=noise"),
+        (*EXPLICIT, "noise_mapping.name=full"),
+        (*EXPLICIT, "generator.noise_blocks=1"),
+        (*EXPLICIT, "generator.noise_blocks=1", "generator.attention=full"),
+    ],
+    ids=lambda settings: settings[-1],
+)
+def test_an_implicit_generator_has_none(settings: tuple[str, ...]) -> None:
+    config = tiny("model.length=7", *settings)
+    generator = build_generator(config, registry(), V)
+    assert nll_gen(generator, drawing_of(config, registry(), 1.0), rows()).value is None
+
+
+def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    explicit = run(tiny(*PLAIN, "sampling.name=straight_through"), tracker=tracker)
+    assert explicit.metrics["eval/nll_gen"] is not None
+    assert explicit.metrics["eval/nll_gen"] > 0
+    assert run(tiny(), tracker=tracker).metrics["eval/nll_gen"] is None
