@@ -8,7 +8,7 @@ over hypotheses, the references held fixed.
 
 Self-BLEU-n (Zhu et al. 2018) takes each sentence against all the others, itself left out. Lower is
 more diverse, between 0 and 1; it grows with the sample size, so compare equal sizes only. Interval:
-jackknife, the brevity penalty held.
+jackknife, the brevity penalty held, lopsided as the scatter is (`intervals.clumped`).
 
 A clipped count needs only the largest count that any reference has of an n-gram; leaving one
 reference out needs the second largest, and who owns the largest; leaving two out, the third.

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from core.metrics.intervals import (
-    RARE,
     Bounds,
     Measure,
     around,
@@ -29,6 +28,8 @@ from core.metrics.intervals import (
 from core.metrics.ngrams import Counts, NgramTable, Sentence
 
 ORDERS = (1, 2, 3, 4)
+FEW = 0.1  # share of repeats below which they are counted, above it what is distinct
+TYPICAL = 0.4  # of a sentence's n-grams, that a clump of repeats has: fitted by simulation
 UNSEEN = 2.0  # things: what a sample that shows nothing rare still leaves open (Agresti & Coull)
 
 
@@ -39,15 +40,17 @@ def distinct(counts: Counts, n: int) -> Measure:
         return Measure(None, n, 0)
 
     def bounds() -> Bounds:
-        if total - size < RARE:
-            return of_repeats(total - size, total)
         alone = np.bincount(counts.gram)[counts.gram] == counts.count
         lost = np.bincount(counts.sentence, alone, minlength=n)
         lengths = np.bincount(counts.sentence, counts.count, minlength=n)
         changes = (size - lost) / np.maximum(total - lengths, 1) - size / total
         ones = np.ones(int(counts.gram.max()) + 1)
         shared = covered(counts.sentence, counts.gram, ones, n)
-        return between(size / total, jackknife(changes) + (shared + UNSEEN) / total**2, n)
+        variance = jackknife(changes) + shared / total**2
+        if total - size < FEW * total:
+            clump = max(TYPICAL * total / n, 1.0)
+            return of_repeats(total - size, total, variance * total**2, clump)
+        return between(size / total, variance + UNSEEN / total**2, n)
 
     return Measure(size / total, n, 0, bounds)
 

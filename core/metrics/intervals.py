@@ -27,7 +27,7 @@ from scipy import special, stats
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 FEWEST = 8  # below it no variance of a sample is worth the name
-RARE = 12.0  # repeats below which their number is taken as Poisson's
+RARE = 12.0  # things below which nothing normal is made of their number
 SHARED_BY = 8  # sentences: the smoothing of the alternating series, see `covered`
 Bounds = tuple[float, float] | None
 
@@ -90,11 +90,37 @@ def between(value: float, variance: float, n: int) -> Bounds:
     return bounds and (float(special.expit(bounds[0])), float(special.expit(bounds[1])))
 
 
-def of_repeats(repeats: float, total: float) -> Bounds:
-    """Of 1 - repeats / total, for few repeats: Garwood's (1936) interval of a Poisson number."""
-    low = stats.chi2.ppf(TAIL, 2 * repeats) / 2 if repeats else 0.0
-    high = stats.chi2.ppf(1 - TAIL, 2 * repeats + 2) / 2
-    return float(max(1 - high / total, 0.0)), float(1 - low / total)
+def of_repeats(repeats: float, total: float, variance: float, clump: float) -> Bounds:
+    """Of 1 - repeats / total, for few repeats, in clumps (a sentence said twice repeats all its
+    n-grams): the gamma interval of a weighted sum of Poisson numbers (Fay & Feuer 1997).
+
+    `variance` is that of the repeats, never below a Poisson number's; `clump` what a clump that the
+    sample happens not to show would add. Theirs is the largest; a typical one covers nearer 95%.
+    With clump = 1 and variance = repeats it is Garwood's (1936) interval.
+    """
+    spread = max(variance, repeats)
+    low = _gamma(TAIL, repeats, spread) if repeats else 0.0
+    high = _gamma(1 - TAIL, repeats + clump, spread + clump**2)
+    return max(1 - high / total, 0.0), 1 - low / total
+
+
+def _gamma(share: float, mean: float, variance: float) -> float:
+    return float(stats.gamma.ppf(share, mean**2 / variance, scale=variance / mean))
+
+
+def clumped(value: float, variance: float, clump: float, n: int) -> Bounds:
+    """Of a statistic whose scatter grows with it, as that of a number of clumps does: the score
+    interval (Wilson's 1927 reasoning), with variance + clump (m - value) the variance at a mean m.
+    A sample that happens to show no clumps has a small value and a small estimated variance both,
+    and the interval about it on equal terms lies too low.
+    """
+    plain = around(value, variance, n)
+    if plain is None:
+        return None
+    t = float(stats.t.ppf(1 - TAIL, n - 1))
+    shift = t**2 * clump / 2
+    root = float(np.hypot(plain[1] - value, shift))
+    return value + shift - root, value + shift + root
 
 
 def interacting(first: float, second: float) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from core.metrics.bleu import ReferenceIndex, SelfBleu, bleu, self_bleu
-from core.metrics.intervals import Bounds, Measure, around, mean
+from core.metrics.intervals import Bounds, Measure, clumped, mean
 from core.metrics.ngrams import Sentence
 
 GROUPS = ("bleu", "self_bleu")
@@ -57,7 +57,9 @@ def self_bleu_measures(samples: Text) -> Found:
 
 
 def _bounds(found: SelfBleu, order: int) -> Bounds:
-    return around(float(found.scores[order].mean()), found.variances[order], len(found.lengths))
+    value, n = float(found.scores[order].mean()), len(found.lengths)
+    # A sentence said twice adds 2 (1 - value) / n; what two have in common is a quarter of it.
+    return clumped(value, found.variances[order], (1 - value) / (2 * n), n)
 
 
 def _texygen(samples: Text, references: Text) -> Found:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from core.metrics import diversity
-from core.metrics.intervals import Measure
+from core.metrics.intervals import Measure, of_repeats
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.lm import lm
 from core.metrics.nearest_neighbour import nearest_neighbour
@@ -59,6 +59,26 @@ def test_of_distinct_sentences_and_shares() -> None:
 
     found = simulate(draw)
     assert all(0.92 <= share <= 0.97 for share in found.values()), found
+
+
+def test_of_rare_repeats(pool: list[Sentence]) -> None:
+    """Most n-grams of 300 sentences stand once; the few repeats come a sentence at a time."""
+
+    def draw(rng: np.random.Generator) -> Found:
+        drawn = picked(pool, N, rng)
+        return Suite([["a"]]).measures(drawn, ["distinct", "self_bleu"])
+
+    found = simulate(draw)
+    wide = found.pop("distinct_4")  # takes few values, and is said to be too wide
+    assert 0.92 <= wide <= 0.99, wide
+    assert all(0.92 <= share <= 0.97 for share in found.values()), found
+
+
+def test_repeats_one_by_one_have_the_exact_interval_of_poisson() -> None:
+    bounds = of_repeats(5, 1000, 5, 1)
+    assert bounds is not None
+    assert (1 - np.array(bounds)) * 1000 == pytest.approx([11.668, 1.623], abs=1e-3)  # Garwood
+    assert of_repeats(0, 1000, 0, 1) == pytest.approx((1 - 3.6889 / 1000, 1.0), abs=1e-6)
 
 
 def test_of_neighbours_and_of_a_language_model(pool: list[Sentence]) -> None:
