@@ -90,6 +90,8 @@ def test_labels_are_smoothed_on_the_real_side(name: str) -> None:
 class Quadratic:
     """D(x) = sum of (x a)^2, whose gradient is known."""
 
+    offers = frozenset({"scores"})
+
     def __init__(self) -> None:
         self.a = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
         self.embedding = torch.eye(2, dtype=torch.float64)
