@@ -16,7 +16,7 @@ from core.errors import InputError
 from core.metrics.audit import audit
 from core.metrics.catalogue import CATALOGUE, GROUPS, LEAST
 from core.metrics.encoders import Encoder
-from core.metrics.intervals import Measure
+from core.metrics.intervals import Bounds, Measure
 from core.metrics.ngrams import Sentence
 from core.metrics.published import DEFECTS, NEEDS, PROTOCOLS
 from core.metrics.suite import Suite
@@ -25,6 +25,7 @@ from core.text.readers import lines
 from core.text.seen import hash_of
 
 NGRAM_SEED = 0
+COSTLY = ("fed", "reverse_lm")  # whose interval takes as long as all values; the samples' alone
 Step = Callable[[str, float, float], None]
 Text = list[list[str]]
 
@@ -49,11 +50,17 @@ class Evaluation:
 
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, float | None] | None] = field(default_factory=dict)
+    baseline_intervals: dict[str, dict[str, Bounds] | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """Metrics, baselines, warnings."""
-        return {"metrics": self.metrics, "baselines": self.baselines, "warnings": self.warnings}
+        """Metrics, baselines and their intervals (low, high), warnings."""
+        return {
+            "metrics": self.metrics,
+            "baselines": self.baselines,
+            "baseline_intervals": self.baseline_intervals,
+            "warnings": self.warnings,
+        }
 
 
 def read_sentences(path: Path) -> Text:
@@ -104,7 +111,7 @@ def evaluate(
     measured = measures(suite, inputs.samples, 0)
     for number, (name, measure) in enumerate(measured.items()):
         step(f"interval of {name}", len(groups) * (1 + number / len(measured)), total)
-        low, high = (measure.interval() if measure.value is not None else None) or (None, None)
+        low, high = _interval(measure) or (None, None)
         found.metrics[name] = {
             "value": measure.value,
             "low": low,
@@ -114,6 +121,7 @@ def evaluate(
             "direction": CATALOGUE[name].direction,
         }
     found.baselines = {"real": None, "mle": None, "ngram": None}
+    found.baseline_intervals = {"real": None, "mle": None, "ngram": None}
     if inputs.mle is not None:  # last, since it may have to be waited for
         step("training the MLE baseline", len(groups) * (2 + len(rows)), total)
         try:
@@ -123,8 +131,15 @@ def evaluate(
     for row, (name, (scorer, sentences)) in enumerate(rows.items(), start=2):
         values = measures(scorer, sentences, row)
         found.baselines[name] = {metric: m.value for metric, m in values.items()}
+        found.baseline_intervals[name] = {
+            metric: None if metric in COSTLY else _interval(m) for metric, m in values.items()
+        }
     step("done", total, total)
     return found
+
+
+def _interval(measure: Measure) -> Bounds:
+    return measure.interval() if measure.value is not None else None
 
 
 def _report(step: Step, before: float, total: float, group: str, done: float, _: float) -> None:

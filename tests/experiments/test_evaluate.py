@@ -34,12 +34,18 @@ def test_all_groups_with_baselines_and_a_page(
     code, out, err = textgan(*arguments, capsys=capsys)
     assert code == 0, err
     document = json.loads(out)
-    assert set(document) == {"metrics", "baselines", "warnings"}
+    assert set(document) == {"metrics", "baselines", "baseline_intervals", "warnings"}
     for name, row in document["metrics"].items():
         assert set(row) == {"value", "low", "high", "samples", "references", "direction"}, name
         assert row["value"] is not None, name
     for baseline in ("real", "mle", "ngram"):
         assert set(document["baselines"][baseline]) == set(document["metrics"])
+        for name, bounds in document["baseline_intervals"][baseline].items():
+            if bounds is not None:
+                assert bounds[0] <= document["baselines"][baseline][name] <= bounds[1], name
+        bounded = {n for n, b in document["baseline_intervals"][baseline].items() if b is not None}
+        assert {"length", "bleu_4", "self_bleu_4", "distinct_2", "c2st"} <= bounded
+        assert not {"fed", "reverse_lm"} & bounded
     assert document["metrics"]["valid"]["value"] == pytest.approx(300 / 301)
     page = Path("page.html").read_text(encoding="utf-8")
     assert "<svg" in page
