@@ -1,17 +1,19 @@
 """Numbers that tell why a run goes as it does, from sentences that no step has seen.
 
-Everything is drawn from a stream of its own and computed on copies of the players, so that how
-often one looks changes nothing.
+Everything is drawn from a stream of its own and computed on a copy of G and a D at rest, so that
+how often one looks changes nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.config import Config
 from core.nn.likelihood import entropy
@@ -50,18 +52,30 @@ def diagnose(
     opponent = players.opponent
     if opponent is None:
         return values
-    judge = deepcopy(as_module(opponent.discriminator)).eval().requires_grad_(False)
-    own = Opponent(
-        judge,  # type: ignore[arg-type]
-        deepcopy(opponent.estimator),
-        opponent.objective,
-        opponent.penalty,
-        opponent.optimiser,
-    )
-    values |= _of_discriminator(own, TokenWords(real, drawing.mask(real)), draw)
-    if config.evaluation.gradients:
-        values |= _of_gradient(config, own, generator, drawing, real, rng)
+    own = replace(opponent, estimator=deepcopy(opponent.estimator))
+    with _at_rest(as_module(own.discriminator)):
+        values |= _of_discriminator(own, TokenWords(real, drawing.mask(real)), draw)
+        if config.evaluation.gradients:
+            values |= _of_gradient(config, own, generator, drawing, real, rng)
     return values
+
+
+@contextmanager
+def _at_rest(judge: nn.Module) -> Iterator[None]:
+    """D as it judges outside of training, and afterwards as it was. Not a copy: a recurrent layer
+    whose weights are normalised cannot be copied between two steps. cuDNN's recurrent layers have
+    no backward pass outside of training.
+    """
+    asked = [weight.requires_grad for weight in judge.parameters()]
+    training = judge.training
+    judge.eval().requires_grad_(False)
+    try:
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        judge.train(training)
+        for weight, with_gradient in zip(judge.parameters(), asked, strict=True):
+            weight.requires_grad_(with_gradient)
 
 
 def _of_words(draw: Draw, generator: Generator) -> dict[str, float | None]:
