@@ -401,8 +401,9 @@ class _Run:
             "overlap with real text": curves("eval/ms_jaccard_2", "eval/ms_jaccard_3"),
             "diversity": curves("eval/unique", "eval/distinct_2"),
         }
-        figure = curves_figure({title: lines for title, lines in panels.items() if lines})
-        self.record.log_figure(figure, "figures/curves.png")
+        drawn = {title: lines for title, lines in panels.items() if lines}
+        if drawn:  # a run may end before its first point
+            self.record.log_figure(curves_figure(drawn), "figures/curves.png")
 
 
 def _keep_config(folder: Path, config: Config) -> None:

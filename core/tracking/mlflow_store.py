@@ -333,8 +333,10 @@ class MlflowTracker:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise InputError(f"--register {name}: {_first(error)}") from None
+        # The place itself: MLflow looks a models:/ address up in the process's own store.
+        place = self._client.get_logged_model(model_id).artifact_location
         made = self._client.create_model_version(
-            name, f"models:/{model_id}", server_id(self.world, run_id), dict(tags),
+            name, place, server_id(self.world, run_id), dict(tags),
             description=description, model_id=model_id,
         )  # fmt: skip
         return str(made.version)

@@ -24,8 +24,8 @@ PAGES = ["README.md", "docs/start.md", "docs/howto/corpus.md", "docs/howto/strat
 PROGRAM = ".venv/bin/textgan "
 SMALL = ["train.updates=2", "corpus.sentences=1000", "train.batch_size=4", "evaluation.every=1",
          "evaluation.sentences=20", "evaluation.references=20"]  # fmt: skip
-FEW = ["study.seeds=1", "study.systems=[]", 'study.axes.next_input=["noise"]',
-       'study.axes.noise_mapping=["full"]']  # fmt: skip
+FEW = ["study.seeds=1", "study.systems=[]", "study.contrasts=[]",
+       'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
 
 
 def commands(page: str) -> list[str]:

@@ -77,7 +77,7 @@ def test_a_run_says_how_to_repeat_it_and_shows_ten_sentences(
     run = json.loads(out)["run_id"]
     description = open_tracker().run(run).tags["mlflow.note.content"]
     assert f"`textgan reproduce {run[:8]}`" in description
-    shown = [line for line in description.splitlines() if line.startswith("    ")]
+    shown = [line for line in description.splitlines() if line.startswith("1. `")]
     assert len(shown) == 10
 
 
