@@ -34,6 +34,7 @@ check: setup ## the same without the tests
 bench: setup ## what backs the speed claims, one JSON document a measure
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.corpus_build
+	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.leaderboard
 
 bench-quick: setup ## the speed measures at batch 16, within 6 minutes
