@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.nn.gumbel import gumbel
 from core.nn.mixture import MixedWords
 from core.protocols import Generator, Seeds
-from core.seeding import draw_seeds
+from core.sampling import WordsDrawn
 
 
-class GumbelSoftmax:
+class GumbelSoftmax(WordsDrawn):
     """A draw from softmax(l), relaxed so that a gradient passes."""
 
     class Config(StrategyConfig):
@@ -35,14 +33,6 @@ class GumbelSoftmax:
 
     def __init__(self, config: Config) -> None:
         self.soft_feedback = config.feedback == "soft"
-
-    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
-        """The seeds of the Gumbel noise."""
-        return draw_seeds(batches, rng)
-
-    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
-        """argmax(l + g): a draw from softmax(l), (N, V) to (N,)."""
-        return logits.add_(gumbel(seeds, step, logits)).max(dim=-1).indices
 
     def feedback(
         self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.nn.gumbel import gumbel
 from core.nn.mixture import MixedWords
 from core.nn.straight import StraightWords
 from core.protocols import Generator, Seeds
-from core.seeding import draw_seeds
+from core.sampling import WordsDrawn
 
 
-class StraightThroughGumbel:
+class StraightThroughGumbel(WordsDrawn):
     """A hard word forwards, Gumbel-softmax backwards."""
 
     class Config(StrategyConfig):
@@ -28,24 +26,9 @@ class StraightThroughGumbel:
     offers = frozenset({"differentiable_words", "likelihood"})
     needs: ClassVar[dict[str, str]] = {"temperature": "temperature"}
     paper = "Jang et al. 2017"
-    soft_feedback = False
 
     def __init__(self, config: Config) -> None:
         pass
-
-    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
-        """The seeds of the draws."""
-        return draw_seeds(batches, rng)
-
-    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
-        """argmax(l + g), a draw from softmax(l): (N, V) to (N,)."""
-        return logits.add_(gumbel(seeds, step, logits)).max(dim=-1).indices
-
-    def feedback(
-        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
-    ) -> Tensor:
-        """Never asked for: the feedback is a word."""
-        raise AssertionError("straight-through sampling feeds words back")
 
     def words(
         self,
