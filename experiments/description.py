@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.config import Config
-from core.tracking.markdown import plain
+from core.tracking.markdown import code, plain
 
 SHOWN = 10
 EMPTY = "(no words)"
@@ -32,5 +32,4 @@ def description(
 
 
 def _span(text: str) -> str:
-    shown = text.replace("`", "'").strip() or EMPTY
-    return f"`{shown}`"
+    return code(text.strip() or EMPTY)

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 
 from core.config import Resolver
 from core.errors import InputError
+from core.tracking.markdown import code, plain
 from core.tracking.protocol import Tracker
 from studies import queue as jobs
 from studies.arms import Proposals
@@ -56,8 +57,8 @@ def begin(
         tags={"study": name, "kind": study.table.kind, "level": "study", "command": command},
     )
     parent.describe(
-        f"{study.table.question}\n\n{study.kind.describe()} Ranked by "
-        f"`{study.table.ranked_by}`.\n\nAgain: `{command}`"
+        f"{plain(study.table.question)}\n\n{study.kind.describe()} Ranked by "
+        f"`{study.table.ranked_by}`.\n\nAgain: {code(command)}"
     )
     parent.log_text(json.dumps(study.tables, indent=2), "study.json")
     parent.flush()

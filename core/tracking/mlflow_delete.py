@@ -82,7 +82,9 @@ class Deletion:
         if leftover.known:
             self._purge_from_store(leftover.run_id)
         shutil.rmtree(self._world / "runs" / leftover.run_id, ignore_errors=True)
-        for file in (self._world / "journal").glob(f"{leftover.run_id}.*"):
+        waiting = self._world / "journal"
+        shutil.rmtree(waiting / leftover.run_id, ignore_errors=True)
+        for file in waiting.glob(f"{leftover.run_id}.*"):
             shutil.rmtree(file) if file.is_dir() else file.unlink()
 
     def _purge_from_store(self, run_id: str) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from core.config import parse
 from core.errors import InputError
+from core.tracking.markdown import plain
 from studies import designs
 from studies.analysis.choices import choices
 from studies.arms import Arm
@@ -68,7 +69,7 @@ class Ablation:
     def describe(self) -> str:
         """The axes, and the design over them."""
         axes = "\n".join(
-            f"- **{axis}**: {', '.join(map(_label, values))}"
+            f"- **{plain(axis)}**: {plain(', '.join(map(_label, values)))}"
             for axis, values in self.table.axes.items()
         )
         seeds = len(self.table.seed_list())

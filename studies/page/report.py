@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from core.tracking.markdown import plain
 from studies.page.drawing import draw, inline, save
 from studies.sections import Section
 
@@ -75,6 +76,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _markdown_cell
+    environment.filters["plain"] = plain
     return environment
 
 

@@ -96,6 +96,14 @@ def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) 
     assert len(re.findall(r"(?<!\\)\|", line)) == 6, "a bar in a sentence opens no column"
 
 
+def test_the_question_of_a_study_stays_text(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan(*FEW, f"study.question={EVIL}"), FakeTraining())
+    parent = next(run for run in tracker.runs(NAME) if run.tags["level"] == "study")
+    for text in (parent.tags["description"], build(read(tracker, NAME)).markdown()):
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+
+
 def test_figures_follow_light_and_dark(page: str) -> None:
     drawings = page[page.index("<svg") : page.rindex("</svg>")]
     assert "var(--ink)" in drawings
