@@ -99,7 +99,7 @@ def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) 
 def test_the_question_of_a_study_stays_text(tmp_path: Path) -> None:
     tracker, _ = start(tmp_path, plan(*FEW, f"study.question={EVIL}"), FakeTraining())
     parent = next(run for run in tracker.runs(NAME) if run.tags["level"] == "study")
-    for text in (parent.tags["description"], build(read(tracker, NAME)).markdown()):
+    for text in (parent.tags["mlflow.note.content"], build(read(tracker, NAME)).markdown()):
         assert "<script" not in text
         assert "&lt;script&gt;" in text
 
