@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from core.config import SLOTS, assign, slot_name
 from core.errors import InputError
+from studies.table import Contrast
 
 JOINER = " · "
 
@@ -44,3 +45,23 @@ def changed(tables: Mapping[str, Any], values: Mapping[str, Any], where: str) ->
     for key, value in values.items():
         put(copy, key, value, where)
     return copy
+
+
+def check_contrasts(
+    contrasts: Sequence[Contrast],
+    axes: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[str],
+    where: str,
+) -> None:
+    """InputError for a contrast of an axis, a level or a row that is not there."""
+    for contrast in contrasts:
+        axis = contrast.axis
+        if axis is not None and axis not in axes:
+            raise InputError(f"{where}: study.contrasts: no axis {axis!r}")
+        known = list(axes[axis]) if axis is not None else rows
+        for name in (contrast.level, contrast.reference):
+            if name not in known:
+                raise InputError(
+                    f"{where}: study.contrasts: no {'level' if axis else 'variant'} {name!r}; "
+                    f"known: {', '.join(known)}"
+                )

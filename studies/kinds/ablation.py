@@ -13,7 +13,7 @@ from core.tracking.markdown import plain
 from studies import designs
 from studies.analysis.choices import choices
 from studies.arms import Arm
-from studies.cells import JOINER, changed, labelled
+from studies.cells import JOINER, changed, check_contrasts, labelled
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.systems import spend, whole_systems
@@ -54,8 +54,7 @@ class Ablation:
             self._variant(cell, axes, base, definition) for cell in self.design.cells
         ] + whole_systems(table, definition)
         names = [variant.name for variant in self.variants]
-        for contrast in table.contrasts:
-            _check_contrast(contrast.axis, contrast.level, contrast.reference, axes, names, where)
+        check_contrasts(table.contrasts, axes, names, where)
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """Seeds outermost, so that every variant has a first run early."""
@@ -116,25 +115,6 @@ class Ablation:
         except InputError as error:
             raise InputError(str(error).replace("study.axes: ", "study.axes.")) from None
         return Variant(name, labels, parse(tables, definition.resolver, where))
-
-
-def _check_contrast(
-    axis: str | None,
-    level: str,
-    reference: str,
-    axes: dict[str, dict[str, Any]],
-    names: list[str],
-    where: str,
-) -> None:
-    if axis is not None and axis not in axes:
-        raise InputError(f"{where}: study.contrasts: no axis {axis!r}")
-    known = list(axes[axis]) if axis is not None else names
-    for name in (level, reference):
-        if name not in known:
-            raise InputError(
-                f"{where}: study.contrasts: no {'level' if axis else 'variant'} {name!r}; "
-                f"known: {', '.join(known)}"
-            )
 
 
 def _label(value: Any) -> str:

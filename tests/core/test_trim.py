@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.nn.trim import FEW, grouped, score_by_length
 from core.players import as_module, build, build_generator
-from core.protocols import Phase, Rows, Scores
+from core.protocols import Phase, Rows, Scores, Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
 from core.text.vocabulary import END, PAD
@@ -61,6 +61,21 @@ def test_scores_and_gradients_are_those_of_the_whole_length() -> None:
     for ours, plain in zip(*found, strict=True):
         assert (ours is None) == (plain is None)
         assert ours is None or torch.allclose(ours, plain, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["lstm", "projection"])
+def test_a_score_a_step_is_that_of_the_whole_length(name: str) -> None:
+    strategy = registry().strategy("discriminator", name)
+    torch.manual_seed(0)
+    D = strategy(strategy.Config(width=4, hidden=4), Shape(S, V)).double().eval()
+    rows, weights = masked_rows(4), torch.randn(N, S, dtype=torch.float64)
+    assert rows.mask is not None
+    found = []
+    for score in (Scores.by(D, rows).values, D.score(rows.embedded, rows.mask)):
+        wanted = [rows.embedded, *(p for n, p in D.named_parameters() if n != "embedding")]
+        found.append([score, *torch.autograd.grad((score * weights).sum(), wanted)])
+    for ours, plain in zip(*found, strict=True):
+        assert torch.allclose(ours, plain, atol=1e-10)
 
 
 def test_scores_of_steps_are_padded_back() -> None:

@@ -38,7 +38,7 @@ class LSTMDiscriminator(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
         spectral_norm: bool = False  # of every weight behind the projection
 
-    offers = frozenset({"step_scores", "embedded_words"})
+    offers = frozenset({"step_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "de Masson d'Autume et al. 2019"
 

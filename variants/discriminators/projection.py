@@ -36,7 +36,7 @@ class ProjectionDiscriminator(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
         spectral_norm: bool = False  # of every weight behind the projection
 
-    offers = frozenset({"step_scores", "word_scores", "embedded_words"})
+    offers = frozenset({"step_scores", "word_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "Miyato & Koyama 2018 (projection); de Masson d'Autume et al. 2019 (a score a step)"
 
