@@ -1,7 +1,8 @@
 """Multi-head attention and its key/value caches.
 
-softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017). The kernel is
-torch's fused one, but where a gradient penalty differentiates twice (`core.nn.twice`).
+softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017). The kernels are our
+own where they pay (`core.nn.fused_attention`); else torch's fused one, but where a gradient penalty
+differentiates twice (`core.nn.twice`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from core.nn import twice
+from core.nn import fused_attention, twice
 from core.nn.linear import Linear
+from core.nn.seen import Seen
 
 
 class GrowingCache:
@@ -56,25 +58,38 @@ class Attention(nn.Module):
 
     def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (N, H, P, d) of x (N, P, E)."""
-        k, v = self.key_value(x).chunk(2, dim=-1)
-        return self._split(k), self._split(v)
+        return self.split(self.key_value(x))
+
+    def read(self, x: Tensor, memory: Tensor, seen: Seen) -> Tensor:
+        """Queries from x (N, P, E) over memory (N, K, 2E), which `key_value` made: (N, P, E)."""
+        q = self.query(x)
+        if fused_attention.pays(q, memory, self.heads, seen, twice.differentiated_twice()):
+            heads = fused_attention.attention(q, memory, self.heads, seen)
+        else:
+            heads = self._by_torch(q, *self.split(memory), seen.mask)
+        result: Tensor = self.out(heads)
+        return result
 
     def attend(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Queries from x (N, P, E) over keys (N, H, K, d); mask (P, K) or (N, 1, 1, K) bool,
-        True where a key may be seen. Result (N, P, E).
+        """Queries from x (N, P, E) over keys (N, H, K, d), as a rollout with gradient gathers them;
+        mask (P, K) bool, True where a key may be seen. Result (N, P, E).
         """
-        q = self._split(self.query(x))
+        result: Tensor = self.out(self._by_torch(self.query(x), k, v, mask))
+        return result
+
+    def _by_torch(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        q = self._heads(q)
         if twice.differentiated_twice():
             heads = twice.attention(q, k, v, mask)
         else:
             heads = scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        result: Tensor = self.out(heads.transpose(1, 2).flatten(2))
-        return result
+        return heads.transpose(1, 2).flatten(2)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Self-attention over x (N, P, E)."""
-        return self.attend(x, *self.memory(x), mask)
+    def split(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (N, H, K, d) of memory (N, K, 2E), which `key_value` made."""
+        k, v = memory.chunk(2, dim=-1)
+        return self._heads(k), self._heads(v)
 
-    def _split(self, x: Tensor) -> Tensor:
+    def _heads(self, x: Tensor) -> Tensor:
         N, P, E = x.shape
         return x.view(N, P, self.heads, E // self.heads).transpose(1, 2)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from core.nn import twice
 from core.nn.attention import Attention, GrowingCache
 from core.nn.linear import Linear
+from core.nn.seen import EVERYTHING, Seen
 
 
 def sinusoidal(length: int, width: int) -> Tensor:
@@ -79,22 +80,21 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, hidden)
         self.feed_forward_norm = LayerNorm(width)
 
-    def forward(self, x: Tensor, where: Tensor | Step | None, asking: slice = EVERY) -> Tensor:
-        """All rows at once under a mask, or one rollout step on a cache."""
+    def forward(self, x: Tensor, where: Seen | Step, asking: slice = EVERY) -> Tensor:
+        """All rows at once, or one rollout step on a cache."""
         return self._feed(self._attend(x, where, asking))
 
-    def _attend(self, x: Tensor, where: Tensor | Step | None, asking: slice) -> Tensor:
-        k, v = self.attention.memory(x)
-        mask = where
+    def _attend(self, x: Tensor, where: Seen | Step, asking: slice) -> Tensor:
+        asks = x[:, asking]
         if isinstance(where, Step):
-            k, v = where.cache.extend(where.layer, k, v, where.start)
-            mask = where.mask
-        assert not isinstance(mask, Step)
-        if mask is not None and mask.dim() == 2:  # (P, K); a mask over keys serves every row
-            mask = mask[asking]
-        x = x[:, asking]
-        attended: Tensor = self.attention_norm(self.attention.attend(x, k, v, mask))
-        return attended + x
+            k, v = where.cache.extend(where.layer, *self.attention.memory(x), where.start)
+            mask = None if where.mask is None else where.mask[asking]
+            attended = self.attention.attend(asks, k, v, mask)
+        else:
+            memory = self.attention.key_value(x)
+            attended = self.attention.read(asks, memory, where.rows(asking))
+        result: Tensor = self.attention_norm(attended) + asks
+        return result
 
     def _feed(self, x: Tensor) -> Tensor:
         fed: Tensor = self.feed_forward_norm(self.feed_forward(x))
@@ -112,13 +112,15 @@ class NoiseBlock(Block):
     def inject(
         self,
         x: Tensor,
-        where: Tensor | Step | None,
+        where: Seen | Step,
         noise: Tensor,
-        memory: tuple[Tensor, Tensor] | None,
+        memory: Tensor | None,
         asking: slice = EVERY,
     ) -> Tensor:
-        """X and noise (N, P, E); memory as `cross.memory` gives it, None without a mapping."""
+        """X and noise (N, P, E); memory (N, K, 2E), which `cross.key_value` made, None without a
+        mapping.
+        """
         x = self._attend(x, where, asking) + noise[:, asking]
         if memory is not None:
-            x = self.cross_norm(self.cross.attend(x, *memory, None)) + x
+            x = self.cross_norm(self.cross.read(x, memory, EVERYTHING)) + x
         return self._feed(x)

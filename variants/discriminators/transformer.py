@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from core.config import Search, StrategyConfig
 from core.nn.layers import Block, sinusoidal
+from core.nn.seen import words as seen_of
 from core.protocols import Shape, Words
 
 CLASS_ROW = slice(0, 1)
@@ -78,23 +79,23 @@ class TransformerDiscriminator(nn.Module):
         """Embedded words (N, S, E), mask (N, S) True where visible, to scores (N,)."""
         N, S, _ = embedded.shape
         x = torch.cat([embedded, self.positions[:S].expand(N, -1, -1)], dim=-1)  # (N, S, 2E)
+        seen = seen_of(mask)
         for block in self.backbone:
             for layer in block:  # type: ignore[attr-defined]
-                x = layer(x, _as_keys(mask))
-            x, mask = self._pool(x, mask)
+                x = layer(x, seen)
+            if self.pooling != "none" and x.shape[1] > 1:
+                x, mask = self._pool(x, mask)
+                seen = seen_of(mask)
         x = torch.cat([self.class_token.expand(N, 1, -1), x], dim=1)
-        if mask is not None:
-            mask = pad(mask, (1, 0), value=True)
+        seen = seen_of(None if mask is None else pad(mask, (1, 0), value=True))
         for block in self.output[:-1]:
-            x = block(x, _as_keys(mask))
-        x = self.output[-1](x, _as_keys(mask), CLASS_ROW)
+            x = block(x, seen)
+        x = self.output[-1](x, seen, CLASS_ROW)
         score: Tensor = self.out(x[:, 0]).squeeze(-1)
         return score
 
     def _pool(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Halve the length (rounding up); a pooled row is visible if any of its rows was."""
-        if self.pooling == "none" or x.shape[1] == 1:
-            return x, mask
         by_channel = x.transpose(1, 2)
         if self.pooling == "avg":
             pooled = avg_pool1d(by_channel, 2, ceil_mode=True)
@@ -103,7 +104,3 @@ class TransformerDiscriminator(nn.Module):
         if mask is not None:
             mask = max_pool1d(mask.float().unsqueeze(1), 2, ceil_mode=True).squeeze(1) > 0
         return pooled.transpose(1, 2), mask
-
-
-def _as_keys(mask: Tensor | None) -> Tensor | None:
-    return None if mask is None else mask[:, None, None, :]

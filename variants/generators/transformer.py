@@ -28,10 +28,11 @@ from core.nn.attention import GrowingCache
 from core.nn.decoding import Decoder
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, rows_of, scaled
+from core.nn.seen import EVERYTHING, Seen, causal, two_streams
 from core.protocols import NextInput, Noise, NoiseMapping, Shape
 from core.seeding import draw_seed
 
-Memory = tuple[Tensor, Tensor] | None
+Memory = Tensor | None  # (N, S, 2E), keys and values of the mapped noise
 
 
 @dataclass
@@ -119,14 +120,16 @@ class TransformerGenerator(nn.Module):
         if differentiable or self.config.attention == "full":
             return RolloutState(noise, queries, memories, GrowingCache(self._layers))
         blocks = self.noise_blocks, self.output_blocks
-        return Decoding(noise, queries, Decoder(*blocks, memories, noise.count, self.length))  # type: ignore[arg-type]
+        pairs = zip(self.noise_blocks, memories, strict=True)
+        heads = [None if m is None else block.cross.split(m) for block, m in pairs]  # type: ignore[operator]
+        return Decoding(noise, queries, Decoder(*blocks, heads, noise.count, self.length))  # type: ignore[arg-type]
 
     def fork(self, state: RolloutState | Decoding, rows: Tensor) -> RolloutState | Decoding:
         """See `Generator.fork`."""
         noise, queries = rows_of(state.noise, rows), state.queries[rows]
         if isinstance(state, Decoding):
             return Decoding(noise, queries, state.decoder.fork(rows), state.step)
-        memories = [None if m is None else (m[0][rows], m[1][rows]) for m in state.memories]
+        memories = [None if m is None else m[rows] for m in state.memories]
         words = [words[rows] for words in state.words]
         return RolloutState(noise, queries, memories, state.cache.fork(rows), words)
 
@@ -181,7 +184,7 @@ class TransformerGenerator(nn.Module):
             rng = torch.Generator(device=x.device).manual_seed(state.noise.seed + t)
             shape = (len(self.noise_blocks), *x.shape)
             injected = draw_noise(self.noise, shape, rng).to(x.dtype) * state.noise.scale
-        where = [None] * self._layers
+        where = [EVERYTHING] * self._layers
         return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
 
     # All steps at once.
@@ -200,15 +203,15 @@ class TransformerGenerator(nn.Module):
                 [words[:, :-1] + self.positions[: S - 1], queries[:, :S] + self.positions[:S]],
                 dim=1,
             )
-            mask = _two_stream_mask(S, x.device)
+            seen = two_streams(S, x.device)
             if injected is not None:
                 injected = torch.cat([injected[:, 0, :, : S - 1], injected[:, 1]], dim=2)
         else:
             x = _asked(queries, words) + self.positions[:S]
-            mask = torch.ones(S, S, dtype=torch.bool, device=x.device).tril()
+            seen = causal(S, x.device)
             if injected is not None:
                 injected = injected[:, 0]
-        where = [mask] * self._layers
+        where = [seen] * self._layers
         return self._through(x, where, injected, self._memories(noise), slice(-S, None))
 
     def _full_parallel(self, words: Tensor, queries: Tensor, noise: Noise) -> Tensor:
@@ -235,7 +238,7 @@ class TransformerGenerator(nn.Module):
         if noise.latent is None:
             return [None] * len(self.noise_blocks)
         memory = self.noise_mapping(noise.latent)
-        return [block.cross.memory(memory) for block in self.noise_blocks]  # type: ignore[union-attr, operator]
+        return [block.cross.key_value(memory) for block in self.noise_blocks]  # type: ignore[union-attr, operator]
 
     @property
     def _layers(self) -> int:
@@ -244,7 +247,7 @@ class TransformerGenerator(nn.Module):
     def _through(
         self,
         x: Tensor,
-        where: Sequence[Tensor | Step | None],
+        where: Sequence[Seen | Step],
         injected: Tensor | None,
         memories: Sequence[Memory],
         asking: slice,
@@ -280,15 +283,3 @@ def _last_word_mask(t: int, device: torch.device) -> Tensor:
     mask = torch.ones(2, t + 1, dtype=torch.bool, device=device)
     mask[0, t] = False
     return mask
-
-
-def _two_stream_mask(S: int, device: torch.device) -> Tensor:
-    """(2S - 1, 2S - 1) over S - 1 words, then S queries: words see words up to themselves; the
-    query of step t sees the words before t and itself.
-    """
-    square = torch.ones(S, S, dtype=torch.bool, device=device)
-    words = square[:-1, :-1].tril()
-    before = square[:, :-1].tril(-1)
-    nothing = torch.zeros(S - 1, S, dtype=torch.bool, device=device)
-    itself = torch.eye(S, dtype=torch.bool, device=device)
-    return torch.cat([torch.cat([words, nothing], 1), torch.cat([before, itself], 1)])
