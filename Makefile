@@ -1,5 +1,5 @@
 # Everything a person does here. `make help` lists the targets.
-# ARGS are further arguments of `demo` and `ui`, such as ARGS="--port 5001".
+# ARGS are further arguments of `demo`, `ui` and `chaos`, such as ARGS="--port 5001".
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -43,8 +43,8 @@ bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 product: setup ## every accepted combination of strategies trains three updates; hours, resumable
 	$(BIN)/python -m tests.product
 
-chaos: setup ## faults on purpose, the long form: hours; one line a fault
-	$(BIN)/python -m tests.chaos --long
+chaos: setup ## faults on purpose, the long form: hours, resumable; one line a fault
+	$(BIN)/python -m tests.chaos --long --record chaos.jsonl $(ARGS)
 
 sbom: setup ## every package that ours needs, as CycloneDX on standard output
 	@$(BIN)/python docs/bill.py

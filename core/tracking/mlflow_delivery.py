@@ -19,6 +19,8 @@ from core.tracking.protocol import IDENTITY
 MODEL = "generator"
 FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
 TOO_MUCH = (400, 413)  # HTTP: what an artifact is refused with
+CONFLICT = ("IntegrityError", "UniqueViolation", "UNIQUE constraint")
+CONFLICTS = 5  # tries after which a row that is there already is no race
 Experiment = Callable[[str], str]  # name -> id
 
 
@@ -69,13 +71,18 @@ class MlflowDelivery:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Refused(f"not an entry {entry.do!r} of a journal ({error!r})") from None
 
-    def _try(self, act: Callable[[], None]) -> None:
+    def _try(self, act: Callable[[], None], tries: int = CONFLICTS) -> None:
         from mlflow.exceptions import MlflowException
         from requests import HTTPError
 
         try:
             act()
         except MlflowException as error:
+            # MLflow looks for a row and then makes it; another worker was quicker in between, and
+            # the next look finds what that one made.
+            if tries > 1 and any(word in str(error) for word in CONFLICT):
+                self._try(act, tries - 1)
+                return
             # The store's own word counts, not a proxy's page in front of it.
             own = getattr(error, "json", None) is not None or not self._remote
             if own and error.error_code in FOR_GOOD:

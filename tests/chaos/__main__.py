@@ -1,55 +1,134 @@
-"""`python -m tests.chaos`: one line a fault, tried, survived, lost. `--long` is `make chaos`."""
+"""`python -m tests.chaos`: one line a fault, tried, survived, lost.
+
+`--long` is `make chaos`: it goes on where its record ends, so it can be stopped and run in pieces,
+such as `--only runs --count 50`. `--sum` prints what the record comes to.
+"""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from tests.chaos import runs  # noqa: F401 - children are forked from a process that has it all
-from tests.chaos.faults import Chaos, Tally
+from tests.chaos.crowd import crowds
+from tests.chaos.disks import full_disks
+from tests.chaos.kills import kill_runs, kill_workers
+from tests.chaos.mutants import READERS, mutants
+from tests.chaos.outages import outages
+from tests.chaos.tally import Record, Tally, total
+from tests.chaos.world import Say, World
 
-LONG = {"kills": 200, "outages": 50, "full_disks": 20, "workers": 5, "mutants": 10_000}
-SHORT = {"kills": 2, "outages": 1, "full_disks": 1, "workers": 1, "mutants": 40}
+LOOK_SECONDS = 10.0
+Act = Callable[[World, int, Say], Tally]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault: how it is tried, how often in the short and the long form, and after how
+    many of them the record is written.
+    """
+
+    act: Act
+    short: int
+    long: int
+    piece: int
+
+
+KINDS = {
+    "runs": Kind(kill_runs, 2, 200, 20),
+    "workers": Kind(kill_workers, 1, 50, 10),
+    "outages": Kind(outages, 1, 50, 25),
+    "disks": Kind(full_disks, 1, 20, 5),
+    "crowds": Kind(crowds, 1, 5, 1),
+    **{
+        f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 2_000)
+        for name in READERS
+    },
+}
+
+
+class Pieces:
+    """Tries faults in a folder of its own, piece by piece."""
+
+    def __init__(self, folder: Path, record: Record, seed: int, load: float) -> None:
+        self.world, self.record = World(folder, random.Random(seed)), record
+        self.seed, self.load = seed, load
+
+    def run(self, name: str, times: int) -> Iterator[Tally]:
+        """So many faults of a kind, a tally a piece."""
+        kind, done = KINDS[name], total(name, self.record.of(name)).tried
+        self.world.rng = random.Random(f"{self.seed} {name} {done}")
+        while times > 0:
+            began = time.monotonic()
+            tally = kind.act(self.world, min(kind.piece, times), self.say)
+            tally.seconds = time.monotonic() - began
+            self.record.add(name, tally)
+            yield tally
+            if tally.tried == 0:  # not possible here
+                return
+            times -= tally.tried
+
+    def say(self, tally: Tally) -> None:
+        """So far, on one line of a terminal or a line each in a file; then wait for a calm load."""
+        line = tally.line()
+        sys.stderr.write(f"\r{line}\033[K" if sys.stderr.isatty() else f"  so far {line}\n")
+        sys.stderr.flush()
+        while os.getloadavg()[0] > self.load:
+            time.sleep(LOOK_SECONDS)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", help="kinds of faults, with commas")
-    parser.add_argument("--times", type=int, help="how often each")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    asked = _asked()
     torch.set_num_threads(1)
     import mlflow.pyfunc  # noqa: F401 - once, here, and not in every child
 
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    times = dict(LONG if asked.long else SHORT)
-    kinds = asked.only.split(",") if asked.only else [*times]
-    lost = False
+    record = Record(asked.record.absolute() if asked.record else None)
+    chosen = [
+        name for name in KINDS
+        if not asked.only or any(name.startswith(kind) for kind in asked.only.split(","))
+    ]  # fmt: skip
+    here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        chaos = Chaos(Path(folder), random.Random(asked.seed))
-        print(f"a run: {chaos.seconds:.1f} s, {chaos.steps} file operations", flush=True)
-        for kind in kinds:
-            began = time.monotonic()
-            tally: Tally = getattr(chaos, kind)(asked.times or times[kind], _progress)
-            sys.stderr.write("\n" if sys.stderr.isatty() else "")
-            print(f"{tally.line()} in {time.monotonic() - began:.0f} s", flush=True)
-            lost |= bool(tally.lost)
-    return int(lost)
+        pieces = Pieces(Path(folder), record, asked.seed, asked.load)
+        for name in [] if asked.sum else chosen:
+            wanted = KINDS[name].long if asked.long else KINDS[name].short
+            done = total(name, record.of(name)).tried
+            for _ in pieces.run(name, asked.count or wanted - done):
+                sys.stderr.write("\n" if sys.stderr.isatty() else "")
+            print(_line(name, record), flush=True)
+        os.chdir(here)
+    if asked.sum:
+        print("\n".join(_line(name, record) for name in chosen if record.of(name)))
+    return int(any(tally.lost for name, tally in record.pieces if name in chosen))
 
 
-def _progress(line: str) -> None:
-    """So far: on one line of a terminal, or a line each in a file."""
-    sys.stderr.write(f"\r{line}\033[K" if sys.stderr.isatty() else f"  so far {line}\n")
-    sys.stderr.flush()
+def _line(name: str, record: Record) -> str:
+    found = record.of(name)
+    whole = total(found[0].fault if found else name, found)
+    return f"{whole.line()} in {whole.seconds:.0f} s"
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", help=f"kinds of faults, with commas: {', '.join(KINDS)}")
+    parser.add_argument("--count", type=int, help="how many more of each; default: what is missing")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", type=Path, help="a file that keeps what was tried, and grows")
+    parser.add_argument("--sum", action="store_true", help="try nothing, print the record")
+    parser.add_argument("--load", type=float, default=float("inf"), help="wait while it is higher")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ HANG_SECONDS = 60.0  # nothing may take longer, on a machine where a run takes B
 BASE_SECONDS = 6.0
 POLL_SECONDS = 0.01
 WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate",
-           "sqlite3.connect", "socket.connect"}  # fmt: skip
+           "sqlite3.connect"}  # fmt: skip
+PARTS = ("checkpoint", "journal", "artifacts", "mlflow.db", "optuna.db", "model", "runs")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Ended:
     hung: bool = False
     traceback: str = ""
     steps: int = 0  # in the file system, that were watched
+    at: str = ""  # what the step was about, before which it was killed
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _be(act: Callable[[], Any], place: Path, kill: Kill | None) -> None:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        seen = _watch(kill.step or 0) if kill is not None else [0]
+        seen = _watch(kill.step or 0, place) if kill is not None else [0]
         try:
             document: dict[str, Any] = {"answer": act()}
         except BaseException as error:  # noqa: BLE001 - what it says is what is looked at
@@ -95,15 +97,21 @@ def _be(act: Callable[[], Any], place: Path, kill: Kill | None) -> None:
         os._exit(status)
 
 
-def _watch(fatal: int) -> list[int]:
-    """Count steps in the file system; be killed right before step `fatal`, counted from 1."""
+def _watch(fatal: int, answer: Path) -> list[int]:
+    """Count steps in the file system, below the folder of the answer; be killed right before step
+    `fatal`, counted from 1, having written down what it is about.
+    """
     seen = [0]
 
-    def hook(event: str, _: object) -> None:
-        if event in WATCHED:
-            seen[0] += 1
-            if seen[0] == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event not in WATCHED or not arguments or str(answer.parent) not in str(arguments[0]):
+            return
+        seen[0] += 1
+        if seen[0] == fatal:
+            about = str(arguments[0])
+            word = next((part for part in PARTS if part in about), "something else")
+            answer.with_suffix(".at").write_text(word)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
     return seen
@@ -123,7 +131,9 @@ def _wait(pid: int, place: Path, kill: Kill | None) -> Ended:
             break
         time.sleep(POLL_SECONDS)
     if not place.exists():
-        return Ended(killed=os.WIFSIGNALED(status), hung=passed > PACE.hang)
+        said = place.with_suffix(".at")
+        at = said.read_text() if said.exists() else ""
+        return Ended(killed=os.WIFSIGNALED(status), hung=passed > PACE.hang, at=at)
     document = json.loads(place.read_text())
     place.unlink()
     return Ended(**document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from optuna.trial import TrialState
@@ -13,11 +14,40 @@ from core.tracking.protocol import RunRecord, Tracker
 from studies import queue as jobs
 from studies.definition import load_study
 from studies.execute import begin, work
+from tests.chaos import children
+from tests.chaos.children import child
+from tests.chaos.tally import Tally
+from tests.chaos.world import Say, World
 from tests.conftest import ROOT
 from variants import registry
 
 FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
 JOBS, STEPS = 12, 15
+TWO = ("one", "two")
+WORKERS = 4  # for each of two studies
+
+
+def crowds(world: World, times: int, say: Say) -> Tally:
+    """Eight workers, four for each of two studies, on one SQLite store."""
+    world.prepare()
+    tally = Tally(f"{2 * WORKERS} workers on one SQLite store, two studies")
+    url = f"sqlite:///{world.world}/optuna.db"
+    while tally.tried < times:
+        world.fresh()
+        ended = [child(partial(begin_study, world.uri, url, name), world.folder) for name in TWO]
+        started = [
+            children.begin(partial(work_on, world.uri, url, name), world.folder)
+            for name in TWO
+            for _ in range(WORKERS)
+        ]
+        ended += [wait() for wait in started]
+        ended += [child(partial(faults_of, world.uri, url, name), world.folder) for name in TWO]
+        wrong = [end.words or "hung" for end in ended if end.words or end.hung]
+        wrong += [fault for end in ended[-2:] for fault in end.answer or []]
+        tally.count(wrong)
+        tally.note(f"{2 * JOBS} trials of {STEPS} steps each time")
+        say(tally)
+    return tally
 
 
 def begin_study(uri: str, url: str, name: str) -> None:

@@ -6,11 +6,17 @@ A reader answers, or refuses with an InputError or a MachineError. Anything else
 from __future__ import annotations
 
 import json
+import logging
 import random
+import resource
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,17 +29,21 @@ from core.players import build_generator
 from core.text.build import build_corpus
 from core.text.corpus import Corpus, describe
 from core.text.generated import draw_corpus
-from core.text.readers import READERS
+from core.text.readers import READERS as CORPUS_READERS
 from core.text.settings import CorpusSettings
 from core.text.vocabulary import Vocabulary
 from core.tracking.delivery import Delivery
 from core.tracking.journal import Entry
 from experiments.generate import load_generator, save_generator
 from studies.definition import load_study
+from tests.chaos.tally import Tally
 from tests.conftest import SMOKE, tiny
 from variants import registry
 
 Read = Callable[[Path], object]
+HANG_SECONDS = 60
+MEMORY = 2 << 30  # bytes, beyond what the process has
+SAID = 500  # mutants between two words of how far it is
 NASTY = [
     b"\0", b"\xff\xfe", b"../../../etc/passwd", b"<script>alert(1)</script>", b"[" * 3000,
     b"{" * 3000, b'"' * 300, b"9" * 400, b"-1", b"1e999", b"NaN", b"null", b"true", b"\r",
@@ -41,6 +51,12 @@ NASTY = [
     b"18446744073709551616", b"4294967296", b'{"do": "artifact", "file": "../../x"}',
     b"\xff" * 8, b"\x00" * 8, b"#", b"= =",
 ]  # fmt: skip
+
+
+READERS = ("configuration", "study file", "corpus file (lines)", "corpus file (fortune)",
+           "corpus file (csv)", "corpus file (shards)", "corpus folder", "vocabulary",
+           "checkpoint", "checkpoint under a right checksum", "model folder",
+           "journal")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,15 +90,29 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+class Hung(BaseException):
+    """A reader that does not come to an end."""
+
+
+def _hang(*_: object) -> None:
+    raise Hung
+
+
 def outcome(read: Read, path: Path) -> str | None:
     """None where the reader answers or refuses in words; what went wrong otherwise."""
+    signal.signal(signal.SIGALRM, _hang)
+    signal.alarm(HANG_SECONDS)
     try:
         read(path)
+    except Hung:
+        return f"hung over {HANG_SECONDS} s"
     except (InputError, MachineError) as error:
         lines = str(error).count("\n") + 1
         return f"{lines} lines of words" if lines > 4 else None
     except Exception as error:  # noqa: BLE001 - anything else is what is looked for
         return f"{type(error).__name__}: {error}"[:200]
+    finally:
+        signal.alarm(0)
     return None
 
 
@@ -137,7 +167,7 @@ def targets(folder: Path) -> list[Target]:
 
 def _reader(kind: str) -> Read:
     settings = CorpusSettings(source="x")
-    return lambda path: list(READERS[kind](path, settings))  # type: ignore[index]
+    return lambda path: list(CORPUS_READERS[kind](path, settings))  # type: ignore[index]
 
 
 def _whole_corpus(path: Path) -> object:
@@ -168,33 +198,71 @@ def _journal(path: Path) -> object:
     return taken
 
 
-def attack(target: Target, times: int, seed: int, folder: Path) -> dict[str, int]:
-    """What went wrong in `times` mutated files, and how often."""
+def attack(
+    target: Target, times: int, seed: int | str, folder: Path, say: Callable[[int], None] = id
+) -> dict[str, int]:
+    """What went wrong in `times` mutated files, and how often; `say` hears how far it is."""
     rng = random.Random(f"{seed} {target.name}")
-    if target.example.is_dir():
-        files = sorted(
-            p.relative_to(target.example) for p in target.example.rglob("*") if p.is_file()
-        )
-    else:
-        files = [Path()]
     place = folder / "mutant" / target.example.name
+    whole = _contents(target.example)
+    names = sorted(whole)
     wrong: dict[str, int] = {}
-    for _ in range(times):
-        if place.parent.exists():
-            shutil.rmtree(place.parent)
-        place.parent.mkdir(parents=True)
-        if target.example.is_dir():
-            shutil.copytree(target.example, place)
-        chosen = rng.choice(files)
-        content = (target.example / chosen).read_bytes()
-        (place / chosen).write_bytes(mutate(content, rng))
+    for number in range(times):
+        chosen = rng.choice(names)
+        _put(place, {**whole, chosen: mutate(whole[chosen], rng)})
         fault = outcome(target.read, place)
         if fault is not None:
             wrong[fault] = wrong.get(fault, 0) + 1
+        say(number + 1)
     return wrong
 
 
-def fuzz(folder: Path, times: int, seed: int) -> Iterator[tuple[str, dict[str, int]]]:
-    """Every reader in turn, and what went wrong with it."""
-    for target in targets(folder):
-        yield target.name, attack(target, times, seed, folder)
+def _contents(example: Path) -> dict[str, bytes]:
+    """Every file by its path below the example; "." for an example that is a file itself."""
+    files = [p for p in example.rglob("*") if p.is_file()] if example.is_dir() else [example]
+    return {str(file.relative_to(example)): file.read_bytes() for file in files}
+
+
+def _put(place: Path, contents: dict[str, bytes]) -> None:
+    """Have exactly these files at `place`; those that are as they should be are left alone."""
+    if place.is_dir():
+        for file in [p for p in place.rglob("*") if not p.is_dir() or p.is_symlink()]:
+            if str(file.relative_to(place)) not in contents:
+                file.unlink()
+    for name, content in contents.items():
+        file = place / name
+        if not file.exists() or file.stat().st_size != len(content) or file.read_bytes() != content:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+
+
+def mutants(reader: str, world: Any, times: int, say: Callable[[Tally], None]) -> Tally:
+    """Mutated files for one reader: answered, or refused in words."""
+    logging.getLogger("core.tracking.delivery").setLevel(logging.ERROR)
+    tally = Tally(f"mutated files, {reader}")
+    folder = world.folder / f"strangers-{time.monotonic_ns()}"
+    (target,) = (each for each in targets(folder) if each.name == reader)
+
+    def so_far(number: int) -> None:
+        if number % SAID == 0:
+            tally.tried = number
+            say(tally)
+
+    with _bounded():
+        wrong = attack(target, times, world.rng.random(), folder, so_far)
+    tally.tried, tally.survived = times, times - sum(wrong.values())
+    tally.lost = [f"{count} times {what}" for what, count in wrong.items()]
+    shutil.rmtree(folder)
+    return tally
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """No reader may take more memory than a small machine has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
 from core.config import Config
-from core.tracking.mlflow_store import open_tracker
+from core.tracking.mlflow_store import MlflowTracker, open_tracker
+from core.tracking.protocol import RunRecord
 from experiments.runner import open_corpus, run
 from tests.conftest import tiny
 
@@ -31,6 +34,9 @@ def prepare(template: Path) -> None:
     settings = config()
     open_corpus(settings.corpus, tracker.world, settings.model.length)
     tracker._experiment_id("runs")
+    # Else the log of these tables, larger than any run, gives its room back to the first one.
+    with contextlib.closing(sqlite3.connect(template / "mlflow.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def fresh(template: Path, world: Path) -> Path:
@@ -51,12 +57,16 @@ def work(uri: str) -> str:
     return run(config(), tracker=tracker).outcome
 
 
-def facts(uri: str, runs_expected: int = 1) -> dict[str, Any]:
-    """Everything but times: metrics by step, sentences, weights, tags, how many of each."""
+def facts(uri: str, experiment: str = "runs") -> dict[str, Any]:
+    """What there is to say of the one run of an experiment."""
     tracker = open_tracker(uri)
-    records = tracker.runs("runs", tags={"level": "run"})
-    assert len(records) == runs_expected, f"{len(records)} runs"
-    (record,) = records
+    records = tracker.runs(experiment, tags={"level": "run"})
+    assert len(records) == 1, f"{len(records)} runs"
+    return facts_of(tracker, records[0])
+
+
+def facts_of(tracker: MlflowTracker, record: RunRecord) -> dict[str, Any]:
+    """Everything but times: metrics by step, sentences, weights, tags, how many of each."""
     keys = sorted(key for key in record.metrics if key not in TIMED)
     history = {
         key: [[step, _plain(value)] for step, value in tracker.history(record.run_id, key)]
@@ -67,16 +77,18 @@ def facts(uri: str, runs_expected: int = 1) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode() + weights[name].numpy().tobytes())
-    models = tracker._client.get_run(record.run_id).outputs.model_outputs
+    stored = tracker._client.get_run(record.run_id)
     return {
         "status": record.status,
         "outcome": record.outcome,
         "params": dict(record.params),
+        "dataset": [each.dataset.digest for each in stored.inputs.dataset_inputs],
         "history": history,
         "sentences": tracker.artifact(record.run_id, "samples.json").read_text(),
         "weights": digest.hexdigest(),
-        "models": len(models),
+        "models": len(stored.outputs.model_outputs),
         "waiting": tracker.undelivered(),
+        "refused": [file.name for file in (tracker.world / "journal").glob("*.refused")],
     }
 
 

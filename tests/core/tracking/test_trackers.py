@@ -185,3 +185,37 @@ def test_tables_that_sql_does_not_know_are_left_to_mlflow(tmp_path: Path) -> Non
 
 def _id(record: RunRecord) -> str:
     return record.run_id
+
+
+def test_two_workers_log_the_same_new_dataset_at_the_same_moment(tmp_path: Path) -> None:
+    """The other one's whole call falls between the look for the dataset and its making."""
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    trackers = [open_tracker(f"sqlite:///{tmp_path}/mlflow.db") for _ in range(2)]
+    first, second = (t.start_run("study", f"run {i}", params={}, tags={})
+                     for i, t in enumerate(trackers))  # fmt: skip
+    assert first.flush()
+    assert second.flush()
+    met: list[bool] = []
+
+    def interrupt(session: Session, *_: object) -> None:
+        if met or not any(type(made).__name__ == "SqlDataset" for made in session.new):
+            return
+        met.append(True)
+        second.log_dataset("grammar", "0123456789abcdef", "grammar")
+        assert second.flush()
+
+    event.listen(Session, "before_flush", interrupt)
+    try:
+        first.log_dataset("grammar", "0123456789abcdef", "grammar")
+        assert first.flush()
+    finally:
+        event.remove(Session, "before_flush", interrupt)
+    assert met
+    assert not list((tmp_path / "journal").glob("*.refused"))
+    logged = [
+        trackers[0]._client.get_run(run.run_id).inputs.dataset_inputs[0].dataset.digest
+        for run in (first, second)
+    ]
+    assert logged == ["0123456789abcdef"] * 2
