@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench bench-quick chaos sbom licences product format docs ui clean
+.PHONY: help setup demo test check bench bench-quick chaos sbom licences lock audit product format docs ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,14 @@ sbom: setup ## every package that ours needs, as CycloneDX on standard output
 
 licences: setup ## docs/licences.md, from what is installed
 	$(BIN)/python docs/bill.py --licences
+
+lock: setup ## constraints.lock: every pin with the hashes that the registry states
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/python docs/lock.py --write
+
+audit: setup ## lock, pins and what is installed agree; known vulnerabilities, with a network
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip-audit
+	$(BIN)/python docs/lock.py
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .
