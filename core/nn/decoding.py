@@ -1,11 +1,12 @@
 """A transformer's rollout without gradient: one or two new rows a sentence and step, on caches that
 are written in place.
 
-The same function as the blocks of `core.nn.layers` on a growing cache, laid out for speed. Keys
-stand as (N H, d, L) and values as (N H, L, d), so that each attention is two batched products;
-their last axis is read in windows that grow by `WINDOW`, with what is not yet there masked out. All
-tensors of a step but the row's number have shapes that repeat in every rollout, and nothing in it
-depends on values, so a CUDA graph can capture it.
+The same function as the blocks of `core.nn.layers` on a growing cache, laid out for speed: as one
+compiled function a step where it can be (`core.nn.fused_step`), else as torch's operations. Those
+are here. Keys stand as (N H, d, L) and values as (N H, L, d), so that each attention is two batched
+products; their last axis is read in windows that grow by `WINDOW`, with what is not yet there
+masked out. All tensors of a step but the row's number have shapes that repeat in every rollout, and
+nothing in it depends on values, so a CUDA graph can capture it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from torch.nn.functional import layer_norm
 from core.nn.attention import Attention
 from core.nn.layers import Block, NoiseBlock
 from core.nn.linear import gelu_linear, linear
+from core.nn.noise import injected_rows
 
 WINDOW = 16  # positions; a multiple of the numbers in a vector register
 Memory = tuple[Tensor, Tensor]
@@ -30,6 +33,43 @@ Affine = tuple[Tensor, Tensor]  # weight, bias
 def _affine(layer: nn.Module) -> Affine:
     assert isinstance(layer, nn.Linear)
     return layer.weight.detach(), layer.bias.detach()
+
+
+class Decoder(Protocol):
+    """The blocks of a stack, walking N sentences without gradient."""
+
+    def step(self, rows: Sequence[Tensor], start: int) -> Tensor:
+        """One step: one or two rows (N, E) from `start` on, each of which sees those before it and
+        itself. The last row behind all blocks comes back, (N, E).
+        """
+        ...
+
+    def fork(self, rows: Tensor) -> Decoder:
+        """A copy with the sentences `rows` (K,), which may repeat."""
+        ...
+
+
+def decode(
+    noise_blocks: Sequence[NoiseBlock],
+    output_blocks: Sequence[Block],
+    memories: Sequence[Memory | None],
+    injected: Tensor | None,
+    count: int,
+    length: int,
+) -> Decoder:
+    """A decoder of `count` sentences of at most `length` rows.
+
+    `memories` are the keys and values (N, H, P, d) that each noise block crosses to, None without a
+    mapping; `injected` (B, streams, N, S, E) is what the noise blocks add, the last new row being
+    of the last stream.
+    """
+    parts = noise_blocks, output_blocks, memories, injected, count, length
+    like = next((block.attention.query.weight for block in (*noise_blocks, *output_blocks)), None)
+    if like is not None and like.device.type == "cpu" and like.dtype == torch.float32:
+        from core.nn.fused_decoding import FusedDecoder  # a compiler: only where it is used
+
+        return FusedDecoder(*parts)
+    return PlainDecoder(*parts)
 
 
 @dataclass(frozen=True)
@@ -147,17 +187,15 @@ class Norm:
         return layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
-class Decoder:
-    """The blocks of a stack, walking N sentences of at most `length` rows.
-
-    `memories` are the keys and values that each noise block crosses to, None without a mapping.
-    """
+class PlainDecoder:
+    """A decoder of torch's own functions, for any device and type."""
 
     def __init__(
         self,
         noise_blocks: Sequence[NoiseBlock],
         output_blocks: Sequence[Block],
         memories: Sequence[Memory | None],
+        injected: Tensor | None,
         count: int,
         length: int,
     ) -> None:
@@ -172,16 +210,16 @@ class Decoder:
         self.bias = like.new_full((1, length, length), -math.inf).triu_(1)
         seen = [memory[0].shape[2] for memory in memories if memory is not None]
         self.everything = like.new_zeros(1, 2, max(seen, default=0))
+        self.injected = injected
 
     @torch.inference_mode()
-    def step(self, x: Tensor, start: int, noise: Tensor | None) -> Tensor:
-        """One step: x (P, N, E) are the rows from `start` on, each of which sees those before it
-        and itself. noise (B, P, N, E) is what the noise blocks inject. The last row behind all
-        blocks comes back, (N, E).
-        """
+    def step(self, rows: Sequence[Tensor], start: int) -> Tensor:
+        """See `Decoder.step`."""
+        x = torch.stack(list(rows))  # (P, N, E)
         end, last = start + len(x), len(self.layers) - 1
         bias = self.bias[:, start:end, : math.ceil(end / WINDOW) * WINDOW]
         everything = self.everything[:, : len(x)]
+        noise = None if self.injected is None else injected_rows(self.injected, start, len(x))
         for number, layer in enumerate(self.layers):
             if number == last:  # only the last row asks
                 bias, everything = bias[:, -1:], everything[:, -1:]
@@ -189,9 +227,10 @@ class Decoder:
             x = layer.step(x, start, bias, everything, injected)
         return x[-1]
 
-    def fork(self, rows: Tensor) -> Decoder:
-        """A copy with the sentences `rows` (K,), which may repeat."""
-        copy = object.__new__(Decoder)
+    def fork(self, rows: Tensor) -> PlainDecoder:
+        """See `Decoder.fork`."""
+        copy = object.__new__(PlainDecoder)
         copy.bias, copy.everything = self.bias, self.everything
+        copy.injected = None if self.injected is None else self.injected[:, :, rows]
         copy.layers = [layer.fork(rows) for layer in self.layers]
         return copy

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.attention import GrowingCache
-from core.nn.decoding import Decoder
+from core.nn.decoding import Decoder, decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
-from core.nn.noise import draw_noise, rows_of, scaled
+from core.nn.noise import draw_noise, injected_rows, rows_of, scaled
 from core.nn.seen import EVERYTHING, Seen, causal, two_streams
 from core.protocols import NextInput, Noise, NoiseMapping, Shape
 from core.seeding import draw_seed
@@ -50,7 +50,6 @@ class RolloutState:
 class Decoding:
     """A rollout without gradient in progress."""
 
-    noise: Noise
     queries: Tensor  # (N, S, E) or (N, 1, E)
     decoder: Decoder
     step: int = 0
@@ -122,13 +121,15 @@ class TransformerGenerator(nn.Module):
         blocks = self.noise_blocks, self.output_blocks
         pairs = zip(self.noise_blocks, memories, strict=True)
         heads = [None if m is None else block.cross.split(m) for block, m in pairs]  # type: ignore[operator]
-        return Decoding(noise, queries, Decoder(*blocks, heads, noise.count, self.length))  # type: ignore[arg-type]
+        decoder = decode(*blocks, heads, noise.injected, noise.count, self.length)  # type: ignore[arg-type]
+        return Decoding(queries, decoder)
 
     def fork(self, state: RolloutState | Decoding, rows: Tensor) -> RolloutState | Decoding:
         """See `Generator.fork`."""
-        noise, queries = rows_of(state.noise, rows), state.queries[rows]
+        queries = state.queries[rows]
         if isinstance(state, Decoding):
-            return Decoding(noise, queries, state.decoder.fork(rows), state.step)
+            return Decoding(queries, state.decoder.fork(rows), state.step)
+        noise = rows_of(state.noise, rows)
         memories = [None if m is None else m[rows] for m in state.memories]
         words = [words[rows] for words in state.words]
         return RolloutState(noise, queries, memories, state.cache.fork(rows), words)
@@ -139,37 +140,29 @@ class TransformerGenerator(nn.Module):
         """See `Generator.step`."""
         if isinstance(state, Decoding):
             state.step += 1
-            x, first, injected = self._rows(state, last, state.step - 1)
-            return state.decoder.step(x, first, injected)
+            return state.decoder.step(*self._rows(state.queries, last, state.step - 1))
         if last is not None:
             state.words.append(last)
         t = len(state.words)
         if self.config.attention == "full":
             return self._full_step(state, t)
-        x, first, injected = self._rows(state, last, t)
-        if injected is not None:
-            injected = injected.transpose(1, 2)  # (B, N, P, E)
-        mask = _last_word_mask(t, x.device) if len(x) == 2 else None
-        where = [Step(state.cache, layer, first, mask) for layer in range(self._layers)]
-        x = x.transpose(0, 1)
-        return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
-
-    def _rows(
-        self, state: RolloutState | Decoding, last: Tensor | None, t: int
-    ) -> tuple[Tensor, int, Tensor | None]:
-        """What step t adds: rows (P, N, E), the position of the first, their noise (B, P, N, E)."""
-        if self.next_input.streams == 1:
-            rows, streams = [_asking(state.queries, last, t)], [0]
-        else:
-            query = state.queries[:, t]
-            rows, streams = ([query], [1]) if last is None else ([last, query], [0, 1])
-        first = t + 1 - len(rows)
-        x = torch.stack(rows) + self.positions[first : t + 1, None]
+        rows, first = self._rows(state.queries, last, t)
+        x = torch.stack(rows, dim=1)  # (N, P, E)
         injected = state.noise.injected
         if injected is not None:
-            picked = [injected[:, stream, :, first + row] for row, stream in enumerate(streams)]
-            injected = torch.stack(picked, dim=1)
-        return x, first, injected
+            injected = injected_rows(injected, first, len(rows)).transpose(1, 2)  # (B, N, P, E)
+        mask = _last_word_mask(t, x.device) if len(rows) == 2 else None
+        where = [Step(state.cache, layer, first, mask) for layer in range(self._layers)]
+        return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
+
+    def _rows(self, queries: Tensor, last: Tensor | None, t: int) -> tuple[list[Tensor], int]:
+        """What step t adds: rows (N, E) with their positions, and the position of the first."""
+        if self.next_input.streams == 1:
+            rows = [_asking(queries, last, t)]
+        else:
+            rows = [queries[:, t]] if last is None else [last, queries[:, t]]
+        first = t + 1 - len(rows)
+        return [row + self.positions[first + p] for p, row in enumerate(rows)], first
 
     def _full_step(self, state: RolloutState, t: int) -> Tensor:
         """The original: the whole prefix again, unmasked, injected noise drawn anew."""

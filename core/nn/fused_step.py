@@ -1,0 +1,333 @@
+"""One step of a transformer's rollout as one compiled function, float32 on a processor.
+
+The layers are those of `core.nn.decoding`, whose words hold here too. Row r = p R + n is row p of
+sentence n; rows are padded to whole tiles, columns to whole panels of zeros. A weight W (K, C) lies
+as panels (C / COLUMNS, K, COLUMNS), so that a tile of ROWS x COLUMNS sums stays in registers while
+k runs. Keys and values lie as (L / LANES, 2, d, LANES) for each sentence and head: what an
+attention reads is one piece of memory, and is fetched two heads ahead.
+
+Places in memory are addresses in bytes; who calls keeps the arrays alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from core.nn.compiled import compiled
+from core.nn.simd import (
+    LANES,
+    ONE,
+    REGISTERS,
+    ZERO,
+    at_float,
+    at_vector,
+    called,
+    copy,
+    exp,
+    first,
+    fma,
+    gelu,
+    instruction,
+    larger,
+    largest,
+    load,
+    multiply_add,
+    number,
+    prefetch,
+    put,
+    splat,
+    spread,
+    store,
+    total,
+)  # fmt: skip
+
+ROWS = REGISTERS // 4
+COLUMNS = 2 * LANES
+BLOCK = 4 * ROWS  # rows that pass the feed-forward layers together: their inside stays in a cache
+LINE = 64  # bytes of a cache line
+LOWEST = np.float32(-3e38)
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Sizes(NamedTuple):
+    """Numbers of a rollout."""
+
+    sentences: int  # N
+    rows: int  # R: N, padded to whole tiles
+    width: int  # E
+    padded: int  # E, padded to whole panels
+    heads: int  # H
+    seen: int  # rows of the mapped noise; 0 without
+    eps: float  # of the norms
+
+
+class Weights(NamedTuple):
+    """Of all layers, which are the first axis; panels as the module says."""
+
+    query_key_value: Array
+    query_key_value_bias: Array
+    out: Array
+    out_bias: Array
+    cross_query: Array  # of the noise blocks
+    cross_query_bias: Array
+    cross_out: Array
+    cross_out_bias: Array
+    enter: Array
+    enter_bias: Array
+    leave: Array
+    leave_bias: Array
+    norms: Array  # (layers, 3, 2, E): behind attention, cross-attention, feed-forward
+
+
+class Caches(NamedTuple):
+    """What the layers see; L in whole vectors."""
+
+    words: Array  # (layers, N, H, L / LANES, 2, d, LANES)
+    mapped: Array  # (B, N, H, L / LANES, 2, d, LANES)
+    noise: Array  # (B, streams, N, S, E), E in whole vectors
+
+
+class Room(NamedTuple):
+    """Where a step works."""
+
+    x: Array  # (2, R, E)
+    projected: Array  # (2, R, 3 E)
+    mixed: Array  # (2, R, E)
+    inside: Array  # (BLOCK, hidden)
+    scores: Array  # (L,)
+
+
+class Rollout(NamedTuple):
+    """All that a step needs."""
+
+    sizes: Sizes
+    weights: Weights
+    caches: Caches
+    room: Room
+
+
+@instruction(types.void, *[types.intp] * 7)
+def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, depth: Any) -> None:
+    """ROWS rows of x times a panel w (depth, COLUMNS), plus bias, into y; row lengths in bytes."""
+
+    def whole(n: int) -> Any:
+        return ir.Constant(x.type, n)
+
+    def ahead(address: Any, count: Any, size: Any) -> Any:
+        return builder.add(address, builder.mul(count, size))
+
+    def vectors(address: Any) -> Any:
+        places = (ahead(address, whole(j), whole(4 * LANES)) for j in range(2))
+        return [at_vector(builder, place) for place in places]
+
+    start = [builder.load(place, align=4) for place in vectors(bias)]
+    sums = [[cgutils.alloca_once_value(builder, v) for v in start] for _ in range(ROWS)]
+    rows = [ahead(x, whole(row), ldx) for row in range(ROWS)]
+    with cgutils.for_range(builder, depth) as loop:
+        line = vectors(ahead(w, loop.index, whole(4 * COLUMNS)))
+        right = [builder.load(place, align=4) for place in line]
+        for row in range(ROWS):
+            place = at_float(builder, ahead(rows[row], loop.index, whole(4)))
+            left = spread(builder, builder.load(place, align=4))
+            for to, v in zip(sums[row], right, strict=True):
+                builder.store(multiply_add(builder, left, v, builder.load(to)), to)
+    for row in range(ROWS):
+        places = vectors(ahead(y, whole(row), ldy))
+        for to, place in zip(sums[row], places, strict=True):
+            builder.store(builder.load(to), place, align=4)
+
+
+@called
+def _linear(x: int, ldx: int, rows: int, weight: Array, bias: Array, y: int, ldy: int) -> None:
+    """X (rows, K) to x W + bias (rows, C); W in panels, row lengths in numbers."""
+    panels, depth = weight.shape[0], weight.shape[1]
+    for panel in range(panels):
+        w, b = weight[panel].ctypes.data, bias.ctypes.data + 4 * panel * COLUMNS
+        for row in range(0, rows, ROWS):
+            to = y + 4 * (row * ldy + panel * COLUMNS)
+            _tile(x + 4 * row * ldx, 4 * ldx, w, b, to, 4 * ldy, depth)
+
+
+@called
+def _attend(q: int, memory: int, y: int, d: int, seen: int, scores: int) -> None:
+    """One query (d,) over the first `seen` rows of a head's memory, into y (d,)."""
+    scale = splat(np.float32(1.0 / np.sqrt(d)))
+    piece = 8 * d * LANES  # bytes of LANES keys and values
+    most = splat(LOWEST)
+    for place in range(0, seen, LANES):
+        keys = memory + place // LANES * piece
+        s = splat(ZERO)
+        for e in range(d):
+            s = fma(number(q + 4 * e), load(keys + 4 * LANES * e), s)
+        s = first(s * scale, seen - place, splat(LOWEST))
+        most = larger(s, most)
+        store(scores + 4 * place, s)
+    most = splat(largest(most))
+    mass = splat(ZERO)
+    for place in range(0, seen, LANES):
+        p = exp(load(scores + 4 * place) - most)
+        store(scores + 4 * place, p)
+        mass = mass + p
+    share = ONE / total(mass)
+    for e in range(d):
+        values = memory + 4 * LANES * (d + e)
+        mixed = splat(ZERO)
+        for place in range(0, seen, LANES):
+            mixed = fma(load(scores + 4 * place), load(values + place // LANES * piece), mixed)
+        put(y + 4 * e, total(mixed) * share)
+
+
+@called
+def _write(memory: int, place: int, row: int, E: int, d: int) -> None:
+    """Put a head's key and value from a projected row (q, k, v) into its memory at `place`."""
+    piece = memory + place // LANES * 8 * d * LANES
+    lane = place % LANES
+    if lane == 0:  # what is behind it is multiplied with zero, and must be a number
+        for e in range(2 * d):
+            store(piece + 4 * LANES * e, splat(ZERO))
+    for e in range(d):
+        copy(piece + 4 * (LANES * e + lane), row + 4 * (E + e))
+        copy(piece + 4 * (LANES * (d + e) + lane), row + 4 * (2 * E + e))
+
+
+@called
+def _fetch(memory: int, size: int) -> None:
+    """Ask for what will be read soon."""
+    for place in range(0, size, LINE):
+        prefetch(memory + place)
+
+
+@called
+def _look_back(rollout: Rollout, layer: int, start: int, rows: int, away: int) -> None:
+    """Remember the keys and values of `rows` rows from `start` on; all but `away` ask."""
+    sizes, room = rollout.sizes, rollout.room
+    E, H, d = sizes.padded, sizes.heads, sizes.width // sizes.heads
+    words = rollout.caches.words[layer]
+    head, read = (
+        8 * d * LANES * words.shape[2],
+        8 * d * ((start + rows + LANES - 1) // LANES) * LANES,
+    )
+    projected, mixed = room.projected.ctypes.data, room.mixed.ctypes.data
+    for n in range(sizes.sentences):
+        for h in range(H):
+            memory = words.ctypes.data + (n * H + h) * head
+            _fetch(memory + 2 * head, read)
+            for p in range(rows):
+                row = projected + 4 * ((p * sizes.rows + n) * 3 * E + h * d)
+                _write(memory, start + p, row, E, d)
+            for p in range(away, rows):
+                row, to = p * sizes.rows + n, mixed + 4 * ((p * sizes.rows + n) * E + h * d)
+                q = projected + 4 * (row * 3 * E + h * d)
+                _attend(q, memory, to, d, start + p + 1, room.scores.ctypes.data)
+
+
+@called
+def _look_across(rollout: Rollout, layer: int, rows: int, away: int) -> None:
+    """Rows `away` to `rows` ask the mapped noise."""
+    sizes, room = rollout.sizes, rollout.room
+    E, H, d = sizes.padded, sizes.heads, sizes.width // sizes.heads
+    mapped = rollout.caches.mapped[layer]
+    head = 8 * d * LANES * mapped.shape[2]
+    projected, mixed = room.projected.ctypes.data, room.mixed.ctypes.data
+    for n in range(sizes.sentences):
+        for h in range(H):
+            memory = mapped.ctypes.data + (n * H + h) * head
+            _fetch(memory + 2 * head, head)
+            for p in range(away, rows):
+                place = 4 * ((p * sizes.rows + n) * E + h * d)
+                _attend(
+                    projected + place, memory, mixed + place, d, sizes.seen, room.scores.ctypes.data
+                )
+
+
+@called
+def _feed_forward(rollout: Rollout, layer: int, rows: int, skip: int) -> None:
+    """The feed-forward layers over x, a block of rows at a time, into `projected`."""
+    weights, room, E = rollout.weights, rollout.room, rollout.sizes.padded
+    x, y = room.x.ctypes.data + skip, room.projected.ctypes.data + skip
+    inside, F = room.inside.ctypes.data, room.inside.shape[1]
+    for row in range(0, rows, BLOCK):
+        count, place = min(BLOCK, rows - row), 4 * row * E
+        _linear(x + place, E, count, weights.enter[layer], weights.enter_bias[layer], inside, F)
+        for i in range(0, count * F, LANES):
+            store(inside + 4 * i, gelu(load(inside + 4 * i)))
+        _linear(inside, F, count, weights.leave[layer], weights.leave_bias[layer], y + place, E)
+
+
+@called
+def _norm(x: int, y: int, width: int, numbers: Array, eps: float, noise: int) -> None:
+    """X += norm(y) + noise of one row; `numbers` (2, E) scale and shift; noise 0 is none."""
+    scales, shifts = numbers[0].ctypes.data, numbers[1].ctypes.data
+    sums = splat(ZERO)
+    for c in range(0, width, LANES):
+        sums = sums + load(y + 4 * c)
+    mean = splat(total(sums) / np.float32(width))
+    squares = splat(ZERO)
+    for c in range(0, width, LANES):
+        off = first(load(y + 4 * c) - mean, width - c, splat(ZERO))
+        squares = fma(off, off, squares)
+    scale = splat(np.float32(1.0 / np.sqrt(total(squares) / np.float32(width) + eps)))
+    for c in range(0, width, LANES):
+        normal = (load(y + 4 * c) - mean) * scale
+        v = load(x + 4 * c) + fma(normal, load(scales + 4 * c), load(shifts + 4 * c))
+        if noise:
+            v = v + load(noise + 4 * c)
+        store(x + 4 * c, v)
+
+
+@called
+def _add_norm(rollout: Rollout, layer: int, which: int, start: int, rows: int, away: int) -> None:
+    """X += norm(projected) for rows `away` to `rows`; behind self-attention noise is injected."""
+    sizes, noise, numbers = rollout.sizes, rollout.caches.noise, rollout.weights.norms[layer, which]
+    x, y = rollout.room.x.ctypes.data, rollout.room.projected.ctypes.data
+    injecting = which == 0 and layer < noise.shape[0]
+    for p in range(away, rows):
+        for n in range(sizes.sentences):
+            place = 4 * (p * sizes.rows + n) * sizes.padded
+            injected = 0
+            if injecting:
+                injected = noise[layer, noise.shape[1] - rows + p, n, start + p].ctypes.data
+            _norm(x + place, y + place, sizes.width, numbers, sizes.eps, injected)
+
+
+@called
+def _layer(rollout: Rollout, layer: int, start: int, rows: int, away: int) -> None:
+    """One block; the first `away` rows are only remembered."""
+    sizes, weights, room = rollout.sizes, rollout.weights, rollout.room
+    E = sizes.padded
+    skip, asking = 4 * away * sizes.rows * E, (rows - away) * sizes.rows
+    x, projected, mixed = room.x.ctypes.data, room.projected.ctypes.data, room.mixed.ctypes.data
+    _linear(
+        x, E, rows * sizes.rows, weights.query_key_value[layer],
+        weights.query_key_value_bias[layer], projected, 3 * E,
+    )  # fmt: skip
+    _look_back(rollout, layer, start, rows, away)
+    x, projected, mixed = x + skip, projected + skip, mixed + skip
+    _linear(mixed, E, asking, weights.out[layer], weights.out_bias[layer], projected, E)
+    _add_norm(rollout, layer, 0, start, rows, away)
+    if layer < rollout.caches.mapped.shape[0]:
+        w, b = weights.cross_query[layer], weights.cross_query_bias[layer]
+        _linear(x, E, asking, w, b, projected, E)
+        _look_across(rollout, layer, rows, away)
+        w, b = weights.cross_out[layer], weights.cross_out_bias[layer]
+        _linear(mixed, E, asking, w, b, projected, E)
+        _add_norm(rollout, layer, 1, start, rows, away)
+    _feed_forward(rollout, layer, asking, skip)
+    _add_norm(rollout, layer, 2, start, rows, away)
+
+
+@compiled
+def step(rollout: Rollout, start: int, rows: int) -> None:
+    """One step: the new rows (1 or 2) from position `start` on stand in the first rows of `room.x`,
+    and are replaced by what is behind all blocks; of two, only the second is whole.
+    """
+    layers = rollout.weights.norms.shape[0]
+    for layer in range(layers):
+        away = rows - 1 if layer == layers - 1 else 0  # only the last row asks
+        _layer(rollout, layer, start, rows, away)
