@@ -22,48 +22,23 @@ from functools import cached_property
 
 import numpy as np
 
+from core.metrics.counting import Index, three_largest
 from core.metrics.intervals import interacting, jackknife
-from core.metrics.ngrams import Counts, NgramTable, Sentence
+from core.metrics.ngrams import Counts, Sentence
 
 ORDERS = (2, 3, 4, 5)
 SMOOTHING = 0.1
 CHUNK = 50_000  # hypotheses counted at a time
 
 
-@dataclass(frozen=True)
-class Largest:
-    """Of each n-gram of a level: the three largest counts in a sentence, and who has the first
-    two; 0 and -1 where there is none. All (n-grams,).
-    """
-
-    counts: tuple[np.ndarray, np.ndarray, np.ndarray]
-    owners: tuple[np.ndarray, np.ndarray]
-
-    @classmethod
-    def of(cls, counts: Counts, size: int) -> Largest:
-        """The largest counts of one level with `size` n-grams."""
-        ranked = np.lexsort((-counts.count, counts.gram))
-        gram = counts.gram[ranked]
-        begins = np.flatnonzero(np.r_[True, gram[1:] != gram[:-1]]) if len(gram) else ranked
-        place = np.arange(len(gram)) - np.repeat(begins, np.diff(np.r_[begins, len(gram)]))
-        numbers, owners = [], []
-        for rank in range(3):
-            at = ranked[place == rank]
-            number, owner = np.zeros(size, np.int32), np.full(size, -1, np.int32)
-            number[counts.gram[at]] = counts.count[at]
-            owner[counts.gram[at]] = counts.sentence[at]
-            numbers.append(number)
-            owners.append(owner)
-        return cls((numbers[0], numbers[1], numbers[2]), (owners[0], owners[1]))
-
-
 class ReferenceIndex:
     """References, indexed once, for any number of evaluations."""
 
     def __init__(self, references: Sequence[Sentence], order: int = max(ORDERS)) -> None:
-        self.table = NgramTable(references, order)
+        self.ngrams = Index(order)
         self.lengths = np.array([len(reference) for reference in references], dtype=np.int64)
-        self.best = [largest.counts[0] for _, largest in _indexed(self.table, references)]
+        # The largest count that a reference has of each n-gram.
+        self.best = [counts[0] for _, counts, _ in _indexed(self.ngrams, references)]
 
 
 def bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.ndarray]:
@@ -78,7 +53,7 @@ def bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.
 def _bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.ndarray]:
     lengths = np.array([len(h) for h in hypotheses], dtype=np.int64)
     clipped = []
-    for counts, best in zip(index.table.levels(hypotheses), index.best, strict=True):
+    for counts, best in zip(index.ngrams.look(hypotheses), index.best, strict=True):
         allowed = np.minimum(counts.count, best[counts.gram])
         clipped.append(np.bincount(counts.sentence, allowed, minlength=len(lengths)))
     return _scores(clipped, lengths, _closest(lengths, index.lengths))
@@ -122,9 +97,7 @@ def self_bleu(sentences: Sequence[Sentence]) -> SelfBleu:
     """BLEU of each sentence against all the others."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
     clipped, leans = [], []
-    for counts, largest in _indexed(NgramTable(sentences, max(ORDERS)), sentences):
-        first, second, third = largest.counts
-        owner, runner = largest.owners
+    for counts, (first, second, third), (owner, runner) in _indexed(Index(max(ORDERS)), sentences):
         others = np.where(
             owner[counts.gram] == counts.sentence, second[counts.gram], first[counts.gram]
         )
@@ -138,9 +111,15 @@ def self_bleu(sentences: Sequence[Sentence]) -> SelfBleu:
     return SelfBleu(_scores(clipped, lengths, closest), clipped, lengths, closest, leans)
 
 
-def _indexed(table: NgramTable, sentences: Sequence[Sentence]) -> Iterator[tuple[Counts, Largest]]:
-    for n, counts in enumerate(table.levels(sentences), start=1):
-        yield counts, Largest.of(counts, table.size(n))
+def _indexed(
+    index: Index, sentences: Sequence[Sentence]
+) -> Iterator[tuple[Counts, np.ndarray, np.ndarray]]:
+    """Level by level the counts, and of each n-gram the three largest in a sentence (3, n-grams)
+    and who has the first two (2, n-grams).
+    """
+    for n, counts in enumerate(index.learn(sentences), start=1):
+        entries = counts.sentence, counts.gram, counts.count
+        yield counts, *three_largest(*entries, index.size(n))
 
 
 def _closest(lengths: np.ndarray, references: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ a level at a time, so that a million sentences need the memory of one level.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -26,15 +27,31 @@ class Counts:
     count: np.ndarray
 
 
+def numbered(sentences: Sequence[Sentence]) -> dict[str, int]:
+    """Words to ids, in the order of first appearance."""
+    words = dict.fromkeys(chain.from_iterable(sentences))
+    return dict(zip(words, range(len(words)), strict=True))
+
+
+def identified(
+    words: Mapping[str, int], sentences: Sequence[Sentence]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the words of all sentences (tokens,), UNSEEN where there is none, and where each
+    sentence begins and the last one ends (sentences + 1,): int64.
+    """
+    offsets = np.zeros(len(sentences) + 1, dtype=np.int64)
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    np.cumsum(lengths, out=offsets[1:])
+    ids = map(words.get, chain.from_iterable(sentences), repeat(UNSEEN))
+    return np.fromiter(ids, np.int64, int(offsets[-1])), offsets
+
+
 class NgramTable:
     """The n-grams (n = 1..order) of some sentences, and ids for those of any others."""
 
     def __init__(self, sentences: Sequence[Sentence], order: int) -> None:
         self.order = order
-        self.words: dict[str, int] = {}
-        for sentence in sentences:
-            for word in sentence:
-                self.words.setdefault(word, len(self.words))
+        self.words = numbered(sentences)
         self._keys: list[np.ndarray] = []
         flat, lengths = self._flatten(sentences)
         previous = flat
@@ -78,9 +95,8 @@ class NgramTable:
             yield self._count_level(owner, grams, n)
 
     def _flatten(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
-        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
-        words = (self.words.get(word, UNSEEN) for sentence in sentences for word in sentence)
-        return np.fromiter(words, dtype=np.int64, count=int(lengths.sum())), lengths
+        flat, offsets = identified(self.words, sentences)
+        return flat, np.diff(offsets)
 
     def _pairs(
         self, previous: np.ndarray, flat: np.ndarray, lengths: np.ndarray, n: int

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.nn.compiled import compiled
+from core.compiled import compiled
 from core.nn.lanes import (
     HIDDEN,
     STEP,

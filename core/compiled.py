@@ -1,12 +1,13 @@
 """Functions that numba compiles once for all processes to come.
 
 numba keeps what it has compiled in a file, and asks the function's own source whether that is still
-true. Ours are made of pieces from other files, so here all sources of this folder are asked.
+true. Ours are made of pieces from other files, so here all sources of its folder are asked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -21,7 +22,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         file = self._cache_file
-        file._source_stamp = (file._source_stamp, _sources())
+        file._source_stamp = (file._source_stamp, _sources(Path(inspect.getfile(function)).parent))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,6 +34,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cache
-def _sources() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
+def _sources(folder: Path) -> str:
+    files = sorted(folder.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
