@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from core.nn.compiled import compiled
+from core.compiled import compiled
 from core.nn.simd import (
     LANES,
     ONE,
