@@ -29,8 +29,7 @@ from core.metrics.ngrams import Counts, NgramTable, Sentence
 
 ORDERS = (1, 2, 3, 4)
 FEW = 0.1  # share of repeats below which they are counted, above it what is distinct
-TYPICAL = 0.4  # of a sentence's n-grams, that a clump of repeats has: fitted by simulation
-UNSEEN = 2.0  # things: what a sample that shows nothing rare still leaves open (Agresti & Coull)
+TYPICAL = 0.7  # of a sentence's n-grams, that a clump of repeats has: fitted by simulation
 
 
 def distinct(counts: Counts, n: int) -> Measure:
@@ -46,11 +45,13 @@ def distinct(counts: Counts, n: int) -> Measure:
         changes = (size - lost) / np.maximum(total - lengths, 1) - size / total
         ones = np.ones(int(counts.gram.max()) + 1)
         shared = covered(counts.sentence, counts.gram, ones, n)
+        # An alternating series of few rare things may come out below zero; their number does not.
+        shared = max(shared, -float((lost**2).sum()))
         variance = jackknife(changes) + shared / total**2
         if total - size < FEW * total:
             clump = max(TYPICAL * total / n, 1.0)
             return of_repeats(total - size, total, variance * total**2, clump)
-        return between(size / total, variance + UNSEEN / total**2, n)
+        return between(size / total, variance, n)
 
     return Measure(size / total, n, 0, bounds)
 

@@ -12,19 +12,22 @@ N (1 - 1/20), the mean of the twenty values with one twentieth left out. It may 
 zero, and its scatter says so.
 
 Variance, of both samples: with the derivative of f to each sentence's own embedding (first order),
-less what it counts twice (second order: near f = 0 the distance is a squared distance of means of
-embeddings and their products, whose variance is known), never less than the second order alone.
-Direction: lower. Traps: E embeddings need several E sentences; Gaussians see two moments only.
+and the second order that it counts twice (near f = 0 the distance is a squared distance of means of
+embeddings and their products, whose variance is known; pairs of sentences in one twentieth say
+nothing, so it is 20/19 of that); the interval is `intervals.squared_distance`.
+Direction: lower. Traps: E embeddings need several E sentences (below 5 E there is no interval);
+Gaussians see two moments only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from core.metrics.intervals import Bounds, Measure, around
+from core.metrics.intervals import Bounds, Measure, squared_distance
 
 GROUPS = 20
 PAIRS = 400  # sentences whose pairs give the second-order variance
+FEWEST = 5  # sentences a dimension, for an interval: below it the scatter is not of second order
 TINY = 1e-9
 
 
@@ -52,9 +55,11 @@ def fed(samples: np.ndarray, references: np.ndarray) -> Measure:
     value = GROUPS * whole - (GROUPS - 1) * float(np.mean(parts))
 
     def bounds() -> Bounds:
+        if min(n, m) < FEWEST * x.shape[1]:
+            return None
         first = _first_order(x, y) + _first_order(y, x)
-        second = _second_order(x, y)
-        return around(value, max(first - second, second), min(n, m))
+        second = GROUPS / (GROUPS - 1) * _second_order(x, y)
+        return squared_distance(value, whole, first, second, min(n, m))
 
     return Measure(value, n, m, bounds)
 

@@ -9,16 +9,16 @@ Lower is closer; zero for equal distributions, and an estimate may be below zero
 every n, but its scale is the encoder's and the bandwidth's, so compare values of one encoder and
 one reference set. Both sides are cut to equal counts, 10,000 at most.
 
-Variance of a U-statistic of order two, of both samples: the jackknife's, less the second-order part
-that it counts twice, never less than that part alone (which is all there is when the distributions
-are equal). Direction: lower.
+Variance of a U-statistic of order two, of both samples: the jackknife's, and the second-order part
+that it counts twice (which is all there is when the distributions are equal); the interval is
+`intervals.squared_distance`. The bandwidth is held. Direction: lower.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from core.metrics.intervals import Bounds, Measure, around, jackknife
+from core.metrics.intervals import Bounds, Measure, jackknife, squared_distance
 
 ROWS = 500  # of the kernel matrices at a time
 MOST = 1000  # sentences whose distances give the bandwidth
@@ -31,7 +31,7 @@ def mmd(samples: np.ndarray, references: np.ndarray) -> Measure:
         return Measure(None, n, n)
     x, y = samples.astype(np.float32), references.astype(np.float32)
     scale = 2 * bandwidth(y) ** 2
-    rows, squares = np.zeros(n), 0.0
+    rows, squares, own_pairs = np.zeros(n), 0.0, 0.0
     for start in range(0, n, ROWS):
         at = slice(start, start + ROWS)
         h = _kernel(x[at], x, scale)
@@ -39,6 +39,7 @@ def mmd(samples: np.ndarray, references: np.ndarray) -> Measure:
         h -= _kernel(x[at], y, scale)
         h -= _kernel(y[at], x, scale)
         own = np.arange(len(h))
+        own_pairs += float(h[own, start + own].sum(dtype=np.float64))
         h[own, start + own] = 0.0
         rows[at] = h.sum(axis=1, dtype=np.float64) / (n - 1)
         squares += float((h**2).sum(dtype=np.float64))
@@ -48,7 +49,8 @@ def mmd(samples: np.ndarray, references: np.ndarray) -> Measure:
         first = jackknife(2 * rows / max(n - 2, 1))
         spread = squares / (n * (n - 1)) - 2 * float(rows.var()) - value**2
         second = 2 * max(spread, 0.0) / (n * (n - 1))
-        return around(value, max(first - second, second), n)
+        plain = (value * (n - 1) + own_pairs / n) / n
+        return squared_distance(value, plain, first, second, n)
 
     return Measure(value, n, n, bounds)
 
