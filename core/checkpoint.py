@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Counters:
     evaluation: dict[str, float | None] = field(default_factory=dict)  # the last one
     collapsed: int = 0  # evaluations with hardly any unique sentences, up to the last one
     rollbacks: int = 0  # how often the run went back to a checkpoint with smaller rates
+    best: tuple[int, float] | None = None  # update and value of the best evaluation so far
 
 
 COUNTERS = TypeAdapter(Counters)
@@ -86,6 +88,35 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
 
 def write(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
     """Write a checkpoint whole or not at all; the one before it stays as `.previous`."""
+    _write(path, tensors, counters, path.with_suffix(".previous"))
+
+
+def overwrite(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
+    """Write a checkpoint whole or not at all, in the place of the one before it."""
+    _write(path, tensors, counters, None)
+
+
+def keep(path: Path, kept: Path) -> None:
+    """Have the checkpoint at `path` under another name too, for good; no copy where the file
+    system can do without.
+    """
+    temporary = kept.with_suffix(".writing")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, temporary)
+        temporary.replace(kept)
+        _sync_folder(kept.parent)
+    except OSError as error:
+        raise MachineError(f"{kept}: the checkpoint cannot be kept ({error.strerror})") from None
+
+
+def _write(
+    path: Path, tensors: dict[str, Tensor], counters: Counters, previous: Path | None
+) -> None:
     plain = {key: value.detach().to("cpu").contiguous() for key, value in tensors.items()}
     header = {"format": str(FORMAT), "counters": json.dumps(asdict(counters))}
     data = save(plain, header)
@@ -98,8 +129,8 @@ def write(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
             file.write(checksum.encode())
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            path.replace(path.with_suffix(".previous"))
+        if previous is not None and path.exists():
+            path.replace(previous)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from core.compatibility import GAME, conflict, in_words, repairs
 from core.errors import InputError
+from core.metrics.catalogue import ranking_metric
 from core.text.bounded import read_bounded
 from core.text.settings import CorpusSettings
 
@@ -110,7 +111,9 @@ class TrainConfig(Frozen):
     rollback: Annotated[float, Field(gt=0, lt=1)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1), Search(0.9, 0.9999)] = 0.0  # of G's weights; 0 is off
     log_every: Annotated[int, Field(ge=1)] = 10  # updates between two points of train/...
-    checkpoint_every: Annotated[int, Field(ge=1)] = 100  # updates
+    # Updates. The last two stay until the run has ended and `textgan runs gc` has been told so.
+    checkpoint_every: Annotated[int, Field(ge=1)] = 100
+    keep_every: Annotated[int, Field(ge=1)] | None = None  # updates; these stay for good
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
 
     @model_validator(mode="before")
@@ -126,6 +129,11 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}"
             )
+        if self.keep_every and self.keep_every % self.checkpoint_every:
+            raise ValueError(
+                f"keep_every {self.keep_every} must be a multiple of checkpoint_every "
+                f"{self.checkpoint_every}"
+            )
         return self
 
 
@@ -139,6 +147,7 @@ class EvaluationConfig(Frozen):
     gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
     # Evaluations with hardly any unique sentences, one after another, that end a run; 0: none do.
     patience: Annotated[int, Field(ge=0)] = 5
+    keep_best: str | None = None  # a metric, eval/...: the checkpoint that was best by it stays
 
     @field_validator("gradients")
     @classmethod
@@ -146,6 +155,11 @@ class EvaluationConfig(Frozen):
         if gradients == 1:
             raise ValueError("the noise of one gradient is unknown; take 0 for none, or 2 and more")
         return gradients
+
+    @field_validator("keep_best")
+    @classmethod
+    def _can_be_best(cls, metric: str | None) -> str | None:
+        return metric if metric is None else ranking_metric(metric)
 
 
 class Config(Frozen):

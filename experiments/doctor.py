@@ -13,6 +13,7 @@ import torch
 from core.errors import TextganError
 from core.tracking.environment import environment_tags
 from core.tracking.mlflow_store import open_tracker
+from experiments.room import spare
 
 KEPT = ("artifacts", "runs", "corpora", "journal")  # folders beside the store
 
@@ -32,6 +33,7 @@ def examine() -> dict[str, Any]:
             "problem": None,
         }
         found |= {f"{part}_mb": _megabytes(tracker.world / part) for part in KEPT}
+        found["gc_frees_mb"] = round(sum(each.size for each in spare(tracker.world)) / 1e6, 1)
         found["free_gb"] = round(shutil.disk_usage(tracker.world).free / 1e9, 1)
     except TextganError as error:
         found["problem"] = str(error)

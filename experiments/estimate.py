@@ -103,7 +103,14 @@ def _calibrate(config: Config, tracker: Tracker, updates: int = 1000) -> tuple[f
     suite.evaluate(writer.tokens(config.evaluation.sentences, 1.0, config.seed, "calibration"))
     evaluation = time.monotonic() - start
     state = sum(t.numel() * t.element_size() for t in trainer.state().values())
-    return _seconds(config, one, evaluation) + begun + OVERHEAD, round(1.3 * state) + RECORD
+    size = round((1.3 + _kept(config)) * state) + RECORD
+    return _seconds(config, one, evaluation) + begun + OVERHEAD, size
+
+
+def _kept(config: Config) -> int:
+    """Checkpoints that stay for good; of a run that ends by the clock none are foreseen."""
+    every, updates = config.train.keep_every, config.train.updates
+    return int(config.evaluation.keep_best is not None) + (updates or 0) // (every or 10**9)
 
 
 def _seconds(config: Config, one: float, evaluation: float) -> float:

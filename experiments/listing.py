@@ -11,7 +11,7 @@ from typing import Any
 
 from core.config import nearest
 from core.errors import InputError
-from core.metrics.suite import METRICS
+from core.metrics.catalogue import METRICS
 from core.tracking.protocol import RunRecord
 
 Row = dict[str, Any]

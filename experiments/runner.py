@@ -21,7 +21,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from core import checkpoint
 from core.allocator import keep_freed_memory
 from core.batches import Batches
 from core.checkpoint import Checkpoint
@@ -40,6 +39,7 @@ from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, Outcome, RunTracker, Sample, Tracker
 from core.train import Stopped, Trainer
+from experiments.checkpoints import Checkpoints
 from experiments.description import description
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
@@ -227,8 +227,8 @@ class _Run:
         references = self.corpus.validation.sentences(self.config.evaluation.references)
         self.suite = Suite(references, self.corpus.train, parts.oracle)
         self.oracle, self.tested = parts.oracle, parts.tested
-        self.checkpoint = folder / "checkpoint.safetensors"
-        saved = checkpoint.read(self.checkpoint)
+        self.checkpoints = Checkpoints(folder, self.config)
+        saved = self.checkpoints.last()
         if saved is not None:
             self._restore(saved)
 
@@ -237,7 +237,7 @@ class _Run:
             self.trainer.restore(saved)
         except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
             raise MachineError(
-                f"{self.checkpoint}: does not fit the run's configuration "
+                f"{self.checkpoints.path}: does not fit the run's configuration "
                 f"({str(error).splitlines()[0][:200]}); remove it to start the run anew"
             ) from None
 
@@ -270,7 +270,7 @@ class _Run:
                 self.trainer.train(self._evaluate, self._save)
             except Diverged as diverged:
                 self._keep_divergence(diverged)
-                if not self.trainer.roll_back(checkpoint.read(self.checkpoint)):
+                if not self.trainer.roll_back(self.checkpoints.last()):
                     raise
                 update = self.trainer.counters.update
                 self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
@@ -294,8 +294,7 @@ class _Run:
         }
         document = {"reason": str(diverged), "updates": counters.update, "values": numbers}
         self.record.log_text(json.dumps(document, indent=2), "diverged.json")
-        state = self.folder / "diverged.safetensors"
-        checkpoint.write(state, self.trainer.state(), counters)
+        self.checkpoints.keep_diverged(self.trainer)
 
     def _test(self) -> None:
         """Score sentences of their own against the test split, which nothing was chosen by."""
@@ -326,6 +325,7 @@ class _Run:
         ]
         self._log(counters.evaluation | self._diagnoses(), counters.update)
         self.record.log_samples([Sample(*sample) for sample in counters.samples])
+        self.checkpoints.offer(self.trainer)
         counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
         if counters.update == 0:  # nothing has been trained yet
             counters.collapsed = 0
@@ -369,7 +369,7 @@ class _Run:
 
     def _save(self) -> None:
         self.record.persist()  # a checkpoint never knows more than the journal
-        checkpoint.write(self.checkpoint, self.trainer.state(), self.trainer.counters)
+        self.checkpoints.save(self.trainer)
 
     def _end(self, outcome: Outcome, reason: str) -> Result:
         counters, record = self.trainer.counters, self.record
@@ -383,7 +383,8 @@ class _Run:
         self._log_figures()
         ending = f"{outcome} after {counters.update} updates in {counters.seconds:.0f} s"
         record.describe(description(self.config, record.run_id, ending, counters.samples))
-        record.set_tags({"updates": str(counters.update), "seconds": f"{counters.seconds:.1f}"})
+        spent = {"updates": str(counters.update), "seconds": f"{counters.seconds:.1f}"}
+        record.set_tags(spent | self.checkpoints.best(self.trainer))
         record.finish(outcome, reason)
         temporary_file = self.folder / "result.writing"
         temporary_file.write_text(json.dumps(result.document()), encoding="utf-8")

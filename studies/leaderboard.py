@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
+from core.metrics.catalogue import metric_info
 from core.statistics import interval, with_worst
 from core.tracking.protocol import NONE, Columns, RunRecord, Tracker
-from studies.table import metric_info
 
 SHOWN_TAGS = ("level", "variant", "seed", "outcome")
 WORST = ("diverged", "collapsed")

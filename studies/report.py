@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.errors import InputError
+from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Tracker
 from studies.analysis.again import again
 from studies.analysis.certainty import certainty
@@ -25,7 +26,6 @@ from studies.analysis.wording import bracket, count, number
 from studies.leaderboard import Leaderboard, Row
 from studies.page.report import HTML, Report
 from studies.sections import Reading, read, sections
-from studies.table import metric_info
 
 RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
 COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from core.config import Frozen
-from core.metrics.catalogue import MetricInfo
-from core.metrics.suite import METRICS
+from core.metrics.catalogue import metric_info, ranking_metric
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
 MANY_TOKENS = 10**15
@@ -108,17 +107,3 @@ class StudyTable(Frozen):
     def higher_is_better(self) -> bool:
         """Direction of the metric."""
         return metric_info(self.metric).direction == "higher"
-
-
-def metric_info(key: str) -> MetricInfo:
-    """What is known of a metric by its logged name, `eval/bleu_2` or `test/bleu_2`."""
-    return METRICS[key.partition("/")[2]]
-
-
-def ranking_metric(metric: str) -> str:
-    """The metric, if it can rank; ValueError otherwise."""
-    if metric.removeprefix("eval/") not in METRICS or not metric.startswith("eval/"):
-        raise ValueError("must be one of " + ", ".join(f"eval/{name}" for name in METRICS))
-    if metric_info(metric).direction == "near":
-        raise ValueError("has no better or worse of its own, it cannot rank variants")
-    return metric

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from core.metrics.catalogue import metric_info, ranking_metric
 from studies.arms import Arm, Pruner, Sampler
 from studies.plan import Done, Job, Limit, Variant
-from studies.table import StudyTable, metric_info, ranking_metric
+from studies.table import StudyTable
 
 SEED = 1000  # of every trial; finalists get others
 

@@ -93,3 +93,24 @@ CATALOGUE: Mapping[str, MetricInfo] = {
         "lower", "nats a token of held-out text under the generator, if explicit", "nll_gen"
     ),
 }
+
+# What a training run measures, and a study may rank by.
+METRICS: Mapping[str, MetricInfo] = {
+    name: info
+    for name, info in CATALOGUE.items()
+    if info.group in (*TRAINED, *OF_GENERATORS) and name != "mass_covered"
+}
+
+
+def metric_info(key: str) -> MetricInfo:
+    """What is known of a metric by its logged name, `eval/bleu_2` or `test/bleu_2`."""
+    return METRICS[key.partition("/")[2]]
+
+
+def ranking_metric(metric: str) -> str:
+    """The metric, if it can rank; ValueError otherwise."""
+    if metric.removeprefix("eval/") not in METRICS or not metric.startswith("eval/"):
+        raise ValueError("must be one of " + ", ".join(f"eval/{name}" for name in METRICS))
+    if metric_info(metric).direction == "near":
+        raise ValueError("has no better or worse of its own, it cannot rank variants")
+    return metric

@@ -18,9 +18,8 @@ from core.metrics.catalogue import (
     BLEU,
     CATALOGUE,
     GROUPS,
-    OF_GENERATORS,
+    METRICS,
     TRAINED,
-    MetricInfo,
 )
 from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
@@ -36,12 +35,6 @@ from core.metrics.oracle import oracle
 from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
 from core.text.generated import Oracle
 
-# What a training run measures, and a study may rank by.
-METRICS: Mapping[str, MetricInfo] = {
-    name: info
-    for name, info in CATALOGUE.items()
-    if info.group in (*TRAINED, *OF_GENERATORS) and name != "mass_covered"
-}
 MOST = 10_000  # sentences of each side for what costs the square of their number
 Found = dict[str, Measure]
 Step = Callable[[str, float, float], None]

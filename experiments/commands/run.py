@@ -75,18 +75,27 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many sentences.", min=1, max=1_000_000)] = 20,
     temperature: Annotated[float, typer.Option(help="Above 1 more varied.", min=0.01)] = 1.0,
     seed: Annotated[int, typer.Option(help="The same sentences again.", min=0)] = 0,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="One that was kept: best, or an update."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Draw sentences from a run's model."""
     from core.tracking.mlflow_store import open_tracker
+    from experiments.checkpoints import writer_at
     from experiments.console import print_json
     from experiments.generate import load_generator
 
     tracker = open_tracker()
     record = tracker.run(run)
-    sentences = load_generator(tracker.model(record.run_id)).sample(n, temperature, seed)
+    if at is None:
+        writer = load_generator(tracker.model(record.run_id))
+    else:
+        writer = writer_at(tracker.world, record.run_id, at)
+    sentences = writer.sample(n, temperature, seed)
     if json:
-        document = {"run_id": record.run_id, "seed": seed, "temperature": temperature}
+        document = {"run_id": record.run_id, "seed": seed, "temperature": temperature, "at": at}
         print_json({**document, "sentences": sentences})
         return
     for sentence in sentences:
@@ -104,7 +113,7 @@ def _words(values: Mapping[str, float | None]) -> str:
 
 
 def _print_result(metrics: Mapping[str, float | None]) -> None:
-    from core.metrics.suite import METRICS
+    from core.metrics.catalogue import METRICS
     from experiments.console import out, table
 
     rows = []

@@ -162,29 +162,50 @@ def restore(runs: Runs) -> None:
 
 @app.command(epilog=examples("textgan runs gc"))
 def gc(yes: Yes = False) -> None:
-    """Remove deleted runs for good, and files of runs that the store does not know.
+    """Remove deleted runs for good, files of runs that the store does not know, and what runs that
+    have ended no longer need: their last checkpoints (those that were kept stay) and journals that
+    were delivered.
 
     Everything is named, with its size, before it is asked about.
     """
     from core.tracking.mlflow_store import open_tracker
+    from core.tracking.protocol import NONE
     from experiments.console import err
+    from experiments.room import spare
 
-    trash = open_tracker().trash()
+    tracker = open_tracker()
+    trash = tracker.trash()
     found = trash.leftovers()
-    if not found:
+    held = trash.registered([each.run_id for each in found])
+    for each in found:
+        if each.run_id in held:
+            words = f"kept: {each.run_id[:8]} is {held[each.run_id]} in the registry"
+            err.print(words, markup=False)
+    gone = {each.run_id for each in found}
+    found = [each for each in found if each.run_id not in held]
+    spares = [each for each in spare(tracker.world) if each.run_id not in gone]
+    if not found and not spares:
         err.print("nothing to remove")
         return
-    held = trash.registered([each.run_id for each in found])
-    kept = [each for each in found if each.run_id in held]
-    for each in kept:
-        err.print(f"kept: {each.run_id[:8]} is {held[each.run_id]} in the registry", markup=False)
-    found = [each for each in found if each.run_id not in held]
-    _name([(each.run_id, each.name, each.size) for each in found])
-    _ask(f"remove {len(found)} runs for good?", yes)
+    names = {run.run_id: f"{run.experiment}: {run.name}" for run in tracker.runs(columns=NONE)}
+    removed = [(each.run_id, each.name, each.size) for each in found]
+    thinned = [
+        (each.run_id, f"{names.get(each.run_id, 'ended')} ({each.words})", each.size)
+        for each in spares
+    ]
+    _name([*removed, *thinned])
+    _ask(f"remove {_what(len(removed), len(thinned))} for good?", yes)
     for each in found:
         trash.purge(each)
-    freed = sum(each.size for each in found)
-    err.print(f"{len(found)} runs removed, {_size(freed)} freed")
+    for files in spares:
+        files.remove()
+    freed = sum(size for *_, size in [*removed, *thinned])
+    err.print(f"{_what(len(removed), len(thinned))} removed, {_size(freed)} freed")
+
+
+def _what(runs: int, ended: int) -> str:
+    parts = [f"{runs} runs"] * bool(runs) + [f"what {ended} ended runs left"] * bool(ended)
+    return " and ".join(parts)
 
 
 def _with_children(tracker: MlflowTracker, found: Sequence[RunRecord]) -> list[RunRecord]:

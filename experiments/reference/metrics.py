@@ -6,8 +6,7 @@ import importlib
 import pkgutil
 
 import core.metrics
-from core.metrics.catalogue import CATALOGUE, LEAST
-from core.metrics.suite import METRICS
+from core.metrics.catalogue import CATALOGUE, LEAST, METRICS
 from experiments.reference.code import definitions
 
 INTRODUCTION = """# Metrics

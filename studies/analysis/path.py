@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.metrics.catalogue import metric_info
 from core.statistics import Interval, interval
 from studies.attribution import Node, contributions, nodes_of, orders_within, shapley
 from studies.sections import Reading, Section
-from studies.table import metric_info
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -114,15 +114,21 @@ def test_the_command_and_deleting_what_it_made(capsys: pytest.CaptureFixture[str
     assert status(["runs", "delete", document["run_id"][:8], "--yes"]) == 0
 
     world = Path("mlruns")
-    kept = sorted(str(file) for file in world.rglob(f"*{first.run_id}*"))
+    own = world / "runs" / first.run_id
     assert list(world.rglob(f"*{document['run_id']}*"))
     spool = world / "journal" / document["run_id"] / "7"  # of files that waited for a server
     spool.mkdir(parents=True, exist_ok=True)
     (spool / "samples.json").write_text("{}")
+    capsys.readouterr()
     assert status(["runs", "gc"]) == 2
+    err = capsys.readouterr().err
+    assert first.run_id[:8] in err, "named: it has ended, its checkpoint is spare"
+    assert document["run_id"][:8] in err
+    assert (own / "checkpoint.safetensors").exists()
     assert status(["runs", "gc", "--yes"]) == 0
     assert list(world.rglob(f"*{document['run_id']}*")) == []
-    assert sorted(str(file) for file in world.rglob(f"*{first.run_id}*")) == kept
+    assert sorted(file.name for file in own.iterdir()) == ["config.toml", "result.json"]
+    assert not list((world / "journal").glob(f"{first.run_id}*"))
     capsys.readouterr()
     assert status(["runs", "gc", "--yes"]) == 0
     assert "nothing to remove" in capsys.readouterr().err

@@ -13,12 +13,12 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from scipy import stats
 
 from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
-from core.metrics.catalogue import CATALOGUE, GROUPS
+from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.diversity import levels, ngram_entropy, unique
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.novelty import copied, longest_copy
 from core.metrics.oracle import oracle
-from core.metrics.suite import METRICS, Suite
+from core.metrics.suite import Suite
 from core.text.grammar import grammar
 
 SMOOTH = SmoothingFunction().method1

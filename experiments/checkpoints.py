@@ -1,0 +1,106 @@
+"""The checkpoints of a run, in its folder: the last two, the best, and every so many updates.
+
+    checkpoint.safetensors, .previous    what a run that died goes on from
+    kept/best.safetensors                `evaluation.keep_best`
+    kept/200.safetensors                 `train.keep_every`
+    diverged.safetensors                 the state that led there
+
+Those that are kept stay for good; the last two are spare once the run has ended (`textgan runs
+gc`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core import checkpoint
+from core.checkpoint import Checkpoint
+from core.config import Config, parse, read_toml
+from core.errors import InputError
+from core.metrics.catalogue import metric_info
+from core.players import as_module, build_generator
+from core.train import Trainer
+from experiments.generate import Writer, make_writer
+from variants import registry
+
+LAST = "checkpoint.safetensors"
+KEPT = "kept"
+BEST = "best"
+DIVERGED = "diverged.safetensors"
+
+
+class Checkpoints:
+    """Those of one run that trains."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.path = folder / LAST
+        self._folder, self._config = folder, config
+
+    def last(self) -> Checkpoint | None:
+        """The newest whole one."""
+        return checkpoint.read(self.path)
+
+    def save(self, trainer: Trainer) -> None:
+        """The state as it is, to go on from."""
+        checkpoint.write(self.path, trainer.state(), trainer.counters)
+        every, update = self._config.train.keep_every, trainer.counters.update
+        if every is not None and update and update % every == 0:
+            checkpoint.keep(self.path, self._kept(str(update)))
+
+    def offer(self, trainer: Trainer) -> None:
+        """Keep the state if its evaluation is the best so far; that of an untrained generator is
+        none.
+        """
+        metric, counters = self._config.evaluation.keep_best, trainer.counters
+        value = counters.evaluation.get(metric) if metric is not None else None
+        if metric is None or value is None or counters.update == 0:
+            return
+        sign = 1 if metric_info(metric).direction == "higher" else -1
+        if counters.best is None or sign * value > sign * counters.best[1]:
+            counters.best = (counters.update, value)
+            checkpoint.overwrite(self._kept(BEST), trainer.state(), counters)
+
+    def keep_diverged(self, trainer: Trainer) -> None:
+        """The state that a divergence left."""
+        checkpoint.write(self._folder / DIVERGED, trainer.state(), trainer.counters)
+
+    def best(self, trainer: Trainer) -> dict[str, str]:
+        """The tag that says which update is kept as the best."""
+        if trainer.counters.best is None:
+            return {}
+        update, value = trainer.counters.best
+        return {BEST: f"{self._config.evaluation.keep_best} {value:.6g} at update {update}"}
+
+    def _kept(self, name: str) -> Path:
+        return self._folder / KEPT / f"{name}.safetensors"
+
+
+def kept(folder: Path) -> dict[str, Path]:
+    """The checkpoints of a run's folder that stay, by name: updates in order, then `best`."""
+    found = {file.stem: file for file in (folder / KEPT).glob("*.safetensors")}
+    order = sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0))
+    return {name: found[name] for name in order}
+
+
+def writer_at(world: Path, run_id: str, name: str) -> Writer:
+    """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
+    from experiments.runner import open_corpus
+
+    folder = world / "runs" / run_id
+    found = kept(folder)
+    if name not in found:
+        known = ", ".join(found) or "none (see train.keep_every and evaluation.keep_best)"
+        raise InputError(f"run {run_id[:8]}: no checkpoint {name!r}; kept are: {known}")
+    config = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
+    saved = checkpoint.read(found[name])
+    if saved is None:
+        raise InputError(f"{found[name]}: is gone")
+    vocabulary = open_corpus(config.corpus, world, config.model.length).vocabulary
+    generator = build_generator(config, registry(), len(vocabulary))
+    weights = saved.group("weights.averaged") or saved.group("weights.generator")
+    try:
+        as_module(generator).load_state_dict(weights)
+    except RuntimeError as error:
+        words = str(error).splitlines()[0]
+        raise InputError(f"{found[name]}: does not fit the run's configuration ({words})") from None
+    return make_writer(config, generator, vocabulary)
