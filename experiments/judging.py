@@ -9,17 +9,9 @@ from core.config import parse, read_toml
 from core.errors import InputError
 from core.tracking.protocol import Tracker
 from experiments.runner import open_corpus
-from studies.judgement import (
-    REAL,
-    Answer,
-    agreement,
-    answers,
-    correlations,
-    preferences,
-)
+from studies.analysis.people import ENDED, results
+from studies.judgement import REAL, Answer, answers
 from variants import registry
-
-ENDED = ("ok", "collapsed", "diverged")
 
 
 def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
@@ -51,37 +43,6 @@ def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
         corpus = open_corpus(config.corpus, tracker.world, config.model.length)
         found[REAL] = [" ".join(words) for words in corpus.test.sentences(500)]
     return found
-
-
-def results(tracker: Tracker, study: str) -> dict[str, Any]:
-    """What all raters said: preferences, agreement, correlation with the metrics."""
-    given = answers(tracker.world, study)
-    preferred = preferences(given)
-    agreed = agreement(given)
-    metrics: dict[str, dict[str, list[float]]] = {}
-    for run in tracker.runs(study, tags={"level": "seed"}):
-        if run.outcome in ENDED:
-            row = metrics.setdefault(run.tags["variant"], {})
-            for name, value in run.metrics.items():
-                if name.startswith("eval/"):
-                    row.setdefault(name, []).append(value)
-    means = {v: {k: sum(x) / len(x) for k, x in row.items()} for v, row in metrics.items()}
-    related = correlations({name: one.value for name, one in preferred.items()}, means)
-    return {
-        "study": study,
-        "answers": len(given),
-        "raters": sorted({answer.rater for answer in given}),
-        "preferred": {
-            name: {"value": one.value, "low": one.low, "high": one.high}
-            for name, one in sorted(preferred.items(), key=lambda item: -item[1].value)
-        },
-        "agreement": None
-        if agreed is None
-        else {"value": agreed.value, "low": agreed.low, "high": agreed.high},
-        "correlations": {
-            name: {"rho": rho, "p": p, "variants": n} for name, (rho, p, n) in related.items()
-        },
-    }
 
 
 def publish(tracker: Tracker, study: str) -> dict[str, Any]:

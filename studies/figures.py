@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from studies.effects import Effect
@@ -54,6 +54,24 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
                       "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
     _rows(axis, [e.title for e in shown])
     axis.set_xlabel(f"difference of {board.metric}, all else equal")
+    return drawing
+
+
+def preference_figure(preferred: Mapping[str, tuple[float, float, float]]) -> Figure:
+    """Source -> share of its comparisons that it won, low, high; as often as not as a line."""
+    from matplotlib.figure import Figure
+
+    rows = list(preferred.items())[::-1]
+    drawing = Figure(figsize=(8, 1.4 + 0.38 * len(rows)), layout="constrained")
+    axis = drawing.subplots()
+    axis.axvline(0.5, color=GREY, lw=1)
+    for y, (_, (value, low, high)) in enumerate(rows):
+        colour = BLUE if low > 0.5 or high < 0.5 else GREY
+        axis.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
+        axis.plot(value, y, "D", color=colour, ms=6)
+    _rows(axis, [name for name, _ in rows])
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("preferred, share of comparisons, with 95% intervals")
     return drawing
 
 

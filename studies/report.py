@@ -19,6 +19,7 @@ from studies.analysis.certainty import certainty
 from studies.analysis.cost import cost
 from studies.analysis.curves import curves
 from studies.analysis.failures import failures
+from studies.analysis.people import people
 from studies.analysis.plane import plane
 from studies.analysis.sentences import sentences
 from studies.analysis.standing import caveats, outcomes, standing
@@ -35,7 +36,7 @@ MANY_FINDINGS = 10
 def build(reading: Reading) -> Report:
     """The report: leaderboard, what the kind of study adds, and what every study has."""
     first = standing(reading)
-    every = (certainty, plane, curves, sentences, failures, cost)
+    every = (certainty, people, plane, curves, sentences, failures, cost)
     found = [first, *sections(reading), *(s for make in every for s in make(reading))]
     found.append(again(reading))
     findings = _each_once([sentence for section in found for sentence in section.findings])

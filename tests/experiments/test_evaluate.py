@@ -85,3 +85,8 @@ def test_samples_from_elsewhere_join_a_study_and_people_judge(
     assert json.loads(out)["answers"] == 9
     assert "real text" in json.loads(out)["preferred"]
     assert textgan("judge", study, capsys=capsys)[0] == 2
+    code, _, err = textgan("report", study, "--output", "report", capsys=capsys)
+    assert code == 0, err
+    said = next(Path("report").rglob("*.md")).read_text(encoding="utf-8")
+    assert "What people prefer" in said
+    assert "9 answers of 2 raters" in said

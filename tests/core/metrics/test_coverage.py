@@ -149,7 +149,7 @@ def test_of_squared_distances(dimensions: int, apart: float) -> None:
         x[:, 1] *= 1 + apart / 2
         return {"mmd": mmd(x, y), "fed": fed(x, y)}
 
-    assert_covered(simulate(draw))
+    assert_covered(simulate(draw, 300), 300)
 
 
 def test_of_neighbours_and_of_a_language_model(pools: dict[str, list[list[str]]]) -> None:
