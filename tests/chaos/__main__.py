@@ -21,6 +21,7 @@ import torch
 
 from tests.chaos.crowd import crowds
 from tests.chaos.disks import full_disks
+from tests.chaos.guided import guided
 from tests.chaos.kills import kill_runs, kill_workers
 from tests.chaos.mutants import READERS, mutants
 from tests.chaos.outages import outages
@@ -51,6 +52,10 @@ KINDS = {
     "crowds": Kind(crowds, 1, 5, 1),
     **{
         f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 2_000)
+        for name in READERS
+    },
+    **{
+        f"guided/{name}": Kind(functools.partial(guided, name), 0, 10_000, 10_000)
         for name in READERS
     },
 }
@@ -103,10 +108,11 @@ def main() -> int:
         pieces = Pieces(Path(folder), record, asked.seed, asked.load)
         for name in [] if asked.sum else chosen:
             wanted = KINDS[name].long if asked.long else KINDS[name].short
-            done = total(name, record.of(name)).tried
-            for _ in pieces.run(name, asked.count or wanted - done):
+            wanted = asked.count or wanted - total(name, record.of(name)).tried
+            for _ in pieces.run(name, wanted):
                 sys.stderr.write("\n" if sys.stderr.isatty() else "")
-            print(_line(name, record), flush=True)
+            if record.of(name):
+                print(_line(name, record), flush=True)
         os.chdir(here)
     if asked.sum:
         print("\n".join(_line(name, record) for name in chosen if record.of(name)))

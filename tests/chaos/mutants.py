@@ -204,12 +204,12 @@ def attack(
     """What went wrong in `times` mutated files, and how often; `say` hears how far it is."""
     rng = random.Random(f"{seed} {target.name}")
     place = folder / "mutant" / target.example.name
-    whole = _contents(target.example)
+    whole = contents(target.example)
     names = sorted(whole)
     wrong: dict[str, int] = {}
     for number in range(times):
         chosen = rng.choice(names)
-        _put(place, {**whole, chosen: mutate(whole[chosen], rng)})
+        put(place, {**whole, chosen: mutate(whole[chosen], rng)})
         fault = outcome(target.read, place)
         if fault is not None:
             wrong[fault] = wrong.get(fault, 0) + 1
@@ -217,13 +217,13 @@ def attack(
     return wrong
 
 
-def _contents(example: Path) -> dict[str, bytes]:
+def contents(example: Path) -> dict[str, bytes]:
     """Every file by its path below the example; "." for an example that is a file itself."""
     files = [p for p in example.rglob("*") if p.is_file()] if example.is_dir() else [example]
     return {str(file.relative_to(example)): file.read_bytes() for file in files}
 
 
-def _put(place: Path, contents: dict[str, bytes]) -> None:
+def put(place: Path, contents: dict[str, bytes]) -> None:
     """Have exactly these files at `place`; those that are as they should be are left alone."""
     if place.is_dir():
         for file in [p for p in place.rglob("*") if not p.is_dir() or p.is_symlink()]:
