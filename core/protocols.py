@@ -22,7 +22,7 @@ M, B, O the generator's mapping, noise and output layers. Shapes stand behind ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -105,6 +105,10 @@ class Words(Protocol):
 
     def chunk(self, count: int) -> Sequence[Words]:
         """The same sentences in `count` equal batches."""
+        ...
+
+    def take(self, rows: Tensor) -> Words | None:
+        """The sentences `rows` (K,); None where their chance was drawn for all as one batch."""
         ...
 
 
@@ -210,6 +214,8 @@ class Draw:
     words: Words  # what D sees
     words_of: Callable[[Tensor], Words]  # the same of other hidden states of these sentences
     noise: Noise | None = None  # that the generator read; None for a part of a draw
+    # Where `hidden` has no gradient: as so many equal draws, each computed anew with its own.
+    anew: Callable[[int], Iterator[Draw]] | None = None
 
 
 class State(Protocol):

@@ -7,14 +7,16 @@ again in one parallel pass on the same noise; with soft feedback the walk itself
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.nn.words import longest, visible
+from core.nn.noise import rows_of
+from core.nn.words import TokenWords, lengths, longest, visible
 from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
 from core.text.vocabulary import END, PAD
 
@@ -91,18 +93,40 @@ def draw_words(
 def draw_for_gradient(
     generator: Generator, drawing: Drawing, count: int, rng: torch.Generator, parts: int = 1
 ) -> Draw:
-    """N sentences whose `hidden` and `words` carry gradient with respect to the generator."""
+    """N sentences whose `hidden` and `words` carry gradient with respect to the generator; in
+    several parts, where words are fed back, it is `anew` that carries it, part by part.
+    """
     noise = generator.draw_noise(count, rng)
     seeds = drawing.sampling.randomness(parts, rng)
     if drawing.sampling.soft_feedback:
         tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=True)
-    else:
-        with torch.no_grad():
-            tokens, _ = unroll(generator, drawing, noise, seeds, differentiable=False)
-        steps = longest(drawing.mask(tokens), tokens.shape[1])
-        hidden = generator.parallel(tokens[:, :steps], noise)
-        hidden = pad(hidden, (0, 0, 0, tokens.shape[1] - steps))
-    return _draw(generator, drawing, tokens, hidden, seeds, noise)
+        return _draw(generator, drawing, tokens, hidden, seeds, noise)
+    with torch.no_grad():
+        tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=False)
+    if parts == 1 or noise.redrawn:
+        hidden = _in_one_pass(generator, drawing, tokens, noise)
+        return _draw(generator, drawing, tokens, hidden, seeds, noise)
+    seen = lengths(TokenWords(tokens, drawing.mask(tokens)))
+    if seen is not None and not seeds:
+        # They are in no order yet; the longest first, each part is as long as its own longest.
+        order = seen.argsort(descending=True, stable=True)
+        tokens, hidden, noise = tokens[order], hidden[order], rows_of(noise, order)
+
+    def anew(count: int) -> Iterator[Draw]:
+        share = len(seeds) // count
+        for i, rows in enumerate(torch.arange(len(tokens), device=tokens.device).chunk(count)):
+            part, own = tokens[rows], seeds[i * share : (i + 1) * share]
+            again = _in_one_pass(generator, drawing, part, rows_of(noise, rows))
+            yield replace(_draw(generator, drawing, part, again, own, noise), noise=None)
+
+    return replace(_draw(generator, drawing, tokens, hidden, seeds, noise), anew=anew)
+
+
+def _in_one_pass(generator: Generator, drawing: Drawing, tokens: Tensor, noise: Noise) -> Tensor:
+    """Hidden (N, S, E) of words drawn, with gradient; zero behind the longest that is seen."""
+    steps = longest(drawing.mask(tokens), tokens.shape[1])
+    hidden = generator.parallel(tokens[:, :steps], noise)
+    return pad(hidden, (0, 0, 0, tokens.shape[1] - steps))
 
 
 def completions(

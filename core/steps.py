@@ -20,10 +20,10 @@ from core.checkpoint import Counters
 from core.config import Config
 from core.nn.instance_noise import Blurred
 from core.nn.likelihood import entropy, negative_log_likelihood
-from core.nn.words import TokenWords, mean_difference
+from core.nn.words import TokenWords, lengths, mean_difference
 from core.players import Opponent, Players, as_module
 from core.protocols import Discriminator, Estimator, Phase, Rows, Scores, Stage, Words
-from core.rollout import TOGETHER, draw_for_gradient, draw_words
+from core.rollout import TOGETHER, draw_for_gradient, draw_words, split
 from core.seeding import Streams
 from core.text.vocabulary import PAD
 from core.turn import Turn
@@ -133,9 +133,11 @@ class Steps:
             count -= now
 
     def _discriminator_step(self, fake: Words, progress: float, counters: Counters) -> float:
-        opponent, real = self._opponent(), self._next_real(progress, counters)
+        opponent = self._opponent()
+        real: Words = self._next_real(progress, counters)
         self._seen = real, fake
         drawn = opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
+        real, fake, drawn = self._by_length(real, fake, drawn)
         drawns = [None] * self._parts if drawn is None else drawn.chunk(self._parts)
         sums = dict.fromkeys(("train/real_score", "train/fake_score", "train/penalty"), 0.0)
         D = opponent.discriminator
@@ -157,6 +159,19 @@ class Steps:
             sums = {"train/penalty": sums["train/penalty"]}
         self.values |= sums
         return loss
+
+    def _by_length(
+        self, real: Words, fake: Words, drawn: Tensor | None
+    ) -> tuple[Words, Words, Tensor | None]:
+        """The same pairs, the longest first: each part is then as long as its own longest."""
+        length = lengths(real, fake) if self._parts > 1 else None
+        if length is None:
+            return real, fake, drawn
+        order = length.argsort(descending=True, stable=True)
+        reals, fakes = real.take(order), fake.take(order)
+        if reals is None or fakes is None:
+            return real, fake, drawn
+        return reals, fakes, None if drawn is None else drawn[order]
 
     # G.
 
@@ -186,22 +201,25 @@ class Steps:
             judge.requires_grad_(True)
 
     def _losses(self, turn: Turn, estimator: Estimator) -> Iterator[Tensor]:
-        """G's loss part by part. Each part's gradient is gathered at the hidden states, and sent
-        on through G once.
+        """G's loss part by part. A draw that is no longer known without its gradient has each
+        part's gathered at the hidden states, and sent on through G once.
         """
         judged = estimator.judge(turn)
         if self._parts == 1:
             yield self._generator_loss(turn, estimator, judged)
             return
-        draw = turn.draw
-        cut = draw.hidden.detach().requires_grad_(True)
-        parts = turn.split(replace(draw, hidden=cut, words=draw.words_of(cut)))
-        rows = [tensor.chunk(self._parts) for tensor in judged]
-        for i, part in enumerate(parts):
-            of_part = [tensor[i] for tensor in rows]
-            yield self._generator_loss(part, estimator, of_part) / self._parts
-        assert cut.grad is not None
-        draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
+        draw, cut = turn.draw, None
+        if draw.anew is not None:
+            draws = draw.anew(self._parts)
+        else:
+            cut = draw.hidden.detach().requires_grad_(True)
+            draws = iter(split(replace(draw, hidden=cut, words=draw.words_of(cut)), self._parts))
+        rows = zip(*(tensor.chunk(self._parts) for tensor in judged), strict=True)
+        for part in turn.split(draws):
+            yield self._generator_loss(part, estimator, next(rows, ())) / self._parts
+        if cut is not None:
+            assert cut.grad is not None
+            draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
 
     def _generator_loss(self, turn: Turn, estimator: Estimator, judged: Sequence[Tensor]) -> Tensor:
         loss, bonus = estimator.loss(turn, judged), self.config.train.entropy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from core.nn.likelihood import log_likelihood
 from core.nn.words import TokenWords
 from core.protocols import Discriminator, Draw, Generator, Objective, Rows, Scores, Words
-from core.rollout import Drawing, completions, split
+from core.rollout import Drawing, completions
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,10 @@ class Turn:
             rewards.append(of_part.detach())
         return torch.cat(rewards), torch.cat(slopes)
 
-    def split(self, draw: Draw) -> list[Turn]:
-        """Equal parts; `draw` is the turn's own, or the same with its gradient cut."""
-        pieces = zip(split(draw, self.parts), self.real.chunk(self.parts), strict=True)
-        return [replace(self, draw=part, real=real, parts=1) for part, real in pieces]
+    def split(self, draws: Iterable[Draw]) -> Iterator[Turn]:
+        """Equal parts, one after another, of the turn's own draw in as many."""
+        for part, real in zip(draws, self.real.chunk(self.parts), strict=True):
+            yield replace(self, draw=part, real=real, parts=1)
 
     def _score(self, words: Words) -> Scores:
         return self._by(Rows.of(words, self.discriminator.embedding))

@@ -9,7 +9,7 @@ Backward, with G the gradient at p W: dW = p^T G; dl = p * (G W^T - sum(p W * G)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -54,6 +54,13 @@ class MixedWords:
             )
             for i, (hidden, mask) in enumerate(zip(self.hidden.chunk(count), masks, strict=True))
         ]
+
+    def take(self, rows: Tensor) -> MixedWords | None:
+        """The sentences `rows` (K,); None with Gumbel noise, which is a batch's."""
+        if self.seeds:
+            return None
+        mask = None if self.mask is None else self.mask[rows]
+        return replace(self, hidden=self.hidden[rows], mask=mask)
 
     def mean(self, vocabulary: int) -> Tensor:
         """Mean distribution at each position over the batch, (S, V); hidden words are zero."""

@@ -46,6 +46,11 @@ class StraightWords:
         pairs = zip(self.tokens.chunk(count), self.mixed.chunk(count), strict=True)
         return [StraightWords(tokens, mixed) for tokens, mixed in pairs]
 
+    def take(self, rows: Tensor) -> StraightWords | None:
+        """See `MixedWords.take`."""
+        mixed = self.mixed.take(rows)
+        return None if mixed is None else StraightWords(self.tokens[rows], mixed)
+
     def mean(self, vocabulary: int) -> Tensor:
         """Share of each word at each position over the batch, (S, V)."""
         return TokenWords(self.tokens).mean(vocabulary)

@@ -30,6 +30,10 @@ class TokenWords:
         masks = self.mask.chunk(count) if self.mask is not None else [None] * count
         return [TokenWords(t, m) for t, m in zip(tokens, masks, strict=True)]
 
+    def take(self, rows: Tensor) -> TokenWords:
+        """The sentences `rows` (K,)."""
+        return TokenWords(self.tokens[rows], None if self.mask is None else self.mask[rows])
+
     def mean(self, vocabulary: int) -> Tensor:
         """Share of each word at each position over the batch, (S, V)."""
         N, S = self.tokens.shape
@@ -57,3 +61,11 @@ def visible(tokens: Tensor) -> Tensor:
 def longest(mask: Tensor | None, length: int) -> int:
     """Words of the longest sentence of a mask (N, S); `length` where nothing is hidden."""
     return length if mask is None else int(mask.any(0).sum())
+
+
+def lengths(*words: Words) -> Tensor | None:
+    """Of each sentence, or of the longest of those that stand beside each other, how many words
+    are seen (N,); None where nothing is hidden.
+    """
+    masks = [each.mask for each in words if each.mask is not None]
+    return torch.stack(masks).any(0).sum(1) if masks else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_micro_batches_are_the_whole_batch(name: str) -> None:
         losses = [estimator.loss(turn, judged)]
         if parts == 2:
             rows = [[tensor.chunk(2)[i] for tensor in judged] for i in range(2)]
-            pieces = zip(turn.split(turn.draw), rows, strict=True)
+            assert turn.draw.anew is not None
+            pieces = zip(turn.split(turn.draw.anew(2)), rows, strict=True)
             losses = [estimator.loss(piece, of) for piece, of in pieces]
         loss = torch.stack(losses).mean()
         parameters = list(as_module(turn.generator).parameters())
@@ -90,6 +92,9 @@ def make_turn(config: Config, parts: int) -> Turn:
     drawing, opponent = players.drawing(config, 0.0), players.opponent
     assert opponent is not None
     draw = draw_for_gradient(players.generator, drawing, N, stream(0, "noise"), 2)
+    if parts == 1:
+        assert draw.anew is not None
+        draw = replace(next(draw.anew(1)), noise=draw.noise)
     real = Batches().batch(0)
     return Turn(
         draw,
