@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test check bench bench-quick chaos sbom licences lock audit product format docs ui clean
+.PHONY: help setup demo test check bench bench-quick results chaos sbom licences lock audit product format docs ui clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ bench: setup ## what backs the speed claims, one JSON document a measure
 
 bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick
+
+results: setup ## RESULTS.md and its figures, from the summaries in results/
+	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results
 
 product: setup ## every accepted combination of strategies trains three updates; hours, resumable
 	$(BIN)/python -m tests.product

@@ -1,4 +1,4 @@
-"""A tracker in memory, with the semantics of the real one; for tests and for benchmarks."""
+"""A tracker in memory, with the semantics of the real one: for tests, benchmarks, summaries."""
 
 from __future__ import annotations
 

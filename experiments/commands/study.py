@@ -125,6 +125,9 @@ def report(
     register: Annotated[
         str | None, typer.Option(metavar="NAME", help="Put the winner's model in the registry.")
     ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write the study as one small JSON file, and stop.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Rank a study and write its report, from the store alone; --json only ranks.
@@ -137,8 +140,13 @@ def report(
     from studies.leaderboard import leaderboard
     from studies.report import publish, write
     from studies.report import register as register_winner
+    from studies.summary import write as write_summary
 
     tracker = open_tracker()
+    if summary is not None:
+        write_summary(tracker, name, summary)
+        err.print(f"summary: {summary}", soft_wrap=True)
+        return
     board = leaderboard(tracker, name)
     if register is not None:
         run, version = register_winner(tracker, board, register)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as Tree
@@ -62,12 +62,12 @@ def draw(maker: Maker) -> Figure:
         return maker()
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """PNG, SVG and PDF below `folder`; the same bytes for the same figure."""
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Files below `folder`, PNG, SVG and PDF; the same bytes for the same figure."""
     import matplotlib as mpl
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.{suffix}" for suffix in FORMATS]
+    files = [folder / f"{name}.{suffix}" for suffix in formats]
     with mpl.rc_context(STYLE):
         for file in files:
             dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file.suffix[1:], {})

@@ -42,18 +42,18 @@ class Report:
 
     def html(self) -> str:
         """One page without any other file; whatever a sentence holds is text, never markup."""
-        environment = _environment()
+        templates = environment()
         prose = MarkdownIt("commonmark", {"html": False}).enable("table")
-        environment.filters["prose"] = lambda text: Markup(prose.render(text))  # noqa: S704
+        templates.filters["prose"] = lambda text: Markup(prose.render(text))  # noqa: S704
         drawings = {
             key: [inline(figure, f"{key}-{name}", name) for name, figure in made.items()]
             for key, made in self.figures.items()
         }
-        return environment.get_template("report.html").render(report=self, drawings=drawings)
+        return templates.get_template("report.html").render(report=self, drawings=drawings)
 
     def markdown(self) -> str:
         """The same as text, figures as PNG files beside it."""
-        return _environment().get_template("report.md").render(report=self, folder=FIGURES)
+        return environment().get_template("report.md").render(report=self, folder=FIGURES)
 
     def write(self, folder: Path) -> list[Path]:
         """Page, text and figures below `folder`; the files written."""
@@ -67,17 +67,18 @@ class Report:
         return files
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of this folder, with what they need to quote."""
+    made = Environment(
         loader=PackageLoader("studies.page"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = _markdown_cell
-    environment.filters["plain"] = plain
-    return environment
+    made.filters["cell"] = _markdown_cell
+    made.filters["plain"] = plain
+    return made
 
 
 def _markdown_cell(text: str) -> str:

@@ -1,0 +1,144 @@
+"""A study as one small JSON file: enough to say again what it found, without its store.
+
+What is kept are the records that the analysis reads: of each run its tags, its last numbers, the
+curve of the study's metric; of the first seed the sentences. Curves of training, models and
+checkpoints stay in the store. Paths of corpora are cut to the file's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from core.errors import InputError
+from core.tracking.null import MemoryTracker
+from core.tracking.protocol import RunRecord, Tracker
+from studies.sections import Reading, read
+
+FORMAT = 1
+SOURCE = "corpus.source"
+DEFINITION, SAMPLES = "study.json", "samples.json"
+TAGS = frozenset({
+    "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
+    "device", "versions", "arm", "settings", "published",
+})  # fmt: skip
+NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
+SENTENCES = 8  # of the last step
+
+
+def export(tracker: Tracker, study: str) -> dict[str, Any]:
+    """The summary of a study of the store; InputError for an unknown one."""
+    reading = read(tracker, study)
+    sources = {run.params[SOURCE] for run in reading.seeds if SOURCE in run.params}
+    definition = tracker.artifact(reading.board.parent_run_id, DEFINITION).read_text("utf-8")
+    sources |= {str(json.loads(definition).get("corpus", {}).get("source", "grammar"))}
+    tables = json.loads(_named(definition, sources))
+    shown = _first_seed(reading)
+    return {
+        "format": FORMAT,
+        "study": study,
+        "definition": tables,
+        "runs": [
+            _run(tracker, run, sources, reading.table.metric, with_samples=run.run_id in shown)
+            for run in tracker.runs(study)
+            if run.tags.get("level") in ("study", "variant", "seed", "trial")
+        ],
+    }
+
+
+def write(tracker: Tracker, study: str, file: Path) -> None:
+    """The summary as a file, small enough for git."""
+    document = export(tracker, study)
+    lines = ",\n".join(json.dumps(run, ensure_ascii=False) for run in document.pop("runs"))
+    head = json.dumps(document, ensure_ascii=False).removesuffix("}")
+    text = f'{head},\n"runs": [\n{lines}\n]}}'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def load(file: Path, world: Path) -> Reading:
+    """The study of a summary, as `read` gives one of a store; its text files go below `world`.
+
+    InputError where the file is none.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise InputError(f"{file}: format {document['format']}; known: {FORMAT}")
+        tracker = MemoryTracker(world)
+        tracker.uri = file.name
+        for run in document["runs"]:
+            _replay(tracker, document, run)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: no summary of a study ({error!r})") from None
+    return read(tracker, document["study"])
+
+
+def _first_seed(reading: Reading) -> set[str]:
+    """The runs of the first seed that all rows share."""
+    rows = reading.board.rows
+    shared = sorted(set.intersection(*(set(row.seed_runs) for row in rows))) if rows else []
+    return {row.seed_runs[shared[0]] for row in rows} if shared else set()
+
+
+def _run(
+    tracker: Tracker, run: RunRecord, sources: Iterable[str], metric: str, *, with_samples: bool
+) -> dict[str, Any]:
+    level = run.tags["level"]
+    of_level = run.params if level in ("study", "variant") else {SOURCE: run.params.get(SOURCE, "")}
+    found: dict[str, Any] = {
+        "id": run.run_id,
+        "name": run.name,
+        "parent": run.parent_id,
+        "tags": {k: _named(v, sources) for k, v in sorted(run.tags.items()) if k in TAGS},
+        "params": {key: _named(value, sources) for key, value in sorted(of_level.items())},
+        "metrics": {k: v for k, v in sorted(run.metrics.items()) if k.startswith(NUMBERS)},
+    }
+    if level == "seed":
+        found["curve"] = tracker.history(run.run_id, metric)
+    if with_samples:
+        found["samples"] = _samples(tracker, run.run_id)
+    return found
+
+
+def _samples(tracker: Tracker, run_id: str) -> Mapping[str, Any] | None:
+    """The last step's first sentences; None of a run that ended before its first evaluation."""
+    try:
+        file = tracker.artifact(run_id, SAMPLES)
+    except InputError:
+        return None
+    table = json.loads(file.read_text(encoding="utf-8"))
+    step, row = (table["columns"].index(name) for name in ("step", "row"))
+    last = max((int(line[step]) for line in table["data"]), default=0)
+    kept = [ln for ln in table["data"] if int(ln[step]) == last and int(ln[row]) < SENTENCES]
+    return {**table, "data": kept}
+
+
+def _replay(tracker: MemoryTracker, document: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    started = tracker.start_run(
+        document["study"],
+        run["name"],
+        params=run["params"],
+        tags=run["tags"],
+        parent_id=run["parent"],
+        identity=run["id"],
+    )
+    curve = [(int(step), float(value)) for step, value in run.get("curve", [])]
+    last = max((step for step, _ in curve), default=0)
+    started.log_metrics(run["metrics"], last)
+    metric = document["definition"]["study"].get("metric", "")
+    for step, value in curve:
+        started.log_metrics({metric: value}, step)
+    if run["tags"]["level"] == "study":
+        started.log_text(json.dumps(document["definition"]), DEFINITION)
+    if run.get("samples"):
+        started.log_text(json.dumps(run["samples"]), SAMPLES)
+
+
+def _named(text: str, sources: Iterable[str]) -> str:
+    """The text with every path of a corpus cut to the file's name."""
+    for source in sources:
+        text = text.replace(source, PurePath(source).name)
+    return text

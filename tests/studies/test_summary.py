@@ -1,0 +1,100 @@
+"""A study's summary says what its store says, and results are rendered from it alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.tracking.null import MemoryTracker
+from core.tracking.protocol import Sample
+from studies import results
+from studies.report import build
+from studies.sections import read
+from studies.summary import export, load, write
+from tests.conftest import ROOT
+from tests.studies.test_studies import NAME, FakeTraining, plan, start
+
+FEW = ('study.axes.next_input=["noise"]', "study.seeds=3", "corpus.source=/far/away/mine.txt")
+SAME = {"leaderboard", "effects", "certainty", "quality_diversity", "curves", "failures"}
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
+    collapse = FakeTraining(
+        outcome=lambda v: "collapsed" if v == "noise · detached · full" else "ok"
+    )
+    tracker, _ = start(tmp_path_factory.mktemp("store"), plan(*FEW), collapse)
+    for run in tracker.runs(NAME, tags={"level": "seed"}):
+        record = tracker.continue_run(run.run_id)
+        record.log_metrics({"eval/bleu_4": 0.2, "real/bleu_4": 0.4, "train/loss": 3.0}, 0)
+        record.log_samples(
+            [Sample(step, row, f"{step} {row}") for step in (0, 9) for row in (0, 1)]
+        )
+        record.finish("collapsed" if "detached · full" in run.name else "ok")
+    return tracker
+
+
+def test_a_summary_says_what_the_store_says(tracker: MemoryTracker, tmp_path: Path) -> None:
+    write(tracker, NAME, tmp_path / "s.json")
+    again, first = load(tmp_path / "s.json", tmp_path / "world"), read(tracker, NAME)
+    assert again.board == first.board
+    ours, theirs = build(again), build(first)
+    assert (ours.question, ours.findings, ours.facts) == (
+        theirs.question, theirs.findings, theirs.facts,
+    )  # fmt: skip
+    keys = {section.key for section in theirs.sections} & SAME
+    assert len(keys) >= 4
+    for a, b in zip(ours.sections, theirs.sections, strict=True):
+        if a.key in keys:
+            assert (a.reading, a.rows, list(a.figures)) == (b.reading, b.rows, list(b.figures))
+
+
+def test_a_summary_keeps_no_path_no_training_curve_and_the_last_sentences(
+    tracker: MemoryTracker,
+) -> None:
+    text = json.dumps(document := export(tracker, NAME))
+    assert "/far/away" not in text
+    assert "train/loss" not in text
+    kept = [run["samples"]["data"] for run in document["runs"] if run.get("samples")]
+    assert len(kept) == 4, "of one seed a variant"
+    assert {line[2] for table in kept for line in table} == {9}
+
+
+def test_pages_are_the_same_bytes_again(tracker: MemoryTracker, tmp_path: Path) -> None:
+    write(tracker, NAME, tmp_path / "results" / "one.json")
+    made = []
+    for name in ("a", "b"):
+        page = tmp_path / name / "RESULTS.md"
+        page.parent.mkdir()
+        results.render(tmp_path / "results", [page], page.parent / "pictures")
+        made.append({
+            str(file.relative_to(page.parent)): file.read_bytes()
+            for file in page.parent.rglob("*") if file.is_file()
+        })  # fmt: skip
+    assert made[0] == made[1]
+    assert "pictures/one/leaderboard.svg" in made[0]
+    assert b"](pictures/one/leaderboard.svg)" in made[0]["RESULTS.md"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 9}', '{"runs": 3}'])
+def test_what_is_no_summary_is_refused_in_words(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "s.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"s\.json: (no summary|format 9; known: 1)"):
+        load(file, tmp_path)
+
+
+def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> None:
+    again = tmp_path / "RESULTS.md"
+    pictures = tmp_path / "docs" / "pictures" / "results"
+    results.render(ROOT / "results", [again], pictures)
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert again.read_text(encoding="utf-8") == text, "run `make results`"
+    assert _drawn(pictures) == _drawn(ROOT / "docs" / "pictures" / "results")
+
+
+def _drawn(folder: Path) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*.svg")}
