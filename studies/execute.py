@@ -27,6 +27,7 @@ from studies.plan import NO_LIMIT, Limit
 from studies.planning import extend
 from studies.progress import Progress, progress
 from studies.queue import load_queue, open_storage
+from studies.table import StudyTable, seed_list
 from studies.worker import Train, Worker
 
 POLL_SECONDS = 0.5
@@ -68,6 +69,26 @@ def begin(
     queue.set_user_attr("parent_run_id", parent.run_id)
     queue.set_user_attr("variant_run_ids", {})
     extend(queue, study, tracker)
+
+
+def grow(name: str, tracker: Tracker, url: str, study: Study) -> int:
+    """Give a begun study the further seeds that `study` has, if that is all that differs; how many.
+
+    The study's run remembers that they were added, for the report to say.
+    """
+    queue = load_queue(name, url)
+    before, now = json.loads(queue.user_attrs["definition"]), json.loads(study.definition())
+    had = seed_list(before["study"].get("seeds", StudyTable.model_fields["seeds"].default))
+    has = study.table.seed_list()
+    before["study"]["seeds"] = now["study"].get("seeds")
+    if before != now or not set(had) < set(has):
+        return 0
+    parent = tracker.continue_run(queue.user_attrs["parent_run_id"])
+    parent.log_text(json.dumps(study.tables, indent=2), "study.json")
+    parent.set_tags({"seeds_added": f"{len(had)}, then {len(has)}"})
+    parent.flush()
+    queue.set_user_attr("definition", study.definition())
+    return len(has) - len(had)
 
 
 def resume(name: str, url: str, study: Study | None, limit: Limit = NO_LIMIT) -> None:

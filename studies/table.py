@@ -96,7 +96,7 @@ class StudyTable(Frozen):
 
     def seed_list(self) -> list[int]:
         """The seeds, each variant's the same."""
-        return self.seeds if isinstance(self.seeds, list) else list(range(self.seeds))
+        return seed_list(self.seeds)
 
     @property
     def ranked_by(self) -> str:
@@ -107,3 +107,8 @@ class StudyTable(Frozen):
     def higher_is_better(self) -> bool:
         """Direction of the metric."""
         return metric_info(self.metric).direction == "higher"
+
+
+def seed_list(seeds: Seeds) -> list[int]:
+    """The seeds that `study.seeds` means: as many, or which."""
+    return seeds if isinstance(seeds, list) else list(range(seeds))

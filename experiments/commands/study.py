@@ -56,7 +56,7 @@ def study(
     from experiments.console import err, print_json
     from experiments.loading import resolve_file
     from studies.definition import load_study
-    from studies.execute import begin, free_name
+    from studies.execute import begin, free_name, grow
     from studies.execute import resume as resume_study
     from studies.plan import Limit
     from studies.queue import failures, load_queue, storage_url
@@ -75,6 +75,8 @@ def study(
         if wanted not in tracker.experiments():
             raise InputError(f"no study {wanted!r} to resume; leave out --resume to begin it")
         name = wanted
+        if added := grow(name, tracker, url, plan):
+            err.print(f"{added} more seeds for each variant; the report will say so")
         resume_study(name, url, plan, limit)
     else:
         name = free_name(wanted, tracker)

@@ -88,6 +88,18 @@ def caveats(board: Leaderboard) -> list[str]:
     return _broken(board) if board.rows else []
 
 
+def added_seeds(reading: Reading) -> list[str]:
+    """Whether the number of seeds was decided beforehand."""
+    parent = reading.tracker.run(reading.board.parent_run_id)
+    added = parent.tags.get("seeds_added")
+    if added is None:
+        return []
+    return [
+        f"Seeds were added after runs had ended ({added}): if the results called for them, p is "
+        f"smaller than it should be."
+    ]
+
+
 def outcomes(row: Row) -> str:
     """`4 ok, 1 collapsed`."""
     return ", ".join(f"{n} {outcome}" for outcome, n in sorted(row.outcomes.items()))

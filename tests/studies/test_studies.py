@@ -15,7 +15,7 @@ from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Tracker
 from studies.definition import Study, from_definition, load_study
 from studies.effects import effects
-from studies.execute import begin, free_name, resume, work
+from studies.execute import begin, free_name, grow, resume, work
 from studies.leaderboard import leaderboard
 from studies.progress import progress
 from studies.queue import failures, load_queue, storage_url
@@ -188,6 +188,22 @@ def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> 
         start(tmp_path, study, FakeTraining(breaks=interrupt))
     tracker = MemoryTracker(tmp_path)
     assert done(storage_url(tracker)) == 4
+
+
+def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
+    tracker, url = start(tmp_path, plan("study.seeds=2"), FakeTraining())
+    for other in (plan("study.seeds=2"), plan("study.seeds=1"), plan("study.seeds=[7, 8, 9]"),
+                  plan("study.seeds=3", "train.updates=21")):  # fmt: skip
+        assert grow(NAME, tracker, url, other) == 0
+    assert "added" not in build(read(tracker, NAME)).markdown()
+    more = plan("study.seeds=3")
+    assert grow(NAME, tracker, url, more) == 1
+    resume(NAME, url, more)
+    work(NAME, tracker, url, again := FakeTraining(), registry())
+    assert {seed for _, seed, _ in again.seen} == {2}
+    reading = read(tracker, NAME)
+    assert {row.seeds for row in reading.board.rows} == {3}
+    assert "Seeds were added after runs had ended (2, then 3)" in build(reading).markdown()
 
 
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
