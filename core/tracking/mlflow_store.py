@@ -36,6 +36,7 @@ from core.tracking.protocol import ALL, IDENTITY, NONE, Columns, RunRecord, Unde
 log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
 PAGE = 1000
+SCHEMA = "database schema"  # what MLflow says of tables of another version
 LOCK_SECONDS = 180  # a busy machine takes a while to make a store
 # Quiet, quick to give up, and nothing sent home. Set before MLflow is imported.
 ENVIRONMENT = {
@@ -110,19 +111,29 @@ class MlflowTracker:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        client = MlflowClient(tracking_uri=self.uri)
         reached = self.world / ".reached"
+        try:
+            client = MlflowClient(tracking_uri=self.uri)
+        except MlflowException as error:
+            raise MachineError(self._unopened(error)) from None
         try:
             client.search_experiments(max_results=1)
         except MlflowException as error:
             # A server that has answered before is away for a while; another is a wrong address.
             if self._embedded or not reached.exists():
-                words = f"{self.uri}: the store does not open ({_first(error)})"
-                raise MachineError(words) from None
+                raise MachineError(self._unopened(error)) from None
             log.warning("%s does not answer; what runs keep waits in %s", self.uri, self.world)
         else:
             reached.touch()
         return client
+
+    def _unopened(self, error: Exception) -> str:
+        if SCHEMA in str(error):
+            return (
+                f"{self.uri}: written by another version of MLflow. An older one: copy it, then "
+                f"`mlflow db upgrade {self.uri}`; a newer one needs the MLflow that wrote it"
+            )
+        return f"{self.uri}: the store does not open ({_first(error)})"
 
     def _prepare_sqlite(self) -> None:
         path = Path(self.uri.removeprefix("sqlite:///"))

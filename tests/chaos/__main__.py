@@ -45,17 +45,17 @@ class Kind:
 
 
 KINDS = {
-    "runs": Kind(kill_runs, 2, 200, 20),
-    "workers": Kind(kill_workers, 1, 50, 10),
-    "outages": Kind(outages, 1, 50, 25),
-    "disks": Kind(full_disks, 1, 20, 5),
+    "runs": Kind(kill_runs, 2, 200, 5),
+    "workers": Kind(kill_workers, 1, 50, 3),
+    "outages": Kind(outages, 1, 50, 10),
+    "disks": Kind(full_disks, 1, 20, 2),
     "crowds": Kind(crowds, 1, 5, 1),
     **{
-        f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 2_000)
+        f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 1_000)
         for name in READERS
     },
     **{
-        f"guided/{name}": Kind(functools.partial(guided, name), 0, 10_000, 10_000)
+        f"guided/{name}": Kind(functools.partial(guided, name), 0, 10_000, 2_000)
         for name in READERS
     },
 }

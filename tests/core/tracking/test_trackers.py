@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from core.errors import InputError
+from core.errors import InputError, MachineError
 from core.tracking.mlflow_sql import SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker, world_of
 from core.tracking.null import MemoryTracker
@@ -219,3 +221,28 @@ def test_two_workers_log_the_same_new_dataset_at_the_same_moment(tmp_path: Path)
         for run in (first, second)
     ]
     assert logged == ["0123456789abcdef"] * 2
+
+
+@pytest.mark.parametrize("version", ["451aebb31d03", "ffffffffffff"])  # before ours, and unknown
+def test_a_store_of_another_version_is_read_or_refused_in_words(
+    version: str, tmp_path: Path
+) -> None:
+    run = open_tracker(f"sqlite:///{tmp_path}/mlflow.db").start_run(
+        "study", "one", params={"a": 1}, tags={}
+    )
+    run.finish("ok")
+    (tmp_path / "other").mkdir()
+    uri = f"sqlite:///{tmp_path}/other/mlflow.db"  # MLflow keeps a store that it has opened open
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as ours,
+        contextlib.closing(sqlite3.connect(tmp_path / "other" / "mlflow.db")) as tables,
+    ):
+        ours.backup(tables)
+        tables.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        tables.commit()
+    tracker = open_tracker(uri)
+    assert tracker.run(run.run_id).params == {"a": "1"}, "what can be read is"
+    with pytest.raises(MachineError, match="written by another version of MLflow") as refused:
+        tracker.start_run("study", "two", params={}, tags={})
+    assert f"mlflow db upgrade {uri}" in str(refused.value)
+    assert len(tracker.runs()) == 1
