@@ -2,10 +2,11 @@
 
 Numba has scalars and arrays; whether a loop over them becomes vector instructions is for LLVM to
 guess, and a loop's tail costs more than the loop where there are a few dozen numbers. Here the
-vector is a type, with the few instructions that a transformer needs, and its two functions in
-closed form to the rounding of float32:
+vector is a type, with the few instructions that a transformer needs, and its functions in closed
+form to the rounding of float32:
 
     exp(x) = 2^n exp(r), n = round(x / log 2), |r| <= log(2) / 2, a Taylor polynomial in r
+    log(x) = n log 2 + log(1 + r), x = 2^n (1 + r), 1 + r between sqrt(1/2) and sqrt(2)
     gelu(x) = relu(x) - |x| Q(|x|), Q the normal distribution's upper tail
     Q(z) = exp(-z^2 / 2) P(t), t = 1 / (1 + a z)
 
@@ -216,6 +217,26 @@ def _power_of_two(builder: Any, shifted: Any) -> Any:
     return builder.bitcast(builder.shl(exponent, ir.Constant(INTS, [23] * LANES)), VECTOR)
 
 
+@instruction(vector, vector)
+def _exponent(builder: Any, x: Any) -> Any:
+    """N of x = 2^n m > 0 with m between sqrt(1/2) and sqrt(2)."""
+    return builder.sitofp(_whole_exponent(builder, x), VECTOR)
+
+
+@instruction(vector, vector)
+def _mantissa(builder: Any, x: Any) -> Any:
+    """M of the same."""
+    shift = ir.Constant(INTS, [23] * LANES)
+    exponent = builder.shl(_whole_exponent(builder, x), shift)
+    return builder.bitcast(builder.sub(builder.bitcast(x, INTS), exponent), VECTOR)
+
+
+def _whole_exponent(builder: Any, x: Any) -> Any:
+    least = int(np.float32(math.sqrt(0.5)).view(np.int32))
+    above = builder.sub(builder.bitcast(x, INTS), ir.Constant(INTS, [least] * LANES))
+    return builder.ashr(above, ir.Constant(INTS, [23] * LANES))
+
+
 def _polynomial(coefficients: Sequence[float]) -> Callable[..., Any]:
     """The polynomial with these coefficients, the highest power's first, by Horner's scheme."""
     numbers = [ir.Constant(VECTOR, [float(np.float32(c))] * LANES) for c in coefficients]
@@ -246,7 +267,7 @@ _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
 
-# The two functions.
+# The functions.
 
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 SHIFT = np.float32(1.5 * 2**23)  # adding it rounds to a whole number
@@ -255,6 +276,11 @@ INVERSE_LOG2 = np.float32(1 / math.log(2))
 LOG2_HIGH = np.float32(0.693359375)  # few bits: times n it is exact
 LOG2_LOW = np.float32(math.log(2) - 0.693359375)
 _taylor = _polynomial([1 / math.factorial(n) for n in range(7, -1, -1)])
+# Of (log(1 + r) - r + r^2 / 2) / r^3; the logarithm's relative error is at most 6e-9.
+_log_rest = _polynomial([
+    -0.0763445169, 0.127615598, -0.131601911, 0.142017608, -0.166233567, 0.200012267, -0.250008211,
+    0.333333317,
+])  # fmt: skip
 # Fitted for 0 <= z <= 14; relative error at most 3.3e-8.
 A = np.float32(0.35)
 _tail = _polynomial([
@@ -271,6 +297,15 @@ def exp(x: Any) -> Any:
     n = shifted - splat(SHIFT)
     r = fma(n, splat(-LOG2_LOW), fma(n, splat(-LOG2_HIGH), x))
     return _taylor(r) * _power_of_two(shifted)
+
+
+@inlined
+def log(x: Any) -> Any:
+    """The natural logarithm of a normal x > 0."""
+    n, r = _exponent(x), _mantissa(x) - splat(ONE)
+    square = r * r
+    rest = fma(square * r, _log_rest(r), splat(-HALF) * square)
+    return fma(n, splat(LOG2_HIGH), r + fma(n, splat(LOG2_LOW), rest))
 
 
 @inlined
