@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from core.nn.linear import frozen
 from core.nn.noise import rows_of
 from core.nn.words import TokenWords, lengths, longest, visible
 from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
@@ -52,7 +53,7 @@ def unroll(
     has ended: the rest is padding and zeros.
     """
     sampling, tau = drawing.sampling, drawing.temperature
-    state = generator.begin(noise, differentiable)
+    state, head = generator.begin(noise, differentiable), frozen(generator.head)
     last: Tensor | None = None
     tokens, hidden = [], []
     length = drawing.length or generator.length
@@ -60,7 +61,7 @@ def unroll(
     for t in range(length):
         h = generator.step(state, last)
         with torch.no_grad():  # selecting is not differentiated, whatever is fed back
-            logits = generator.logits(h)
+            logits = head(h)
             word = sampling.select(logits.div_(heat) if heat != 1 else logits, t, seeds, tau)
         if sampling.soft_feedback:
             last = sampling.feedback(generator, h, t, seeds, tau)
@@ -165,11 +166,12 @@ def _complete(
     N, S = tokens.shape
     seeds = drawing.sampling.randomness(1, rng)
     forks = torch.arange(N, device=tokens.device).repeat_interleave(count)
+    head = frozen(generator.head)
     words = tokens.new_empty(N, 0)  # of every row in the rollout, the drawn sentences first
     last: Tensor | None = None
     for t in range(S):
         h = generator.step(state, last)
-        word = drawing.sampling.select(generator.logits(h), t, seeds, drawing.temperature)
+        word = drawing.sampling.select(head(h), t, seeds, drawing.temperature)
         word[:N] = tokens[:, t]
         words = torch.cat([words, word.unsqueeze(1)], dim=1)
         if t < S - 1:

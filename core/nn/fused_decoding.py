@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,23 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from core.nn.attention import Attention
-from core.nn.fused_step import (
-    BLOCK,
-    COLUMNS,
-    ROWS,
-    Array,
-    Caches,
-    Rollout,
-    Room,
-    Sizes,
-    Weights,
-    step,
-)  # fmt: skip
+from core.nn.fused_step import BLOCK, Caches, Rollout, Room, Sizes, Weights, step
 from core.nn.layers import Block, NoiseBlock
+from core.nn.panels import COLUMNS, ROWS, Affine, Array, panels, whole
 from core.nn.simd import LANES
 
 Memory = tuple[Tensor, Tensor]
-Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
 
 
 class FusedDecoder:
@@ -47,11 +35,11 @@ class FusedDecoder:
         E, H = attention.query.weight.shape[0], attention.heads
         seen = [memory for memory in memories if memory is not None]
         sizes = Sizes(
-            count, _whole(count, ROWS), E, _whole(E, COLUMNS), H,
+            count, whole(count, ROWS), E, whole(E, COLUMNS), H,
             seen[0][0].shape[2] if seen else 0, norm.eps,
         )  # fmt: skip
         caches = Caches(
-            _empty(len(blocks), count, H, _whole(length, LANES) // LANES, 2, E // H, LANES),
+            _empty(len(blocks), count, H, whole(length, LANES) // LANES, 2, E // H, LANES),
             _mapped(seen),
             _noise(injected, E),
         )
@@ -84,7 +72,7 @@ class FusedDecoder:
         of, caches = rows.numpy(), self.rollout.caches
         copy = object.__new__(FusedDecoder)
         copy._begin(
-            self.rollout.sizes._replace(sentences=len(of), rows=_whole(len(of), ROWS)),
+            self.rollout.sizes._replace(sentences=len(of), rows=whole(len(of), ROWS)),
             self.rollout.weights,
             Caches(
                 np.take(caches.words, of, 1),
@@ -95,10 +83,6 @@ class FusedDecoder:
         return copy
 
 
-def _whole(count: int, of: int) -> int:
-    return math.ceil(count / of) * of
-
-
 def _empty(*shape: int) -> Array:
     """Numpy asks for large pages, torch does not."""
     return np.empty(shape, np.float32)
@@ -106,7 +90,7 @@ def _empty(*shape: int) -> Array:
 
 def _weights(blocks: Sequence[Block], crossing: Sequence[NoiseBlock]) -> Weights:
     E = blocks[0].attention.query.weight.shape[0]
-    norms = torch.zeros(len(blocks), 3, 2, _whole(E, COLUMNS))
+    norms = torch.zeros(len(blocks), 3, 2, whole(E, COLUMNS))
     for numbers, block in zip(norms[..., :E], blocks, strict=True):
         for place, name in enumerate(("attention_norm", "cross_norm", "feed_forward_norm")):
             norm = getattr(block, name, None)
@@ -114,14 +98,18 @@ def _weights(blocks: Sequence[Block], crossing: Sequence[NoiseBlock]) -> Weights
                 numbers[place] = torch.stack([norm.weight.detach(), norm.bias.detach()])
     cross = [block.cross for block in crossing]
     return Weights(
-        *_panels([_projections(block.attention) for block in blocks]),
-        *_panels([_side_by_side(block.attention.out) for block in blocks]),
-        *_panels([_side_by_side(attention.query) for attention in cross]),
-        *_panels([_side_by_side(attention.out) for attention in cross]),
-        *_panels([_side_by_side(block.feed_forward[0]) for block in blocks]),
-        *_panels([_side_by_side(block.feed_forward[2]) for block in blocks]),
+        *panels([_projections(block.attention) for block in blocks]),
+        *panels([_side_by_side(block.attention.out) for block in blocks]),
+        *_of_some([_side_by_side(attention.query) for attention in cross]),
+        *_of_some([_side_by_side(attention.out) for attention in cross]),
+        *panels([_side_by_side(block.feed_forward[0]) for block in blocks]),
+        *panels([_side_by_side(block.feed_forward[2]) for block in blocks]),
         norms.numpy(),
     )
+
+
+def _of_some(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
+    return panels(layers) if layers else (_empty(0, 1, 1, COLUMNS), _empty(0, COLUMNS))
 
 
 def _projections(attention: Attention) -> list[Affine]:
@@ -142,29 +130,12 @@ def _side_by_side(*layers: nn.Module) -> list[Affine]:
     return found
 
 
-def _panels(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
-    """Of each layer the weights that stand side by side, every one padded to whole panels: (layers,
-    C / COLUMNS, K, COLUMNS) and their biases (layers, C).
-    """
-    if not layers:
-        return _empty(0, 1, 1, COLUMNS), _empty(0, COLUMNS)
-    weights, biases = [], []
-    for parts in zip(*layers, strict=True):
-        w, b = (torch.stack(same) for same in zip(*parts, strict=True))
-        rest = -w.shape[1] % COLUMNS
-        weights.append(pad(w, (0, 0, 0, rest)))
-        biases.append(pad(b, (0, rest)))
-    w = torch.cat(weights, 1)
-    w = w.view(len(w), -1, COLUMNS, w.shape[2]).transpose(2, 3)
-    return w.contiguous().numpy(), torch.cat(biases, 1).numpy()
-
-
 def _mapped(memories: Sequence[Memory]) -> Array:
     """Keys and values (N, H, P, d) of each noise block as `Caches` wants them."""
     if not memories:
         return _empty(0, 1, 1, 1, 2, 1, LANES)
     N, H, P, d = memories[0][0].shape
-    L = _whole(P, LANES)
+    L = whole(P, LANES)
     found = _empty(len(memories), N, H, L // LANES, 2, d, LANES)
     for to, pair in zip(torch.from_numpy(found), memories, strict=True):
         for place, x in enumerate(pair):

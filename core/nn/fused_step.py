@@ -1,58 +1,44 @@
 """One step of a transformer's rollout as one compiled function, float32 on a processor.
 
 The layers are those of `core.nn.decoding`, whose words hold here too. Row r = p R + n is row p of
-sentence n; rows are padded to whole tiles, columns to whole panels of zeros. A weight W (K, C) lies
-as panels (C / COLUMNS, K, COLUMNS), so that a tile of ROWS x COLUMNS sums stays in registers while
-k runs. Keys and values lie as (L / LANES, 2, d, LANES) for each sentence and head: what an
-attention reads is one piece of memory, and is fetched two heads ahead.
+sentence n. Products are `core.nn.panels`'. Keys and values lie as (L / LANES, 2, d, LANES) for each
+sentence and head: what an attention reads is one piece of memory, and is fetched two heads ahead.
 
 Places in memory are addresses in bytes; who calls keeps the arrays alive.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
 from core.compiled import compiled
+from core.nn.panels import ROWS, Array, linear
 from core.nn.simd import (
     LANES,
     ONE,
-    REGISTERS,
     ZERO,
-    at_float,
-    at_vector,
     called,
     copy,
     exp,
     first,
     fma,
     gelu,
-    instruction,
     larger,
     largest,
     load,
-    multiply_add,
     number,
     prefetch,
     put,
     splat,
-    spread,
     store,
     total,
 )  # fmt: skip
 
-ROWS = REGISTERS // 4
-COLUMNS = 2 * LANES
 BLOCK = 4 * ROWS  # rows that pass the feed-forward layers together: their inside stays in a cache
 LINE = 64  # bytes of a cache line
 LOWEST = np.float32(-3e38)
-
-Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Sizes(NamedTuple):
@@ -110,48 +96,6 @@ class Rollout(NamedTuple):
     weights: Weights
     caches: Caches
     room: Room
-
-
-@instruction(types.void, *[types.intp] * 7)
-def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, depth: Any) -> None:
-    """ROWS rows of x times a panel w (depth, COLUMNS), plus bias, into y; row lengths in bytes."""
-
-    def whole(n: int) -> Any:
-        return ir.Constant(x.type, n)
-
-    def ahead(address: Any, count: Any, size: Any) -> Any:
-        return builder.add(address, builder.mul(count, size))
-
-    def vectors(address: Any) -> Any:
-        places = (ahead(address, whole(j), whole(4 * LANES)) for j in range(2))
-        return [at_vector(builder, place) for place in places]
-
-    start = [builder.load(place, align=4) for place in vectors(bias)]
-    sums = [[cgutils.alloca_once_value(builder, v) for v in start] for _ in range(ROWS)]
-    rows = [ahead(x, whole(row), ldx) for row in range(ROWS)]
-    with cgutils.for_range(builder, depth) as loop:
-        line = vectors(ahead(w, loop.index, whole(4 * COLUMNS)))
-        right = [builder.load(place, align=4) for place in line]
-        for row in range(ROWS):
-            place = at_float(builder, ahead(rows[row], loop.index, whole(4)))
-            left = spread(builder, builder.load(place, align=4))
-            for to, v in zip(sums[row], right, strict=True):
-                builder.store(multiply_add(builder, left, v, builder.load(to)), to)
-    for row in range(ROWS):
-        places = vectors(ahead(y, whole(row), ldy))
-        for to, place in zip(sums[row], places, strict=True):
-            builder.store(builder.load(to), place, align=4)
-
-
-@called
-def _linear(x: int, ldx: int, rows: int, weight: Array, bias: Array, y: int, ldy: int) -> None:
-    """X (rows, K) to x W + bias (rows, C); W in panels, row lengths in numbers."""
-    panels, depth = weight.shape[0], weight.shape[1]
-    for panel in range(panels):
-        w, b = weight[panel].ctypes.data, bias.ctypes.data + 4 * panel * COLUMNS
-        for row in range(0, rows, ROWS):
-            to = y + 4 * (row * ldy + panel * COLUMNS)
-            _tile(x + 4 * row * ldx, 4 * ldx, w, b, to, 4 * ldy, depth)
 
 
 @called
@@ -254,10 +198,10 @@ def _feed_forward(rollout: Rollout, layer: int, rows: int, skip: int) -> None:
     inside, F = room.inside.ctypes.data, room.inside.shape[1]
     for row in range(0, rows, BLOCK):
         count, place = min(BLOCK, rows - row), 4 * row * E
-        _linear(x + place, E, count, weights.enter[layer], weights.enter_bias[layer], inside, F)
+        linear(x + place, E, count, weights.enter[layer], weights.enter_bias[layer], inside, F)
         for i in range(0, count * F, LANES):
             store(inside + 4 * i, gelu(load(inside + 4 * i)))
-        _linear(inside, F, count, weights.leave[layer], weights.leave_bias[layer], y + place, E)
+        linear(inside, F, count, weights.leave[layer], weights.leave_bias[layer], y + place, E)
 
 
 @called
@@ -303,20 +247,20 @@ def _layer(rollout: Rollout, layer: int, start: int, rows: int, away: int) -> No
     E = sizes.padded
     skip, asking = 4 * away * sizes.rows * E, (rows - away) * sizes.rows
     x, projected, mixed = room.x.ctypes.data, room.projected.ctypes.data, room.mixed.ctypes.data
-    _linear(
+    linear(
         x, E, rows * sizes.rows, weights.query_key_value[layer],
         weights.query_key_value_bias[layer], projected, 3 * E,
     )  # fmt: skip
     _look_back(rollout, layer, start, rows, away)
     x, projected, mixed = x + skip, projected + skip, mixed + skip
-    _linear(mixed, E, asking, weights.out[layer], weights.out_bias[layer], projected, E)
+    linear(mixed, E, asking, weights.out[layer], weights.out_bias[layer], projected, E)
     _add_norm(rollout, layer, 0, start, rows, away)
     if layer < rollout.caches.mapped.shape[0]:
         w, b = weights.cross_query[layer], weights.cross_query_bias[layer]
-        _linear(x, E, asking, w, b, projected, E)
+        linear(x, E, asking, w, b, projected, E)
         _look_across(rollout, layer, rows, away)
         w, b = weights.cross_out[layer], weights.cross_out_bias[layer]
-        _linear(mixed, E, asking, w, b, projected, E)
+        linear(mixed, E, asking, w, b, projected, E)
         _add_norm(rollout, layer, 1, start, rows, away)
     _feed_forward(rollout, layer, asking, skip)
     _add_norm(rollout, layer, 2, start, rows, away)

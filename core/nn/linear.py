@@ -10,6 +10,7 @@ With y = x w^T: dx = g w, dw = g^T x. Both are such products again, so this diff
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     else:
         y = _onednn(flat, weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
+
+
+def frozen(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+    """A layer's function (N, E) to (N, V) without gradient as its weights are now, for many calls:
+    where it pays, they are laid out for it once.
+    """
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+        from core.nn import panels  # brings a compiler: only where it is used
+
+        return panels.frozen(weight, bias)
+    return lambda x: nn.functional.linear(x, weight, bias)
 
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

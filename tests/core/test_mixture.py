@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from core.nn.gumbel import gumbel
 from core.nn.mixture import MixedWords
+from core.nn.panels import COLUMNS, whole
 from core.players import build
 from core.train import Trainer
 from tests.conftest import tiny
@@ -119,4 +120,5 @@ def test_no_step_of_training_holds_n_s_v(overrides: list[str]) -> None:
     trainer = Trainer(config, players, batches, torch.device("cpu"), lambda values, step: None)  # type: ignore[arg-type]
     with Largest() as largest:
         trainer.train(lambda: None, lambda: None)
-    assert largest.numbers == 2 * count * big
+    in_panels = whole(big, COLUMNS)  # a few columns more
+    assert 2 * count * big <= largest.numbers <= 2 * count * in_panels

@@ -1,0 +1,121 @@
+"""Products of a few rows with a weight that stands still, float32 on a processor.
+
+A weight W (K, C) lies as panels (C / COLUMNS, K, COLUMNS), so that a tile of ROWS x COLUMNS sums
+stays in registers while k runs. Rows come in whole tiles, columns in whole panels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from torch import Tensor
+from torch.nn.functional import pad
+
+from core.compiled import compiled
+from core.nn.simd import (
+    LANES,
+    REGISTERS,
+    at_float,
+    at_vector,
+    called,
+    instruction,
+    multiply_add,
+    spread,
+)  # fmt: skip
+
+ROWS = REGISTERS // 4
+COLUMNS = 2 * LANES
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
+
+
+def whole(count: int, of: int) -> int:
+    """The next multiple of `of`."""
+    return math.ceil(count / of) * of
+
+
+def panels(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
+    """Of each layer the weights that stand side by side, every one padded to whole panels: (layers,
+    C / COLUMNS, K, COLUMNS) and their biases (layers, C).
+    """
+    weights, biases = [], []
+    for parts in zip(*layers, strict=True):
+        w, b = (torch.stack(same) for same in zip(*parts, strict=True))
+        rest = -w.shape[1] % COLUMNS
+        weights.append(pad(w, (0, 0, 0, rest)))
+        biases.append(pad(b, (0, rest)))
+    w = torch.cat(weights, 1)
+    w = w.view(len(w), -1, COLUMNS, w.shape[2]).transpose(2, 3)
+    return w.contiguous().numpy(), torch.cat(biases, 1).numpy()
+
+
+def frozen(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    """X (N, K) to x weight^T + bias (N, C) as the two are now."""
+    with torch.no_grad():
+        w, b = panels([[(weight, bias)]])
+    C = len(bias)
+
+    def product(x: Tensor) -> Tensor:
+        N = len(x)
+        rows = pad(x.detach(), (0, 0, 0, -N % ROWS)).contiguous()
+        y = torch.empty(len(rows), b.shape[1])
+        multiply(rows.numpy(), w[0], b[0], y.numpy())
+        return y[:N, :C]
+
+    return product
+
+
+@instruction(types.void, *[types.intp] * 7)
+def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, depth: Any) -> None:
+    """ROWS rows of x times a panel w (depth, COLUMNS), plus bias, into y; row lengths in bytes."""
+
+    def whole(n: int) -> Any:
+        return ir.Constant(x.type, n)
+
+    def ahead(address: Any, count: Any, size: Any) -> Any:
+        return builder.add(address, builder.mul(count, size))
+
+    def vectors(address: Any) -> Any:
+        places = (ahead(address, whole(j), whole(4 * LANES)) for j in range(2))
+        return [at_vector(builder, place) for place in places]
+
+    start = [builder.load(place, align=4) for place in vectors(bias)]
+    sums = [[cgutils.alloca_once_value(builder, v) for v in start] for _ in range(ROWS)]
+    rows = [ahead(x, whole(row), ldx) for row in range(ROWS)]
+    with cgutils.for_range(builder, depth) as loop:
+        line = vectors(ahead(w, loop.index, whole(4 * COLUMNS)))
+        right = [builder.load(place, align=4) for place in line]
+        for row in range(ROWS):
+            place = at_float(builder, ahead(rows[row], loop.index, whole(4)))
+            left = spread(builder, builder.load(place, align=4))
+            for to, v in zip(sums[row], right, strict=True):
+                builder.store(multiply_add(builder, left, v, builder.load(to)), to)
+    for row in range(ROWS):
+        places = vectors(ahead(y, whole(row), ldy))
+        for to, place in zip(sums[row], places, strict=True):
+            builder.store(builder.load(to), place, align=4)
+
+
+@called
+def linear(x: int, ldx: int, rows: int, weight: Array, bias: Array, y: int, ldy: int) -> None:
+    """X (rows, K) to x W + bias (rows, C); W in panels, row lengths in numbers."""
+    panels, depth = weight.shape[0], weight.shape[1]
+    for panel in range(panels):
+        w, b = weight[panel].ctypes.data, bias.ctypes.data + 4 * panel * COLUMNS
+        for row in range(0, rows, ROWS):
+            to = y + 4 * (row * ldy + panel * COLUMNS)
+            _tile(x + 4 * row * ldx, 4 * ldx, w, b, to, 4 * ldy, depth)
+
+
+@compiled
+def multiply(x: Array, weight: Array, bias: Array, y: Array) -> None:
+    """`linear` of whole arrays."""
+    linear(x.ctypes.data, x.shape[1], x.shape[0], weight, bias, y.ctypes.data, y.shape[1])
