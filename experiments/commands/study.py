@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,6 +120,11 @@ def worker(
     work(name, tracker, storage or storage_url(tracker), train, registry(), until)
 
 
+def folder_name(name: str) -> str:
+    """A study's name as that of one folder, wherever the name came from."""
+    return re.sub(r"[^\w .-]", "_", name)[:100].strip(". ") or "study"
+
+
 def report(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study, by name.")],
     output: Annotated[
@@ -160,7 +166,7 @@ def report(
         print_json(board.document())
         return
     _show(board)
-    folder = output or tracker.world / "reports" / name.replace("/", "_")
+    folder = output or tracker.world / "reports" / folder_name(name)
     page = write(tracker, name, folder)[0]
     _, link = publish(tracker, name)
     err.print(f"report: {page}", soft_wrap=True)

@@ -27,6 +27,7 @@ from core.text.settings import CorpusSettings
 from core.text.unpack import tar_members, zip_member
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.tracking.markdown import plain
+from experiments.commands.study import folder_name
 from experiments.generate import load_generator, save_generator
 from tests.chaos.mutants import attack, mutate, outcome, targets
 from tests.conftest import ROOT, SMOKE, tiny
@@ -146,6 +147,15 @@ def test_no_member_of_an_archive_leaves_its_folder(name: str, tmp_path: Path) ->
     new = set(tmp_path.rglob("*")) - before
     assert all((tmp_path / "out") in (p, *p.parents) for p in new)
     assert not any(p.is_symlink() for p in new)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text() | st.sampled_from(["..", "../..", "/etc", "a/../../b", ".", "..\\..", "a\0b"]))
+def test_no_name_of_a_study_leaves_the_folder_of_reports(name: str) -> None:
+    folder = Path("/world/reports")
+    place = folder / folder_name(name)
+    assert Path(os.path.normpath(place)).parent == folder
+    assert "\0" not in str(place)
 
 
 def test_what_unpacks_to_more_than_it_may_is_refused(
