@@ -12,7 +12,8 @@ Capabilities that the strategies of the tree speak of:
   (D sees token ids drawn from softmax(l)), `likelihood` (words are drawn in proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn words), `gradient`;
 - discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
-  `trimming` (what is hidden behind the end may be cut off, no score changes);
+  `trimming` (what is hidden behind the end may be cut off, no score changes), `packing` (its
+  `packs` says whether it cuts that off itself);
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 
 Letters, everywhere: N batch, S sequence length, E embedding width, V vocabulary size, H heads,
@@ -148,7 +149,10 @@ class Scores:
         if features:
             found = discriminator.features(rows.embedded, rows.mask)  # type: ignore[attr-defined]
             return cls(found.new_zeros(len(found)), None, found)
-        if rows.mask is not None and "trimming" in discriminator.offers:
+        packs = "packing" in discriminator.offers and rows.mask is not None
+        if packs and discriminator.packs(rows.embedded, rows.mask):  # type: ignore[attr-defined]
+            values = discriminator.score(rows.embedded, rows.mask)
+        elif rows.mask is not None and "trimming" in discriminator.offers:
             values = score_by_length(discriminator.score, rows.embedded, rows.mask)
         else:
             values = discriminator.score(rows.embedded, rows.mask)

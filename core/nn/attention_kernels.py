@@ -53,7 +53,7 @@ from core.nn.simd import (
 
 
 class Sizes(NamedTuple):
-    """N sentences, P queries, K keys, H heads of width d, and blocks of queries."""
+    """N sentences of at most P queries, in `blocks` blocks, and K keys; H heads of width d."""
 
     N: int
     P: int
@@ -73,11 +73,13 @@ class Sight(NamedTuple):
     most: Any
     own: Any  # (P,) int64, -1 where there is none; empty where there are none at all
     lengths: Any  # (N,) int64
+    queries: Any  # (N + 1,) int64, the first row of each sentence among all, and their end
+    keys: Any
 
 
 class Given(NamedTuple):
-    """Addresses of q (N, P, E), keys and values (N, K, 2E), the result (N, P, E), the two numbers
-    kept of each query (N, H, blocks, 2, LANES), and room to work in.
+    """Addresses of q (rows, E), keys and values (rows, 2E), the result, shaped as q, the two
+    numbers kept of each query, vector by vector of every block, and room to work in.
     """
 
     q: int
@@ -88,19 +90,27 @@ class Given(NamedTuple):
 
 
 @called
-def of_head(address: int, sizes: Sizes, n: int, h: int) -> Matrix:
-    """The rows of one head of (N, P, E)."""
+def of_head(address: int, sizes: Sizes, sight: Sight, n: int, h: int) -> Matrix:
+    """The rows of one sentence and head of (rows, E)."""
     row = 4 * sizes.H * sizes.d
-    return Matrix(address + row * sizes.P * n + 4 * sizes.d * h, row, sizes.P, sizes.d)
+    start = address + row * sight.queries[n] + 4 * sizes.d * h
+    return Matrix(start, row, sight.queries[n + 1] - sight.queries[n], sizes.d)
 
 
 @called
-def keys_values(address: int, sizes: Sizes, n: int, h: int) -> tuple[Matrix, Matrix]:
-    """The keys and the values of one head of (N, K, 2E)."""
+def keys_values(address: int, sizes: Sizes, sight: Sight, n: int, h: int) -> tuple[Matrix, Matrix]:
+    """The keys and the values of one sentence and head of (rows, 2E)."""
     row = 8 * sizes.H * sizes.d
-    k = address + row * sizes.K * n + 4 * sizes.d * h
+    k = address + row * sight.keys[n] + 4 * sizes.d * h
     v = k + 4 * sizes.H * sizes.d
-    return Matrix(k, row, sizes.K, sizes.d), Matrix(v, row, sizes.K, sizes.d)
+    rows = sight.keys[n + 1] - sight.keys[n]
+    return Matrix(k, row, rows, sizes.d), Matrix(v, row, rows, sizes.d)
+
+
+@called
+def blocks_of(sight: Sight, n: int) -> int:
+    """Blocks of queries that a sentence has."""
+    return int((sight.queries[n + 1] - sight.queries[n] + LANES - 1) // LANES)
 
 
 @called
@@ -139,9 +149,12 @@ def forward(given: Given, sizes: Sizes, sight: Sight) -> None:
     kept = given.kept
     for n in range(sizes.N):
         for h in range(sizes.H):
-            q, result = of_head(given.q, sizes, n, h), of_head(given.result, sizes, n, h)
-            k, v = keys_values(given.kv, sizes, n, h)
-            for b in range(sizes.blocks):
+            q, result = (
+                of_head(given.q, sizes, sight, n, h),
+                of_head(given.result, sizes, sight, n, h),
+            )
+            k, v = keys_values(given.kv, sizes, sight, n, h)
+            for b in range(blocks_of(sight, n)):
                 first, count = b * LANES, min(sight.most[b], sight.lengths[n])
                 turned(q, first, factor, block)
                 dots(top(k, count), block, scores, STEP, False)
@@ -176,20 +189,24 @@ def forward(given: Given, sizes: Sizes, sight: Sight) -> None:
 @compiled
 def backward(given: Given, sizes: Sizes, sight: Sight, g: int, dq: int, dkv: int) -> None:
     """Gradients at q (N, P, E) and at keys and values (N, K, 2E)."""
-    d, blocks = sizes.d, sizes.blocks
+    d, size = sizes.d, STEP * sizes.d
     factor = np.float32(1 / np.sqrt(d))
-    wide, size = STEP * blocks, STEP * d
-    q_blocks, g_blocks = given.room, given.room + size * blocks
-    work = g_blocks + size * blocks
-    p, s = work + 8 * size, work + 8 * size + wide * sizes.K
+    q_blocks, g_blocks = given.room, given.room + size * sizes.blocks
+    work = g_blocks + size * sizes.blocks
+    p, s = work + 8 * size, work + 8 * size + STEP * sizes.blocks * sizes.K
     kept = given.kept
     for n in range(sizes.N):
+        blocks = blocks_of(sight, n)
+        wide = STEP * blocks
         many = min(sight.most.max(), sight.lengths[n])
         for h in range(sizes.H):
-            q, g_rows = of_head(given.q, sizes, n, h), of_head(g, sizes, n, h)
-            result, dq_rows = of_head(given.result, sizes, n, h), of_head(dq, sizes, n, h)
-            k, v = keys_values(given.kv, sizes, n, h)
-            dk, dv = keys_values(dkv, sizes, n, h)
+            q, g_rows = of_head(given.q, sizes, sight, n, h), of_head(g, sizes, sight, n, h)
+            result, dq_rows = (
+                of_head(given.result, sizes, sight, n, h),
+                of_head(dq, sizes, sight, n, h),
+            )
+            k, v = keys_values(given.kv, sizes, sight, n, h)
+            dk, dv = keys_values(dkv, sizes, sight, n, h)
             cleared(dk, many)
             cleared(dv, many)
             for b in range(blocks):
@@ -279,32 +296,33 @@ class Back(NamedTuple):
 @compiled
 def second(given: Given, sizes: Sizes, sight: Sight, back: Back) -> None:
     """The second derivatives; no query has a key of its own."""
-    d, blocks = sizes.d, sizes.blocks
+    d, size, tall = sizes.d, STEP * sizes.d, STEP * sizes.K
     factor = np.float32(1 / np.sqrt(d))
-    wide, size, tall = STEP * blocks, STEP * d, STEP * sizes.K
-    q_blocks, g_blocks = given.room, given.room + size * blocks
-    a_blocks = g_blocks + size * blocks
-    work = a_blocks + size * blocks
+    q_blocks, g_blocks = given.room, given.room + size * sizes.blocks
+    a_blocks = g_blocks + size * sizes.blocks
+    work = a_blocks + size * sizes.blocks
     p, u, c = work + size, work + size + tall, work + size + 2 * tall
     s = c + tall
-    r, t = s + wide * sizes.K, s + 2 * wide * sizes.K
+    r, t = s + tall * sizes.blocks, s + 2 * tall * sizes.blocks
     kept = given.kept
     for n in range(sizes.N):
+        blocks = blocks_of(sight, n)
+        wide = STEP * blocks
         many = min(sight.most.max(), sight.lengths[n])
         for h in range(sizes.H):
-            k, v = keys_values(given.kv, sizes, n, h)
-            ak, av = keys_values(back.akv, sizes, n, h)
-            of_k, of_v = keys_values(back.of_kv, sizes, n, h)
+            k, v = keys_values(given.kv, sizes, sight, n, h)
+            ak, av = keys_values(back.akv, sizes, sight, n, h)
+            of_k, of_v = keys_values(back.of_kv, sizes, sight, n, h)
             cleared(of_k, many)
             cleared(of_v, many)
             for b in range(blocks):
                 first, count = b * LANES, min(sight.most[b], sight.lengths[n])
                 block, g_block = q_blocks + size * b, g_blocks + size * b
                 a_block = a_blocks + size * b
-                turned(of_head(given.q, sizes, n, h), first, factor, block)
-                turned(of_head(back.g, sizes, n, h), first, ONE, g_block)
-                turned(of_head(back.aq, sizes, n, h), first, factor, a_block)
-                turned(of_head(given.result, sizes, n, h), first, ONE, work)
+                turned(of_head(given.q, sizes, sight, n, h), first, factor, block)
+                turned(of_head(back.g, sizes, sight, n, h), first, ONE, g_block)
+                turned(of_head(back.aq, sizes, sight, n, h), first, factor, a_block)
+                turned(of_head(given.result, sizes, sight, n, h), first, ONE, work)
                 rows = inner(g_block, work, d)
                 at_s, at_r, at_t = s + STEP * b, r + STEP * b, t + STEP * b
                 dots(top(k, count), block, p, STEP, False)
@@ -317,10 +335,10 @@ def second(given: Given, sizes: Sizes, sight: Sight, back: Back) -> None:
                 kept += 2 * STEP
                 sums(top(av, count), p, STEP, work, False)
                 sums(top(v, count), at_r, wide, work, True)
-                turned_back(work, first, ONE, of_head(back.of_g, sizes, n, h))
+                turned_back(work, first, ONE, of_head(back.of_g, sizes, sight, n, h))
                 sums(top(ak, count), at_s, wide, work, False)
                 sums(top(k, count), at_t, wide, work, True)
-                turned_back(work, first, factor, of_head(back.of_q, sizes, n, h))
+                turned_back(work, first, factor, of_head(back.of_q, sizes, sight, n, h))
             crossed(s, blocks, a_blocks, top(of_k, many), False)
             crossed(t, blocks, q_blocks, top(of_k, many), True)
             crossed(r, blocks, g_blocks, top(of_v, many), False)

@@ -27,25 +27,40 @@ LONGEST = 512  # keys or queries
 
 def pays(q: Tensor, kv: Tensor, heads: int, seen: Seen, twice: bool) -> bool:
     """Whether our kernels do this, and faster."""
-    d = q.shape[2] // heads
+    longest = max(q.shape[1], kv.shape[1]) if seen.packed is None else int(seen.packed.max())
     return (
-        q.device.type == "cpu"
-        and q.dtype == kv.dtype == torch.float32
-        and torch.get_num_threads() == 1
-        and d % 8 == 0
-        and d <= WIDEST
-        and max(q.shape[1], kv.shape[1]) <= LONGEST
+        q.dtype == kv.dtype
+        and fits(q, q.shape[2] // heads, longest)
         and seen.whole
         and not (twice and seen.own is not None)
     )
 
 
+def fits(x: Tensor, d: int, longest: int) -> bool:
+    """Whether our kernels take such numbers, in heads of width d, and sentences so long."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and torch.get_num_threads() == 1
+        and d % 8 == 0
+        and d <= WIDEST
+        and longest <= LONGEST
+    )
+
+
 def attention(q: Tensor, kv: Tensor, heads: int, seen: Seen) -> Tensor:
-    """Queries (N, P, E) over keys and values (N, K, 2E), side by side: (N, P, E)."""
+    """Queries (N, P, E) over keys and values (N, K, 2E), side by side: (N, P, E). Of packed
+    sentences all rows are one sentence's (1, rows, E).
+    """
     N, P, E = q.shape
     K = kv.shape[1]
+    queries, keys = _starts(N, P), _starts(N, K)
+    if seen.packed is not None:
+        N, K = len(seen.packed), int(seen.packed.max())
+        keys = np.r_[0, np.cumsum(seen.packed)]
+        P, queries = (1, _starts(N, 1)) if seen.one_asks else (K, keys)
     sizes = Sizes(N, P, K, heads, E // heads, math.ceil(P / LANES))
-    sight = _sight(seen, sizes)
+    sight = _sight(seen, sizes, queries, keys)
     if not torch.is_grad_enabled():
         return _forward(q, kv, sizes, sight)[0]
     result: Tensor = _Attention.apply(q, kv, sizes, sight)  # type: ignore[no-untyped-call]
@@ -98,7 +113,8 @@ class _Gradient(torch.autograd.Function):
 def _forward(q: Tensor, kv: Tensor, sizes: Sizes, sight: Sight) -> tuple[Tensor, Tensor]:
     q, kv = q.contiguous(), kv.contiguous()
     result = torch.empty_like(q)
-    kept = q.new_empty(sizes.N, sizes.H, sizes.blocks, 2, LANES)
+    blocks = int((-(-np.diff(sight.queries) // LANES)).sum())
+    kept = q.new_empty(sizes.H * blocks, 2, LANES)
     room = _room(q, 6 * sizes.d + sizes.K)
     kernels.forward(_addresses(q, kv, result, kept, room), sizes, sight)
     return result, kept
@@ -112,12 +128,14 @@ def _addresses(*tensors: Tensor) -> Given:
     return Given(*(tensor.data_ptr() for tensor in tensors))
 
 
-def _sight(seen: Seen, sizes: Sizes) -> Sight:
+def _sight(seen: Seen, sizes: Sizes, queries: np.ndarray, keys: np.ndarray) -> Sight:
     everything = _blocks(None, sizes.P, sizes.K) if seen.upto is None else None
     upto, fewest, most = everything or _blocks(seen.upto.tobytes(), sizes.P, sizes.K)  # type: ignore[union-attr]
     own = NO_OWN if seen.own is None else seen.own
-    lengths = _all(sizes.N, sizes.K) if seen.lengths is None else seen.lengths
-    return Sight(upto, fewest, most, own, lengths)
+    lengths = seen.lengths if seen.packed is None else seen.packed
+    if lengths is None:
+        lengths = _all(sizes.N, sizes.K)
+    return Sight(upto, fewest, most, own, lengths, queries, keys)
 
 
 NO_OWN = np.zeros(0, dtype=np.int64)
@@ -134,3 +152,8 @@ def _blocks(upto: bytes | None, P: int, K: int) -> tuple[np.ndarray, np.ndarray,
 @lru_cache(maxsize=64)
 def _all(N: int, K: int) -> np.ndarray:
     return np.full(N, K)
+
+
+@lru_cache(maxsize=64)
+def _starts(N: int, rows: int) -> np.ndarray:
+    return np.arange(N + 1) * rows

@@ -80,11 +80,11 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, hidden)
         self.feed_forward_norm = LayerNorm(width)
 
-    def forward(self, x: Tensor, where: Seen | Step, asking: slice = EVERY) -> Tensor:
+    def forward(self, x: Tensor, where: Seen | Step, asking: slice | Tensor = EVERY) -> Tensor:
         """All rows at once, or one rollout step on a cache."""
         return self._feed(self._attend(x, where, asking))
 
-    def _attend(self, x: Tensor, where: Seen | Step, asking: slice) -> Tensor:
+    def _attend(self, x: Tensor, where: Seen | Step, asking: slice | Tensor) -> Tensor:
         asks = x[:, asking]
         if isinstance(where, Step):
             k, v = where.cache.extend(where.layer, *self.attention.memory(x), where.start)
@@ -92,7 +92,9 @@ class Block(nn.Module):
             attended = self.attention.attend(asks, k, v, mask)
         else:
             memory = self.attention.key_value(x)
-            attended = self.attention.read(asks, memory, where.rows(asking))
+            attended = self.attention.read(
+                asks, memory, where if asking is EVERY else where.rows(asking)
+            )
         result: Tensor = self.attention_norm(attended) + asks
         return result
 

@@ -23,11 +23,18 @@ class Seen:
     own: np.ndarray | None = None  # (P,) int64: a key besides that each query sees, -1 for none
     lengths: np.ndarray | None = None  # (N,) int64: the keys that each sentence has
     whole: bool = True  # whether that says all that the mask does
+    # (N,) int64, where sentences stand one behind another in one row of all their words: how many
+    # each has. Either each of them asks, or one word a sentence.
+    packed: np.ndarray | None = None
+    one_asks: bool = False
 
-    def rows(self, asking: slice) -> Seen:
-        """The same for some of the queries."""
+    def rows(self, asking: slice | Tensor) -> Seen:
+        """The same for some of the queries; of packed sentences for one of each."""
+        if self.packed is not None:
+            return replace(self, one_asks=True)
         if self.upto is None:
             return self
+        assert isinstance(asking, slice)
         own = None if self.own is None else self.own[asking]
         mask = None if self.mask is None else self.mask[asking]
         return replace(self, mask=mask, upto=self.upto[asking], own=own)
@@ -44,6 +51,11 @@ def words(mask: Tensor | None) -> Seen:
     places = torch.arange(mask.shape[1])
     whole = bool(torch.equal(mask, places < lengths[:, None]))
     return Seen(keys, lengths=lengths.numpy(), whole=whole)
+
+
+def packed(lengths: np.ndarray) -> Seen:
+    """Sentences of these lengths (N,), one behind another, each of which sees itself."""
+    return Seen(None, packed=lengths)
 
 
 @lru_cache(maxsize=64)

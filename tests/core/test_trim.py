@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.nn.slope import squared_slope
 from core.nn.trim import FEW, grouped, score_by_length
 from core.players import as_module, build, build_generator
 from core.protocols import Phase, Rows, Scores, Shape
@@ -84,6 +85,35 @@ def test_scores_of_steps_are_padded_back() -> None:
     by_step = score_by_length(lambda x, mask: x.sum(2), rows.embedded, rows.mask)
     assert by_step.shape == (N, S)
     assert torch.allclose(by_step * rows.mask, rows.embedded.sum(2) * rows.mask)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_packed_sentences_are_scored_as_padded_ones(layers: int) -> None:
+    torch.set_num_threads(1)
+    config = tiny("discriminator.width=8", "discriminator.heads=2",
+                  f"discriminator.layers_per_block={layers}", "discriminator.output_blocks=2",
+                  f"model.length={S}")  # fmt: skip
+    shape = Shape(S, V)
+    torch.manual_seed(0)
+    ours = TransformerDiscriminator(config.discriminator, shape)  # type: ignore[arg-type]
+    exact = TransformerDiscriminator(config.discriminator, shape).double()  # type: ignore[arg-type]
+    exact.load_state_dict(ours.state_dict())
+    rows = masked_rows(8)
+    assert rows.mask is not None
+    assert ours.packs(rows.embedded.float(), rows.mask)
+    assert not exact.packs(rows.embedded, rows.mask)
+    values, gradients = [], []
+    for D in (ours, exact):
+        x = rows.embedded.detach().to(D.out.weight.dtype).requires_grad_(True)
+        scores = Scores.by(D, Rows(x, rows.mask)).values
+        penalty = squared_slope(D, Rows(x, rows.mask))
+        loss = scores.square().sum() + penalty.sum()
+        values.append([scores.detach(), penalty.detach()])
+        parts = [x, *(p for name, p in D.named_parameters() if name != "embedding")]
+        gradients.append(torch.autograd.grad(loss, parts))
+    for found, limit in ((values, 1e-5), (gradients, 1e-4)):
+        for a, b in zip(*found, strict=True):
+            assert float((a.double() - b).abs().max()) <= limit * max(1.0, float(b.abs().max()))
 
 
 @pytest.mark.parametrize("micro_batch", ["4", "8"])
