@@ -17,7 +17,7 @@ from core.tracking.mlflow_store import open_tracker
 from experiments.runner import run
 from studies.definition import load_study
 from studies.execute import begin, work
-from studies.queue import storage_url
+from studies.storage import storage_url
 from variants import registry
 
 FILE = Path(__file__).parents[1] / "experiments" / "smoke" / "card_axes.toml"

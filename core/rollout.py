@@ -19,6 +19,7 @@ from core.nn.linear import frozen
 from core.nn.noise import rows_of
 from core.nn.words import TokenWords, lengths, longest, visible
 from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
+from core.shares import ALONE, Share
 from core.text.vocabulary import END, PAD
 
 LOOK = 4  # steps between two looks at whether all sentences have ended; a look waits for a GPU
@@ -81,29 +82,48 @@ def unroll(
 
 
 def draw_words(
-    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator, batches: int = 1
+    generator: Generator,
+    drawing: Drawing,
+    count: int,
+    rng: torch.Generator,
+    parts: int = 1,
+    batches: int = 1,
+    share: Share = ALONE,
 ) -> Draw:
-    """N sentences without gradient, as one batch or several to be looked at apart."""
+    """N sentences without gradient: `batches` of them, each to be looked at in `parts`. What
+    another process rolls out is gathered.
+    """
     with torch.no_grad():
         noise = generator.draw_noise(count, rng)
-        seeds = drawing.sampling.randomness(batches, rng)
-        tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=False)
+        seeds = drawing.sampling.randomness(batches * parts, rng)
+        ours, own = share.of_noise(noise, batches), share.seeds(seeds, batches)
+        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=False)
+        tokens, hidden = share.gather(tokens, batches), share.gather(hidden, batches)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
 
 
 def draw_for_gradient(
-    generator: Generator, drawing: Drawing, count: int, rng: torch.Generator, parts: int = 1
+    generator: Generator,
+    drawing: Drawing,
+    count: int,
+    rng: torch.Generator,
+    parts: int = 1,
+    share: Share = ALONE,
 ) -> Draw:
     """N sentences whose `hidden` and `words` carry gradient with respect to the generator; in
-    several parts, where words are fed back, it is `anew` that carries it, part by part.
+    several parts, where words are fed back, it is `anew` that carries it, part by part. What
+    another process rolls out is gathered, and has no gradient here.
     """
     noise = generator.draw_noise(count, rng)
     seeds = drawing.sampling.randomness(parts, rng)
+    ours, own = share.of_noise(noise), share.seeds(seeds)
     if drawing.sampling.soft_feedback:
-        tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=True)
+        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=True)
+        tokens, hidden = share.gather(tokens), share.gather(hidden)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
     with torch.no_grad():
-        tokens, hidden = unroll(generator, drawing, noise, seeds, differentiable=False)
+        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=False)
+        tokens, hidden = share.gather(tokens), share.gather(hidden)
     if parts == 1 or noise.redrawn:
         hidden = _in_one_pass(generator, drawing, tokens, noise)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
@@ -114,11 +134,12 @@ def draw_for_gradient(
         tokens, hidden, noise = tokens[order], hidden[order], rows_of(noise, order)
 
     def anew(count: int) -> Iterator[Draw]:
-        share = len(seeds) // count
-        for i, rows in enumerate(torch.arange(len(tokens), device=tokens.device).chunk(count)):
-            part, own = tokens[rows], seeds[i * share : (i + 1) * share]
-            again = _in_one_pass(generator, drawing, part, rows_of(noise, rows))
-            yield replace(_draw(generator, drawing, part, again, own, noise), noise=None)
+        each = len(seeds) // count
+        pieces = torch.arange(len(tokens), device=tokens.device).chunk(count)
+        for i in share.parts(count):
+            part, of_part = tokens[pieces[i]], seeds[i * each : (i + 1) * each]
+            again = _in_one_pass(generator, drawing, part, rows_of(noise, pieces[i]))
+            yield replace(_draw(generator, drawing, part, again, of_part, noise), noise=None)
 
     return replace(_draw(generator, drawing, tokens, hidden, seeds, noise), anew=anew)
 

@@ -25,6 +25,7 @@ from core.players import Opponent, Players, as_module
 from core.protocols import Discriminator, Estimator, Phase, Rows, Scores, Stage, Words
 from core.rollout import TOGETHER, draw_for_gradient, draw_words, split
 from core.seeding import Streams
+from core.shares import ALONE, Share
 from core.text.vocabulary import PAD
 from core.turn import Turn
 
@@ -46,9 +47,15 @@ class Steps:
     """The moves of both players. `values` are the train/... numbers of this update."""
 
     def __init__(
-        self, config: Config, players: Players, batches: Batches, device: torch.device
+        self,
+        config: Config,
+        players: Players,
+        batches: Batches,
+        device: torch.device,
+        share: Share = ALONE,
     ) -> None:
         self.config, self.players, self.batches, self.device = config, players, batches, device
+        self.share = share
         self.streams = Streams(config.seed, device)
         self.values: dict[str, float] = {}
         self._seen: tuple[Words, Words] | None = None  # real, fake
@@ -122,13 +129,13 @@ class Steps:
         generator, rng = self.players.generator, self.streams["noise"]
         size = self.config.train.batch_size
         if self.config.train.fakes == "shared":
-            words = draw_words(generator, drawing, size, rng, self._parts).words
+            words = draw_words(generator, drawing, size, rng, self._parts, 1, self.share).words
             yield from itertools.repeat(words, count)
             return
         room = max(1, TOGETHER // (size * generator.head.out_features))
         while count > 0:
             now = min(room, count)
-            draw = draw_words(generator, drawing, now * size, rng, now * self._parts)
+            draw = draw_words(generator, drawing, now * size, rng, self._parts, now, self.share)
             yield from draw.words.chunk(now)
             count -= now
 
@@ -144,8 +151,9 @@ class Steps:
         seen_by = self._through_noise(D, progress)
 
         def losses() -> Iterator[Tensor]:
-            parts = zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)
-            for real_part, fake_part, drawn_part in parts:
+            parts = [*zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)]
+            for i in self.share.parts(self._parts):
+                real_part, fake_part, drawn_part = parts[i]
                 r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
                 scores = Scores.by(seen_by, r + f, opponent.objective.compares).chunk(2)
                 penalty = opponent.penalty(D, r, f, drawn_part)
@@ -155,6 +163,7 @@ class Steps:
                 yield (opponent.objective.discriminator(*scores) + penalty) / self._parts
 
         loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
+        sums = dict(zip(sums, self.share.total(*sums.values()), strict=True))
         if opponent.objective.compares:  # features have no score
             sums = {"train/penalty": sums["train/penalty"]}
         self.values |= sums
@@ -180,7 +189,9 @@ class Steps:
         real = self._last_real(progress, counters)
         generator, size = self.players.generator, self.config.train.batch_size
         drawing = self.players.drawing(self.config, progress)
-        draw = draw_for_gradient(generator, drawing, size, self.streams["noise"], self._parts)
+        draw = draw_for_gradient(
+            generator, drawing, size, self.streams["noise"], self._parts, self.share
+        )
         # D's weights get no gradient from G's loss, so none is computed.
         judge = as_module(opponent.discriminator).requires_grad_(False)
         turn = Turn(
@@ -208,15 +219,17 @@ class Steps:
         if self._parts == 1:
             yield self._generator_loss(turn, estimator, judged)
             return
-        draw, cut = turn.draw, None
+        draw, cut, mine = turn.draw, None, self.share.parts(self._parts)
         if draw.anew is not None:
             draws = draw.anew(self._parts)
         else:
             cut = draw.hidden.detach().requires_grad_(True)
-            draws = iter(split(replace(draw, hidden=cut, words=draw.words_of(cut)), self._parts))
-        rows = zip(*(tensor.chunk(self._parts) for tensor in judged), strict=True)
-        for part in turn.split(draws):
-            yield self._generator_loss(part, estimator, next(rows, ())) / self._parts
+            pieces = split(replace(draw, hidden=cut, words=draw.words_of(cut)), self._parts)
+            draws = iter([pieces[i] for i in mine])
+        rows = [tensor.chunk(self._parts) for tensor in judged]
+        for i, part in zip(mine, turn.split(draws, mine), strict=True):
+            of_part = [tensor[i] for tensor in rows]
+            yield self._generator_loss(part, estimator, of_part) / self._parts
         if cut is not None:
             assert cut.grad is not None
             draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
@@ -234,8 +247,9 @@ class Steps:
         tokens = tokens[:, :longest]  # what is padding everywhere costs nothing
         generator = self.players.generator
         noise = generator.draw_noise(len(tokens), self.streams["noise"])
-        hidden = generator.parallel(tokens, noise)
-        nats = negative_log_likelihood(hidden, generator.head, tokens)
+        ours = self.share.rows(tokens)
+        hidden = generator.parallel(ours, self.share.of_noise(noise))
+        nats = negative_log_likelihood(hidden, generator.head, ours)
         loss = nats.sum() / (tokens != PAD).sum()  # mean over the words and end tokens
         module = as_module(generator)
         return self._descend("generator", module, self.players.optimiser, [loss], counters)
@@ -256,6 +270,8 @@ class Steps:
         for loss in losses:
             torch.autograd.backward(loss)
             value += float(loss.detach())
+        (value,) = self.share.total(value)
+        self.share.add_gradients(module)
         limit = self.config.train.clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
         largest = self.config.train.largest_loss

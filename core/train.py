@@ -18,6 +18,7 @@ from core.checkpoint import Checkpoint, Counters
 from core.config import Config
 from core.players import Players, as_module
 from core.protocols import Progress
+from core.shares import ALONE, Share
 from core.steps import Diverged, Steps
 
 Log = Callable[[Mapping[str, float | None], int], None]
@@ -31,16 +32,22 @@ class Trainer:
     """One run: its players, its data, its randomness, and how far it has come."""
 
     def __init__(
-        self, config: Config, players: Players, batches: Batches, device: torch.device, log: Log
+        self,
+        config: Config,
+        players: Players,
+        batches: Batches,
+        device: torch.device,
+        log: Log,
+        share: Share = ALONE,
     ) -> None:
         self.config, self.players = config, players
-        self.steps = Steps(config, players, batches, device)
+        self.steps = Steps(config, players, batches, device, share)
         self.counters = Counters()
         self._log, self._interrupted = log, False
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
         """Run to the end of the budget; Diverged when a number is not finite, or too large."""
-        train, counters = self.config.train, self.counters
+        train, counters, share = self.config.train, self.counters, self.steps.share
         began = time.monotonic() - counters.seconds
         if counters.update == 0:
             evaluate()
@@ -53,7 +60,7 @@ class Trainer:
                 self.steps.play(phase, self.progress, counters)
             self._average()
             counters.update += 1
-            counters.seconds = time.monotonic() - began
+            counters.seconds = share.of_leader(time.monotonic() - began)
             last = self._budget_spent()
             if counters.update % train.log_every == 0 or last:
                 self._log(self._curves(), counters.update)
@@ -63,9 +70,10 @@ class Trainer:
                 self._check_weights()
             if evaluates:
                 evaluate()
-            if saves or self._interrupted:
+            stops = share.any(self._interrupted)
+            if saves or stops:
                 save()
-            if self._interrupted:
+            if stops:
                 raise KeyboardInterrupt
 
     def interrupt(self) -> None:

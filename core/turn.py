@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -109,9 +109,13 @@ class Turn:
             rewards.append(of_part.detach())
         return torch.cat(rewards), torch.cat(slopes)
 
-    def split(self, draws: Iterable[Draw]) -> Iterator[Turn]:
-        """Equal parts, one after another, of the turn's own draw in as many."""
-        for part, real in zip(draws, self.real.chunk(self.parts), strict=True):
+    def split(self, draws: Iterable[Draw], which: Sequence[int] | None = None) -> Iterator[Turn]:
+        """Equal parts, one after another, of the turn's own draw in as many; `which` of them the
+        draws are, None for all.
+        """
+        reals = self.real.chunk(self.parts)
+        mine = reals if which is None else [reals[i] for i in which]
+        for part, real in zip(draws, mine, strict=True):
             yield replace(self, draw=part, real=real, parts=1)
 
     def _score(self, words: Words) -> Scores:

@@ -24,6 +24,7 @@ from experiments.commands import (
     runs,
     study,
     sweep,
+    workers,
 )
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, study, reproduce, evaluate, sweep, judge, keep, look):
+for module in (run, study, workers, reproduce, evaluate, sweep, judge, keep, look):
     module.register(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")

@@ -13,7 +13,8 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from core.errors import InputError, MachineError, machine_error
 from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
 from core.players import build
+from core.shares import ALONE, Share, joined
 from core.steps import Diverged
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
@@ -44,6 +46,7 @@ from experiments.description import description
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
 from experiments.interrupts import gentle_interrupts
+from experiments.sharing import check_shareable, leader_first, unheard
 from variants import registry
 
 Text = list[list[str]]
@@ -89,57 +92,88 @@ def run(
     as `test/...`.
     """
     tracker = tracker or open_tracker()
+    run_id, folder = _found(tracker, resume) if resume is not None else ("", Path())
     if resume is not None:
-        run_id, folder = _found(tracker, resume)
         if (folder / "result.json").exists():
             return Result(**json.loads((folder / "result.json").read_text()))
         config = _stored_config(folder, config)
-        record = None
-    else:
-        run_id, folder, record = "", Path(), None
     if config is None:
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
     device = pick_device(config)
     torch.set_num_threads(config.train.threads)
     keep_freed_memory()
+    with joined(cuda=device.type == "cuda") as share:
+        check_shareable(config, share)
+        parts = leader_first(share, partial(_prepare, config, device, tracker.world, share, tested))
+        if not share.leads:
+            record = unheard()
+        elif resume is not None:
+            if not (folder / "config.toml").exists():  # begun on another machine
+                _keep_config(folder, config)
+            record = tracker.continue_run(run_id)
+        else:
+            begun = _Begun(experiment, name, parent_id, tags or {}, started)
+            record, folder = _start(tracker, parts, begun)
+        folder = Path(share.text_of_leader(str(folder)))
+        result = _Run(parts, tracker, record, folder, report).execute()
+        return replace(result, run_id=share.text_of_leader(result.run_id))
+
+
+def _prepare(
+    config: Config, device: torch.device, world: Path, share: Share, tested: bool
+) -> Parts:
     oracle = oracle_of(config.corpus, config.model.length)
-    corpus = open_corpus(config.corpus, tracker.world, config.model.length)
+    corpus = open_corpus(config.corpus, world, config.model.length)
     batches = Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)
-    if resume is not None:
-        record = tracker.continue_run(run_id)
-    else:
-        identity = _identity(tags, config.seed)
-        # The settings come before the run, so that whatever kills it a run can be gone on with.
-        _keep_config(tracker.world / "runs" / identity, config)
-        record = tracker.start_run(
-            experiment,
-            name or f"{config.name} seed {config.seed}",
-            params=config.flat(),
-            tags={
-                "level": "run",
-                "system": config.name,
-                "seed": str(config.seed),
-                "corpus": corpus.fingerprint,
-                "likeness": config.likeness(),
-                **environment_tags(device),
-                **(tags or {}),
-            },
-            parent_id=parent_id,
-            identity=identity,
-        )
-        folder = _settled(tracker.world / "runs", identity, record.run_id)
-        if started is not None:
-            started(record.run_id)
-        _begin(record, config, corpus)
-    parts = Parts(config, device, corpus, batches, oracle, tested)
-    return _Run(parts, tracker, record, folder, report).execute()
+    return Parts(config, device, corpus, batches, oracle, tested, share)
 
 
-def _identity(tags: Mapping[str, str] | None, seed: int) -> str:
+@dataclass(frozen=True)
+class _Begun:
+    """Where a new run stands in the record."""
+
+    experiment: str
+    name: str | None
+    parent_id: str | None
+    tags: Mapping[str, str]
+    started: Callable[[str], None] | None
+
+
+def _start(tracker: Tracker, parts: Parts, begun: _Begun) -> tuple[RunTracker, Path]:
+    """A new run's record and folder."""
+    config, tags = parts.config, begun.tags
+    identity = _identity(tags, config.seed)
+    # The settings come before the run, so that whatever kills it a run can be gone on with.
+    _keep_config(tracker.world / "runs" / identity, config)
+    record = tracker.start_run(
+        begun.experiment,
+        begun.name or f"{config.name} seed {config.seed}",
+        params=config.flat(),
+        tags={
+            "level": "run",
+            "system": config.name,
+            "seed": str(config.seed),
+            "corpus": parts.corpus.fingerprint,
+            "likeness": config.likeness(),
+            **environment_tags(parts.device),
+            **({"processes": str(parts.share.count)} if parts.share.count > 1 else {}),
+            **tags,
+        },
+        parent_id=begun.parent_id,
+        identity=identity,
+    )
+    folder = _settled(tracker.world / "runs", identity, record.run_id)
+    if begun.started is not None:
+        begun.started(record.run_id)
+    _begin(record, config, parts.corpus)
+    return record, folder
+
+
+def _identity(tags: Mapping[str, str], seed: int) -> str:
     """What a run is known by before the store has given it an id. A study's run for one variant and
     seed is one, though its first process died at once.
     """
-    if tags is None or not {"study", "variant"} <= tags.keys():
+    if not {"study", "variant"} <= tags.keys():
         return uuid.uuid4().hex
     job = json.dumps([tags["study"], tags["variant"], seed])
     return hashlib.sha256(job.encode()).hexdigest()[:ID_LENGTH]
@@ -203,6 +237,7 @@ class Parts:
     batches: Batches
     oracle: Oracle | None
     tested: bool = False
+    share: Share = ALONE
 
 
 class Collapsed(Exception):  # noqa: N818 - a result, not an error
@@ -223,7 +258,10 @@ class _Run:
         self.config, self.corpus = parts.config, parts.corpus
         self.tracker, self.record, self.folder, self.report = tracker, record, folder, report
         players = build(self.config, registry(), len(self.corpus.vocabulary), parts.device)
-        self.trainer = Trainer(self.config, players, parts.batches, parts.device, self._log)
+        self.trainer = Trainer(
+            self.config, players, parts.batches, parts.device, self._log, parts.share
+        )
+        self.leads = parts.share.leads
         references = self.corpus.validation.sentences(self.config.evaluation.references)
         self.suite = Suite(references, self.corpus.train, parts.oracle)
         self.oracle, self.tested = parts.oracle, parts.tested
@@ -294,7 +332,8 @@ class _Run:
         }
         document = {"reason": str(diverged), "updates": counters.update, "values": numbers}
         self.record.log_text(json.dumps(document, indent=2), "diverged.json")
-        self.checkpoints.keep_diverged(self.trainer)
+        if self.leads:
+            self.checkpoints.keep_diverged(self.trainer)
 
     def _test(self) -> None:
         """Score sentences of their own against the test split, which nothing was chosen by."""
@@ -325,7 +364,8 @@ class _Run:
         ]
         self._log(counters.evaluation | self._diagnoses(), counters.update)
         self.record.log_samples([Sample(*sample) for sample in counters.samples])
-        self.checkpoints.offer(self.trainer)
+        if self.leads:
+            self.checkpoints.offer(self.trainer)
         counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
         if counters.update == 0:  # nothing has been trained yet
             counters.collapsed = 0
@@ -368,6 +408,8 @@ class _Run:
         self.record.log_metrics({f"real/{name}": value for name, value in real.items()}, 0)
 
     def _save(self) -> None:
+        if not self.leads:
+            return
         self.record.persist()  # a checkpoint never knows more than the journal
         self.checkpoints.save(self.trainer)
 
@@ -376,6 +418,8 @@ class _Run:
         result = Result(
             record.run_id, outcome, counters.update, counters.seconds, counters.evaluation
         )
+        if not self.leads:
+            return result
         with tempfile.TemporaryDirectory() as temporary:
             generator = self.trainer.players.averaged
             save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
@@ -429,7 +473,9 @@ def _begin(record: RunTracker, config: Config, corpus: Corpus) -> None:
 def _stored_config(folder: Path, given: Config | None) -> Config:
     file = folder / "config.toml"
     if not file.exists():
-        raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
+        if given is None:
+            raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
+        return given  # begun on another machine: anew, under its id
     stored = parse(read_toml(file), registry(), str(file))
     if given is not None and given != stored:
         ours, theirs = given.flat(), stored.flat()

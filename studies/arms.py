@@ -20,8 +20,8 @@ from core.config import Config, Resolver, parse
 from core.errors import InputError
 from studies.cells import changed
 from studies.plan import Tables
-from studies.queue import open_storage
 from studies.space import Settings, Space, as_drawn, suggest
+from studies.storage import open_storage
 
 Sampler = Literal["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"]
 Pruner = Literal["none", "median", "successive_halving"]

@@ -26,7 +26,8 @@ from studies.definition import Study, from_definition
 from studies.plan import NO_LIMIT, Limit
 from studies.planning import extend
 from studies.progress import Progress, progress
-from studies.queue import load_queue, open_storage
+from studies.queue import load_queue
+from studies.storage import open_storage
 from studies.table import StudyTable, seed_list
 from studies.worker import Train, Worker
 

@@ -8,61 +8,18 @@ from __future__ import annotations
 
 import os
 import socket
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import optuna
-from filelock import FileLock
-from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from core.errors import InputError, MachineError
-from core.tracking.protocol import Tracker
+from core.errors import InputError
 from studies.plan import Done, Job, Key, Limit
-
-HEARTBEAT_SECONDS = 60
-GRACE_SECONDS = 180
-MOST_RETRIES = 3  # of a job whose workers die; a fourth death is the job's fault
-
-
-class LockedStorage(optuna.storages.RDBStorage):
-    """Optuna on SQLite, which has no row locks: without a lock two workers that ask at the same
-    moment are both handed the same waiting trial.
-    """
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """Change a trial's state while no other process does."""
-        with FileLock(self.url.removeprefix("sqlite:///") + ".lock"):
-            return super().set_trial_state_values(trial_id, state, values)
-
-
-def storage_url(tracker: Tracker) -> str:
-    """Optuna's storage beside the tracking store."""
-    return f"sqlite:///{tracker.world / 'optuna.db'}"
-
-
-def open_storage(url: str, *, beats: bool = True) -> optuna.storages.RDBStorage:
-    """Optuna's storage; `beats`: with heartbeats, so that a lost trial is tried again."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    made = LockedStorage if url.startswith("sqlite:///") else optuna.storages.RDBStorage
-    try:
-        if not beats:
-            return made(url)
-        return made(
-            url,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MOST_RETRIES),
-        )
-    except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
-        first = str(error).splitlines()[0]
-        raise MachineError(f"{url}: the study's storage does not open ({first})") from None
+from studies.storage import GRACE_SECONDS, MOST_RETRIES, open_storage
 
 
 def load_queue(name: str, url: str) -> optuna.Study:
@@ -150,7 +107,19 @@ def failures(queue: optuna.Study) -> list[str]:
 
 def mark_mine(trial: optuna.Trial) -> None:
     """Write down which process has a trial, so that its death can be seen at once."""
-    trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
+    trial.set_user_attr("process", [socket.gethostname(), os.getpid(), trial.number])
+
+
+def is_double(queue: optuna.Study, trial: optuna.Trial) -> bool:
+    """Whether an earlier attempt at the same job stands: two workers that plan at the same moment,
+    with no lock that reaches both, queue a job twice.
+    """
+    key = (trial.user_attrs["variant"], trial.user_attrs["seed"])
+    return any(
+        (t.user_attrs["variant"], t.user_attrs["seed"]) == key and t.state != TrialState.FAIL
+        for t in planned(queue)
+        if t.number < trial.number
+    )
 
 
 def sweep(queue: optuna.Study) -> None:
@@ -165,14 +134,26 @@ def sweep(queue: optuna.Study) -> None:
             continue
         try:
             queue.tell(trial.number, state=TrialState.FAIL)
-        except ValueError:  # another worker saw it first
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another saw it first
             continue
-        if "variant" in trial.user_attrs:
+        if "variant" in trial.user_attrs and _deaths(queue, trial) <= MOST_RETRIES:
             again(queue, trial)
 
 
+def _deaths(queue: optuna.Study, trial: FrozenTrial) -> int:
+    """How many workers have died of a trial's job."""
+    key = (trial.user_attrs["variant"], trial.user_attrs["seed"])
+    return sum(
+        (t.user_attrs["variant"], t.user_attrs["seed"]) == key and "error" not in t.user_attrs
+        for t in planned(queue)
+        if t.state == TrialState.FAIL
+    )
+
+
 def _abandoned(trial: FrozenTrial) -> bool:
-    host, process = trial.user_attrs.get("process", (None, None))
+    host, process, number = trial.user_attrs.get("process", (None, None, None))
+    if number != trial.number:  # Optuna's own retry keeps what the attempt before wrote
+        host = None
     if host == socket.gethostname():
         return not _alive(process)
     # Without a process it was killed between being taken and its first word.

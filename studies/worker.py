@@ -98,8 +98,8 @@ class Worker:
             raise optuna.TrialPruned
         jobs.mark_mine(trial)
         job = self._job((attributes["variant"], attributes["seed"]))
-        if job is None:  # the plan does without it: the time for searching is over
-            raise optuna.TrialPruned
+        if job is None or jobs.is_double(self.queue, trial):
+            raise optuna.TrialPruned  # the plan does without it, or another has it
         if self._too_many(trial):
             jobs.again(self.queue, self.queue.trials[trial.number])
             raise optuna.TrialPruned
@@ -165,7 +165,7 @@ class Worker:
         variant = job.variant.name
         parents = self.queue.user_attrs["variant_run_ids"]
         return self.train(
-            None if run_id else config.model_copy(update={"seed": job.seed}),
+            config.model_copy(update={"seed": job.seed}),
             tracker=self.tracker,
             experiment=name,
             name=variant if job.arm else f"{variant} · seed {job.seed}",

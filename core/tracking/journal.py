@@ -22,7 +22,7 @@ import shutil
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,18 @@ class Journal:
             json.dumps([key, float(value), now, step]) + "\n"
             for key, value in values.items()
             if self._is_new(key, step)
+        ]
+        if fresh:
+            self._write("".join(fresh))
+
+    def adopt(self, points: Iterable[Point]) -> None:
+        """Values that the store has of this run from another machine, at their own times: delivered
+        again they are the same points.
+        """
+        fresh = [
+            json.dumps([point.key, point.value, point.time, point.step]) + "\n"
+            for point in points
+            if self._is_new(point.key, point.step)
         ]
         if fresh:
             self._write("".join(fresh))

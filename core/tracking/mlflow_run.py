@@ -10,13 +10,13 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.tracking.delivery import Courier
-from core.tracking.journal import Journal
+from core.tracking.journal import Journal, Point
 from core.tracking.mlflow_delivery import MlflowDelivery
 from core.tracking.protocol import Outcome, Sample
 from core.tracking.samples import as_page, as_table, as_text
@@ -65,9 +65,10 @@ class MlflowRun:
             journal.entry("begin", experiment=experiment, name=name, tags=dict(tags),
                           parent=parent_id, time=_now())  # fmt: skip
 
-    def go_on(self) -> None:
-        """The run is open again."""
+    def go_on(self, known: Iterable[Point] = ()) -> None:
+        """The run is open again; `known` is what another machine has given it."""
         with self._journal() as journal:
+            journal.adopt(known)
             journal.entry("status", status="RUNNING")
 
     def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:

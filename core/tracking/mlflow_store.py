@@ -23,10 +23,11 @@ from urllib.parse import quote, urlencode
 
 from filelock import FileLock
 
+from core.addresses import shown, with_driver
 from core.errors import InputError, MachineError
 from core.tracking.delivery import complete
 from core.tracking.find import find_run
-from core.tracking.journal import Journal
+from core.tracking.journal import Journal, Point
 from core.tracking.mlflow_delete import Deletion
 from core.tracking.mlflow_delivery import MlflowDelivery, server_id
 from core.tracking.mlflow_run import MlflowRun
@@ -44,6 +45,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
@@ -55,7 +57,7 @@ def open_tracker(uri: str | None = None) -> MlflowTracker:
     InputError for an address of a kind that cannot serve, MachineError for a store that cannot be
     opened or created.
     """
-    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    chosen = with_driver(uri or os.environ.get("MLFLOW_TRACKING_URI") or "")
     if not chosen:
         chosen = f"sqlite:///{Path.cwd() / DEFAULT_FOLDER / 'mlflow.db'}"
     if not re.match(r"(sqlite|postgresql|mysql|https?)(\+\w+)?://", chosen):
@@ -133,7 +135,7 @@ class MlflowTracker:
                 f"{self.uri}: written by another version of MLflow. An older one: copy it, then "
                 f"`mlflow db upgrade {self.uri}`; a newer one needs the MLflow that wrote it"
             )
-        return f"{self.uri}: the store does not open ({_first(error)})"
+        return f"{shown(self.uri)}: the store does not open ({_first(error)})"
 
     def _prepare_sqlite(self) -> None:
         path = Path(self.uri.removeprefix("sqlite:///"))
@@ -178,7 +180,7 @@ class MlflowTracker:
             )
         except MlflowException as error:
             if self._embedded:
-                words = f"{self.uri}: a run cannot be begun ({_first(error)})"
+                words = f"{shown(self.uri)}: a run cannot be begun ({_first(error)})"
                 raise MachineError(words) from None
             run = self._run(identity)
             run.begin(experiment, name, tags, parent_id)
@@ -190,8 +192,16 @@ class MlflowTracker:
     def continue_run(self, run_id: str) -> MlflowRun:
         """See `Tracker`."""
         run = self._run(run_id)
-        run.go_on()
+        run.go_on(() if self._journal_path(run_id).exists() else self._given(run_id))
         return run
+
+    def _given(self, run_id: str) -> list[Point]:
+        """What a run has been given, by whichever machine."""
+        identity = server_id(self.world, run_id)
+        with self._reading():
+            keys = self._client.get_run(identity).data.metrics
+            curves = [self._client.get_metric_history(identity, key) for key in keys]
+        return [Point(m.key, m.value, m.timestamp, m.step) for curve in curves for m in curve]
 
     def _run(self, run_id: str) -> MlflowRun:
         return MlflowRun(self.world, run_id, self._delivery(run_id))
@@ -359,7 +369,7 @@ class MlflowTracker:
         try:
             yield
         except MlflowException as error:
-            words = f"{self.uri}: the store does not answer ({_first(error)})"
+            words = f"{shown(self.uri)}: the store does not answer ({_first(error)})"
             raise MachineError(words) from None
 
     def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from core.text.corpus import Corpus
 
 
-def prepare(configs: Iterable[Config], world: Path) -> None:
+def corpus_key(config: Config) -> str:
+    """The same for two configurations that read the same corpus."""
+    return f"{config.model.length} {config.corpus.model_dump_json()}"
+
+
+def prepare(configs: Iterable[Config], world: Path) -> dict[str, str]:
     """Build what is missing, with a bar, and check that batches can be drawn; bad input ends here.
+    The fingerprint of each corpus by its key.
 
     InputError when a source cannot be read, leaves too little, or does not fit the model.
     """
@@ -22,7 +28,7 @@ def prepare(configs: Iterable[Config], world: Path) -> None:
 
     opened: dict[str, Corpus] = {}
     for config in configs:
-        key = f"{config.model.length} {config.corpus.model_dump_json()}"
+        key = corpus_key(config)
         if key not in opened:
             with progress("corpus: sentences", stays=False) as advance:
                 opened[key] = open_corpus(
@@ -31,6 +37,7 @@ def prepare(configs: Iterable[Config], world: Path) -> None:
             err.print(summary(opened[key]), markup=False)
         train, seed = opened[key].train, config.seed
         Batches(train, config.train.batch_size, config.model.length, seed)
+    return {key: corpus.fingerprint for key, corpus in opened.items()}
 
 
 def summary(corpus: Corpus) -> str:

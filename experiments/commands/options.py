@@ -13,7 +13,18 @@ Set = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Storage = Annotated[
-    str | None, typer.Option(help="Optuna's storage; default: beside the tracking store.")
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="TEXTGAN_STORAGE",
+        help="Optuna's storage: postgresql://..., grpc://HOST:PORT; default: beside the record.",
+    ),
+]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="The record, such as http://HOST:5000; default: MLFLOW_TRACKING_URI."
+    ),
 ]
 
 

@@ -37,8 +37,13 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train one system, evaluate it and keep everything in MLflow."""
+    """Train one system, evaluate it and keep everything in MLflow.
+
+    Several processes train one run, each an equal share of every batch, where torchrun starts
+    them: torchrun --nproc-per-node 2 -m experiments run FILE.toml
+    """
     from core.errors import InputError
+    from core.shares import leads
     from core.tracking.mlflow_store import open_tracker
     from experiments.commands.corpora import prepare
     from experiments.console import err, print_json, progress
@@ -54,6 +59,9 @@ def run(
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
     tracker = open_tracker()
+    if not leads():  # one of several processes of torchrun: another speaks for all
+        train(config, tracker=tracker, resume=resume)
+        return
     if config is not None:
         prepare([config], tracker.world)
     with progress("training") as advance:

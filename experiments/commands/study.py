@@ -1,14 +1,14 @@
-"""`textgan study`, `textgan worker`, `textgan report`."""
+"""`textgan study`, `textgan report`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from experiments.commands.options import Json, Set, Storage, examples
+from experiments.commands.options import Json, Set, Storage, Tracking, examples
 
 if TYPE_CHECKING:
     from studies.leaderboard import Leaderboard
@@ -26,7 +26,6 @@ def register(app: typer.Typer) -> None:
             "textgan study experiments/studies/card_axes.toml --dry-run",
         )
     )(study)
-    app.command(epilog=examples("textgan worker card_axes"))(worker)
     app.command(
         epilog=examples("textgan report card_axes", "textgan report card_axes --register writer")
     )(report)
@@ -41,51 +40,57 @@ def study(
     minutes: Annotated[
         float | None, typer.Option(help="Begin no run that would not end in time.", min=0.01)
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes on this machine.", min=1, max=256)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes at once.", min=1, max=10_000)] = 1,
     storage: Storage = None,
+    tracking: Tracking = None,
+    launcher: Annotated[
+        Literal["local", "ray"], typer.Option(help="Who starts the workers: this machine, or Ray.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float, typer.Option(help="GPU of each of Ray's workers; a fraction shares one.", min=0)
+    ] = 0.0,
     dry_run: Annotated[
         bool, typer.Option(help="Show plan, number of runs, time and disk, and stop.")
     ] = False,
     resume: Annotated[bool, typer.Option(help="Complete what is missing, only that.")] = False,
     json: Json = False,
 ) -> None:
-    """Run what a study file compares, and rank it."""
-    from core.errors import InputError
+    """Run what a study file compares, and rank it.
+
+    With a --storage that several machines reach, the same command on each of them works on the
+    same study: the first begins it, the others join.
+    """
     from core.tracking.mlflow_store import open_tracker
-    from experiments.commands.corpora import prepare
-    from experiments.commands.working import show_plan, work_through
+    from experiments.commands.beginning import begin_or_join
+    from experiments.commands.working import Work, show_plan, work_through
     from experiments.console import err, print_json
     from experiments.loading import resolve_file
+    from experiments.ray_launcher import check_cluster
+    from experiments.ray_worker import Places
     from studies.definition import load_study
-    from studies.execute import begin, free_name, grow
-    from studies.execute import resume as resume_study
     from studies.plan import Limit
-    from studies.queue import failures, load_queue, storage_url
+    from studies.queue import failures, load_queue
+    from studies.storage import storage_url
     from variants import registry
 
     plan = load_study(file, set_ or [], registry(), resolve_file)
     limit = Limit(trials=trials, workers=workers)
-    tracker = open_tracker()
+    tracker = open_tracker(tracking)
     if dry_run:
         show_plan(plan, limit, tracker, as_json=json)
         return
     url = storage or storage_url(tracker)
-    prepare((variant.config for variant in plan.variants), tracker.world)
-    wanted = plan.table.name
-    if resume:
-        if wanted not in tracker.experiments():
-            raise InputError(f"no study {wanted!r} to resume; leave out --resume to begin it")
-        name = wanted
-        if added := grow(name, tracker, url, plan):
-            err.print(f"{added} more seeds for each variant; the report will say so")
-        resume_study(name, url, plan, limit)
-    else:
-        name = free_name(wanted, tracker)
-        if name != wanted:
-            err.print(f"study {wanted!r} exists; this one is {name!r} (--resume completes it)")
-        command = " ".join(["textgan study", str(file), *(f"--set {s}" for s in set_ or [])])
-        begin(plan, name, tracker, url, command, limit)
-    board, link = work_through(name, url, plan.table, tracker, workers, minutes)
+    cluster = None
+    if launcher == "ray":
+        cluster = Places(address, workers, gpus_per_worker)
+        check_cluster(cluster, url, tracker.uri)
+    command = " ".join(["textgan study", str(file), *(f"--set {s}" for s in set_ or [])])
+    begun = begin_or_join(plan, tracker, url, command, limit, resume=resume)
+    name = begun.name
+    board, link = work_through(begun, url, plan.table, tracker, Work(workers, minutes, cluster))
     if json:
         print_json({**board.document(), "link": link})
         return
@@ -97,27 +102,10 @@ def study(
         "report": tracker.link(name, board.parent_run_id, "report.html"),
         "sentences": tracker.sentences_link(name, board.metric, not board.higher_is_better),
     }
-    err.print("open them with [bold]textgan ui[/]:")
+    serves = tracker.uri.startswith("http")
+    err.print("on the tracking server:" if serves else "open them with [bold]textgan ui[/]:")
     for title, to in links.items():
-        err.print(f"  {title}: {AT}/{to}", soft_wrap=True)
-
-
-def worker(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study that was begun.")],
-    storage: Storage = None,
-    until: Annotated[
-        float | None, typer.Option(help="Begin no run that would not end by then (Unix time).")
-    ] = None,
-) -> None:
-    """Take runs from a study's queue until it is empty."""
-    from core.tracking.mlflow_store import open_tracker
-    from experiments.runner import run as train
-    from studies.execute import work
-    from studies.queue import storage_url
-    from variants import registry
-
-    tracker = open_tracker()
-    work(name, tracker, storage or storage_url(tracker), train, registry(), until)
+        err.print(f"  {title}: {tracker.uri if serves else AT}/{to}", soft_wrap=True)
 
 
 def folder_name(name: str) -> str:

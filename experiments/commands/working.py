@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 from core.tracking.protocol import Tracker
+from experiments.commands.beginning import Begun
 from experiments.console import err, out, print_json, progress, table
 from experiments.estimate import Estimate, estimate
+from experiments.ray_worker import Errand, Places
 from experiments.runner import run as train
 from studies.definition import Study
-from studies.drive import drive, to_record
+from studies.drive import Watch, drive, to_record
 from studies.execute import work
-from studies.leaderboard import Leaderboard
+from studies.leaderboard import Leaderboard, leaderboard
 from studies.plan import Limit
 from studies.progress import Progress
+from studies.progress import progress as read_progress
 from studies.queue import load_queue
 from studies.report import publish
 from studies.table import StudyTable
@@ -24,42 +29,79 @@ from variants import registry
 MINUTE, HOUR = 60, 3600
 
 
+@dataclass(frozen=True)
+class Work:
+    """How a study is worked through."""
+
+    workers: int = 1
+    minutes: float | None = None
+    cluster: Places | None = None  # None: processes on this machine
+
+
 def work_through(
-    name: str,
-    url: str,
-    table_: StudyTable,
-    tracker: Tracker,
-    workers: int,
-    minutes: float | None,
+    begun: Begun, url: str, table_: StudyTable, tracker: Tracker, how: Work
 ) -> tuple[Leaderboard, str]:
-    """Run a study that was begun to its end, or to the end of its time; leaderboard and link."""
+    """Run a study that was begun to its end, or to the end of its time; leaderboard and link.
+
+    Who has joined works, and leaves the study's own record to the process that began it.
+    """
+    name = begun.name
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri
-    until = time.time() + MINUTE * minutes if minutes is not None else None
-    command = [sys.executable, "-m", "experiments", "worker", name, "--storage", url]
-    command += ["--until", f"{until:.3f}"] if until is not None else []
-    record = tracker.continue_run(load_queue(name, url).user_attrs["parent_run_id"])
-    log = to_record(record, workers)
+    until = time.time() + MINUTE * how.minutes if how.minutes is not None else None
+    parent = load_queue(name, url).user_attrs["parent_run_id"]
+    record = None if begun.joined else tracker.continue_run(parent)
+    log = to_record(record, how.workers) if record else lambda _: None
     last: list[Progress] = []
     try:
         with progress(f"{name}: runs") as advance:
 
             def watch(state: Progress) -> None:
-                advance(state.done + state.failed, state.total, words(state, workers))
+                advance(state.done + state.failed, state.total, words(state, how.workers))
                 log(state)
                 last[:] = [state]
 
-            def here() -> None:
-                work(name, tracker, url, train, registry(), until)
-
-            drive(name, url, table_, workers, here, command, watch)
+            if how.cluster is not None:
+                _on_cluster(Errand(name, url, tracker.uri, str(Path.cwd()), until), how.cluster,
+                            table_, watch)  # fmt: skip
+            else:
+                _here(name, url, table_, tracker, how, until, watch)
     except KeyboardInterrupt:
-        record.finish("killed", "interrupted; textgan study FILE --resume completes it")
+        if record:
+            record.finish("killed", "interrupted; textgan study FILE --resume completes it")
         raise
-    record.flush()
+    if record:
+        record.flush()
     missing = last[0].waiting + last[0].later if last else 0
     if missing:
         err.print(f"{missing} runs were not begun within the budget; --resume completes them")
+    if begun.joined:
+        return leaderboard(tracker, name), tracker.link(name)
     return publish(tracker, name)
+
+
+def _here(
+    name: str,
+    url: str,
+    table_: StudyTable,
+    tracker: Tracker,
+    how: Work,
+    until: float | None,
+    watch: Watch,
+) -> None:
+    command = [sys.executable, "-m", "experiments", "worker", name, "--storage", url]
+    command += ["--until", f"{until:.3f}"] if until is not None else []
+
+    def here() -> None:
+        work(name, tracker, url, train, registry(), until)
+
+    drive(name, url, table_, how.workers, here, command, watch)
+
+
+def _on_cluster(errand: Errand, places: Places, table_: StudyTable, watch: Watch) -> None:
+    from experiments.ray_launcher import launch
+
+    queue = load_queue(errand.study, errand.storage)
+    launch(errand, places, lambda: watch(read_progress(queue, table_)))
 
 
 def words(state: Progress, workers: int) -> str:

@@ -17,8 +17,8 @@ from core.tracking.mlflow_ui import ui_command
 from experiments.runner import run
 from studies.definition import load_study
 from studies.execute import begin, work
-from studies.queue import storage_url
 from studies.report import publish
+from studies.storage import storage_url
 from tests.conftest import ROOT, tiny
 from variants import registry
 

@@ -20,8 +20,9 @@ from studies.drive import drive, to_record
 from studies.execute import begin, work
 from studies.plan import Limit
 from studies.progress import Progress, progress
-from studies.queue import latest, load_queue, storage_url, sweep
+from studies.queue import latest, load_queue, sweep
 from studies.sections import read
+from studies.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry
 
@@ -71,7 +72,7 @@ def test_a_lost_workers_job_is_taken_over(
                                "variant": job[0]})  # fmt: skip
     trial.set_user_attr("run_id", record.run_id)
     if death == "process":
-        trial.set_user_attr("process", [socket.gethostname(), _dead()])
+        trial.set_user_attr("process", [socket.gethostname(), _dead(), trial.number])
     else:  # killed between being taken and its first word, long ago
         monkeypatch.setattr("studies.queue.datetime", _Later)
     sweep(queue)
@@ -98,7 +99,7 @@ def test_a_job_that_is_being_run_is_left_alone(tmp_path: Path) -> None:
     _, url = begun(tmp_path)
     queue = load_queue(NAME, url)
     trial = queue.ask()
-    trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
+    trial.set_user_attr("process", [socket.gethostname(), os.getpid(), trial.number])
     sweep(queue)
     assert queue.trials[trial.number].state == TrialState.RUNNING
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -18,9 +18,10 @@ from studies.effects import effects
 from studies.execute import begin, free_name, grow, resume, work
 from studies.leaderboard import leaderboard
 from studies.progress import progress
-from studies.queue import failures, load_queue, storage_url
+from studies.queue import failures, load_queue
 from studies.report import build, publish
 from studies.sections import read
+from studies.storage import storage_url
 from tests.conftest import ROOT
 from variants import registry
 

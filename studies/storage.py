@@ -1,0 +1,164 @@
+"""Where Optuna keeps a study's queue: SQLite beside the tracking store, PostgreSQL, or its proxy.
+
+`grpc://HOST:PORT` is a proxy in front of a database (`textgan proxy`): it keeps what it has read,
+and one pool of connections serves hundreds of workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import optuna
+from filelock import FileLock
+from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import func, select
+
+from core.addresses import INSTALL, POSTGRESQL, shown, with_driver
+from core.errors import InputError, MachineError
+from core.tracking.protocol import Tracker
+
+HEARTBEAT_SECONDS = 60
+GRACE_SECONDS = 180
+MOST_RETRIES = 3  # of a job whose workers die; a fourth death is the job's fault
+CONNECT_SECONDS = 20
+PROXY_THREADS = 10
+SQLITE, PROXY = "sqlite:///", "grpc://"
+BEAT = "beat"  # attribute of a running trial: seconds since 1970
+# One connection for the work, one for the heartbeat: hundreds of workers share the server's limit.
+ENGINE = {"pool_size": 1, "max_overflow": 3, "pool_pre_ping": True}
+Retry = Callable[[optuna.Study, FrozenTrial], None]
+
+
+class LockedStorage(RDBStorage):
+    """Optuna on SQLite, which has no row locks: without a lock two workers that ask at the same
+    moment are both handed the same waiting trial.
+    """
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change a trial's state while no other process does."""
+        with FileLock(self.url.removeprefix(SQLITE) + ".lock"):
+            return super().set_trial_state_values(trial_id, state, values)
+
+
+class ProxyStorage(optuna.storages.GrpcStorageProxy, BaseHeartbeat):
+    """Optuna behind its proxy, which passes no heartbeats: here they are attributes of trials.
+
+    The clocks of the workers' machines must agree to less than the grace period.
+    """
+
+    def __init__(self, host: str, port: int, beats: bool) -> None:
+        super().__init__(host=host, port=port)
+        self._beats = beats
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """See `BaseHeartbeat`."""
+        self.set_trial_user_attr(trial_id, BEAT, time.time())
+
+    def get_heartbeat_interval(self) -> int | None:
+        """See `BaseHeartbeat`."""
+        return HEARTBEAT_SECONDS if self._beats else None
+
+    def get_heartbeat_stale_trial_callback(self) -> Retry | None:
+        """See `BaseHeartbeat`."""
+        return RetryHeartbeatStaleTrialCallback(MOST_RETRIES) if self._beats else None
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        oldest = time.time() - GRACE_SECONDS
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        return [t._trial_id for t in running if t.user_attrs.get(BEAT, oldest) < oldest]
+
+
+def storage_url(tracker: Tracker) -> str:
+    """Optuna's storage beside the tracking store."""
+    return f"{SQLITE}{tracker.world / 'optuna.db'}"
+
+
+def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
+    """Optuna's storage; `beats`: with heartbeats, so that a lost trial is tried again.
+
+    InputError for an address that cannot be one, MachineError for a storage that does not open.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    if url.startswith(PROXY):
+        return _open_proxy(url, beats)
+    options: dict[str, Any] = {} if url.startswith(SQLITE) else {"engine_kwargs": ENGINE}
+    if beats:
+        options |= {
+            "heartbeat_interval": HEARTBEAT_SECONDS,
+            "grace_period": GRACE_SECONDS,
+            "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback(MOST_RETRIES),
+        }
+    made = LockedStorage if url.startswith(SQLITE) else RDBStorage
+    address = with_driver(url)
+    try:
+        return cast(BaseStorage, made(address, **options))
+    except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
+        first = str(error).splitlines()[0]
+        raise MachineError(f"{shown(url)}: the study's storage does not open ({first})") from None
+
+
+def _open_proxy(url: str, beats: bool) -> BaseStorage:
+    host, port = urlsplit(url).hostname, urlsplit(url).port
+    if host is None or port is None:
+        raise InputError(f"--storage {url}: a proxy's address is {PROXY}HOST:PORT")
+    try:
+        storage = ProxyStorage(host, port, beats)
+        storage.wait_server_ready(timeout=CONNECT_SECONDS)
+    except ImportError:
+        raise InputError(
+            f"{url}: a proxy needs the extra packages of a cluster: {INSTALL}"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - whatever gRPC raises
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise MachineError(f"{url}: the proxy does not answer ({first})") from None
+    return storage
+
+
+@contextlib.contextmanager
+def alone(storage: BaseStorage, name: str, world: Path) -> Iterator[None]:
+    """While no other process is here for what has this name: a lock of the database where it has
+    one, else a file beside the tracking store. Not to be entered twice.
+    """
+    key = zlib.crc32(name.encode())
+    backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
+    engine = getattr(backend, "engine", None)
+    if engine is None or engine.dialect.name != POSTGRESQL:
+        with FileLock(world / f".plan-{key:08x}.lock"):
+            yield
+        return
+    with engine.connect() as connection:
+        connection.execute(select(func.pg_advisory_lock(key)))
+        try:
+            yield
+        finally:
+            connection.execute(select(func.pg_advisory_unlock(key)))
+
+
+def serve_proxy(url: str, host: str, port: int) -> None:
+    """Optuna's own proxy in front of a database, until interrupted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if url.startswith((SQLITE, PROXY)):
+        raise InputError(f"--storage {url}: a proxy stands in front of postgresql://...")
+    storage = optuna.storages.get_storage(open_storage(url, beats=False))
+    try:
+        with ThreadPoolExecutor(PROXY_THREADS) as threads:
+            optuna.storages.run_grpc_proxy_server(
+                storage, host=host, port=port, thread_pool=threads
+            )
+    except ImportError:
+        raise InputError(f"a proxy needs the extra packages of a cluster: {INSTALL}") from None
+    except RuntimeError as error:
+        raise MachineError(f"{host}:{port}: the proxy cannot listen there ({error})") from None

@@ -1,0 +1,132 @@
+"""Real servers on loopback: PostgreSQL in a folder of its own, and `mlflow server` on top of it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.chaos.servers import free_port
+
+USER = "textgan"
+NOT_ROOT = "nobody"  # PostgreSQL refuses to be run by root
+START_SECONDS = 120
+
+
+def postgresql_folder() -> Path | None:
+    """Where the server's commands are; Debian keeps them out of PATH, one folder a version."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).parent
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+
+
+@contextmanager
+def postgresql(commands: Path, connections: int = 100) -> Iterator[str]:
+    """The address of a server, without a database's name."""
+    port = free_port()
+    # Not below the test's own folder, which only its user may enter.
+    with tempfile.TemporaryDirectory(prefix="textgan-postgresql-") as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        data = folder / "data"
+        data.mkdir()
+        as_user: list[str] = []
+        if os.getuid() == 0:
+            shutil.chown(data, NOT_ROOT)
+            as_user = ["runuser", "-u", NOT_ROOT, "--"]
+        made = [*as_user, str(commands / "initdb"), "-D", str(data), "-A", "trust", "-U", USER,
+                "--no-sync", "-E", "UTF8", "--locale=C"]  # fmt: skip
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        options = {"fsync": "off", "max_connections": str(connections), "listen_addresses":
+                   "127.0.0.1", "unix_socket_directories": ""}  # fmt: skip
+        settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*as_user, str(commands / "postgres"), "-D", str(data), "-p", str(port), *settings],
+                stdout=log, stderr=log, cwd=folder,
+            )  # fmt: skip
+        try:
+            _wait(lambda: _accepts(port), process, folder / "log")
+            yield f"postgresql://{USER}@127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def create_database(server: str, name: str) -> str:
+    """The address of a new database."""
+    import psycopg
+
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{server}/{name}"
+
+
+@contextmanager
+def mlflow_on(database: str, folder: Path) -> Iterator[str]:
+    """The address of an `mlflow server` on a database, artifacts through its proxy."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    backend = database.replace("postgresql://", "postgresql+psycopg://")
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend,
+        "--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                   "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+    try:
+        _wait(lambda: _answers(port), process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def _wait(ready: object, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not ready():  # type: ignore[operator]
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(log.read_text()[-2000:])
+        time.sleep(0.1)
+
+
+def _accepts(port: int) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(f"postgresql://{USER}@127.0.0.1:{port}/postgres", connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _answers(port: int) -> bool:
+    address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def user_exists() -> bool:
+    """Whether there is somebody to run PostgreSQL as."""
+    try:
+        pwd.getpwnam(NOT_ROOT)
+    except KeyError:
+        return os.getuid() != 0
+    return True
