@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
-from core.nn.recurrent import RecurrentGenerator
+from core.nn.recurrent import RecurrentGenerator, Walk
 from core.protocols import NextInput, NoiseMapping, Shape
 
 FORGET = 1.0  # bias of the forget gate
@@ -79,6 +79,10 @@ class RelationalMemory(nn.Module):
     def fork(self, state: Tensor, rows: Tensor) -> Tensor:
         """See `Body.fork`."""
         return state[rows]
+
+    def frozen(self) -> Walk:
+        """See `Body.frozen`."""
+        return self
 
     def masks(self, inputs: int) -> list[int]:
         """One over the inputs, one over the outputs."""
