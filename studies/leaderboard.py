@@ -75,7 +75,8 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
         known = sorted(r.name for r in tracker.runs(tags={"level": "study"}, columns=NONE))
         raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")
     metric = parents[0].params["metric"]
-    higher = metric_info(metric).direction == "higher"
+    info = metric_info(metric)
+    higher = info.direction == "higher"
     real_metric = f"real/{metric.partition('/')[2]}"
     columns = Columns(tags=SHOWN_TAGS, params=(), metrics=(metric, real_metric))
     seeds = tracker.runs(study, tags={"level": "seed"}, columns=columns)
@@ -89,7 +90,7 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
     for run in ended:
         of_variant.setdefault(run.tags["variant"], []).append(run)
     rows = [
-        _row(variant, of_variant[variant.name], score_of)
+        _row(variant, of_variant[variant.name], score_of, info.bounds)
         for variant in tracker.runs(study, tags={"level": "variant"})
         if variant.name in of_variant
     ]
@@ -107,7 +108,12 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
     )
 
 
-def _row(variant: RunRecord, runs: list[RunRecord], score_of: Mapping[str, float]) -> Row:
+def _row(
+    variant: RunRecord,
+    runs: list[RunRecord],
+    score_of: Mapping[str, float],
+    bounds: tuple[float, float],
+) -> Row:
     runs = sorted(runs, key=lambda run: int(run.tags["seed"]))
     seed_runs = {int(run.tags["seed"]): run.run_id for run in runs}
     scores = {seed: score_of[run_id] for seed, run_id in seed_runs.items()}
@@ -120,8 +126,8 @@ def _row(variant: RunRecord, runs: list[RunRecord], score_of: Mapping[str, float
     return Row(
         variant.name,
         found.value,
-        found.low,
-        found.high,
+        max(found.low, bounds[0]),  # an interval for few seeds is wide, the metric may not be
+        min(found.high, bounds[1]),
         len(runs),
         scores,
         outcomes,

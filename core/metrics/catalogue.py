@@ -7,6 +7,7 @@ warning, not a refusal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,10 @@ class MetricInfo:
     direction: Direction
     summary: str
     group: str
+    bounds: tuple[float, float] = (-math.inf, math.inf)  # no value lies beyond
 
+
+SHARE = (0.0, 1.0)
 
 LEAST: Mapping[str, int] = {
     "oracle": 500,
@@ -50,13 +54,17 @@ BLEU = (2, 3, 4, 5)
 
 
 def _numbered(
-    name: str, orders: tuple[int, ...], direction: Direction, summary: str
+    name: str,
+    orders: tuple[int, ...],
+    direction: Direction,
+    summary: str,
+    bounds: tuple[float, float] = SHARE,
 ) -> dict[str, MetricInfo]:
-    return {f"{name}_{n}": MetricInfo(direction, summary.format(n=n), name) for n in orders}
+    return {f"{name}_{n}": MetricInfo(direction, summary.format(n=n), name, bounds) for n in orders}
 
 
 CATALOGUE: Mapping[str, MetricInfo] = {
-    "valid": MetricInfo("higher", "share that the corpus's source can make", "oracle"),
+    "valid": MetricInfo("higher", "share that the corpus's source can make", "oracle", SHARE),
     "oracle_nll": MetricInfo(
         "near",
         "mean -log P of the valid ones in nats (lstm_oracle: a word), beside the entropy",
@@ -65,16 +73,26 @@ CATALOGUE: Mapping[str, MetricInfo] = {
     "entropy": MetricInfo(
         "near", "entropy of a sentence in nats (lstm_oracle: of a word), a constant", "oracle"
     ),
-    "template_tv": MetricInfo("lower", "total variation distance of syntactic templates", "oracle"),
-    "mass_covered": MetricInfo("higher", "probability of the sentences seen", "oracle"),
-    "unique": MetricInfo("higher", "distinct sentences over sentences", "unique"),
-    "copied": MetricInfo("lower", "share that stands in the training text word for word", "copied"),
+    "template_tv": MetricInfo(
+        "lower", "total variation distance of syntactic templates", "oracle", SHARE
+    ),
+    "mass_covered": MetricInfo("higher", "probability of the sentences seen", "oracle", SHARE),
+    "unique": MetricInfo("higher", "distinct sentences over sentences", "unique", SHARE),
+    "copied": MetricInfo(
+        "lower", "share that stands in the training text word for word", "copied", SHARE
+    ),
     "longest_copy": MetricInfo(
         "near", "mean words of the longest run that the training text has", "novelty"
     ),
     "length": MetricInfo("near", "mean words of a sentence", "length"),
     **_numbered("distinct", DISTINCT, "higher", "distinct {n}-grams over {n}-grams"),
-    **_numbered("ngram_entropy", DISTINCT, "near", "entropy of the sample's {n}-grams in nats"),
+    **_numbered(
+        "ngram_entropy",
+        DISTINCT,
+        "near",
+        "entropy of the sample's {n}-grams in nats",
+        (0.0, math.inf),
+    ),
     **_numbered("bleu", BLEU, "higher", "BLEU-{n} against all references"),
     **_numbered("self_bleu", BLEU, "lower", "BLEU-{n} against each other"),
     **_numbered("ms_jaccard", BLEU, "higher", "overlap of 1..{n}-gram multisets with real text"),
@@ -84,13 +102,18 @@ CATALOGUE: Mapping[str, MetricInfo] = {
     ),
     "fed": MetricInfo("lower", "Frechet distance of embeddings, for infinitely many", "fed"),
     "mmd": MetricInfo("lower", "unbiased squared discrepancy of embeddings", "mmd"),
-    "c2st": MetricInfo("lower", "accuracy of a classifier, held out; .5: cannot tell", "c2st"),
+    "c2st": MetricInfo(
+        "lower", "accuracy of a classifier, held out; .5: cannot tell", "c2st", SHARE
+    ),
     "c2st_p": MetricInfo("higher", "probability of that accuracy, were both real", "c2st"),
     "nearest_neighbour": MetricInfo(
         "near", "accuracy of the nearest neighbour; .5: cannot tell", "nearest_neighbour"
     ),
     "nll_gen": MetricInfo(
-        "lower", "nats a token of held-out text under the generator, if explicit", "nll_gen"
+        "lower",
+        "nats a token of held-out text under the generator, if explicit",
+        "nll_gen",
+        (0.0, math.inf),
     ),
 }
 

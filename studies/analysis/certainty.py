@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SEEDS = (3, 5, 10, 20)
 POINTS = 60  # of a profile
-MANY = 8  # rows of a profile
+MANY = 6  # rows of a profile: as many as there are colours
 
 
 def certainty(reading: Reading) -> list[Section]:

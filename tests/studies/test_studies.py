@@ -191,6 +191,13 @@ def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> 
     assert done(storage_url(tracker)) == 4
 
 
+def test_an_interval_stays_where_the_metric_can_be(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan("study.seeds=2"), FakeTraining())
+    low = {row.score: row.low for row in leaderboard(tracker, NAME).rows}
+    assert min(low) < 0.02
+    assert low[min(low)] == 0.0
+
+
 def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
     tracker, url = start(tmp_path, plan("study.seeds=2"), FakeTraining())
     for other in (plan("study.seeds=2"), plan("study.seeds=1"), plan("study.seeds=[7, 8, 9]"),
