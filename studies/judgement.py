@@ -19,14 +19,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from core.errors import InputError
 from core.statistics import Interval
+from core.text.bounded import read_bounded
+from core.tracking.journal import cut_unfinished_line
 
 RESAMPLES = 2000
 REAL = "real text"
 TIE = "tie"
+LARGEST = 100_000_000  # bytes of a study's answers
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class Answer:
     first_source: str
     second_source: str
     preferred: str
+
+
+ANSWER = TypeAdapter(Answer)
 
 
 def comparisons(
@@ -97,18 +104,25 @@ def keep(world: Path, answer: Answer) -> None:
     """Append an answer to the study's file beside the store."""
     file = file_of(world, answer.study)
     file.parent.mkdir(parents=True, exist_ok=True)
+    cut_unfinished_line(file)
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
 
 
 def answers(world: Path, study: str) -> list[Answer]:
-    """All answers so far, the last of each rater to each comparison."""
+    """All answers so far, the last of each rater to each comparison; InputError for a file that
+    holds anything else. A last line that a kill cut short is none.
+    """
     file = file_of(world, study)
     if not file.exists():
         return []
+    whole, _, _ = read_bounded(file, LARGEST).rpartition("\n")
     latest = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        answer = Answer(**json.loads(line))
+    for number, line in enumerate(whole.split("\n") if whole else [], 1):
+        try:
+            answer = ANSWER.validate_json(line)
+        except ValidationError:
+            raise InputError(f"{file}, line {number}: not an answer; remove the line") from None
         latest[answer.kind, answer.rater, answer.number] = answer
     return list(latest.values())
 

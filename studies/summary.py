@@ -13,11 +13,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from core.errors import InputError
+from core.text.bounded import read_bounded
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.sections import Reading, read
 
 FORMAT = 1
+LARGEST, LONGEST_ID = 50_000_000, 64  # bytes; characters
 SOURCE = "corpus.source"
 DEFINITION, SAMPLES = "study.json", "samples.json"
 TAGS = frozenset({
@@ -64,16 +66,17 @@ def load(file: Path, world: Path) -> Reading:
     InputError where the file is none.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_bounded(file, LARGEST))
         if document["format"] != FORMAT:
             raise InputError(f"{file}: format {document['format']}; known: {FORMAT}")
         tracker = MemoryTracker(world)
         tracker.uri = file.name
         for run in document["runs"]:
             _replay(tracker, document, run)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: no summary of a study ({error!r})") from None
-    return read(tracker, document["study"])
+        return read(tracker, document["study"])
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+            StopIteration) as error:  # fmt: skip
+        raise InputError(f"{file}: no summary of a study ({error!r:.200})") from None
 
 
 def _first_seed(reading: Reading) -> set[str]:
@@ -117,6 +120,8 @@ def _samples(tracker: Tracker, run_id: str) -> Mapping[str, Any] | None:
 
 
 def _replay(tracker: MemoryTracker, document: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    if not (run["id"].isalnum() and len(run["id"]) <= LONGEST_ID):  # it names a folder
+        raise ValueError(f"{run['id']!r} is no id of a run")
     started = tracker.start_run(
         document["study"],
         run["name"],

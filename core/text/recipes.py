@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import InputError, MachineError
 from core.text.download import Progress, download, file_sha256
-from core.text.unpack import Make, joined, linked_texts, tar_members, zip_member
+from core.text.unpack import DAMAGED, Make, joined, linked_texts, tar_members, zip_member
 
 GITHUB = "https://raw.githubusercontent.com"
 
@@ -65,12 +63,7 @@ def fetch(name: str, recipe: Recipe, folder: Path, progress: Progress) -> Fetche
         files.append(file)
         sums[address] = file_sha256(file)
     unfinished = folder / f".{recipe.result}"
-    _remove(unfinished)
-    try:
-        recipe.make(files, unfinished)
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        _remove(unfinished)
-        raise MachineError(f"{name}: what was fetched cannot be unpacked ({error})") from None
+    unpack(name, recipe.make, files, unfinished)
     origin = {
         "name": name,
         "licence": recipe.licence,
@@ -82,6 +75,19 @@ def fetch(name: str, recipe: Recipe, folder: Path, progress: Progress) -> Fetche
     unfinished.replace(source)
     shutil.rmtree(folder / "downloads")
     return Fetched(source, checked)
+
+
+def unpack(name: str, make: Make, files: Sequence[Path], result: Path) -> None:
+    """Make the source from what was fetched, whole or not at all; MachineError where it is
+    damaged.
+    """
+    _remove(result)
+    try:
+        make(files, result)
+    except DAMAGED as error:
+        _remove(result)
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MachineError(f"{name}: what was fetched cannot be unpacked ({why})") from None
 
 
 def _recorded(record: Path) -> Mapping[str, str]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 MOST = 20_000_000_000  # bytes that an archive may unpack to
+# What Python's readers of archives raise for one that is damaged, encrypted or of another kind.
+DAMAGED = (OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, struct.error,
+           zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)  # fmt: skip
 Make = Callable[[Sequence[Path], Path], None]  # downloaded files, the source to make
 
 

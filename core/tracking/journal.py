@@ -71,7 +71,7 @@ class Journal:
             raise MachineError(f"{path}: cannot be written ({error.strerror})") from None
         # Steps of each metric, ascending: eight bytes a value, however long the run.
         self._steps: dict[str, array[int]] = {}
-        _cut_unfinished_line(path)
+        cut_unfinished_line(path)
         for item, _ in items(path):
             if isinstance(item, Point):
                 self._is_new(item.key, item.step)
@@ -237,7 +237,7 @@ def _note_of(folder: Path) -> str | None:
         return None
 
 
-def _cut_unfinished_line(path: Path) -> None:
+def cut_unfinished_line(path: Path) -> None:
     """A last line that a kill cut short is no line."""
     if not path.exists():
         return

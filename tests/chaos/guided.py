@@ -16,7 +16,8 @@ from typing import Any
 from tests.chaos.tally import Tally
 
 OURS = ["core.text", "core.config", "core.checkpoint", "core.tracking.journal",
-        "core.tracking.delivery", "experiments.generate", "studies.definition",
+        "core.tracking.delivery", "core.metrics.files", "experiments.generate",
+        "studies.definition", "studies.judgement", "studies.summary",
         "variants.registry"]  # fmt: skip
 LONGEST = 20_000  # bytes of a file
 RUNS = re.compile(rb"^(?:#|Done )(\d+)", re.MULTILINE)
@@ -61,7 +62,7 @@ def main(reader: str, times: str, *flags: str) -> None:
     seeds.mkdir()
     for number, name in enumerate(names):
         (seeds / str(number)).write_bytes(bytes([number]) + whole[name][:LONGEST])
-    place = folder / "mutant" / target.example.name
+    place = folder / "mutants" / target.example.parent.name / target.example.name
 
     def one(data: bytes) -> None:
         """The first byte says which file of a folder the others are."""

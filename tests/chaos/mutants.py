@@ -5,13 +5,17 @@ A reader answers, or refuses with an InputError or a MachineError. Anything else
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import random
 import resource
 import shutil
 import signal
+import tarfile
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,19 +29,24 @@ from core import checkpoint
 from core.checkpoint import Counters
 from core.config import parse, read_toml
 from core.errors import InputError, MachineError
+from core.metrics.files import read_sentences
 from core.players import build_generator
 from core.text.build import build_corpus
 from core.text.corpus import Corpus, describe
 from core.text.generated import draw_corpus
 from core.text.readers import READERS as CORPUS_READERS
+from core.text.recipes import unpack
 from core.text.settings import CorpusSettings
+from core.text.unpack import Make, linked_texts, tar_members, zip_member
 from core.text.vocabulary import Vocabulary
 from core.tracking.delivery import Delivery
 from core.tracking.journal import Entry
 from experiments.generate import load_generator, save_generator
 from studies.definition import load_study
+from studies.judgement import Answer, agreement, answers, file_of, keep
+from studies.summary import load as load_summary
 from tests.chaos.tally import Tally
-from tests.conftest import SMOKE, tiny
+from tests.conftest import ROOT, SMOKE, tiny
 from variants import registry
 
 Read = Callable[[Path], object]
@@ -55,8 +64,9 @@ NASTY = [
 
 READERS = ("configuration", "study file", "corpus file (lines)", "corpus file (fortune)",
            "corpus file (csv)", "corpus file (shards)", "corpus folder", "vocabulary",
-           "checkpoint", "checkpoint under a right checksum", "model folder",
-           "journal")  # fmt: skip
+           "checkpoint", "checkpoint under a right checksum", "model folder", "journal",
+           "sentences", "archive (tar)", "archive (zip)", "web page", "study summary",
+           "judgements")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ def targets(folder: Path) -> list[Target]:
     (made / "fortunes.txt").write_text(text.replace(".\n", ".\n%\n"))
     rows = "".join(f'{i},"a ""b"", c {i}"\n' for i in range(40))
     (made / "table.csv").write_text("id,text\n" + rows)
+    _strangers(made, text)
     (made / "shards").mkdir()
     (made / "shards" / "one").write_text(text)
     (made / "run.toml").write_bytes(SMOKE.read_bytes())
@@ -162,7 +173,52 @@ def targets(folder: Path) -> list[Target]:
         Target("checkpoint under a right checksum", made / "c", _signed),
         Target("model folder", made / "model", load_generator),
         Target("journal", made / "journal", _journal),
+        Target("sentences", made / "lines.txt", read_sentences),
+        Target("archive (tar)", made / "a.tar.gz", _unpacked(tar_members("in"))),
+        Target("archive (zip)", made / "a.zip", _unpacked(zip_member("x.csv"))),
+        Target("web page", made / "page.html", _unpacked(linked_texts("/q/"))),
+        Target("study summary", ROOT / "results" / "card_axes_fortunes.json", _summary),
+        Target("judgements", file_of(made, "s"), _judgements),
     ]
+
+
+def _strangers(made: Path, text: str) -> None:
+    """Archives, a page, and what raters said."""
+    with tarfile.open(made / "a.tar.gz", "w:gz") as tar:
+        for name in ("one", "two"):
+            info = tarfile.TarInfo(f"a/in/{name}")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    with zipfile.ZipFile(made / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b/x.csv", text)
+    links = "".join(f'<li><a href="/q/{i}">words &amp; <b>more</b> {i}</a>' for i in range(30))
+    (made / "page.html").write_text(f"<!doctype html><ul>{links}</ul>")
+    for number in range(20):
+        keep(made, Answer("s", "better", f"r{number % 3}", number, "a", "b", "a"))
+
+
+def _unpacked(make: Make) -> Read:
+    """As `corpus fetch` makes a source of what it fetched."""
+
+    def read(path: Path) -> object:
+        result = path.parent / "made"
+        unpack("x", make, [path], result)
+        size = sum(p.stat().st_size for p in (result, *result.rglob("*")) if p.is_file())
+        shutil.rmtree(result) if result.is_dir() else result.unlink()
+        return size
+
+    return read
+
+
+def _summary(path: Path) -> object:
+    with tempfile.TemporaryDirectory() as world:
+        return load_summary(path, Path(world))
+
+
+def _judgements(path: Path) -> object:
+    """All that a report makes of them."""
+    found = answers(path.parent.parent, "s")
+    return agreement(found)
 
 
 def _reader(kind: str) -> Read:
@@ -203,7 +259,7 @@ def attack(
 ) -> dict[str, int]:
     """What went wrong in `times` mutated files, and how often; `say` hears how far it is."""
     rng = random.Random(f"{seed} {target.name}")
-    place = folder / "mutant" / target.example.name
+    place = folder / "mutants" / target.example.parent.name / target.example.name
     whole = contents(target.example)
     names = sorted(whole)
     wrong: dict[str, int] = {}

@@ -23,12 +23,16 @@ from core.players import build_generator
 from core.text import unpack
 from core.text.corpus import Corpus
 from core.text.readers import READERS
+from core.text.recipes import unpack as unpack_source
 from core.text.settings import CorpusSettings
 from core.text.unpack import tar_members, zip_member
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.tracking.markdown import plain
 from experiments.commands.study import folder_name
 from experiments.generate import load_generator, save_generator
+from experiments.listing import parse_filter
+from studies.judgement import Answer, answers, file_of, keep
+from studies.summary import load as load_summary
 from tests.chaos.mutants import attack, mutate, outcome, targets
 from tests.conftest import ROOT, SMOKE, tiny
 from variants import registry
@@ -147,6 +151,60 @@ def test_no_member_of_an_archive_leaves_its_folder(name: str, tmp_path: Path) ->
     new = set(tmp_path.rglob("*")) - before
     assert all((tmp_path / "out") in (p, *p.parents) for p in new)
     assert not any(p.is_symlink() for p in new)
+
+
+@pytest.mark.parametrize("identity", ["../../../evil", "a/b", "x" * 300, 7])
+def test_no_run_of_a_summary_leaves_its_folder(identity: object, tmp_path: Path) -> None:
+    document = json.loads((ROOT / "results" / "card_axes_fortunes.json").read_text())
+    with_samples = next(run for run in document["runs"] if run.get("samples"))
+    with_samples["id"] = identity
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="no summary of a study"):
+        load_summary(tmp_path / "s.json", tmp_path / "a" / "b" / "world")
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_an_answer_that_a_kill_cut_short_is_none(tmp_path: Path) -> None:
+    said = [Answer("s", "better", "me", n, "a", "b", "a\u2028") for n in range(3)]
+    keep(tmp_path, said[0])
+    with file_of(tmp_path, "s").open("a") as file:
+        file.write('{"study": "s", "ki')
+    assert answers(tmp_path, "s") == said[:1]
+    keep(tmp_path, said[1])
+    assert answers(tmp_path, "s") == said[:2]
+    with file_of(tmp_path, "s").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InputError, match="line 3: not an answer"):
+        answers(tmp_path, "s")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(max_size=80))
+def test_any_filter_is_taken_or_refused(text: str) -> None:
+    columns = ["run_id", "eval/bleu_2", "sampling.name", "seed"]
+    row = {"run_id": "x", "eval/bleu_2": 0.5, "sampling.name": None, "seed": 3}
+
+    def look(_: Path) -> list[bool]:
+        return [clause.holds(row) for clause in parse_filter(text, columns)]
+
+    assert outcome(look, Path()) is None
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip", "encrypted"])
+def test_an_archive_that_is_none_gets_one_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"PK\x03\x04 nothing" if kind != "gz" else b"\x1f\x8b nothing")
+    if kind == "encrypted":
+        with zipfile.ZipFile(tmp_path / "b", "w") as archive:
+            archive.writestr("x.csv", "text")
+        content = bytearray((tmp_path / "b").read_bytes())
+        content[6] |= 1  # the flag, in the file's header and in the directory
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+        (tmp_path / "a").write_bytes(content)
+    make = tar_members("in") if kind == "gz" else zip_member("x.csv")
+    with pytest.raises(MachineError, match="cannot be unpacked") as refused:
+        unpack_source("corpus", make, [tmp_path / "a"], tmp_path / "made")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "made").exists()
 
 
 @settings(max_examples=100, deadline=None)
