@@ -2,7 +2,7 @@
 
 The same modules, walked as the original walks them: `attention = "full"`, one graph over all
 steps, one-hot real words (N, S, V), distributions held whole, a penalty on the gradient with
-respect to a dense interpolate; linear layers, norms and derivatives are torch's own. A yardstick
+respect to a dense interpolate; linear layers, norms, attention and derivatives are torch's own. A yardstick
 of cost, not of values.
 """
 
@@ -14,15 +14,28 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import one_hot
 
 from benchmarks.sizes import Setting
+from core.nn.attention import Attention
 from core.nn.layers import Gelu, LayerNorm
 from core.nn.linear import Linear
+from core.nn.seen import Seen
 from core.players import as_module
 from core.protocols import Scores
 from core.rollout import Drawing, unroll
 from tests.reference.dense import DenseWords
 
+
+class TorchAttention(Attention):
+    """By torch's kernels alone."""
+
+    def read(self, x: Tensor, memory: Tensor, seen: Seen) -> Tensor:
+        """See `Attention.read`."""
+        return self.attend(x, *self.split(memory), seen.mask)
+
+
 # Our layers and the ones of torch that they stand for.
-TORCH: dict[type, type] = {Linear: nn.Linear, LayerNorm: nn.LayerNorm, Gelu: nn.GELU}
+TORCH: dict[type, type] = {
+    Linear: nn.Linear, LayerNorm: nn.LayerNorm, Gelu: nn.GELU, Attention: TorchAttention,
+}  # fmt: skip
 
 
 class Yardstick:
