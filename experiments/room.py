@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import MachineError
+from filelock import FileLock, Timeout
+
 from core.tracking.delivery import complete
-from core.tracking.journal import Journal
 from experiments.checkpoints import LAST
 
 UNFINISHED = "*.writing"  # what a kill left of a file
@@ -40,8 +40,10 @@ class Spare:
         return " and ".join(["checkpoint"] * state + ["journal"] * journal)
 
     def remove(self) -> None:
-        """Remove for good, unless the run is being written after all."""
+        """Remove for good; a journal that is being written after all stays."""
         for place in self.places:
+            if place.suffix == ".jsonl" and not _is_free(place):
+                return  # the parts of a journal stand at the end
             shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
 
@@ -62,15 +64,20 @@ def _states(folder: Path) -> Iterator[Path]:
 
 
 def _journal(journals: Path, run_id: str) -> list[Path]:
-    """The files of a journal that holds nothing any more; one that another process has open, or
-    that stands for a run under another id in the store, is needed.
+    """The files of a journal that was delivered whole; one that stands for a run under another id
+    in the store is needed.
     """
     path = journals / f"{run_id}.jsonl"
     if not path.exists() or path.with_suffix(".id").exists() or not complete(path):
         return []
-    try:
-        Journal(path).close()
-    except MachineError:
-        return []
     parts = (path, path.with_suffix(".cursor"), path.with_suffix(".lock"), path.with_suffix(""))
     return [part for part in parts if part.exists()]
+
+
+def _is_free(journal: Path) -> bool:
+    """Whether no process has it open, and nothing waits in it."""
+    try:
+        with FileLock(journal.with_suffix(".lock"), timeout=0):
+            return complete(journal)
+    except Timeout:
+        return False

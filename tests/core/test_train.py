@@ -145,7 +145,9 @@ def test_mlflow_keeps_each_step_once_after_a_resume(tmp_path: Path) -> None:
     assert steps == [1, 2, 3, 4]
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_previous(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_gives_way_to_the_previous(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "c.safetensors"
     for update in (1, 2):
         counters = checkpoint.Counters(update=update)
@@ -154,7 +156,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(tmp_path: Path) -> None:
     assert newest is not None
     assert newest.counters.update == 2
     path.write_bytes(path.read_bytes()[:-10])
+    assert not caplog.messages
     previous = checkpoint.read(path)
+    assert caplog.messages == [f"{path} is damaged; going on from the one before it"]
     assert previous is not None
     assert previous.counters.update == 1
     path.with_suffix(".previous").write_bytes(b"nothing")

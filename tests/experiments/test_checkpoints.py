@@ -108,6 +108,11 @@ def test_gc_takes_what_an_ended_run_does_not_need(
     assert one.words == "checkpoint", "a journal of which something waits is needed"
     assert textgan("sync", capsys=capsys)[0] == 0
     assert [each.words for each in spare(tmp_path / "mlruns")] == ["checkpoint and journal"]
+    journal = Journal(journals / f"{result.run_id}.jsonl")
+    spare(tmp_path / "mlruns")[0].remove()
+    assert (journals / f"{result.run_id}.jsonl").exists(), "somebody writes it after all"
+    journal.close()
+    (folder / "checkpoint.safetensors").write_bytes(b"x")
     assert textgan("runs", "gc", capsys=capsys)[0] == 2, "nobody was there to ask"
     assert (folder / "checkpoint.safetensors").exists()
     code, _, err = textgan("runs", "gc", "--yes", capsys=capsys)
