@@ -16,6 +16,7 @@ and its job starts anew when its heartbeat has been missed. Costs come from `ben
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Generator, Sequence
@@ -50,8 +51,8 @@ class Load:
 
     seconds: float = 300.0  # of training, typically
     spread: float = 0.3  # standard deviation of its logarithm
-    batches: int = 30  # of points, over a run
-    jobs: int = 4  # for each worker
+    batches: int = 10  # of points, over a run
+    jobs: int = 2  # for each worker
     pruned: float = 0.0  # share of runs, which end on the way
     dies: float = 0.0  # share of runs whose worker dies on the way
     samples: bool = False  # a search: each job is a proposal
@@ -162,6 +163,7 @@ class _World:
             yield self.env.timeout(max(0.0, due - self.env.now))
 
 
+@functools.cache
 def simulate(costs: Costs, load: Load, site: Site, workers: int, seed: int = 0) -> Outcome:
     """A study of `load.jobs` runs for each of so many workers."""
     world = _World(costs, load, site, workers, seed)

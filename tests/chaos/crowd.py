@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from optuna.trial import TrialState
@@ -18,13 +20,15 @@ from tests.chaos import children
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
 from tests.chaos.world import Say, World
+from tests.cluster.servers import create_database, postgresql, postgresql_folder, user_exists
 from tests.conftest import ROOT
 from variants import registry
 
 FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
-JOBS, STEPS = 12, 15
+VARIANTS, STEPS = 12, 15
 TWO = ("one", "two")
-WORKERS = 4  # for each of two studies
+WORKERS = 4  # for each of two studies on SQLite, which has one writer at a time
+MANY = 16  # on PostgreSQL
 
 
 def crowds(world: World, times: int, say: Say) -> Tally:
@@ -34,24 +38,46 @@ def crowds(world: World, times: int, say: Say) -> Tally:
     url = f"sqlite:///{world.world}/optuna.db"
     while tally.tried < times:
         world.fresh()
-        ended = [child(partial(begin_study, world.uri, url, name), world.folder) for name in TWO]
-        started = [
-            children.begin(partial(work_on, world.uri, url, name), world.folder)
-            for name in TWO
-            for _ in range(WORKERS)
-        ]
-        ended += [wait() for wait in started]
-        ended += [child(partial(faults_of, world.uri, url, name), world.folder) for name in TWO]
-        wrong = [end.words or "hung" for end in ended if end.words or end.hung]
-        wrong += [fault for end in ended[-2:] for fault in end.answer or []]
-        tally.count(wrong)
-        tally.note(f"{2 * JOBS} trials of {STEPS} steps each time")
+        _crowd(world, tally, (world.uri, url), WORKERS, 1)
         say(tally)
     return tally
 
 
-def begin_study(uri: str, url: str, name: str) -> None:
-    study = load_study(FILE, [f"study.name='{name}'"], registry())
+def large_crowds(world: World, times: int, say: Say) -> Tally:
+    """Thirty-two workers, sixteen for each of two studies, queue and record on PostgreSQL."""
+    tally = Tally(f"{2 * MANY} workers on PostgreSQL, two studies")
+    commands = postgresql_folder()
+    if commands is None or not user_exists() or find_spec("psycopg") is None:
+        tally.note("not tried: no PostgreSQL server here")
+        return tally
+    with postgresql(commands, connections=400) as server:
+        while tally.tried < times:
+            number = f"{tally.tried}_{time.monotonic_ns()}"
+            both = [create_database(server, f"{what}_{number}") for what in ("mlflow", "optuna")]
+            _crowd(world, tally, (both[0], both[1]), MANY, 2)
+            say(tally)
+    return tally
+
+
+def _crowd(world: World, tally: Tally, stores: tuple[str, str], workers: int, seeds: int) -> None:
+    """Two studies at once on `stores`, the record and the queue, so many workers for each."""
+    ended = [child(partial(begin_study, *stores, name, seeds), world.folder) for name in TWO]
+    started = [
+        children.begin(partial(work_on, *stores, name), world.folder)
+        for name in TWO
+        for _ in range(workers)
+    ]
+    ended += [wait() for wait in started]
+    jobs_of_each = VARIANTS * seeds
+    ended += [child(partial(faults_of, *stores, name, jobs_of_each), world.folder) for name in TWO]
+    wrong = [end.words or "hung" for end in ended if end.words or end.hung]
+    wrong += [fault for end in ended[-2:] for fault in end.answer or []]
+    tally.count(wrong)
+    tally.note(f"{2 * jobs_of_each} trials of {STEPS} steps each time")
+
+
+def begin_study(uri: str, url: str, name: str, seeds: int = 1) -> None:
+    study = load_study(FILE, [f"study.name='{name}'", f"study.seeds={seeds}"], registry())
     begin(study, name, open_tracker(uri), url, "textgan study")
 
 
@@ -59,7 +85,7 @@ def work_on(uri: str, url: str, name: str) -> None:
     work(name, open_tracker(uri), url, _train, registry())  # type: ignore[arg-type]
 
 
-def faults_of(uri: str, url: str, name: str) -> list[str]:
+def faults_of(uri: str, url: str, name: str, count: int) -> list[str]:
     """What is missing, double, or another study's."""
     tracker = open_tracker(uri)
     trials = jobs.load_queue(name, url).get_trials(deepcopy=False)
@@ -67,8 +93,8 @@ def faults_of(uri: str, url: str, name: str) -> list[str]:
     keys = {(t.user_attrs["variant"], t.user_attrs["seed"]) for t in done}
     runs = [r for r in tracker.runs(name) if r.tags.get("level") == "seed"]
     found = []
-    if (len(done), len(keys), len(runs)) != (JOBS, JOBS, JOBS):
-        found.append(f"{name}: {len(done)} trials, {len(keys)} jobs, {len(runs)} runs of {JOBS}")
+    if (len(done), len(keys), len(runs)) != (count, count, count):
+        found.append(f"{name}: {len(done)} trials, {len(keys)} jobs, {len(runs)} runs of {count}")
     if {t.user_attrs["run_id"] for t in done} != {r.run_id for r in runs}:
         found.append(f"{name}: trials and runs do not belong together")
     for record in runs:
