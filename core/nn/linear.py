@@ -51,7 +51,9 @@ def frozen(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     """A layer's function (N, E) to (N, V) without gradient as its weights are now, for many calls:
     where it pays, they are laid out for it once.
     """
-    weight, bias = layer.weight.detach(), layer.bias.detach()
+    weight = layer.weight.detach()
+    given: Tensor | None = layer.bias
+    bias = weight.new_zeros(len(weight)) if given is None else given.detach()
     if weight.device.type == "cpu" and weight.dtype == torch.float32:
         from core.nn import panels  # brings a compiler: only where it is used
 

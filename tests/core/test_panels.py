@@ -19,6 +19,11 @@ def test_a_frozen_layer_is_the_layer_as_it_was(N: int, K: int, C: int) -> None:
     torch.testing.assert_close(product(x).double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_layer_may_have_no_bias() -> None:
+    layer, x = nn.Linear(5, 3, bias=False), torch.randn(4, 5)
+    torch.testing.assert_close(frozen(layer)(x), layer(x).detach(), rtol=1e-5, atol=1e-6)
+
+
 def test_other_types_stay_torchs() -> None:
     layer, x = nn.Linear(5, 3).double(), torch.randn(4, 5, dtype=torch.float64)
     torch.testing.assert_close(frozen(layer)(x), layer(x).detach(), rtol=0, atol=0)
