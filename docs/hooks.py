@@ -15,7 +15,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from experiments.reference import PAGES, pages
+from experiments.reference import METRICS, PAGES, pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -28,6 +28,7 @@ START = {
     "Concepts": ["concepts.md", "original.md"],
     "How to": ["howto/*.md"],
     "Reference": [*PAGES, "names.md"],
+    "Metrics": [*METRICS],
     "Decisions": ["decisions/README.md", "decisions/0*.md"],
     "Results": ["results.md"],
 }
@@ -40,7 +41,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     written = {str(file.relative_to(DOCS)) for file in DOCS.rglob("*.md")}
     more = sorted(written - placed)
     sections["More"] = [*more, "contributing.md", "changelog.md"]
-    titles = {name: title for name, (title, _) in PAGES.items()}
+    titles = {name: title for name, (title, _) in {**PAGES, **METRICS}.items()}
     config.nav = [
         {section: [{titles[p]: p} if p in titles else p for p in found]}
         for section, found in sections.items()

@@ -62,6 +62,21 @@ class MleBaseline:
         return load_generator(self._folder).tokens(self._count, 1.0, SEED, "baseline")
 
 
+def mle_baseline(training: Sequence[Sequence[str]], count: int, world: Path) -> MleBaseline | None:
+    """The baseline of a training text, in training from now on unless it is kept already; None,
+    and a note, where the text is too small for one.
+    """
+    from experiments.console import err
+
+    if not training:
+        return None
+    made = MleBaseline(training, count, world)
+    if not made.possible:
+        err.print(f"note: no mle row: {len(training):,} training sentences, {FEWEST} would do")
+        return None
+    return made
+
+
 def train(folder: Path, updates: int) -> None:
     """Train on `train.txt` of a folder and leave the generator there."""
     from core.tracking.null import MemoryTracker

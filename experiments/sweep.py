@@ -30,6 +30,7 @@ COLOURS = {"real": "#d55e00", "ngram": "#8a94a0", "mle": "#009e73"}
 MARKS = {"real": "D", "ngram": "^", "mle": "s"}
 NAMES = {"real": "real text", "ngram": "n-gram model", "mle": "MLE"}
 Interval = tuple[float, float] | None
+Text = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,17 @@ def sweep(
     temperatures: Sequence[float],
     count: int,
     seed: int,
-    baselines: Mapping[str, Sequence[Sequence[str]]],
+    baselines: Mapping[str, Callable[[], Text]],
     step: Callable[[float], None] = lambda done: None,
 ) -> Sweep:
-    """Draw and score `count` sentences at each temperature."""
+    """Draw and score `count` sentences at each temperature, then the baselines, which write as
+    they are asked.
+    """
     points = []
     for number, temperature in enumerate(temperatures):
         step(number)
         points.append(_point(suite, writer.tokens(count, temperature, seed, "sweep"), temperature))
-    found = {name: _point(suite, list(text), None) for name, text in baselines.items()}
+    found = {name: _point(suite, write(), None) for name, write in baselines.items()}
     shape = [(point.diversity, point.quality) for point in points]
     return Sweep(what_is_swept(writer), tuple(points), found, area(shape), len(suite.references))
 

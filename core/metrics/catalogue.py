@@ -46,6 +46,14 @@ LEAST: Mapping[str, int] = {
     "nearest_neighbour": 200,
     "nll_gen": 100,
 }
+# Where each group is defined, in core/metrics: the docstring there is its page in the reference.
+DEFINED: Mapping[str, str] = {
+    **{group: group for group in LEAST},
+    **dict.fromkeys(("unique", "distinct", "ngram_entropy"), "diversity"),
+    **dict.fromkeys(("copied", "novelty"), "novelty"),
+    **dict.fromkeys(("bleu", "self_bleu"), "bleu"),
+    **dict.fromkeys(("lm", "reverse_lm"), "lm"),
+}
 OF_GENERATORS = ("nll_gen",)  # that need the generator itself, not what it wrote
 GROUPS = tuple(group for group in LEAST if group not in OF_GENERATORS)
 TRAINED = ("oracle", "unique", "copied", "length", "distinct", "bleu", "self_bleu", "ms_jaccard")

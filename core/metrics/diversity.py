@@ -30,6 +30,7 @@ from core.metrics.ngrams import Counts, NgramTable, Sentence
 ORDERS = (1, 2, 3, 4)
 FEW = 0.1  # share of repeats below which they are counted, above it what is distinct
 TYPICAL = 0.7  # of a sentence's n-grams, that a clump of repeats has: fitted by simulation
+UNSEEN = 3.0  # things that a sample without a single rare one may still have missed: rule of three
 
 
 def distinct(counts: Counts, n: int) -> Measure:
@@ -51,7 +52,10 @@ def distinct(counts: Counts, n: int) -> Measure:
         if total - size < FEW * total:
             clump = max(TYPICAL * total / n, 1.0)
             return of_repeats(total - size, total, variance * total**2, clump)
-        return between(size / total, variance, n)
+        found = between(size / total, variance, n)
+        if found is None or lost.any():
+            return found
+        return found[0], max(found[1], min((size + UNSEEN) / total, 1.0))
 
     return Measure(size / total, n, 0, bounds)
 

@@ -2,7 +2,7 @@
 
 All take NLTK's sentence BLEU with uniform weights and smoothing method 1; what differs is which
 sentences stand on which side. None of them states it in its tables, and none of their numbers may
-stand beside another's. docs/metrics.md has the defects of each.
+stand beside another's. docs/howto/metrics.md has the defects of each.
 
 | protocol | BLEU | Self-BLEU |
 |---|---|---|

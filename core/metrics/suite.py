@@ -25,6 +25,7 @@ from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean, share
 from core.metrics.kneser_ney import KneserNey
+from core.metrics.length import length
 from core.metrics.lm import lm, reverse_lm
 from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
@@ -187,9 +188,7 @@ def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
 
 
 def _length(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    lengths = np.array([len(sentence) for sentence in samples], dtype=float)
-    found = Measure(float(lengths.mean()), len(samples), len(suite.references), mean(lengths))
-    return {"length": found}
+    return {"length": length(samples, len(suite.references))}
 
 
 def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:

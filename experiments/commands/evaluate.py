@@ -11,9 +11,8 @@ from experiments.commands.options import Json, examples
 
 if TYPE_CHECKING:
     from core.metrics.files import Evaluation
-    from core.text.pcfg import Grammar
+    from core.text.generated import Oracle
     from core.tracking.protocol import Tracker
-    from experiments.baselines import MleBaseline
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +36,8 @@ def evaluate(
     ] = None,
     metrics: Annotated[str | None, typer.Option(help="Groups, such as bleu,distinct.")] = None,
     oracle: Annotated[
-        str | None, typer.Option(metavar="grammar:DIFFICULTY", help="The grammar behind the text.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="Behind the text: grammar:easy, lstm_oracle:20, ..."),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="As published: texygen, textgan, relgan, scratchgan.")
@@ -55,6 +55,7 @@ def evaluate(
     from core.metrics.encoders import SentenceTransformer
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
+    from experiments.baselines import mle_baseline
     from experiments.console import err, print_json, progress
     from experiments.evaluation_page import evaluation_page
     from experiments.imported import log_imported
@@ -70,8 +71,8 @@ def evaluate(
         read_sentences(references),
         read_sentences(held_out) if held_out is not None else None,
         training,
-        _mle(training, len(ours)),
-        grammar=_grammar(oracle),
+        mle_baseline(training, len(ours), _world()),
+        grammar=_oracle(oracle),
         encoder=SentenceTransformer(encoder) if encoder is not None else None,
         protocol=protocol,
     )
@@ -103,35 +104,37 @@ def _log_to(study: str | None, groups: list[str]) -> Tracker | None:
     return tracker
 
 
-def _mle(training: list[list[str]], count: int) -> MleBaseline | None:
-    """The baseline of a training text, in training from now on unless it is kept already."""
+def _world() -> Path:
+    """The folder of the store, where the trained baseline is kept."""
     import os
 
     from core.tracking.mlflow_store import DEFAULT_FOLDER, world_of
-    from experiments.baselines import FEWEST, MleBaseline
-    from experiments.console import err
 
-    if not training:
-        return None
-    store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
-    made = MleBaseline(training, count, world_of(store))
-    if not made.possible:
-        err.print(f"note: no mle row: {len(training):,} training sentences, {FEWEST} would do")
-        return None
-    return made
+    return world_of(
+        os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
+    )
 
 
-def _grammar(oracle: str | None) -> Grammar | None:
+def _oracle(name: str | None) -> Oracle | None:
+    """`grammar:DIFFICULTY`, or `lstm_oracle:LENGTH:SEED`, both numbers optional."""
     from core.errors import InputError
     from core.text.grammar import SIZES, grammar
+    from core.text.lstm_oracle import LENGTH, lstm_oracle
 
-    if oracle is None:
+    if name is None:
         return None
-    source, _, difficulty = oracle.partition(":")
-    if source != "grammar" or (difficulty or "default") not in SIZES:
-        known = ", ".join(f"grammar:{name}" for name in SIZES)
-        raise InputError(f"--oracle {oracle}: no such oracle; there are {known}")
-    return grammar(difficulty or "default")
+    source, *rest = name.split(":")
+    if source == "grammar" and len(rest) <= 1 and (rest or ["default"])[0] in SIZES:
+        return grammar((rest or ["default"])[0])
+    if source == "lstm_oracle" and len(rest) <= 2 and all(part.isdecimal() for part in rest):
+        length, seed = [*map(int, rest), *(LENGTH, 0)[len(rest) :]]
+        if length > 0:
+            return lstm_oracle(length, seed)
+    known = ", ".join(f"grammar:{size}" for size in SIZES)
+    raise InputError(
+        f"--oracle {name}: no such oracle; there are {known}, and lstm_oracle, lstm_oracle:LENGTH "
+        f"or lstm_oracle:LENGTH:SEED"
+    )
 
 
 def _show(found: Evaluation) -> None:

@@ -10,10 +10,12 @@ import typer
 from experiments.commands.options import Json, examples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.text.corpus import Corpus
     from core.tracking.protocol import Tracker
     from experiments.console import Advance
-    from experiments.sweep import Sweep
+    from experiments.sweep import Sweep, Text
 
 
 def register(app: typer.Typer) -> None:
@@ -78,16 +80,20 @@ def _sweep_run(
     import numpy as np
 
     from core.metrics.suite import Suite
+    from experiments.baselines import mle_baseline
     from experiments.generate import load_generator
     from experiments.sweep import sweep as measure
 
     corpus = corpus_of(tracker, run_id)
     training = corpus.train.sentences()
+    mle = mle_baseline(training, n, tracker.world)  # trains beside the rest
     suite = Suite(corpus.validation.sentences(n), training)
-    baselines = {
-        "real": corpus.test.sentences(n),
-        "ngram": suite.model.sample(n, np.random.default_rng(seed)),
+    baselines: dict[str, Callable[[], Text]] = {
+        "real": lambda: corpus.test.sentences(n),
+        "ngram": lambda: suite.model.sample(n, np.random.default_rng(seed)),
     }
+    if mle is not None:
+        baselines["mle"] = mle
     return measure(
         load_generator(tracker.model(run_id)), suite, temperatures, n, seed, baselines,
         lambda done: advance(done, len(temperatures), ""),

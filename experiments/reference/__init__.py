@@ -7,7 +7,9 @@ strategy, a metric or a setting, so what is added anywhere stands in the referen
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
+from core.metrics.catalogue import LEAST
 from experiments.reference import code, commands, files, metrics, settings, strategies
 
 PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
@@ -17,9 +19,13 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "reference/commands.md": ("Command line", commands.page),
     "reference/systems.md": ("Systems and studies", files.page),
     "reference/python.md": ("Python", code.page),
+    "reference/evaluation_json.md": ("JSON of an evaluation", metrics.document),
+}
+METRICS: Mapping[str, tuple[str, Callable[[], str]]] = {
+    f"reference/metrics/{group}.md": (group, partial(metrics.of_group, group)) for group in LEAST
 }
 
 
 def pages() -> dict[str, str]:
     """File name -> Markdown, for every page."""
-    return {name: write() for name, (_, write) in PAGES.items()}
+    return {name: write() for name, (_, write) in {**PAGES, **METRICS}.items()}

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from core.config import SLOTS, Config
-from core.metrics.catalogue import CATALOGUE
+from core.metrics.catalogue import CATALOGUE, LEAST
+from core.metrics.document import Document
 from experiments.reference import pages
+from experiments.reference.metrics import EXAMPLE
 from studies.kinds import kinds
 from tests.conftest import ROOT
 from variants import registry
@@ -51,6 +53,19 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(site: Path) -
     assert {"start.html", "concepts.html", "tour.html", "results.html"} <= places
     decisions = {file.stem for file in (ROOT / "docs" / "decisions").glob("0*.md")}
     assert decisions <= {Path(place).stem for place in places}
+
+
+def test_every_metric_has_a_page_with_its_definition(site: Path) -> None:
+    for group in LEAST:
+        text = (site / "reference" / "metrics" / f"{group}.html").read_text(encoding="utf-8")
+        names = [name for name, info in CATALOGUE.items() if info.group == group]
+        assert all(f"<code>{name}</code>" in text for name in names), group
+        assert f"{LEAST[group]:,} sentences on each side" in text
+    assert "relgan" in (site / "reference" / "metrics" / "self_bleu.html").read_text()
+
+
+def test_the_example_of_an_evaluation_is_a_document() -> None:
+    Document.model_validate(EXAMPLE)
 
 
 def test_the_reference_names_everything_there_is() -> None:

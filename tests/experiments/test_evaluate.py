@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.metrics.document import Document
 from core.text.grammar import grammar
 from experiments import baselines
 from tests.experiments.test_cli import QUICK, STUDY, textgan
@@ -34,7 +35,7 @@ def test_all_groups_with_baselines_and_a_page(
     code, out, err = textgan(*arguments, capsys=capsys)
     assert code == 0, err
     document = json.loads(out)
-    assert set(document) == {"metrics", "baselines", "baseline_intervals", "warnings"}
+    assert Document.model_validate_json(out, strict=True).model_dump(mode="json") == document
     for name, row in document["metrics"].items():
         assert set(row) == {"value", "low", "high", "samples", "references", "direction"}, name
         assert row["value"] is not None, name
@@ -90,3 +91,22 @@ def test_samples_from_elsewhere_join_a_study_and_people_judge(
     said = next(Path("report").rglob("*.md")).read_text(encoding="utf-8")
     assert "What people prefer" in said
     assert "9 answers of 2 raters" in said
+
+
+def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from core.text.lstm_oracle import lstm_oracle
+
+    source = lstm_oracle(6, 3)
+    file = tmp_path / "drawn.txt"
+    lines = [" ".join(words) for words in source.sample(40)]
+    file.write_text("\n".join([*lines, "not of it"]) + "\n", encoding="utf-8")
+    arguments = ["evaluate", str(file), "--references", str(file), "--metrics", "oracle", "--json"]
+    code, out, err = textgan(*arguments, "--oracle", "lstm_oracle:6:3", capsys=capsys)
+    assert code == 0, err
+    found = json.loads(out)["metrics"]
+    assert found["valid"]["value"] == pytest.approx(40 / 41)
+    assert found["oracle_nll"]["value"] == pytest.approx(source.nll(source.sample(40)).mean())
+    for wrong in ("lstm_oracle:x", "lstm_oracle:0", "lstm_oracle:6:3:1", "grammar:none", "lstm"):
+        code, _, err = textgan(*arguments, "--oracle", wrong, capsys=capsys)
+        assert code == 2
+        assert "lstm_oracle:LENGTH" in err

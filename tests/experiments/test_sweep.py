@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import baselines
 from experiments.sweep import area
 from tests.experiments.test_cli import QUICK, SMOKE, textgan
 
@@ -21,7 +22,10 @@ def test_the_area_is_that_of_the_union_of_rectangles(points: list[tuple[float, f
     assert area(points) == pytest.approx(len(cells) / 64)
 
 
-def test_a_run_is_swept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_run_is_swept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "UPDATES", 2)
     code, out, err = textgan("run", SMOKE, "--json", *QUICK, capsys=capsys)
     assert code == 0, err
     run = json.loads(out)["run_id"]
@@ -34,7 +38,7 @@ def test_a_run_is_swept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     (found,) = json.loads(out).values()
     assert found["swept"] in ("softmax temperature", "scale of the noise")
     assert [p["temperature"] for p in found["points"]] == [0.5, 1.0]
-    assert set(found["baselines"]) == {"real", "ngram"}
+    assert set(found["baselines"]) == {"real", "ngram", "mle"}
     assert 0 <= found["area"] <= 1
     assert figure.stat().st_size > 10_000
     code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)

@@ -115,6 +115,17 @@ def test_of_few_repeats(pools: dict[str, list[list[str]]], name: str, n: int) ->
     assert_covered(simulate(draw))
 
 
+@pytest.mark.parametrize("rest", [0.003, 0.01, 0.05])
+def test_of_a_collapsed_source(rest: float) -> None:
+    """One sentence nearly always: a sample that shows nothing else does not claim certainty."""
+
+    def draw(rng: np.random.Generator) -> Found:
+        other = np.where(rng.random(N) < rest, rng.integers(1, 1_000_000, N), 0)
+        return {"unique": diversity.unique([[str(i)] for i in other])}
+
+    assert 0.92 <= simulate(draw)["unique"] <= 1
+
+
 def test_of_almost_no_repeats_it_covers_more() -> None:
     """A number that is nearly always 0 or 1 cannot be missed one time in twenty."""
 
