@@ -19,10 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InputError
+from core.text.seen import hash_of
 
 UPDATES = 400
 LONGEST = 63  # words; longer training sentences are left out
 FEWEST = 200  # training sentences
+SPARED = 0.05  # of the sentences, for validation and as many for test
 SEED = 0
 Text = list[list[str]]
 
@@ -97,8 +99,12 @@ def train(folder: Path, updates: int) -> None:
 
 
 def _overrides(text: str, file: Path, updates: int) -> list[str]:
-    longest = max(len(line.split()) for line in text.splitlines())
+    sentences = [line.split() for line in text.splitlines()]
+    longest = max(len(sentence) for sentence in sentences)
+    test, both = _shares(sentences)
     return [
+        f"corpus.test={test}",
+        f"corpus.validation={both - test}",
         f"corpus.source={json.dumps(str(file))}",
         'corpus.reader="lines"',
         'corpus.cleaning="none"',
@@ -114,10 +120,25 @@ def _overrides(text: str, file: Path, updates: int) -> list[str]:
     ]
 
 
+def _shares(sentences: Text) -> tuple[float, float]:
+    """Places of the hash below which SPARED of the sentences lie, and twice as many. The text is
+    often what an earlier split by the same hash left for training, and then has none below its
+    shares.
+    """
+    places = sorted({hash_of(sentence) / 2**64 for sentence in sentences if sentence})
+    spared = max(int(SPARED * len(places)), 1)
+    if len(places) < 3 * spared:
+        return SPARED, 2 * SPARED
+    return (
+        (places[spared - 1] + places[spared]) / 2,
+        (places[2 * spared - 1] + places[2 * spared]) / 2,
+    )
+
+
 def _fingerprint(text: str) -> str:
     from experiments.loading import resolve_file
 
-    settings = resolve_file("mle").read_text(encoding="utf-8") + str(UPDATES)
+    settings = resolve_file("mle").read_text(encoding="utf-8") + f"{UPDATES} {SPARED}"
     return hashlib.sha256((settings + "\0" + text).encode()).hexdigest()[:24]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from core.metrics.document import Document
 from core.text.grammar import grammar
+from core.text.seen import hash_of
 from experiments import baselines
 from tests.experiments.test_cli import QUICK, STUDY, textgan
 
@@ -110,3 +111,11 @@ def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFix
         code, _, err = textgan(*arguments, "--oracle", wrong, capsys=capsys)
         assert code == 2
         assert "lstm_oracle:LENGTH" in err
+
+
+def test_the_baseline_trains_on_what_a_split_by_hash_left_for_training() -> None:
+    text = [s for s in grammar("easy").sample(400, 1) if hash_of(s) / 2**64 >= 0.2]
+    test, both = baselines._shares(text)
+    places = [hash_of(s) / 2**64 for s in text]
+    assert 0.03 < sum(place < test for place in places) / len(text) < 0.07
+    assert 0.03 < sum(test <= place < both for place in places) / len(text) < 0.07
