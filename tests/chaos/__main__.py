@@ -50,7 +50,7 @@ KINDS = {
     "outages": Kind(outages, 1, 50, 10),
     "disks": Kind(full_disks, 1, 20, 2),
     "crowds": Kind(crowds, 1, 5, 1),
-    "large_crowds": Kind(large_crowds, 1, 5, 1),
+    "large_crowds": Kind(large_crowds, 0, 5, 1),
     **{
         f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 1_000)
         for name in READERS

@@ -88,11 +88,12 @@ def work_on(uri: str, url: str, name: str) -> None:
 def faults_of(uri: str, url: str, name: str, count: int) -> list[str]:
     """What is missing, double, or another study's."""
     tracker = open_tracker(uri)
-    trials = jobs.load_queue(name, url).get_trials(deepcopy=False)
+    queue = jobs.load_queue(name, url)
+    trials = queue.get_trials(deepcopy=False)
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     keys = {(t.user_attrs["variant"], t.user_attrs["seed"]) for t in done}
     runs = [r for r in tracker.runs(name) if r.tags.get("level") == "seed"]
-    found = []
+    found = jobs.failures(queue)
     if (len(done), len(keys), len(runs)) != (count, count, count):
         found.append(f"{name}: {len(done)} trials, {len(keys)} jobs, {len(runs)} runs of {count}")
     if {t.user_attrs["run_id"] for t in done} != {r.run_id for r in runs}:
