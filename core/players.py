@@ -226,6 +226,4 @@ def _adam(
     module: nn.Module, rate: float, config: Config, decay: float = 0.0
 ) -> torch.optim.Optimizer:
     betas = (config.train.beta1, config.train.beta2)
-    return torch.optim.Adam(
-        module.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True
-    )
+    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, weight_decay=decay)
