@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.errors import InputError
 from core.metrics.suite import Suite
 from experiments.generate import Writer
 
@@ -54,6 +55,7 @@ class Sweep:
     baselines: Mapping[str, Point]
     area: float
     references: int
+    notes: tuple[str, ...] = ()  # baselines that could not be had
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -82,9 +84,21 @@ def sweep(
     for number, temperature in enumerate(temperatures):
         step(number)
         points.append(_point(suite, writer.tokens(count, temperature, seed, "sweep"), temperature))
-    found = {name: _point(suite, write(), None) for name, write in baselines.items()}
+    found, notes = {}, []
+    for name, write in baselines.items():
+        try:
+            found[name] = _point(suite, write(), None)
+        except InputError as error:
+            notes.append(f"no {name} row: {error}")
     shape = [(point.diversity, point.quality) for point in points]
-    return Sweep(what_is_swept(writer), tuple(points), found, area(shape), len(suite.references))
+    return Sweep(
+        what_is_swept(writer),
+        tuple(points),
+        found,
+        area(shape),
+        len(suite.references),
+        tuple(notes),
+    )
 
 
 def area(points: Sequence[tuple[float, float]]) -> float:

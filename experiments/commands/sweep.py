@@ -54,6 +54,8 @@ def sweep(
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         sweep_figure(found).savefig(output, dpi=200)
+    for note in dict.fromkeys(note for one in found.values() for note in one.notes):
+        err.print(f"note: {note}", markup=False)
     if json:
         print_json({name: one.document() for name, one in found.items()})
         return

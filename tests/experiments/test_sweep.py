@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import InputError
+from core.metrics.suite import Suite
 from experiments import baselines
-from experiments.sweep import area
+from experiments.sweep import area, sweep
 from tests.experiments.test_cli import QUICK, SMOKE, textgan
 
 SHARE = st.integers(0, 8).map(lambda k: k / 8)
@@ -44,3 +47,19 @@ def test_a_run_is_swept(
     code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)
     assert code == 2
     assert "above 0" in err
+
+
+def test_a_baseline_that_cannot_be_had_is_noted() -> None:
+    class Fake:
+        drawing = SimpleNamespace(sampling=object())
+
+        def tokens(self, count: int, *_: object) -> list[list[str]]:
+            return [["a", "b"], ["b", "a"]] * (count // 2)
+
+    def fails() -> list[list[str]]:
+        raise InputError("too few")
+
+    baselines = {"real": lambda: [["a", "b"]] * 10, "mle": fails}
+    found = sweep(Fake(), Suite([["a", "b"]] * 5), (1.0,), 10, 0, baselines)  # type: ignore[arg-type]
+    assert set(found.baselines) == {"real"}
+    assert found.notes == ("no mle row: too few",)
