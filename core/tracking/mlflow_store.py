@@ -101,6 +101,8 @@ class MlflowTracker:
         """Opened when first needed: reading a store that exists does not wait for MLflow."""
         import mlflow  # noqa: F401 - takes seconds, so not while others wait for the lock
 
+        if not self._embedded and (self._sql is None or self._sql.exists()):
+            return self._open_store()  # nothing is made that others could break
         try:
             with FileLock(self.world / ".store.lock", timeout=LOCK_SECONDS):
                 return self._open_store()
