@@ -99,9 +99,6 @@ def test_gc_takes_what_an_ended_run_does_not_need(
     capsys.readouterr()
     frees = json.loads(textgan("doctor", "--json", capsys=capsys)[1])["gc_frees_mb"]
     journal = Journal(journals / f"{result.run_id}.jsonl")
-    assert all(
-        place.parent == folder for each in spare(tmp_path / "mlruns") for place in each.places
-    )
     journal.entry("tags", values={"late": "yes"})
     journal.close()
     (one,) = spare(tmp_path / "mlruns")
