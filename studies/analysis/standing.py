@@ -124,7 +124,8 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
         found = compared[0].found
         return [contrast(best.variant, compared[0].other, found.value, found.low, found.high,
                          found.pairs, higher_is_better=board.higher_is_better,
-                         invisible=compared[0].invisible)]  # fmt: skip
+                         invisible=compared[0].invisible,
+                         unit="pair" if paired else "pair of runs")]  # fmt: skip
     unclear = [c for c in compared if c.found.low <= 0 <= c.found.high]
     clear = [c.other for c in compared if c not in unclear]
     how = "paired" if paired else "unpaired"
