@@ -16,6 +16,7 @@ from core.tracking.protocol import RunRecord
 
 Row = dict[str, Any]
 LEVELS = ("run", "seed", "trial")  # what trains; studies and variants are made of these
+SCORES = ("eval/", "test/")
 FROM_TAGS = ("device", "git_commit", "corpus", "reason")
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq,
@@ -71,7 +72,7 @@ def _row(run: RunRecord) -> Row:
         "updates": _number(tags.get("updates")),
         **{tag: tags.get(tag) for tag in FROM_TAGS},
         **{key: run.params[key] for key in sorted(run.params) if key != "seed"},
-        **{key: value for key, value in sorted(run.metrics.items()) if key.startswith("eval/")},
+        **{key: value for key, value in sorted(run.metrics.items()) if key.startswith(SCORES)},
     }
 
 
@@ -125,12 +126,12 @@ def compare(rows: Sequence[Row]) -> dict[str, Any]:
     """What differs in the runs' configurations, and all their metrics, one value a run."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     known = ("run_id", "study", "variant", "seed", "outcome", "started", "seconds", "reason")
-    settings = [k for k in keys if not k.startswith("eval/") and k not in known]
+    settings = [k for k in keys if not k.startswith(SCORES) and k not in known]
     different = {
         key: values for key in ("seed", *settings)
         if len(set(values := [row.get(key) for row in rows])) > 1
     }  # fmt: skip
-    metrics = {key: [row.get(key) for row in rows] for key in keys if key.startswith("eval/")}
+    metrics = {key: [row.get(key) for row in rows] for key in keys if key.startswith(SCORES)}
     return {"runs": [row["run_id"] for row in rows], "differences": different, "metrics": metrics}
 
 
