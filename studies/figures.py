@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from studies.analysis.wording import chance
 from studies.effects import Effect
 from studies.leaderboard import Leaderboard
 
@@ -50,7 +51,7 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
         colour = BLUE if effect.low > 0 or effect.high < 0 else GREY
         axis.plot([effect.low, effect.high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
         axis.plot(effect.difference, y, "D", color=colour, ms=6)
-        axis.annotate(f"p {effect.p:.3f}", (1, y), (4, 0), ("axes fraction", "data"),
+        axis.annotate(f"p {chance(effect.p)}", (1, y), (4, 0), ("axes fraction", "data"),
                       "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
     _rows(axis, [e.title for e in shown])
     axis.set_xlabel(f"difference of {board.metric}, all else equal")

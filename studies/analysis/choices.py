@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from studies.analysis.wording import contrast, number
+from studies.analysis.wording import chance, contrast, number
 from studies.effects import Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
@@ -77,7 +77,7 @@ def _row(effect: Effect) -> list[str]:
         f"{effect.difference:+.4f}",
         f"{effect.low:+.4f} to {effect.high:+.4f}",
         str(effect.pairs),
-        f"{effect.p:.3f}",
+        chance(effect.p),
     ]
 
 

@@ -14,6 +14,11 @@ def number(value: float) -> str:
     return "0" if text in (".", "-.", "0") else text
 
 
+def chance(p: float) -> str:
+    """A p-value to three digits; none is zero."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
 def bracket(low: float, high: float) -> str:
     """An interval, `[.01, .05]`."""
     return f"[{number(low)}, {number(high)}]"
