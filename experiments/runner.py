@@ -485,8 +485,3 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
             f"leave it out to go on with the run's own"
         )
     return stored
-
-
-def remove_run_files(world: Path, run_id: str) -> None:
-    """Delete what a run keeps beside the store."""
-    shutil.rmtree(world / "runs" / run_id)

@@ -49,27 +49,31 @@ class Decoder(Protocol):
         ...
 
 
-def decode(
-    noise_blocks: Sequence[NoiseBlock],
-    output_blocks: Sequence[Block],
-    memories: Sequence[Memory | None],
-    injected: Tensor | None,
-    count: int,
-    length: int,
-) -> Decoder:
-    """A decoder of `count` sentences of at most `length` rows.
+@dataclass(frozen=True)
+class Walk:
+    """What a decoder walks: its blocks, and what is known before the first step."""
 
-    `memories` are the keys and values (N, H, P, d) that each noise block crosses to, None without a
-    mapping; `injected` (B, streams, N, S, E) is what the noise blocks add, the last new row being
-    of the last stream.
-    """
-    parts = noise_blocks, output_blocks, memories, injected, count, length
-    like = next((block.attention.query.weight for block in (*noise_blocks, *output_blocks)), None)
+    noise_blocks: Sequence[NoiseBlock]
+    output_blocks: Sequence[Block]
+    memories: Sequence[Memory | None]  # what each noise block crosses to, (N, H, P, d) each
+    injected: Tensor | None  # (B, streams, N, S, E), the last new row is of the last stream
+    count: int  # N
+    length: int  # rows at most
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All of them, in order."""
+        return [*self.noise_blocks, *self.output_blocks]
+
+
+def decode(walk: Walk) -> Decoder:
+    """The faster of the decoders that can walk it."""
+    like = next((block.attention.query.weight for block in walk.blocks), None)
     if like is not None and like.device.type == "cpu" and like.dtype == torch.float32:
         from core.nn.fused_decoding import FusedDecoder  # a compiler: only where it is used
 
-        return FusedDecoder(*parts)
-    return PlainDecoder(*parts)
+        return FusedDecoder(walk)
+    return PlainDecoder(walk)
 
 
 @dataclass(frozen=True)
@@ -190,27 +194,19 @@ class Norm:
 class PlainDecoder:
     """A decoder of torch's own functions, for any device and type."""
 
-    def __init__(
-        self,
-        noise_blocks: Sequence[NoiseBlock],
-        output_blocks: Sequence[Block],
-        memories: Sequence[Memory | None],
-        injected: Tensor | None,
-        count: int,
-        length: int,
-    ) -> None:
-        blocks = [*noise_blocks, *output_blocks]
-        length = math.ceil(length / WINDOW) * WINDOW
-        padded = [*memories, *[None] * len(output_blocks)]
+    def __init__(self, walk: Walk) -> None:
+        blocks, memories = walk.blocks, walk.memories
+        length = math.ceil(walk.length / WINDOW) * WINDOW
+        padded = [*memories, *[None] * len(walk.output_blocks)]
         self.layers = [
-            Layer.of(block, memory, count, length)
+            Layer.of(block, memory, walk.count, length)
             for block, memory in zip(blocks, padded, strict=True)
         ]
         like = blocks[0].attention.query.weight if blocks else torch.empty(0)
         self.bias = like.new_full((1, length, length), -math.inf).triu_(1)
         seen = [memory[0].shape[2] for memory in memories if memory is not None]
         self.everything = like.new_zeros(1, 2, max(seen, default=0))
-        self.injected = injected
+        self.injected = walk.injected
 
     @torch.inference_mode()
     def step(self, rows: Sequence[Tensor], start: int) -> Tensor:

@@ -10,40 +10,31 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from core.nn.attention import Attention
+from core.nn.decoding import Memory, Walk
 from core.nn.fused_step import BLOCK, Caches, Rollout, Room, Sizes, Weights, step
 from core.nn.layers import Block, NoiseBlock
 from core.nn.panels import COLUMNS, ROWS, Affine, Array, panels, whole
 from core.nn.simd import LANES
 
-Memory = tuple[Tensor, Tensor]
-
 
 class FusedDecoder:
     """See `core.nn.decoding.Decoder`."""
 
-    def __init__(
-        self,
-        noise_blocks: Sequence[NoiseBlock],
-        output_blocks: Sequence[Block],
-        memories: Sequence[Memory | None],
-        injected: Tensor | None,
-        count: int,
-        length: int,
-    ) -> None:
-        blocks = [*noise_blocks, *output_blocks]
+    def __init__(self, walk: Walk) -> None:
+        blocks, count = walk.blocks, walk.count
         attention, norm = blocks[0].attention, blocks[0].attention_norm
         E, H = attention.query.weight.shape[0], attention.heads
-        seen = [memory for memory in memories if memory is not None]
+        seen = [memory for memory in walk.memories if memory is not None]
         sizes = Sizes(
             count, whole(count, ROWS), E, whole(E, COLUMNS), H,
             seen[0][0].shape[2] if seen else 0, norm.eps,
         )  # fmt: skip
         caches = Caches(
-            _empty(len(blocks), count, H, whole(length, LANES) // LANES, 2, E // H, LANES),
+            _empty(len(blocks), count, H, whole(walk.length, LANES) // LANES, 2, E // H, LANES),
             _mapped(seen),
-            _noise(injected, E),
+            _noise(walk.injected, E),
         )
-        self._begin(sizes, _weights(blocks, noise_blocks if seen else ()), caches)
+        self._begin(sizes, _weights(blocks, walk.noise_blocks if seen else ()), caches)
 
     def _begin(self, sizes: Sizes, weights: Weights, caches: Caches) -> None:
         R, E = sizes.rows, sizes.padded

@@ -11,6 +11,7 @@ import typer
 from experiments.commands.options import Json, Set, Storage, Tracking, examples
 
 if TYPE_CHECKING:
+    from core.tracking.protocol import Tracker
     from studies.leaderboard import Leaderboard
 
 
@@ -97,10 +98,16 @@ def study(
     _show(board)
     for line in failures(load_queue(name, url)):
         err.print(f"failed: {line}", markup=False)
+    _show_links(tracker, board, link)
+
+
+def _show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
+    from experiments.console import err
+
     links = {
-        "leaderboard": link,
-        "report": tracker.link(name, board.parent_run_id, "report.html"),
-        "sentences": tracker.sentences_link(name, board.metric, not board.higher_is_better),
+        "leaderboard": leaderboard,
+        "report": tracker.link(board.study, board.parent_run_id, "report.html"),
+        "sentences": tracker.sentences_link(board.study, board.metric, not board.higher_is_better),
     }
     serves = tracker.uri.startswith("http")
     err.print("on the tracking server:" if serves else "open them with [bold]textgan ui[/]:")

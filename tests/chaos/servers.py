@@ -52,7 +52,7 @@ def mlflow_server(folder: Path) -> Iterator[int]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         for _ in range(600):
-            if _answers(port):
+            if answers(port):
                 break
             if process.poll() is not None:
                 raise RuntimeError((folder / "server.log").read_text()[-2000:])
@@ -63,7 +63,7 @@ def mlflow_server(folder: Path) -> Iterator[int]:
         process.wait(20)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether the store behind it answers; the first request prepares it, and takes longest."""
     address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
     try:

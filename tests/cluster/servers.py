@@ -9,12 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.chaos.servers import free_port
+from tests.chaos.servers import answers, free_port
 
 USER = "textgan"
 NOT_ROOT = "nobody"  # PostgreSQL refuses to be run by root
@@ -89,7 +88,7 @@ def mlflow_on(database: str, folder: Path) -> Iterator[str]:
             command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
         )
     try:
-        _wait(lambda: _answers(port), process, folder / "log")
+        _wait(lambda: answers(port), process, folder / "log")
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 15)
@@ -112,15 +111,6 @@ def _accepts(port: int) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def _answers(port: int) -> bool:
-    address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
-    try:
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def user_exists() -> bool:

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from core.nn import simd
-from core.nn.decoding import Decoder, PlainDecoder, decode
+from core.nn.decoding import Decoder, PlainDecoder, Walk, decode
 from core.nn.fused_decoding import FusedDecoder
 from core.nn.layers import Block, NoiseBlock
 
@@ -86,7 +86,7 @@ def test_the_compiled_step_is_torchs(E: int, H: int, N: int, mapped: int, stream
     S = 2 * LANES + 3
     parts = stack(E, H, mapped, N, streams, S)
     rows = torch.randn(streams, S, N, E)
-    fused, plain = decode(*parts), PlainDecoder(*parts)
+    fused, plain = decode(Walk(*parts)), PlainDecoder(Walk(*parts))
     assert isinstance(fused, FusedDecoder)
     for ours, theirs in zip(
         *(walk(decoder, rows, streams, range(S)) for decoder in (fused, plain)), strict=True
@@ -99,9 +99,9 @@ def test_a_fork_goes_its_own_way_and_leaves_the_other(streams: int) -> None:
     N, S, E, half = 4, 20, 16, 9
     parts = stack(E, 4, 5, N, streams, S)
     rows = torch.randn(streams, S, N, E)
-    whole = walk(decode(*parts), rows, streams, range(S))
+    whole = walk(decode(Walk(*parts)), rows, streams, range(S))
     of = torch.tensor([2, 0, 2, 3, 1, 1])
-    first = decode(*parts)
+    first = decode(Walk(*parts))
     walk(first, rows, streams, range(half))
     other = first.fork(of)
     walk(other, torch.randn(streams, S, len(of), E), streams, range(half, half + 2))
@@ -116,9 +116,9 @@ def test_a_fork_goes_its_own_way_and_leaves_the_other(streams: int) -> None:
 def test_what_memory_held_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = stack(16, 4, 5, 3, 2, 20)
     rows = torch.randn(2, 20, 3, 16)
-    before = walk(decode(*parts), rows, 2, range(20))
+    before = walk(decode(Walk(*parts)), rows, 2, range(20))
     monkeypatch.setattr(np, "empty", lambda shape, kind: np.full(shape, math.nan, kind))
-    after = walk(decode(*parts), rows, 2, range(20))
+    after = walk(decode(Walk(*parts)), rows, 2, range(20))
     for a, b in zip(before, after, strict=True):
         assert torch.equal(a, b)
 
@@ -132,7 +132,7 @@ def test_a_diverged_weight_shows(layer: int) -> None:
         kept = weight.detach().clone()
         with torch.no_grad():
             weight.fill_(math.nan)
-        (hidden,) = walk(decode(*parts), torch.randn(1, 8, 3, 16), 1, range(1))
+        (hidden,) = walk(decode(Walk(*parts)), torch.randn(1, 8, 3, 16), 1, range(1))
         assert hidden.isnan().all(), name
         with torch.no_grad():
             weight.copy_(kept)
@@ -143,4 +143,4 @@ def test_other_types_take_torchs_way() -> None:
     for block in (*noise_blocks, *output_blocks):
         block.double()
     parts = noise_blocks, output_blocks, memories, injected.double(), N, S
-    assert isinstance(decode(*parts), PlainDecoder)
+    assert isinstance(decode(Walk(*parts)), PlainDecoder)

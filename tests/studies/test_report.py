@@ -19,7 +19,7 @@ from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.page.drawing import PAPER, VARIABLES
 from studies.report import _each_once, build, publish, register, write
 from studies.sections import read
-from tests.studies.test_studies import NAME, FakeTraining, plan, start
+from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
 
 EVIL = "<script>alert(1)</script> & $x$ | `y`"
 
@@ -49,9 +49,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
     """A study of 4 variants with 2 seeds; one variant collapses, sentences are hostile."""
-    collapse = FakeTraining(
-        outcome=lambda v: "collapsed" if v == "noise · detached · full" else "ok"
-    )
+    collapse = collapses("noise · detached · full")
     tracker, _ = start(tmp_path_factory.mktemp("store"), plan(*FEW), collapse)
     for run in tracker.runs(NAME, tags={"level": "seed"}):
         record = tracker.continue_run(run.run_id)

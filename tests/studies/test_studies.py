@@ -71,6 +71,11 @@ class FakeTraining:
         return tracker.run(record.run_id)
 
 
+def collapses(*variants: str) -> FakeTraining:
+    """Training in which these variants collapse."""
+    return FakeTraining(outcome=lambda v: "collapsed" if v in variants else "ok")
+
+
 def plan(*overrides: str) -> Study:
     return load_study(FILE, overrides, registry())
 

@@ -15,7 +15,7 @@ from studies.report import build
 from studies.sections import read
 from studies.summary import export, load, write
 from tests.conftest import ROOT
-from tests.studies.test_studies import NAME, FakeTraining, plan, start
+from tests.studies.test_studies import NAME, collapses, plan, start
 
 FEW = ('study.axes.next_input=["noise"]', "study.seeds=3", "corpus.source=/far/away/mine.txt")
 SAME = {"leaderboard", "effects", "certainty", "quality_diversity", "curves", "failures"}
@@ -23,9 +23,7 @@ SAME = {"leaderboard", "effects", "certainty", "quality_diversity", "curves", "f
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
-    collapse = FakeTraining(
-        outcome=lambda v: "collapsed" if v == "noise · detached · full" else "ok"
-    )
+    collapse = collapses("noise · detached · full")
     tracker, _ = start(tmp_path_factory.mktemp("store"), plan(*FEW), collapse)
     for run in tracker.runs(NAME, tags={"level": "seed"}):
         record = tracker.continue_run(run.run_id)

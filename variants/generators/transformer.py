@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.attention import GrowingCache
-from core.nn.decoding import Decoder, decode
+from core.nn.decoding import Decoder, Walk, decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, injected_rows, rows_of, scaled
 from core.nn.seen import EVERYTHING, Seen, causal, two_streams
@@ -121,7 +121,8 @@ class TransformerGenerator(nn.Module):
         blocks = self.noise_blocks, self.output_blocks
         pairs = zip(self.noise_blocks, memories, strict=True)
         heads = [None if m is None else block.cross.split(m) for block, m in pairs]  # type: ignore[operator]
-        decoder = decode(*blocks, heads, noise.injected, noise.count, self.length)  # type: ignore[arg-type]
+        walk = Walk(*blocks, heads, noise.injected, noise.count, self.length)  # type: ignore[arg-type]
+        decoder = decode(walk)
         return Decoding(queries, decoder)
 
     def fork(self, state: RolloutState | Decoding, rows: Tensor) -> RolloutState | Decoding:
