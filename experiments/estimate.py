@@ -30,6 +30,7 @@ from variants import registry
 
 CALIBRATED = 3  # configurations, spread over the plan
 SECONDS = 1.0  # of training each
+WARM = 2  # updates before those: the first ones of a machine compile
 OVERHEAD = 1.5  # seconds of a run that are neither update nor evaluation: store, model, figures
 RECORD = 600_000  # bytes of a run beside its weights: sentences, figures, journal
 
@@ -94,17 +95,28 @@ def _calibrate(config: Config, tracker: Tracker, updates: int = 1000) -> tuple[f
             grammar(config.corpus.difficulty) if config.corpus.source == "grammar" else None,
         )
     begun = time.monotonic() - began
-    limit = config.train.model_copy(update={"updates": updates, "minutes": SECONDS / 60})
-    trainer.config = config.model_copy(update={"train": limit})
-    trainer.train(_nothing, _nothing)
-    one = trainer.counters.seconds / max(1, trainer.counters.update)
-    start = time.monotonic()
+    one = _update(trainer, config, updates)
     writer = make_writer(config, players.averaged, corpus.vocabulary)
-    suite.evaluate(writer.tokens(config.evaluation.sentences, 1.0, config.seed, "calibration"))
-    evaluation = time.monotonic() - start
+    evaluation = 0.0
+    for _ in range(min(2, updates)):  # the second is what each costs
+        start = time.monotonic()
+        suite.evaluate(writer.tokens(config.evaluation.sentences, 1.0, config.seed, "calibration"))
+        evaluation = time.monotonic() - start
     state = sum(t.numel() * t.element_size() for t in trainer.state().values())
     size = round((1.3 + _kept(config)) * state) + RECORD
     return _seconds(config, one, evaluation) + begun + OVERHEAD, size
+
+
+def _update(trainer: Trainer, config: Config, updates: int) -> float:
+    """Seconds of an update, typically."""
+    counters, before = trainer.counters, (0, 0.0)
+    for count, more in ((WARM, None), (updates, SECONDS)):
+        before = (counters.update, counters.seconds)
+        minutes = None if more is None else (counters.seconds + more) / 60
+        limit = config.train.model_copy(update={"updates": count, "minutes": minutes})
+        trainer.config = config.model_copy(update={"train": limit})
+        trainer.train(_nothing, _nothing)
+    return (counters.seconds - before[1]) / max(1, counters.update - before[0])
 
 
 def _kept(config: Config) -> int:

@@ -1,16 +1,17 @@
 """What each choice does: contrasts of the values of an axis, all else equal, or of two rows.
 
 Two runs form a pair when they share the seed and every other axis. A contrast is the mean over the
-cells of the other axes of the difference of scores; its p-value is adjusted (Holm) over the
-contrasts that the study's file names or, apart from those, over all that it does not name. Whether
-seeds are treated as pairs is decided once for a study, by the correlation that sharing them
-achieved. In a fraction of a design nothing pairs: there the main effects of a linear model stand
-in.
+cells of the other axes of the difference of scores. Its interval and its p are one computation; p
+is adjusted (Holm) over the contrasts that the study's file names or, apart from those, over all
+that it does not name. Whether seeds are treated as pairs is decided once for a study, by the
+correlation that sharing them achieved. In a fraction of a design nothing pairs: there the main
+effects of a linear model stand in.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from studies.leaderboard import Leaderboard, Row
 from studies.main_effects import main_effect
 from studies.table import Contrast
 
+LEVEL = 0.05
 Stratum = tuple[list[float], list[float]]
 
 
@@ -36,15 +38,22 @@ class Effect:
     low: float
     high: float
     pairs: int
-    p: float  # two-sided, Holm-adjusted over its family
+    p: float  # two-sided, of this contrast alone: below .05 where the interval leaves zero out
+    adjusted: float  # the same by Holm, over its family
     named: bool = False  # in the study's file, before the run
     paired: bool = True
+    modelled: bool = False  # by the linear model of a fraction of a design
 
     @property
     def title(self) -> str:
         """In words."""
         subject = f"{self.axis}: " if self.axis else ""
         return f"{subject}{self.level} - {self.reference}"
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves zero out; of a single pair nothing does."""
+        return self.p <= LEVEL and not self.low <= 0 <= self.high
 
 
 def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effect]:
@@ -62,8 +71,14 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
         made = [_effect(board.rows, each, paired, is_named) for each in family]
         there = [effect for effect in made if effect is not None]
         adjusted = holm([effect.p for effect in there])
-        found += [replace(effect, p=p) for effect, p in zip(there, adjusted, strict=True)]
+        found += [replace(effect, adjusted=p) for effect, p in zip(there, adjusted, strict=True)]
     return found
+
+
+def apart(board: Leaderboard, variant: str, other: str, *, paired: bool) -> Difference | None:
+    """One row minus another, as `effects` has it; None where they cannot be compared."""
+    strata = _strata(board.rows, ("", variant, other), paired)
+    return _compared(strata, paired) if strata else None
 
 
 def pairing(board: Leaderboard) -> tuple[float, bool]:
@@ -93,17 +108,31 @@ def _effect(
     rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool, named: bool
 ) -> Effect | None:
     axis, level, reference = contrast
-    rng = np.random.default_rng(zlib.crc32(f"{axis} {level} {reference}".encode()))
+    strata = _strata(rows, contrast, paired)
     found: Difference | None
-    if strata := _strata(rows, contrast, paired):
-        found = difference(strata, rng, paired=paired)
+    if strata:
+        found = _compared(strata, paired)
     else:
         cells = [row for row in rows if row.cell]
         found = main_effect(cells, axis, level, reference, blocked=paired) if axis else None
     if found is None:
         return None
     return Effect(axis, level, reference, found.value, found.low, found.high, found.pairs,
-                  found.p, named, found.paired)  # fmt: skip
+                  found.p, found.p, named, found.paired, not strata)  # fmt: skip
+
+
+def _compared(strata: Sequence[Stratum], paired: bool) -> Difference:
+    """`difference` with draws that depend on the scores alone, whatever the contrast is called and
+    wherever it is shown; turned round, the same with the other sign.
+    """
+    asked = list(strata)
+    turned = [(theirs, ours) for ours, theirs in asked]
+    first = min(asked, turned)
+    rng = np.random.default_rng(zlib.crc32(json.dumps(first).encode()))
+    found = difference(first, rng, paired=paired)
+    if first == asked:
+        return found
+    return replace(found, value=-found.value, low=-found.high, high=-found.low)
 
 
 def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -> list[Stratum]:

@@ -48,10 +48,10 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
     axis = drawing.subplots()
     axis.axvline(0, color=GREY, lw=1)
     for y, effect in enumerate(shown):
-        colour = BLUE if effect.low > 0 or effect.high < 0 else GREY
+        colour = BLUE if effect.clear else GREY
         axis.plot([effect.low, effect.high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
         axis.plot(effect.difference, y, "D", color=colour, ms=6)
-        axis.annotate(f"p {chance(effect.p)}", (1, y), (4, 0), ("axes fraction", "data"),
+        axis.annotate(f"p {chance(effect.adjusted)}", (1, y), (4, 0), ("axes fraction", "data"),
                       "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
     _rows(axis, [e.title for e in shown])
     axis.set_xlabel(f"difference of {board.metric}, all else equal")

@@ -17,7 +17,6 @@ from core.statistics.difference import (
     Difference,
     difference,
     holm,
-    paired_difference,
     probability_of_improvement,
     seed_correlation,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "holm",
     "interquartile_mean",
     "interval",
-    "paired_difference",
     "performance_profile",
     "power",
     "probability_of_improvement",

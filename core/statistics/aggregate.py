@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 TRIM = 0.25
+MOST = 1 - 1e-9  # p: an interval of no confidence has no width
+PRECISION = 1e-9  # of the logarithm of p
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def resample(n: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np
     return rng.integers(0, n, size=(resamples, n))
 
 
-def stretched(value: float, draws: np.ndarray, *counts: int) -> Interval:
+def stretched(
+    value: float, draws: np.ndarray, *counts: int, confidence: float = CONFIDENCE
+) -> Interval:
     """The percentile interval of bootstrap draws, wider about the value for few observations.
 
     A percentile interval is too short at small n for two known reasons: the bootstrap's variance
@@ -65,19 +69,56 @@ def stretched(value: float, draws: np.ndarray, *counts: int) -> Interval:
     the mean of n normal values that is Student's interval, and skewness keeps its say. `counts`
     are the sizes of the groups that were resampled.
     """
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    factor = stretch(counts)
-    return Interval(
-        value, float(value + factor * (low - value)), float(value + factor * (high - value))
-    )
+    return _between(value, np.sort(draws), counts, confidence)
 
 
-def stretch(counts: Sequence[int]) -> float:
+def chance_of_zero(value: float, draws: np.ndarray, *counts: int) -> float:
+    """The two-sided p-value of `stretched`: one minus the confidence at which it reaches zero.
+
+    So p <= .05 says the same as a 95% interval that leaves zero out; no p is below the share of
+    one draw. 1 where nothing is known of the spread.
+    """
+    if sum(n - 1 for n in counts) < 1:
+        return 1.0
+    ordered = np.sort(draws)
+
+    def leaves_zero_out(p: float) -> bool:
+        found = _between(value, ordered, counts, 1 - p)
+        return found.low > 0 or found.high < 0
+
+    least = 1 / (len(draws) + 1)
+    if leaves_zero_out(least):
+        return least
+    if not leaves_zero_out(MOST):
+        return 1.0
+    low, high = math.log(least), math.log(MOST)
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        low, high = (low, middle) if leaves_zero_out(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+def _between(
+    value: float, ordered: np.ndarray, counts: Sequence[int], confidence: float
+) -> Interval:
+    tail, factor = (1 - confidence) / 2, stretch(counts, confidence)
+    low, high = _quantile(ordered, tail), _quantile(ordered, 1 - tail)
+    return Interval(value, value + factor * (low - value), value + factor * (high - value))
+
+
+def _quantile(ordered: np.ndarray, share: float) -> float:
+    """Of sorted values, linear between them, as numpy's."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return low + (place - below) * (high - low)
+
+
+def stretch(counts: Sequence[int], confidence: float = CONFIDENCE) -> float:
     """The factor of `stretched`; 1 where nothing is known of the spread."""
     freedom = sum(n - 1 for n in counts)
     if freedom < 1:
         return 1.0
     lost = sum(1 / n for n in counts) / sum((n - 1) / n**2 for n in counts)
-    upper = (1 + CONFIDENCE) / 2
-    return math.sqrt(lost) * float(stats.t.ppf(upper, freedom) / stats.norm.ppf(upper))
+    upper = (1 + confidence) / 2
+    return math.sqrt(lost) * float(special.stdtrit(freedom, upper) / special.ndtri(upper))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,12 +11,14 @@ from scipy import stats
 from core.statistics.aggregate import (
     RESAMPLES,
     Interval,
+    chance_of_zero,
     interquartile_mean,
     resample,
     stretched,
 )
 
 TIE = 1e-15
+ROUNDING = 1e-13  # of the largest score; a smaller difference is none
 NIL = 0.05  # share of the variance; below it a shared seed is worth nothing
 NIL_P = 0.2  # and so is one whose effect could be chance this easily
 
@@ -42,10 +43,10 @@ def difference(
     """A minus B over strata, each with the scores of A and of B, seed by seed.
 
     The value is the mean over strata of IQM(A) - IQM(B): the difference of the scores that a
-    leaderboard shows. Paired, the seeds of a stratum are drawn together for A and B, and p comes
-    from flipping signs of the pairs; unpaired, they are drawn apart, and p comes from exchanging
-    A and B within a stratum. Strata of one seed each are pooled into one, whose pairs are the
-    observations: then the interval is over the strata too.
+    leaderboard shows. Paired, the seeds of a stratum are drawn together for A and B; unpaired,
+    apart. Interval and p are one computation (`stretched`, `chance_of_zero`): p <= .05 where the
+    interval leaves zero out. Strata of one seed each are pooled into one, whose pairs are the
+    observations: then the interval is over the strata too. A single pair has p 1.
 
     Raises ValueError where paired strata have unequal counts.
     """
@@ -61,24 +62,14 @@ def difference(
         i = resample(len(a), rng, resamples)
         j = i if paired else resample(len(b), rng, resamples)
         draws += (interquartile_mean(a[i]) - interquartile_mean(b[j])) / len(arrays)
+    rounding = ROUNDING * max(float(np.abs(side).max()) for pair in arrays for side in pair)
+    value = value if abs(value) > rounding else 0.0
+    draws[np.abs(draws) <= rounding] = 0.0
     counts = [n for a, b in arrays for n in ((len(a),) if paired else (len(a), len(b)))]
     found = stretched(value, draws, *counts)
-    p = _sign_flips(arrays, rng, resamples) if paired else _exchanges(arrays, rng, resamples)
+    p = chance_of_zero(value, draws, *counts)
     count = sum(min(len(a), len(b)) for a, b in arrays)
     return Difference(value, found.low, found.high, p, count, paired)
-
-
-def paired_difference(
-    a: Sequence[float], b: Sequence[float], rng: np.random.Generator, resamples: int = RESAMPLES
-) -> tuple[Interval, float]:
-    """Interquartile mean of a - b over pairs (the same seeds) with its bootstrap interval, and a
-    two-sided sign-flip permutation p-value of the mean difference being zero.
-    """
-    gaps = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    n = len(gaps)
-    draws = interquartile_mean(gaps[resample(n, rng, resamples)])
-    p = _sign_flips([(gaps, np.zeros(n))], rng, resamples)
-    return stretched(float(interquartile_mean(gaps)), draws, n), p
 
 
 def probability_of_improvement(
@@ -127,32 +118,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
-
-
-Arrays = Sequence[tuple[np.ndarray, np.ndarray]]
-
-
-def _sign_flips(arrays: Arrays, rng: np.random.Generator, resamples: int) -> float:
-    """Each stratum weighs the same, whatever its count."""
-    observed, null = 0.0, np.zeros(resamples)
-    for a, b in arrays:
-        gaps = a - b
-        observed += float(gaps.mean())
-        null += (rng.choice([-1.0, 1.0], size=(resamples, len(gaps))) * gaps).mean(axis=1)
-    return _share_beyond(observed, null)
-
-
-def _exchanges(arrays: Arrays, rng: np.random.Generator, resamples: int) -> float:
-    observed, null = 0.0, np.zeros(resamples)
-    for a, b in arrays:
-        both = np.concatenate([a, b])
-        observed += float(a.mean() - b.mean())
-        order = rng.permuted(np.tile(both, (resamples, 1)), axis=1)
-        null += order[:, : len(a)].mean(axis=1) - order[:, len(a) :].mean(axis=1)
-    return _share_beyond(observed, null)
-
-
-def _share_beyond(observed: float, null: np.ndarray) -> float:
-    margin = TIE * (1 + math.fabs(observed))
-    extreme = int(np.count_nonzero(np.abs(null) >= abs(observed) - margin))
-    return (extreme + 1) / (len(null) + 1)

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from studies.analysis.wording import chance, contrast, number
-from studies.effects import Effect, effects, pairing
+from studies.effects import LEVEL, Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
 from studies.table import Contrast
-
-LEVEL = 0.05
 
 
 def choices(reading: Reading) -> list[Section]:
@@ -32,7 +30,7 @@ def contrast_section(
             key,
             title,
             how_to_read(found, correlation, paired),
-            ("contrast", "difference", "95% interval", "pairs", "p"),
+            ("contrast", "difference", "95% interval", "pairs", "p", "p, Holm"),
             [_row(effect) for effect in found],
             {key: lambda: effects_figure(reading.board, found)},
             {
@@ -63,11 +61,19 @@ def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
         if named
         else "None was named before the run: all are exploratory."
     )
+    how = (
+        "from a linear model of the main effects, since no two cells differ in one choice only; "
+        "with Student's 95% interval"
+        if any(effect.modelled for effect in found)
+        else "the mean over the cells of the other axes, with its 95% interval (bootstrap over "
+        "seeds within cells)"
+    )
     return (
-        "Difference of the score between two choices, all else equal: the mean over the cells of "
-        "the other axes, with its 95% interval (bootstrap over seeds within cells); p is "
-        f"two-sided, adjusted by Holm. {seeds} {families} An interval that holds zero does not "
-        "show that there is no difference, only that these runs cannot tell."
+        f"Difference of the score between two choices, all else equal: {how}. *p* is two-sided and "
+        "of the same computation as the interval: below .05 where the interval leaves zero out. "
+        f"*p, Holm* is adjusted for the number of contrasts, which the intervals are not. {seeds} "
+        f"{families} An interval that holds zero does not show that there is no difference, only "
+        "that these runs cannot tell."
     )
 
 
@@ -78,18 +84,21 @@ def _row(effect: Effect) -> list[str]:
         f"{effect.low:+.4f} to {effect.high:+.4f}",
         str(effect.pairs),
         chance(effect.p),
+        chance(effect.adjusted),
     ]
 
 
 def _telling_first(found: list[Effect]) -> list[Effect]:
     """What was named before the run, then what is clear of zero, then the rest."""
-    return sorted(found, key=lambda e: (not e.named, e.low <= 0 <= e.high))
+    return sorted(found, key=lambda e: (not e.named, not e.clear))
 
 
 def _finding(effect: Effect, higher_is_better: bool) -> str:
     said = contrast(effect.level, effect.reference, effect.difference, effect.low, effect.high,
                     effect.pairs, higher_is_better=higher_is_better,
                     unit="pair" if effect.paired else "pair of runs")  # fmt: skip
-    if effect.p >= LEVEL and not effect.low <= 0 <= effect.high:
-        said += f" After Holm's adjustment p is {number(effect.p)}: chance alone may give that."
+    if effect.clear and effect.adjusted > LEVEL:
+        said += (
+            f" After Holm's adjustment p is {number(effect.adjusted)}: chance alone may give that."
+        )
     return f"**{effect.axis}**: {said}" if effect.axis else said

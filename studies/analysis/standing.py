@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from core.statistics import Difference, detectable_difference, difference, holm
+from core.statistics import Difference, detectable_difference, holm
 from studies.analysis.wording import bracket, contrast, count, names, number
-from studies.effects import pairing
+from studies.effects import LEVEL, apart, pairing
 from studies.figures import leaderboard_figure
 from studies.leaderboard import Leaderboard, Row
 from studies.sections import Reading, Section
 
 BESIDE = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
 EVERY_DOT = 8  # seeds below which no box or bar stands for them
-LEVEL = 0.05
 READING = (
     "The score of a variant is the interquartile mean over its seeds (the mean below four) of the "
     "{split}, with its 95% bootstrap interval over the seeds. Diverged and collapsed runs "
@@ -117,7 +115,7 @@ class _Compared:
 def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
     """The best variant against each other one."""
     paired = pairing(board)[1]
-    compared = [c for row in others if (c := _compare(best, row, paired)) is not None]
+    compared = [c for row in others if (c := _compare(board, row, paired)) is not None]
     if not compared:
         return ["No two variants have two seeds each: they cannot be compared."]
     if len(compared) == 1:
@@ -126,7 +124,7 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
                          found.pairs, higher_is_better=board.higher_is_better,
                          invisible=compared[0].invisible,
                          unit="pair" if paired else "pair of runs")]  # fmt: skip
-    unclear = [c for c in compared if c.found.low <= 0 <= c.found.high]
+    unclear = [c for c in compared if c.found.p > LEVEL]
     clear = [c.other for c in compared if c not in unclear]
     how = "paired" if paired else "unpaired"
     said = []
@@ -139,7 +137,7 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
             f"It cannot be told apart from {names([c.other for c in unclear])} with "
             f"{count(best.seeds, 'seed')}{tail}."
         )
-    sure = sum(p < LEVEL for p in holm([c.found.p for c in compared]))
+    sure = sum(p <= LEVEL for p in holm([c.found.p for c in compared]))
     said.append(
         f"Which variant is best was seen before it was compared: after Holm's adjustment over its "
         f"{count(len(compared), 'comparison')}, {sure or 'none'} "
@@ -149,15 +147,15 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
     return said
 
 
-def _compare(best: Row, row: Row, paired: bool) -> _Compared | None:
-    seeds = sorted(set(best.scores) & set(row.scores)) if paired else []
-    ours = [best.scores[s] for s in seeds] if paired else list(best.scores.values())
-    theirs = [row.scores[s] for s in seeds] if paired else list(row.scores.values())
-    if min(len(ours), len(theirs)) < 2:
+def _compare(board: Leaderboard, row: Row, paired: bool) -> _Compared | None:
+    best = board.rows[0]
+    found = apart(board, best.variant, row.variant, paired=paired)
+    if found is None or found.pairs < 2:
         return None
-    rng = np.random.default_rng(zlib.crc32(f"{best.variant} {row.variant}".encode()))
-    found = difference([(ours, theirs)], rng, paired=paired)
-    return _Compared(row.variant, found, invisible(ours, theirs, paired=paired))
+    seeds = sorted(set(best.scores) & set(row.scores)) if found.paired else []
+    ours = [best.scores[s] for s in seeds] if seeds else list(best.scores.values())
+    theirs = [row.scores[s] for s in seeds] if seeds else list(row.scores.values())
+    return _Compared(row.variant, found, invisible(ours, theirs, paired=found.paired))
 
 
 def invisible(ours: Sequence[float], theirs: Sequence[float], *, paired: bool) -> float | None:

@@ -15,7 +15,6 @@ from core.statistics import (
     holm,
     interquartile_mean,
     interval,
-    paired_difference,
     performance_profile,
     power,
     probability_of_improvement,
@@ -23,6 +22,7 @@ from core.statistics import (
     variance_shares,
     with_worst,
 )
+from core.statistics.aggregate import chance_of_zero, resample, stretched
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -39,7 +39,6 @@ def test_interquartile_mean_is_scipys_and_the_mean_below_four() -> None:
 def test_the_same_generator_gives_the_same_answer() -> None:
     a, b = rng(1).normal(size=8), rng(2).normal(size=8)
     assert interval(a, rng(3)) == interval(a, rng(3))
-    assert paired_difference(a, b, rng(3)) == paired_difference(a, b, rng(3))
     for paired in (True, False):
         one, two = (difference([(a, b)], rng(3), paired=paired) for _ in range(2))
         assert one == two
@@ -61,23 +60,48 @@ def test_coverage_of_the_interval(seeds: int, shape: str) -> None:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize(("strata", "seeds"), [(1, 5), (1, 10), (4, 3), (6, 5)])
+@pytest.mark.parametrize(("strata", "seeds"), [(1, 3), (1, 5), (1, 10), (4, 3), (6, 5)])
 def test_coverage_and_false_positives_of_a_difference(
     strata: int, seeds: int, paired: bool
 ) -> None:
     """No true difference; seeds have an effect of their own where the analysis is paired."""
     draws = rng(5)
     shared = 1.0 if paired else 0.0
-    inside, wrong = [], []
+    p = []
     for _ in range(400):
         seed = shared * draws.normal(size=seeds)
         data = [(seed + draws.normal(size=seeds), seed + draws.normal(size=seeds))
                 for _ in range(strata)]  # fmt: skip
         found = difference(data, draws, paired=paired, resamples=400)
-        inside.append(found.low <= 0 <= found.high)
-        wrong.append(found.p <= 0.05)
-    assert 0.915 <= np.mean(inside) <= 0.985
-    assert np.mean(wrong) <= 0.075
+        assert (found.p <= 0.05) == (not found.low <= 0 <= found.high)
+        p.append(found.p)
+    assert 0.005 <= np.mean(np.array(p) <= 0.05) <= 0.085
+    assert np.mean(np.array(p) <= 0.2) <= 0.24
+    assert np.mean(np.array(p) <= 0.01) <= 0.03
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.99])
+def test_p_is_where_the_interval_reaches_zero(confidence: float) -> None:
+    draws = rng(13)
+    for n in (2, 3, 8):
+        a = draws.gumbel(size=n)
+        means = a[resample(n, draws, 2000)].mean(axis=1)
+        found = stretched(float(a.mean()), means, n, confidence=confidence)
+        p = chance_of_zero(float(a.mean()), means, n)
+        assert (p <= 1 - confidence) == (not found.low <= 0 <= found.high)
+        if 0.001 < p < 0.999:
+            touching = stretched(float(a.mean()), means, n, confidence=1 - p)
+            assert min(abs(touching.low), abs(touching.high)) < 1e-6
+
+
+def test_p_at_the_edges() -> None:
+    assert chance_of_zero(1.0, np.ones(99), 4) == pytest.approx(0.01), "no p is zero"
+    assert chance_of_zero(0.0, np.zeros(99), 4) == 1
+    assert chance_of_zero(1.0, np.ones(99), 1) == 1, "nothing is known of one value's spread"
+    alone = difference([([1.0], [0.0])], rng(), paired=True)
+    assert (alone.value, alone.p) == (1.0, 1.0)
+    turned = difference([([0.0, 1.0], [5.0, 7.0])], rng(3), paired=True)
+    assert turned.value == -5.5
 
 
 @pytest.mark.parametrize("shared", [0.0, 2.0])
@@ -90,7 +114,7 @@ def test_pairing_that_is_chosen_by_the_correlation_keeps_its_level(shared: float
         correlation, paired = seed_correlation(scores)
         assert -1 <= correlation <= 1
         found = difference([(scores[0], scores[1])], draws, paired=paired, resamples=400)
-        wrong.append(not found.low <= 0 <= found.high)
+        wrong.append(found.p <= 0.05)
         chosen.append(paired)
     assert np.mean(wrong) <= 0.085
     assert (np.mean(chosen) > 0.95) == (shared > 0)
@@ -184,9 +208,9 @@ def test_the_correlation_is_the_one_between_variants() -> None:
 
 def test_a_clear_difference_is_seen() -> None:
     base = rng(6).normal(size=10)
-    found, p = paired_difference(base + 1.0, base, rng(7))
-    assert found.value == pytest.approx(1.0)
-    assert p < 0.01
+    found = difference([(base + 1.0 + 0.1 * rng(8).normal(size=10), base)], rng(7), paired=True)
+    assert found.value == pytest.approx(1.0, abs=0.1)
+    assert found.p < 0.001
     assert probability_of_improvement(base + 10, base, rng(7)).value == 1.0
     assert probability_of_improvement(base, base, rng(7)).value == pytest.approx(0.5)
 

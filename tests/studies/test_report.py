@@ -15,10 +15,12 @@ from core.tracking.protocol import Sample
 from studies.analysis.plane import _ranks
 from studies.analysis.standing import caveats, findings, invisible
 from studies.analysis.wording import bracket, contrast, names, number
+from studies.effects import effects
 from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.page.drawing import PAPER, VARIABLES
 from studies.report import _each_once, build, publish, register, write
 from studies.sections import read
+from studies.table import Contrast
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
 
 EVIL = "<script>alert(1)</script> & $x$ | `y`"
@@ -182,6 +184,27 @@ def test_findings_claim_what_the_intervals_support() -> None:
     low = findings(board_of({"a": [1.0, 1.1], "b": [3.0, 3.1]}, higher=False))
     assert low[0].startswith("`a` scores lowest, which is best")
     assert "`a` beats `b` by 2" in low[1]
+
+
+def test_a_comparison_has_one_answer_wherever_it_is_shown() -> None:
+    """Drawn anew: the interval and p of two rows in the summary and among the contrasts, either
+    way round; p, interval and sentence agree.
+    """
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        scores = {"a": list(rng.normal(0.1, 0.1, 5)), "b": list(rng.normal(0, 0.1, 5))}
+        board = board_of(scores)
+        best, other = (row.variant for row in board.rows)
+        (there,) = effects(board, [Contrast(level=best, reference=other)])
+        (back,) = effects(board, [Contrast(level=other, reference=best)])
+        assert (back.difference, back.low, back.high) == (
+            -there.difference, -there.high, -there.low,
+        )  # fmt: skip
+        assert back.p == there.p == there.adjusted
+        assert there.clear == (there.p <= 0.05) == (there.low > 0 or there.high < 0)
+        (_, said) = findings(board)
+        assert bracket(there.low, there.high) in said
+        assert ("cannot be told apart" in said) == (not there.clear)
 
 
 def test_one_seed_supports_no_order() -> None:
