@@ -23,7 +23,7 @@ M, B, O the generator's mapping, noise and output layers. Shapes stand behind ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
-from core.nn.trim import score_by_length
+from core.nn import trim
 
 if TYPE_CHECKING:
     from core.rollout import Drawing
@@ -122,8 +122,11 @@ class Rows:
 
     @classmethod
     def of(cls, words: Words, weight: Tensor) -> Rows:
-        """Embed words with D's first layer `weight` (V, E)."""
-        return cls(words.embed(weight), words.mask)
+        """Embed words with D's first layer `weight` (V, E). Behind the end stands zero: a penalty
+        between two sentences sees no word there, whatever the longest of the batch is.
+        """
+        embedded, mask = words.embed(weight), words.mask
+        return cls(embedded if mask is None else embedded * mask.unsqueeze(-1), mask)
 
     def __add__(self, other: Rows) -> Rows:
         """Both batches in one; either both have a mask or neither."""
@@ -149,13 +152,7 @@ class Scores:
         if features:
             found = discriminator.features(rows.embedded, rows.mask)  # type: ignore[attr-defined]
             return cls(found.new_zeros(len(found)), None, found)
-        packs = "packing" in discriminator.offers and rows.mask is not None
-        if packs and discriminator.packs(rows.embedded, rows.mask):  # type: ignore[attr-defined]
-            values = discriminator.score(rows.embedded, rows.mask)
-        elif rows.mask is not None and "trimming" in discriminator.offers:
-            values = score_by_length(discriminator.score, rows.embedded, rows.mask)
-        else:
-            values = discriminator.score(rows.embedded, rows.mask)
+        values = trim.score(discriminator, rows.embedded, rows.mask)
         return cls(values, rows.mask if "step_scores" in discriminator.offers else None)
 
     def sentences(self, of: Tensor | None = None) -> Tensor:
@@ -218,8 +215,8 @@ class Draw:
     words: Words  # what D sees
     words_of: Callable[[Tensor], Words]  # the same of other hidden states of these sentences
     noise: Noise | None = None  # that the generator read; None for a part of a draw
-    # Where `hidden` has no gradient: as so many equal draws, each computed anew with its own.
-    anew: Callable[[int], Iterator[Draw]] | None = None
+    # Where `hidden` has no gradient: some of the sentences, computed anew with their own.
+    anew: Callable[[slice], Draw] | None = None
 
 
 class State(Protocol):

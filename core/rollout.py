@@ -7,7 +7,6 @@ again in one parallel pass on the same noise; with soft feedback the walk itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch.nn.functional import pad
 
 from core.nn.linear import frozen
 from core.nn.noise import rows_of
-from core.nn.words import TokenWords, lengths, longest, visible
+from core.nn.words import lengths, longest, movable, visible
 from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
 from core.shares import ALONE, Share
 from core.text.vocabulary import END, PAD
@@ -127,21 +126,22 @@ def draw_for_gradient(
     if parts == 1 or noise.redrawn:
         hidden = _in_one_pass(generator, drawing, tokens, noise)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
-    seen = lengths(TokenWords(tokens, drawing.mask(tokens)))
-    if seen is not None and not seeds:
+    draw = _draw(generator, drawing, tokens, hidden, seeds, noise)
+    seen = lengths(draw.words)
+    if seen is not None and movable(draw.words):
         # They are in no order yet; the longest first, each part is as long as its own longest.
         order = seen.argsort(descending=True, stable=True)
         tokens, hidden, noise = tokens[order], hidden[order], rows_of(noise, order)
+        draw = _draw(generator, drawing, tokens, hidden, seeds, noise)
 
-    def anew(count: int) -> Iterator[Draw]:
-        each = len(seeds) // count
-        pieces = torch.arange(len(tokens), device=tokens.device).chunk(count)
-        for i in share.parts(count):
-            part, of_part = tokens[pieces[i]], seeds[i * each : (i + 1) * each]
-            again = _in_one_pass(generator, drawing, part, rows_of(noise, pieces[i]))
-            yield replace(_draw(generator, drawing, part, again, of_part, noise), noise=None)
+    def anew(rows: slice) -> Draw:
+        part, each = tokens[rows], count // max(1, len(seeds))
+        own = rows_of(noise, torch.arange(count, device=tokens.device)[rows])
+        again = _in_one_pass(generator, drawing, part, own)
+        of_part = seeds[rows.start // each : rows.stop // each]
+        return replace(_draw(generator, drawing, part, again, of_part, noise), noise=None)
 
-    return replace(_draw(generator, drawing, tokens, hidden, seeds, noise), anew=anew)
+    return replace(draw, anew=anew)
 
 
 def _in_one_pass(generator: Generator, drawing: Drawing, tokens: Tensor, noise: Noise) -> Tensor:

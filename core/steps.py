@@ -20,9 +20,10 @@ from core.checkpoint import Counters
 from core.config import Config
 from core.nn.instance_noise import Blurred
 from core.nn.likelihood import entropy, negative_log_likelihood
-from core.nn.words import TokenWords, lengths, mean_difference
+from core.nn.trim import cut
+from core.nn.words import TokenWords, lengths, mean_difference, movable
 from core.players import Opponent, Players, as_module
-from core.protocols import Discriminator, Estimator, Phase, Rows, Scores, Stage, Words
+from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Scores, Stage, Words
 from core.rollout import TOGETHER, draw_for_gradient, draw_words, split
 from core.seeding import Streams
 from core.shares import ALONE, Share
@@ -144,23 +145,19 @@ class Steps:
         real: Words = self._next_real(progress, counters)
         self._seen = real, fake
         drawn = opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
-        real, fake, drawn = self._by_length(real, fake, drawn)
-        drawns = [None] * self._parts if drawn is None else drawn.chunk(self._parts)
         sums = dict.fromkeys(("train/real_score", "train/fake_score", "train/penalty"), 0.0)
         D = opponent.discriminator
         seen_by = self._through_noise(D, progress)
 
         def losses() -> Iterator[Tensor]:
-            parts = [*zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)]
-            for i in self.share.parts(self._parts):
-                real_part, fake_part, drawn_part = parts[i]
+            for real_part, fake_part, drawn_part, weight in self._pairs(real, fake, drawn):
                 r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
                 scores = Scores.by(seen_by, r + f, opponent.objective.compares).chunk(2)
                 penalty = opponent.penalty(D, r, f, drawn_part)
                 means = (*(part.mean() for part in scores), penalty)
                 for key, value in zip(sums, means, strict=True):
-                    sums[key] += float(value.detach()) / self._parts
-                yield (opponent.objective.discriminator(*scores) + penalty) / self._parts
+                    sums[key] += float(value.detach()) * weight
+                yield (opponent.objective.discriminator(*scores) + penalty) * weight
 
         loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
         sums = dict(zip(sums, self.share.total(*sums.values()), strict=True))
@@ -169,18 +166,39 @@ class Steps:
         self.values |= sums
         return loss
 
-    def _by_length(
+    def _pairs(
         self, real: Words, fake: Words, drawn: Tensor | None
-    ) -> tuple[Words, Words, Tensor | None]:
-        """The same pairs, the longest first: each part is then as long as its own longest."""
-        length = lengths(real, fake) if self._parts > 1 else None
+    ) -> Iterator[tuple[Words, Words, Tensor | None, float]]:
+        """Our parts of a batch, each with its share of it: pairs of real and drawn sentences and
+        what the penalty has drawn. Where they may change places, the longest come first.
+        """
+        length = lengths(real, fake) if self._parts > 1 and movable(fake) else None
         if length is None:
-            return real, fake, drawn
+            drawns = [None] * self._parts if drawn is None else drawn.chunk(self._parts)
+            parts = [*zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)]
+            for i in self.share.parts(self._parts):
+                yield *parts[i], 1 / self._parts
+            return
         order = length.argsort(descending=True, stable=True)
-        reals, fakes = real.take(order), fake.take(order)
-        if reals is None or fakes is None:
-            return real, fake, drawn
-        return reals, fakes, None if drawn is None else drawn[order]
+        for piece in self._pieces(length[order], padded=False):
+            rows = order[piece]
+            reals, fakes = real.take(rows), fake.take(rows)
+            assert reals is not None
+            assert fakes is not None
+            yield reals, fakes, None if drawn is None else drawn[rows], len(rows) / len(order)
+
+    def _pieces(self, length: Tensor | None, *, padded: bool) -> list[slice]:
+        """Our parts of a batch of these lengths (N,): as many sentences each as have the words of
+        `micro_batch` whole ones; None: so many sentences each.
+        """
+        size = self.config.train.batch_size // self._parts
+        ours, offers = self.share.parts(self._parts), self._opponent().discriminator.offers
+        if length is None or "trimming" not in offers:
+            return [slice(i * size, (i + 1) * size) for i in ours]
+        first, last = size * ours.start, size * ours.stop
+        room = size * self.config.model.length
+        found = cut(length[first:last].tolist(), room, padded=padded)
+        return [slice(first + piece.start, first + piece.stop) for piece in found]
 
     # G.
 
@@ -219,20 +237,23 @@ class Steps:
         if self._parts == 1:
             yield self._generator_loss(turn, estimator, judged)
             return
-        draw, cut, mine = turn.draw, None, self.share.parts(self._parts)
+        draw, leaf = turn.draw, None
         if draw.anew is not None:
-            draws = draw.anew(self._parts)
+            length = lengths(draw.words) if movable(draw.words) else None
+            pieces = self._pieces(length, padded=True)
+            draws: Iterable[Draw] = map(draw.anew, pieces)
         else:
-            cut = draw.hidden.detach().requires_grad_(True)
-            pieces = split(replace(draw, hidden=cut, words=draw.words_of(cut)), self._parts)
-            draws = iter([pieces[i] for i in mine])
-        rows = [tensor.chunk(self._parts) for tensor in judged]
-        for i, part in zip(mine, turn.split(draws, mine), strict=True):
-            of_part = [tensor[i] for tensor in rows]
-            yield self._generator_loss(part, estimator, of_part) / self._parts
-        if cut is not None:
-            assert cut.grad is not None
-            draw.hidden.backward(cut.grad)  # type: ignore[no-untyped-call]
+            leaf = draw.hidden.detach().requires_grad_(True)
+            whole = split(replace(draw, hidden=leaf, words=draw.words_of(leaf)), self._parts)
+            pieces = self._pieces(None, padded=True)
+            draws = [whole[i] for i in self.share.parts(self._parts)]
+        for piece, part in zip(pieces, turn.split(draws, pieces), strict=True):
+            weight = (piece.stop - piece.start) / len(draw.tokens)
+            of_part = [tensor[piece] for tensor in judged]
+            yield self._generator_loss(part, estimator, of_part) * weight
+        if leaf is not None:
+            assert leaf.grad is not None
+            draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
 
     def _generator_loss(self, turn: Turn, estimator: Estimator, judged: Sequence[Tensor]) -> Tensor:
         loss, bonus = estimator.loss(turn, judged), self.config.train.entropy

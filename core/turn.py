@@ -109,13 +109,12 @@ class Turn:
             rewards.append(of_part.detach())
         return torch.cat(rewards), torch.cat(slopes)
 
-    def split(self, draws: Iterable[Draw], which: Sequence[int] | None = None) -> Iterator[Turn]:
-        """Equal parts, one after another, of the turn's own draw in as many; `which` of them the
-        draws are, None for all.
-        """
-        reals = self.real.chunk(self.parts)
-        mine = reals if which is None else [reals[i] for i in which]
-        for part, real in zip(draws, mine, strict=True):
+    def split(self, draws: Iterable[Draw], pieces: Sequence[slice]) -> Iterator[Turn]:
+        """Parts of the turn, one after another; `draws` are its own draw in these pieces."""
+        rows = torch.arange(len(self.draw.tokens), device=self.draw.tokens.device)
+        for part, piece in zip(draws, pieces, strict=True):
+            real = self.real.take(rows[piece])
+            assert real is not None  # sentences that were read have no chance of their own
             yield replace(self, draw=part, real=real, parts=1)
 
     def _score(self, words: Words) -> Scores:

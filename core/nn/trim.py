@@ -1,19 +1,38 @@
-"""Length is work: sentences sorted by length, cut into groups of similar length, each as long as
-its longest. What is behind the end is hidden, so a score and its gradients stay the same.
+"""Length is work: what is hidden behind the end is not computed, and no score or gradient changes.
+
+A discriminator that packs (`core.nn.seen.packed`) takes the visible words of all sentences at once.
+Another one that offers trimming is given sentences sorted by length, in groups of similar length,
+each cut at its longest. Either way a batch that is cut into parts is cut by words, not by
+sentences: short sentences share a part with more others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+if TYPE_CHECKING:
+    from core.protocols import Discriminator
+
 FEW = 8  # sentences; a smaller group is not worth a pass of its own
 SIMILAR = 0.75  # of the longest sentence of a group
 
 Score = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def score(discriminator: Discriminator, embedded: Tensor, mask: Tensor | None) -> Tensor:
+    """D's scores of embedded words (N, S, E) with mask (N, S), False behind the end, by the
+    cheapest way it offers; see `Discriminator.score`.
+    """
+    if mask is None or "trimming" not in discriminator.offers:
+        return discriminator.score(embedded, mask)
+    if "packing" in discriminator.offers and discriminator.packs(embedded, mask):  # type: ignore[attr-defined]
+        return discriminator.score(embedded, mask)
+    return score_by_length(discriminator.score, embedded, mask)
 
 
 def score_by_length(score: Score, embedded: Tensor, mask: Tensor) -> Tensor:
@@ -44,3 +63,17 @@ def grouped(lengths: list[int]) -> list[tuple[int, int]]:
             count = 0
         count += 1
     return [*groups, (count, lengths[len(lengths) - count])]
+
+
+def cut(lengths: Sequence[int], room: int, *, padded: bool) -> list[slice]:
+    """Sentences of these lengths to parts, one after another: each has as many sentences as there
+    is room for words, one at least. Padded, all of a part are as long as its longest.
+    """
+    parts: list[slice] = []
+    start = words = longest = 0
+    for place, length in enumerate(lengths):
+        longest, words = max(longest, length), words + length
+        if place > start and (longest * (place + 1 - start) if padded else words) > room:
+            parts.append(slice(start, place))
+            start, words, longest = place, length, length
+    return [*parts, slice(start, len(lengths))]

@@ -63,6 +63,11 @@ def longest(mask: Tensor | None, length: int) -> int:
     return length if mask is None else int(mask.any(0).sum())
 
 
+def movable(words: Words) -> bool:
+    """Whether its sentences may change places: not where chance was drawn for all as one batch."""
+    return words.take(torch.arange(0)) is not None
+
+
 def lengths(*words: Words) -> Tensor | None:
     """Of each sentence, or of the longest of those that stand beside each other, how many words
     are seen (N,); None where nothing is hidden.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.nn import trim
+from core.nn.instance_noise import Blurred
 from core.nn.slope import squared_slope
-from core.nn.trim import FEW, grouped, score_by_length
+from core.nn.trim import FEW, cut, grouped, score_by_length
 from core.players import as_module, build, build_generator
 from core.protocols import Phase, Rows, Scores, Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
+from core.steps import Steps
 from core.text.vocabulary import END, PAD
 from tests.conftest import tiny
-from tests.core.test_steps import after
+from tests.core.test_steps import Batches, after
 from variants import registry
 from variants.discriminators.transformer import TransformerDiscriminator
 
@@ -39,6 +44,21 @@ def test_groups_hold_everybody_and_are_of_similar_length(lengths: list[int]) -> 
         assert count >= min(FEW, len(lengths))
         place += count
     assert place == len(lengths)
+
+
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=40), st.integers(1, 64), st.booleans())
+def test_parts_hold_everybody_in_order_and_no_more_than_there_is_room_for(
+    lengths: list[int], room: int, padded: bool
+) -> None:
+    parts = cut(lengths, room, padded=padded)
+    assert [n for part in parts for n in lengths[part]] == lengths
+    words = [len(x) * max(x) if padded else sum(x) for x in (lengths[part] for part in parts)]
+    assert all(
+        n <= room or part.stop == part.start + 1 for n, part in zip(words, parts, strict=True)
+    )
+    for part, following in pairwise(parts):  # one more would not have fitted
+        more = lengths[part.start : following.start + 1]
+        assert (len(more) * max(more) if padded else sum(more)) > room
 
 
 def test_scores_and_gradients_are_those_of_the_whole_length() -> None:
@@ -132,6 +152,69 @@ def test_steps_of_both_players_move_the_same(
     for key, value in plain.items():
         assert torch.allclose(ours[key], value, atol=1e-8), key
     assert values == pytest.approx(same_values, rel=1e-5, abs=1e-8)
+
+
+class Short(Batches):
+    """Sentences of 2 to 7 words."""
+
+    def batch(self, number: int) -> torch.Tensor:
+        tokens = super().batch(number)
+        at = torch.arange(len(tokens))[:, None] % 6 + 1
+        place = torch.arange(tokens.shape[1])
+        return torch.where(place > at, PAD, torch.where(place == at, END, tokens))
+
+
+@pytest.mark.parametrize("sampling", ["detached", "categorical", "straight_through_gumbel"])
+def test_parts_cut_by_words_move_both_players_as_equal_parts_do(
+    monkeypatch: pytest.MonkeyPatch, sampling: str
+) -> None:
+    """As many sentences a part as there is room for, where they may change places."""
+    own = {"detached": (), "straight_through_gumbel": ()}
+    score = ("estimator.name=leave_one_out", "objective.name=hinge")
+    config = tiny(f"sampling.name={sampling}", *own.get(sampling, score), "train.batch_size=8",
+                  "model.hide_after_end=true", "model.length=8", "train.micro_batch=2",
+                  "train.generator_rate=1e-9", "train.discriminator_rate=1e-9")  # fmt: skip
+    phases = [Phase("discriminator", "adversarial", 2), Phase("generator", "adversarial")]
+    monkeypatch.setattr("tests.core.test_steps.Batches", Short)
+    select = type(registry().strategy("sampling", sampling)(config.sampling)).select
+
+    def ending(self: object, logits: torch.Tensor, step: int, *rest: object) -> torch.Tensor:
+        words = select(self, logits, step, *rest)  # type: ignore[arg-type]
+        return torch.where(torch.arange(len(words)) % 5 + 1 <= step, END, words)
+
+    monkeypatch.setattr(registry().strategy("sampling", sampling), "select", ending)
+    sizes: list[int] = []
+    pieces = Steps._pieces
+
+    def watched(self: Steps, length: torch.Tensor | None, *, padded: bool) -> list[slice]:
+        found = pieces(self, length, padded=padded)
+        sizes.extend(piece.stop - piece.start for piece in found)
+        return found
+
+    monkeypatch.setattr(Steps, "_pieces", watched)
+    ours, values = after(config, phases)
+    assert (max(sizes) > 2) == (sampling != "straight_through_gumbel")
+    monkeypatch.setattr(
+        TransformerDiscriminator, "offers", TransformerDiscriminator.offers - {"trimming"}
+    )
+    plain, same_values = after(config, phases)
+    assert ours.keys() == plain.keys()
+    for key, value in plain.items():
+        assert torch.allclose(ours[key], value, atol=1e-8), key
+    assert values == pytest.approx(same_values, rel=1e-5, abs=1e-8)
+
+
+def test_who_looks_through_noise_packs_too() -> None:
+    torch.set_num_threads(1)
+    config = tiny("discriminator.width=8", "discriminator.heads=2", f"model.length={S}")
+    D = TransformerDiscriminator(config.discriminator, Shape(S, V))  # type: ignore[arg-type]
+    rows = masked_rows(8)
+    assert rows.mask is not None
+    x = rows.embedded.detach().float()
+    blurred = Blurred(D, 0.1, stream(0, "instance"))
+    found = trim.score(blurred, x, rows.mask)
+    noise = torch.empty_like(x).normal_(generator=stream(0, "instance"))
+    assert torch.equal(found, D.score(x + 0.1 * noise, rows.mask))
 
 
 class Ending:

@@ -73,10 +73,13 @@ def test_micro_batches_are_the_whole_batch(name: str) -> None:
         judged = estimator.judge(turn)
         losses = [estimator.loss(turn, judged)]
         if parts == 2:
-            rows = [[tensor.chunk(2)[i] for tensor in judged] for i in range(2)]
             assert turn.draw.anew is not None
-            pieces = zip(turn.split(turn.draw.anew(2)), rows, strict=True)
-            losses = [estimator.loss(piece, of) for piece, of in pieces]
+            halves = [slice(0, N // 2), slice(N // 2, N)]
+            turns = turn.split(map(turn.draw.anew, halves), halves)
+            losses = [
+                estimator.loss(part, [tensor[half] for tensor in judged])
+                for part, half in zip(turns, halves, strict=True)
+            ]
         loss = torch.stack(losses).mean()
         parameters = list(as_module(turn.generator).parameters())
         found.append((loss, *torch.autograd.grad(loss, parameters, allow_unused=True)))
@@ -94,7 +97,7 @@ def make_turn(config: Config, parts: int) -> Turn:
     draw = draw_for_gradient(players.generator, drawing, N, stream(0, "noise"), 2)
     if parts == 1:
         assert draw.anew is not None
-        draw = replace(next(draw.anew(1)), noise=draw.noise)
+        draw = replace(draw.anew(slice(0, N)), noise=draw.noise)
     real = Batches().batch(0)
     return Turn(
         draw,
