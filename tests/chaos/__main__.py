@@ -10,6 +10,7 @@ import argparse
 import functools
 import os
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.joining import code
 from tests.chaos.crowd import crowds, large_crowds
 from tests.chaos.disks import full_disks
 from tests.chaos.guided import guided
@@ -56,7 +58,7 @@ KINDS = {
         for name in READERS
     },
     **{
-        f"guided/{name}": Kind(functools.partial(guided, name), 0, 10_000, 2_000)
+        f"guided/{name}": Kind(functools.partial(guided, name), 0, 10_000, 10_000)
         for name in READERS
     },
 }
@@ -74,9 +76,10 @@ class Pieces:
         kind, done = KINDS[name], total(name, self.record.of(name)).tried
         self.world.rng = random.Random(f"{self.seed} {name} {done}")
         while times > 0:
-            began = time.monotonic()
+            began, spent = time.monotonic(), _cpu()
             tally = kind.act(self.world, min(kind.piece, times), self.say)
-            tally.seconds = time.monotonic() - began
+            tally.seconds, tally.cpu = time.monotonic() - began, _cpu() - spent
+            tally.code = [code()[:8]]
             self.record.add(name, tally)
             yield tally
             if tally.tried == 0:  # not possible here
@@ -123,7 +126,13 @@ def main() -> int:
 def _line(name: str, record: Record) -> str:
     found = record.of(name)
     whole = total(found[0].fault if found else name, found)
-    return f"{whole.line()} in {whole.seconds:.0f} s"
+    return f"{whole.line()} {whole.cost()}"
+
+
+def _cpu() -> float:
+    """Seconds of this process and of all that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _asked() -> argparse.Namespace:

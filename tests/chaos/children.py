@@ -36,6 +36,7 @@ class Ended:
     traceback: str = ""
     steps: int = 0  # in the file system, that were watched
     at: str = ""  # what the step was about, before which it was killed
+    seconds: float = 0.0  # that it took
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,36 @@ class Pace:
 PACE = Pace()
 
 
-def child(act: Callable[[], Any], folder: Path, kill: Kill | None = None) -> Ended:
+def child(
+    act: Callable[[], Any],
+    folder: Path,
+    kill: Kill | None = None,
+    beat: Path | None = None,
+    patience: float | None = None,
+) -> Ended:
     """Do `act` in a child and wait for its end; its answer is JSON."""
-    return begin(act, folder, kill)()
+    return begin(act, folder, kill, beat, patience)()
 
 
-def begin(act: Callable[[], Any], folder: Path, kill: Kill | None = None) -> Callable[[], Ended]:
-    """Start doing `act` in a child; what is given back waits for its end."""
+def begin(
+    act: Callable[[], Any],
+    folder: Path,
+    kill: Kill | None = None,
+    beat: Path | None = None,
+    patience: float | None = None,
+) -> Callable[[], Ended]:
+    """Start doing `act` in a child; what is given back waits for its end. A child hangs when it is
+    not done in `patience` seconds (else as the pace is); one with a `beat`, a file that it writes
+    to, when it has not done so for that long.
+    """
     place = folder / f"answer-{time.monotonic_ns()}.json"
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         _be(act, place, kill)
-    return lambda: _wait(pid, place, kill)
+    began = time.time()
+    most = PACE.hang if patience is None else patience
+    return lambda: _wait(pid, place, kill, began, beat, most)
 
 
 def _be(act: Callable[[], Any], place: Path, kill: Kill | None) -> None:
@@ -117,15 +135,19 @@ def _watch(fatal: int, answer: Path) -> list[int]:
     return seen
 
 
-def _wait(pid: int, place: Path, kill: Kill | None) -> Ended:
-    began = time.monotonic()
+def _wait(
+    pid: int, place: Path, kill: Kill | None, began: float, beat: Path | None, most: float
+) -> Ended:
     deadline = kill.seconds if kill is not None and kill.seconds is not None else None
+    hung = False
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
-        passed = time.monotonic() - began
+        passed = time.time() - began
         if done:
             break
-        if (deadline is not None and passed > deadline) or passed > PACE.hang:
+        since = beat.stat().st_mtime if beat is not None and beat.exists() else began
+        hung = time.time() - max(since, began) > most
+        if hung or (deadline is not None and passed > deadline):
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             break
@@ -133,7 +155,7 @@ def _wait(pid: int, place: Path, kill: Kill | None) -> Ended:
     if not place.exists():
         said = place.with_suffix(".at")
         at = said.read_text() if said.exists() else ""
-        return Ended(killed=os.WIFSIGNALED(status), hung=passed > PACE.hang, at=at)
+        return Ended(killed=os.WIFSIGNALED(status), hung=hung, at=at, seconds=passed)
     document = json.loads(place.read_text())
     place.unlink()
-    return Ended(**document)
+    return Ended(**document, seconds=passed)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import TrialState
@@ -13,9 +14,10 @@ from optuna.trial import TrialState
 from core.config import Config
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunRecord, Tracker
+from studies import execute
 from studies import queue as jobs
 from studies.definition import load_study
-from studies.execute import begin, work
+from studies.plan import Plan
 from tests.chaos import children
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
@@ -62,12 +64,16 @@ def large_crowds(world: World, times: int, say: Say) -> Tally:
 def _crowd(world: World, tally: Tally, stores: tuple[str, str], workers: int, seeds: int) -> None:
     """Two studies at once on `stores`, the record and the queue, so many workers for each."""
     ended = [child(partial(begin_study, *stores, name, seeds), world.folder) for name in TWO]
-    started = [
-        children.begin(partial(work_on, *stores, name), world.folder)
-        for name in TWO
-        for _ in range(workers)
-    ]
-    ended += [wait() for wait in started]
+    started = []
+    for number, name in enumerate(TWO * workers):
+        beat = world.folder / f"beat-{number}"
+        beat.touch()
+        act = partial(work_on, *stores, name, beat)
+        started.append(children.begin(act, world.folder, beat=beat))
+    crowd = [wait() for wait in started]
+    for end in crowd:
+        tally.took(end.answer or 0.0)
+    ended += crowd
     jobs_of_each = VARIANTS * seeds
     ended += [child(partial(faults_of, *stores, name, jobs_of_each), world.folder) for name in TWO]
     wrong = [end.words or "hung" for end in ended if end.words or end.hung]
@@ -78,11 +84,35 @@ def _crowd(world: World, tally: Tally, stores: tuple[str, str], workers: int, se
 
 def begin_study(uri: str, url: str, name: str, seeds: int = 1) -> None:
     study = load_study(FILE, [f"study.name='{name}'", f"study.seeds={seeds}"], registry())
-    begin(study, name, open_tracker(uri), url, "textgan study")
+    execute.begin(study, name, open_tracker(uri), url, "textgan study")
 
 
-def work_on(uri: str, url: str, name: str) -> None:
-    work(name, open_tracker(uri), url, _train, registry())  # type: ignore[arg-type]
+class Pulse:
+    """A worker's signs of life, and the longest time without one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._last, self.longest = file, time.monotonic(), 0.0
+
+    def __call__(self) -> None:
+        """Alive."""
+        now = time.monotonic()
+        self.longest, self._last = max(self.longest, now - self._last), now
+        self._file.touch()
+
+
+def work_on(uri: str, url: str, name: str, beat: Path) -> float:
+    """Work to the end of the study; the longest time without a sign of life."""
+    pulse = Pulse(beat)
+    look = execute.Worker.look
+
+    def looking(worker: execute.Worker) -> Plan:
+        pulse()
+        return look(worker)
+
+    execute.Worker.look = looking  # type: ignore[method-assign]
+    execute.work(name, open_tracker(uri), url, partial(_train, pulse), registry())  # type: ignore[arg-type]
+    pulse()
+    return pulse.longest
 
 
 def faults_of(uri: str, url: str, name: str, count: int) -> list[str]:
@@ -106,6 +136,7 @@ def faults_of(uri: str, url: str, name: str, count: int) -> list[str]:
 
 
 def _train(
+    pulse: Pulse,
     config: Config | None,
     *,
     tracker: Tracker,
@@ -124,5 +155,6 @@ def _train(
     started(record.run_id)
     for step in range(STEPS):
         record.log_metrics({"m": step / 7, "eval/ms_jaccard_2": 0.5}, step)
+        pulse()
     record.finish("ok")
     return tracker.run(record.run_id)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.chaos import runs
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
-from tests.chaos.world import Say, World
+from tests.chaos.world import Say, World, longest
 
 TRIES = 4  # runs for one that meets the end of its disk
 
@@ -38,6 +38,7 @@ def full_disks(world: World, times: int, say: Say) -> Tally:
                 tally.note("runs had room enough")
                 continue
             ended.append(child(partial(runs.work, world.uri), world.folder))
+            tally.took(longest(ended))
             tally.count(world.judge(ended))
             say(tally)
     return tally

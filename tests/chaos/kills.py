@@ -7,7 +7,7 @@ from functools import partial
 from tests.chaos import runs, training
 from tests.chaos.children import Ended, child
 from tests.chaos.tally import Tally
-from tests.chaos.world import Say, World, troubles
+from tests.chaos.world import Say, World, longest, troubles
 
 MOST_KILLS = 6  # of one run
 MOST_DEATHS = 3  # of one study's workers: a job is retried so often by heartbeat
@@ -25,6 +25,7 @@ def kill_runs(world: World, times: int, say: Say) -> Tally:
         _note(tally, kills)
         ended.append(child(partial(runs.work, world.uri), world.folder))
         tally.note("runs")
+        tally.took(longest(ended))
         tally.count(world.judge(ended), len(kills))
         say(tally)
     return tally
@@ -56,6 +57,7 @@ def kill_workers(world: World, times: int, say: Say) -> Tally:
         wrong += [f"went on from {went_on}, not from {kept}"] if went_on != kept else []
         tally.note("jobs that went on from a checkpoint", len(kept))
         tally.note("studies")
+        tally.took(longest(ended))
         tally.count(wrong, len(kills))
         say(tally)
     return tally

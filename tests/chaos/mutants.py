@@ -1,10 +1,13 @@
 """Files as strangers may send them: whole ones, mutated, given to every reader there is.
 
-A reader answers, or refuses with an InputError or a MachineError. Anything else is a defect.
+A reader answers, or refuses with an InputError or a MachineError. Anything else is a defect. The
+files of a batch are read in one process, which says at which file it is: one that crashes or hangs
+there is seen, counted, and followed by another that goes on behind that file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -16,9 +19,9 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +48,16 @@ from experiments.generate import load_generator, save_generator
 from studies.definition import load_study
 from studies.judgement import Answer, agreement, answers, file_of, keep
 from studies.summary import load as load_summary
+from tests.chaos.children import child
 from tests.chaos.tally import Tally
 from tests.conftest import ROOT, SMOKE, tiny
 from variants import registry
 
 Read = Callable[[Path], object]
 HANG_SECONDS = 60
+WATCHDOG_SECONDS = 75  # without a word, for what does not hear an alarm
 MEMORY = 2 << 30  # bytes, beyond what the process has
-SAID = 500  # mutants between two words of how far it is
+SUMMARY = ROOT / "results" / "card_axes_fortunes.json"
 NASTY = [
     b"\0", b"\xff\xfe", b"../../../etc/passwd", b"<script>alert(1)</script>", b"[" * 3000,
     b"{" * 3000, b'"' * 300, b"9" * 400, b"-1", b"1e999", b"NaN", b"null", b"true", b"\r",
@@ -67,6 +72,14 @@ READERS = ("configuration", "study file", "corpus file (lines)", "corpus file (f
            "checkpoint", "checkpoint under a right checksum", "model folder", "journal",
            "sentences", "archive (tar)", "archive (zip)", "web page", "study summary",
            "judgements")  # fmt: skip
+
+
+@dataclass
+class Found:
+    """What mutated files came to: faults and how often, and what the slowest file took."""
+
+    wrong: dict[str, int] = field(default_factory=dict)
+    longest: float = 0.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -136,6 +149,7 @@ def targets(folder: Path) -> list[Target]:
     rows = "".join(f'{i},"a ""b"", c {i}"\n' for i in range(40))
     (made / "table.csv").write_text("id,text\n" + rows)
     _strangers(made, text)
+    _small_summary(made / "summary.json")
     (made / "shards").mkdir()
     (made / "shards" / "one").write_text(text)
     (made / "run.toml").write_bytes(SMOKE.read_bytes())
@@ -177,7 +191,7 @@ def targets(folder: Path) -> list[Target]:
         Target("archive (tar)", made / "a.tar.gz", _unpacked(tar_members("in"))),
         Target("archive (zip)", made / "a.zip", _unpacked(zip_member("x.csv"))),
         Target("web page", made / "page.html", _unpacked(linked_texts("/q/"))),
-        Target("study summary", ROOT / "results" / "card_axes_fortunes.json", _summary),
+        Target("study summary", made / "summary.json", _summary),
         Target("judgements", file_of(made, "s"), _judgements),
     ]
 
@@ -195,6 +209,27 @@ def _strangers(made: Path, text: str) -> None:
     (made / "page.html").write_text(f"<!doctype html><ul>{links}</ul>")
     for number in range(20):
         keep(made, Answer("s", "better", f"r{number % 3}", number, "a", "b", "a"))
+
+
+def _small_summary(file: Path) -> None:
+    """A study's summary cut to two variants of two seeds, so that a change hits what is read."""
+    document = json.loads(SUMMARY.read_text(encoding="utf-8"))
+    definition = document["definition"]
+    definition["study"].pop("systems")
+    definition.pop("systems")
+    of_level: dict[str, list[Any]] = {"study": [], "variant": [], "seed": []}
+    for run in document["runs"]:
+        of_level[run["tags"]["level"]].append(run)
+        kept = [key for key in run["metrics"] if key.startswith("eval/ms_jaccard")]
+        run["metrics"] = {key: run["metrics"][key] for key in kept[:2]}
+    variants = of_level["variant"][:2]
+    parents = [run["id"] for run in variants]
+    seeds = [r for r in of_level["seed"] if r["parent"] in parents and r["tags"]["seed"] in "01"]
+    for run in seeds:
+        if "samples" in run:
+            run["samples"]["data"] = run["samples"]["data"][:2]
+    document["runs"] = [*of_level["study"], *variants, *seeds]
+    file.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
 def _unpacked(make: Make) -> Read:
@@ -235,8 +270,6 @@ def _whole_corpus(path: Path) -> object:
 
 def _signed(path: Path) -> object:
     """Whoever writes a checkpoint can write its checksum too."""
-    import hashlib
-
     file = path / "c.safetensors"
     data = file.read_bytes()[: -checkpoint.DIGEST]
     file.write_bytes(data + hashlib.sha256(data).hexdigest().encode())
@@ -255,22 +288,28 @@ def _journal(path: Path) -> object:
 
 
 def attack(
-    target: Target, times: int, seed: int | str, folder: Path, say: Callable[[int], None] = id
-) -> dict[str, int]:
-    """What went wrong in `times` mutated files, and how often; `say` hears how far it is."""
-    rng = random.Random(f"{seed} {target.name}")
+    target: Target,
+    numbers: Iterable[int],
+    seed: int | str,
+    folder: Path,
+    say: Callable[[int], None] = id,
+) -> Found:
+    """What the mutated files of these numbers came to; `say` hears which one is next."""
     place = folder / "mutants" / target.example.parent.name / target.example.name
     whole = contents(target.example)
     names = sorted(whole)
-    wrong: dict[str, int] = {}
-    for number in range(times):
+    found = Found()
+    for number in numbers:
+        say(number)
+        rng = random.Random(f"{seed} {target.name} {number}")
         chosen = rng.choice(names)
         put(place, {**whole, chosen: mutate(whole[chosen], rng)})
+        began = time.monotonic()
         fault = outcome(target.read, place)
+        found.longest = max(found.longest, time.monotonic() - began)
         if fault is not None:
-            wrong[fault] = wrong.get(fault, 0) + 1
-        say(number + 1)
-    return wrong
+            found.wrong[fault] = found.wrong.get(fault, 0) + 1
+    return found
 
 
 def contents(example: Path) -> dict[str, bytes]:
@@ -294,31 +333,45 @@ def put(place: Path, contents: dict[str, bytes]) -> None:
 
 def mutants(reader: str, world: Any, times: int, say: Callable[[Tally], None]) -> Tally:
     """Mutated files for one reader: answered, or refused in words."""
-    logging.getLogger("core.tracking.delivery").setLevel(logging.ERROR)
     tally = Tally(f"mutated files, {reader}")
     folder = world.folder / f"strangers-{time.monotonic_ns()}"
-    (target,) = (each for each in targets(folder) if each.name == reader)
-
-    def so_far(number: int) -> None:
-        if number % SAID == 0:
-            tally.tried = number
-            say(tally)
-
-    with _bounded():
-        wrong = attack(target, times, world.rng.random(), folder, so_far)
-    tally.tried, tally.survived = times, times - sum(wrong.values())
-    tally.lost = [f"{count} times {what}" for what, count in wrong.items()]
+    folder.mkdir()
+    seed, at = world.rng.random(), folder / "at"
+    waiting = [range(times)]
+    while waiting:
+        numbers = waiting.pop()
+        batch = partial(_batch, reader, numbers, seed, folder / f"{numbers.start}-{numbers.stop}")
+        ended = child(partial(batch, at), world.folder, beat=at, patience=WATCHDOG_SECONDS)
+        if ended.answer is None:
+            fatal = int(at.read_text())
+            how = "hung" if ended.hung else ended.words or "killed its process"
+            tally.count([f"file {fatal}: {how}"])
+            parts = range(numbers.start, fatal), range(fatal + 1, numbers.stop)
+            waiting += [part for part in parts if part]
+            continue
+        wrong, longest = ended.answer
+        tally.took(longest)
+        tally.count([], len(numbers) - sum(wrong.values()))
+        for what, count in wrong.items():
+            tally.count([f"{count} times {what}"], count)
     shutil.rmtree(folder)
+    say(tally)
     return tally
 
 
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """No reader may take more memory than a small machine has."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
+def _batch(reader: str, numbers: range, seed: float, folder: Path, at: Path) -> list[Any]:
+    """Faults, how often each, and seconds of the slowest file."""
+    logging.getLogger("core.tracking.delivery").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    (target,) = (each for each in targets(folder) if each.name == reader)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
+    most = pages * resource.getpagesize() + MEMORY  # no reader may take more than a small machine
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    with at.open("w", buffering=1) as file:
+
+        def say(number: int) -> None:
+            file.seek(0)
+            file.write(f"{number}\n")
+
+        found = attack(target, numbers, seed, folder, say)
+    return [found.wrong, found.longest]

@@ -13,7 +13,7 @@ from tests.chaos import runs
 from tests.chaos.children import child
 from tests.chaos.servers import FAULTS, FaultyProxy, mlflow_server
 from tests.chaos.tally import Tally
-from tests.chaos.world import Say, World, troubles
+from tests.chaos.world import Say, World, longest, troubles
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
              "TEXTGAN_WAIT_SECONDS": "1"}  # fmt: skip
@@ -56,6 +56,7 @@ def _outage(world: World, port: int, number: int, tally: Tally) -> list[str]:
         synced = child(partial(_sync, proxy.address), world.folder)
         told = child(partial(_facts, proxy.address, experiment), world.folder)
         every = (begun, ended, synced, told)
+        tally.took(longest(every))
         wrong = [end.words for end in every if end.words] + troubles(list(every))
         return wrong or runs.differences(told.answer or {}, world.expected)
     finally:

@@ -18,6 +18,9 @@ class Tally:
     lost: list[str] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu: float = 0.0  # seconds, of this process and of those that it waited for
+    longest: float = 0.0  # seconds that one thing took: a process, a file, a trial
+    code: list[str] = field(default_factory=list)  # fingerprints of what was tried
 
     def count(self, wrong: list[str], faults: int = 1) -> None:
         """So many faults in one run, and what was wrong with it afterwards."""
@@ -29,12 +32,19 @@ class Tally:
         """How often something was so."""
         self.notes[what] = self.notes.get(what, 0) + times
 
+    def took(self, seconds: float) -> None:
+        """How long one thing took."""
+        self.longest = max(self.longest, seconds)
+
     def add(self, other: Tally) -> None:
         """The same fault, tried further."""
         self.tried += other.tried
         self.survived += other.survived
         self.lost += other.lost
         self.seconds += other.seconds
+        self.cpu += other.cpu
+        self.took(other.longest)
+        self.code = sorted({*self.code, *other.code})
         for what, times in other.notes.items():
             self.note(what, times)
 
@@ -44,6 +54,13 @@ class Tally:
         lost = "; ".join(self.lost[:5]) or "nothing"
         return f"{self.fault}: tried {self.tried}, survived {self.survived}, lost {lost}" + (
             f" ({notes})" if notes else ""
+        )
+
+    def cost(self) -> str:
+        """What it took, and of which code."""
+        return (
+            f"in {self.seconds:.0f} s, {self.cpu:.0f} s of CPU, nothing longer than "
+            f"{self.longest:.1f} s, code {' '.join(self.code)}"
         )
 
 

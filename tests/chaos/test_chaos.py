@@ -12,7 +12,8 @@ from tests.chaos.tally import Record, Tally, total
 from tests.conftest import ROOT
 
 LINE = re.compile(
-    r"^(?P<fault>.+): tried (\d+), survived (\d+), lost (?P<lost>.+?)( \(.*\))? in \d+ s$"
+    r"^(?P<fault>.+): tried (\d+), survived (\d+), lost (?P<lost>.+?)( \(.*\))? in \d+ s, "
+    r"\d+ s of CPU, nothing longer than [\d.]+ s, code \w{8}$"
 )
 
 

@@ -6,12 +6,15 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -33,7 +36,7 @@ from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter
 from studies.judgement import Answer, answers, file_of, keep
 from studies.summary import load as load_summary
-from tests.chaos.mutants import attack, mutate, outcome, targets
+from tests.chaos.mutants import Target, attack, mutants, mutate, outcome, targets
 from tests.conftest import ROOT, SMOKE, tiny
 from variants import registry
 
@@ -46,7 +49,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 
 def test_mutated_files_are_read_or_refused_in_words(examples: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
-    wrong = {target.name: attack(target, SHORT, 0, tmp_path) for target in examples}
+    wrong = {target.name: attack(target, range(SHORT), 0, tmp_path).wrong for target in examples}
     assert not {name: found for name, found in wrong.items() if found}
 
 
@@ -256,9 +259,35 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
         Corpus.open(tmp_path / "corpus")
 
 
-def test_mutants_differ() -> None:
-    import random
+def test_a_file_that_kills_its_reader_is_counted_once_and_the_rest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "example").write_bytes(bytes(range(200)))
+    expected = {"ended": 0, "wrong": 0}
 
+    def read(path: Path) -> None:
+        found = zlib.crc32(path.read_bytes()) % 7
+        if found == 0:
+            os.kill(os.getpid(), 9)
+        if found == 1:
+            raise ZeroDivisionError
+
+    for number in range(40):
+        rng = random.Random(f"{random.Random(5).random()} odd {number}")
+        rng.choice(["."])
+        found = zlib.crc32(mutate(bytes(range(200)), rng)) % 7
+        expected["ended"] += found == 0
+        expected["wrong"] += found == 1
+    odd = Target("odd", tmp_path / "example", read)
+    monkeypatch.setattr("tests.chaos.mutants.targets", lambda _: [odd])
+    world = SimpleNamespace(folder=tmp_path, rng=random.Random(5))
+    tally = mutants("odd", world, 40, lambda _: None)
+    assert min(expected.values()) > 0
+    assert (tally.tried, tally.survived) == (40, 40 - sum(expected.values()))
+    assert sum("killed its process" in words for words in tally.lost) == expected["ended"]
+
+
+def test_mutants_differ() -> None:
     rng = random.Random(0)
     assert len({mutate(b"hello world" * 9, rng) for _ in range(50)}) > 40
     assert outcome(lambda _: 1 / 0, Path()) == "ZeroDivisionError: division by zero"

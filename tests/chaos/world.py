@@ -9,7 +9,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,11 @@ def troubles(ended: list[Ended]) -> list[str]:
     """Hangs and tracebacks."""
     hung = ["hung" for end in ended if end.hung]
     return hung + [end.traceback.strip().splitlines()[-1] for end in ended if end.traceback]
+
+
+def longest(ended: Iterable[Ended]) -> float:
+    """Seconds of the slowest."""
+    return max(end.seconds for end in ended)
 
 
 def size(folder: Path) -> int:
