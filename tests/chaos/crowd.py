@@ -21,7 +21,7 @@ from studies.plan import Plan
 from tests.chaos import children
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
-from tests.chaos.world import Say, World
+from tests.chaos.world import Say, World, import_all, then_modules
 from tests.cluster.servers import create_database, postgresql, postgresql_folder, user_exists
 from tests.conftest import ROOT
 from variants import registry
@@ -63,7 +63,11 @@ def large_crowds(world: World, times: int, say: Say) -> Tally:
 
 def _crowd(world: World, tally: Tally, stores: tuple[str, str], workers: int, seeds: int) -> None:
     """Two studies at once on `stores`, the record and the queue, so many workers for each."""
-    ended = [child(partial(begin_study, *stores, name, seeds), world.folder) for name in TWO]
+    ended = []
+    for name in TWO:
+        begin = partial(then_modules, partial(begin_study, *stores, name, seeds))
+        ended.append(child(begin, world.folder))
+        import_all((ended[-1].answer or [None, []])[1])  # once, and not in every worker
     started = []
     for number, name in enumerate(TWO * workers):
         beat = world.folder / f"beat-{number}"

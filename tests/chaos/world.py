@@ -33,10 +33,10 @@ class World:
         """Make the template and an undisturbed run, unless they are there."""
         if self.template.exists():
             return
-        prepared = child(partial(_then_modules, partial(runs.prepare, self.world)), self.folder)
+        prepared = child(partial(then_modules, partial(runs.prepare, self.world)), self.folder)
         assert not prepared.words, prepared.traceback
         shutil.copytree(self.world, self.template)
-        _import_all(self.undisturbed().answer[1])
+        import_all(self.undisturbed().answer[1])
         _settle()
         self.undisturbed()  # what it takes once nothing is imported any more
         kept = ("runs", "artifacts", "journal")
@@ -55,7 +55,7 @@ class World:
     def undisturbed(self) -> Ended:
         self.fresh()
         began = time.monotonic()
-        ended = child(partial(_then_modules, partial(runs.work, self.uri)), self.folder, Kill())
+        ended = child(partial(then_modules, partial(runs.work, self.uri)), self.folder, Kill())
         self.seconds, self.steps = time.monotonic() - began, ended.steps
         PACE.factor = 2 * self.seconds / BASE_SECONDS
         assert ended.answer, ended
@@ -95,11 +95,12 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _then_modules(act: partial[Any]) -> list[Any]:
+def then_modules(act: partial[Any]) -> list[Any]:
+    """What `act` answers, and what is imported after it."""
     return [act(), sorted(sys.modules)]
 
 
-def _import_all(names: list[str]) -> None:
+def import_all(names: list[str]) -> None:
     """So that a child's file operations are those of a run and not of imports."""
     for name in names:
         if name not in sys.modules:
