@@ -18,7 +18,7 @@ from core.players import as_module, build_generator, drawing_of
 from core.protocols import Generator
 from core.rollout import Drawing, sample_tokens
 from core.seeding import generator as random_stream
-from core.text.bounded import read_bounded
+from core.text.bounded import insist_on_room, read_bounded
 from core.text.vocabulary import Vocabulary
 from variants import registry
 
@@ -121,6 +121,7 @@ def _tables(file: Path) -> Mapping[str, Any]:
 def _shapes(file: Path) -> dict[str, list[int]]:
     """Shapes of a safetensors file's weights, read from its header."""
     try:
+        insist_on_room(file)
         with safe_open(file, framework="pt") as weights:
             return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import InputError
+import psutil
+
+from core.errors import InputError, MachineError
 
 
 def read_bounded(path: Path, most: int) -> str:
@@ -23,3 +25,15 @@ def read_bounded(path: Path, most: int) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
+
+
+def insist_on_room(path: Path) -> None:
+    """MachineError for a file that is to be read whole and is larger than the memory that is free;
+    a few bytes of disk can say that they are a terabyte.
+    """
+    size, free = path.stat().st_size, psutil.virtual_memory().available
+    if size > free:
+        raise MachineError(
+            f"{path}: {size / 1e9:,.1f} GB, and this machine has "
+            f"{free / 1e9:,.1f} GB of memory free"
+        )

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InputError
-from core.text.bounded import read_bounded
+from core.text.bounded import insist_on_room, read_bounded
 from core.text.settings import CorpusSettings, Kind
 from core.text.vocabulary import END, PAD, Vocabulary
 
@@ -161,11 +161,13 @@ class Corpus:
                 raise InputError(
                     f"{table}: damaged, its size is not what manifest.json says; rebuild"
                 )
+            insist_on_room(table)
             offsets = np.fromfile(table, dtype=OFFSET)
             ascending = offsets[0] == 0 and not bool((np.diff(offsets) < 0).any())
             if not ascending or file.stat().st_size != int(offsets[-1]) * dtype.itemsize:
                 raise InputError(f"{file}: damaged, its size is not what its offsets say; rebuild")
             if in_memory or offsets[-1] == 0:
+                insist_on_room(file)
                 ids = np.fromfile(file, dtype=dtype)
             else:
                 ids = np.memmap(file, dtype=dtype, mode="r")

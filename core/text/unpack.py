@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+from core.text.bounded import insist_on_room
+
 MOST = 20_000_000_000  # bytes that an archive may unpack to
 # What Python's readers of archives raise for one that is damaged, encrypted or of another kind.
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, struct.error,
@@ -99,6 +101,7 @@ def linked_texts(part: str) -> Make:
     def make(files: Sequence[Path], result: Path) -> None:
         found: dict[str, None] = {}
         for file in files:
+            insist_on_room(file)
             page = _Links(part)
             page.feed(file.read_text(encoding="utf-8", errors="replace"))
             found |= {" ".join(text.split()): None for text in page.texts if text.strip()}

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -36,7 +37,16 @@ from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter
 from studies.judgement import Answer, answers, file_of, keep
 from studies.summary import load as load_summary
-from tests.chaos.mutants import Target, attack, mutants, mutate, outcome, targets
+from tests.chaos.mutants import (
+    Target,
+    attack,
+    contents,
+    mutants,
+    mutate,
+    outcome,
+    put,
+    targets,
+)
 from tests.conftest import ROOT, SMOKE, tiny
 from variants import registry
 
@@ -257,6 +267,40 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     file.rename(tmp_path / "corpus" / "manifest.json")
     with pytest.raises(InputError, match="more than it can need"):
         Corpus.open(tmp_path / "corpus")
+
+
+def test_a_sparse_terabyte_is_refused_by_every_reader_or_read_a_line_at_a_time(
+    examples: list,  # type: ignore[type-arg]
+    tmp_path: Path,
+) -> None:
+    """Any of a folder's files."""
+    wrong = {}
+    for target in examples:
+        if target.name == "checkpoint under a right checksum":
+            continue  # whoever signs it reads it
+        whole = contents(target.example)
+        place = tmp_path / target.example.parent.name / target.example.name
+        for name in whole:
+            put(place, whole)
+            with (place / name).open("r+b") as out:
+                out.truncate(10**12)
+            fault = outcome(target.read, place)
+            if fault is not None:
+                wrong[target.name, name] = fault
+            (place / name).unlink()
+    assert not wrong
+
+
+def test_offsets_of_a_terabyte_are_not_read_whole(examples: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    (corpus,) = (target.example for target in examples if target.name == "corpus folder")
+    shutil.copytree(corpus, tmp_path / "c")
+    manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    manifest["splits"]["train"] = 10**12 // 8 - 1
+    (tmp_path / "c" / "manifest.json").write_text(json.dumps(manifest))
+    with (tmp_path / "c" / "train.offsets").open("r+b") as out:
+        out.truncate(10**12)
+    with pytest.raises(MachineError, match=r"1,000\.0 GB, and this machine has"):
+        Corpus.open(tmp_path / "c")
 
 
 def test_a_file_that_kills_its_reader_is_counted_once_and_the_rest_is_read(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from core.errors import MachineError
 from core.tracking import delivery
 from core.tracking.delivery import Courier, Delivery, Refused
 from core.tracking.journal import Entry, Journal, Point, items, parse, payload
+
+HOURS = 7  # of an outage
 
 
 class Store:
@@ -102,6 +106,61 @@ def test_a_store_that_comes_back_gets_everything(
     assert courier.wait(10)
     assert store.values == [("a", 1, 1.0), ("a", 2, 2.0)]
     assert "answers again" in caplog.text
+
+
+def test_after_an_outage_of_hours_everything_arrives_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is simulated: a pause takes no time, and says how long it would have been."""
+    pauses: list[float] = []
+    store, back, opened = Store(), threading.Event(), Journal(tmp_path / "long.jsonl")
+    store.away = True
+
+    class Clock(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if timeout is None:
+                return super().wait()
+            pauses.append(timeout)
+            if sum(pauses) > HOURS * 3600:
+                store.away = False
+                back.set()
+            return self.is_set()
+
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", 2.0)
+    monkeypatch.setattr(delivery.threading, "Event", Clock)
+    courier = store.courier(opened)
+    for step in range(500):
+        opened.metrics({"a": float(step)}, step)
+        courier.wake()
+    assert back.wait(30)
+    opened.metrics({"a": 500.0}, 500)
+    assert courier.wait(30)
+    opened.close()
+    assert store.values == [("a", step, float(step)) for step in range(501)]
+    assert pauses[:6] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert max(pauses) == delivery.LONGEST_RETRY
+
+
+def test_what_waits_takes_room_on_the_disk_and_not_in_memory(journal: Journal) -> None:
+    store = Store()
+    store.away = True
+    courier = store.courier(journal)
+    steps, keys, sizes = 4000, [f"train/{k}" for k in range(10)], []
+    tracemalloc.start()
+    for part in range(3):
+        for step in range(part * steps, (part + 1) * steps):
+            journal.metrics(dict.fromkeys(keys, step / 7), step)
+            courier.wake()
+            if step % 500 == 0:
+                journal.replace_file("samples.json", lambda at: at.write_text("x" * 9999) and None)
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert not courier.wait(10)
+    points = steps * len(keys)
+    assert journal.path.stat().st_size > 50 * 3 * points
+    assert sizes[2] - sizes[1] < 1.25 * 8 * points + 200_000, "steps, and one batch"
+    assert len(list(journal.spool.iterdir())) == 1, "the newest version of the file alone"
+    assert journal.history("train/3") == [(s, s / 7) for s in range(3 * steps)]
 
 
 def test_a_file_goes_once_and_a_newer_version_takes_its_place(
