@@ -1,7 +1,7 @@
 """What textgan-lab stands on: `make sbom` writes CycloneDX, `make licences` docs/licences.md.
 
-Read from what is installed, so it needs no network: every package that ours requires, directly or
-through another, with its version and the licence that it states itself.
+Read from pyproject.toml and from what is installed, so it needs no network: every package that ours
+requires, directly or through another, with its version and the licence that it states itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -16,30 +17,39 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 OURS = "textgan-lab"
-EXTRAS = ("", "cluster")  # what users install; tools of development stay on developers' machines
+EXTRAS = ("cluster",)  # what users install; tools of development stay on developers' machines
 PAGE = Path(__file__).with_name("licences.md")
 LONGEST = 60
 
 
-def required(name: str = OURS, seen: set[str] | None = None) -> Iterator[Distribution]:
-    """Every package that `name` needs, itself left out, each once."""
-    seen = {name} if seen is None else seen
-    for text in distribution(name).requires or []:
+def required(
+    name: str = OURS, extras: frozenset[str] = frozenset(), seen: set[tuple[str, str]] | None = None
+) -> Iterator[Distribution]:
+    """Every package that `name` with these extras needs, itself left out, each once."""
+    seen = set() if seen is None else seen
+    for text in _ours() if name == OURS else distribution(name).requires or []:
         requirement = Requirement(text)
-        extras = EXTRAS if name == OURS else ("", *requirement.extras)
         marker = requirement.marker
-        if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in extras):
+        if marker and not any(marker.evaluate({"extra": extra}) for extra in {"", *extras}):
             continue
         key = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        if key in seen:
-            continue
-        seen.add(key)
+        fresh = {(key, extra) for extra in {"", *requirement.extras}} - seen
         try:
             found = distribution(requirement.name)
         except PackageNotFoundError:
             continue
-        yield found
-        yield from required(requirement.name, seen)
+        if (key, "") in fresh:
+            yield found
+        seen |= fresh
+        if fresh:
+            yield from required(requirement.name, frozenset(extra for _, extra in fresh), seen)
+
+
+def _ours() -> list[str]:
+    """What pyproject.toml asks for; what is installed of ours may be an older one's."""
+    project = tomllib.loads((PAGE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *(text for name in EXTRAS for text in extras[name])]
 
 
 def licence(package: Distribution) -> str:

@@ -38,6 +38,7 @@ def test_the_page_of_licences_lists_every_package() -> None:
     needed = {plain(p.name) for p in bill.required() if not BUNDLED.match(p.name)}
     assert needed <= listed, "run: make licences"
     assert needed > {"torch", "mlflow", "optuna"}
+    assert needed > {"psycopg-binary", "ray"}, "of extras, and of the extras of what they name"
 
 
 def test_the_bill_is_one_document_of_components() -> None:
