@@ -1,5 +1,5 @@
 # Everything a person does here. `make help` lists the targets.
-# ARGS are further arguments of `demo`, `ui` and `chaos`, such as ARGS="--port 5001".
+# ARGS are further arguments of `demo`, `ui`, `audit` and `chaos`, such as ARGS="--port 5001".
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -62,7 +62,7 @@ lock: setup ## constraints.lock: every pin with the hashes that the registry sta
 
 audit: setup ## lock, pins and what is installed agree; known vulnerabilities, with a network
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip-audit
-	$(BIN)/python docs/lock.py
+	$(BIN)/python docs/lock.py $(ARGS)
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

@@ -31,6 +31,7 @@ GRACE_SECONDS = 180
 MOST_RETRIES = 3  # of a job whose workers die; a fourth death is the job's fault
 CONNECT_SECONDS = 20
 PROXY_THREADS = 10
+SCHEMA = "table schema"  # what Optuna says of tables of another version
 SQLITE, PROXY = "sqlite:///", "grpc://"
 BEAT = "beat"  # attribute of a running trial: seconds since 1970
 # One connection for the work, one for the heartbeat: hundreds of workers share the server's limit.
@@ -105,7 +106,13 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
     try:
         return cast(BaseStorage, made(address, **options))
     except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
-        first = str(error).splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if SCHEMA in first:
+            raise MachineError(
+                f"{shown(url)}: written by another version of Optuna. An older one: copy it, then "
+                f"`optuna storage upgrade --storage {shown(url)}`; a newer one needs the Optuna "
+                f"that wrote it"
+            ) from None
         raise MachineError(f"{shown(url)}: the study's storage does not open ({first})") from None
 
 

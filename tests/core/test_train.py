@@ -166,6 +166,20 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
         checkpoint.read(path)
 
 
+@pytest.mark.parametrize("found", ["0", "2"])
+def test_a_checkpoint_of_another_format_is_refused_in_words(
+    found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.safetensors"
+    tensors = {"weights.x": torch.ones(1)}
+    checkpoint.write(path, tensors, checkpoint.Counters(1))
+    with monkeypatch.context() as other:
+        other.setattr(checkpoint, "FORMAT", found)
+        checkpoint.write(path, tensors, checkpoint.Counters(2))
+    with pytest.raises(MachineError, match=f"checkpoint format {found}, this version reads 1"):
+        checkpoint.read(path)  # not the one before it: that would be an update lost in silence
+
+
 def test_an_interrupt_is_killed_and_resumable(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import socket
+import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from core.errors import MachineError
 from core.tracking.null import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate
@@ -103,6 +106,19 @@ def test_a_job_that_is_being_run_is_left_alone(tmp_path: Path) -> None:
     sweep(queue)
     assert queue.trials[trial.number].state == TrialState.RUNNING
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@pytest.mark.parametrize("version", ["v3.0.0.d", "v9.0.0.z"])  # Optuna's older one; a later one
+def test_a_queue_of_another_version_of_optuna_is_refused_in_words(
+    tmp_path: Path, version: str
+) -> None:
+    _, url = begun(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "optuna.db")) as tables:
+        tables.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        tables.commit()
+    with pytest.raises(MachineError, match="written by another version of Optuna") as refused:
+        load_queue(NAME, url)
+    assert f"optuna storage upgrade --storage {url}" in str(refused.value)
 
 
 def test_progress_is_shown_and_logged(tmp_path: Path) -> None:

@@ -183,6 +183,15 @@ def test_a_full_disk_is_the_machines_fault_and_leaves_nothing(
     assert not list((tmp_path / "out").glob("*"))
 
 
+@pytest.mark.parametrize("found", [0, 2])
+def test_a_corpus_of_another_format_is_refused_in_words(found: int, tmp_path: Path) -> None:
+    corpus = build_corpus(CorpusSettings(source=str(text_file(tmp_path))), tmp_path / "c")
+    file = corpus.directory / "manifest.json"
+    file.write_text(file.read_text().replace('"format": 1', f'"format": {found}'))
+    with pytest.raises(InputError, match=f"corpus format {found}, this version reads 1"):
+        Corpus.open(corpus.directory)
+
+
 def test_a_damaged_corpus_is_refused(tmp_path: Path) -> None:
     corpus = build_corpus(CorpusSettings(source=str(text_file(tmp_path))), tmp_path / "c")
     (corpus.directory / "train.ids").write_bytes(b"12")
