@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-
-import psutil
 
 from core.errors import InputError, MachineError
 
@@ -28,12 +27,11 @@ def read_bounded(path: Path, most: int) -> str:
 
 
 def insist_on_room(path: Path) -> None:
-    """MachineError for a file that is to be read whole and is larger than the memory that is free;
-    a few bytes of disk can say that they are a terabyte.
+    """MachineError for a file that is to be read whole and is larger than the memory; a few bytes
+    of disk can say that they are a terabyte.
     """
-    size, free = path.stat().st_size, psutil.virtual_memory().available
-    if size > free:
+    size, memory = path.stat().st_size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
         raise MachineError(
-            f"{path}: {size / 1e9:,.1f} GB, and this machine has "
-            f"{free / 1e9:,.1f} GB of memory free"
+            f"{path}: {size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"
         )
