@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markdown import Markdown
+
 from core.tracking.protocol import Tracker
 from experiments.commands.beginning import Begun
 from experiments.console import err, out, print_json, progress, table
@@ -156,8 +158,7 @@ def show_plan(plan: Study, limit: Limit, tracker: Tracker, *, as_json: bool) -> 
     cells = [[name, ", ".join(used)] for name, used in rows.items()]
     out.print(plan.table.question, markup=False)
     out.print(table(["variant", "seeds"], cells))
-    for line in plan.kind.describe().splitlines():
-        out.print(line, markup=False)
+    out.print(Markdown(plan.kind.describe()))
     out.print(plan_words(runs, known.later, seconds, found, limit.workers, plan.table.ranked_by))
 
 
