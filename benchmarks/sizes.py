@@ -40,14 +40,23 @@ class Setting:
     next_input: str = "noise"
     micro_batch: int | None = 16
     hide_after_end: bool = False
+    device: str = "cpu"
+    precision: str = "float32"
+    rollout: str = "steps"
+
+    @property
+    def place(self) -> torch.device:
+        """Where it is measured."""
+        return torch.device(self.device)
 
     def config(self, attention: str = "causal") -> Config:
         """The original's system at this size."""
-        tables: dict[str, Any] = load("gan_textgen").tables()
+        tables: dict[str, Any] = load("gan_textgen").tables() | {"precision": self.precision}
         tables["model"] |= {"length": self.length, "hide_after_end": self.hide_after_end}
         tables["generator"] |= {"attention": attention}
         tables["next_input"] = {"name": self.next_input}
         tables["train"] |= {"batch_size": self.batch, "micro_batch": self.micro_batch}
+        tables["train"] |= {"rollout": self.rollout}
         if self.light:
             tables["discriminator"] |= {
                 "layers_per_block": 1, "backbone_blocks": 1, "output_blocks": 1,
@@ -58,15 +67,15 @@ class Setting:
 
     def players(self, attention: str = "causal") -> Players:
         """Both players with fresh weights."""
-        return build(self.config(attention), registry(), self.vocabulary, CPU)
+        return build(self.config(attention), registry(), self.vocabulary, self.place)
 
     def steps(self) -> Steps:
         """The harness's own steps, on random sentences."""
-        return Steps(self.config(), self.players(), Sentences(self), CPU)  # type: ignore[arg-type]
+        return Steps(self.config(), self.players(), Sentences(self), self.place)  # type: ignore[arg-type]
 
     def real(self) -> Tensor:
         """One batch of random sentences (N, S)."""
-        return Sentences(self).batch(0)
+        return Sentences(self).batch(0).to(self.place)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed            the full sizes
     python -m benchmarks.speed --quick    batch 16, one repeat of the yardstick
+    python -m benchmarks.speed --device cuda    sampling and an iteration on a GPU
 
 One thread. What is measured how stands in `benchmarks.measure`, what came out in README.md.
 """
@@ -14,6 +15,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks import memory
+from benchmarks.cuda import cuda
 from benchmarks.masked import masked
 from benchmarks.measure import Times, show, times
 from benchmarks.peak import Peak
@@ -36,11 +38,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=MEASURES, action="append", help="not all measures")
     parser.add_argument("--repeats", type=int, default=0)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     setting = Setting(batch=16 if asked.quick else 64)
     repeats = asked.repeats or (3 if asked.quick else 5)
     plain_repeats = 1 if asked.quick else 2
+    if asked.device == "cuda":
+        if not torch.cuda.is_available():
+            parser.error("--device cuda: this machine has no usable GPU")
+        cuda(setting, repeats, plain_repeats)
+        return
     wanted = asked.only or MEASURES
     if "training" in wanted:
         training(setting, repeats, plain_repeats)

@@ -47,7 +47,7 @@ class Yardstick:
         assert self.players.opponent is not None
         self.generator, self.opponent = self.players.generator, self.players.opponent
         self.drawing = Drawing(self.players.sampling)
-        self.rng = torch.Generator().manual_seed(0)
+        self.rng = torch.Generator(device=setting.place).manual_seed(0)
         for player in (self.generator, self.opponent.discriminator):
             for part in as_module(player).modules():
                 part.__class__ = TORCH.get(type(part), type(part))
@@ -73,7 +73,7 @@ class Yardstick:
         with torch.no_grad():
             fake = self._probabilities()
         loss = self.opponent.objective.discriminator(self._score(real), self._score(fake))
-        eps = torch.rand(len(real), 1, 1, generator=self.rng)
+        eps = torch.rand(len(real), 1, 1, generator=self.rng, device=real.device)
         x = (eps * real + (1 - eps) * fake).requires_grad_(True)
         with sdpa_kernel(SDPBackend.MATH):
             (g,) = torch.autograd.grad(self._score(x).values.sum(), x, create_graph=True)

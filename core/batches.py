@@ -46,3 +46,12 @@ class Batches:
             self._epoch, self._order = epoch, rng.permutation(len(self._split))
         rows = self._order[place * self._size : (place + 1) * self._size]
         return torch.from_numpy(self._split.rows(rows, self._length))
+
+
+def moved(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch on the device of a run. To a GPU it goes from memory that is never paged out, so that
+    nobody waits: the next kernel does, which is asked for meanwhile.
+    """
+    if device.type == "cuda":
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)

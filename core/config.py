@@ -115,6 +115,10 @@ class TrainConfig(Frozen):
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     keep_every: Annotated[int, Field(ge=1)] | None = None  # updates; these stay for good
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
+    # How words are drawn without gradient. "graph": all steps as one CUDA graph, on a GPU.
+    rollout: Literal["steps", "graph"] = "steps"
+    # Feed-forward layers of transformers through `torch.compile`: minutes at a run's start.
+    compile: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -170,6 +174,9 @@ class Config(Frozen):
     name: str = "custom"  # the system, for people
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of everything that is drawn
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    # "tf32": a GPU's float32 products with 10 bits behind the point. "bf16": that, and transformer
+    # blocks in bfloat16; weights, vocabulary head, losses, rollouts and penalties stay float32.
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     corpus: CorpusSettings = CorpusSettings()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

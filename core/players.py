@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from core.config import SYSTEM, Config, Resolver
+from core.nn.precision import fuse, lower
 from core.protocols import (
     Discriminator,
     Estimator,
@@ -146,7 +147,18 @@ def drawing_of(config: Config, resolver: Resolver, progress: float) -> Drawing:
 def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
     """Every part of a configuration, on the device, weights by the run's seed."""
     if config.system is not None:
-        return _whole(config, build_system(config, resolver, vocabulary), device)
+        players = _whole(config, build_system(config, resolver, vocabulary), device)
+    else:
+        players = _of_slots(config, resolver, vocabulary, device)
+    for _, module in players.modules():
+        if config.precision == "bf16":
+            lower(module)
+        if config.train.compile:
+            fuse(module)
+    return players
+
+
+def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
     generator = build_generator(config, resolver, vocabulary)
     module = as_module(generator).to(device)
     averaged = deepcopy(generator) if config.train.ema > 0 else generator

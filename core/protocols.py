@@ -14,6 +14,7 @@ Capabilities that the strategies of the tree speak of:
 - discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
   `trimming` (what is hidden behind the end may be cut off, no score changes), `packing` (its
   `packs` says whether it cuts that off itself);
+- generator: `capture` (a rollout draws nothing and looks at no value, so a CUDA graph can hold it);
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 
 Letters, everywhere: N batch, S sequence length, E embedding width, V vocabulary size, H heads,

@@ -7,6 +7,7 @@ again in one parallel pass on the same noise; with soft feedback the walk itself
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,10 +34,20 @@ class Drawing:
     temperature: float = 1.0
     hide_after_end: bool = False
     length: int | None = None  # steps; None: as many as the generator has
+    rollout: Rollout | None = None  # what stands for `unroll` without gradient
 
     def mask(self, tokens: Tensor) -> Tensor | None:
         """What D may see of tokens (N, S)."""
         return visible(tokens) if self.hide_after_end else None
+
+    def walk(self, generator: Generator, noise: Noise, seeds: Seeds) -> tuple[Tensor, Tensor]:
+        """`unroll` without gradient."""
+        if self.rollout is not None:
+            return self.rollout(generator, self, noise, seeds)
+        return unroll(generator, self, noise, seeds, differentiable=False)
+
+
+Rollout = Callable[[Generator, Drawing, Noise, Seeds], tuple[Tensor, Tensor]]
 
 
 def unroll(
@@ -96,7 +107,7 @@ def draw_words(
         noise = generator.draw_noise(count, rng)
         seeds = drawing.sampling.randomness(batches * parts, rng)
         ours, own = share.of_noise(noise, batches), share.seeds(seeds, batches)
-        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=False)
+        tokens, hidden = drawing.walk(generator, ours, own)
         tokens, hidden = share.gather(tokens, batches), share.gather(hidden, batches)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
 
@@ -121,7 +132,7 @@ def draw_for_gradient(
         tokens, hidden = share.gather(tokens), share.gather(hidden)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
     with torch.no_grad():
-        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=False)
+        tokens, hidden = drawing.walk(generator, ours, own)
         tokens, hidden = share.gather(tokens), share.gather(hidden)
     if parts == 1 or noise.redrawn:
         hidden = _in_one_pass(generator, drawing, tokens, noise)

@@ -13,6 +13,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+OFFSETS = 4  # that the counter of a GPU's generator moves by at least
+
 
 def derive(seed: int, name: str) -> int:
     """A 63-bit seed for the stream `name` of the run seed."""
@@ -28,6 +30,10 @@ def generator(seed: int, name: str, device: torch.device | None = None) -> torch
 
 def draw_seed(rng: torch.Generator) -> int:
     """One 63-bit seed out of a generator; for streams that are drawn again step by step."""
+    if rng.device.type == "cuda":  # a number from a GPU would be waited for
+        offset = rng.get_offset()
+        rng.set_offset(offset + OFFSETS)
+        return derive(rng.initial_seed(), f"offset {offset}")
     return int(torch.randint(2**62, (1,), generator=rng, device=rng.device).item())
 
 

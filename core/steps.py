@@ -15,16 +15,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from core.batches import Batches
+from core.batches import Batches, moved
 from core.checkpoint import Counters
 from core.config import Config
+from core.graphs import Graphs
 from core.nn.instance_noise import Blurred
 from core.nn.likelihood import entropy, negative_log_likelihood
 from core.nn.trim import cut
 from core.nn.words import TokenWords, lengths, mean_difference, movable
 from core.players import Opponent, Players, as_module
 from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Scores, Stage, Words
-from core.rollout import TOGETHER, draw_for_gradient, draw_words, split
+from core.rollout import TOGETHER, Drawing, draw_for_gradient, draw_words, split
 from core.seeding import Streams
 from core.shares import ALONE, Share
 from core.text.vocabulary import PAD
@@ -59,6 +60,7 @@ class Steps:
         self.share = share
         self.streams = Streams(config.seed, device)
         self.values: dict[str, float] = {}
+        self._graphs = Graphs() if config.train.rollout == "graph" else None
         self._seen: tuple[Words, Words] | None = None  # real, fake
         self._parts = config.train.batch_size // (
             config.train.micro_batch or config.train.batch_size
@@ -92,6 +94,10 @@ class Steps:
         for group in self.players.mover(phase.player).optimiser.param_groups:
             group["lr"] = (phase.rate or own) * share
 
+    def drawing(self, progress: float) -> Drawing:
+        """How sentences are drawn for a step at this progress (0 to 1) of the run."""
+        return replace(self.players.drawing(self.config, progress), rollout=self._graphs)
+
     def mean_difference(self) -> float | None:
         """The original's progress curve, of the last sentences that D saw."""
         if self._seen is None:
@@ -112,7 +118,7 @@ class Steps:
         stage = Stage(
             self.config.train.batch_size,
             self.device,
-            self.players.drawing(self.config, progress),
+            self.drawing(progress),
             lambda: self._next_tokens(counters),
             self.streams.__getitem__,
             self.values,
@@ -126,7 +132,7 @@ class Steps:
 
     def _fakes(self, count: int, progress: float) -> Iterator[Words]:
         """`count` batches of drawn words, as many in one rollout as memory has room for."""
-        drawing = self.players.drawing(self.config, progress)
+        drawing = self.drawing(progress)
         generator, rng = self.players.generator, self.streams["noise"]
         size = self.config.train.batch_size
         if self.config.train.fakes == "shared":
@@ -145,7 +151,8 @@ class Steps:
         real: Words = self._next_real(progress, counters)
         self._seen = real, fake
         drawn = opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
-        sums = dict.fromkeys(("train/real_score", "train/fake_score", "train/penalty"), 0.0)
+        parts: list[tuple[Tensor, ...]] = []  # read when all is asked of a GPU, which then waits
+        weights: list[float] = []
         D = opponent.discriminator
         seen_by = self._through_noise(D, progress)
 
@@ -154,13 +161,17 @@ class Steps:
                 r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
                 scores = Scores.by(seen_by, r + f, opponent.objective.compares).chunk(2)
                 penalty = opponent.penalty(D, r, f, drawn_part)
-                means = (*(part.mean() for part in scores), penalty)
-                for key, value in zip(sums, means, strict=True):
-                    sums[key] += float(value.detach()) * weight
+                parts.append((*(part.mean().detach() for part in scores), penalty.detach()))
+                weights.append(weight)
                 yield (opponent.objective.discriminator(*scores) + penalty) * weight
 
         loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
-        sums = dict(zip(sums, self.share.total(*sums.values()), strict=True))
+        means = [
+            sum(float(value) * weight for value, weight in zip(values, weights, strict=True))
+            for values in zip(*parts, strict=True)
+        ]
+        keys = ("train/real_score", "train/fake_score", "train/penalty")
+        sums = dict(zip(keys, self.share.total(*means), strict=True))
         if opponent.objective.compares:  # features have no score
             sums = {"train/penalty": sums["train/penalty"]}
         self.values |= sums
@@ -206,7 +217,7 @@ class Steps:
         opponent = self._opponent()
         real = self._last_real(progress, counters)
         generator, size = self.players.generator, self.config.train.batch_size
-        drawing = self.players.drawing(self.config, progress)
+        drawing = self.drawing(progress)
         draw = draw_for_gradient(
             generator, drawing, size, self.streams["noise"], self._parts, self.share
         )
@@ -287,11 +298,11 @@ class Steps:
     ) -> float:
         """Add up the gradients of the parts of a loss and move; the loss."""
         optimiser.zero_grad(set_to_none=True)
-        value = 0.0
+        values = []
         for loss in losses:
             torch.autograd.backward(loss)
-            value += float(loss.detach())
-        (value,) = self.share.total(value)
+            values.append(loss.detach())
+        (value,) = self.share.total(sum(map(float, values)))
         self.share.add_gradients(module)
         limit = self.config.train.clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
@@ -317,7 +328,7 @@ class Steps:
         return self.players.opponent
 
     def _next_tokens(self, counters: Counters) -> Tensor:
-        tokens = self.batches.batch(counters.batches).to(self.device)
+        tokens = moved(self.batches.batch(counters.batches), self.device)
         counters.batches += 1
         return tokens
 
@@ -327,8 +338,8 @@ class Steps:
 
     def _last_real(self, progress: float, counters: Counters) -> TokenWords:
         """The real sentences read last, read again: nothing has to be kept for a resumed run."""
-        drawing = self.players.drawing(self.config, progress)
-        batch = self.batches.batch(max(0, counters.batches - 1)).to(self.device)
+        drawing = self.drawing(progress)
+        batch = moved(self.batches.batch(max(0, counters.batches - 1)), self.device)
         tokens = batch[:, : drawing.length]
         return TokenWords(tokens, drawing.mask(tokens))
 

@@ -19,6 +19,7 @@ import torch
 from core.batches import Batches
 from core.config import Config
 from core.metrics.suite import Suite
+from core.nn.precision import settle
 from core.players import build
 from core.text.grammar import grammar
 from core.tracking.protocol import Tracker
@@ -82,6 +83,7 @@ def _calibrate(config: Config, tracker: Tracker, updates: int = 1000) -> tuple[f
     began = time.monotonic()
     torch.set_num_threads(config.train.threads)
     device = pick_device(config)
+    settle(config.precision, device)
     with tempfile.TemporaryDirectory() as folder:
         there = (tracker.world / "corpora").exists()
         world = tracker.world if there else Path(folder)

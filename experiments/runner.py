@@ -30,6 +30,7 @@ from core.diagnostics import diagnose
 from core.errors import InputError, MachineError, machine_error
 from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
+from core.nn.precision import settle
 from core.players import build
 from core.shares import ALONE, Share, joined
 from core.steps import Diverged
@@ -101,6 +102,7 @@ def run(
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
     device = pick_device(config)
     torch.set_num_threads(config.train.threads)
+    settle(config.precision, device)
     keep_freed_memory()
     with joined(cuda=device.type == "cuda") as share:
         check_shareable(config, share)

@@ -14,24 +14,41 @@ from torch import Tensor
 from core.protocols import Seeds
 
 
+class Laid(tuple[int, ...]):
+    """Seeds whose noise was drawn beforehand, for all steps: (S, N, V)."""
+
+    noise: Tensor
+
+    def __new__(cls, seeds: Seeds, noise: Tensor) -> Laid:
+        """These seeds and their noise."""
+        laid = super().__new__(cls, seeds)
+        laid.noise = noise
+        return laid
+
+
 def gumbel(seeds: Seeds, step: int, like: Tensor) -> Tensor:
-    """Noise of one step, in the shape (N, V) and on the device of `like`."""
-    if like.device.type == "cpu" and like.dtype == torch.float32:
-        return _numbered(seeds, step, like.shape)
-    u = torch.empty_like(like, requires_grad=False)
-    for seed, rows in zip(seeds, u.chunk(len(seeds)), strict=True):
-        rng = torch.Generator(device=like.device).manual_seed((seed + step) % 2**63)
+    """Noise of one step, in the shape (N, V) and on the device of `like`; not to be written to."""
+    if isinstance(seeds, Laid):
+        return seeds.noise[step]
+    return fill(torch.empty_like(like, requires_grad=False), seeds, step)
+
+
+def fill(noise: Tensor, seeds: Seeds, step: int) -> Tensor:
+    """Noise of one step in the place of `noise` (N, V)."""
+    if noise.device.type == "cpu" and noise.dtype == torch.float32:
+        return _numbered(noise, seeds, step)
+    for seed, rows in zip(seeds, noise.chunk(len(seeds)), strict=True):
+        rng = torch.Generator(device=noise.device).manual_seed((seed + step) % 2**63)
         rows.uniform_(generator=rng)
     # Zero is drawn too; a quarter of the spacing keeps its logarithm finite.
-    return u.clamp_min_(torch.finfo(u.dtype).eps / 4).log_().neg_().log_().neg_()
+    return noise.clamp_min_(torch.finfo(noise.dtype).eps / 4).log_().neg_().log_().neg_()
 
 
-def _numbered(seeds: Seeds, step: int, shape: torch.Size) -> Tensor:
+def _numbered(noise: Tensor, seeds: Seeds, step: int) -> Tensor:
     """The same, of numbered random words: an eighth of the time."""
     from core.nn import philox  # brings a compiler: only where it is used
 
-    noise = torch.empty(shape)
-    room = philox.room_of(shape[1])
+    room = philox.room_of(noise.shape[1])
     for seed, rows in zip(seeds, noise.chunk(len(seeds)), strict=True):
         philox.fill(rows.numpy(), room, seed, step)
     return noise

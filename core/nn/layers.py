@@ -8,10 +8,14 @@ feed-forward. Positions are sinusoidal (Vaswani et al. 2017).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import gelu, layer_norm, linear
 
 from core.nn import twice
 from core.nn.attention import Attention, GrowingCache
@@ -73,6 +77,9 @@ class Block(nn.Module):
     last block of a stack needs few (D's class row, G's queries).
     """
 
+    lowered = False  # computes in bfloat16 (`core.nn.precision`), x stays as it is
+    fused = False  # the feed-forward half through torch's compiler
+
     def __init__(self, width: int, hidden: int, heads: int) -> None:
         super().__init__()
         self.attention = Attention(width, heads)
@@ -82,7 +89,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, where: Seen | Step, asking: slice | Tensor = EVERY) -> Tensor:
         """All rows at once, or one rollout step on a cache."""
-        return self._feed(self._attend(x, where, asking))
+        with self._numbers(x):
+            return self._feed(self._attend(x, where, asking))
+
+    def _numbers(self, x: Tensor) -> AbstractContextManager[object]:
+        if self.lowered and not twice.differentiated_twice():
+            return torch.autocast(x.device.type, torch.bfloat16)
+        return nullcontext()
 
     def _attend(self, x: Tensor, where: Seen | Step, asking: slice | Tensor) -> Tensor:
         asks = x[:, asking]
@@ -99,6 +112,11 @@ class Block(nn.Module):
         return result
 
     def _feed(self, x: Tensor) -> Tensor:
+        if self.fused and not twice.differentiated_twice():  # the compiler has one derivative
+            enter, _, leave = self.feed_forward
+            norm = self.feed_forward_norm
+            affine = (layer for part in (enter, leave, norm) for layer in (part.weight, part.bias))
+            return _compiled()(x, *affine, norm.eps)
         fed: Tensor = self.feed_forward_norm(self.feed_forward(x))
         return fed + x
 
@@ -122,7 +140,21 @@ class NoiseBlock(Block):
         """X and noise (N, P, E); memory (N, K, 2E), which `cross.key_value` made, None without a
         mapping.
         """
-        x = self._attend(x, where, asking) + noise[:, asking]
-        if memory is not None:
-            x = self.cross_norm(self.cross.read(x, memory, EVERYTHING)) + x
-        return self._feed(x)
+        with self._numbers(x):
+            x = self._attend(x, where, asking) + noise[:, asking]
+            if memory is not None:
+                x = self.cross_norm(self.cross.read(x, memory, EVERYTHING)) + x
+            return self._feed(x)
+
+
+def feed(
+    x: Tensor, w: Tensor, b: Tensor, v: Tensor, c: Tensor, scale: Tensor, shift: Tensor, eps: float
+) -> Tensor:
+    """norm(v gelu(w x + b) + c) + x over the last axis of x (N, P, E), in torch's functions."""
+    fed = linear(gelu(linear(x, w, b)), v, c)
+    return layer_norm(fed, scale.shape, scale, shift, eps) + x
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    return torch.compile(feed)

@@ -85,6 +85,7 @@ def _pays(x: Tensor, rows: int, weight: Tensor) -> bool:
         ((rows >= ROWS and work >= WORK) or work >= ENOUGH_WORK)
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
         and onednn_is_faster()
     )
 

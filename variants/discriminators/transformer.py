@@ -107,6 +107,7 @@ class TransformerDiscriminator(nn.Module):
         d = 2 * embedded.shape[2] // layer.attention.heads
         return (
             "packing" in self.offers
+            and not layer.lowered
             and fits(embedded, d, embedded.shape[1] + 1)
             and seen_of(mask).whole
         )

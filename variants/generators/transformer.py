@@ -75,7 +75,7 @@ class TransformerGenerator(nn.Module):
                 raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers = frozenset({"generator"})
+    offers = frozenset({"generator", "capture"})
     needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
