@@ -15,7 +15,7 @@ none of which draws anything:
 - an estimate of a squared distance (FED, MMD), which scatters even where the two texts are one:
   `squared_distance`.
 
-Other statistics of two samples say in their own files what they do.
+Other statistics of two samples say in their own files what they do; `of_both` adds two variances.
 """
 
 from __future__ import annotations
@@ -79,6 +79,19 @@ def around(value: float, variance: float, sample: np.ndarray | int) -> Bounds:
     if n < FEWEST or not np.isfinite(variance):
         return None
     half = float(stats.t.ppf(1 - TAIL, n - 1)) * float(np.sqrt(max(variance, 0.0)))
+    return value - half, value + half
+
+
+def of_both(value: float, ours: float, n: int, theirs: float, m: int) -> Bounds:
+    """Value -+ t sqrt(ours + theirs), of two independent variances, of n and m things, with the
+    degrees of freedom of Satterthwaite (1946).
+    """
+    total = ours + theirs
+    if min(n, m) < FEWEST or not np.isfinite(total):
+        return None
+    parts = ours**2 / (n - 1) + theirs**2 / (m - 1)
+    freedom = total**2 / parts if parts > 0 else float(min(n, m) - 1)
+    half = float(stats.t.ppf(1 - TAIL, freedom)) * float(np.sqrt(total))
     return value - half, value + half
 
 

@@ -16,8 +16,9 @@ all tokens at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,16 +31,95 @@ BEGIN, END = "\0begin", "\0end"  # no word of a text file holds a zero byte
 
 @dataclass(frozen=True)
 class Level:
-    """The n-grams of one order, sorted by context: arrays (n-grams,) and (contexts,). Where UNSEEN
-    may ask, one place more says what holds for it.
+    """The n-grams of one order: arrays (n-grams + 1,) and (contexts + 1,). The last place says what
+    holds for UNSEEN.
     """
 
-    word: np.ndarray  # id of the last word
     kept: np.ndarray  # (n-grams + 1,) adjusted count less its discount; 0
-    ends: np.ndarray  # running total of `kept`
-    first: np.ndarray  # (contexts + 1,) where each context's n-grams begin
     total: np.ndarray  # (contexts + 1,) sum of adjusted counts, 0 where none follows
     backoff: np.ndarray  # (contexts + 1,) gamma; 1
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The n-grams of one order sorted by context, as drawing looks them up."""
+
+    word: np.ndarray  # id of the last word (n-grams,)
+    ends: np.ndarray  # running total of `kept` (n-grams,)
+    first: np.ndarray  # (contexts + 1,) where each context's n-grams begin
+
+
+class Counted:
+    """A text in the n-grams of a table: how often it has each, and which are inside which."""
+
+    def __init__(self, table: NgramTable, marked: Sequence[Sentence]) -> None:
+        self.table = table
+        # Of each order, the n-gram that ends at each token (tokens,).
+        self.ids = [ids.astype(np.int32) for ids in table.ids(marked)]
+        self.starts = np.cumsum([0, *map(len, marked)])
+        self.raw = [
+            np.bincount(ids[ids != UNSEEN], minlength=table.size(n))
+            for n, ids in enumerate(self.ids, start=1)
+        ]  # of each order, how often each n-gram stands there (n-grams,)
+        self._suffix = [self._inside(n) for n in range(1, table.order)]
+        self._opening = [self._begins(n) for n in range(1, table.order)]
+
+    def levels(
+        self,
+        raw: Sequence[np.ndarray],
+        discounts: Sequence[tuple[float, float, float]] | None = None,
+    ) -> list[Level]:
+        """A model of these n-grams as often as `raw` says, of each order (n-grams,)."""
+        found = []
+        for n in range(1, self.table.order + 1):
+            count = self._adjusted(raw, n)
+            fixed = discounts[n - 1] if discounts is not None else None
+            found.append(_level(count, *self.contexts(n), fixed))
+        return found
+
+    def contexts(self, n: int) -> tuple[np.ndarray, int]:
+        """Of each n-gram its context's id, and how many contexts there are."""
+        if n == 1:
+            return np.zeros(self.table.size(1), dtype=np.int64), 1
+        return self.table.parts(n)[0], self.table.size(n - 1)
+
+    def of(self, sentences: np.ndarray) -> list[np.ndarray]:
+        """How often some of the sentences have each n-gram, of each order (n-grams,)."""
+        lengths = np.diff(self.starts)[sentences]
+        places = np.repeat(self.starts[sentences] - np.cumsum(lengths) + lengths, lengths)
+        places += np.arange(len(places))
+        return [
+            np.bincount(some[some != UNSEEN], minlength=len(whole))
+            for whole, some in zip(self.raw, (ids[places] for ids in self.ids), strict=True)
+        ]
+
+    def _adjusted(self, raw: Sequence[np.ndarray], n: int) -> np.ndarray:
+        """Adjusted counts (n-grams of order n,); the begin mark is never predicted."""
+        if n == self.table.order:
+            count = raw[n - 1]
+        else:
+            suffix, opening = self._suffix[n - 1], self._opening[n - 1]
+            count = np.bincount(suffix[raw[n] > 0], minlength=len(raw[n - 1]))
+            # What begins with the begin mark has no word in front of it: its count is its own.
+            count[opening] = raw[n - 1][opening]
+        if n == 1:
+            count = count.copy()
+            count[self.table.words[BEGIN]] = 0
+        return count
+
+    def _inside(self, n: int) -> np.ndarray:
+        """Of each n-gram of order n + 1, the id of its last n words."""
+        whole, last = self.ids[n], self.ids[n - 1]
+        found = np.zeros(self.table.size(n + 1), dtype=np.int64)
+        at = whole != UNSEEN
+        found[whole[at]] = last[at]
+        return found
+
+    def _begins(self, n: int) -> np.ndarray:
+        """The n-grams of order n that a sentence begins with."""
+        ends = self.starts[:-1] + n - 1
+        ends = ends[ends < self.starts[1:]]
+        return np.unique(self.ids[n - 1][ends])
 
 
 class KneserNey:
@@ -51,83 +131,31 @@ class KneserNey:
         order: int = ORDER,
         discounts: Sequence[tuple[float, float, float]] | None = None,
     ) -> None:
-        marked = [_marked(sentence) for sentence in sentences]
+        marked = [marked_sentence(sentence) for sentence in sentences]
         self.order = order
         self.table = NgramTable(marked, order)
         self.words = list(self.table.words)
         self.begin, self.end = self.table.words[BEGIN], self.table.words[END]
-        levels = list(self.table.ids(marked))
-        starts = np.cumsum([0, *(len(sentence) for sentence in marked)])[:-1]
-        self.levels = []
-        for n, ids in enumerate(levels, start=1):
-            count = self._adjusted(levels, n, starts)
-            fixed = discounts[n - 1] if discounts is not None else None
-            self.levels.append(self._level(n, count, ids, levels, fixed))
-
-    def _adjusted(self, levels: list[np.ndarray], n: int, starts: np.ndarray) -> np.ndarray:
-        """Adjusted counts (n-grams of order n,); the begin mark is never predicted."""
-        ids, size = levels[n - 1], self.table.size(n)
-        raw = np.bincount(ids[ids != UNSEEN], minlength=size)
-        if n == 1:
-            raw[self.begin] = 0
-        if n == self.order:
-            return raw
-        longer = levels[n]
-        whole, first = np.unique(longer, return_index=True)
-        first = first[whole != UNSEEN]
-        count = np.bincount(ids[first], minlength=size)
-        # What begins with the begin mark has no word in front of it: its count is its own.
-        opening = ids[np.minimum(starts + n - 1, len(ids) - 1)] if len(starts) else starts
-        opening = np.unique(opening[opening != UNSEEN])
-        alone = opening[count[opening] == 0]
-        count[alone] = raw[alone]
-        return count
-
-    def _level(
-        self,
-        n: int,
-        count: np.ndarray,
-        ids: np.ndarray,
-        levels: list[np.ndarray],
-        fixed: tuple[float, float, float] | None,
-    ) -> Level:
-        if n == 1:
-            context = np.zeros(len(count), dtype=np.int64)
-            word = np.arange(len(count))
-            contexts = 1
-        else:
-            context, word = self.table.parts(n)
-            contexts = self.table.size(n - 1)
-        d = np.array([0.0, *(fixed or _discounts(count))])
-        kept = count - d[np.minimum(count, 3)]
-        total = np.bincount(context, count, minlength=contexts)
-        lost = np.bincount(context, count - kept, minlength=contexts)
-        backoff = np.divide(lost, total, out=np.ones(contexts), where=total > 0)
-        first = np.searchsorted(context, np.arange(contexts + 1))
-        return Level(
-            word,
-            np.append(kept, 0.0),
-            np.cumsum(kept),
-            first,
-            np.append(total, 0),
-            np.append(backoff, 1.0),
-        )
+        counted = Counted(self.table, marked)
+        self.levels = counted.levels(counted.raw, discounts)
 
     def score(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
         """Of each sentence -log p in nats, its end included, and how many tokens that are."""
-        marked = [_marked(sentence) for sentence in sentences]
+        marked = [marked_sentence(sentence) for sentence in sentences]
         lengths = np.array([len(sentence) for sentence in marked], dtype=np.int64)
-        owner = np.repeat(np.arange(len(marked)), lengths)
-        p = np.full(len(owner), 1.0 / len(self.words))  # the begin mark's place is the unknown's
-        before = np.zeros(len(owner), dtype=np.int64)
-        for level, ids in zip(self.levels, self.table.ids(marked), strict=True):
-            total = level.total[before]
-            share = np.divide(level.kept[ids], total, out=np.zeros(len(p)), where=total > 0)
-            p = share + level.backoff[before] * p
-            before = np.roll(ids, 1)
-        p[np.cumsum(lengths) - lengths] = 1.0  # the begin mark is given
-        nll = -np.log(p)
-        return np.bincount(owner, nll, minlength=len(marked)), lengths - 1
+        return nats(self.levels, self.table.ids(marked), lengths, len(self.words)), lengths - 1
+
+    @cached_property
+    def _drawn(self) -> list[Drawn]:
+        found = []
+        for n, level in enumerate(self.levels, start=1):
+            if n == 1:
+                context, word, contexts = np.zeros(len(self.words)), np.arange(len(self.words)), 1
+            else:
+                (context, word), contexts = self.table.parts(n), self.table.size(n - 1)
+            first = np.searchsorted(context, np.arange(contexts + 1))
+            found.append(Drawn(word, np.cumsum(level.kept[:-1]), first))
+        return found
 
     def sample(self, count: int, rng: np.random.Generator) -> list[list[str]]:
         """`count` sentences; an unknown word is drawn again, and the longest are cut."""
@@ -152,10 +180,11 @@ class KneserNey:
         ids += [self.table.find(past[-length:]) for length in range(1, len(past) + 1)]
         word = np.full(n, UNSEEN)
         for order in range(len(past) + 1, 0, -1):
-            level, context = self.levels[order - 1], ids[order - 1]
+            level, context = self._drawn[order - 1], ids[order - 1]
+            total = self.levels[order - 1].total
             at = np.flatnonzero((word == UNSEEN) & (context != UNSEEN))
-            at = at[level.total[context[at]] > 0]
-            draw = rng.random(len(at)) * level.total[context[at]]
+            at = at[total[context[at]] > 0]
+            draw = rng.random(len(at)) * total[context[at]]
             first = level.first[context[at]]
             base = np.where(first > 0, level.ends[first - 1], 0.0)
             last = level.first[context[at] + 1] - 1
@@ -168,8 +197,42 @@ class KneserNey:
         return word
 
 
-def _marked(sentence: Sentence) -> list[str]:
+def nats(
+    levels: Sequence[Level], ids: Iterable[np.ndarray], lengths: np.ndarray, words: int
+) -> np.ndarray:
+    """-log p (sentences,) of marked sentences of so many tokens: `ids` are of each order the n-gram
+    that ends at each token (tokens,), `words` how many the model knows, the end and the unknown
+    one among them.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    p = np.full(len(owner), 1.0 / words)
+    before = np.zeros(len(owner), dtype=np.int64)
+    for level, of_order in zip(levels, ids, strict=True):
+        total = level.total[before]
+        share = np.divide(level.kept[of_order], total, out=np.zeros(len(p)), where=total > 0)
+        p = share + level.backoff[before] * p
+        before = np.roll(of_order, 1)
+    p[np.cumsum(lengths) - lengths] = 1.0  # the begin mark is given
+    return np.bincount(owner, -np.log(p), minlength=len(lengths))
+
+
+def marked_sentence(sentence: Sentence) -> list[str]:
+    """Between one begin and one end mark."""
     return [BEGIN, *sentence, END]
+
+
+def _level(
+    count: np.ndarray,
+    context: np.ndarray,
+    contexts: int,
+    fixed: tuple[float, float, float] | None,
+) -> Level:
+    d = np.array([0.0, *(fixed or _discounts(count))])
+    lost = d[np.minimum(count, 3)]
+    total = np.bincount(context, count, minlength=contexts)
+    given = np.bincount(context, lost, minlength=contexts)
+    backoff = np.divide(given, total, out=np.ones(contexts), where=total > 0)
+    return Level(np.append(count - lost, 0.0), np.append(total, 0), np.append(backoff, 1.0))
 
 
 def _discounts(count: np.ndarray) -> tuple[float, float, float]:

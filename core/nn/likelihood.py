@@ -1,6 +1,6 @@
 """How likely words are, without holding the logits of all steps.
 
-Step by step, forward and again backward: memory is one step's logits (N, V).
+Part by part, forward and again backward: memory is one part's logits (N, V).
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ def negative_log_likelihood(
     hidden: Tensor, head: nn.Linear, tokens: Tensor, ignored: int = PAD
 ) -> Tensor:
     """-log p of each word (N, S) in nats under softmax(head(hidden)), hidden (N, S, E); 0 at
-    padding, or at whatever word is to be ignored.
+    padding, or at whatever word is to be ignored, which costs nothing: the others are laid end to
+    end and taken N at a time.
     """
+    places = (tokens != ignored).flatten().nonzero()[:, 0]
+    seen = hidden.flatten(0, 1).index_select(0, places).split(len(tokens) or 1)
+    words = tokens.flatten().index_select(0, places).split(len(tokens) or 1)
 
-    def nats(logits: Tensor, step: int) -> Tensor:
-        return cross_entropy(logits, tokens[:, step], ignore_index=ignored, reduction="none")
+    def nats(logits: Tensor, part: int) -> Tensor:
+        return cross_entropy(logits, words[part], reduction="none")
 
-    return by_step(nats, hidden, head)
+    found = torch.cat([_anew(nats, h, head, part) for part, h in enumerate(seen)])
+    nothing = found.new_zeros(tokens.numel())
+    return nothing.index_copy(0, places, found).view_as(tokens)
 
 
 def log_likelihood(hidden: Tensor, head: nn.Linear, tokens: Tensor) -> Tensor:
@@ -49,14 +55,19 @@ def by_step(measure: Callable[[Tensor, int], Tensor], hidden: Tensor, head: nn.L
     """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). The
     logits are computed anew for the backward pass.
     """
+    steps = [_anew(measure, h, head, step) for step, h in enumerate(hidden.unbind(1))]
+    return torch.stack(steps, dim=1)
 
-    def one(h: Tensor, weight: Tensor, bias: Tensor, step: int) -> Tensor:
+
+def _anew(
+    measure: Callable[[Tensor, int], Tensor], hidden: Tensor, head: nn.Linear, step: int
+) -> Tensor:
+    """`measure` of the logits of hidden (K, E), which are not kept for the backward pass."""
+
+    def one(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return measure(linear(h, weight, bias), step)
 
-    steps = [
-        checkpoint(
-            one, h, head.weight, head.bias, step, use_reentrant=False, preserve_rng_state=False
-        )
-        for step, h in enumerate(hidden.unbind(1))
-    ]
-    return torch.stack(steps, dim=1)
+    found: Tensor = checkpoint(
+        one, hidden, head.weight, head.bias, use_reentrant=False, preserve_rng_state=False
+    )
+    return found

@@ -85,7 +85,7 @@ def test_the_generators_step_leaves_no_gradient_on_d() -> None:
     assert not [key for key in found if key.startswith("discriminator")]
 
 
-def test_likelihood_step_by_step_equals_all_at_once() -> None:
+def test_likelihood_part_by_part_equals_all_at_once() -> None:
     torch.manual_seed(0)
     hidden = torch.randn(N, S, 4, dtype=torch.float64, requires_grad=True)
     head = torch.nn.Linear(4, V, dtype=torch.float64)
@@ -100,6 +100,7 @@ def test_likelihood_step_by_step_equals_all_at_once() -> None:
         strict=True,
     ):  # fmt: skip
         assert torch.allclose(a, b, atol=1e-10)
+    assert negative_log_likelihood(hidden, head, torch.full_like(tokens, PAD)).sum() == 0
 
 
 def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:

@@ -17,6 +17,7 @@ from core.metrics import diversity
 from core.metrics.c2st import c2st
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, of_repeats
+from core.metrics.lm import reverse_lm
 from core.metrics.mmd import mmd
 from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
@@ -163,7 +164,19 @@ def test_of_squared_distances(dimensions: int, apart: float) -> None:
     assert_covered(simulate(draw, 300), 300)
 
 
-def test_of_neighbours_and_of_a_language_model(pools: dict[str, list[list[str]]]) -> None:
+@pytest.mark.parametrize(("name", "n", "m"), [("default", 200, 200), ("easy", 300, 150)])
+def test_of_a_language_model_of_the_samples(
+    pools: dict[str, list[list[str]]], name: str, n: int, m: int
+) -> None:
+    """Both the samples and the references are drawn anew."""
+
+    def draw(rng: np.random.Generator) -> Found:
+        return {"reverse_lm": reverse_lm(picked(pools[name], n, rng), picked(pools[name], m, rng))}
+
+    assert_covered(simulate(draw, 300), 300)
+
+
+def test_of_neighbours(pools: dict[str, list[list[str]]]) -> None:
     pool = pools["default"]
     directions = np.random.default_rng(1).normal(size=(1000, 12))
     words = {word: i for i, word in enumerate(grammar("default").vocabulary)}

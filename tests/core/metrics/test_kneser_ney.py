@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.lm import KneserNeyInterpolated
 from nltk.util import everygrams
+from scipy.linalg import hadamard
 
 from core.metrics.kneser_ney import KneserNey, _discounts
 from core.metrics.lm import lm, reverse_lm
+from core.metrics.refits import GROUPS, halves
 from core.text.grammar import grammar
 
 TEXT = st.lists(st.lists(st.sampled_from("abc"), max_size=6), min_size=1, max_size=8)
@@ -77,6 +79,18 @@ def test_scores_equal_the_plain_definition(
     plain = Plain(text, order)
     np.testing.assert_allclose(nll, [plain.nll(s) for s in scored], rtol=0, atol=1e-10)
     assert tokens.tolist() == [len(s) + 1 for s in scored]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6), min_size=32, max_size=50),
+       st.lists(st.lists(st.sampled_from("abcde"), max_size=6), min_size=1, max_size=4))  # fmt: skip
+def test_models_of_halves_equal_models_fitted_anew(
+    text: list[list[str]], scored: list[list[str]]
+) -> None:
+    for row, found in zip(hadamard(GROUPS)[1:], halves(text, scored), strict=True):
+        for sign, nll in zip((1, -1), found, strict=True):
+            kept = [s for i, s in enumerate(text) if row[i % GROUPS] == sign]
+            np.testing.assert_allclose(nll, KneserNey(kept).score(scored)[0], rtol=0, atol=1e-10)
 
 
 def test_probabilities_sum_to_one() -> None:
