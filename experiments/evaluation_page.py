@@ -51,6 +51,7 @@ what each covers.</p>
 <td class="words">{{ row[-1] }}</td></tr>
 {%- endfor %}
 </tbody></table>
+<ul>{% for name, words in about %}<li><b>{{ name }}</b>: {{ words }}</li>{% endfor %}</ul>
 <h2>The first sentences</h2>
 <ol>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ol>
 </html>
@@ -86,6 +87,7 @@ def evaluation_page(title: str, found: Evaluation, sentences: Sequence[Sequence[
             figure=Markup(as_svg(evaluation_figure(found))),  # noqa: S704 - of our own making
             baselines=[NAMES[name] for name in baselines],
             rows=rows,
+            about=[(NAMES[name], found.about[name]) for name in baselines],
             sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
         )
     )

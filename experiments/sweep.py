@@ -55,7 +55,7 @@ class Sweep:
     baselines: Mapping[str, Point]
     area: float
     references: int
-    notes: tuple[str, ...] = ()  # baselines that could not be had
+    notes: tuple[str, ...] = ()  # on baselines, those that could not be had among them
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""

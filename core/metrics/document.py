@@ -37,12 +37,21 @@ class Baselines(BaseModel):
 
 
 class BaselineIntervals(BaseModel):
-    """Their 95% intervals, [low, high]; null where there is none, and of fed and reverse_lm."""
+    """Their 95% intervals, [low, high]; null where there is none."""
 
     model_config = ConfigDict(extra="forbid")
     real: dict[str, tuple[float, float] | None] | None
     mle: dict[str, tuple[float, float] | None] | None
     ngram: dict[str, tuple[float, float] | None] | None
+
+
+class About(BaseModel):
+    """What each baseline is, in words; of the MLE baseline its budget and perplexity too."""
+
+    model_config = ConfigDict(extra="forbid")
+    real: str | None
+    mle: str | None
+    ngram: str | None
 
 
 class Document(BaseModel):
@@ -52,4 +61,5 @@ class Document(BaseModel):
     metrics: dict[str, MetricRow] = Field(description="by name, all of the groups asked for")
     baselines: Baselines
     baseline_intervals: BaselineIntervals
+    about: About
     warnings: list[str] = Field(description="sentences for people, none where all is well")

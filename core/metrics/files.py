@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from core.metrics.audit import audit
 from core.metrics.catalogue import CATALOGUE, GROUPS, LEAST
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure
+from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
 from core.metrics.published import DEFECTS, NEEDS, PROTOCOLS
 from core.metrics.suite import Suite
@@ -25,9 +26,20 @@ from core.text.readers import lines
 from core.text.seen import hash_of
 
 NGRAM_SEED = 0
-COSTLY = ("fed", "reverse_lm")  # whose interval takes as long as all values; the samples' alone
 Step = Callable[[str, float, float], None]
 Text = list[list[str]]
+
+
+class Baseline(Protocol):
+    """Text that something fitted on the training text has written."""
+
+    def __call__(self) -> Sequence[Sentence]:
+        """The sentences; InputError where there are none to be had."""
+        ...
+
+    def about(self) -> str:
+        """What wrote them, once they are there."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Inputs:
     references: Sequence[Sentence]
     held_out: Sequence[Sentence] | None = None
     train: Sequence[Sentence] = ()
-    mle: Callable[[], Sequence[Sentence]] | None = None  # writes like the baseline on `train`
+    mle: Baseline | None = None  # on `train`
     grammar: Oracle | None = None
     encoder: Encoder | None = None
     protocol: str | None = None  # BLEU and Self-BLEU as published code has them
@@ -51,14 +63,16 @@ class Evaluation:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, float | None] | None] = field(default_factory=dict)
     baseline_intervals: dict[str, dict[str, Bounds] | None] = field(default_factory=dict)
+    about: dict[str, str | None] = field(default_factory=dict)  # what each baseline is
     warnings: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """Metrics, baselines and their intervals (low, high), warnings."""
+        """Metrics, baselines, their intervals (low, high) and what they are, warnings."""
         return {
             "metrics": self.metrics,
             "baselines": self.baselines,
             "baseline_intervals": self.baseline_intervals,
+            "about": self.about,
             "warnings": self.warnings,
         }
 
@@ -120,20 +134,22 @@ def evaluate(
             "references": measure.references or len(inputs.references),
             "direction": CATALOGUE[name].direction,
         }
-    found.baselines = {"real": None, "mle": None, "ngram": None}
-    found.baseline_intervals = {"real": None, "mle": None, "ngram": None}
+    found.baselines = dict.fromkeys(("real", "mle", "ngram"))
+    found.baseline_intervals = dict.fromkeys(found.baselines)
+    found.about = dict.fromkeys(found.baselines)
     if inputs.mle is not None:  # last, since it may have to be waited for
         step("training the MLE baseline", len(groups) * (2 + len(rows)), total)
         try:
-            rows["mle"] = (suite, inputs.mle())
+            written = inputs.mle()
+            about = f"{len(written):,} sentences of {inputs.mle.about()}"
+            rows["mle"] = Row(suite, written, about)
         except InputError as error:
             found.warnings.append(f"no mle row: {error}")
-    for row, (name, (scorer, sentences)) in enumerate(rows.items(), start=2):
-        values = measures(scorer, sentences, row)
+    for number, (name, row) in enumerate(rows.items(), start=2):
+        values = measures(row.scorer, row.sentences, number)
         found.baselines[name] = {metric: m.value for metric, m in values.items()}
-        found.baseline_intervals[name] = {
-            metric: None if metric in COSTLY else _interval(m) for metric, m in values.items()
-        }
+        found.baseline_intervals[name] = {metric: _interval(m) for metric, m in values.items()}
+        found.about[name] = row.about
     step("done", total, total)
     return found
 
@@ -146,16 +162,28 @@ def _report(step: Step, before: float, total: float, group: str, done: float, _:
     step(group, before + done, total)
 
 
-def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, tuple[Suite, Sequence[Sentence]]]:
-    rows: dict[str, tuple[Suite, Sequence[Sentence]]] = {}
+@dataclass(frozen=True)
+class Row:
+    """A baseline: its sentences, what scores them, and what they are in words."""
+
+    scorer: Suite
+    sentences: Sequence[Sentence]
+    about: str
+
+
+def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
     if inputs.held_out is not None:
-        rows["real"] = (suite, inputs.held_out)
+        about = f"{len(inputs.held_out):,} sentences of --held-out, scored as if generated"
+        rows["real"] = Row(suite, inputs.held_out, about)
     elif len(inputs.references) > 1:
         compared, scored = halves(inputs.references)
-        rows["real"] = (suite.against(compared), scored)
+        about = f"{len(scored):,} of the references against the other {len(compared):,}"
+        rows["real"] = Row(suite.against(compared), scored, about)
     if inputs.train:
         drawn = suite.model.sample(len(inputs.samples), np.random.default_rng(NGRAM_SEED))
-        rows["ngram"] = (suite, drawn)
+        about = f"{len(drawn):,} sentences of a Kneser-Ney model of order {ORDER} of --train"
+        rows["ngram"] = Row(suite, drawn, about)
     return rows
 
 

@@ -10,12 +10,11 @@ order all cost. It falls as the samples grow, so compare equal counts, 10,000 or
 be; the row of real text has the count of the held-out file.
 
 Both need a tokenisation that the texts share. Intervals: `lm` over samples, the model held (delta
-method). `reverse_lm` over both sides: the references' own scatter (delta method), and that of models
-of independent samples, from balanced halves of the samples (`refits`). Two halves differ by twice
-the variance of one, and a model of twice the text has half of it (measured between 75 and 600
+method). `reverse_lm` over both sides: the references' own scatter (delta method), and that of
+models of independent samples, from balanced halves of the samples (`refits`). Two halves differ by
+twice the variance of one, and a model of twice the text has half of it (measured between 75 and 600
 sentences of the built-in grammars, where it falls by 2 or a little less). The jackknife would not
-do: an n-gram that one group alone has is what it counts, and that overstates the variance four
-times.
+do: it counts what one group alone has, and that overstates this variance two to five times.
 """
 
 from __future__ import annotations

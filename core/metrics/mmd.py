@@ -31,18 +31,22 @@ def mmd(samples: np.ndarray, references: np.ndarray) -> Measure:
         return Measure(None, n, n)
     x, y = samples.astype(np.float32), references.astype(np.float32)
     scale = 2 * bandwidth(y) ** 2
-    rows, squares, own_pairs = np.zeros(n), 0.0, 0.0
-    for start in range(0, n, ROWS):
-        at = slice(start, start + ROWS)
-        h = _kernel(x[at], x, scale)
-        h += _kernel(y[at], y, scale)
-        h -= _kernel(x[at], y, scale)
-        h -= _kernel(y[at], x, scale)
-        own = np.arange(len(h))
-        own_pairs += float(h[own, start + own].sum(dtype=np.float64))
-        h[own, start + own] = 0.0
-        rows[at] = h.sum(axis=1, dtype=np.float64) / (n - 1)
-        squares += float((h**2).sum(dtype=np.float64))
+    sums, squares, own_pairs = np.zeros(n), 0.0, 0.0
+    for start in range(0, n, ROWS):  # h is symmetric: from the diagonal on, and doubled
+        at, on = slice(start, start + ROWS), slice(start, None)
+        h = _kernel(x[at], x[on], scale)
+        h += _kernel(y[at], y[on], scale)
+        h -= _kernel(x[at], y[on], scale)
+        h -= _kernel(y[at], x[on], scale)
+        size = len(h)
+        own = np.arange(size)
+        own_pairs += float(h[own, own].sum(dtype=np.float64))
+        h[own, own] = 0.0
+        sums[at] += h.sum(axis=1, dtype=np.float64)
+        sums[start + size :] += h[:, size:].sum(axis=0, dtype=np.float64)
+        np.square(h, out=h)
+        squares += float(2 * h.sum(dtype=np.float64) - h[:, :size].sum(dtype=np.float64))
+    rows = sums / (n - 1)
     value = float(rows.mean())
 
     def bounds() -> Bounds:

@@ -60,14 +60,17 @@ def nearest_neighbour(
 
 def _neighbours(embeddings: np.ndarray, copies: np.ndarray) -> np.ndarray:
     """Index of the nearest other row, for rows of one copy; itself for the others."""
-    squared = (embeddings**2).sum(axis=1)
+    # |a - b|^2 less |a|^2 in one product: (-2 a, 1) and (b, |b|^2).
+    ones = np.ones((len(embeddings), 1), embeddings.dtype)
+    left = np.hstack([-2 * embeddings, ones])
+    right = np.hstack([embeddings, (embeddings**2).sum(axis=1, keepdims=True)])
     nearest = np.arange(len(embeddings))
     alone = np.flatnonzero(copies == 1)
     if len(embeddings) < 2:
         return nearest
     for start in range(0, len(alone), ROWS):
         at = alone[start : start + ROWS]
-        distance = squared - 2 * embeddings[at] @ embeddings.T
+        distance = left[at] @ right.T
         distance[np.arange(len(at)), at] = np.inf
         nearest[at] = distance.argmin(axis=1)
     return nearest

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import hadamard
 
 from core.metrics.kneser_ney import ORDER, Counted, marked_sentence, nats
-from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
+from core.metrics.ngrams import NgramTable, Sentence
 
 GROUPS = 16  # a power of two: balanced halves are the rows of a Hadamard matrix
 

@@ -151,8 +151,11 @@ def _show(found: Evaluation) -> None:
     titles = {"real": "real text", "mle": "mle", "ngram": "n-gram"}
     columns = ["metric", "value", "95% interval", *(titles[b] for b in baselines), "better"]
     out.print(table(columns, rows))
+    for name, title in titles.items():
+        if found.about[name] is not None:
+            err.print(f"{title}: {found.about[name]}", markup=False)
     for warning in found.warnings:
-        err.print(f"note: {warning}")
+        err.print(f"note: {warning}", markup=False)
 
 
 def _number(value: float | None) -> str:

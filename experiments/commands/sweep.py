@@ -79,6 +79,8 @@ def _sweep_run(
     seed: int,
     advance: Advance,
 ) -> Sweep:
+    from dataclasses import replace
+
     import numpy as np
 
     from core.metrics.suite import Suite
@@ -96,10 +98,13 @@ def _sweep_run(
     }
     if mle is not None:
         baselines["mle"] = mle
-    return measure(
+    found = measure(
         load_generator(tracker.model(run_id)), suite, temperatures, n, seed, baselines,
         lambda done: advance(done, len(temperatures), ""),
     )  # fmt: skip
+    if mle is None or "mle" not in found.baselines:
+        return found
+    return replace(found, notes=(*found.notes, f"mle: {n:,} sentences of {mle.about()}"))
 
 
 def corpus_of(tracker: Tracker, run_id: str) -> Corpus:

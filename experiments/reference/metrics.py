@@ -45,6 +45,9 @@ EXAMPLE = {
     "baselines": {"real": {"bleu_4": 0.34}, "mle": {"bleu_4": 0.28}, "ngram": {"bleu_4": 0.3}},
     "baseline_intervals": {"real": {"bleu_4": [0.33, 0.35]}, "mle": {"bleu_4": [0.27, 0.29]},
                            "ngram": {"bleu_4": [0.29, 0.31]}},
+    "about": {"real": "10,000 sentences of --held-out, scored as if generated",
+              "mle": "10,000 sentences of the system mle after 400 updates ...",
+              "ngram": "10,000 sentences of a Kneser-Ney model of order 4 of --train"},
     "warnings": [],
 }  # fmt: skip
 

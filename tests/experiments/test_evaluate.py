@@ -46,8 +46,10 @@ def test_all_groups_with_baselines_and_a_page(
             if bounds is not None:
                 assert bounds[0] <= document["baselines"][baseline][name] <= bounds[1], name
         bounded = {n for n, b in document["baseline_intervals"][baseline].items() if b is not None}
-        assert {"length", "bleu_4", "self_bleu_4", "distinct_2", "c2st"} <= bounded
-        assert not {"fed", "reverse_lm"} & bounded
+        assert {"length", "bleu_4", "self_bleu_4", "distinct_2", "c2st", "reverse_lm"} <= bounded
+        assert "sentences of" in document["about"][baseline] or baseline == "real"
+    assert "the system mle after 2 updates" in document["about"]["mle"]
+    assert "perplexity" in document["about"]["mle"]
     assert document["metrics"]["valid"]["value"] == pytest.approx(300 / 301)
     page = Path("page.html").read_text(encoding="utf-8")
     assert "<svg" in page

@@ -21,6 +21,7 @@ from core.metrics.lm import reverse_lm
 from core.metrics.mmd import mmd
 from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
+from core.metrics.oracle import oracle
 from core.metrics.suite import Suite
 from core.text.grammar import grammar
 
@@ -102,6 +103,25 @@ def test_of_what_the_grammar_knows(pools: dict[str, list[list[str]]]) -> None:
         return {metric: found[metric] for metric in ("valid", "oracle_nll", "template_tv")}
 
     assert_covered(simulate(draw))
+
+
+def test_of_the_mass_that_a_sample_covers(pools: dict[str, list[list[str]]]) -> None:
+    def draw(rng: np.random.Generator) -> Found:
+        return {"mass_covered": oracle(picked(pools["easy"], 1000, rng), source)["mass_covered"]}
+
+    source = grammar("easy")
+    assert_covered(simulate(draw, 300), 300)
+
+
+@pytest.mark.parametrize("name", ["easy", "default"])
+def test_of_the_longest_shared_ngrams(pools: dict[str, list[list[str]]], name: str) -> None:
+    suite = Suite(picked(pools[name], 2000, np.random.default_rng(1)))
+
+    def draw(rng: np.random.Generator) -> Found:
+        found = suite.measures(picked(pools[name], 600, rng), ["ms_jaccard"])
+        return {"ms_jaccard_5": found["ms_jaccard_5"]}
+
+    assert_covered(simulate(draw, 200), 200)
 
 
 @pytest.mark.parametrize(("name", "n"), [("easy", 500), ("default", 600)])

@@ -82,8 +82,10 @@ def test_scores_equal_the_plain_definition(
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6), min_size=32, max_size=50),
-       st.lists(st.lists(st.sampled_from("abcde"), max_size=6), min_size=1, max_size=4))  # fmt: skip
+@given(
+    st.lists(st.lists(st.sampled_from("abcd"), max_size=6), min_size=32, max_size=50),
+    st.lists(st.lists(st.sampled_from("abcde"), max_size=6), min_size=1, max_size=4),
+)
 def test_models_of_halves_equal_models_fitted_anew(
     text: list[list[str]], scored: list[list[str]]
 ) -> None:

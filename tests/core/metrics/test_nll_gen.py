@@ -83,6 +83,17 @@ def test_an_implicit_generator_has_none(settings: tuple[str, ...]) -> None:
     assert nll_gen(generator, drawing_of(config, registry(), 1.0), rows()).value is None
 
 
+def test_its_interval_covers() -> None:
+    """Of 60 sentences drawn anew 400 times, of very unequal lengths."""
+    config = tiny("model.length=7", *RECURRENT)
+    generator = build_generator(config, registry(), V)
+    drawing, pool, rng = drawing_of(config, registry(), 1.0), rows(), np.random.default_rng(0)
+    drawn = [nll_gen(generator, drawing, pool[rng.integers(0, N, 60)]) for _ in range(400)]
+    true = np.mean([measure.value for measure in drawn])
+    bounds = [measure.interval() or (0.0, 0.0) for measure in drawn]
+    assert 0.92 <= np.mean([low <= true <= high for low, high in bounds]) <= 0.97
+
+
 def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     explicit = run(tiny(*PLAIN, "sampling.name=straight_through"), tracker=tracker)
