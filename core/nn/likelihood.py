@@ -25,8 +25,9 @@ def negative_log_likelihood(
     end and taken N at a time.
     """
     places = (tokens != ignored).flatten().nonzero()[:, 0]
-    seen = hidden.flatten(0, 1).index_select(0, places).split(len(tokens) or 1)
-    words = tokens.flatten().index_select(0, places).split(len(tokens) or 1)
+    size = len(tokens) or 1
+    seen = torch.split(hidden.flatten(0, 1).index_select(0, places), size)
+    words = torch.split(tokens.flatten().index_select(0, places), size)
 
     def nats(logits: Tensor, part: int) -> Tensor:
         return cross_entropy(logits, words[part], reduction="none")
