@@ -57,6 +57,17 @@ class Search:
     log: bool = False
 
 
+@dataclass(frozen=True)
+class Alone:
+    """A run whose field is anything else than this cannot be trained in a stack; and why."""
+
+    unless: Any
+    why: str
+
+
+MASKS_INSIDE = Alone(0.0, "each run draws its masks in the middle of its own pass")
+POWER_INSIDE = Alone(False, "power iteration writes over its vectors in the middle of the pass")
+
 UPDATES = 1000  # of a run whose length nobody says
 
 
@@ -84,9 +95,15 @@ class TrainConfig(Frozen):
     """How long, how fast, how large. With both `updates` and `minutes` the first reached stops."""
 
     updates: Annotated[int, Field(ge=0)] | None = None  # 1000 where minutes is not given either
-    minutes: Annotated[float, Field(gt=0)] | None = None  # of training, evaluation included
+    minutes: Annotated[  # of training, evaluation included
+        Annotated[float, Field(gt=0)] | None,
+        Alone(None, "a stack's clock is not that of a run; say train.updates (study.budget)"),
+    ] = None
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
-    micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
+    micro_batch: Annotated[  # sentences in memory; None: all
+        Annotated[int, Field(ge=1)] | None,
+        Alone(None, "a stack holds every run's whole batch at once"),
+    ] = None
     # What the D steps of one phase are shown of G. "fresh": each its own sentences. "shared": all
     # the same, drawn once, which saves time and is another algorithm: D's gradients of one phase
     # are no longer independent, and it may learn those very sentences.
@@ -102,7 +119,12 @@ class TrainConfig(Frozen):
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
     entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0
     # Standard deviation of noise on the words that D sees, in its embedding space; falls to 0.
-    instance_noise: Annotated[float, Field(ge=0), Search(0.01, 1, log=True)] = 0.0
+    instance_noise: Annotated[
+        float,
+        Field(ge=0),
+        Search(0.01, 1, log=True),
+        Alone(0.0, "each run draws it in the middle of its own pass"),
+    ] = 0.0
     # Length curriculum: steps at first, and the share of the run after which all S are played.
     start_length: Annotated[int, Field(ge=2, le=4096)] | None = None
     grow_until: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
@@ -118,7 +140,9 @@ class TrainConfig(Frozen):
     # How words are drawn without gradient. "graph": all steps as one CUDA graph, on a GPU.
     rollout: Literal["steps", "graph"] = "steps"
     # Feed-forward layers of transformers through `torch.compile`: minutes at a run's start.
-    compile: bool = False
+    compile: Annotated[bool, Alone(False, "what torch's compiler has made computes one model")] = (
+        False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +200,10 @@ class Config(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     # "tf32": a GPU's float32 products with 10 bits behind the point. "bf16": that, and transformer
     # blocks in bfloat16; weights, vocabulary head, losses, rollouts and penalties stay float32.
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    precision: Annotated[
+        Literal["float32", "tf32", "bf16"],
+        Alone("float32", "a stack was held against separate runs in float32 only"),
+    ] = "float32"
     corpus: CorpusSettings = CorpusSettings()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

@@ -18,13 +18,20 @@ from torch import Tensor, nn
 from core.batches import Batches, moved
 from core.checkpoint import Counters
 from core.config import Config
+from core.game import (
+    PENALTY,
+    SCORES,
+    discriminator_loss,
+    generator_loss,
+    likelihood_loss,
+    longest_of,
+)
 from core.graphs import Graphs
 from core.nn.instance_noise import Blurred
-from core.nn.likelihood import entropy, negative_log_likelihood
 from core.nn.trim import cut
 from core.nn.words import TokenWords, lengths, mean_difference, movable
 from core.players import Opponent, Players, as_module
-from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Scores, Stage, Words
+from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Stage, Words
 from core.rollout import TOGETHER, Drawing, draw_for_gradient, draw_words, split
 from core.seeding import Streams
 from core.shares import ALONE, Share
@@ -72,22 +79,23 @@ class Steps:
 
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
-        self._set_rate(phase, progress, counters)
+        self.set_rate(phase, progress, counters)
         if callable(phase.loss):
             for _ in range(phase.repeats):
-                self._note(phase, self._own_step(phase, progress, counters), counters)
+                self.note(phase, self._own_step(phase, progress, counters), counters)
         elif phase.player == "discriminator":
-            for fake in self._fakes(phase.repeats, progress):
-                self._note(phase, self._discriminator_step(fake, progress, counters), counters)
+            for fake in self.fakes(phase.repeats, progress):
+                self.note(phase, self._discriminator_step(fake, progress, counters), counters)
         else:
             for _ in range(phase.repeats):
                 if phase.loss == "adversarial":
                     loss = self._generator_step(progress, counters)
                 else:
                     loss = self._likelihood_step(counters)
-                self._note(phase, loss, counters)
+                self.note(phase, loss, counters)
 
-    def _set_rate(self, phase: Phase, progress: float, counters: Counters) -> None:
+    def set_rate(self, phase: Phase, progress: float, counters: Counters) -> None:
+        """The learning rate of a phase's steps."""
         train = self.config.train
         own = train.generator_rate if phase.player == "generator" else train.discriminator_rate
         share = train.rate_decay**progress * (train.rollback or 1.0) ** counters.rollbacks
@@ -104,7 +112,8 @@ class Steps:
             return None
         return float(mean_difference(*self._seen, self.players.generator.head.out_features))
 
-    def _note(self, phase: Phase, loss: float, counters: Counters) -> None:
+    def note(self, phase: Phase, loss: float, counters: Counters) -> None:
+        """Keep a step's loss, for the curves and for schedules that look at it."""
         self.values[f"train/{phase.player}_loss"] = loss
         history = counters.losses.setdefault(phase.player, [])
         history.append(loss)
@@ -119,7 +128,7 @@ class Steps:
             self.config.train.batch_size,
             self.device,
             self.drawing(progress),
-            lambda: self._next_tokens(counters),
+            lambda: self.next_tokens(counters),
             self.streams.__getitem__,
             self.values,
             self.batches.sentences,
@@ -130,7 +139,7 @@ class Steps:
 
     # D.
 
-    def _fakes(self, count: int, progress: float) -> Iterator[Words]:
+    def fakes(self, count: int, progress: float) -> Iterator[Words]:
         """`count` batches of drawn words, as many in one rollout as memory has room for."""
         drawing = self.drawing(progress)
         generator, rng = self.players.generator, self.streams["noise"]
@@ -146,11 +155,18 @@ class Steps:
             yield from draw.words.chunk(now)
             count -= now
 
-    def _discriminator_step(self, fake: Words, progress: float, counters: Counters) -> float:
-        opponent = self._opponent()
-        real: Words = self._next_real(progress, counters)
+    def opposed(
+        self, fake: Words, progress: float, counters: Counters
+    ) -> tuple[Words, Tensor | None]:
+        """The next real words to stand beside drawn ones, and the penalty's chance."""
+        opponent = self.opponent()
+        real = self._next_real(progress, counters)
         self._seen = real, fake
-        drawn = opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
+        return real, opponent.penalty.draw(self.config.train.batch_size, self.streams["penalty"])
+
+    def _discriminator_step(self, fake: Words, progress: float, counters: Counters) -> float:
+        opponent = self.opponent()
+        real, drawn = self.opposed(fake, progress, counters)
         parts: list[tuple[Tensor, ...]] = []  # read when all is asked of a GPU, which then waits
         weights: list[float] = []
         D = opponent.discriminator
@@ -158,24 +174,25 @@ class Steps:
 
         def losses() -> Iterator[Tensor]:
             for real_part, fake_part, drawn_part, weight in self._pairs(real, fake, drawn):
-                r, f = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
-                scores = Scores.by(seen_by, r + f, opponent.objective.compares).chunk(2)
-                penalty = opponent.penalty(D, r, f, drawn_part)
-                parts.append((*(part.mean().detach() for part in scores), penalty.detach()))
+                rows = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
+                loss, means = discriminator_loss(opponent, seen_by, *rows, drawn_part)
+                parts.append(tuple(mean.detach() for mean in means))
                 weights.append(weight)
-                yield (opponent.objective.discriminator(*scores) + penalty) * weight
+                yield loss * weight
 
         loss = self._descend("discriminator", as_module(D), opponent.optimiser, losses(), counters)
-        means = [
+        whole = [
             sum(float(value) * weight for value, weight in zip(values, weights, strict=True))
             for values in zip(*parts, strict=True)
         ]
-        keys = ("train/real_score", "train/fake_score", "train/penalty")
-        sums = dict(zip(keys, self.share.total(*means), strict=True))
-        if opponent.objective.compares:  # features have no score
-            sums = {"train/penalty": sums["train/penalty"]}
-        self.values |= sums
+        self.note_scores(self.share.total(*whole))
         return loss
+
+    def note_scores(self, means: Sequence[float]) -> None:
+        """Keep what `discriminator_loss` says beside the loss; features have no score."""
+        compares = self.opponent().objective.compares
+        named = zip(SCORES, means, strict=True)
+        self.values |= {k: v for k, v in named if k == PENALTY or not compares}
 
     def _pairs(
         self, real: Words, fake: Words, drawn: Tensor | None
@@ -203,7 +220,7 @@ class Steps:
         `micro_batch` whole ones; None: so many sentences each.
         """
         size = self.config.train.batch_size // self._parts
-        ours, offers = self.share.parts(self._parts), self._opponent().discriminator.offers
+        ours, offers = self.share.parts(self._parts), self.opponent().discriminator.offers
         if length is None or "trimming" not in offers:
             return [slice(i * size, (i + 1) * size) for i in ours]
         first, last = size * ours.start, size * ours.stop
@@ -213,9 +230,22 @@ class Steps:
 
     # G.
 
+    def turn(self, draw: Draw, progress: float, counters: Counters) -> Turn:
+        """G's turn with what it has drawn."""
+        opponent = self.opponent()
+        return Turn(
+            draw,
+            self._last_real(progress, counters),
+            self.players.generator,
+            self.drawing(progress),
+            self._through_noise(opponent.discriminator, progress),
+            opponent.objective,
+            self.streams["estimator"],
+            self._parts,
+        )
+
     def _generator_step(self, progress: float, counters: Counters) -> float:
-        opponent = self._opponent()
-        real = self._last_real(progress, counters)
+        opponent = self.opponent()
         generator, size = self.players.generator, self.config.train.batch_size
         drawing = self.drawing(progress)
         draw = draw_for_gradient(
@@ -223,18 +253,8 @@ class Steps:
         )
         # D's weights get no gradient from G's loss, so none is computed.
         judge = as_module(opponent.discriminator).requires_grad_(False)
-        turn = Turn(
-            draw,
-            real,
-            generator,
-            drawing,
-            self._through_noise(opponent.discriminator, progress),
-            opponent.objective,
-            self.streams["estimator"],
-            self._parts,
-        )
+        losses = self._losses(self.turn(draw, progress, counters), opponent.estimator)
         module = as_module(generator)
-        losses = self._losses(turn, opponent.estimator)
         try:
             return self._descend("generator", module, self.players.optimiser, losses, counters)
         finally:
@@ -246,7 +266,7 @@ class Steps:
         """
         judged = estimator.judge(turn)
         if self._parts == 1:
-            yield self._generator_loss(turn, estimator, judged)
+            yield generator_loss(turn, estimator, judged, self.config.train.entropy)
             return
         draw, leaf = turn.draw, None
         if draw.anew is not None:
@@ -261,28 +281,19 @@ class Steps:
         for piece, part in zip(pieces, turn.split(draws, pieces), strict=True):
             weight = (piece.stop - piece.start) / len(draw.tokens)
             of_part = [tensor[piece] for tensor in judged]
-            yield self._generator_loss(part, estimator, of_part) * weight
+            loss = generator_loss(part, estimator, of_part, self.config.train.entropy)
+            yield loss * weight
         if leaf is not None:
             assert leaf.grad is not None
             draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
 
-    def _generator_loss(self, turn: Turn, estimator: Estimator, judged: Sequence[Tensor]) -> Tensor:
-        loss, bonus = estimator.loss(turn, judged), self.config.train.entropy
-        if bonus:
-            nats = entropy(turn.draw.hidden, turn.generator.head)  # (N, S)
-            loss = loss - bonus * turn.visible(nats).sum(1).mean()
-        return loss
-
     def _likelihood_step(self, counters: Counters) -> float:
-        tokens = self._next_tokens(counters)
-        longest = int((tokens != PAD).sum(1).max())
-        tokens = tokens[:, :longest]  # what is padding everywhere costs nothing
+        tokens = self.next_tokens(counters)
+        tokens = tokens[:, : longest_of(tokens)]  # what is padding everywhere costs nothing
         generator = self.players.generator
         noise = generator.draw_noise(len(tokens), self.streams["noise"])
-        ours = self.share.rows(tokens)
-        hidden = generator.parallel(ours, self.share.of_noise(noise))
-        nats = negative_log_likelihood(hidden, generator.head, ours)
-        loss = nats.sum() / (tokens != PAD).sum()  # mean over the words and end tokens
+        ours, words = self.share.rows(tokens), (tokens != PAD).sum()
+        loss = likelihood_loss(generator, ours, self.share.of_noise(noise), words)
         module = as_module(generator)
         return self._descend("generator", module, self.players.optimiser, [loss], counters)
 
@@ -304,6 +315,20 @@ class Steps:
             values.append(loss.detach())
         (value,) = self.share.total(sum(map(float, values)))
         self.share.add_gradients(module)
+        self.move(player, module, optimiser, value, counters)
+        return value
+
+    def move(
+        self,
+        player: str,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        value: float,
+        counters: Counters,
+    ) -> None:
+        """Move by the gradients that a loss of this value has left; Diverged where one of them is
+        no finite number.
+        """
         limit = self.config.train.clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
         largest = self.config.train.largest_loss
@@ -320,14 +345,15 @@ class Steps:
             )
         optimiser.step()
         self.values[f"train/{player}_gradient_norm"] = norm
-        return value
 
-    def _opponent(self) -> Opponent:
+    def opponent(self) -> Opponent:
+        """Who plays against the generator."""
         if self.players.opponent is None:
             raise AssertionError("an adversarial phase without a discriminator passed the check")
         return self.players.opponent
 
-    def _next_tokens(self, counters: Counters) -> Tensor:
+    def next_tokens(self, counters: Counters) -> Tensor:
+        """The next real sentences (N, S)."""
         tokens = moved(self.batches.batch(counters.batches), self.device)
         counters.batches += 1
         return tokens

@@ -7,7 +7,7 @@ batch -> phases (D on real and drawn words, G through its estimator, or likeliho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from core.batches import Batches
 from core.checkpoint import Checkpoint, Counters
 from core.config import Config
 from core.players import Players, as_module
-from core.protocols import Progress
+from core.protocols import Phase, Progress
 from core.shares import ALONE, Share
 from core.steps import Diverged, Steps
 
@@ -47,6 +47,11 @@ class Trainer:
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
         """Run to the end of the budget; Diverged when a number is not finite, or too large."""
+        for phase in self.walk(evaluate, save):
+            self.steps.play(phase, self.progress, self.counters)
+
+    def walk(self, evaluate: Callable[[], None], save: Callable[[], None]) -> Iterator[Phase]:
+        """The loop; whoever walks it plays each phase, alone or together with other runs'."""
         train, counters, share = self.config.train, self.counters, self.steps.share
         began = time.monotonic() - counters.seconds
         if counters.update == 0:
@@ -56,8 +61,7 @@ class Trainer:
         while not self._budget_spent():
             progress = Progress(counters.update, counters.losses, self.steps.batches.per_epoch)
             self.steps.begin()
-            for phase in self.players.schedule.phases(progress):
-                self.steps.play(phase, self.progress, counters)
+            yield from self.players.schedule.phases(progress)
             self._average()
             counters.update += 1
             counters.seconds = share.of_leader(time.monotonic() - began)

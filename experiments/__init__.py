@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from experiments.loading import load
-    from experiments.runner import Result, run
+    from experiments.runner import run
+    from experiments.wanted import Result
 
 __all__ = ["Result", "load", "run"]
 
@@ -18,7 +19,7 @@ __all__ = ["Result", "load", "run"]
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    home = {"load": "loading", "run": "runner", "Result": "runner"}.get(name)
+    home = {"load": "loading", "run": "runner", "Result": "wanted"}.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(f"experiments.{home}"), name)

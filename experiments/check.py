@@ -12,7 +12,8 @@ from core.config import SLOTS, SYSTEM, Config, override, parse, read_toml, slot_
 from core.errors import InputError, TextganError
 from core.tracking.null import MemoryTracker
 from experiments.loading import SYSTEMS
-from experiments.runner import Result, run
+from experiments.runner import run
+from experiments.wanted import Result
 from variants import registry
 from variants.conformance import check
 

@@ -21,7 +21,8 @@ from core.errors import InputError
 from core.statistics import Interval
 from core.tracking.environment import difference
 from core.tracking.protocol import RunRecord, Tracker
-from experiments.runner import Result, run
+from experiments.runner import run
+from experiments.wanted import Result
 from variants import registry
 
 Verdict = Literal["identical", "within", "outside", "unknown"]

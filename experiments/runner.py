@@ -9,28 +9,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
-from core.allocator import keep_freed_memory
 from core.batches import Batches
 from core.checkpoint import Checkpoint
-from core.config import Config, parse, read_toml
+from core.config import Config
 from core.diagnostics import diagnose
-from core.errors import InputError, MachineError, machine_error
+from core.errors import MachineError, machine_error
 from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
-from core.nn.precision import settle
 from core.players import build
 from core.shares import ALONE, Share, joined
 from core.steps import Diverged
@@ -40,35 +37,30 @@ from core.text.generated import Oracle, draw_corpus, fitted, oracle_of
 from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import IDENTITY, Outcome, RunTracker, Sample, Tracker
+from core.tracking.protocol import Outcome, RunTracker, Sample, Tracker
 from core.train import Stopped, Trainer
+from core.walks import Walk, walk_alone
 from experiments.checkpoints import Checkpoints
 from experiments.description import description
 from experiments.figures import curves_figure
 from experiments.generate import Writer, make_writer, save_generator
 from experiments.interrupts import gentle_interrupts
 from experiments.sharing import check_shareable, leader_first, unheard
+from experiments.wanted import (
+    ID_LENGTH,
+    Known,
+    Report,
+    Result,
+    Wanted,
+    folder_of,
+    keep_config,
+    look_up,
+)
 from variants import registry
 
 Text = list[list[str]]
-Report = Callable[[int, int | None, Mapping[str, float | None]], None]
+Gently = Callable[[Callable[[], None]], contextlib.AbstractContextManager[None]]
 COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
-ID_LENGTH = 32
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to."""
-
-    run_id: str
-    outcome: Outcome
-    updates: int
-    seconds: float
-    metrics: Mapping[str, float | None]  # "eval/..." of the last evaluation
-
-    def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def run(
@@ -93,32 +85,34 @@ def run(
     as `test/...`.
     """
     tracker = tracker or open_tracker()
-    run_id, folder = _found(tracker, resume) if resume is not None else ("", Path())
-    if resume is not None:
-        if (folder / "result.json").exists():
-            return Result(**json.loads((folder / "result.json").read_text()))
-        config = _stored_config(folder, config)
-    if config is None:
-        raise InputError("nothing to run: give a system or a file, or --resume RUN")
-    device = pick_device(config)
-    torch.set_num_threads(config.train.threads)
-    settle(config.precision, device)
-    keep_freed_memory()
-    with joined(cuda=device.type == "cuda") as share:
-        check_shareable(config, share)
-        parts = leader_first(share, partial(_prepare, config, device, tracker.world, share, tested))
-        if not share.leads:
-            record = unheard()
-        elif resume is not None:
-            if not (folder / "config.toml").exists():  # begun on another machine
-                _keep_config(folder, config)
-            record = tracker.continue_run(run_id)
-        else:
-            begun = _Begun(experiment, name, parent_id, tags or {}, started)
-            record, folder = _start(tracker, parts, begun)
-        folder = Path(share.text_of_leader(str(folder)))
-        result = _Run(parts, tracker, record, folder, report).execute()
+    wanted = Wanted(
+        config, experiment, name, parent_id, tags or {}, resume, report, started, tested
+    )
+    known = look_up(wanted, tracker)
+    if isinstance(known, Result):
+        return known
+    with joined(cuda=known.device.type == "cuda") as share:
+        check_shareable(known.config, share)
+        one = open_run(wanted, known, tracker, share)
+        result = walk_alone(one.walk(), one.trainer)
         return replace(result, run_id=share.text_of_leader(result.run_id))
+
+
+def open_run(wanted: Wanted, known: Known, tracker: Tracker, share: Share = ALONE) -> Run:
+    """The run with its parts, its record and its folder, where it was left if it is resumed."""
+    config, folder = known.config, known.folder
+    prepare = partial(_prepare, config, known.device, tracker.world, share, wanted.tested)
+    parts = leader_first(share, prepare)
+    if not share.leads:
+        record = unheard()
+    elif wanted.resume is not None:
+        if not (folder / "config.toml").exists():  # begun on another machine
+            keep_config(folder, config)
+        record = tracker.continue_run(known.run_id)
+    else:
+        record, folder = _start(tracker, parts, wanted)
+    folder = Path(share.text_of_leader(str(folder)))
+    return Run(parts, tracker, record, folder, wanted.report)
 
 
 def _prepare(
@@ -130,23 +124,12 @@ def _prepare(
     return Parts(config, device, corpus, batches, oracle, tested, share)
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """Where a new run stands in the record."""
-
-    experiment: str
-    name: str | None
-    parent_id: str | None
-    tags: Mapping[str, str]
-    started: Callable[[str], None] | None
-
-
-def _start(tracker: Tracker, parts: Parts, begun: _Begun) -> tuple[RunTracker, Path]:
+def _start(tracker: Tracker, parts: Parts, begun: Wanted) -> tuple[RunTracker, Path]:
     """A new run's record and folder."""
     config, tags = parts.config, begun.tags
     identity = _identity(tags, config.seed)
     # The settings come before the run, so that whatever kills it a run can be gone on with.
-    _keep_config(tracker.world / "runs" / identity, config)
+    keep_config(tracker.world / "runs" / identity, config)
     record = tracker.start_run(
         begun.experiment,
         begun.name or f"{config.name} seed {config.seed}",
@@ -164,7 +147,7 @@ def _start(tracker: Tracker, parts: Parts, begun: _Begun) -> tuple[RunTracker, P
         parent_id=begun.parent_id,
         identity=identity,
     )
-    folder = _settled(tracker.world / "runs", identity, record.run_id)
+    folder = folder_of(tracker.world / "runs", identity, record.run_id)
     if begun.started is not None:
         begun.started(record.run_id)
     _begin(record, config, parts.corpus)
@@ -179,35 +162,6 @@ def _identity(tags: Mapping[str, str], seed: int) -> str:
         return uuid.uuid4().hex
     job = json.dumps([tags["study"], tags["variant"], seed])
     return hashlib.sha256(job.encode()).hexdigest()[:ID_LENGTH]
-
-
-def _settled(runs: Path, identity: str, run_id: str) -> Path:
-    """The folder of a run under its own id."""
-    reserved, folder = runs / identity, runs / run_id
-    if not identity.isalnum():  # a tag that anybody may have written
-        return folder
-    if not folder.exists() and reserved.exists():
-        reserved.rename(folder)
-    elif reserved.exists() and reserved != folder:
-        shutil.rmtree(reserved)
-    return folder
-
-
-def _found(tracker: Tracker, key: str) -> tuple[str, Path]:
-    """The run that `key` means and its folder; the store is not asked where the folder is here."""
-    runs = tracker.world / "runs"
-    if len(key) == ID_LENGTH and key.isalnum() and (runs / key / "config.toml").exists():
-        return key, runs / key
-    record = tracker.run(key)
-    return record.run_id, _settled(runs, record.tags.get(IDENTITY, record.run_id), record.run_id)
-
-
-def pick_device(config: Config) -> torch.device:
-    """The device asked for; MachineError when CUDA is asked for and not there."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise MachineError("device = 'cuda': this machine has no usable GPU; use device = 'cpu'")
-    cuda = config.device != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if cuda else "cpu")
 
 
 def open_corpus(
@@ -246,7 +200,7 @@ class Collapsed(Exception):  # noqa: N818 - a result, not an error
     """G has written next to nothing but the same sentences for too long."""
 
 
-class _Run:
+class Run:
     """The parts of one run, and what happens at its evaluations and its end."""
 
     def __init__(
@@ -281,13 +235,13 @@ class _Run:
                 f"({str(error).splitlines()[0][:200]}); remove it to start the run anew"
             ) from None
 
-    def execute(self) -> Result:
-        """Train to the end, whatever the end is."""
+    def walk(self, gently: Gently = gentle_interrupts) -> Walk[Result]:
+        """Train to the end, whatever the end is; `gently` hears of interrupts while training."""
         try:
-            with gentle_interrupts(self.trainer.interrupt):
+            with gently(self.trainer.interrupt):
                 if self.trainer.counters.update == 0:
                     self._log_real_text()
-                outcome, reason = self._train()
+                outcome, reason = yield from self._train()
             if self.tested and outcome in ("ok", "collapsed"):
                 self._test()
             return self._end(outcome, reason)
@@ -304,17 +258,17 @@ class _Run:
                 raise
             raise known from error
 
-    def _train(self) -> tuple[Outcome, str]:
+    def _train(self) -> Walk[tuple[Outcome, str]]:
         try:
             try:
-                self.trainer.train(self._evaluate, self._save)
+                yield from self.trainer.walk(self._evaluate, self._save)
             except Diverged as diverged:
                 self._keep_divergence(diverged)
                 if not self.trainer.roll_back(self.checkpoints.last()):
                     raise
                 update = self.trainer.counters.update
                 self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
-                self.trainer.train(self._evaluate, self._save)
+                yield from self.trainer.walk(self._evaluate, self._save)
         except Diverged as diverged:
             self._keep_divergence(diverged)
             return "diverged", str(diverged)
@@ -453,37 +407,9 @@ class _Run:
             self.record.log_figure(curves_figure(drawn), "figures/curves.png")
 
 
-def _keep_config(folder: Path, config: Config) -> None:
-    """Write down what a resumed run is made from."""
-    unfinished = folder / "config.writing"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(config.toml(), encoding="utf-8")
-        unfinished.replace(folder / "config.toml")
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be written ({error.strerror})") from None
-
-
 def _begin(record: RunTracker, config: Config, corpus: Corpus) -> None:
     record.log_text(config.toml(), "config.toml")
     record.log_dataset(Path(config.corpus.source).name, corpus.fingerprint, config.corpus.source)
     patch = difference()
     if patch:
         record.log_text(patch, "uncommitted.patch")
-
-
-def _stored_config(folder: Path, given: Config | None) -> Config:
-    file = folder / "config.toml"
-    if not file.exists():
-        if given is None:
-            raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
-        return given  # begun on another machine: anew, under its id
-    stored = parse(read_toml(file), registry(), str(file))
-    if given is not None and given != stored:
-        ours, theirs = given.flat(), stored.flat()
-        keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
-        raise InputError(
-            f"--resume: the configuration differs from the run's in {', '.join(keys)}; "
-            f"leave it out to go on with the run's own"
-        )
-    return stored

@@ -27,6 +27,7 @@ from studies.plan import NO_LIMIT, Limit
 from studies.planning import extend
 from studies.progress import Progress, progress
 from studies.queue import load_queue
+from studies.seats import TrainTogether, take_together
 from studies.storage import open_storage
 from studies.table import StudyTable, seed_list
 from studies.worker import Train, Worker
@@ -116,8 +117,10 @@ def work(
     train: Train,
     resolver: Resolver,
     until: float | None = None,
+    together: TrainTogether | None = None,
 ) -> None:
-    """Take jobs from the queue until there are none and none can come, or the time is over.
+    """Take jobs from the queue until there are none and none can come, or the time is over; as
+    many at once as the study's limit says, where somebody trains several `together`.
 
     No run is begun that is not expected to end before `until` (seconds since 1970), and searching
     ends early enough for the finalists.
@@ -135,6 +138,8 @@ def work(
             jobs.set_limit(queue, replace(limit, closed=True))
         elif worker.has_enough():
             return
+        elif state.waiting and together is not None and limit.stack > 1:
+            take_together(worker, min(limit.stack, state.waiting), together)
         elif state.waiting:
             worker.take_one()
         elif state.running:

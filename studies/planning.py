@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import optuna
 
+from core.stackable import shape_of
 from core.tracking.protocol import Tracker
 from studies import queue as jobs
 from studies.definition import Study
@@ -27,14 +29,30 @@ def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
 
 def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: Plan) -> None:
     known = jobs.latest(queue)  # another worker may have been quicker
+    stack = jobs.limit_of(queue).stack
     runs = dict(queue.user_attrs["variant_run_ids"])
-    for job in plan.jobs:
-        if job.key in known:
-            continue
+    for job in in_stacks([job for job in plan.jobs if job.key not in known], stack):
         if job.variant.name not in runs and job.arm is None:
             runs[job.variant.name] = _variant_run(queue, study, tracker, job)
             queue.set_user_attr("variant_run_ids", runs)
         jobs.enqueue(queue, job)
+
+
+def in_stacks(wanted: Sequence[Job], size: int) -> list[Job]:
+    """The same jobs; whoever takes so many at once finds those of equal shape together. Each job
+    brings forward the next ones that can be trained with it.
+    """
+    if size == 1:
+        return list(wanted)
+    shapes: dict[int, str] = {}  # of configurations, which seeds share
+    alike: dict[str, list[Job]] = {}
+    for job in wanted:
+        shape = shapes.setdefault(id(job.variant.config), shape_of(job.variant.config))
+        alike.setdefault(shape, []).append(job)
+    place = {job.key: i for i, job in enumerate(wanted)}
+    stacks = [same[i : i + size] for same in alike.values() for i in range(0, len(same), size)]
+    stacks.sort(key=lambda stack: place[stack[0].key])
+    return [job for stack in stacks for job in stack]
 
 
 def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) -> str:

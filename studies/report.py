@@ -22,7 +22,13 @@ from studies.analysis.failures import failures
 from studies.analysis.people import people
 from studies.analysis.plane import plane
 from studies.analysis.sentences import sentences
-from studies.analysis.standing import added_seeds, caveats, outcomes, standing
+from studies.analysis.standing import (
+    added_seeds,
+    caveats,
+    outcomes,
+    standing,
+    trained_together,
+)
 from studies.analysis.wording import bracket, count, number
 from studies.leaderboard import Leaderboard, Row
 from studies.page.report import HTML, Report
@@ -44,7 +50,12 @@ def build(reading: Reading) -> Report:
         reading.board.study,
         reading.table.question,
         _facts(reading),
-        [*findings[:MANY_FINDINGS], *caveats(reading.board), *added_seeds(reading)],
+        [
+            *findings[:MANY_FINDINGS],
+            *caveats(reading.board),
+            *added_seeds(reading),
+            *trained_together(reading),
+        ],
         found,
     )
 

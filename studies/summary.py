@@ -24,7 +24,7 @@ SOURCE = "corpus.source"
 DEFINITION, SAMPLES = "study.json", "samples.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
-    "device", "versions", "seeds_added", "arm", "settings", "published",
+    "device", "versions", "seeds_added", "stacked", "arm", "settings", "published",
 })  # fmt: skip
 NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
 SENTENCES = 8  # of the last step

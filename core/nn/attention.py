@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from core.nn import fused_attention, twice
+from core.nn import fused_attention, stacked, twice
 from core.nn.linear import Linear
 from core.nn.seen import Seen
 
@@ -82,7 +81,7 @@ class Attention(nn.Module):
         if twice.differentiated_twice():
             heads = twice.attention(q, k, v, mask)
         else:
-            heads = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            heads = stacked.attention(q, k, v, mask)
         return heads.transpose(1, 2).flatten(2)
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from core.nn import attention_kernels as kernels
 from core.nn.attention_kernels import Back, Given, Sight, Sizes
 from core.nn.seen import Seen
 from core.nn.simd import LANES
+from core.nn.stacked import stacked
 
 WIDEST = 32  # a head
 LONGEST = 512  # keys or queries
@@ -45,6 +46,7 @@ def fits(x: Tensor, d: int, longest: int) -> bool:
         and d % 8 == 0
         and d <= WIDEST
         and longest <= LONGEST
+        and not stacked()
     )
 
 

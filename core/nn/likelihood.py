@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
+from core.nn.stacked import stacked
 from core.text.vocabulary import PAD
 
 NOTHING = -100  # no word has this id
@@ -24,6 +25,10 @@ def negative_log_likelihood(
     padding, or at whatever word is to be ignored, which costs nothing: the others are laid end to
     end and taken N at a time.
     """
+    if stacked():  # which words there are is not known to all models alike
+        logits = linear(hidden, head.weight, head.bias).flatten(0, 1)
+        every = cross_entropy(logits, tokens.flatten(), ignore_index=ignored, reduction="none")
+        return every.view_as(tokens)
     places = (tokens != ignored).flatten().nonzero()[:, 0]
     size = len(tokens) or 1
     seen = torch.split(hidden.flatten(0, 1).index_select(0, places), size)
@@ -54,8 +59,11 @@ def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
 
 def by_step(measure: Callable[[Tensor, int], Tensor], hidden: Tensor, head: nn.Linear) -> Tensor:
     """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). The
-    logits are computed anew for the backward pass.
+    logits are computed anew for the backward pass, but in a stack, which holds those of all steps.
     """
+    if stacked():
+        logits = linear(hidden, head.weight, head.bias).unbind(1)
+        return torch.stack([measure(of_step, t) for t, of_step in enumerate(logits)], dim=1)
     steps = [_anew(measure, h, head, step) for step, h in enumerate(hidden.unbind(1))]
     return torch.stack(steps, dim=1)
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.nn.stacked import stacked
 from core.nn.twice import differentiated_twice
 
 # Below, calling oneDNN costs more than it saves.
@@ -87,6 +88,7 @@ def _pays(x: Tensor, rows: int, weight: Tensor) -> bool:
         and x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and onednn_is_faster()
+        and not stacked()
     )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.nn.stacked import stacked
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -45,7 +47,7 @@ def words(mask: Tensor | None) -> Seen:
     if mask is None:
         return EVERYTHING
     keys = mask[:, None, None, :]
-    if mask.device.type != "cpu":
+    if mask.device.type != "cpu" or stacked():
         return Seen(keys, whole=False)
     lengths = mask.sum(1)
     places = torch.arange(mask.shape[1])

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from core.nn.stacked import stacked
 from core.nn.twice import twice_differentiable
 from core.protocols import Discriminator, Rows, Scores
+
+
+def slope(scores: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The gradient of the sum of scores at embedded words x (N, S, E), in their shape; to be
+    differentiated again.
+    """
+    with twice_differentiable():
+        if stacked():  # one program: a function of functions, not a graph that was recorded
+            found: Tensor = torch.func.grad(lambda y: scores(y).sum())(x)
+            return found
+        (g,) = torch.autograd.grad(scores(x).sum(), x, create_graph=True)
+    return g
 
 
 def squared_slope(discriminator: Discriminator, rows: Rows) -> Tensor:
@@ -15,8 +30,5 @@ def squared_slope(discriminator: Discriminator, rows: Rows) -> Tensor:
     Hard words have no neighbours but in the embedding space, so it is taken there. A per-step
     discriminator's scores are summed, which keeps one gradient a sentence.
     """
-    x = rows.embedded
-    with twice_differentiable():
-        scores = Scores.by(discriminator, rows).values
-        (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)  # (N, S, E)
+    g = slope(lambda x: Scores.by(discriminator, Rows(x, rows.mask)).values, rows.embedded)
     return g.square().sum((1, 2))

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from core.nn.stacked import stacked
+
 if TYPE_CHECKING:
     from core.protocols import Discriminator
 
@@ -28,7 +30,8 @@ def score(discriminator: Discriminator, embedded: Tensor, mask: Tensor | None) -
     """D's scores of embedded words (N, S, E) with mask (N, S), False behind the end, by the
     cheapest way it offers; see `Discriminator.score`.
     """
-    if mask is None or "trimming" not in discriminator.offers:
+    # In a stack all sentences are as long as the longest of any model.
+    if mask is None or "trimming" not in discriminator.offers or stacked():
         return discriminator.score(embedded, mask)
     if "packing" in discriminator.offers and discriminator.packs(embedded, mask):  # type: ignore[attr-defined]
         return discriminator.score(embedded, mask)

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from core.nn.stacked import stacked
+
 NUMBERS = 2**17  # worked on at a time on a CPU: they stay in a core's cache
 _twice: ContextVar[bool] = ContextVar("twice", default=False)
 
@@ -41,8 +43,8 @@ def twice_differentiable() -> Iterator[None]:
 
 
 def differentiated_twice() -> bool:
-    """Whether what is computed now will be differentiated twice."""
-    return _twice.get()
+    """Whether what is computed now will be differentiated twice, by what is written here."""
+    return _twice.get() and not stacked()
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

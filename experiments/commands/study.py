@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
             "textgan study experiments/studies/card_axes.toml --workers 2",
             "textgan study experiments/studies/card_axes.toml --set corpus.source=my.txt",
             "textgan study experiments/studies/card_axes.toml --dry-run",
+            "textgan study experiments/studies/card_axes.toml --stack-seeds 5",
         )
     )(study)
     app.command(
@@ -42,6 +43,15 @@ def study(
         float | None, typer.Option(help="Begin no run that would not end in time.", min=0.01)
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes at once.", min=1, max=10_000)] = 1,
+    stack_seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Runs of equal shape that each process trains at once.",
+            min=1,
+            max=256,
+        ),
+    ] = 1,
     storage: Storage = None,
     tracking: Tracking = None,
     launcher: Annotated[
@@ -66,6 +76,7 @@ def study(
     """
     from core.tracking.mlflow_store import open_tracker
     from experiments.commands.beginning import begin_or_join
+    from experiments.commands.stacks import stack_words
     from experiments.commands.working import Work, show_plan, work_through
     from experiments.console import err, print_json
     from experiments.loading import resolve_file
@@ -78,10 +89,14 @@ def study(
     from variants import registry
 
     plan = load_study(file, set_ or [], registry(), resolve_file)
-    limit = Limit(trials=trials, workers=workers)
+    limit = Limit(trials=trials, workers=workers, stack=stack_seeds)
+    said = stack_words(plan, limit)
     tracker = open_tracker(tracking)
     if dry_run:
         show_plan(plan, limit, tracker, as_json=json)
+    for line in said:
+        err.print(line, markup=False, soft_wrap=True)
+    if dry_run:
         return
     url = storage or storage_url(tracker)
     cluster = None

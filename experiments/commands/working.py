@@ -16,6 +16,7 @@ from experiments.console import err, out, print_json, progress, table
 from experiments.estimate import Estimate, estimate
 from experiments.ray_worker import Errand, Places
 from experiments.runner import run as train
+from experiments.stacking import train_together
 from studies.definition import Study
 from studies.drive import Watch, drive, to_record
 from studies.execute import work
@@ -94,7 +95,7 @@ def _here(
     command += ["--until", f"{until:.3f}"] if until is not None else []
 
     def here() -> None:
-        work(name, tracker, url, train, registry(), until)
+        work(name, tracker, url, train, registry(), until, train_together)
 
     drive(name, url, table_, how.workers, here, command, watch)
 

@@ -10,9 +10,9 @@ from typing import Any
 from core import checkpoint, config, protocols, rollout, statistics
 from core.text import corpus, grammar, pcfg
 from core.tracking import protocol as tracking
-from experiments import loading, runner
+from experiments import loading, runner, wanted
 
-MODULES = (protocols, config, loading, runner, rollout, statistics, corpus, grammar, pcfg,
+MODULES = (protocols, config, loading, runner, wanted, rollout, statistics, corpus, grammar, pcfg,
            checkpoint, tracking)  # fmt: skip
 INTRODUCTION = """# Python
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.stackable import STACKED
 from core.statistics import Difference, detectable_difference, holm
 from studies.analysis.wording import bracket, contrast, count, names, number
 from studies.effects import LEVEL, apart, pairing
@@ -95,6 +96,18 @@ def added_seeds(reading: Reading) -> list[str]:
     return [
         f"Seeds were added after runs had ended ({added}): if the results called for them, p is "
         f"smaller than it should be."
+    ]
+
+
+def trained_together(reading: Reading) -> list[str]:
+    """Whether runs were trained as one program, which changes nothing but their clock."""
+    stacked = [run for run in reading.seeds if STACKED in run.tags]
+    if not stacked:
+        return []
+    return [
+        f"{count(len(stacked), 'run')} of {len(reading.seeds)} were trained several at once "
+        f"(--stack-seeds): each equals its own separate run up to rounding, but its seconds and "
+        f"updates per second are the stack's."
     ]
 
 

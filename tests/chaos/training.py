@@ -39,13 +39,13 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     if by_heartbeat:  # as seen from another machine
         jobs.mark_mine = lambda trial: trial.set_user_attr("process", ["elsewhere", 1])  # type: ignore[assignment]
     went_on: list[int] = []
-    whole = runner._Run._restore
+    whole = runner.Run._restore
 
     def restore(self: Any, saved: Checkpoint) -> None:
         went_on.append(saved.counters.update)
         whole(self, saved)
 
-    runner._Run._restore = restore  # type: ignore[method-assign]
+    runner.Run._restore = restore  # type: ignore[method-assign]
     execute.work(NAME, open_tracker(uri), url, runner.run, registry())  # type: ignore[arg-type]
     return sorted(went_on)
 

@@ -130,7 +130,7 @@ def test_the_d_steps_of_a_phase_share_their_fakes_only_where_asked(fakes: str, d
     config = tiny(f"train.batch_size={N}", f"train.fakes={fakes}")
     players = build(config, registry(), V, CPU)
     steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
-    words = list(steps._fakes(3, 0.0))
+    words = list(steps.fakes(3, 0.0))
     assert len(words) == 3
     table = torch.randn(V, 4)
     assert len({tuple(w.embed(table).flatten().tolist()) for w in words}) == drawn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,16 @@ SHORT = ("train.updates=8", "train.checkpoint_every=2", "train.log_every=1")
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -> list[float]:
     """G's loss is `value` at update `at`, the first `times` times; the rates seen."""
-    honest, left, rates = Steps._generator_loss, [times], []
+    honest, left, rates = Steps._losses, [times], []
 
-    def loss(self: Steps, turn: Any, estimator: Any, judged: Any) -> torch.Tensor:
-        found = honest(self, turn, estimator, judged)
-        rates.append(self.players.optimiser.param_groups[0]["lr"])
-        if len(rates) >= at and left[0]:
-            left[0] -= 1
-            return found * 0 + value
-        return found
+    def losses(self: Steps, turn: Any, estimator: Any) -> Iterator[torch.Tensor]:
+        for found in honest(self, turn, estimator):
+            rates.append(self.players.optimiser.param_groups[0]["lr"])
+            wrong = len(rates) >= at and left[0] > 0
+            left[0] -= wrong
+            yield found * 0 + value if wrong else found
 
-    monkeypatch.setattr(Steps, "_generator_loss", loss)
+    monkeypatch.setattr(Steps, "_losses", losses)
     return rates
 
 

@@ -16,9 +16,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
+from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.layers import sinusoidal
+from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
 from core.protocols import Shape, Words
 
@@ -35,8 +36,9 @@ class LSTMDiscriminator(nn.Module):
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         positions: Annotated[int, Field(ge=0, le=512)] = 8  # numbers of a position; 0: none
         layer_norm: bool = True
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
-        spectral_norm: bool = False  # of every weight behind the projection
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.1
+        # Of every weight behind the projection.
+        spectral_norm: Annotated[bool, POWER_INSIDE] = False
 
     offers = frozenset({"step_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
@@ -49,7 +51,7 @@ class LSTMDiscriminator(nn.Module):
         E, H = config.width, config.hidden
         self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
         sizes = [E + config.positions, *[H] * (config.layers - 1)]
-        self.layers = nn.ModuleList(nn.LSTM(size, H, batch_first=True) for size in sizes)
+        self.layers = nn.ModuleList(LSTM(size, H, batch_first=True) for size in sizes)
         self.norms = nn.ModuleList(
             nn.LayerNorm(H) if config.layer_norm else nn.Identity() for _ in sizes
         )

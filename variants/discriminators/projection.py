@@ -17,8 +17,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
+from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
 from core.nn.dropout import Dropout
+from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
 from core.protocols import Shape, Words
 
@@ -33,8 +34,9 @@ class ProjectionDiscriminator(nn.Module):
         width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # E
         hidden: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
-        spectral_norm: bool = False  # of every weight behind the projection
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.1
+        # Of every weight behind the projection.
+        spectral_norm: Annotated[bool, POWER_INSIDE] = False
 
     offers = frozenset({"step_scores", "word_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
@@ -45,7 +47,7 @@ class ProjectionDiscriminator(nn.Module):
         E, H = config.width, config.hidden
         self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
         self.start = nn.Parameter(torch.zeros(E))
-        self.lstm = nn.LSTM(E, H, config.layers, batch_first=True)
+        self.lstm = LSTM(E, H, config.layers, batch_first=True)
         self.norm = nn.LayerNorm(H)
         self.drop_words, self.drop_outputs = Dropout(config.dropout), Dropout(config.dropout)
         self.query = nn.Linear(H, E)

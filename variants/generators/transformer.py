@@ -23,7 +23,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
+from core.config import Alone, Search, StrategyConfig
 from core.nn.attention import GrowingCache
 from core.nn.decoding import Decoder, Walk, decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
@@ -67,7 +67,9 @@ class TransformerGenerator(nn.Module):
         heads: Annotated[int, Field(ge=1, le=128)] = 8
         noise_blocks: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 6
         output_blocks: Annotated[int, Field(ge=0, le=64), Search(1, 8)] = 6
-        attention: Literal["causal", "full"] = "causal"
+        attention: Annotated[
+            Literal["causal", "full"], Alone("causal", "it draws its noise anew at every step")
+        ] = "causal"
 
         @model_validator(mode="after")
         def _heads_divide_width(self) -> TransformerGenerator.Config:

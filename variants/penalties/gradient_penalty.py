@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.twice import twice_differentiable
+from core.nn.slope import slope
 from core.protocols import Discriminator, Rows, Scores
 
 # Keeps the square root differentiable where D is flat.
@@ -53,9 +53,7 @@ class GradientPenalty:
         eps = drawn.to(a.dtype)
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask
-        with twice_differentiable():
-            scores = Scores.by(discriminator, Rows(x, mask)).sentences()
-            (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)  # (N, S, E)
+        g = slope(lambda x: Scores.by(discriminator, Rows(x, mask)).sentences(), x)  # (N, S, E)
         squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
         norm = (squared + TINY).sqrt()
         return self.weight * ((norm - 1) ** 2).mean()
