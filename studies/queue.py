@@ -151,7 +151,8 @@ def _deaths(queue: optuna.Study, trial: FrozenTrial) -> int:
 
 
 def _abandoned(trial: FrozenTrial) -> bool:
-    host, process, number = trial.user_attrs.get("process", (None, None, None))
+    # Of three parts; an earlier version wrote two.
+    host, process, number = (*trial.user_attrs.get("process", ()), None, None, None)[:3]
     if number != trial.number:  # Optuna's own retry keeps what the attempt before wrote
         host = None
     if host == socket.gethostname():

@@ -47,8 +47,8 @@ class Kind:
 
 
 KINDS = {
-    "runs": Kind(kill_runs, 2, 200, 5),
-    "workers": Kind(kill_workers, 1, 50, 3),
+    "runs": Kind(kill_runs, 2, 200, 12),
+    "workers": Kind(kill_workers, 1, 50, 6),
     "outages": Kind(outages, 1, 50, 10),
     "disks": Kind(full_disks, 1, 20, 2),
     "crowds": Kind(crowds, 1, 5, 1),

@@ -71,10 +71,12 @@ def _undisturbed(world: World, url: str) -> object:
 
 
 def _killed(world: World, times: int, work: partial[object], ended: list[Ended]) -> list[str]:
-    """Do `work` in children that are killed, up to `times`; what each was at."""
+    """Do `work` in children that are killed, up to `times`; what each was at. The last kill falls
+    anywhere, those before it in the first half, so that there is something left to kill.
+    """
     places = []
-    for _ in range(times):
-        kill = world.kill()
+    for left in range(times, 0, -1):
+        kill = world.kill(1.0 if left == 1 else 0.5)
         ended.append(child(work, world.folder, kill))
         if not ended[-1].killed:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import TrialState
 
 from core import checkpoint
@@ -37,7 +38,7 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     """Work until there is nothing to do; the updates from which unfinished runs went on."""
     jobs.HEARTBEAT_SECONDS, jobs.GRACE_SECONDS, execute.POLL_SECONDS = 1, 3, 0.1
     if by_heartbeat:  # as seen from another machine
-        jobs.mark_mine = lambda trial: trial.set_user_attr("process", ["elsewhere", 1])  # type: ignore[assignment]
+        jobs.mark_mine = _elsewhere
     went_on: list[int] = []
     whole = runner.Run._restore
 
@@ -48,6 +49,10 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     runner.Run._restore = restore  # type: ignore[method-assign]
     execute.work(NAME, open_tracker(uri), url, runner.run, registry())  # type: ignore[arg-type]
     return sorted(went_on)
+
+
+def _elsewhere(trial: optuna.Trial) -> None:
+    trial.set_user_attr("process", ["elsewhere", 1, trial.number])
 
 
 def checkpoints(world: Path) -> list[int]:

@@ -66,11 +66,13 @@ class World:
         ended = child(partial(runs.facts, self.uri), self.folder)
         return ended.answer if ended.answer else {"problem": ended.words, "history": {}}
 
-    def kill(self) -> Kill:
-        """At a random instant, or right before a random step in the file system."""
+    def kill(self, share: float = 1.0) -> Kill:
+        """At a random instant, or right before a random step in the file system, within the first
+        `share` of what an undisturbed run takes.
+        """
         if self.rng.random() < 0.5:
-            return Kill(seconds=self.rng.uniform(0, self.seconds))
-        return Kill(step=self.rng.randint(1, self.steps))
+            return Kill(seconds=self.rng.uniform(0, share * self.seconds))
+        return Kill(step=self.rng.randint(1, max(1, int(share * self.steps))))
 
     def judge(self, ended: list[Ended]) -> list[str]:
         """What differs from the undisturbed run, and hangs and tracebacks on the way."""

@@ -96,6 +96,15 @@ class _Later(datetime):
         return datetime.now() + timedelta(hours=1)
 
 
+def test_what_an_earlier_version_wrote_of_a_process_is_read(tmp_path: Path) -> None:
+    _, url = begun(tmp_path)
+    queue = load_queue(NAME, url)
+    trial = queue.ask()
+    trial.set_user_attr("process", [socket.gethostname(), _dead()])
+    sweep(queue)
+    assert queue.trials[trial.number].state == TrialState.RUNNING, "until the grace period is over"
+
+
 def test_a_job_that_is_being_run_is_left_alone(tmp_path: Path) -> None:
     import os
 
