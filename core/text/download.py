@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,10 +41,16 @@ def download(
 
     _insist_on_tls(address)
     part = file.with_name(file.name + ".part")
+    longest = PATIENCE + limit / SLOWEST
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _session() as session:
-            _transfer(session, address, part, limit, progress)
+        _in_time(longest, lambda late: _transfer(late, address, part, limit, progress))
+    except TimeoutError:
+        done = part.stat().st_size if part.exists() else 0
+        raise MachineError(
+            f"{address}: {done:,} bytes after {longest:,.0f} s, too slow to wait for; run the "
+            f"command again to go on"
+        ) from None
     except requests.RequestException as error:
         raise MachineError(f"{address}: {_words(error)}; run the command again to go on") from None
     except OSError as error:
@@ -64,16 +70,41 @@ def file_sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _in_time(seconds: float, act: Callable[[threading.Event], None]) -> None:
+    """Do `act` in a thread of its own; TimeoutError when it takes longer, whatever it waits for: a
+    server that sends a byte a minute is never silent for long. The event tells it that it is late.
+    """
+    late, raised = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            act(late)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+        if thread.is_alive():
+            raise TimeoutError
+    finally:
+        late.set()
+    if raised:
+        raise raised[0]
+
+
 def _transfer(
-    session: requests.Session, address: str, part: Path, limit: int, progress: Progress
+    late: threading.Event, address: str, part: Path, limit: int, progress: Progress
 ) -> None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have and (validator := _validator_of(part)):
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    began = time.monotonic()
-    longest = PATIENCE + limit / SLOWEST
-    with session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with (
+        _session() as session,
+        session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response,
+    ):
         response.raise_for_status()
         _insist_on_tls(response.url)  # wherever it was sent on to
         going_on = response.status_code == 206 and response.headers.get(
@@ -86,14 +117,11 @@ def _transfer(
         _keep_validator(part, response)
         with part.open("ab" if going_on else "wb") as out:
             for block in response.iter_content(BLOCK):
+                if late.is_set():
+                    return
                 out.write(block)
                 done += len(block)
                 _check_size(address, done, limit)
-                if time.monotonic() - began > longest:
-                    raise MachineError(
-                        f"{address}: {done:,} bytes after {longest:,.0f} s, too slow to wait for; "
-                        f"run the command again to go on"
-                    )
                 progress(done, total)
         if total is not None and done != total:
             raise MachineError(

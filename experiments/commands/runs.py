@@ -236,12 +236,15 @@ def _ask(question: str, yes: bool) -> None:
     import sys
 
     from core.errors import InputError
+    from experiments.console import err
 
     if yes:
         return
     if not sys.stdin.isatty():
         raise InputError("nothing was deleted: nobody is there to ask; --yes answers in advance")
-    typer.confirm(question, abort=True, err=True)
+    if not typer.confirm(question, err=True):
+        err.print("nothing was deleted")
+        raise typer.Exit
 
 
 def _size(count: float) -> str:

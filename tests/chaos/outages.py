@@ -17,6 +17,7 @@ from tests.chaos.world import Say, World, longest, troubles
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
              "TEXTGAN_WAIT_SECONDS": "1"}  # fmt: skip
+PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # who looks
 
 
 def outages(world: World, times: int, say: Say) -> Tally:
@@ -57,7 +58,9 @@ def _outage(world: World, port: int, number: int, tally: Tally) -> list[str]:
         told = child(partial(_facts, proxy.address, experiment), world.folder)
         every = (begun, ended, synced, told)
         tally.took(longest(every))
-        wrong = [end.words for end in every if end.words] + troubles(list(every))
+        acts = ("reaching", "training", "delivering", "looking")
+        said = zip(acts, every, strict=True)
+        wrong = [f"{act}: {end.words}" for act, end in said if end.words] + troubles(every)
         return wrong or runs.differences(told.answer or {}, world.expected)
     finally:
         proxy.close()
@@ -74,6 +77,7 @@ def _trouble(proxy: FaultyProxy, kind: str, waits: list[float], stop: threading.
 def _reach(address: str) -> None:
     from core.tracking.mlflow_store import open_tracker
 
+    os.environ |= PATIENT
     open_tracker(address).experiments()
 
 
@@ -90,10 +94,12 @@ def _train(address: str, experiment: str) -> str:
 def _sync(address: str) -> None:
     from core.tracking.mlflow_store import open_tracker
 
+    os.environ |= PATIENT
     found = open_tracker(address).sync()
     assert not found.away, found
     assert not found.busy, found
 
 
 def _facts(address: str, experiment: str) -> dict[str, Any]:
+    os.environ |= PATIENT
     return runs.facts(address, experiment)

@@ -9,7 +9,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class World:
         return wrong + troubles(ended)
 
 
-def troubles(ended: list[Ended]) -> list[str]:
+def troubles(ended: Sequence[Ended]) -> list[str]:
     """Hangs and tracebacks."""
     hung = ["hung" for end in ended if end.hung]
     return hung + [end.traceback.strip().splitlines()[-1] for end in ended if end.traceback]

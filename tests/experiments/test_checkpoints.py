@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def test_sentences_are_drawn_at_a_checkpoint_that_was_kept(
 
 
 def test_gc_takes_what_an_ended_run_does_not_need(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run(tiny(*SOME, "train.updates=5"))
     folder, journals = tmp_path / "mlruns/runs" / result.run_id, tmp_path / "mlruns/journal"
@@ -111,6 +112,11 @@ def test_gc_takes_what_an_ended_run_does_not_need(
     journal.close()
     (folder / "checkpoint.safetensors").write_bytes(b"x")
     assert textgan("runs", "gc", capsys=capsys)[0] == 2, "nobody was there to ask"
+    with monkeypatch.context() as asked:
+        asked.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        asked.setattr("typer.confirm", lambda *_, **__: False)
+        code, _, err = textgan("runs", "gc", capsys=capsys)
+        assert (code, err.strip().splitlines()[-1]) == (0, "nothing was deleted")
     assert (folder / "checkpoint.safetensors").exists()
     code, _, err = textgan("runs", "gc", "--yes", capsys=capsys)
     assert code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import tarfile
 import threading
 import zipfile
@@ -33,6 +34,7 @@ class Server(ThreadingHTTPServer):
         self.etag = '"one"'
         self.break_after: int | None = None
         self.ranges: list[str | None] = []
+        self.redirect, self.stop = "", threading.Event()
 
     @property
     def address(self) -> str:
@@ -44,6 +46,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server = self.server
+        if self.path.startswith("/slow"):
+            self.trickle(header=self.path == "/slow-header")
+            return
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", server.redirect)
+            self.end_headers()
+            return
         body = server.files.get(self.path)
         if body is None:
             self.send_error(404)
@@ -61,6 +71,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         stop, server.break_after = server.break_after or len(body), None
         self.wfile.write(body[start:stop])
+
+    def trickle(self, *, header: bool) -> None:
+        self.send_response(200)
+        if not header:
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+        self.flush_headers()
+        while not self.server.stop.wait(0.05):
+            self.wfile.write(b"x")
 
     def log_message(self, *_: object) -> None: ...
 
@@ -120,6 +139,28 @@ def test_what_goes_wrong_is_said_and_nothing_is_left(
     with pytest.raises(MachineError, match=words):
         download(server.address + path, tmp_path / "f", limit=limit, sha256=sha256, progress=quiet)
     assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize("path", ["/slow-header", "/slow-body"])
+def test_a_server_that_is_never_silent_and_never_done_is_not_waited_for(
+    path: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.text.download.PATIENCE", 0.5)
+    with pytest.raises(MachineError, match="too slow to wait for"):
+        download(server.address + path, tmp_path / "f", limit=1000, progress=quiet)
+    server.stop.set()
+    assert not (tmp_path / "f").exists()
+
+
+def test_nobody_is_sent_on_to_where_anybody_may_alter_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *rest: look_up("127.0.0.1", *rest))
+    server.redirect = server.address.replace("127.0.0.1", "elsewhere.example") + "/text"
+    with pytest.raises(MachineError, match="not https"):
+        download(f"{server.address}/elsewhere", tmp_path / "f", limit=10**7, progress=quiet)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_server_and_no_tls(tmp_path: Path) -> None:
