@@ -40,6 +40,10 @@ class Checkpoints:
         """The newest whole one."""
         return checkpoint.read(self.path)
 
+    def any(self) -> bool:
+        """Whether there is one to go on from, whole or not."""
+        return self.path.exists() or self.path.with_suffix(".previous").exists()
+
     def save(self, trainer: Trainer) -> None:
         """The state as it is, to go on from."""
         checkpoint.write(self.path, trainer.state(), trainer.counters)

@@ -109,6 +109,9 @@ def open_run(wanted: Wanted, known: Known, tracker: Tracker, share: Share = ALON
         if not (folder / "config.toml").exists():  # begun on another machine
             keep_config(folder, config)
         record = tracker.continue_run(known.run_id)
+        if not Checkpoints(folder, config).any():  # it may have died before all this was said
+            record.log_params(config.flat())
+            _begin(record, config, parts.corpus)
     else:
         record, folder = _start(tracker, parts, wanted)
     folder = Path(share.text_of_leader(str(folder)))

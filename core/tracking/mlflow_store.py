@@ -171,7 +171,9 @@ class MlflowTracker:
         if identity is not None:
             with contextlib.suppress(MachineError):
                 for found in self.runs(experiment, tags={IDENTITY: identity}, columns=NONE):
-                    return self.continue_run(found.run_id)
+                    known = self.continue_run(found.run_id)
+                    known.log_params(params)  # whoever began it may have died before it did
+                    return known
         identity = identity or uuid.uuid4().hex
         all_tags = {**tags, IDENTITY: identity}
         if parent_id:

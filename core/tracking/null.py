@@ -119,7 +119,9 @@ class MemoryTracker:
         """See `Tracker`."""
         run_id = identity or uuid.uuid4().hex
         if run_id in self._runs:
-            return self.continue_run(run_id)
+            known = self.continue_run(run_id)
+            known.log_params(params)
+            return known
         run = MemoryRun(run_id, experiment, name, parent_id, self.world / "artifacts" / run_id)
         run.log_params(params)
         run.set_tags({**tags, IDENTITY: run_id})

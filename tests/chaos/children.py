@@ -36,6 +36,7 @@ class Ended:
     traceback: str = ""
     steps: int = 0  # in the file system, that were watched
     at: str = ""  # what the step was about, before which it was killed
+    died: int = 0  # of which signal, where nobody meant to kill it
     seconds: float = 0.0  # that it took
 
 
@@ -155,7 +156,9 @@ def _wait(
     if not place.exists():
         said = place.with_suffix(".at")
         at = said.read_text() if said.exists() else ""
-        return Ended(killed=os.WIFSIGNALED(status), hung=hung, at=at, seconds=passed)
+        killed = os.WIFSIGNALED(status)
+        died = os.WTERMSIG(status) if killed and not hung and kill is None else 0
+        return Ended(killed=killed, hung=hung, at=at, seconds=passed, died=died)
     document = json.loads(place.read_text())
     place.unlink()
     return Ended(**document, seconds=passed)

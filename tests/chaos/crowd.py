@@ -21,7 +21,7 @@ from studies.plan import Plan
 from tests.chaos import children
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
-from tests.chaos.world import Say, World, import_all, then_modules
+from tests.chaos.world import Say, World, import_all, then_modules, troubles
 from tests.cluster.servers import create_database, postgresql, postgresql_folder, user_exists
 from tests.conftest import ROOT
 from variants import registry
@@ -80,7 +80,7 @@ def _crowd(world: World, tally: Tally, stores: tuple[str, str], workers: int, se
     ended += crowd
     jobs_of_each = VARIANTS * seeds
     ended += [child(partial(faults_of, *stores, name, jobs_of_each), world.folder) for name in TWO]
-    wrong = [end.words or "hung" for end in ended if end.words or end.hung]
+    wrong = [end.words for end in ended if end.words] + troubles(ended)
     wrong += [fault for end in ended[-2:] for fault in end.answer or []]
     tally.count(wrong)
     tally.note(f"{2 * jobs_of_each} trials of {STEPS} steps each time")

@@ -61,6 +61,7 @@ def _outage(world: World, port: int, number: int, tally: Tally) -> list[str]:
         acts = ("reaching", "training", "delivering", "looking")
         said = zip(acts, every, strict=True)
         wrong = [f"{act}: {end.words}" for act, end in said if end.words] + troubles(every)
+        wrong += [f"ended as {ended.answer}"] if ended.answer != "ok" else []
         return wrong or runs.differences(told.answer or {}, world.expected)
     finally:
         proxy.close()

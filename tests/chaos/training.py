@@ -12,7 +12,7 @@ from core import checkpoint
 from core.checkpoint import Checkpoint
 from core.tracking.mlflow_store import open_tracker
 from experiments import runner
-from studies import execute
+from studies import execute, storage
 from studies import queue as jobs
 from studies.definition import load_study
 from tests.chaos import runs
@@ -36,7 +36,8 @@ def begin_study(uri: str, url: str) -> bool:
 
 def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     """Work until there is nothing to do; the updates from which unfinished runs went on."""
-    jobs.HEARTBEAT_SECONDS, jobs.GRACE_SECONDS, execute.POLL_SECONDS = 1, 3, 0.1
+    storage.HEARTBEAT_SECONDS, execute.POLL_SECONDS = 1, 0.1
+    storage.GRACE_SECONDS = jobs.GRACE_SECONDS = 3
     if by_heartbeat:  # as seen from another machine
         jobs.mark_mine = _elsewhere
     went_on: list[int] = []

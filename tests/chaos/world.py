@@ -83,8 +83,9 @@ class World:
 
 
 def troubles(ended: Sequence[Ended]) -> list[str]:
-    """Hangs and tracebacks."""
+    """Hangs, tracebacks, and deaths that nobody meant."""
     hung = ["hung" for end in ended if end.hung]
+    hung += [f"died of signal {end.died}" for end in ended if end.died]
     return hung + [end.traceback.strip().splitlines()[-1] for end in ended if end.traceback]
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from core import checkpoint
 from core.errors import InputError, MachineError
 from core.seeding import Streams, derive
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.null import MemoryTracker
+from core.tracking.null import MemoryRun, MemoryTracker
 from experiments.runner import run
 from tests.conftest import ROOT, tiny
 
@@ -23,7 +24,7 @@ SCRIPT = """
 import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.conftest import tiny
-from core.tracking.null import MemoryTracker
+from core.tracking.null import MemoryRun, MemoryTracker
 from experiments.runner import run
 import json
 tracker = MemoryTracker(Path({world!r}))
@@ -127,6 +128,33 @@ def test_a_run_that_died_before_its_first_checkpoint_starts_anew(tmp_path: Path)
     assert run(None, tracker=tracker, resume=died.run_id).run_id == died.run_id
     again = run(None, tracker=tracker, resume=died.run_id)
     assert again.metrics == run(tiny(), tracker=MemoryTracker(tmp_path / "x")).metrics
+
+
+@pytest.mark.parametrize("at", ["log_params", "log_text", "log_dataset"])
+def test_a_run_that_died_while_it_was_begun_has_everything_once_it_was_gone_on_with(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = MemoryTracker(tmp_path)
+    honest = MemoryTracker.start_run
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    def without_params(self: MemoryTracker, *names: str, **values: Any) -> MemoryRun:
+        return honest(self, *names, **{**values, "params": {}})
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryTracker, "start_run", without_params)  # they come after the run
+        broken.setattr(MemoryRun, "log_dataset" if at == "log_params" else at, die)
+        with pytest.raises(Killed):
+            run(tiny(), tracker=tracker)
+    (died,) = tracker.runs()
+    assert "dataset" not in died.tags
+    run(None, tracker=tracker, resume=died.run_id)
+    (record,) = tracker.runs()
+    assert record.params["train.updates"] == "4"
+    assert record.tags["dataset"] == record.tags["corpus"]
+    assert tracker.artifact(record.run_id, "config.toml").read_text() == tiny().toml()
 
 
 def test_mlflow_keeps_each_step_once_after_a_resume(tmp_path: Path) -> None:

@@ -90,6 +90,17 @@ def test_runs_are_found_by_tag_id_and_name(tracker: Tracker) -> None:
         tracker.run("onee")
 
 
+def test_a_run_that_is_begun_again_is_the_same_one_with_its_settings(tracker: Tracker) -> None:
+    identity = "f" * 32
+    first = tracker.start_run("a", "one", params={}, tags={"seed": "0"}, identity=identity)
+    assert first.flush()  # its process died before it had said with what
+    again = tracker.start_run("a", "one", params={"b": 1}, tags={"seed": "0"}, identity=identity)
+    assert again.run_id == first.run_id
+    again.finish("ok")
+    (record,) = tracker.runs("a")
+    assert dict(record.params) == {"b": "1"}
+
+
 def test_a_run_goes_on_and_ends_again(tracker: Tracker) -> None:
     first = tracker.start_run("a", "one", params={}, tags={})
     first.log_metrics({"m": 1.0}, 1)
