@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.tracking.mlflow_store import world_of
 from tests.chaos import runs
 from tests.chaos.children import child
 from tests.chaos.servers import FAULTS, FaultyProxy, mlflow_server
@@ -62,9 +63,16 @@ def _outage(world: World, port: int, number: int, tally: Tally) -> list[str]:
         said = zip(acts, every, strict=True)
         wrong = [f"{act}: {end.words}" for act, end in said if end.words] + troubles(every)
         wrong += [f"ended as {ended.answer}"] if ended.answer != "ok" else []
+        wrong += _refused(proxy.address)
         return wrong or runs.differences(told.answer or {}, world.expected)
     finally:
         proxy.close()
+
+
+def _refused(address: str) -> list[str]:
+    """What was put aside, in its own words."""
+    files = (world_of(address) / "journal").glob("*.refused")
+    return [f"refused: {line[:300]}" for file in files for line in file.read_text().splitlines()]
 
 
 def _trouble(proxy: FaultyProxy, kind: str, waits: list[float], stop: threading.Event) -> None:

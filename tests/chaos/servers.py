@@ -25,6 +25,7 @@ run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True)
 """
 FAULTS = ("refused", "reset", "hanging", "500", "html", "slow", "lost")
 SLOW_SECONDS = 0.3
+PATIENCE = 600  # tries to have a port again
 
 
 def free_port() -> int:
@@ -123,10 +124,19 @@ class FaultyProxy:
 
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             setattr(Handler, f"do_{method}", Handler.answer)
-        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self._server = self._bound(Handler)
         threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         ).start()
+
+    def _bound(self, handler: type[BaseHTTPRequestHandler]) -> _Server:
+        """A server on our port, which a connection of somebody else's may have taken meanwhile."""
+        for _ in range(PATIENCE):
+            try:
+                return _Server(("127.0.0.1", self.port), handler)
+            except OSError:
+                time.sleep(0.1)
+        return _Server(("127.0.0.1", self.port), handler)
 
     def handle(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         fault = self.fault
