@@ -41,8 +41,8 @@ bench: setup ## what backs the speed claims, one JSON document a measure
 bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick
 
-results: setup ## RESULTS.md and its figures, from the summaries in results/
-	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results
+results: setup ## RESULTS.md, its figures and the model card, from the summaries in results/
+	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results --card docs/model_card.md
 
 product: setup ## every accepted combination of strategies trains three updates; hours, resumable
 	$(BIN)/python -m tests.product

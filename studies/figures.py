@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito 2008: told apart by colour-blind people too.
 BLUE, GREY, ORANGE = "#0072b2", "#8a94a0", "#d55e00"
+PAPER = "#fefefe"
 FAR = 1.5  # spans of the data that real text may lie outside of them and still be on the scale
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
@@ -54,7 +55,8 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
         axis.annotate(f"p {chance(effect.adjusted)}", (1, y), (4, 0), ("axes fraction", "data"),
                       "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
     _rows(axis, [e.title for e in shown])
-    axis.set_xlabel(f"difference of {board.metric}, all else equal")
+    equal = ", all else equal" if any(effect.axis for effect in found) else ""
+    axis.set_xlabel(f"difference of {board.metric}{equal} (p adjusted by Holm)")
     return drawing
 
 

@@ -1,6 +1,6 @@
-"""RESULTS.md and its figures, from the summaries of studies and from nothing else.
+"""RESULTS.md, its figures and the model card, from summaries of studies and from nothing else.
 
-    python -m studies.results results RESULTS.md --pictures docs/pictures/results
+    python -m studies.results results RESULTS.md --pictures PICTURES --card docs/model_card.md
 
 The same summaries make the same bytes: no date, no machine, no chance.
 """
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from studies.model_card import model_card
 from studies.page.drawing import draw, save
 from studies.page.report import Report, environment
 from studies.report import build
@@ -21,6 +22,7 @@ from studies.summary import load
 TEMPLATE = "results.md"
 ELSEWHERE = ("cost", "training")  # sections for which the store has more than a summary keeps
 FORMAT = "svg"
+BEST = "from_scratch"  # the study whose winner has a card
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,8 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("summaries", type=Path, help="folder of JSON files")
     parser.add_argument("pages", type=Path, nargs="+", help="Markdown files to write")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the figures")
+    parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
     asked = parser.parse_args(arguments)
     render(asked.summaries, asked.pages, asked.pictures)
+    if asked.card is not None:
+        render_card(asked.summaries, asked.card)
 
 
 def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:
@@ -51,6 +56,13 @@ def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:
         folder_of = os.path.relpath(pictures, page.parent)
         text = template.render(reports=reports, pictures=folder_of, format=FORMAT)
         page.write_text(text, encoding="utf-8")
+
+
+def render_card(summaries: Path, card: Path) -> None:
+    """Write the card of the best row of the study that looks for a generator worth having."""
+    with tempfile.TemporaryDirectory() as folder:
+        reading = load(summaries / f"{BEST}.json", Path(folder))
+        card.write_text(model_card(reading, BEST), encoding="utf-8")
 
 
 if __name__ == "__main__":

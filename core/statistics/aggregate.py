@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special, stats
 
 RESAMPLES = 10_000
-CONFIDENCE = 0.95
+CONFIDENCE, LEVEL = 0.95, 0.05  # the one is not one minus the other in floating point
 TRIM = 0.25
 MOST = 1 - 1e-9  # p: an interval of no confidence has no width
 PRECISION = 1e-9  # of the logarithm of p
@@ -75,8 +75,9 @@ def stretched(
 def chance_of_zero(value: float, draws: np.ndarray, *counts: int) -> float:
     """The two-sided p-value of `stretched`: one minus the confidence at which it reaches zero.
 
-    So p <= .05 says the same as a 95% interval that leaves zero out; no p is below the share of
-    one draw. 1 where nothing is known of the spread.
+    So p <= .05 says the same as a 95% interval that leaves zero out. No smaller p than .05 is below
+    one over the number of different resamples, which few seeds cannot resolve. 1 where nothing is
+    known of the spread.
     """
     if sum(n - 1 for n in counts) < 1:
         return 1.0
@@ -86,7 +87,8 @@ def chance_of_zero(value: float, draws: np.ndarray, *counts: int) -> float:
         found = _between(value, ordered, counts, 1 - p)
         return found.low > 0 or found.high < 0
 
-    least = 1 / (len(draws) + 1)
+    different = math.prod(math.comb(2 * n - 1, n) for n in counts)
+    least = max(1 / (len(draws) + 1), min(LEVEL, 1 / different))
     if leaves_zero_out(least):
         return least
     if not leaves_zero_out(MOST):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -103,7 +105,8 @@ def study(
     if launcher == "ray":
         cluster = Places(address, workers, gpus_per_worker)
         check_cluster(cluster, url, tracker.uri)
-    command = " ".join(["textgan study", str(file), *(f"--set {s}" for s in set_ or [])])
+    given = [part for each in set_ or [] for part in ("--set", each)]
+    command = shlex.join(["textgan", "study", str(file), *given])
     begun = begin_or_join(plan, tracker, url, command, limit, resume=resume)
     name = begun.name
     board, link = work_through(begun, url, plan.table, tracker, Work(workers, minutes, cluster))
@@ -170,8 +173,10 @@ def report(
         run, version = register_winner(tracker, board, register)
         model = f"models:/{register}/{version}"
         err.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
-        err.print(f"  MLFLOW_TRACKING_URI={tracker.uri} mlflow models serve -m {model} "
-                  "--env-manager local", soft_wrap=True)  # fmt: skip
+        # MLflow looks for its server among the commands.
+        where = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={tracker.uri}"
+        serve = f"mlflow models serve -m {model} --env-manager local"
+        err.print(f"  {where} {serve}", soft_wrap=True)
     if json:
         print_json(board.document())
         return

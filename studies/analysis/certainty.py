@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEEDS = (3, 5, 10, 20)
-POINTS = 60  # of a profile
+POINTS = 400  # of a profile, so that its steps look like steps
 MANY = 6  # rows of a profile: as many as there are colours
 
 

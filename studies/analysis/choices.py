@@ -68,9 +68,13 @@ def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
         else "the mean over the cells of the other axes, with its 95% interval (bootstrap over "
         "seeds within cells)"
     )
+    rows = "Difference of the score of two rows, with its 95% interval (bootstrap over seeds)."
+    choices_ = f"Difference of the score between two choices, all else equal: {how}."
+    what = choices_ if any(effect.axis for effect in found) else rows
     return (
-        f"Difference of the score between two choices, all else equal: {how}. *p* is two-sided and "
+        f"{what} *p* is two-sided and "
         "of the same computation as the interval: below .05 where the interval leaves zero out. "
+        "Few seeds cannot resolve small chances, so it has a floor that falls with their number. "
         f"*p, Holm* is adjusted for the number of contrasts, which the intervals are not. {seeds} "
         f"{families} An interval that holds zero does not show that there is no difference, only "
         "that these runs cannot tell."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.metrics.catalogue import metric_info
 from core.statistics import interval
 from studies.figures import BLUE, ORANGE, is_near
 from studies.leaderboard import Row
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 12  # panels
 ACROSS = 4
 BEHIND = "#d5dbe1"
+UNEVEN = 4  # longest to shortest curve, from which the scale is logarithmic
 EVERY_RUN = 8  # seeds below which each is drawn
 READING = (
     f"Thin: each seed (where there are fewer than {EVERY_RUN}); thick: their interquartile mean, "
@@ -66,7 +68,8 @@ def _figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str)
     down = math.ceil(len(rows) / across)
     drawing = Figure(figsize=(0.8 + 2.5 * across, 0.5 + 2.1 * down), layout="constrained")
     grid = drawing.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
-    middles = {row.variant: _middle(row.variant, found[row.variant]) for row in rows}
+    bounds = metric_info(metric).bounds
+    middles = {row.variant: _middle(row.variant, found[row.variant], bounds) for row in rows}
     seen = [value for seeds in found.values() for points in seeds.values() for _, value in points]
     near = real if real is not None and is_near(real, min(seen), max(seen)) else None
     for rank, (axis, row) in enumerate(zip(grid, rows, strict=False), start=1):
@@ -77,11 +80,25 @@ def _figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str)
         if near is not None:
             axis.axhline(near, color=ORANGE, ls="--", lw=1.2)
         axis.set_title(_wrapped(f"{rank}  {row.variant}"), fontsize=8.5)
+    ends = [points[-1][0] for seeds in found.values() for points in seeds.values()]
+    steps = [s for seeds in found.values() for points in seeds.values() for s, _ in points if s > 0]
+    uneven = bool(steps) and max(ends) > UNEVEN * max(1, min(ends))
+    if uneven:
+        _logarithmic(grid[0], min(steps), max(ends))
     for axis in grid[len(rows) :]:
         axis.remove()
-    drawing.supxlabel("updates", fontsize=9)
+    drawing.supxlabel("updates, on a logarithmic scale" if uneven else "updates", fontsize=9)
     drawing.supylabel(metric, fontsize=9)
     return drawing
+
+
+def _logarithmic(axis: Axes, least: int, most: int) -> None:
+    """From 0 on, logarithmic beyond the first evaluation; the panels share it."""
+    axis.set_xscale("symlog", linthresh=least)
+    tens = [10**k for k in range(9) if least <= 10**k <= most]
+    axis.set_xticks([0, *tens], ["0", *map(str, tens)])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(-0.1 * least, 1.1 * most)
 
 
 def _panel(axis: Axes, seeds: Mapping[int, Curve], middle: np.ndarray) -> None:
@@ -94,7 +111,7 @@ def _panel(axis: Axes, seeds: Mapping[int, Curve], middle: np.ndarray) -> None:
         axis.plot(middle[:, 0], middle[:, 1], color=BLUE, lw=2, solid_capstyle="round")
 
 
-def _middle(variant: str, seeds: Mapping[int, Curve]) -> np.ndarray:
+def _middle(variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]) -> np.ndarray:
     """(steps, 4): step, interquartile mean, low, high, at the steps that every seed has.
 
     A run that diverged has no later values: the middle ends where the first run does.
@@ -108,7 +125,8 @@ def _middle(variant: str, seeds: Mapping[int, Curve]) -> np.ndarray:
     for step, values in sorted(at.items()):
         if len(values) == len(seeds):
             found = interval(values, rng)
-            rows.append((step, found.value, found.low, found.high))
+            low, high = np.clip((found.low, found.high), *bounds)  # the metric has no other values
+            rows.append((step, found.value, low, high))
     return np.array(rows, dtype=float).reshape(-1, 4)
 
 

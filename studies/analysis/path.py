@@ -21,7 +21,9 @@ READING = (
     "{orders} of the change at the coordinate's step (Shapley value), so that the column adds up "
     "to the whole. 95% intervals are a bootstrap over seeds, which every system shares{drawn}. "
     "*first* is the change when it alone is made from {start}; *last* when it is made after all "
-    "others; where the two differ much, the coordinate's worth depends on the company it is in."
+    "others; where the two differ much, the coordinate's worth depends on the company it is in. "
+    "A row of the leaderboard that is called *{start}, but X* is {start} with X as {end} has it, "
+    "and the other way round."
 )
 
 
@@ -86,7 +88,7 @@ def _section(
     return Section(
         "attribution",
         f"What makes {ends[1]} differ from {ends[0]}",
-        READING.format(orders=said, start=ends[0],
+        READING.format(orders=said, start=ends[0], end=ends[1],
                        drawn="" if complete else ", and over the orders that were drawn"),
         ("coordinate", "worth", "95% interval", "first", "last"),
         rows,

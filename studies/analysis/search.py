@@ -15,7 +15,7 @@ from core.tracking.protocol import RunRecord
 from studies.analysis.choices import contrast_section
 from studies.sections import Reading, Section
 from studies.table import Contrast
-from studies.tuning import TuningTable
+from studies.tuning import TuningTable, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,8 @@ def tuning_sections(reading: Reading) -> list[Section]:
     trials = reading.trials()
     arms = sorted({trial.tags.get("arm", "") for trial in trials})
     of_arm = {arm: [t for t in trials if t.tags.get("arm", "") == arm] for arm in arms}
-    found = [_curves(reading, of_arm)] if trials else []
+    found = _settings(reading, trials)
+    found += [_curves(reading, of_arm)] if trials else []
     important = {
         arm: shares for arm, runs in of_arm.items() if (shares := importance(reading, runs))
     }
@@ -54,6 +55,35 @@ def tuning_sections(reading: Reading) -> list[Section]:
     if len(reading.table.metrics) > 1 and trials:
         found.append(_front(reading, trials))
     return found
+
+
+def _settings(reading: Reading, trials: Sequence[RunRecord]) -> list[Section]:
+    """What was found: each row's settings beside the published ones."""
+    own = {
+        trial.tags.get("arm", ""): shown(json.loads(trial.tags.get("settings", "{}")))
+        for trial in trials
+        if trial.tags.get("published") == "true"
+    }
+    runs = reading.tracker.runs(reading.board.study, tags={"level": "variant"})
+    given = {run.name: run.params for run in runs}
+    only = next(iter(own.values()), {}) if len(own) == 1 else {}
+    rows = {
+        row.variant: dict(given.get(row.variant, {})) or own.get(row.variant, only)
+        for row in reading.board.rows
+    }
+    keys = sorted({key for settings in rows.values() for key in settings})
+    if not keys:
+        return []
+    return [
+        Section(
+            "settings",
+            "What was found",
+            "The settings of the rows above. A row without a trial of its own has its published "
+            "ones: no trial was better.",
+            ("setting", *rows),
+            [[key, *(settings.get(key, "") for settings in rows.values())] for key in keys],
+        )
+    ]
 
 
 def _contrasts(reading: Reading, contrasts: Sequence[Contrast]) -> list[Section]:
@@ -110,11 +140,13 @@ def _tuning_figure(curves: dict[str, list[Interval]], metric: str) -> Figure:
             n, [c.low for c in curve], [c.high for c in curve], color=colour, alpha=0.15, lw=0
         )
     axis.set_xlabel("trials")
+    axis.locator_params(axis="x", integer=True)
     axis.set_ylabel(f"expected best {metric}")
     axis.set_title("How much tuning pays, with 95% bands", fontsize=10)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+    if len(curves) > 1:
+        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return drawing
 
 
@@ -173,8 +205,34 @@ def _importance(important: dict[str, dict[str, float]]) -> Section:
         "(PED-ANOVA). It describes this search in this range; it is no test.",
         ("system", "setting", "importance"),
         rows,
-        document={"importance": important},
+        {"importance": lambda: _importance_figure(important)},
+        {"importance": important},
     )
+
+
+def _importance_figure(important: dict[str, dict[str, float]]) -> Figure:
+    """A bar a setting, a colour a system, the most important on top."""
+    from matplotlib.figure import Figure
+
+    from studies.figures import COLOURS
+
+    colours = dict(zip(important, itertools.cycle(COLOURS), strict=False))
+    bars = [
+        (arm, key, share)
+        for arm, shares in reversed(important.items())
+        for key, share in sorted(shares.items(), key=lambda item: item[1])
+    ]
+    drawing = Figure(figsize=(6.4, 1 + 0.34 * len(bars)), layout="constrained")
+    axis = drawing.subplots()
+    axis.barh(range(len(bars)), [b[2] for b in bars], height=0.6,
+              color=[colours[b[0]] for b in bars])  # fmt: skip
+    several = len(important) > 1
+    axis.set_yticks(range(len(bars)), [f"{a}: {k}" if several else k for a, k, _ in bars])
+    axis.set_xlabel("importance, share")
+    axis.grid(axis="x", alpha=0.25)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    return drawing
 
 
 def _front(reading: Reading, trials: Sequence[RunRecord]) -> Section:
@@ -194,16 +252,20 @@ def _front(reading: Reading, trials: Sequence[RunRecord]) -> Section:
     return Section(
         "front",
         "What cannot be had together",
-        "Trials that no other beats in all objectives, on the tuning seed and the validation "
-        "split. One seed each: the front's exact members would change with another.",
+        "The front: trials that no other beats in all objectives, on the tuning seed and the "
+        "validation split. One seed each: its exact members would change with another. The line "
+        "only joins them; nothing was run between.",
         ("trial", *metrics),
         rows,
-        {"front": lambda: _front_figure(values, on_front, metrics)},
+        {"front": lambda: _front_figure(values, on_front, metrics, directions)},
         {"front": rows},
     )
 
 
-def _front_figure(values: np.ndarray, on_front: np.ndarray, metrics: Sequence[str]) -> Figure:
+def _front_figure(
+    values: np.ndarray, on_front: np.ndarray, metrics: Sequence[str], directions: Sequence[bool]
+) -> Figure:
+    """The first two objectives; the better corner is where both axes say so."""
     from matplotlib.figure import Figure
 
     from studies.figures import BLUE, GREY
@@ -212,10 +274,12 @@ def _front_figure(values: np.ndarray, on_front: np.ndarray, metrics: Sequence[st
     axis = drawing.subplots()
     axis.plot(*values[~on_front, :2].T, "o", color=GREY, ms=5, label="trial")
     order = np.argsort(values[on_front, 0])
-    axis.plot(*values[on_front, :2][order].T, "D-", color=BLUE, ms=6, lw=1, label="front")
-    axis.set_xlabel(metrics[0])
-    axis.set_ylabel(metrics[1])
+    axis.plot(*values[on_front, :2][order].T, "D:", color=BLUE, ms=6, lw=1, label="front")
+    labels = [f"{metric} ({'higher' if up else 'lower'} is better)"
+              for metric, up in zip(metrics, directions, strict=True)]  # fmt: skip
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return drawing

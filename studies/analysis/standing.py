@@ -142,7 +142,8 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
     how = "paired" if paired else "unpaired"
     said = []
     if clear:
-        said.append(f"It is ahead of {names(clear)}: each {how} 95% interval is clear of zero.")
+        its = f"each {how}" if len(clear) > 1 else f"the {how}"
+        said.append(f"It is ahead of {names(clear)}: {its} 95% interval is clear of zero.")
     if unclear:
         sizes = [c.invisible for c in unclear if c.invisible is not None]
         tail = f"; true differences below {number(max(sizes))} are invisible" if sizes else ""

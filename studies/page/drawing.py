@@ -15,10 +15,12 @@ from xml.etree import ElementTree as Tree
 
 from markupsafe import Markup
 
+from studies.figures import PAPER
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, MUTED, LINE, PAPER = "#1d2630", "#66727f", "#d5dbe1", "#fefefe"
+INK, MUTED, LINE = "#1d2630", "#66727f", "#d5dbe1"
 STYLE: Any = {
     "font.size": 9.5,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign

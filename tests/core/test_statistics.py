@@ -83,19 +83,21 @@ def test_coverage_and_false_positives_of_a_difference(
 @pytest.mark.parametrize("confidence", [0.5, 0.8, 0.99])
 def test_p_is_where_the_interval_reaches_zero(confidence: float) -> None:
     draws = rng(13)
-    for n in (2, 3, 8):
+    for n in (6, 8, 12):
         a = draws.gumbel(size=n)
         means = a[resample(n, draws, 2000)].mean(axis=1)
         found = stretched(float(a.mean()), means, n, confidence=confidence)
         p = chance_of_zero(float(a.mean()), means, n)
         assert (p <= 1 - confidence) == (not found.low <= 0 <= found.high)
-        if 0.001 < p < 0.999:
+        if 0.003 < p < 0.999:
             touching = stretched(float(a.mean()), means, n, confidence=1 - p)
             assert min(abs(touching.low), abs(touching.high)) < 1e-6
 
 
 def test_p_at_the_edges() -> None:
-    assert chance_of_zero(1.0, np.ones(99), 4) == pytest.approx(0.01), "no p is zero"
+    assert chance_of_zero(1.0, np.ones(99), 9) == pytest.approx(0.01), "no p is zero"
+    resolved = [chance_of_zero(1.0, np.ones(9999), n) for n in (2, 3, 4, 5, 6)]
+    assert resolved == pytest.approx([0.05, 0.05, 1 / 35, 1 / 126, 1 / 462])
     assert chance_of_zero(0.0, np.zeros(99), 4) == 1
     assert chance_of_zero(1.0, np.ones(99), 1) == 1, "nothing is known of one value's spread"
     alone = difference([([1.0], [0.0])], rng(), paired=True)

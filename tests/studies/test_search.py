@@ -138,7 +138,12 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     assert board.rows[0].variant != "published"
     assert board.rows[0].score > 0.75
     found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
-    assert set(found) == {"finalists", "tuning", "importance"}
+    assert set(found) == {"finalists", "settings", "tuning", "importance"}
+    assert ("train.generator_rate", "0.0001") in {
+        (row[0], row[1 + found["settings"].columns[1:].index("published")])
+        for row in found["settings"].rows
+    }
+    assert found["importance"].figures["importance"]().axes
     effects = found["finalists"].document["effects"]
     assert all(effect["named"] and effect["low"] > 0 for effect in effects)
     assert max(found["importance"].document["importance"]["search"].items(),

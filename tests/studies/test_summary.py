@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from core.config import parse
 from core.errors import InputError
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
@@ -16,6 +18,7 @@ from studies.sections import read
 from studies.summary import export, load, write
 from tests.conftest import ROOT
 from tests.studies.test_studies import NAME, collapses, plan, start
+from variants import registry
 
 FEW = ('study.axes.next_input=["noise"]', "study.seeds=3", "corpus.source=/far/away/mine.txt")
 SAME = {"leaderboard", "effects", "certainty", "quality_diversity", "curves", "failures"}
@@ -92,6 +95,14 @@ def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> Non
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert again.read_text(encoding="utf-8") == text, "run `make results`"
     assert _drawn(pictures) == _drawn(ROOT / "docs" / "pictures" / "results")
+
+
+def test_the_committed_card_is_that_of_the_summary(tmp_path: Path) -> None:
+    results.render_card(ROOT / "results", tmp_path / "card.md")
+    text = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert text == (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8"), "`make results`"
+    assert "| valid |" in text
+    assert parse(tomllib.loads(text.split("```toml")[1].split("```")[0]), registry())
 
 
 def _drawn(folder: Path) -> set[str]:
