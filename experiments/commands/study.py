@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -79,7 +80,7 @@ def study(
     from core.tracking.mlflow_store import open_tracker
     from experiments.commands.beginning import begin_or_join
     from experiments.commands.stacks import stack_words
-    from experiments.commands.working import Work, show_plan, work_through
+    from experiments.commands.working import Work, crowded, show_plan, work_through
     from experiments.console import err, print_json
     from experiments.loading import resolve_file
     from experiments.ray_launcher import check_cluster
@@ -102,6 +103,8 @@ def study(
         return
     url = storage or storage_url(tracker)
     cluster = None
+    if launcher == "local" and (words := crowded(plan, workers, os.cpu_count() or 1)):
+        err.print(words)
     if launcher == "ray":
         cluster = Places(address, workers, gpus_per_worker)
         check_cluster(cluster, url, tracker.uri)

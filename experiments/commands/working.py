@@ -41,6 +41,17 @@ class Work:
     cluster: Places | None = None  # None: processes on this machine
 
 
+def crowded(study: Study, workers: int, cores: int) -> str | None:
+    """What to say where several threads of each worker share too few cores; None elsewhere."""
+    threads = study.tables.get("train", {}).get("threads", 1)
+    if threads == 1 or workers * threads <= cores:
+        return None
+    return (
+        f"{workers} workers of train.threads = {threads} share {cores} cores, and wait for each "
+        f"other; train.threads = 1 does more"
+    )
+
+
 def work_through(
     begun: Begun, url: str, table_: StudyTable, tracker: Tracker, how: Work
 ) -> tuple[Leaderboard, str]:

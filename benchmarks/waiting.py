@@ -1,0 +1,77 @@
+"""What a run does besides its steps: reading batches of the corpus, and evaluating.
+
+    python -m benchmarks.waiting
+
+The demo's model on the grammar, with the whole of an evaluation and its parts: sentences drawn,
+metrics, diagnoses of both players; the rest is the record and likelihood. CPU seconds of the
+training thread; shares are of a run whose evaluations stand `evaluation.every` updates apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.threads import demo
+from core.batches import Batches
+from core.metrics.suite import Suite
+from core.steps import Steps
+from core.tracking.mlflow_store import open_tracker
+from experiments import runner
+from experiments.generate import Writer
+
+UPDATES = 40
+
+
+def main() -> None:
+    parts: dict[str, list[float]] = defaultdict(list)
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*given: Any, **named: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*given, **named)
+            finally:
+                parts[name].append(time.thread_time() - began)
+
+        return measured
+
+    config = demo()
+    train = config.train.model_copy(update={"updates": UPDATES, "minutes": None})
+    config = config.model_copy(update={"train": train})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(Batches, "batch", timed("batches", Batches.batch)),
+        patch.object(Steps, "play", timed("steps", Steps.play)),
+        patch.object(runner._Run, "_evaluate", timed("evaluation", runner._Run._evaluate)),
+        patch.object(runner._Run, "_diagnoses", timed("diagnoses", runner._Run._diagnoses)),
+        patch.object(Writer, "tokens", timed("drawing", Writer.tokens)),
+        patch.object(Suite, "evaluate", timed("metrics", Suite.evaluate)),
+    ):
+        runner.run(config, tracker=open_tracker(f"sqlite:///{Path(folder)}/mlflow.db"))
+    every, update = config.evaluation.every, sum(parts["steps"]) / UPDATES
+    evaluation = parts["evaluation"][-1]  # the first one has compiled and indexed
+    document = {
+        "name": "waiting",
+        "unit": "shares of a run, CPU seconds of the training thread",
+        "evaluation_every": every,
+        "update_s": update,
+        "batch_s": sum(parts["batches"]) / len(parts["batches"]),
+        "batches": sum(parts["batches"]) / UPDATES / update,
+        "evaluation_s": evaluation,
+        **{f"{part}_s": parts[part][-1] for part in ("drawing", "metrics", "diagnoses")},
+        "evaluation": evaluation / (every * update + evaluation),
+        "load": os.getloadavg()[0],
+    }
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()
