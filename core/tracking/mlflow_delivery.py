@@ -17,7 +17,10 @@ from core.tracking.journal import Entry, Point
 from core.tracking.protocol import IDENTITY
 
 MODEL = "generator"
-FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
+FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
+# MLflow answers BAD_REQUEST for whatever its database raises: a value that it does not take is
+# refused for good, a pool that is empty or a connection that was closed is not.
+ANY_DATABASE, OF_VALUES = "BAD_REQUEST", ("DataError", "IntegrityError", "ProgrammingError")
 TOO_MUCH = (400, 413)  # HTTP: what an artifact is refused with
 CONFLICT = ("IntegrityError", "UniqueViolation", "UNIQUE constraint")
 CONFLICTS = 5  # tries after which a row that is there already is no race
@@ -85,7 +88,7 @@ class MlflowDelivery:
                 return
             # The store's own word counts, not a proxy's page in front of it.
             own = getattr(error, "json", None) is not None or not self._remote
-            if own and error.error_code in FOR_GOOD:
+            if own and _for_good(error.error_code, str(error)):
                 raise Refused(str(error).splitlines()[0][:300]) from None
             raise
         except HTTPError as error:
@@ -188,3 +191,9 @@ class MlflowDelivery:
         known = client.get_run(run_id).outputs
         if not known or model.model_id not in {m.model_id for m in known.model_outputs}:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _for_good(code: str, words: str) -> bool:
+    """Whether a store that answers this will never answer otherwise."""
+    of_values = code == ANY_DATABASE and any(word in words for word in OF_VALUES)
+    return code in FOR_GOOD or of_values

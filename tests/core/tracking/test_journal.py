@@ -16,6 +16,7 @@ from core.errors import MachineError
 from core.tracking import delivery
 from core.tracking.delivery import Courier, Delivery, Refused
 from core.tracking.journal import Entry, Journal, Point, items, parse, payload
+from core.tracking.mlflow_delivery import _for_good
 
 HOURS = 7  # of an outage
 
@@ -184,6 +185,38 @@ def test_what_the_store_refuses_is_put_aside_and_the_rest_arrives(journal: Journ
     assert len(store.values) == 9
     (line,) = journal.path.with_suffix(".refused").read_text().splitlines()
     assert json.loads(line)["item"]["key"] == "bad"
+
+
+def test_a_file_that_the_store_refuses_is_kept(journal: Journal) -> None:
+    class Picky(Store):
+        def entry(self, entry: Entry, file: Path | None) -> None:
+            if entry.content.get("path") == "b.txt":
+                raise Refused("not this")
+            super().entry(entry, file)
+
+    store = Picky()
+    for name in ("a.txt", "b.txt", "c.txt"):
+        journal.replace_file(name, lambda at: at.write_text(at.name) and None)
+    assert store.courier(journal).wait(10)
+    assert [path for path, _ in store.entries] == ["a.txt", "c.txt"]
+    (kept,) = journal.path.with_suffix(".refused-files").rglob("*.txt")
+    assert (kept.name, kept.read_text()) == ("b.txt", "b.txt")
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "for_good"),
+    [
+        ("INVALID_PARAMETER_VALUE", "Invalid metric name", True),
+        ("BAD_REQUEST", "(psycopg.DataError) value out of range", True),
+        ("BAD_REQUEST", "QueuePool limit of size 5 overflow 10 reached, timed out", False),
+        ("BAD_REQUEST", "(psycopg.InterfaceError) the connection is closed", False),
+        ("TEMPORARILY_UNAVAILABLE", "database is locked", False),
+    ],
+)
+def test_a_database_in_trouble_refuses_nothing_for_good(
+    code: str, words: str, for_good: bool
+) -> None:
+    assert _for_good(code, words) is for_good
 
 
 def test_a_kill_at_any_byte_loses_no_whole_line_and_repeats_none(tmp_path: Path) -> None:
