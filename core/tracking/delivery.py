@@ -97,11 +97,11 @@ class Delivery:
         place = self._path.with_suffix(".refused")
         if not place.exists():
             log.warning("the store refuses a value (%s); kept in %s", why, place)
-        if isinstance(item, Entry) and (file := payload(self._path, item)) and file.exists():
-            kept = self._path.with_suffix(".refused-files") / file.parent.name
+        if isinstance(item, Entry) and (sent := payload(self._path, item)) and sent.exists():
+            kept = self._path.with_suffix(".refused-files") / sent.parent.name
             shutil.rmtree(kept, ignore_errors=True)
             kept.parent.mkdir(exist_ok=True)
-            file.parent.rename(kept)
+            sent.parent.rename(kept)
         line = json.dumps({"why": why, "item": None if item is None else asdict(item)})
         with place.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
