@@ -53,8 +53,9 @@ def publish(tracker: Tracker, study: str) -> dict[str, Any]:
     lines = "\n".join(json.dumps(vars(answer), ensure_ascii=False) for answer in given)
     parent.log_text(lines + "\n", "judgements/answers.jsonl")
     parent.log_text(json.dumps(found, indent=2, ensure_ascii=False), "judgements/results.json")
-    if found["agreement"] is not None:
-        parent.log_metrics(_interval("human/agreement", found["agreement"]), len(given))
+    for name in ("agreement", "kappa"):
+        if found[name] is not None:
+            parent.log_metrics(_interval(f"human/{name}", found[name]), len(given))
     parent.finish("ok")
     for variant in tracker.runs(study, tags={"level": "variant"}):
         if variant.name in found["preferred"]:

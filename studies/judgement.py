@@ -6,8 +6,12 @@ study's own, by their number), each in an order and on sides of their own, so th
 not. A variant's preference is the share of its comparisons that it won, ties half.
 
 Agreement is Krippendorff's (2011) alpha for nominal answers, 1 - D_observed / D_expected over pairs
-of answers to the same comparison: 1 is perfect, 0 is chance. Its interval is a bootstrap over
-comparisons, since raters share them.
+of answers to the same comparison: 1 is perfect, 0 is chance; and Cohen's (1960) kappa, its mean
+over the pairs of raters (Light 1971), where chance is each rater's own habit. An answer is the
+first source, the second, or neither: were it the name of a source, raters who toss a coin would
+seem to agree, the more the more variants there are, as nobody can name one that is not shown.
+Intervals are bootstraps over comparisons, since raters share them. Fleiss' kappa wants as many
+answers to every comparison; there it is alpha but for a term in 1 / answers.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +35,7 @@ from core.tracking.journal import cut_unfinished_line
 RESAMPLES = 2000
 REAL = "real text"
 TIE = "tie"
+SIDES = ("first", "second", TIE)
 LARGEST = 100_000_000  # bytes of a study's answers
 
 
@@ -142,7 +148,7 @@ def agreement(given: Sequence[Answer]) -> Interval | None:
     """Krippendorff's alpha with its 95% interval, over comparisons; None below two raters."""
     units: dict[tuple[str, int], list[str]] = {}
     for answer in given:
-        units.setdefault((answer.kind, answer.number), []).append(answer.preferred)
+        units.setdefault((answer.kind, answer.number), []).append(_side(answer))
     rated = [unit for unit in units.values() if len(unit) >= 2]
     value = krippendorff(rated)
     if value is None:
@@ -153,8 +159,57 @@ def agreement(given: Sequence[Answer]) -> Interval | None:
         _alpha(counted[rng.integers(0, len(counted), len(counted))].sum(axis=0))
         for _ in range(RESAMPLES)
     ]
-    known = [one for one in drawn if one is not None]
-    low, high = np.quantile(known, [0.025, 0.975])
+    return _bracketed(value, [one for one in drawn if one is not None])
+
+
+def cohen(given: Sequence[Answer]) -> Interval | None:
+    """Cohen's kappa, its mean over pairs of raters, with its 95% interval, over comparisons; None
+    where no two raters share comparisons, or where all that they share they answer alike.
+    """
+    said: dict[str, dict[tuple[str, int], int]] = {}
+    for answer in given:
+        at = said.setdefault(answer.rater, {})
+        at[answer.kind, answer.number] = SIDES.index(_side(answer))
+    units = sorted({unit for of_rater in said.values() for unit in of_rater})
+    pairs = list(combinations(said.values(), 2))
+    tables = np.zeros((len(pairs), len(units), len(SIDES), len(SIDES)))
+    for pair, (one, other) in enumerate(pairs):
+        for place, unit in enumerate(units):
+            if unit in one and unit in other:
+                tables[pair, place, one[unit], other[unit]] = 1
+    value = _kappa(tables.sum(axis=1)[None])[0] if pairs else np.nan
+    if not np.isfinite(value):
+        return None
+    rng = np.random.default_rng(0)
+    times = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
+    drawn = _kappa(np.einsum("ru,puij->rpij", times.astype(float), tables))
+    return _bracketed(float(value), drawn[np.isfinite(drawn)])
+
+
+def _kappa(tables: np.ndarray) -> np.ndarray:
+    """Mean over pairs of 1 - (1 - p_observed) / (1 - p_chance): tables (..., pairs, K, K) of the
+    answers of two raters to (...,); NaN where no pair has one.
+    """
+    total = tables.sum(axis=(-2, -1))
+    observed = total - np.trace(tables, axis1=-2, axis2=-1)
+    rows, columns = tables.sum(axis=-1), tables.sum(axis=-2)
+    chance = total**2 - (rows * columns).sum(axis=-1)
+    defined = chance > 0
+    ratio = np.divide(observed * total, chance, out=np.zeros_like(total), where=defined)
+    pairs = defined.sum(axis=-1)
+    kappas = np.where(defined, 1 - ratio, 0.0).sum(axis=-1)
+    return np.divide(kappas, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+
+
+def _side(answer: Answer) -> str:
+    """Which of SIDES an answer is."""
+    if answer.preferred == TIE:
+        return TIE
+    return SIDES[0] if answer.preferred == answer.first_source else SIDES[1]
+
+
+def _bracketed(value: float, drawn: Sequence[float] | np.ndarray) -> Interval:
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(value, float(low), float(high))
 
 

@@ -132,14 +132,14 @@ def _show(found: dict[str, Any]) -> None:
     ]
     title = f"{found['study']}: {found['answers']} answers of {len(found['raters'])} raters"
     out.print(table(["variant", "preferred", "95% interval"], rows, title))
-    agreed = found["agreement"]
-    if agreed is None:
-        err.print("agreement: needs two raters of the same comparisons")
-    else:
-        err.print(
-            f"agreement (Krippendorff's alpha): {agreed['value']:.3f}, "
-            f"{agreed['low']:.3f} to {agreed['high']:.3f}"
-        )
+    if found["agreement"] is None:
+        err.print("agreement: needs two raters of the same comparisons, and answers that differ")
+    for name, words in (("agreement", "Krippendorff's alpha"), ("kappa", "Cohen's kappa")):
+        if found[name] is not None:
+            one = found[name]
+            err.print(
+                f"agreement ({words}): {one['value']:.3f}, {one['low']:.3f} to {one['high']:.3f}"
+            )
     related = sorted(found["correlations"].items(), key=lambda item: -abs(item[1]["rho"]))
     if related:
         rows = [

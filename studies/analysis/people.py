@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.statistics import holm
+from core.statistics import Interval, holm
 from core.tracking.protocol import Tracker
 from studies.analysis.wording import bracket, count, names, number
 from studies.figures import preference_figure
-from studies.judgement import agreement, answers, correlations, preferences
+from studies.judgement import agreement, answers, cohen, correlations, preferences
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def results(tracker: Tracker, study: str) -> dict[str, Any]:
     """What all raters said: preferences, agreement, correlation with the metrics."""
     given = answers(tracker.world, study)
     preferred = preferences(given)
-    agreed = agreement(given)
     metrics: dict[str, dict[str, list[float]]] = {}
     for run in tracker.runs(study, tags={"level": "seed"}):
         if run.outcome in ENDED:
@@ -45,17 +44,22 @@ def results(tracker: Tracker, study: str) -> dict[str, Any]:
         "answers": len(given),
         "raters": sorted({answer.rater for answer in given}),
         "preferred": {
-            name: {"value": one.value, "low": one.low, "high": one.high}
+            name: _document(one)
             for name, one in sorted(preferred.items(), key=lambda item: -item[1].value)
         },
-        "agreement": None
-        if agreed is None
-        else {"value": agreed.value, "low": agreed.low, "high": agreed.high},
+        "agreement": _document(agreement(given)),
+        "kappa": _document(cohen(given)),
         "correlations": {
             name: {"rho": rho, "p": p, "p_adjusted": q, "variants": n}
             for (name, (rho, p, n)), q in zip(related.items(), adjusted, strict=True)
         },
     }
+
+
+def _document(found: Interval | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def people(reading: Reading) -> list[Section]:
@@ -70,11 +74,11 @@ def people(reading: Reading) -> list[Section]:
 
 
 def _preferences(found: dict[str, Any]) -> Section:
-    agreed = found["agreement"]
     words = (
-        f"{number(agreed['value'])} {bracket(agreed['low'], agreed['high'])}"
-        if agreed
-        else "unknown: it takes two raters of the same comparisons"
+        f"Krippendorff's alpha {_agreed(found['agreement'])}, Cohen's kappa (mean over pairs of "
+        f"raters) {_agreed(found['kappa'])}; 0: chance, 1: perfect"
+        if found["agreement"]
+        else "unknown: it takes two raters of the same comparisons, and answers that differ"
     )
     preferred = found["preferred"]
 
@@ -90,16 +94,22 @@ def _preferences(found: dict[str, Any]) -> Section:
         f"{count(found['answers'], 'answer')} of {count(len(found['raters']), 'rater')}. "
         f"*Preferred* is the share of its comparisons that a variant won, ties half; .5 is as "
         f"often as not. The interval is a bootstrap over comparisons. "
-        f"Agreement between raters (Krippendorff's alpha, 0: chance, 1: perfect): {words}.",
+        f"Agreement between raters: {words}.",
         ["source", "preferred", "95% interval"],
         [
             [name, number(one["value"]), bracket(one["low"], one["high"])]
             for name, one in preferred.items()
         ],
         {"preferences": figure},
-        {key: found[key] for key in ("answers", "raters", "preferred", "agreement")},
+        {key: found[key] for key in ("answers", "raters", "preferred", "agreement", "kappa")},
         _sure(preferred),
     )
+
+
+def _agreed(found: dict[str, float] | None) -> str:
+    if found is None:
+        return "undefined"
+    return f"{number(found['value'])} {bracket(found['low'], found['high'])}"
 
 
 def _sure(preferred: dict[str, dict[str, float]]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from core.errors import InputError
 from studies.judgement import (
@@ -14,6 +16,7 @@ from studies.judgement import (
     Answer,
     agreement,
     answers,
+    cohen,
     comparisons,
     correlations,
     keep,
@@ -76,9 +79,42 @@ def test_preferences_agreement_and_correlation(tmp_path: Path) -> None:
     assert agreed is not None
     assert agreed.low <= agreed.value <= agreed.high
     assert agreement([a for a in given if a.rater == "ada"]) is None
+    assert cohen([a for a in given if a.rater == "ada"]) is None
     rho, p, n = correlations(
         {"a": 0.6, "b": 0.5, "c": 0.1}, {v: {"m": x} for v, x in zip("abc", (1, 2, 3), strict=True)}
     )["m"]
     assert (rho, n) == (-1, 3)
     assert p <= 1
     assert answers(tmp_path, "other") == []
+
+
+def test_kappa_is_sklearns_and_its_mean_over_pairs() -> None:
+    rng = np.random.default_rng(0)
+    said = rng.choice(["a", "b", TIE], (3, 60), p=[0.5, 0.3, 0.2])
+    said[1] = np.where(rng.random(60) < 0.6, said[0], said[1])
+    raters = dict(zip(("ada", "bob", "cy"), said, strict=True))
+    given = [answer(r, i, str(x)) for r, row in raters.items() for i, x in enumerate(row) if i > 4]
+    two = cohen([one for one in given if one.rater != "cy"])
+    assert two is not None
+    assert two.value == pytest.approx(cohen_kappa_score(said[0, 5:], said[1, 5:]), abs=1e-12)
+    assert two.low < two.value < two.high
+    three = cohen(given)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([cohen_kappa_score(said[i, 5:], said[j, 5:]) for i, j in pairs])
+    assert three is not None
+    assert three.value == pytest.approx(expected, abs=1e-12)
+    assert cohen([answer(r, i, "a") for r in raters for i in range(9)]) is None
+
+
+def test_tossing_a_coin_is_no_agreement_however_many_variants_there_are() -> None:
+    rng, names = np.random.default_rng(1), [f"v{i}" for i in range(12)]
+    given = []
+    for number in range(600):
+        first, second = rng.choice(names, 2, replace=False)
+        for rater in ("ada", "bob"):
+            chosen = str(rng.choice([first, second]))
+            given.append(Answer("s", "better", rater, number, str(first), str(second), chosen))
+    for found in (agreement(given), cohen(given)):
+        assert found is not None
+        assert found.low < 0 < found.high
+        assert abs(found.value) < 0.1
