@@ -198,7 +198,8 @@ def _kappa(tables: np.ndarray) -> np.ndarray:
     ratio = np.divide(observed * total, chance, out=np.zeros_like(total), where=defined)
     pairs = defined.sum(axis=-1)
     kappas = np.where(defined, 1 - ratio, 0.0).sum(axis=-1)
-    return np.divide(kappas, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+    mean: np.ndarray = np.divide(kappas, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+    return mean
 
 
 def _side(answer: Answer) -> str:

@@ -10,6 +10,7 @@ import pytest
 from core.metrics.document import Document
 from core.text.grammar import grammar
 from core.text.seen import hash_of
+from core.train import Stopped
 from experiments import baselines
 from tests.experiments.test_cli import QUICK, STUDY, textgan
 
@@ -48,7 +49,7 @@ def test_all_groups_with_baselines_and_a_page(
         bounded = {n for n, b in document["baseline_intervals"][baseline].items() if b is not None}
         assert {"length", "bleu_4", "self_bleu_4", "distinct_2", "c2st", "reverse_lm"} <= bounded
         assert "sentences of" in document["about"][baseline] or baseline == "real"
-    assert "the system mle after 2 updates" in document["about"]["mle"]
+    assert "(the best of at most 2) on the training text" in document["about"]["mle"]
     assert "perplexity" in document["about"]["mle"]
     assert document["metrics"]["valid"]["value"] == pytest.approx(300 / 301)
     page = Path("page.html").read_text(encoding="utf-8")
@@ -113,6 +114,16 @@ def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFix
         code, _, err = textgan(*arguments, "--oracle", wrong, capsys=capsys)
         assert code == 2
         assert "lstm_oracle:LENGTH" in err
+
+
+def test_the_baseline_stops_when_the_validation_split_gains_nothing() -> None:
+    looked = baselines._Looks()
+    for step, nats in enumerate((9.0, 4.0, 3.0, 3.5, 2.5, 2.6)):
+        looked(step, None, {"eval/nll_gen": nats})
+        looked(step, None, {"train/loss": 1.0})
+    assert looked.best == (2.5, 4)  # the untrained one does not count
+    with pytest.raises(Stopped, match="since update 4"):
+        looked(6, None, {"eval/nll_gen": 2.5})
 
 
 def test_the_baseline_trains_on_what_a_split_by_hash_left_for_training() -> None:
