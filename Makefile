@@ -37,6 +37,7 @@ bench: setup ## what backs the speed claims, one JSON document a measure
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.leaderboard
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.billion
 
 bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick

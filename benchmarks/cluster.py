@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 import psutil
 
@@ -31,7 +32,8 @@ from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunRecord, Sample, Tracker
 from studies.definition import Study, load_study
 from studies.execute import begin, work
-from studies.queue import load_queue
+from studies.progress import progress
+from studies.queue import limit_of, load_queue
 from studies.storage import open_storage
 from studies.worker import Worker
 from tests.cluster.servers import create_database, mlflow_on, postgresql, postgresql_folder
@@ -124,11 +126,18 @@ def measured(server: str, address: str) -> tuple[Costs, Costs]:
     begin(study, "costs", tracker, url, "")
     queue = load_queue("costs", url)
     worker = Worker(queue, study, tracker, _nothing, url)  # type: ignore[arg-type]
-    few, turn = cost(worker.look, REPEATS), cost(worker.take_one, REPEATS)
+
+    def look() -> None:  # as `studies.execute.work` does before each job
+        worker.look()
+        progress(queue, study.table)
+        limit_of(queue)
+
+    few, turn = cost(look, REPEATS), cost(worker.take_one, REPEATS)
     create(queue, TRIALS)
-    many = cost(worker.look, REPEATS)
+    many = cost(look, REPEATS)
     points, ends = run_costs(tracker)
     first, later = sampler_costs(url)
+    begins = worker_costs(server, address)
 
     def costs(by: By) -> Costs:
         return Costs(
@@ -141,6 +150,8 @@ def measured(server: str, address: str) -> tuple[Costs, Costs]:
             log=points.waits(by),
             ends=ends.waits(by),
             own=ends.own,
+            log_own=points.own,
+            start=begins[by],
             beat=turn.waits(by) / 10,  # one statement of the ten or so of a turn
         )
 
@@ -195,8 +206,41 @@ def run_costs(tracker: Tracker) -> tuple[Call, Call]:
             run.log_samples(rows)
         run.log_model(weights)
         run.finish("ok")
+        tracker.run(run.run_id)
 
     return points, cost(whole, 5)
+
+
+def worker_costs(server: str, address: str) -> dict[By, float]:
+    """What a worker costs beside its runs: one process for a study of stand-ins that take no time,
+    from its first word to its end, less the median time from one run's end to the next one's.
+    """
+    name = "alone"
+    url = create_database(server, name)
+    begin(plan(name, JOBS), name, open_tracker(address), url, "")
+    context = multiprocessing.get_context("fork")
+    ready, ended = context.Barrier(2), context.SimpleQueue()
+
+    def work_alone() -> None:
+        marks = [(0.0, 0.0)]
+
+        def train(*arguments: Any, **named: Any) -> RunRecord:
+            result = _stand_in(*arguments, seconds=0.0, **named)
+            marks.append((time.process_time(), time.perf_counter()))
+            return result
+
+        _work(name, url, address, ready, train)
+        ended.put((marks[1:], time.process_time()))
+
+    process = context.Process(target=work_alone)
+    process.start()
+    ready.wait()
+    begun = time.perf_counter()
+    marks, cpu = ended.get()
+    process.join()
+    wall = time.perf_counter() - begun
+    steps = [statistics.median(np.diff(column)) for column in zip(*marks, strict=True)]
+    return {"cpu": max(0.0, cpu - JOBS * steps[0]), "clock": max(0.0, wall - JOBS * steps[1])}
 
 
 def sampler_costs(url: str) -> tuple[Call, Call]:
@@ -258,7 +302,8 @@ def compared(server: str, address: str, costs: Costs, workers: int) -> tuple[str
         process.join()
     took = time.perf_counter() - begun
     load = Load(seconds=SECONDS, spread=0.0, batches=BATCHES, jobs=JOBS // workers)
-    said = simulate(costs, load, Site(database=2, tracking=1), workers)
+    cores = psutil.cpu_count()
+    said = simulate(costs, load, Site(database=2, tracking=1, cores=cores), workers)
     return f"{JOBS} stand-ins of {SECONDS:g} s by {workers}", {
         "measured_s": round(took, 1),
         "predicted_s": round(said.makespan, 1),
@@ -273,12 +318,12 @@ def plan(name: str, jobs: int) -> Study:
     return load_study(FILE, [f"study.name={name}", f"study.seeds={jobs // 12}"], registry())
 
 
-def _work(name: str, url: str, address: str, ready: Any) -> None:
+def _work(name: str, url: str, address: str, ready: Any, train: Any = None) -> None:
     folder = Path(tempfile.mkdtemp(dir="."))
     os.chdir(folder)
     tracker = open_tracker(address)
     ready.wait()
-    work(name, tracker, url, _stand_in, registry())  # type: ignore[arg-type]
+    work(name, tracker, url, train or _stand_in, registry())
 
 
 def _stand_in(
@@ -290,6 +335,7 @@ def _stand_in(
     parent_id: str | None,
     tags: Mapping[str, str],
     started: Callable[[str], None],
+    seconds: float = SECONDS,
     **__: Any,
 ) -> RunRecord:
     """Sleeps where training would be, and keeps what a run keeps."""
@@ -302,7 +348,7 @@ def _stand_in(
     (weights / "generator.safetensors").write_bytes(bytes(500_000))
     record.log_text("x" * 2000, "config.toml")
     for batch in range(BATCHES):
-        time.sleep(SECONDS / BATCHES)
+        time.sleep(seconds / BATCHES)
         record.log_metrics({"eval/ms_jaccard_2": 0.5, "m": batch / 7}, batch)
     record.log_samples([Sample(0, row, "the old river keeps a song") for row in range(50)])
     record.log_model(weights)

@@ -2,8 +2,10 @@
 
 A worker looks, asks, trains, hands over its record and tells, again and again. The database and
 the tracking server serve a bounded number of requests at a time; what a worker computes itself
-(looking at the plan, the sampler's proposal) keeps only itself waiting. Training does not wait for
-the record: points are delivered while it runs, by a thread, and only its end waits for the rest.
+(looking at the plan, the sampler's proposal) keeps only itself waiting, unless all share the cores
+of one machine (`Site.cores`), as where the model is held against measurement. Training does not
+wait for the record: points are delivered while it runs, by a thread, and only its end waits for the
+rest.
 
     efficiency(W) = time spent in training that counted / time that the W workers had a job
 
@@ -42,6 +44,8 @@ class Costs:
     log: float  # tracking server: one batch of points
     ends: float  # tracking server: all else of a run: its beginning, tags, artifacts, model
     own: float = 0.0  # own: the rest of a run's end (figures, the model's file)
+    log_own: float = 0.0  # own, in a thread beside training: one batch of points
+    start: float = 0.0  # own: once a worker, its beginning, its first run's and its end
     beat: float = 0.001  # database: one heartbeat
 
 
@@ -66,6 +70,8 @@ class Site:
     tracking: int = 4  # requests at a time: the server's processes
     heartbeat: float = 60.0
     grace: float = 180.0
+    poll: float = 0.5  # how often a worker without a job looks again
+    cores: int | None = None  # that workers and servers share; None: as many as they like
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class _World:
             "database": simpy.Resource(self.env, site.database),
             "tracking": simpy.Resource(self.env, site.tracking),
         }
+        self.cores = None if site.cores is None else simpy.Resource(self.env, site.cores)
         self.served = dict.fromkeys(self.servers, 0.0)
         self.waited = dict.fromkeys((*self.servers, "sampler", "plan", "own", "lost"), 0.0)
         self.waiting = workers * load.jobs
@@ -99,6 +106,15 @@ class _World:
         with self.servers[server].request() as turn:
             yield turn
             self.served[server] += seconds
+            yield from self.compute(seconds)
+
+    def compute(self, seconds: float) -> Process:
+        """On one of the cores, where they are counted."""
+        if self.cores is None:
+            yield self.env.timeout(seconds)
+            return
+        with self.cores.request() as turn:
+            yield turn
             yield self.env.timeout(seconds)
 
     def timed(self, what: str, server: str, seconds: float) -> Process:
@@ -107,16 +123,19 @@ class _World:
         self.waited[what] += self.env.now - begun
 
     def own(self, what: str, seconds: float) -> Process:
-        self.waited[what] += seconds
-        yield self.env.timeout(seconds)
+        begun = self.env.now
+        yield from self.compute(seconds)
+        self.waited[what] += self.env.now - begun
 
     def worker(self) -> Process:
         costs, env = self.costs, self.env
+        yield from self.own("own", costs.start)
         while self.open > 0:
             yield from self.own("plan", costs.look + costs.look_trial * self.ended)
             if self.waiting == 0:  # others are at it, and may die
                 begun = env.now
                 yield self.changed
+                yield env.timeout(self.rng.uniform(0, self.site.poll))
                 self.idle += env.now - begun
                 continue
             self.waiting -= 1
@@ -159,6 +178,7 @@ class _World:
     def deliver(self, batches: int, seconds: float) -> Process:
         for _ in range(batches):
             due = self.env.now + seconds / batches
+            yield from self.compute(self.costs.log_own)
             yield from self.serve("tracking", self.costs.log)
             yield self.env.timeout(max(0.0, due - self.env.now))
 

@@ -1,7 +1,9 @@
 """Memory that tensors free stays with the process.
 
 glibc gives large freed blocks back to the kernel at once, and the next tensor of that size faults
-its pages in again: up to a fifth of a training step's processor time on a CPU.
+its pages in again: up to a fifth of a training step's processor time on a CPU. The largest blocks
+go back all the same: of a freed one the next small tensor takes a piece, the next large one does
+not fit in what is left, and the heap grows by one of them a step.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MOST = 2**31 - 1  # bytes; blocks up to here come from the heap, and as many stay free on top of it
-MOST_OF_OLD = 2**25  # bytes; where glibc takes no more
+LARGEST = 2**25  # bytes; blocks up to here come from the heap
+MOST = 2**31 - 1  # bytes that may stay free on top of it
 
 
 def keep_freed_memory() -> bool:
@@ -18,5 +20,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    taken = mallopt(M_MMAP_THRESHOLD, MOST) or mallopt(M_MMAP_THRESHOLD, MOST_OF_OLD)
-    return bool(taken and mallopt(M_TRIM_THRESHOLD, MOST))
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, MOST))

@@ -58,10 +58,11 @@ def unroll(
     *,
     differentiable: bool,
     heat: float = 1.0,
+    share: Share = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Step by step: tokens (N, S) and hidden (N, S, E). `seeds` are the sampling's randomness;
     logits are divided by `heat`. Where nobody looks behind the end, it stops when every sentence
-    has ended: the rest is padding and zeros.
+    has ended, those of other processes too: the rest is padding and zeros.
     """
     sampling, tau = drawing.sampling, drawing.temperature
     state, head = generator.begin(noise, differentiable), frozen(generator.head)
@@ -82,7 +83,7 @@ def unroll(
         hidden.append(h)
         if drawing.hide_after_end:
             open_ended = open_ended & (word != END)
-            if (t + 1) % LOOK == 0 and not bool(open_ended.any()):
+            if (t + 1) % LOOK == 0 and not share.any(bool(open_ended.any())):
                 break
     rest = length - len(tokens)
     return (
@@ -107,9 +108,18 @@ def draw_words(
         noise = generator.draw_noise(count, rng)
         seeds = drawing.sampling.randomness(batches * parts, rng)
         ours, own = share.of_noise(noise, batches), share.seeds(seeds, batches)
-        tokens, hidden = drawing.walk(generator, ours, own)
+        tokens, hidden = _walked(generator, drawing, ours, own, share)
         tokens, hidden = share.gather(tokens, batches), share.gather(hidden, batches)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
+
+
+def _walked(
+    generator: Generator, drawing: Drawing, noise: Noise, seeds: Seeds, share: Share
+) -> tuple[Tensor, Tensor]:
+    """Our rows of a batch: tokens and hidden."""
+    if share.count == 1:
+        return drawing.walk(generator, noise, seeds)
+    return unroll(generator, drawing, noise, seeds, differentiable=False, share=share)
 
 
 def draw_for_gradient(
@@ -128,11 +138,11 @@ def draw_for_gradient(
     seeds = drawing.sampling.randomness(parts, rng)
     ours, own = share.of_noise(noise), share.seeds(seeds)
     if drawing.sampling.soft_feedback:
-        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=True)
+        tokens, hidden = unroll(generator, drawing, ours, own, differentiable=True, share=share)
         tokens, hidden = share.gather(tokens), share.gather(hidden)
         return _draw(generator, drawing, tokens, hidden, seeds, noise)
     with torch.no_grad():
-        tokens, hidden = drawing.walk(generator, ours, own)
+        tokens, hidden = _walked(generator, drawing, ours, own, share)
         tokens, hidden = share.gather(tokens), share.gather(hidden)
     if parts == 1 or noise.redrawn:
         hidden = _in_one_pass(generator, drawing, tokens, noise)

@@ -8,10 +8,12 @@ sums of shares, so N processes come to what one comes to, up to rounding.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -21,6 +23,8 @@ from core.nn.noise import rows_of
 from core.protocols import Noise, Seeds
 
 LONGEST_TEXT = 8192  # bytes
+# The others wait while the leader builds a corpus or evaluates; `torchrun` ends them if it dies.
+LONGEST_WAIT = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,13 @@ class Share:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes: the record, checkpoints, what people see."""
+        """Whether this process evaluates and writes: the record, checkpoints, what people see."""
         return self.index == 0
+
+    @property
+    def device(self) -> str:
+        """Where what is sent must lie."""
+        return "cuda" if self.count > 1 and dist.get_backend() == "nccl" else "cpu"
 
     def parts(self, total: int) -> range:
         """Which of `total` equal parts of a batch are ours; `total` is a multiple of `count`."""
@@ -74,8 +83,7 @@ class Share:
         """Sums over all processes."""
         if self.count == 1:
             return list(values)
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        summed = torch.tensor(values, dtype=torch.float64, device=device)
+        summed = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(summed)
         return [float(value) for value in summed]
 
@@ -87,12 +95,16 @@ class Share:
         """The leader's text, such as a path."""
         if self.count == 1:
             return text
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        sent = torch.zeros(LONGEST_TEXT, dtype=torch.uint8, device=device)
+        sent = torch.zeros(LONGEST_TEXT, dtype=torch.uint8, device=self.device)
         data = text.encode()
         sent[: len(data)] = torch.tensor(list(data), dtype=torch.uint8)
         dist.broadcast(sent, 0)
         return bytes(sent.tolist()).rstrip(b"\0").decode()
+
+    def values_of_leader(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
+        """The leader's numbers by name, such as those of an evaluation, which it alone has made."""
+        found: dict[str, float | None] = json.loads(self.text_of_leader(json.dumps(dict(values))))
+        return found
 
     def meet(self) -> None:
         """Return when all processes are here."""
@@ -140,7 +152,7 @@ def joined(*, cuda: bool) -> Iterator[Share]:
         return
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=LONGEST_WAIT)
     try:
         yield Share(dist.get_rank(), count)
     finally:

@@ -123,7 +123,8 @@ def _prepare(
 ) -> Parts:
     oracle = oracle_of(config.corpus, config.model.length)
     corpus = open_corpus(config.corpus, world, config.model.length)
-    batches = Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)
+    size, length = config.train.batch_size, config.model.length
+    batches = Batches(corpus.train, size, length, config.seed, share)
     return Parts(config, device, corpus, batches, oracle, tested, share)
 
 
@@ -220,7 +221,7 @@ class Run:
         self.trainer = Trainer(
             self.config, players, parts.batches, parts.device, self._log, parts.share
         )
-        self.leads = parts.share.leads
+        self.share = parts.share
         references = self.corpus.validation.sentences(self.config.evaluation.references)
         self.suite = Suite(references, self.corpus.train, parts.oracle)
         self.oracle, self.tested = parts.oracle, parts.tested
@@ -242,7 +243,7 @@ class Run:
         """Train to the end, whatever the end is; `gently` hears of interrupts while training."""
         try:
             with gently(self.trainer.interrupt):
-                if self.trainer.counters.update == 0:
+                if self.trainer.counters.update == 0 and self.share.leads:
                     self._log_real_text()
                 outcome, reason = yield from self._train()
             if self.tested and outcome in ("ok", "collapsed"):
@@ -291,17 +292,17 @@ class Run:
         }
         document = {"reason": str(diverged), "updates": counters.update, "values": numbers}
         self.record.log_text(json.dumps(document, indent=2), "diverged.json")
-        if self.leads:
+        if self.share.leads:
             self.checkpoints.keep_diverged(self.trainer)
 
     def _test(self) -> None:
         """Score sentences of their own against the test split, which nothing was chosen by."""
-        settings, counters = self.config.evaluation, self.trainer.counters
-        references = self.corpus.test.sentences(settings.references)
-        suite = Suite(references, self.corpus.train, self.oracle)
-        writer = self._writer()
-        sentences = writer.tokens(settings.sentences, 1.0, self.config.seed, "test")
-        values = self._scores("test", suite, writer, sentences)
+        counters, values = self.trainer.counters, dict[str, float | None]()
+        if self.share.leads:
+            references = self.corpus.test.sentences(self.config.evaluation.references)
+            suite = Suite(references, self.corpus.train, self.oracle)
+            values = self._scores("test", suite, self._drawn("test"))
+        values = self.share.values_of_leader(values)
         self.record.log_metrics(values, counters.update)
         counters.evaluation = {**counters.evaluation, **values}
 
@@ -311,19 +312,23 @@ class Run:
             self.config, trainer.players.averaged, self.corpus.vocabulary, trainer.progress
         )
 
+    def _drawn(self, stream: str) -> Text:
+        """Sentences of the generator, from the same latents every time."""
+        count = self.config.evaluation.sentences
+        return self._writer().tokens(count, 1.0, self.config.seed, stream)
+
     def _evaluate(self) -> None:
-        """Draw from the same latents every time, score, and show the first sentences."""
-        settings, counters = self.config.evaluation, self.trainer.counters
-        writer = self._writer()
-        sentences = writer.tokens(settings.sentences, 1.0, self.config.seed, "evaluation")
-        counters.evaluation = self._scores("eval", self.suite, writer, sentences)
-        counters.samples += [
-            (counters.update, row, writer.text(words))
-            for row, words in enumerate(sentences[: settings.shown])
-        ]
-        self._log(counters.evaluation | self._diagnoses(), counters.update)
-        self.record.log_samples([Sample(*sample) for sample in counters.samples])
-        if self.leads:
+        """Score, show the first sentences, and stop at a collapse. The leader looks for all."""
+        settings, counters, sentences = self.config.evaluation, self.trainer.counters, Text()
+        values = dict[str, float | None]()
+        if self.share.leads:
+            sentences = self._drawn("evaluation")
+            values = self._scores("eval", self.suite, sentences) | self._diagnoses()
+        values = self.share.values_of_leader(values)
+        counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
+        self._log(values, counters.update)
+        if self.share.leads:
+            self._show(sentences[: settings.shown])
             self.checkpoints.offer(self.trainer)
         counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
         if counters.update == 0:  # nothing has been trained yet
@@ -334,11 +339,21 @@ class Run:
                 f"evaluations, stopped at update {counters.update}"
             )
 
+    def _show(self, sentences: Text) -> None:
+        """Add sentences to the table of samples."""
+        counters, writer = self.trainer.counters, self._writer()
+        counters.samples += [
+            (counters.update, row, writer.text(words)) for row, words in enumerate(sentences)
+        ]
+        self.record.log_samples([Sample(*sample) for sample in counters.samples])
+
     def _scores(
-        self, prefix: Literal["eval", "test"], suite: Suite, writer: Writer, text: Text
+        self, prefix: Literal["eval", "test"], suite: Suite, text: Text
     ) -> dict[str, float | None]:
         """Metrics of what was written, and of the writer itself on the references' split."""
-        split = self.corpus.validation if prefix == "eval" else self.corpus.test
+        split, writer = self.corpus.validation, self._writer()
+        if prefix == "test":
+            split = self.corpus.test
         rows = split.rows(np.arange(len(suite.references)), self.config.model.length)
         values = suite.evaluate(text)
         values["nll_gen"] = nll_gen(writer.generator, writer.drawing, rows).value
@@ -367,7 +382,7 @@ class Run:
         self.record.log_metrics({f"real/{name}": value for name, value in real.items()}, 0)
 
     def _save(self) -> None:
-        if not self.leads:
+        if not self.share.leads:
             return
         self.record.persist()  # a checkpoint never knows more than the journal
         self.checkpoints.save(self.trainer)
@@ -377,7 +392,7 @@ class Run:
         result = Result(
             record.run_id, outcome, counters.update, counters.seconds, counters.evaluation
         )
-        if not self.leads:
+        if not self.share.leads:
             return result
         with tempfile.TemporaryDirectory() as temporary:
             generator = self.trainer.players.averaged

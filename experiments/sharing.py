@@ -12,6 +12,7 @@ from core.errors import InputError
 from core.shares import Share
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import RunTracker
+from variants import registry
 
 T = TypeVar("T")
 
@@ -26,6 +27,21 @@ def check_shareable(config: Config, share: Share) -> None:
         raise InputError(
             f"{began}, but system.name = {config.system.name!r} is a whole system, which trains in "
             f"one; start it without torchrun"
+        )
+    for slot in ("estimator", "objective"):
+        chosen = getattr(config, slot)
+        if chosen and "mean_over_sentences" not in registry().strategy(slot, chosen.name).offers:
+            raise InputError(
+                f"{began}, but {slot}.name = {chosen.name!r} compares all sentences of a batch, "
+                f"which has to be in one; start it without torchrun"
+            )
+    for slot in ("generator", "discriminator"):
+        if getattr(getattr(config, slot), "dropout", 0):
+            raise InputError(f"{began}, but {slot}.dropout is drawn in one; set it to 0")
+    if getattr(config.discriminator, "spectral_norm", False):
+        raise InputError(
+            f"{began}, but discriminator.spectral_norm goes on with every pass, of which each has "
+            f"fewer; set it to false"
         )
     if config.train.instance_noise:
         raise InputError(f"{began}, but train.instance_noise is drawn in one; set it to 0")

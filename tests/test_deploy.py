@@ -11,15 +11,86 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import validate
 
 from experiments.cli import app
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
-# What the Compose specification (2024) calls the keys that we use.
-TOP = {"name", "services", "volumes", "configs"}
-SERVICE = {"image", "build", "restart", "environment", "command", "configs", "volumes", "ports",
-           "healthcheck", "depends_on"}  # fmt: skip
+STRING, TEXTS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+
+
+def table(keys: dict[str, Any], *needed: str) -> dict[str, Any]:
+    """The JSON schema of a table that has these keys and no other."""
+    return {"type": "object", "properties": keys, "required": list(needed),
+            "additionalProperties": False}  # fmt: skip
+
+
+def named(each: Any) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": each}
+
+
+MOUNT = table({"source": STRING, "target": STRING})
+# The part of the Compose specification (compose-spec.json, 2024) that we make use of.
+COMPOSE = table(
+    {
+        "name": STRING,
+        "services": named(
+            table(
+                {
+                    "image": STRING,
+                    "build": table({"context": STRING, "dockerfile": STRING}),
+                    "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
+                    "environment": named({"type": ["string", "number", "null"]}),
+                    "command": TEXTS,
+                    "configs": {"type": "array", "items": MOUNT},
+                    "volumes": TEXTS,
+                    "ports": TEXTS,
+                    "healthcheck": table(
+                        {"test": TEXTS, "interval": STRING, "retries": {"type": "integer"}}
+                    ),
+                    "depends_on": {
+                        "oneOf": [
+                            TEXTS,
+                            named(table({"condition": {"enum": [
+                                "service_started", "service_healthy",
+                                "service_completed_successfully",
+                            ]}}, "condition")),
+                        ]
+                    },
+                }
+            )
+        ),
+        "configs": named(table({"content": STRING})),
+        "volumes": named({"type": "null"}),
+    },
+    "services",
+)  # fmt: skip
+# Fields of KubeRay's v1 (rayjob_types.go, raycluster_types.go) and of a pod that we make use of.
+COUNT, PARAMETERS = {"type": "integer", "minimum": 0}, named(STRING)
+POD = table({"spec": table({"containers": {"type": "array", "minItems": 1, "items": table({
+    "name": STRING, "image": STRING,
+    "env": {"type": "array", "items": table({"name": STRING, "valueFrom": table({
+        "secretKeyRef": table({"name": STRING, "key": STRING}, "name", "key")})}, "name")},
+    "resources": table({"limits": named(STRING), "requests": named(STRING)}),
+}, "name", "image")}}, "containers")}, "spec")  # fmt: skip
+RAY_JOB = table({
+    "apiVersion": {"const": "ray.io/v1"}, "kind": {"const": "RayJob"},
+    "metadata": table({"name": STRING}, "name"),
+    "spec": table({
+        "entrypoint": STRING, "shutdownAfterJobFinishes": {"type": "boolean"},
+        "ttlSecondsAfterFinished": COUNT, "backoffLimit": COUNT,
+        "rayClusterSpec": table({
+            "rayVersion": STRING,
+            "headGroupSpec": table({"rayStartParams": PARAMETERS, "template": POD},
+                                   "rayStartParams", "template"),
+            "workerGroupSpecs": {"type": "array", "items": table({
+                "groupName": STRING, "replicas": COUNT, "minReplicas": COUNT, "maxReplicas": COUNT,
+                "rayStartParams": PARAMETERS, "template": POD,
+            }, "groupName", "minReplicas", "maxReplicas", "rayStartParams", "template")},
+        }, "headGroupSpec"),
+    }),
+}, "apiVersion", "kind", "metadata", "spec")  # fmt: skip
 
 
 def load(name: str) -> dict[str, Any]:
@@ -45,9 +116,8 @@ def check_command(words: list[str]) -> None:
 def test_compose_has_the_specifications_form() -> None:
     compose = load("compose.yaml")
     services = compose["services"]
-    assert {key for key in compose if not key.startswith("x-")} <= TOP
-    for name, service in services.items():
-        assert set(service) <= SERVICE, name
+    validate({key: value for key, value in compose.items() if not key.startswith("x-")}, COMPOSE)
+    for service in services.values():
         assert set(service.get("depends_on", [])) <= set(services)
         for mount in service.get("volumes", []):
             assert mount.split(":")[0] in compose["volumes"]
@@ -80,7 +150,7 @@ def test_mlflow_servers_options_exist() -> None:
 
 def test_the_ray_job_has_the_operators_form() -> None:
     job = load("kuberay.yaml")
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    validate(job, RAY_JOB)
     check_command(shlex.split(job["spec"]["entrypoint"]))
     cluster = job["spec"]["rayClusterSpec"]
     pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
@@ -90,7 +160,6 @@ def test_the_ray_job_has_the_operators_form() -> None:
     for group in groups:
         (container,) = group["template"]["spec"]["containers"]
         assert container["resources"]["limits"] == container["resources"]["requests"]
-        assert isinstance(group["rayStartParams"], dict)
     for group in cluster["workerGroupSpecs"]:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 

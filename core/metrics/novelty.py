@@ -15,12 +15,14 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
+from core.text.known import Known
 
 LONGEST = 64  # words; a longer run counts as this long
 AT_ONCE = 8  # levels indexed before it is asked whether any longer run is left
+Training = AbstractSet[tuple[str, ...]] | Known
 
 
-def copied(sentences: Sequence[Sentence], training: AbstractSet[tuple[str, ...]]) -> np.ndarray:
+def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
     """Of each sentence, whether the training text has it: bool (sentences,)."""
     return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
 

@@ -31,9 +31,10 @@ from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
-from core.metrics.novelty import copied, longest_copy
+from core.metrics.novelty import Training, copied, longest_copy
 from core.metrics.oracle import oracle
 from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
+from core.text.corpus import Split
 from core.text.generated import Oracle
 
 MOST = 10_000  # sentences of each side for what costs the square of their number
@@ -74,8 +75,10 @@ class Suite:
         return ReferenceIndex(self.references)
 
     @cached_property
-    def training(self) -> set[tuple[str, ...]]:
+    def training(self) -> Training:
         """The different sentences of the training text."""
+        if isinstance(self._training, Split):
+            return self._training.known()
         return {tuple(sentence) for sentence in self._training}
 
     @cached_property

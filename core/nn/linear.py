@@ -50,7 +50,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def frozen(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     """A layer's function (N, E) to (N, V) without gradient as its weights are now, for many calls:
-    where it pays, they are laid out for it once.
+    where it pays, they are laid out for it once. A call may write over what the one before gave.
     """
     weight = layer.weight.detach()
     given: Tensor | None = layer.bias

@@ -58,15 +58,19 @@ def panels(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
 
 
 def frozen(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
-    """X (N, K) to x weight^T + bias (N, C) as the two are now."""
+    """X (N, K) to x weight^T + bias (N, C) as the two are now; a call writes over what the one
+    before gave.
+    """
     with torch.no_grad():
         w, b = panels([[(weight, bias)]])
-    C = len(bias)
+    C, y = len(bias), torch.empty(0, b.shape[1])
 
     def product(x: Tensor) -> Tensor:
+        nonlocal y
         N = len(x)
         rows = pad(x.detach(), (0, 0, 0, -N % ROWS)).contiguous()
-        y = torch.empty(len(rows), b.shape[1])
+        if len(y) != len(rows):
+            y = torch.empty(len(rows), b.shape[1])
         multiply(rows.numpy(), w[0], b[0], y.numpy())
         return y[:N, :C]
 

@@ -76,7 +76,7 @@ def build_corpus(
             settings=settings,
             max_words=rules.max_words,
             source_sha256=source_sha256(settings, kind),
-            fingerprint=_fingerprint(folder),
+            fingerprint=fingerprint_of(folder),
             read=tally.read,
             kept=sum(tally.splits.values()),
             dropped=dict(tally.dropped),
@@ -241,7 +241,8 @@ def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
     return "uint16" if len(vocabulary) <= 2**16 else "uint32"
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint_of(folder: Path) -> str:
+    """SHA-256 of a corpus folder's content: vocabulary, ids and offsets."""
     digest = hashlib.sha256()
     names = ["vocabulary.txt", *(f"{s}.{part}" for s in SPLITS for part in ("ids", "offsets"))]
     for name in names:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +21,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InputError
 from core.text.bounded import insist_on_room, read_bounded
+from core.text.known import Known, all_keys
+from core.text.mapped import Held, Mapped
 from core.text.settings import CorpusSettings, Kind
 from core.text.vocabulary import END, PAD, Vocabulary
 
 FORMAT = 1
 LONGEST_MANIFEST = 4_000_000  # bytes
 OFFSET = np.dtype(np.int64)
+PIECE = 2**16  # sentences that a walk over all of them looks at together
+AT_ONCE = 32  # rows drawn before a look at what is held of the files
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -52,27 +58,46 @@ class Manifest(BaseModel):
 
 
 class Split:
-    """The sentences of one split as flat ids and offsets; with `endless` none has an end."""
+    """The sentences of one split as flat ids and offsets; with `endless` none has an end. Of the
+    files that they lie in no more is held than was touched lately.
+    """
 
     def __init__(
-        self, ids: np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary, endless: bool = False
+        self,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        vocabulary: Vocabulary,
+        endless: bool = False,
+        files: Sequence[Mapped] = (),
     ) -> None:
         self.ids, self.offsets, self.vocabulary = ids, offsets, vocabulary
-        self.endless = endless
+        self.endless, self._held = endless, Held(files)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Words of each sentence (sentences,)."""
-        return np.diff(self.offsets)
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The whole split in its order, some sentences at a time: flat ids and lengths."""
+        for begin in range(0, len(self), PIECE):
+            offsets = np.array(self.offsets[begin : begin + PIECE + 1])
+            yield self.ids[offsets[0] : offsets[-1]], np.diff(offsets)
+            self._held.give_back()
+
+    @cached_property
+    def length_counts(self) -> np.ndarray:
+        """How many sentences have 0, 1, 2, ... words (longest + 1,)."""
+        counts = np.zeros(1, dtype=np.int64)
+        for _, lengths in self.pieces():
+            found = np.bincount(lengths, minlength=len(counts))
+            found[: len(counts)] += counts
+            counts = found
+        return counts
 
     def check_fits(self, length: int) -> None:
         """InputError when a sentence and its end token have no room in `length` positions, or when
         one without an end does not fill them.
         """
-        longest = int(self.lengths.max(initial=0))
+        longest = len(self.length_counts) - 1
         if self.endless:
             if longest != length:
                 raise InputError(
@@ -89,8 +114,16 @@ class Split:
 
     def rows(self, indices: np.ndarray, length: int) -> np.ndarray:
         """Sentences as int64 (n, length): words, <end>, <pad>...; all must fit (`check_fits`)."""
+        found = np.empty((len(indices), length), dtype=np.int64)
+        for begin in range(0, len(indices), AT_ONCE):
+            some = np.asarray(indices[begin : begin + AT_ONCE])
+            found[begin : begin + AT_ONCE] = self._rows(some, length)
+            self._held.look()
+        return found
+
+    def _rows(self, indices: np.ndarray, length: int) -> np.ndarray:
         starts = self.offsets[indices]
-        counts = self.offsets[np.asarray(indices) + 1] - starts
+        counts = self.offsets[indices + 1] - starts
         column = np.arange(length)
         inside = column < counts[:, None]
         place = np.where(inside, starts[:, None] + column, 0)
@@ -107,12 +140,22 @@ class Split:
         return self.vocabulary.decode(self.ids[self.offsets[index] : self.offsets[index + 1]])
 
     def __iter__(self) -> Iterator[list[str]]:
-        return (self.sentence(index) for index in range(len(self)))
+        for ids, lengths in self.pieces():
+            ends = np.cumsum(lengths)
+            for begin, end in zip(ends - lengths, ends, strict=True):
+                yield self.vocabulary.decode(ids[begin:end])
 
     def sentences(self, limit: int | None = None) -> list[list[str]]:
         """The first `limit` sentences as words; all without a limit."""
-        count = len(self) if limit is None else min(limit, len(self))
-        return [self.sentence(index) for index in range(count)]
+        return list(islice(self, limit))
+
+    def known(self) -> Known:
+        """Which sentences it has."""
+        return Known(self.keys(), self.vocabulary)
+
+    def keys(self) -> np.ndarray:
+        """What each sentence is known by (sentences,), see `core.text.known`."""
+        return all_keys(self.pieces(), len(self))
 
 
 class Corpus:
@@ -161,40 +204,62 @@ class Corpus:
                 raise InputError(
                     f"{table}: damaged, its size is not what manifest.json says; rebuild"
                 )
-            insist_on_room(table)
-            offsets = np.fromfile(table, dtype=OFFSET)
-            ascending = offsets[0] == 0 and not bool((np.diff(offsets) < 0).any())
-            if not ascending or file.stat().st_size != int(offsets[-1]) * dtype.itemsize:
+            mapped = [Mapped(table, OFFSET)]
+            offsets = mapped[0].values
+            if not _ascend(mapped[0]) or file.stat().st_size != int(offsets[-1]) * dtype.itemsize:
                 raise InputError(f"{file}: damaged, its size is not what its offsets say; rebuild")
             if in_memory or offsets[-1] == 0:
                 insist_on_room(file)
                 ids = np.fromfile(file, dtype=dtype)
             else:
-                ids = np.memmap(file, dtype=dtype, mode="r")
-            return Split(ids, offsets, self.vocabulary, self.manifest.settings.endless)
+                mapped.append(Mapped(file, dtype))
+                ids = mapped[1].values
+            return Split(ids, offsets, self.vocabulary, self.manifest.settings.endless, mapped)
         except FileNotFoundError as error:
             raise InputError(f"{error.filename}: missing from the corpus; rebuild it") from None
 
 
+def _ascend(table: Mapped) -> bool:
+    """Whether offsets begin at 0 and none is smaller than the one before it."""
+    for begin in range(0, len(table.values), PIECE):
+        if (np.diff(table.values[begin : begin + PIECE + 1]) < 0).any():
+            return False
+        table.give_back()
+    return bool(table.values[0] == 0)
+
+
 def describe(corpus: Corpus, top: int = 20) -> dict[str, Any]:
     """What `textgan corpus show` shows: counts, lengths, frequent words, overlap of splits."""
-    counts: Counter[str] = Counter()
-    lengths = np.concatenate([split.lengths for split in corpus.splits().values()])
-    for split in corpus.splits().values():
-        ids, frequency = np.unique(np.asarray(split.ids), return_counts=True)
-        counts.update(
-            {corpus.vocabulary.words[i]: int(n) for i, n in zip(ids, frequency, strict=True)}
-        )
-    train = {tuple(words) for words in corpus.train}
+    splits = corpus.splits()
+    V, longest = len(corpus.vocabulary), max(len(s.length_counts) for s in splits.values())
+    words, lengths = np.zeros(V, dtype=np.int64), np.zeros(longest, dtype=np.int64)
+    for split in splits.values():
+        lengths[: len(split.length_counts)] += split.length_counts
+        for ids, _ in split.pieces():
+            words += np.bincount(ids, minlength=V)
+    train = corpus.train.known()
     overlap = {
-        name: sum(tuple(words) in train for words in split)
-        for name, split in corpus.splits().items()
+        name: int(train.has(split.keys()).sum())
+        for name, split in splits.items()
         if name != "train"
     }
-    quantiles = np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(lengths) else []
+    counts = Counter(
+        {word: int(n) for word, n in zip(corpus.vocabulary.words, words, strict=True) if n}
+    )
+    quantiles = _quantiles(lengths, [0, 0.25, 0.5, 0.75, 1]) if lengths.sum() else []
     return {
         **corpus.manifest.model_dump(mode="json"),
         "length_quantiles": quantiles,
         "frequent_words": dict(counts.most_common(top)),
         "in_train_too": overlap,
     }
+
+
+def _quantiles(counts: np.ndarray, shares: list[float]) -> list[float]:
+    """Quantiles of lengths, of which `counts[n]` are n, as `np.quantile` has them."""
+    ends, places = np.cumsum(counts), (counts.sum() - 1) * np.array(shares)
+    low, high = (
+        np.searchsorted(ends, at, side="right") for at in (np.floor(places), np.ceil(places))
+    )
+    found: list[float] = (low + (high - low) * (places % 1)).tolist()
+    return found

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.tracking.mlflow_store import open_tracker
+from core.tracking.protocol import Tracker
 from experiments.commands.beginning import begin_or_join
 from experiments.ray_launcher import launch
 from experiments.ray_worker import Errand, Places
 from experiments.runner import run
 from studies.definition import Study, load_study
 from studies.execute import begin, work
-from studies.leaderboard import leaderboard
 from studies.plan import Limit
 from studies.progress import progress
 from studies.queue import load_queue
+from studies.report import write
 from studies.storage import storage_url
 from tests.cluster.studies import faults, tiny_study
 from tests.conftest import ROOT
@@ -89,14 +92,38 @@ def test_a_lost_node_costs_no_trial(
     launch(errand, Places(cluster.address, 2), watch)
     assert lost_at, "a node was lost while both were at work"
     assert faults(tracker, name, url, JOBS) == []
-    alone = alone_on_this_machine(study, tmp_path / "alone")
-    assert [(r.variant, r.scores) for r in leaderboard(tracker, name).rows] == alone
+    record, pages = open_tracker(f"sqlite:///{tmp_path}/alone/mlflow.db"), tmp_path / "pages"
+    alone_on_this_machine(study, name, record)
+    assert numbers(tracker, name) == numbers(record, name)
+    theirs, ours = (reported(t, name, pages / t.uri[:4]) for t in (tracker, record))
+    assert "## Leaderboard" in ours
+    assert "## Learning curves" in ours
+    assert theirs == ours
 
 
-def alone_on_this_machine(study: Study, folder: Path) -> list[tuple[str, object]]:
-    """The same study by one worker on SQLite: its rows."""
-    tracker = open_tracker(f"sqlite:///{folder}/mlflow.db")
+def alone_on_this_machine(study: Study, name: str, tracker: Tracker) -> None:
+    """The same study by one worker on SQLite."""
     url = storage_url(tracker)
-    begin(study, "lost", tracker, url, "textgan study")
-    work("lost", tracker, url, run, registry())
-    return [(row.variant, row.scores) for row in leaderboard(tracker, "lost").rows]
+    begin(study, name, tracker, url, "textgan study")
+    work(name, tracker, url, run, registry())
+
+
+def numbers(tracker: Tracker, name: str) -> dict[tuple[str, str], Any]:
+    """Every point of every evaluation, by variant and seed."""
+    return {
+        (r.tags["variant"], r.tags["seed"]): {
+            key: tracker.history(r.run_id, key) for key in sorted(r.metrics) if key[:5] == "eval/"
+        }
+        for r in tracker.runs(name, tags={"level": "seed"})
+    }
+
+
+def reported(tracker: Tracker, name: str, folder: Path) -> str:
+    """The report as Markdown but for what the clock and the place say: its costs, how to get it
+    again, and the ids of runs.
+    """
+    write(tracker, name, folder)
+    sections = (folder / "report.md").read_text().split("\n## ")
+    kept = [each for each in sections if not each.startswith(("Cost", "How to reproduce"))]
+    assert len(kept) == len(sections) - 2
+    return re.sub(r"\b[0-9a-f]{8}\b", "RUN", "\n## ".join(kept))

@@ -61,7 +61,7 @@ def trained(config: Config, folder: Path) -> dict[str, Any]:
         with joined(cuda=False) as share:
             corpus = open_corpus(config.corpus, folder, config.model.length)
             length = config.model.length
-            batches = Batches(corpus.train, config.train.batch_size, length, config.seed)
+            batches = Batches(corpus.train, config.train.batch_size, length, config.seed, share)
             players = build(config, registry(), len(corpus.vocabulary), CPU)
             losses: list[float] = []
 
@@ -100,7 +100,7 @@ def test_two_processes_come_to_what_one_comes_to(case: str, tmp_path: Path) -> N
 
 
 RUN = ("train.checkpoint_every=1", "evaluation.every=2", "train.updates=4",
-       "evaluation.gradients=0")  # fmt: skip
+       "evaluation.gradients=2")  # fmt: skip
 
 
 def test_the_first_alone_writes_and_another_number_goes_on(tmp_path: Path) -> None:
@@ -153,6 +153,16 @@ def _again(uri: str, run_id: str) -> str:
         (("train.micro_batch=8",), "a multiple of 2 (now 8 / 8); set train.micro_batch to 4"),
         (("train.instance_noise=0.1",), "train.instance_noise"),
         (("generator.attention=full",), "attention = 'full'"),
+        (
+            (
+                "discriminator.name=cnn",
+                "discriminator.dropout=0",
+                "discriminator.spectral_norm=true",
+            ),
+            "spectral_norm",
+        ),
+        (("discriminator.name=cnn",), "discriminator.dropout"),
+        (("generator.name=lstm", "generator.dropout=0.1"), "generator.dropout"),
     ],
 )
 def test_what_cannot_be_shared_is_said(settings: tuple[str, ...], words: str) -> None:

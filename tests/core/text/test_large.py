@@ -1,0 +1,141 @@
+"""What a corpus of any size costs a process: its order, its sentences' keys, its files."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.batches import Batches
+from core.shares import Share
+from core.text import corpus as corpora
+from core.text import mapped, order
+from core.text.build import build_corpus
+from core.text.corpus import Corpus, describe
+from core.text.known import keys_of
+from core.text.mapped import Held, Mapped, of_files
+from core.text.order import Computed, ordered
+from core.text.settings import CorpusSettings
+from tests.core.text.test_corpus import text_file
+
+
+def computed(count: int, seed: int) -> np.ndarray:
+    return Computed(count, np.random.Generator(np.random.PCG64(seed)))[0:count]
+
+
+@given(count=st.integers(1, 3000), seed=st.integers(0, 2**63 - 1))
+def test_a_computed_order_has_everything_once(count: int, seed: int) -> None:
+    assert sorted(computed(count, seed)) == list(range(count))
+
+
+def test_a_computed_order_is_one_of_all_orders() -> None:
+    """Of four sentences all 24 orders, about equally often: chi-squared of 23 degrees, p > .001."""
+    times: dict[tuple[int, ...], int] = {}
+    for seed in range(4800):
+        found = tuple(computed(4, seed).tolist())
+        times[found] = times.get(found, 0) + 1
+    assert len(times) == 24
+    assert sum((n - 200) ** 2 / 200 for n in times.values()) < 49.7
+
+
+def test_neighbours_of_a_computed_order_know_nothing_of_each_other() -> None:
+    found = computed(100_000, 1)
+    assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.01
+    assert abs(np.corrcoef(found, np.arange(100_000))[0, 1]) < 0.01
+    stretch = Computed(100_000, np.random.Generator(np.random.PCG64(1)))[500:510]
+    assert (stretch == found[500:510]).all()
+
+
+def test_what_fits_is_shuffled_as_ever() -> None:
+    plain = np.random.Generator(np.random.PCG64(7)).permutation(50)
+    assert (ordered(50, 7)[0:50] == plain).all()
+    assert isinstance(ordered(order.HELD + 1, 7), Computed)
+
+
+@pytest.mark.parametrize("held", [order.HELD, 0])
+def test_a_sentence_is_read_by_one_process_once_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(order, "HELD", held)
+    monkeypatch.setattr(Share, "gather", lambda _, own: own)  # nobody else is there
+    monkeypatch.setattr(Share, "device", "cpu")
+    corpus = build_corpus(CorpusSettings(source=str(text_file(tmp_path))), tmp_path / "c")
+    read: list[int] = []
+    plain = corpora.Split.rows
+
+    def spied(split: corpora.Split, indices: np.ndarray, length: int) -> np.ndarray:
+        read.extend(indices.tolist())
+        return plain(split, indices, length)
+
+    monkeypatch.setattr(corpora.Split, "rows", spied)
+    whole = Batches(corpus.train, 8, 10, 3)
+    for epoch in range(2):
+        batches = range(epoch * whole.per_epoch, (epoch + 1) * whole.per_epoch)
+        expected = [whole.batch(number) for number in batches]
+        read.clear()
+        for rank in range(4):
+            ours = Batches(corpus.train, 8, 10, 3, Share(rank, 4))
+            for number, batch in zip(batches, expected, strict=True):
+                assert (ours.batch(number) == batch[2 * rank : 2 * rank + 2]).all()
+                ours.batch(number)  # a generator's step asks for it again
+        assert len(read) == len(set(read)) == 8 * whole.per_epoch
+
+
+def test_keys_are_those_of_words_and_places() -> None:
+    ids, lengths = np.array([4, 5, 5, 4, 4, 5, 4], dtype=np.uint16), np.array([2, 2, 0, 2, 1])
+    keys = keys_of(ids, lengths)
+    assert keys[0] == keys[3]
+    assert len(set(keys.tolist())) == 4
+    assert keys[2] == 0
+
+
+def test_known_is_the_set_of_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "PIECE", 7)
+    settings = CorpusSettings(source=str(text_file(tmp_path)), vocabulary_limit=8, unknown="unk")
+    corpus = build_corpus(settings, tmp_path / "c")
+    plain, known = {tuple(words) for words in corpus.train}, corpus.train.known()
+    assert len(known) == len(corpus.train)
+    assert all(words in known for words in plain)
+    others = [tuple(words) for words in corpus.validation] + [("river",), ("unheard", "of"), ()]
+    assert [words in known for words in others] == [words in plain for words in others]
+    (some, *_) = (words for words in plain if "<unk>" in words)
+    other = tuple("another" if word == "<unk>" else word for word in some)
+    assert some in known
+    assert other not in known, "a word that the vocabulary lacks is not <unk>"
+
+
+def test_a_walk_in_pieces_is_a_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = build_corpus(CorpusSettings(source=str(text_file(tmp_path))), tmp_path / "c")
+    whole, described = list(corpus.train), describe(corpus)
+    lengths = [len(words) for split in corpus.splits().values() for words in split]
+    assert described["length_quantiles"] == np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    monkeypatch.setattr(corpora, "PIECE", 3)
+    monkeypatch.setattr(corpora, "AT_ONCE", 3)
+    again = Corpus.open(tmp_path / "c")
+    assert list(again.train) == whole == [again.train.sentence(i) for i in range(len(whole))]
+    rows = np.arange(len(whole))[::-1]
+    assert (again.train.rows(rows, 10) == corpus.train.rows(rows, 10)).all()
+    assert describe(again) == described
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_more_of_a_file_is_held_than_its_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped, "ROOM", 2**22)
+    with (tmp_path / "x").open("wb") as file:
+        file.truncate(2**27)
+    found = Mapped(tmp_path / "x", np.dtype(np.int64))
+    held = Held([found])
+    before, most = of_files(), 0
+    for begin, end in pairwise(np.linspace(0, 2**24, 129).astype(int)):
+        assert found.values[begin:end].sum() == 0
+        held.look()
+        most = max(most, of_files() - before)
+    assert most < 2**23
+    assert found.values[0] == 0
