@@ -12,6 +12,7 @@ import pytest
 from core.errors import InputError
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
+from studies.analysis.curves import _figure, _middle
 from studies.analysis.plane import _ranks
 from studies.analysis.standing import caveats, findings, invisible
 from studies.analysis.wording import bracket, contrast, names, number
@@ -205,6 +206,21 @@ def test_a_comparison_has_one_answer_wherever_it_is_shown() -> None:
         (_, said) = findings(board)
         assert bracket(there.low, there.high) in said
         assert ("cannot be told apart" in said) == (not there.clear)
+
+
+def test_a_band_stays_within_the_metric_and_a_long_curve_hides_no_short_one() -> None:
+    points = {0: [(0, 0.0), (10, 0.01)], 1: [(0, 0.0), (10, 0.9)], 2: [(0, 0.1), (10, 0.02)]}
+    middle = _middle("x", points, (0.0, 1.0))
+    assert middle.shape == (2, 4)
+    assert middle[:, 2].min() >= 0
+    assert middle[:, 3].max() <= 1
+    rows = board_of({"long": [0.5], "short": [0.4]}).rows
+    found = {"long": {0: [(0, 0.0), (1000, 0.5)]}, "short": {0: [(0, 0.0), (20, 0.4)]}}
+    drawing = _figure(rows, found, None, "eval/bleu_4")
+    axis = drawing.axes[0]
+    assert axis.get_xscale() == "symlog"
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "100", "1000"]
+    assert "logarithmic" in str(drawing.get_supxlabel())
 
 
 def test_one_seed_supports_no_order() -> None:
