@@ -4,7 +4,7 @@ Of each system and size, CPU seconds of one thread for an update of one run: run
 in this process, one stack of K, and K processes side by side on one core (`--processes`, of the
 smallest K). Only updates are timed: evaluation and record are each run's own either way.
 
-    python -m benchmarks.stacked [--updates 20] [--repeats 3] [--processes]
+    python -m benchmarks.stacked [--updates 20] [--repeats 3] [--processes] [--only TEXT]
 """
 
 from __future__ import annotations
@@ -119,11 +119,12 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--processes", action="store_true")
+    parser.add_argument("--only", default="", help="systems whose name has this in it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     core = max(os.sched_getaffinity(0))
-    for system in SYSTEMS:
+    for system in (name for name in SYSTEMS if options.only in name):
         for batch in SIZES:
             warm = configs(system, batch, 2, 2)
             timed(warm, stack=False), timed(warm, stack=True)

@@ -18,6 +18,7 @@ from scipy import stats
 
 from core.config import Config, parse, read_toml
 from core.errors import InputError
+from core.stackable import STACKED
 from core.statistics import Interval
 from core.tracking.environment import difference
 from core.tracking.protocol import RunRecord, Tracker
@@ -172,6 +173,7 @@ def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str,
         "data": _pair(then, now, "corpus"),
         "device": _pair(then, now, "device"),
         "processor": _pair(then, now, "cpu"),
+        "runs trained together": (then.tags.get(STACKED, "1"), now.tags.get(STACKED, "1")),
     }
     before, after = (_versions(run.tags.get("versions", "")) for run in (then, now))
     for package in sorted({*before, *after}):

@@ -32,8 +32,7 @@ class CNNDiscriminator(nn.Module):
         kernels: Counts = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
         filters: Counts = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.25
-        # Of every weight behind the projection.
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False
+        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
 
         @model_validator(mode="after")
         def _one_count_a_kernel(self) -> CNNDiscriminator.Config:

@@ -37,8 +37,7 @@ class LSTMDiscriminator(nn.Module):
         positions: Annotated[int, Field(ge=0, le=512)] = 8  # numbers of a position; 0: none
         layer_norm: bool = True
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.1
-        # Of every weight behind the projection.
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False
+        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
 
     offers = frozenset({"step_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}

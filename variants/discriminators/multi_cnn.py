@@ -34,8 +34,7 @@ class MultiCNNDiscriminator(nn.Module):
         filters: Counts = (300, 300, 300, 300)
         hidden: Annotated[int, Field(ge=1, le=8192)] = 100
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.25
-        # Of every weight behind the projection.
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False
+        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
 
         @model_validator(mode="after")
         def _parts_are_equal(self) -> MultiCNNDiscriminator.Config:

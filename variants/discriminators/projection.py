@@ -35,8 +35,7 @@ class ProjectionDiscriminator(nn.Module):
         hidden: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.1
-        # Of every weight behind the projection.
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False
+        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
 
     offers = frozenset({"step_scores", "word_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
