@@ -43,7 +43,7 @@ bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick
 
 results: setup ## RESULTS.md, its figures and the model card, from the summaries in results/
-	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results --card docs/model_card.md
+	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results --card docs/model_card.md --numbers docs/reproduction.md
 
 product: setup ## every accepted combination of strategies trains three updates; hours, resumable
 	$(BIN)/python -m tests.product

@@ -30,7 +30,7 @@ START = {
     "Reference": [*PAGES, "names.md"],
     "Metrics": [*METRICS],
     "Decisions": ["decisions/README.md", "decisions/0*.md"],
-    "Results": ["results.md", "model_card.md"],
+    "Results": ["results.md", "model_card.md", "reproduction.md"],
 }
 
 

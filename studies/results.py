@@ -1,4 +1,4 @@
-"""RESULTS.md, its figures and the model card, from summaries of studies and from nothing else.
+"""RESULTS.md, figures, model card and reproduction table, from summaries and from nothing else.
 
     python -m studies.results results RESULTS.md --pictures PICTURES --card docs/model_card.md
 
@@ -17,6 +17,7 @@ from studies.model_card import model_card
 from studies.page.drawing import draw, save
 from studies.page.report import Report, environment
 from studies.report import build
+from studies.reproduction import reproduction
 from studies.summary import load
 
 TEMPLATE = "results.md"
@@ -31,11 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("summaries", type=Path, help="folder of JSON files")
     parser.add_argument("pages", type=Path, nargs="+", help="Markdown files to write")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the figures")
+    parser.add_argument("--numbers", type=Path, help="Markdown file of published numbers and ours")
     parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
     asked = parser.parse_args(arguments)
     render(asked.summaries, asked.pages, asked.pictures)
     if asked.card is not None:
         render_card(asked.summaries, asked.card)
+    if asked.numbers is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            text = reproduction(asked.summaries, Path(folder))
+        asked.numbers.write_text(text, encoding="utf-8")
 
 
 def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results
 from studies.report import build
+from studies.reproduction import reproduction
 from studies.sections import read
 from studies.summary import export, load, write
 from tests.conftest import ROOT
@@ -103,6 +105,33 @@ def test_the_committed_card_is_that_of_the_summary(tmp_path: Path) -> None:
     assert text == (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8"), "`make results`"
     assert "| valid |" in text
     assert parse(tomllib.loads(text.split("```toml")[1].split("```")[0]), registry())
+
+
+def test_published_numbers_stand_beside_ours_or_beside_nothing(tmp_path: Path) -> None:
+    committed = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    assert reproduction(ROOT / "results", tmp_path) == committed, "run `make results`"
+    folder = tmp_path / "results"
+    folder.mkdir()
+    shutil.copy(ROOT / "results" / "from_scratch.json", folder)
+    number = """[[number]]
+        paper = "A 2020"
+        system = "s"
+        published = 0.5
+        study = "{study}"
+        row = "{row}"
+        metric = "valid"
+        why = "w"
+        """
+    rows = (("from_scratch", "modern"), ("from_scratch", "real"), ("none", "modern"))
+    text = "".join(number.format(study=study, row=row) for study, row in rows)
+    (folder / "published.toml").write_text(text)
+    ours, real, absent = reproduction(folder, tmp_path).strip().splitlines()[-3:]
+    assert "| 0.500 | 0.963 (0.960 to 0.968, 5 runs) | +0.463 | w |" in ours
+    assert "| 1.000 (1.000 to 1.000, 10 runs) | +0.500 |" in real
+    assert "| 0.500 | not run |  | w |" in absent
+    (folder / "published.toml").write_text("[[number]]\npaper = 3\n")
+    with pytest.raises(InputError, match=r"published\.toml"):
+        reproduction(folder, tmp_path)
 
 
 def _drawn(folder: Path) -> set[str]:
