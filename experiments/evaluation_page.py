@@ -28,29 +28,33 @@ NAMES = {"samples": "samples", "real": "real text", "mle": "MLE", "ngram": "n-gr
 SHOWN = 10
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{ title }}</title>
+<meta name="viewport" content="width=device-width">
 <style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #1c2530;
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; color: #1c2530;
        padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #dfe4ea; }
 th:first-child, td:first-child, td.words, th:last-child { text-align: left; }
+td { white-space: nowrap; } td.words { white-space: normal; min-width: 14rem; }
+td small { display: block; color: #6b7785; } .wide { overflow-x: auto; }
 thead th { background: #f3f6f9; } td.words, p, li { color: #4a5665; }
 .warning { border-left: 4px solid #d55e00; padding-left: .8rem; }
-svg { max-width: 100%; height: auto; }
+svg { width: 100%; min-width: 46rem; max-width: 60rem; height: auto; }
 </style>
 <h1>{{ title }}</h1>
-<p>{{ samples }} sentences against {{ references }} references. Intervals are 95%; docs/metrics says
-what each covers.</p>
+<p>{{ samples }} sentences against {{ references }} references. Intervals are 95%, of each value's
+expectation at this number of sentences; docs/howto/metrics.md says how often each covers it.</p>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>{% endfor %}
-{{ figure }}
-<table><thead><tr><th>metric</th><th>value</th><th>95% interval</th><th>N</th><th>references</th>
+<div class="wide">{{ figure }}</div>
+<div class="wide"><table><thead><tr><th>metric</th><th>value</th><th>N</th><th>references</th>
 {%- for name in baselines %}<th>{{ name }}</th>{% endfor %}<th>better</th><th>what it is</th></tr>
 </thead><tbody>
 {%- for row in rows %}
-<tr>{% for cell in row[:-1] %}<td>{{ cell }}</td>{% endfor %}
+<tr>{% for cell, bounds in row[:-1] %}<td>{{ cell }}
+{%- if bounds %}<small>{{ bounds }}</small>{% endif %}</td>{% endfor %}
 <td class="words">{{ row[-1] }}</td></tr>
 {%- endfor %}
-</tbody></table>
+</tbody></table></div>
 <ul>{% for name, words in about %}<li><b>{{ name }}</b>: {{ words }}</li>{% endfor %}</ul>
 <h2>The first sentences</h2>
 <ol>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ol>
@@ -58,24 +62,27 @@ what each covers.</p>
 """
 
 
-def evaluation_page(title: str, found: Evaluation, sentences: Sequence[Sequence[str]]) -> str:
-    """The page of an evaluation."""
+def evaluation_page(
+    title: str, found: Evaluation, sentences: Sequence[Sequence[str]], references: int
+) -> str:
+    """The page of an evaluation against so many references."""
     baselines = {name: row for name, row in found.baselines.items() if row is not None}
     shown = {name: row for name, row in found.metrics.items() if row["value"] is not None}
     rows = [
         [
-            name,
-            _number(row["value"]),
-            "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}",
-            f"{row['samples']:,}",
-            f"{row['references']:,}",
-            *(_number(baseline.get(name)) for baseline in baselines.values()),
-            row["direction"],
+            (name, ""),
+            (_number(row["value"]), _between(_bounds(found, "samples", name))),
+            (f"{row['samples']:,}", ""),
+            (f"{row['references']:,}", ""),
+            *(
+                (_number(baseline.get(name)), _between(_bounds(found, side, name)))
+                for side, baseline in baselines.items()
+            ),
+            (row["direction"], ""),
             CATALOGUE[name].summary,
         ]
         for name, row in shown.items()
     ]
-    references = max((row["references"] for row in shown.values()), default=0)
     return (
         Environment(autoescape=True)
         .from_string(PAGE)
@@ -121,20 +128,32 @@ def _plane(axis: Axes, found: Evaluation, sides: Mapping[str, Mapping[str, Any]]
         if x is not None and y is not None:
             colour, mark = LOOKS[side]
             axis.plot(x, y, mark, color=colour, ms=7, ls="", label=NAMES[side])
-            if side == "samples":
-                _bars(axis, found, x, y)
+            _bars(axis, found, side, x, y)
     axis.set_xlabel("Self-BLEU-4 (lower: more diverse)")
     axis.set_ylabel("BLEU-4 (higher: closer to real)")
     axis.set_title("quality and diversity", fontsize=10)
     axis.margins(0.15)
+    axis.locator_params(axis="x", nbins=4)
 
 
-def _bars(axis: Axes, found: Evaluation, x: float, y: float) -> None:
+def _bars(axis: Axes, found: Evaluation, side: str, x: float, y: float) -> None:
     for name, across in (("self_bleu_4", True), ("bleu_4", False)):
-        low, high = found.metrics[name]["low"], found.metrics[name]["high"]
-        if low is not None:
-            ends = ([low, high], [y, y]) if across else ([x, x], [low, high])
-            axis.plot(*ends, color=LOOKS["samples"][0], lw=1.5)
+        bounds = _bounds(found, side, name)
+        if bounds is not None:
+            ends = (bounds, [y, y]) if across else ([x, x], bounds)
+            axis.plot(*ends, color=LOOKS[side][0], lw=1.5)
+
+
+def _bounds(found: Evaluation, side: str, name: str) -> tuple[float, float] | None:
+    """The interval of a metric of the samples or of a baseline."""
+    if side != "samples":
+        return (found.baseline_intervals.get(side) or {}).get(name)
+    row = found.metrics.get(name)
+    return None if row is None or row["low"] is None else (row["low"], row["high"])
+
+
+def _between(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
 
 
 def _orders(axis: Axes, found: Evaluation, sides: Mapping[str, Mapping[str, Any]]) -> None:
@@ -161,9 +180,9 @@ def _told_apart(axis: Axes, found: Evaluation, sides: Mapping[str, Mapping[str, 
             colour, mark = LOOKS[side]
             at = place + (k - (len(sides) - 1) / 2) * step
             axis.plot(at, value, mark, color=colour, ms=6)
-            row = found.metrics.get(name)
-            if side == "samples" and row is not None and row["low"] is not None:
-                axis.plot([at, at], [row["low"], row["high"]], color=colour, lw=1.5)
+            bounds = _bounds(found, side, name)
+            if bounds is not None:
+                axis.plot([at, at], bounds, color=colour, lw=1.5)
     axis.axhline(0.5, color="#8a94a0", lw=1, ls="--")
     axis.set_xticks(range(len(names)), list(names.values()))
     axis.set_xlim(-0.6, len(names) - 0.4)

@@ -29,6 +29,8 @@ GROUPS = 20
 PAIRS = 400  # sentences whose pairs give the second-order variance
 FEWEST = 5  # sentences a dimension, for an interval: below it the scatter is not of second order
 TINY = 1e-9
+ROWS = 50_000  # sentences at a time
+Gaussian = tuple[np.ndarray, np.ndarray]  # mean (E,), covariance (E, E)
 
 
 def frechet(m1: np.ndarray, s1: np.ndarray, m2: np.ndarray, s2: np.ndarray) -> float:
@@ -48,17 +50,17 @@ def fed(samples: np.ndarray, references: np.ndarray) -> Measure:
     n, m = len(samples), len(references)
     if min(n, m) < 2 * GROUPS:
         return Measure(None, n, m)
-    x, y = samples.astype(np.float64), references.astype(np.float64)
-    ours, theirs = _Moments.of(x), _Moments.of(y)
+    ours, theirs = _Moments.of(samples), _Moments.of(references)
     whole = frechet(*ours.gaussian(), *theirs.gaussian())
     parts = [frechet(*ours.gaussian(g), *theirs.gaussian(g)) for g in range(GROUPS)]
     value = GROUPS * whole - (GROUPS - 1) * float(np.mean(parts))
 
     def bounds() -> Bounds:
-        if min(n, m) < FEWEST * x.shape[1]:
+        if min(n, m) < FEWEST * samples.shape[1]:
             return None
-        first = _first_order(x, y) + _first_order(y, x)
-        second = GROUPS / (GROUPS - 1) * _second_order(x, y)
+        a, b = ours.gaussian(), theirs.gaussian()
+        first = _first_order(samples, a, b) + _first_order(references, b, a)
+        second = GROUPS / (GROUPS - 1) * _second_order(samples, references, a, b)
         return squared_distance(value, whole, first, second, min(n, m))
 
     return Measure(value, n, m, bounds)
@@ -72,12 +74,13 @@ class _Moments:
 
     @classmethod
     def of(cls, x: np.ndarray) -> _Moments:
-        parts = [x[g::GROUPS] for g in range(GROUPS)]
-        return cls(
-            np.array([len(part) for part in parts]),
-            np.stack([part.sum(axis=0) for part in parts]),
-            np.stack([part.T @ part for part in parts]),
-        )
+        counts, totals, squares = [], [], []
+        for g in range(GROUPS):
+            part = x[g::GROUPS].astype(np.float64)
+            counts.append(len(part))
+            totals.append(part.sum(axis=0))
+            squares.append(part.T @ part)
+        return cls(np.array(counts), np.stack(totals), np.stack(squares))
 
     def gaussian(self, without: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Mean and unbiased covariance, of all or of all but one group."""
@@ -88,27 +91,31 @@ class _Moments:
         return mean, scatter / (count - 1)
 
 
-def _first_order(x: np.ndarray, y: np.ndarray) -> float:
+def _first_order(x: np.ndarray, ours: Gaussian, theirs: Gaussian) -> float:
     """Variance of f that x's sentences bring: of the derivative of f to the weight of each."""
-    s1, s2 = np.cov(x.T), np.cov(y.T)
+    (m1, s1), (m2, s2) = ours, theirs
     root = _root(s1)
     values, vectors = np.linalg.eigh(s1)
     inverse = (vectors / np.sqrt(np.maximum(values, TINY))) @ vectors.T
     # The optimal transport map of Gaussian 1 to Gaussian 2.
     carried = inverse @ _root(root @ s2 @ root) @ inverse
-    centred = x - x.mean(axis=0)
-    slope = 2 * centred @ (x.mean(axis=0) - y.mean(axis=0))
-    slope += np.einsum("ni,ij,nj->n", centred, np.eye(x.shape[1]) - carried, centred)
+    left = np.eye(x.shape[1]) - carried
+    slope = np.empty(len(x))
+    for start in range(0, len(x), ROWS):
+        at = slice(start, start + ROWS)
+        centred = x[at] - m1
+        slope[at] = 2 * centred @ (m1 - m2) + ((centred @ left) * centred).sum(axis=1)
     return float(slope.var() / len(x))
 
 
-def _second_order(x: np.ndarray, y: np.ndarray) -> float:
+def _second_order(x: np.ndarray, y: np.ndarray, ours: Gaussian, theirs: Gaussian) -> float:
     """2 tr(C^2) (1/n + 1/m)^2: C the covariance of the embeddings and of their products, weighted
     as the distance weights them about equal covariances; the trace over pairs of sentences.
     """
+    (m1, s1), (m2, s2) = ours, theirs
     size = min(len(x), len(y), PAIRS // 2)
-    pool = np.concatenate([x[:size] - x.mean(axis=0), y[:size] - y.mean(axis=0)])
-    values, vectors = np.linalg.eigh((np.cov(x.T) + np.cov(y.T)) / 2)
+    pool = np.concatenate([x[:size] - m1, y[:size] - m2])
+    values, vectors = np.linalg.eigh((s1 + s2) / 2)
     values = np.maximum(values, TINY)
     pool = pool @ vectors
     weight = 1 / (2 * (values[:, None] + values))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +27,7 @@ from core.text.seen import hash_of
 NGRAM_SEED = 0
 Step = Callable[[str, float, float], None]
 Text = list[list[str]]
+Measured = tuple[str, Measure, Bounds]
 
 
 class Baseline(Protocol):
@@ -114,18 +114,24 @@ def evaluate(
     """Score the samples and the baselines: real text, an n-gram model, MLE."""
     suite = Suite(inputs.references, inputs.train, inputs.grammar, inputs.encoder)
     rows = _baseline_rows(inputs, suite)
-    total = len(groups) * (2 + len(rows) + (inputs.mle is not None))
+    total = len(groups) * (1 + len(rows) + (inputs.mle is not None))
 
-    def measures(scorer: Suite, sentences: Sequence[Sentence], row: int) -> dict[str, Measure]:
+    def measures(scorer: Suite, text: Sequence[Sentence], row: int) -> Iterator[Measured]:
+        """Name, metric and interval, group by group: what an interval needs of a million sentences
+        is forgotten before the next group.
+        """
         if inputs.protocol is not None:
-            return scorer.published(sentences, inputs.protocol)
-        return scorer.measures(sentences, groups, partial(_report, step, len(groups) * row, total))
+            for name, measure in scorer.published(text, inputs.protocol).items():
+                yield name, measure, _interval(measure)
+            return
+        for number, group in enumerate(groups):
+            step(group, len(groups) * row + number, total)
+            for name, measure in scorer.measures(text, [group]).items():
+                yield name, measure, _interval(measure)
 
     found = Evaluation(warnings=_warnings(inputs, groups))
-    measured = measures(suite, inputs.samples, 0)
-    for number, (name, measure) in enumerate(measured.items()):
-        step(f"interval of {name}", len(groups) * (1 + number / len(measured)), total)
-        low, high = _interval(measure) or (None, None)
+    for name, measure, bounds in measures(suite, inputs.samples, 0):
+        low, high = bounds or (None, None)
         found.metrics[name] = {
             "value": measure.value,
             "low": low,
@@ -138,17 +144,19 @@ def evaluate(
     found.baseline_intervals = dict.fromkeys(found.baselines)
     found.about = dict.fromkeys(found.baselines)
     if inputs.mle is not None:  # last, since it may have to be waited for
-        step("training the MLE baseline", len(groups) * (2 + len(rows)), total)
+        step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
         try:
             written = inputs.mle()
             about = f"{len(written):,} sentences of {inputs.mle.about()}"
             rows["mle"] = Row(suite, written, about)
         except InputError as error:
             found.warnings.append(f"no mle row: {error}")
-    for number, (name, row) in enumerate(rows.items(), start=2):
-        values = measures(row.scorer, row.sentences, number)
-        found.baselines[name] = {metric: m.value for metric, m in values.items()}
-        found.baseline_intervals[name] = {metric: _interval(m) for metric, m in values.items()}
+    for number, (name, row) in enumerate(rows.items(), start=1):
+        values: dict[str, float | None] = {}
+        intervals: dict[str, Bounds] = {}
+        for metric, measure, bounds in measures(row.scorer, row.sentences, number):
+            values[metric], intervals[metric] = measure.value, bounds
+        found.baselines[name], found.baseline_intervals[name] = values, intervals
         found.about[name] = row.about
     step("done", total, total)
     return found
@@ -156,10 +164,6 @@ def evaluate(
 
 def _interval(measure: Measure) -> Bounds:
     return measure.interval() if measure.value is not None else None
-
-
-def _report(step: Step, before: float, total: float, group: str, done: float, _: float) -> None:
-    step(group, before + done, total)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class Suite:
         self.grammar = grammar
         self._training = training
         self._encoder = encoder
+        self._fitted_on: tuple[Sequence[Sentence], Encoder] | None = None
 
     def against(self, references: Sequence[Sentence]) -> Suite:
         """The same corpus, encoder and language model, with other references."""
@@ -99,7 +100,11 @@ class Suite:
 
     def encoder(self, samples: Sequence[Sentence]) -> Encoder:
         """The encoder that scores `samples`."""
-        return self._fitted or LatentSemantic([*self.references, *samples])
+        if self._fitted is not None:
+            return self._fitted
+        if self._fitted_on is None or self._fitted_on[0] is not samples:
+            self._fitted_on = samples, LatentSemantic([*self.references, *samples])
+        return self._fitted_on[1]
 
     @cached_property
     def _embedded(self) -> np.ndarray | None:

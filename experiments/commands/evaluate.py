@@ -80,7 +80,8 @@ def evaluate(
         found = score(inputs, groups, lambda words, done, total: advance(done, total, words))
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(evaluation_page(samples.name, found, ours), encoding="utf-8")
+        page = evaluation_page(samples.name, found, ours, len(inputs.references))
+        html.write_text(page, encoding="utf-8")
         err.print(f"written: {html}", markup=False)
     if tracker is not None and log is not None:
         name = log_imported(tracker, log, samples.name, found.metrics, ours)
