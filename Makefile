@@ -36,6 +36,7 @@ bench: setup ## what backs the speed claims, one JSON document a measure
 	$(BIN)/python -m benchmarks.corpus_build
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.leaderboard
+	$(BIN)/python -m benchmarks.stacked
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.billion
 
