@@ -12,10 +12,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
@@ -24,7 +23,7 @@ import numpy as np
 from core.errors import InputError, MachineError
 from core.text.cleaning import Cleaned
 from core.text.cleaning_pool import clean_all
-from core.text.corpus import FORMAT, SPLITS, Corpus, Manifest, SplitName
+from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
 from core.text.generated import Drawn
 from core.text.readers import READERS, kind_of, shard_files
 from core.text.seen import Seen, hash_of
@@ -213,11 +212,16 @@ def _reason_to_drop(cleaned: Cleaned, rules: Rules) -> str | None:
 
 def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tally: _Tally) -> None:
     dtype = np.dtype(_id_type(vocabulary))
-    offsets = {name: array("q", [0]) for name in SPLITS}
-    files: dict[SplitName, IO[bytes]] = {
-        name: (folder / f"{name}.ids").open("wb") for name in SPLITS
-    }
-    try:
+    ends = dict.fromkeys(SPLITS, 0)
+    with ExitStack() as opened:
+
+        def new(part: str) -> dict[SplitName, IO[bytes]]:
+            files = {name: (folder / f"{name}.{part}").open("wb") for name in SPLITS}
+            return {name: opened.enter_context(file) for name, file in files.items()}
+
+        files, offsets = new("ids"), new("offsets")
+        for file in offsets.values():
+            file.write(OFFSET.type(0).tobytes())
         with (folder / "spill").open(encoding="utf-8", newline="\n") as spill:
             for line in spill:
                 words = line.removesuffix("\n").split(" ")
@@ -226,15 +230,11 @@ def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tall
                     continue
                 name = split_of(words, settings)
                 files[name].write(vocabulary.encode(words).astype(dtype).tobytes())
-                offsets[name].append(offsets[name][-1] + len(words))
+                ends[name] += len(words)
+                offsets[name].write(OFFSET.type(ends[name]).tobytes())
                 tally.splits[name] += 1
                 tally.words += len(words)
                 tally.longest = max(tally.longest, len(words))
-    finally:
-        for file in files.values():
-            file.close()
-    for name in SPLITS:
-        np.frombuffer(offsets[name], dtype=np.int64).tofile(folder / f"{name}.offsets")
 
 
 def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
