@@ -23,6 +23,7 @@ from core.tracking.journal import Entry, Item, Point, items, payload
 BATCH = 1000  # values a call takes
 RETRY_SECONDS = 2.0  # doubled at each failure
 LONGEST_RETRY = 30.0
+LONGEST_NUMBER = 20  # characters of a cursor
 log = logging.getLogger(__name__)
 
 
@@ -167,7 +168,8 @@ def _first(error: Exception) -> str:
 def _number_in(file: Path) -> int:
     """The cursor; 0 where there is none, or half of one: what is delivered again is there once."""
     try:
-        return max(0, int(file.read_text()))
+        with file.open("rb") as opened:
+            return max(0, int(opened.read(LONGEST_NUMBER)))
     except (OSError, ValueError):
         return 0
 
