@@ -53,7 +53,8 @@ class MleBaseline:
             (self._folder / "train.txt").write_text(text + "\n", encoding="utf-8")
             command = [sys.executable, "-m", "experiments.baselines", str(self._folder)]
             command += [str(UPDATES), str(count)]
-            self._writing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # the other cores are the metrics'
+            self._writing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=alone)
             atexit.register(self._writing.kill)  # nobody waits for it after an interrupt
 
     def __call__(self) -> Text:

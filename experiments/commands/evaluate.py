@@ -52,6 +52,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a file of sentences against real ones, with intervals and baselines."""
+    from threadpoolctl import threadpool_limits
+
     from core.metrics.encoders import SentenceTransformer
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
@@ -76,7 +78,8 @@ def evaluate(
         encoder=SentenceTransformer(encoder) if encoder is not None else None,
         protocol=protocol,
     )
-    with progress("metrics") as advance:
+    # One thread, as everywhere: the last digits depend on it, and the baseline trains beside.
+    with threadpool_limits(1), progress("metrics") as advance:
         found = score(inputs, groups, lambda words, done, total: advance(done, total, words))
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
