@@ -29,7 +29,7 @@ from core.text.vocabulary import END, PAD, Vocabulary
 FORMAT = 1
 LONGEST_MANIFEST = 4_000_000  # bytes
 OFFSET = np.dtype(np.int64)
-PIECE = 2**16  # sentences that a walk over all of them looks at together
+PIECE = 2**13  # sentences that a walk over all of them looks at together: some megabytes of numbers
 AT_ONCE = 32  # rows drawn before a look at what is held of the files
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")

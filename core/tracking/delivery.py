@@ -42,7 +42,7 @@ class Delivery:
     ) -> None:
         self._path, self._points, self._entry = path, points, entry
         self._cursor_file = path.with_suffix(".cursor")
-        self._cursor = _number_in(self._cursor_file)
+        self._cursor = _cursor(path)
         self.abandoned = False
 
     @property
@@ -110,7 +110,7 @@ class Delivery:
 
 def complete(path: Path) -> bool:
     """Whether all of the journal at this path was delivered."""
-    return next(items(path, _number_in(path.with_suffix(".cursor"))), None) is None
+    return next(items(path, _cursor(path)), None) is None
 
 
 class Courier:
@@ -165,11 +165,14 @@ def _first(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _number_in(file: Path) -> int:
-    """The cursor; 0 where there is none, or half of one: what is delivered again is there once."""
+def _cursor(path: Path) -> int:
+    """Bytes of the journal at `path` that were delivered; 0 where nobody says it, or what is said
+    is damaged or beyond its end: what is delivered again is there once.
+    """
     try:
-        with file.open("rb") as opened:
-            return max(0, int(opened.read(LONGEST_NUMBER)))
+        with path.with_suffix(".cursor").open("rb") as opened:
+            said = int(opened.read(LONGEST_NUMBER))
+        return said if 0 <= said <= path.stat().st_size else 0
     except (OSError, ValueError):
         return 0
 

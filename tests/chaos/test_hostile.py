@@ -38,6 +38,7 @@ from experiments.listing import parse_filter
 from studies.judgement import Answer, answers, file_of, keep
 from studies.summary import load as load_summary
 from tests.chaos.mutants import (
+    NASTY,
     Target,
     attack,
     contents,
@@ -47,6 +48,7 @@ from tests.chaos.mutants import (
     put,
     targets,
 )
+from tests.chaos.mutants import READERS as EVERY_READER
 from tests.conftest import ROOT, SMOKE, tiny
 from variants import registry
 
@@ -54,18 +56,46 @@ SHORT = 60  # mutated files of each reader; `make chaos` takes 10,000
 
 
 @pytest.fixture(scope="module")
-def examples(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Target]:
     return list(targets(tmp_path_factory.mktemp("hostile")))
 
 
-def test_mutated_files_are_read_or_refused_in_words(examples: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_mutated_files_are_read_or_refused_in_words(examples: list[Target], tmp_path: Path) -> None:
     wrong = {target.name: attack(target, range(SHORT), 0, tmp_path).wrong for target in examples}
     assert not {name: found for name, found in wrong.items() if found}
 
 
-def test_whole_files_are_read(examples: list) -> None:  # type: ignore[type-arg]
+def test_whole_files_are_read(examples: list[Target]) -> None:
     for target in examples:
         target.read(target.example)
+
+
+PLACES, GONE = st.floats(0, 1), st.integers(0, 64)
+EDITS = st.lists(
+    st.tuples(PLACES, GONE, st.binary(max_size=64) | st.sampled_from(NASTY)), max_size=4
+)
+
+
+@pytest.mark.parametrize("reader", EVERY_READER)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chosen=st.integers(0, 99), edits=EDITS)
+def test_any_edit_of_any_file_is_read_or_refused_in_words(
+    examples: list[Target],
+    tmp_path: Path,
+    reader: str,
+    chosen: int,
+    edits: list[tuple[float, int, bytes]],
+) -> None:
+    (target,) = (each for each in examples if each.name == reader)
+    whole = contents(target.example)
+    name = sorted(whole)[chosen % len(whole)]
+    content = whole[name]
+    for share, gone, instead in edits:
+        at = int(share * len(content))
+        content = content[:at] + instead + content[at + gone :]
+    place = tmp_path / target.example.parent.name / target.example.name
+    put(place, {**whole, name: content})
+    assert outcome(target.read, place) is None
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -291,7 +321,7 @@ def test_a_sparse_terabyte_is_refused_by_every_reader_or_read_a_line_at_a_time(
     assert not wrong
 
 
-def test_offsets_of_a_terabyte_are_not_read_whole(examples: list, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_offsets_of_a_terabyte_are_not_read_whole(examples: list[Target], tmp_path: Path) -> None:
     (corpus,) = (target.example for target in examples if target.name == "corpus folder")
     shutil.copytree(corpus, tmp_path / "c")
     manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())

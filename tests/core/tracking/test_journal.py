@@ -239,6 +239,16 @@ def test_a_kill_at_any_byte_loses_no_whole_line_and_repeats_none(tmp_path: Path)
         assert [v for k, _, v in store.values if k == "a"] == [0, 1 / 3, 2 / 3]
 
 
+@pytest.mark.parametrize("said", ["9" * 400, "100000", "-3", "x", ""])
+def test_a_damaged_cursor_hides_nothing(journal: Journal, said: str) -> None:
+    journal.metrics({"a": 1.0}, 1)
+    journal.close()
+    journal.path.with_suffix(".cursor").write_text(said)
+    store = Store()
+    Delivery(journal.path, store.points, store.entry).drain()
+    assert [(key, step) for key, step, _ in store.values] == [("a", 1)]
+
+
 def test_a_journal_has_one_writer(journal: Journal) -> None:
     with pytest.raises(MachineError, match="being written by another process"):
         Journal(journal.path)
