@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from core import child
 from core.errors import InputError
 from core.text.seen import hash_of
 
@@ -51,9 +52,11 @@ class MleBaseline:
         if self.possible and not self._file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "train.txt").write_text(text + "\n", encoding="utf-8")
-            command = [sys.executable, "-m", "experiments.baselines", str(self._folder)]
-            command += [str(UPDATES), str(count)]
-            alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # the other cores are the metrics'
+            command = child.command(
+                "experiments.baselines", str(self._folder), str(UPDATES), str(count)
+            )
+            # One thread: the other cores are the metrics'.
+            alone = {**child.environment(), "OMP_NUM_THREADS": "1"}
             self._writing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=alone)
             atexit.register(self._writing.kill)  # nobody waits for it after an interrupt
 

@@ -134,7 +134,8 @@ def sweep_figure(sweeps: Mapping[str, Sweep]) -> Figure:
     axis.margins(0.1)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=9)
+    # Below the axes: points may lie anywhere in them.
+    drawing.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return drawing
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import optuna
 
+from core.child import environment
 from core.errors import MachineError
 from core.tracking.protocol import RunTracker
 from studies.progress import Progress, progress
@@ -37,7 +38,7 @@ def drive(
             run_worker()
         return
     queue = load_queue(name, url)
-    processes = [subprocess.Popen(command) for _ in range(workers)]
+    processes = [subprocess.Popen(command, env=environment()) for _ in range(workers)]
     try:
         while any(process.poll() is None for process in processes):
             watch(progress(queue, table))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markdown import Markdown
 
+from core import child
 from core.tracking.protocol import Tracker
 from experiments.commands.beginning import Begun
 from experiments.console import err, out, print_json, progress, table
@@ -102,7 +102,7 @@ def _here(
     until: float | None,
     watch: Watch,
 ) -> None:
-    command = [sys.executable, "-m", "experiments", "worker", name, "--storage", url]
+    command = child.command("experiments", "worker", name, "--storage", url)
     command += ["--until", f"{until:.3f}"] if until is not None else []
 
     def here() -> None:
