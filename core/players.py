@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,6 +106,18 @@ def _length(config: Config, progress: float) -> int:
         return S
     share = min(1.0, progress / train.grow_until)
     return min(S, train.start_length + round(share * (S - train.start_length)))
+
+
+@contextmanager
+def still(*modules: nn.Module) -> Iterator[None]:
+    """Inside, no weight of these gets a gradient, and none is computed."""
+    for module in modules:
+        module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.requires_grad_(True)
 
 
 def as_module(part: Any) -> nn.Module:

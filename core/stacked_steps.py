@@ -9,8 +9,7 @@ of the whole batch, rates, clip, optimiser, and whether it has diverged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -22,7 +21,7 @@ from torch.nn.functional import pad
 from core.game import discriminator_loss, generator_loss, likelihood_loss, longest_of
 from core.nn.stacked import stacking
 from core.nn.words import TokenWords, longest
-from core.players import as_module
+from core.players import as_module, still
 from core.protocols import Draw, Noise, Phase, Rows, Words
 from core.rollout import draw_words
 from core.steps import Diverged
@@ -102,7 +101,7 @@ class _Stack:
         if not runs:
             return
         opponents = [t.steps.opponent() for t in runs]
-        with _still([as_module(each.discriminator) for each in opponents]):
+        with still(*(as_module(each.discriminator) for each in opponents)):
             turns = self._turns(runs)
             verdicts = [
                 opponent.estimator.judge(turn)
@@ -276,15 +275,3 @@ def _turn(like: Turn, x: Parts) -> Turn:
     seen: Any = TokenWords(x["tokens"], mask) if words is None else _Embedded(words, mask)
     draw = Draw(x["tokens"], x["hidden"], seen, like.draw.words_of)
     return replace(like, draw=draw, real=TokenWords(x["real"], x.get("real_mask")))
-
-
-@contextmanager
-def _still(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Modules that get no gradient."""
-    for module in modules:
-        module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.requires_grad_(True)

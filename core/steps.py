@@ -30,7 +30,7 @@ from core.graphs import Graphs
 from core.nn.instance_noise import Blurred
 from core.nn.trim import cut
 from core.nn.words import TokenWords, lengths, mean_difference, movable
-from core.players import Opponent, Players, as_module
+from core.players import Opponent, Players, as_module, still
 from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Stage, Words
 from core.rollout import TOGETHER, Drawing, draw_for_gradient, draw_words, split
 from core.seeding import Streams
@@ -251,14 +251,11 @@ class Steps:
         draw = draw_for_gradient(
             generator, drawing, size, self.streams["noise"], self._parts, self.share
         )
-        # D's weights get no gradient from G's loss, so none is computed.
-        judge = as_module(opponent.discriminator).requires_grad_(False)
-        losses = self._losses(self.turn(draw, progress, counters), opponent.estimator)
-        module = as_module(generator)
-        try:
+        # D's weights get no gradient from G's loss.
+        with still(as_module(opponent.discriminator)):
+            losses = self._losses(self.turn(draw, progress, counters), opponent.estimator)
+            module = as_module(generator)
             return self._descend("generator", module, self.players.optimiser, losses, counters)
-        finally:
-            judge.requires_grad_(True)
 
     def _losses(self, turn: Turn, estimator: Estimator) -> Iterator[Tensor]:
         """G's loss part by part. A draw that is no longer known without its gradient has each

@@ -48,7 +48,7 @@ from experiments.interrupts import gentle_interrupts
 from experiments.sharing import check_shareable, leader_first, unheard
 from experiments.wanted import (
     ID_LENGTH,
-    Known,
+    Prepared,
     Report,
     Result,
     Wanted,
@@ -98,7 +98,7 @@ def run(
         return replace(result, run_id=share.text_of_leader(result.run_id))
 
 
-def open_run(wanted: Wanted, known: Known, tracker: Tracker, share: Share = ALONE) -> Run:
+def open_run(wanted: Wanted, known: Prepared, tracker: Tracker, share: Share = ALONE) -> Run:
     """The run with its parts, its record and its folder, where it was left if it is resumed."""
     config, folder = known.config, known.folder
     prepare = partial(_prepare, config, known.device, tracker.world, share, wanted.tested)

@@ -16,7 +16,7 @@ from core.tracking.protocol import Tracker
 from core.walks import Walker, walk_together
 from experiments.interrupts import gentle_interrupts
 from experiments.runner import Run, open_run
-from experiments.wanted import Known, Result, Wanted, look_up
+from experiments.wanted import Prepared, Result, Wanted, look_up
 
 Answer = Result | BaseException
 Place = int
@@ -29,11 +29,11 @@ def train_together(tracker: Tracker, orders: Sequence[Mapping[str, Any]]) -> lis
     """
     wants = [Wanted(**order) for order in orders]
     answers: dict[Place, Answer] = {}
-    known: dict[Place, Known] = {}
+    known: dict[Place, Prepared] = {}
     for place, wanted in enumerate(wants):
         with _answering(answers, place):
             found = look_up(wanted, tracker)
-            if isinstance(found, Known):
+            if isinstance(found, Prepared):
                 known[place] = found
             else:
                 answers[place] = found
@@ -57,7 +57,7 @@ def _stacks(configs: Mapping[Place, Config]) -> list[list[Place]]:
     return list(stacks.values())
 
 
-def _open(wanted: Wanted, known: Known, tracker: Tracker, together: int) -> Run:
+def _open(wanted: Wanted, known: Prepared, tracker: Tracker, together: int) -> Run:
     run = open_run(wanted, known, tracker)
     if together > 1:
         run.record.set_tags({STACKED: str(together)})

@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Known:
+class Prepared:
     """What is known of a run before any of its parts is made."""
 
     config: Config
@@ -62,7 +62,7 @@ class Known:
     folder: Path
 
 
-def look_up(wanted: Wanted, tracker: Tracker) -> Result | Known:
+def look_up(wanted: Wanted, tracker: Tracker) -> Result | Prepared:
     """A finished run's result, or what is to be run."""
     config, resume = wanted.config, wanted.resume
     run_id, folder = _found(tracker, resume) if resume is not None else ("", Path())
@@ -76,7 +76,7 @@ def look_up(wanted: Wanted, tracker: Tracker) -> Result | Known:
     torch.set_num_threads(config.train.threads)
     settle(config.precision, device)
     keep_freed_memory()
-    return Known(config, device, run_id, folder)
+    return Prepared(config, device, run_id, folder)
 
 
 def _found(tracker: Tracker, key: str) -> tuple[str, Path]:

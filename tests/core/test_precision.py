@@ -18,7 +18,7 @@ from core.protocols import Phase
 from core.seeding import generator as stream
 from core.steps import Steps
 from tests.conftest import tiny
-from tests.core.test_steps import Batches, N, S, V
+from tests.core.test_steps import Batches, N, S, V, gradients_of
 from variants import registry
 
 CPU = torch.device("cpu")
@@ -33,13 +33,7 @@ def gradients(config: Config) -> tuple[dict[str, torch.Tensor], dict[str, float]
     steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
     for player in ("discriminator", "generator"):
         steps.play(Phase(player, "adversarial"), 0.0, Counters())
-    found = {
-        f"{name}.{key}": weight.grad.clone()
-        for name, module in players.modules()
-        for key, weight in module.named_parameters()
-        if weight.grad is not None
-    }
-    return found, steps.values
+    return gradients_of(players), steps.values
 
 
 def near(ours: torch.Tensor, exact: torch.Tensor, tolerance: float) -> bool:

@@ -10,7 +10,7 @@ from core.checkpoint import Counters
 from core.config import Config
 from core.errors import InputError
 from core.nn.likelihood import negative_log_likelihood
-from core.players import as_module, build
+from core.players import Players, as_module, build
 from core.protocols import Phase
 from core.steps import Steps
 from core.text.vocabulary import PAD
@@ -29,6 +29,16 @@ class Batches:
         return torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(number))
 
 
+def gradients_of(players: Players) -> dict[str, torch.Tensor]:
+    """Those that the last steps left, by weight."""
+    return {
+        f"{name}.{key}": weight.grad.clone()
+        for name, module in players.modules()
+        for key, weight in module.named_parameters()
+        if weight.grad is not None
+    }
+
+
 def after(config: Config, phases: list[Phase]) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Gradients and logged values after some phases, in float64, weights held still."""
     before = torch.get_default_dtype()
@@ -38,13 +48,7 @@ def after(config: Config, phases: list[Phase]) -> tuple[dict[str, torch.Tensor],
         steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
         for phase in phases:
             steps.play(phase, 0.0, Counters())
-        found = {
-            f"{name}.{key}": parameter.grad.clone()
-            for name, module in players.modules()
-            for key, parameter in module.named_parameters()
-            if parameter.grad is not None
-        }
-        return found, steps.values
+        return gradients_of(players), steps.values
     finally:
         torch.set_default_dtype(before)
 
