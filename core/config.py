@@ -99,6 +99,9 @@ class TrainConfig(Frozen):
         Annotated[float, Field(gt=0)] | None,
         Alone(None, "a stack's clock is not that of a run; say train.updates (study.budget)"),
     ] = None
+    # What minutes are counted on: "wall", or "cpu", the CPU time of the run's process, which is the
+    # same beside other processes; on a GPU it counts what the host does.
+    clock: Literal["wall", "cpu"] = "wall"
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
     micro_batch: Annotated[  # sentences in memory; None: all
         Annotated[int, Field(ge=1)] | None,

@@ -22,6 +22,7 @@ from core.shares import ALONE, Share
 from core.steps import Diverged, Steps
 
 Log = Callable[[Mapping[str, float | None], int], None]
+CLOCKS = {"wall": time.monotonic, "cpu": time.process_time}
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -53,7 +54,8 @@ class Trainer:
     def walk(self, evaluate: Callable[[], None], save: Callable[[], None]) -> Iterator[Phase]:
         """The loop; whoever walks it plays each phase, alone or together with other runs'."""
         train, counters, share = self.config.train, self.counters, self.steps.share
-        began = time.monotonic() - counters.seconds
+        clock = CLOCKS[train.clock]
+        began = clock() - counters.seconds
         if counters.update == 0:
             evaluate()
             if train.rollback is not None:
@@ -64,7 +66,7 @@ class Trainer:
             yield from self.players.schedule.phases(progress)
             self._average()
             counters.update += 1
-            counters.seconds = share.of_leader(time.monotonic() - began)
+            counters.seconds = share.of_leader(clock() - began)
             last = self._budget_spent()
             if counters.update % train.log_every == 0 or last:
                 self._log(self._curves(), counters.update)

@@ -17,7 +17,7 @@ from studies.plan import Definition, Variant
 from studies.table import Budget, StudyTable
 
 SHARED = ("corpus", "evaluation", "device")
-SPENT = ("updates", "minutes")
+SPENT = ("updates", "minutes", "clock")
 
 
 def whole_systems(table: StudyTable, definition: Definition) -> list[Variant]:
@@ -58,11 +58,13 @@ def shared(system: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Any
 
 
 def spend(tables: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
-    """The tables with the budget in place of their own `train.updates` and `train.minutes`."""
+    """The tables with the budget in place of what they say themselves (SPENT)."""
     made = deepcopy(dict(tables))
     train = {key: value for key, value in made.get("train", {}).items() if key not in SPENT}
     if budget.seconds is not None:
         train["minutes"] = budget.seconds / 60
+    elif budget.cpu_seconds is not None:
+        train.update(minutes=budget.cpu_seconds / 60, clock="cpu")
     elif budget.updates is not None:
         train["updates"] = budget.updates
     elif budget.tokens is not None:

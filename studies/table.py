@@ -17,6 +17,7 @@ class Budget(Frozen):
     """What each run of the study may spend; exactly one of these."""
 
     seconds: Annotated[float, Field(gt=0)] | None = None
+    cpu_seconds: Annotated[float, Field(gt=0)] | None = None  # equal beside other processes too
     updates: Annotated[int, Field(ge=1)] | None = None
     tokens: Annotated[int, Field(ge=1, le=MANY_TOKENS)] | None = None  # of G: updates x N x S
 
@@ -24,9 +25,8 @@ class Budget(Frozen):
     def _one_of_them(self) -> Budget:
         given = [key for key, value in self if value is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"give one of seconds, updates, tokens; here: {', '.join(given) or 'none'}"
-            )
+            ours = ", ".join(type(self).model_fields)
+            raise ValueError(f"give one of {ours}; here: {', '.join(given) or 'none'}")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import checkpoint
+from core import checkpoint, train
 from core.errors import InputError, MachineError
 from core.seeding import Streams, derive
 from core.tracking.mlflow_store import open_tracker
@@ -220,6 +221,19 @@ def test_an_interrupt_is_killed_and_resumable(tmp_path: Path) -> None:
     (record,) = tracker.runs()
     assert (record.outcome, record.status) == ("killed", "KILLED")
     assert run(None, tracker=tracker, resume=record.run_id).outcome == "ok"
+
+
+@pytest.mark.parametrize(("clock", "other"), [("wall", "cpu"), ("cpu", "wall")])
+def test_minutes_are_counted_on_the_clock_that_is_named(
+    clock: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setitem(train.CLOCKS, clock, lambda: 6.0 * next(ticks))
+    monkeypatch.setitem(train.CLOCKS, other, lambda: 0.0)
+    tracker = MemoryTracker(tmp_path)
+    config = tiny("train.updates=50", "train.minutes=0.65", f"train.clock='{clock}'")
+    result = run(config, tracker=tracker)
+    assert tracker.run(result.run_id).tags["updates"] == "7"  # 42 seconds are the first beyond 39
 
 
 def test_an_infinite_loss_is_a_result(tmp_path: Path) -> None:

@@ -81,11 +81,18 @@ def test_a_budget_replaces_every_rows_own() -> None:
         (None, 0.5)
     }
     study = load_study(
+        FILE, ["study.systems=['mle']", "study.budget={cpu_seconds=30}"], registry(), resolve_file
+    )
+    assert {
+        (v.config.train.updates, v.config.train.minutes, v.config.train.clock)
+        for v in study.variants
+    } == {(None, 0.5, "cpu")}
+    study = load_study(
         FILE, ["study.systems=['mle']", "study.budget={tokens=32000}"], registry(), resolve_file
     )
     spent = {v.config.train.updates: v.config.train.batch_size for v in study.variants}
     assert spent == {200: 8, 25: 64}
-    with pytest.raises(InputError, match="give one of seconds, updates, tokens"):
+    with pytest.raises(InputError, match="give one of seconds, cpu_seconds, updates, tokens"):
         plan("study.budget={seconds=3, updates=4}")
 
 
