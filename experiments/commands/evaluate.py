@@ -112,7 +112,7 @@ def _world() -> Path:
     """The folder of the store, where the trained baseline is kept."""
     import os
 
-    from core.tracking.mlflow_store import DEFAULT_FOLDER, world_of
+    from core.tracking.mlflow_client import DEFAULT_FOLDER, world_of
 
     return world_of(
         os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"

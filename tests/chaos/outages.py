@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.tracking.mlflow_store import world_of
+from core.tracking.mlflow_client import world_of
 from tests.chaos import runs
 from tests.chaos.children import child
 from tests.chaos.servers import FAULTS, FaultyProxy, mlflow_server

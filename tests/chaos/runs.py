@@ -33,7 +33,7 @@ def prepare(template: Path) -> None:
     tracker = open_tracker(f"sqlite:///{template}/mlflow.db")
     settings = config()
     open_corpus(settings.corpus, tracker.world, settings.model.length)
-    tracker._experiment_id("runs")
+    tracker.store.experiment_id("runs")
     # Else the log of these tables, larger than any run, gives its room back to the first one.
     with contextlib.closing(sqlite3.connect(template / "mlflow.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -77,7 +77,7 @@ def facts_of(tracker: MlflowTracker, record: RunRecord) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode() + weights[name].numpy().tobytes())
-    stored = tracker._client.get_run(record.run_id)
+    stored = tracker.store.client.get_run(record.run_id)
     return {
         "status": record.status,
         "outcome": record.outcome,

@@ -77,7 +77,7 @@ def test_everything_arrives_once_when_the_server_returns(
     table = json.loads(tracker.artifact(run_id, "samples.json").read_text())
     assert [row[1] for row in table["data"]] == ["the hill", "the road"]
     assert (tracker.model(run_id) / "weights").read_bytes() == b"123"
-    models = tracker._client.get_run(run_id).outputs.model_outputs
+    models = tracker.store.client.get_run(run_id).outputs.model_outputs
     assert len(models) == 1
     assert not (tracker.world / "journal" / run_id).exists(), "no file is left waiting"
 

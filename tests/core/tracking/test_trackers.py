@@ -14,8 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from core.errors import InputError, MachineError
+from core.tracking.mlflow_client import world_of
 from core.tracking.mlflow_sql import SqlRuns
-from core.tracking.mlflow_store import MlflowTracker, open_tracker, world_of
+from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Columns, RunRecord, Sample, Tracker
 
@@ -176,7 +177,7 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
         run.log_metrics({"eval/unique": 0.5, "eval/nan": math.nan, "train/loss": math.inf}, 3)
         run.finish("ok")
     gone = tracker.start_run("b", "gone", params={}, tags={})
-    tracker._client.delete_run(gone.run_id)
+    tracker.store.client.delete_run(gone.run_id)
     for experiment, tags in [(None, {}), ("a", {}), ("a", {"seed": "1"}), ("absent", {})]:
         fast = tracker.runs(experiment, tags=tags)
         plain = tracker._search(experiment, tags)
@@ -191,7 +192,7 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
 def test_tables_that_sql_does_not_know_are_left_to_mlflow(tmp_path: Path) -> None:
     tracker = MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
     made = tracker.start_run("a", "one", params={}, tags={"seed": "0"})
-    tracker._sql = SqlRuns(f"sqlite:///{tmp_path}/other.db")
+    tracker.store.sql = SqlRuns(f"sqlite:///{tmp_path}/other.db")
     assert [r.run_id for r in tracker.runs("a")] == [made.run_id]
     assert tracker.run("one").tags["seed"] == "0"
 
@@ -228,7 +229,7 @@ def test_two_workers_log_the_same_new_dataset_at_the_same_moment(tmp_path: Path)
     assert met
     assert not list((tmp_path / "journal").glob("*.refused"))
     logged = [
-        trackers[0]._client.get_run(run.run_id).inputs.dataset_inputs[0].dataset.digest
+        trackers[0].store.client.get_run(run.run_id).inputs.dataset_inputs[0].dataset.digest
         for run in (first, second)
     ]
     assert logged == ["0123456789abcdef"] * 2
