@@ -71,11 +71,13 @@ class Sentences:
         return self._batches[number % BATCHES]
 
 
-def trainer(config: Config) -> Trainer:
+def trainer(config: Config, stacked: bool) -> Trainer:
     """A run without record."""
     players = build(config, registry(), V, CPU)
     sentences = Sentences(config)
-    return Trainer(config, players, sentences, CPU, lambda values, step: None)  # type: ignore[arg-type]
+    run = Trainer(config, players, sentences, CPU, lambda values, step: None)  # type: ignore[arg-type]
+    run.counters.stacked = stacked
+    return run
 
 
 def configs(system: str, batch: int, updates: int, count: int) -> list[Config]:
@@ -87,7 +89,8 @@ def configs(system: str, batch: int, updates: int, count: int) -> list[Config]:
 
 def timed(settings: list[Config], stack: bool) -> tuple[float, float]:
     """CPU and wall seconds for an update of one run."""
-    walkers = [Walker(run.walk(lambda: None, lambda: None), run) for run in map(trainer, settings)]
+    runs = [trainer(config, stack) for config in settings]
+    walkers = [Walker(run.walk(lambda: None, lambda: None), run) for run in runs]
     cpu, wall = time.process_time(), time.perf_counter()
     for group in [walkers] if stack else [[walker] for walker in walkers]:
         walk_together(group)

@@ -1,14 +1,15 @@
 """What a run does besides its steps: reading batches of the corpus, and evaluating.
 
-    python -m benchmarks.waiting
+    python -m benchmarks.waiting [SYSTEM|FILE.toml] [--set a.b=c ...]
 
-The demo's model on the grammar, with the whole of an evaluation and its parts: sentences drawn,
-metrics, diagnoses of both players; the rest is the record and likelihood. CPU seconds of the
+The demo's model on the grammar, or another, with the whole of an evaluation and its parts:
+sentences drawn, metrics, diagnoses of both players, likelihood, the record. CPU seconds of the
 training thread; shares are of a run whose evaluations stand `evaluation.every` updates apart.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import tempfile
@@ -24,10 +25,11 @@ from core.batches import Batches
 from core.metrics.suite import Suite
 from core.steps import Steps
 from core.tracking.mlflow_store import open_tracker
-from experiments import runner
+from experiments import load, runner
 from experiments.generate import Writer
 
 UPDATES = 40
+PARTS = ("drawing", "metrics", "diagnoses", "likelihood", "shown", "logged", "saved")
 
 
 def main() -> None:
@@ -43,17 +45,25 @@ def main() -> None:
 
         return measured
 
-    config = demo()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("system", nargs="?")
+    parser.add_argument("--set", action="append", default=[])
+    asked = parser.parse_args()
+    config = load(asked.system, asked.set) if asked.system else demo()
     train = config.train.model_copy(update={"updates": UPDATES, "minutes": None})
     config = config.model_copy(update={"train": train})
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(Batches, "batch", timed("batches", Batches.batch)),
         patch.object(Steps, "play", timed("steps", Steps.play)),
-        patch.object(runner._Run, "_evaluate", timed("evaluation", runner._Run._evaluate)),
-        patch.object(runner._Run, "_diagnoses", timed("diagnoses", runner._Run._diagnoses)),
+        patch.object(runner.Run, "_evaluate", timed("evaluation", runner.Run._evaluate)),
+        patch.object(runner.Run, "_diagnoses", timed("diagnoses", runner.Run._diagnoses)),
         patch.object(Writer, "tokens", timed("drawing", Writer.tokens)),
         patch.object(Suite, "evaluate", timed("metrics", Suite.evaluate)),
+        patch.object(runner, "nll_gen", timed("likelihood", runner.nll_gen)),
+        patch.object(runner.Run, "_show", timed("shown", runner.Run._show)),
+        patch.object(runner.Run, "_log", timed("logged", runner.Run._log)),
+        patch.object(runner.Run, "_save", timed("saved", runner.Run._save)),
     ):
         runner.run(config, tracker=open_tracker(f"sqlite:///{Path(folder)}/mlflow.db"))
     every, update = config.evaluation.every, sum(parts["steps"]) / UPDATES
@@ -66,7 +76,7 @@ def main() -> None:
         "batch_s": sum(parts["batches"]) / len(parts["batches"]),
         "batches": sum(parts["batches"]) / UPDATES / update,
         "evaluation_s": evaluation,
-        **{f"{part}_s": parts[part][-1] for part in ("drawing", "metrics", "diagnoses")},
+        **{f"{part}_s": parts[part][-1] for part in PARTS},
         "evaluation": evaluation / (every * update + evaluation),
         "load": os.getloadavg()[0],
     }

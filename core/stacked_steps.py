@@ -216,9 +216,13 @@ def _together(scenes: Sequence[_Scene], losses: Losses, x: Parts) -> tuple[Tenso
     """What `losses` gives with each run's parameters and its part of x: first axis the runs. The
     gradient reaches each run's own parameters.
 
-    `losses` speaks of the first run's modules.
+    `losses` speaks of the first run's modules. One run by itself has its double beside it: products
+    of one matrix are rounded otherwise than those of several, which are all rounded alike.
     """
-    each = [dict(scene.named_parameters()) for scene in scenes]
+    each: list[dict[str, Tensor]] = [dict(scene.named_parameters()) for scene in scenes]
+    if len(each) == 1:
+        each.append({name: weight.detach() for name, weight in each[0].items()})
+        x = {name: torch.cat([part, part.detach()]) for name, part in x.items()}
     weights = {name: torch.stack([of_run[name] for of_run in each]) for name in each[0]}
 
     def one(weights: Parts, x: Parts) -> tuple[Tensor, ...]:
@@ -227,7 +231,7 @@ def _together(scenes: Sequence[_Scene], losses: Losses, x: Parts) -> tuple[Tenso
 
     with stacking():
         found: tuple[Tensor, ...] = vmap(one)(weights, dict(x))
-    return found
+    return tuple(part[: len(scenes)] for part in found)
 
 
 def _stacked(rows: Sequence[Mapping[str, Tensor | None]]) -> dict[str, Tensor]:

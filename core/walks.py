@@ -4,6 +4,9 @@ A walk gives the next phase that is to be played and hears of it if playing it w
 very place in its loop where a run alone hears of it. So each of several runs logs, evaluates,
 saves, diverges and ends by itself; only the phases that they have come to at the same time are one
 program.
+
+A run that was begun in a stack goes on as in one (`Counters.stacked`), also when no other is left
+there or it is gone on with by itself: so what it comes to does not hang on what others came to.
 """
 
 from __future__ import annotations
@@ -41,9 +44,11 @@ class Walker(Generic[R]):
         except BaseException as error:  # noqa: BLE001 - whoever asked for the run gets it
             self.error = error
 
-    def kind(self) -> tuple[Phase | None, int | None, str]:
+    def kind(self) -> object:
         """The same for runs whose next phases are one program."""
         trainer = self.trainer
+        if not trainer.counters.stacked:
+            return id(self)
         length = trainer.players.drawing(trainer.config, trainer.progress).length
         return self.phase, length, self._shape
 
@@ -77,7 +82,7 @@ def _played(group: Sequence[Walker[R]]) -> list[BaseException | None]:
     trainers, phase = [walker.trainer for walker in group], group[0].phase
     assert phase is not None
     try:
-        if len(group) > 1:
+        if trainers[0].counters.stacked:
             diverged = play_together(phase, trainers)
             return [diverged.get(place) for place in range(len(group))]
         (trainer,) = trainers

@@ -23,6 +23,7 @@ from core.statistics import Interval
 from core.tracking.environment import difference
 from core.tracking.protocol import RunRecord, Tracker
 from experiments.runner import run
+from experiments.stacking import train_as_in_a_stack
 from experiments.wanted import Result
 from variants import registry
 
@@ -75,14 +76,17 @@ def reproduce(
     """Run `key` again and compare; InputError where the store does not hold what that takes."""
     record = tracker.run(key)
     config = _config(tracker, record, say)
-    result = run(
-        config,
-        tracker=tracker,
-        experiment=EXPERIMENT,
-        name=f"again: {record.name}",
-        tags={"level": "run", "reproduces": record.run_id},
-        report=report,
-    )
+    order: dict[str, Any] = {
+        "config": config,
+        "experiment": EXPERIMENT,
+        "name": f"again: {record.name}",
+        "tags": {"level": "run", "reproduces": record.run_id},
+        "report": report,
+    }
+    if STACKED in record.tags:
+        result = train_as_in_a_stack(tracker, order)
+    else:
+        result = run(tracker=tracker, **order)
     again = tracker.run(result.run_id)
     rows = _compare(tracker, record, result)
     verdict = _verdict(rows, record.outcome == result.outcome)

@@ -1,7 +1,7 @@
 """Several runs at once, those of equal shape as one program (`core.stacked_steps`).
 
 Each keeps its own record, folder, checkpoints and end, as if it had been trained alone; the tag
-`stacked` says how many were trained with it.
+`stacked` says how many were begun with it.
 """
 
 from __future__ import annotations
@@ -48,6 +48,14 @@ def train_together(tracker: Tracker, orders: Sequence[Mapping[str, Any]]) -> lis
     return [answers[place] for place in range(len(wants))]
 
 
+def train_as_in_a_stack(tracker: Tracker, order: Mapping[str, Any]) -> Result:
+    """Train one run with the steps of a stack, as when it had others beside it."""
+    (answer,) = train_together(tracker, [{**order, "stacked": True}])
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
 def _stacks(configs: Mapping[Place, Config]) -> list[list[Place]]:
     """Runs that may be one program beside each other; each other one by itself."""
     stacks: dict[str, list[Place]] = {}
@@ -59,7 +67,9 @@ def _stacks(configs: Mapping[Place, Config]) -> list[list[Place]]:
 
 def _open(wanted: Wanted, known: Prepared, tracker: Tracker, together: int) -> Run:
     run = open_run(wanted, known, tracker)
-    if together > 1:
+    counters = run.trainer.counters
+    if counters.update == 0 and (together > 1 or wanted.stacked):
+        counters.stacked = True
         run.record.set_tags({STACKED: str(together)})
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,14 @@ class Wanted:
 
     config: Config | None
     experiment: str
-    name: str | None
-    parent_id: str | None
-    tags: Mapping[str, str]
-    resume: str | None
-    report: Report | None
-    started: Callable[[str], None] | None
-    tested: bool
+    name: str | None = None
+    parent_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    resume: str | None = None
+    report: Report | None = None
+    started: Callable[[str], None] | None = None
+    tested: bool = False
+    stacked: bool = False  # its steps are those of a stack, though it is alone in it
 
 
 @dataclass(frozen=True)

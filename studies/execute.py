@@ -139,7 +139,7 @@ def work(
         elif worker.has_enough():
             return
         elif state.waiting and together is not None and limit.stack > 1:
-            take_together(worker, min(limit.stack, state.waiting), together)
+            take_together(worker, limit.stack, together)
         elif state.waiting:
             worker.take_one()
         elif state.running:

@@ -31,19 +31,22 @@ def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: 
     known = jobs.latest(queue)  # another worker may have been quicker
     stack = jobs.limit_of(queue).stack
     runs = dict(queue.user_attrs["variant_run_ids"])
-    for job in in_stacks([job for job in plan.jobs if job.key not in known], stack):
-        if job.variant.name not in runs and job.arm is None:
-            runs[job.variant.name] = _variant_run(queue, study, tracker, job)
-            queue.set_user_attr("variant_run_ids", runs)
-        jobs.enqueue(queue, job)
+    for together in in_stacks([job for job in plan.jobs if job.key not in known], stack):
+        # Decided here, once: a run is computed the same way whoever takes it, and when.
+        shape = shape_of(together[0].variant.config) if len(together) > 1 else jobs.ALONE
+        for job in together:
+            if job.variant.name not in runs and job.arm is None:
+                runs[job.variant.name] = _variant_run(queue, study, tracker, job)
+                queue.set_user_attr("variant_run_ids", runs)
+            jobs.enqueue(queue, job, {"stack": shape} if stack > 1 else {})
 
 
-def in_stacks(wanted: Sequence[Job], size: int) -> list[Job]:
-    """The same jobs; whoever takes so many at once finds those of equal shape together. Each job
-    brings forward the next ones that can be trained with it.
+def in_stacks(wanted: Sequence[Job], size: int) -> list[list[Job]]:
+    """The jobs that are to be trained together: up to so many of equal shape. Each job brings
+    forward the next ones that can be trained with it.
     """
     if size == 1:
-        return list(wanted)
+        return [[job] for job in wanted]
     shapes: dict[int, str] = {}  # of configurations, which seeds share
     alike: dict[str, list[Job]] = {}
     for job in wanted:
@@ -51,8 +54,7 @@ def in_stacks(wanted: Sequence[Job], size: int) -> list[Job]:
         alike.setdefault(shape, []).append(job)
     place = {job.key: i for i, job in enumerate(wanted)}
     stacks = [same[i : i + size] for same in alike.values() for i in range(0, len(same), size)]
-    stacks.sort(key=lambda stack: place[stack[0].key])
-    return [job for stack in stacks for job in stack]
+    return sorted(stacks, key=lambda stack: place[stack[0].key])
 
 
 def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) -> str:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 import optuna
@@ -20,6 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from core.errors import InputError
 from studies.plan import Done, Job, Key, Limit
 from studies.storage import GRACE_SECONDS, MOST_RETRIES, open_storage
+
+ALONE = "alone"  # a job's `stack`, where it was planned to have no other beside it
 
 
 def load_queue(name: str, url: str) -> optuna.Study:
@@ -42,10 +45,19 @@ def again(queue: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a job once more; it goes on with the same run and the same settings."""
     kept: dict[str, Any] = {
         key: trial.user_attrs[key]
-        for key in ("variant", "seed", "run_id", "proposal", "settings", "published")
+        for key in ("variant", "seed", "stack", "run_id", "proposal", "settings", "published")
         if key in trial.user_attrs
     }
     queue.enqueue_trial({}, user_attrs=kept)
+
+
+def waiting_together(queue: optuna.Study, most: int) -> int:
+    """How many of the jobs that are next in the queue may be one stack, as was planned."""
+    waiting = queue.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    stacks = [trial.user_attrs.get("stack") for trial in waiting[:most]]
+    if stacks[:1] == [ALONE]:
+        return 1
+    return sum(1 for _ in takewhile(lambda stack: stack == stacks[0], stacks))
 
 
 def planned(queue: optuna.Study) -> list[FrozenTrial]:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from core.config import Config
 from core.tracking.protocol import Tracker
+from studies import queue as jobs
+from studies.storage import alone
 from studies.worker import RunResult, Worker
 
 Order = Mapping[str, Any]  # what `Train` is asked, but for the tracker
@@ -71,15 +73,18 @@ class Seat:
             self._settled.set()
 
 
-def take_together(worker: Worker, count: int, train: TrainTogether) -> None:
-    """Take up to so many jobs, if they are still there, and run them together."""
-    seats = [Seat(worker) for _ in range(count)]
+def take_together(worker: Worker, most: int, train: TrainTogether) -> None:
+    """Take the next stack of the queue, up to so many jobs, if they are still there, and run them
+    together. No other worker takes any while they are taken, which would tear stacks.
+    """
     taken: list[Seat] = []
     answers: Sequence[RunResult | BaseException] = ()
+    queue = worker.queue
     try:
-        for seat in seats:
-            taken.append(seat)
-            seat.sit_down()
+        with alone(queue._storage, f"take {queue.study_name}", worker.tracker.world):
+            for _ in range(jobs.waiting_together(queue, most)):
+                taken.append(Seat(worker))
+                taken[-1].sit_down()
         asking = [seat for seat in taken if seat.order is not None]
         answers = train(worker.tracker, [seat.order for seat in asking if seat.order is not None])
         for seat, answer in zip(asking, answers, strict=True):

@@ -100,7 +100,7 @@ def added_seeds(reading: Reading) -> list[str]:
 
 
 def trained_together(reading: Reading) -> list[str]:
-    """Whether runs were trained as one program, which changes nothing but their clock."""
+    """Whether runs were trained as one program, which changes nothing but rounding and clock."""
     stacked = [run for run in reading.seeds if STACKED in run.tags]
     if not stacked:
         return []

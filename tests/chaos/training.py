@@ -1,4 +1,6 @@
-"""A study of one variant and two seeds that really trains, and all that can be said of it."""
+"""A study of one variant that really trains, and all that can be said of it: two seeds one after
+the other, or three of which two are one stack.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,14 @@ from optuna.trial import TrialState
 
 from core import checkpoint
 from core.checkpoint import Checkpoint
+from core.stackable import STACKED
 from core.tracking.mlflow_store import open_tracker
 from experiments import runner
+from experiments.stacking import train_together
 from studies import execute, storage
 from studies import queue as jobs
 from studies.definition import load_study
+from studies.plan import Limit
 from tests.chaos import runs
 from tests.conftest import ROOT
 from variants import registry
@@ -22,15 +27,15 @@ from variants import registry
 NAME = "killed"
 FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
 ONE = ('study.axes.next_input=["noise"]', 'study.axes.sampling=["gumbel_softmax"]',
-       'study.axes.noise_mapping=["full"]', "study.seeds=2", f"study.name='{NAME}'",
+       'study.axes.noise_mapping=["full"]', f"study.name='{NAME}'",
        "model.length=8", "train.batch_size=4", "evaluation.sentences=20",
        "evaluation.references=20", "corpus.difficulty='easy'", "corpus.sentences=300",
        *runs.CONFIG)  # fmt: skip
 
 
-def begin_study(uri: str, url: str) -> bool:
-    study = load_study(FILE, list(ONE), registry())
-    execute.begin(study, NAME, open_tracker(uri), url, "textgan study")
+def begin_study(uri: str, url: str, stack: int) -> bool:
+    study = load_study(FILE, [*ONE, f"study.seeds={stack + 1}"], registry())
+    execute.begin(study, NAME, open_tracker(uri), url, "textgan study", Limit(stack=stack))
     return True
 
 
@@ -48,7 +53,7 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
         whole(self, saved)
 
     runner.Run._restore = restore  # type: ignore[method-assign]
-    execute.work(NAME, open_tracker(uri), url, runner.run, registry())  # type: ignore[arg-type]
+    execute.work(NAME, open_tracker(uri), url, runner.run, registry(), None, train_together)  # type: ignore[arg-type]
     return sorted(went_on)
 
 
@@ -78,6 +83,7 @@ def facts(uri: str, url: str) -> dict[str, Any]:
         "open": sum(not t.state.is_finished() for t in trials),
         "runs": sorted(record.tags["seed"] for record in records),
         "values": [done[seed].value for seed in sorted(done)],
+        "stacked": {record.tags["seed"]: record.tags.get(STACKED) for record in records},
         "own": [done[int(r.tags["seed"])].user_attrs["run_id"] == r.run_id for r in records],
         **{f"seed {r.tags['seed']}": runs.facts_of(tracker, r) for r in records},
     }

@@ -55,6 +55,14 @@ class Sentences:
         return tokens
 
 
+class Whole(Sentences):
+    """Sentences of S words."""
+
+    def batch(self, number: int) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(100 * self.seed + number)
+        return torch.randint(4, V, (N, S), generator=rng)
+
+
 @pytest.fixture
 def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
@@ -78,9 +86,16 @@ def configs(names: Names, count: int, updates: int) -> list[Config]:
     return found
 
 
-def trainer(config: Config) -> Trainer:
+def trainer(config: Config, stacked: bool = False) -> Trainer:
     players = build(config, registry(), V, CPU)
-    return Trainer(config, players, Sentences(config.seed), CPU, lambda values, step: None)  # type: ignore[arg-type]
+    run = Trainer(config, players, Sentences(config.seed), CPU, lambda values, step: None)  # type: ignore[arg-type]
+    run.counters.stacked = stacked
+    return run
+
+
+def twice(settings: Sequence[Config]) -> tuple[list[Trainer], list[Trainer]]:
+    """The same runs to be trained separately and as a stack."""
+    return [trainer(config) for config in settings], [trainer(config, True) for config in settings]
 
 
 def walk(run: Trainer) -> Any:
@@ -116,7 +131,7 @@ def test_each_run_of_a_stack_is_its_own_separate_run(game: str) -> None:
     settings = configs(GAMES[game], 3, 20)
     assert len({shape_of(config) for config in settings}) == 1
     assert not why_alone(settings[0])
-    separate, stacked = (list(map(trainer, settings)) for _ in range(2))
+    separate, stacked = twice(settings)
     for run in separate:
         run.train(lambda: None, lambda: None)
     assert all(walker.error is None for walker in together(stacked))
@@ -130,7 +145,7 @@ def test_each_run_of_a_stack_is_its_own_separate_run(game: str) -> None:
 @pytest.mark.parametrize("game", GAMES)
 def test_to_ten_digits_in_double_precision(game: str) -> None:
     settings = configs(GAMES[game], 2, 20)
-    separate, stacked = (list(map(trainer, settings)) for _ in range(2))
+    separate, stacked = twice(settings)
     for run in separate:
         run.train(lambda: None, lambda: None)
     together(stacked)
@@ -155,7 +170,7 @@ def test_every_strategy_that_may_be_in_a_stack() -> None:
     for names in every_strategy():
         settings = configs(names, 2, 1)
         assert not why_alone(settings[0]), names
-        separate, stacked = (list(map(trainer, settings)) for _ in range(2))
+        separate, stacked = twice(settings)
         for run in separate:
             run.train(lambda: None, lambda: None)
         assert all(walker.error is None for walker in together(stacked)), names
@@ -166,7 +181,7 @@ def test_a_run_that_diverges_stands_still_and_the_others_go_on() -> None:
     settings = configs(GAMES["wgan_gp"], 3, 4)
     narrow = settings[1].train.model_copy(update={"largest_loss": 1e-9})
     settings[1] = settings[1].model_copy(update={"train": narrow})
-    separate, stacked = (list(map(trainer, settings)) for _ in range(2))
+    separate, stacked = twice(settings)
     walkers = together(stacked)
     alone = [Walker(walk(run), run) for run in separate]
     for walker in alone:
@@ -180,13 +195,32 @@ def test_a_run_that_diverges_stands_still_and_the_others_go_on() -> None:
     assert stacked[1].counters.update == 0
 
 
+@pytest.mark.parametrize("game", GAMES)
+def test_what_a_run_comes_to_does_not_hang_on_who_is_in_its_stack(game: str) -> None:
+    """To the bit: nor on whether anybody is left in it. Sentences of one length: what is cut by
+    the longest sentence of all is a sum of other parts.
+    """
+    settings = configs(GAMES[game], 4, 6)
+    found = []
+    for others in ([], [1], [2, 3], [1, 2, 3]):
+        runs = [trainer(settings[place], stacked=True) for place in (0, *others)]
+        for run in runs:
+            run.steps.batches = Whole(run.config.seed)  # type: ignore[assignment]
+        together(runs)
+        found.append(runs[0])
+    for run in found[1:]:
+        assert run.steps.values == found[0].steps.values
+        ours, theirs = run.state(), found[0].state()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 def test_runs_that_are_at_different_phases_go_on_beside_each_other() -> None:
     names = {**GAMES["scratchgan"], "schedule": "interleaved"}
     settings = configs(names, 3, 5)
     settings[2] = settings[2].model_copy(
         update={"train": settings[2].train.model_copy(update={"updates": 3})}
     )
-    separate, stacked = (list(map(trainer, settings)) for _ in range(2))
+    separate, stacked = twice(settings)
     for run in separate:
         assert walk_alone(walk(run), run) is None
     ahead = Walker(walk(stacked[0]), stacked[0])

@@ -132,6 +132,34 @@ def test_what_one_comes_to_leaves_the_others_alone(tmp_path: Path) -> None:
     equal(tracker, first.run_id, alone, run(good, tracker=alone).run_id)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_one_goes_on_as_in_its_stack_whoever_is_left(tmp_path: Path, others: int) -> None:
+    """By itself, or beside a run that is begun only now: weights and curves to the bit."""
+    settings = seeds(3)
+    broken, whole = (MemoryTracker(tmp_path / name) for name in ("broken", "whole"))
+    expected = train_together(whole, [order(config) for config in settings])[0]
+    assert isinstance(expected, Result)
+
+    def interrupt(step: int, _: int | None, values: Any) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train_together(broken, [order(settings[0], report=interrupt), order(settings[1])])
+    (first,) = (run_ for run_ in broken.runs() if run_.tags["seed"] == "0")
+    if others:
+        orders = [order(None, resume=first.run_id), order(settings[2])]
+        resumed = train_together(broken, orders)[0]
+    else:
+        resumed = run(None, tracker=broken, resume=first.run_id)
+    assert isinstance(resumed, Result)
+    assert resumed.metrics == expected.metrics
+    ours, theirs = weights(broken, resumed.run_id), weights(whole, expected.run_id)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for metric in ("train/generator_loss", "train/discriminator_gradient_norm", "eval/unique"):
+        assert broken.history(first.run_id, metric) == whole.history(expected.run_id, metric)
+    assert broken.run(first.run_id).tags["stacked"] == "2"
+
+
 def test_runs_of_other_shapes_are_trained_one_by_one(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     soft = tiny(*SHORT, "sampling.name=gumbel_softmax", "sampling.feedback=soft")

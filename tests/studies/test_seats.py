@@ -70,17 +70,17 @@ def test_the_seeds_of_a_variant_are_taken_together(tmp_path: Path) -> None:
     assert trained_together(read(tracker, NAME)) == []
 
 
-def test_one_that_breaks_is_tried_again_by_itself(tmp_path: Path) -> None:
+def test_those_that_break_are_tried_again_without_the_others(tmp_path: Path) -> None:
     tracker, url = begun(tmp_path)
-    training = FakeTraining(lambda variant, seed: ValueError("x") if seed == 1 else None)
+    training = FakeTraining(lambda variant, seed: ValueError("x") if seed > 0 else None)
     work(NAME, tracker, url, alone, registry(), together=FakeStack(training))
     queue = load_queue(NAME, url)
     failed = [key for key, trial in latest(queue).items() if trial.state == TrialState.FAIL]
-    assert [seed for _, seed in failed] == [1, 1]
+    assert [seed for _, seed in failed] == [1, 2, 1, 2]
     resume(NAME, url, None, STACK)
     stack = FakeStack(FakeTraining())
     work(NAME, tracker, url, alone, registry(), together=stack)
-    assert [len(names) for names in stack.stacks] == [2]
+    assert [len(names) for names in stack.stacks] == [2, 2]
     assert all(resumed for _, _, resumed in stack.training.seen)
     assert progress(load_queue(NAME, url), plan(*FEW).table).done == 6
 
@@ -116,11 +116,11 @@ def test_a_number_of_runs_is_a_budget_of_stacks_too(tmp_path: Path) -> None:
 
 def test_jobs_of_equal_shape_are_brought_together_in_their_order() -> None:
     jobs = plan(*FEW, "study.seeds=5").kind.plan(()).jobs
-    assert in_stacks(jobs, 1) == list(jobs)
-    found = [(job.variant.name, job.seed) for job in in_stacks(jobs, 2)]
+    assert in_stacks(jobs, 1) == [[job] for job in jobs]
+    found = [[(job.variant.name, job.seed) for job in stack] for stack in in_stacks(jobs, 2)]
     one, other = jobs[0].variant.name, jobs[1].variant.name
-    expected = [(name, s) for pair in ((0, 1), (2, 3), (4,)) for name in (one, other) for s in pair]
-    assert found == expected
+    stacks = [(name, pair) for pair in ((0, 1), (2, 3), (4,)) for name in (one, other)]
+    assert found == [[(name, seed) for seed in pair] for name, pair in stacks]
 
 
 def test_what_is_not_stacked_is_said_with_its_reason() -> None:
