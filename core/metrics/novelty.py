@@ -24,6 +24,8 @@ Training = AbstractSet[tuple[str, ...]] | Known
 
 def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
     """Of each sentence, whether the training text has it: bool (sentences,)."""
+    if isinstance(training, Known):
+        return training.which(sentences)
     return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
 
 

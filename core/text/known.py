@@ -7,11 +7,12 @@ for one with a chance of n / 2^64: below 2e-12 for thirty million.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
-from core.text.vocabulary import Vocabulary
+from core.text.vocabulary import UNK, Vocabulary
 
 PLACE = np.uint64(32)  # bits of a word's id
 _STEP, _FIRST, _SECOND = (
@@ -29,12 +30,17 @@ class Known:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __contains__(self, words: object) -> bool:
-        assert isinstance(words, tuple)
-        if not all(word in self._vocabulary for word in words):
-            return False
-        ids = self._vocabulary.encode(words)
-        return bool(self.has(keys_of(ids, np.array([len(ids)])))[0])
+    def which(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Which of these are among ours: bool (sentences,)."""
+        flat = list(chain.from_iterable(sentences))
+        lengths = np.array([len(words) for words in sentences], dtype=np.int64)
+        ids, ends = self._vocabulary.encode(flat), np.cumsum(lengths)
+        strange = np.zeros(len(ids) + 1, dtype=np.int64)  # words before each that nobody knows
+        strange[1:] = np.cumsum([i == UNK and word not in self._vocabulary
+                                 for i, word in zip(ids.tolist(), flat, strict=True)])  # fmt: skip
+        found = self.has(keys_of(ids, lengths))
+        found &= strange[ends] == strange[ends - lengths]
+        return found
 
     def has(self, keys: np.ndarray) -> np.ndarray:
         """Which of the keys (n,) are among ours: bool (n,)."""

@@ -100,13 +100,14 @@ def test_known_is_the_set_of_sentences(tmp_path: Path, monkeypatch: pytest.Monke
     corpus = build_corpus(settings, tmp_path / "c")
     plain, known = {tuple(words) for words in corpus.train}, corpus.train.known()
     assert len(known) == len(corpus.train)
-    assert all(words in known for words in plain)
+    assert known.which(sorted(plain)).all()
     others = [tuple(words) for words in corpus.validation] + [("river",), ("unheard", "of"), ()]
-    assert [words in known for words in others] == [words in plain for words in others]
+    mixed = [*others, *sorted(plain), ("river", "unheard"), (), *others]
+    assert known.which(mixed).tolist() == [words in plain for words in mixed]
+    assert known.which([]).tolist() == []
     (some, *_) = (words for words in plain if "<unk>" in words)
     other = tuple("another" if word == "<unk>" else word for word in some)
-    assert some in known
-    assert other not in known, "a word that the vocabulary lacks is not <unk>"
+    assert known.which([some, other]).tolist() == [True, False], "a strange word is not <unk>"
 
 
 def test_a_walk_in_pieces_is_a_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
