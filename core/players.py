@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from core.config import SYSTEM, Config, Resolver
+from core.nn.decayed import decays
 from core.nn.precision import fuse, lower
 from core.protocols import (
     Discriminator,
@@ -250,5 +251,9 @@ def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:
 def _adam(
     module: nn.Module, rate: float, config: Config, decay: float = 0.0
 ) -> torch.optim.Optimizer:
-    betas = (config.train.beta1, config.train.beta2)
-    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, weight_decay=decay)
+    betas, own = (config.train.beta1, config.train.beta2), decays(module)
+    groups = dict[float, list[nn.Parameter]]()
+    for parameter in module.parameters():
+        groups.setdefault(decay + own.get(parameter, 0.0), []).append(parameter)
+    alike = [{"params": each, "weight_decay": value} for value, each in groups.items()]
+    return torch.optim.Adam(alike, lr=rate, betas=betas)

@@ -208,3 +208,25 @@ def test_mean_difference_equals_its_definition() -> None:
     expected = (one_hot(tokens, V).double().mean(0) - soft.mean(0)).abs().sum()
     ours = mean_difference(TokenWords(tokens), DenseWords(soft), V)
     assert torch.allclose(ours.double(), expected, atol=1e-6)
+
+
+def test_a_last_layer_is_kept_small_by_itself() -> None:
+    """Steps of Adam are those of the loss with lambda / 2 |w|^2 of that layer in it."""
+    given = ("discriminator.name=cnn", "discriminator.dropout=0", "train.beta1=0.5", *FEW)
+    tokens, _ = words()
+
+    def step(decay: float, penalty: float) -> dict[str, torch.Tensor]:
+        config = tiny(*given, f"discriminator.output_decay={decay}")
+        opponent = build(config, registry(), V, torch.device("cpu")).opponent
+        assert opponent is not None
+        D: Any = opponent.discriminator
+        for _ in range(3):  # Adam's first is as long for any gradient
+            opponent.optimiser.zero_grad()
+            out = D.out.weight.square().sum() + D.out.bias.square().sum()
+            (D(TokenWords(tokens)).mean() + penalty / 2 * out).backward()
+            opponent.optimiser.step()
+        return dict(as_module(D).named_parameters())
+
+    ours, plain, without = step(3.0, 0.0), step(0.0, 3.0), step(0.0, 0.0)
+    assert all(torch.allclose(ours[key], plain[key], atol=1e-9) for key in plain)
+    assert not torch.allclose(ours["out.weight"], without["out.weight"], atol=1e-6)

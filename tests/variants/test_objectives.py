@@ -52,6 +52,11 @@ def test_losses_are_their_definitions(name: str) -> None:
     assert torch.allclose(objective.reward(fake, real), reward, atol=1e-12)
 
 
+def test_seqgans_reward_is_the_probability_itself() -> None:
+    objective = make("objective", "minimax", reward="probability")
+    assert torch.allclose(objective.reward(Scores(F), None), F.sigmoid(), atol=1e-12)
+
+
 @pytest.mark.parametrize("name", sorted(set(DEFINITIONS) - {"minimax"}))
 def test_a_reward_has_the_slope_of_gs_loss(name: str) -> None:
     """Replacing a sentence moves the expected reward as it moves minus the loss, to first order."""

@@ -14,8 +14,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
+from core.config import MASKS_INSIDE, POWER_INSIDE, Alone, Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
+from core.nn.decayed import DecayedLinear
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
 from core.protocols import Shape, Words
@@ -33,6 +34,10 @@ class CNNDiscriminator(nn.Module):
         filters: Counts = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.25
         spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
+        # L2 penalty on the last layer alone; .2 in the published code keeps D from being sure.
+        output_decay: Annotated[
+            float, Field(ge=0, le=10), Alone(0.0, "a stack has one decay for all of D")
+        ] = 0.0
 
         @model_validator(mode="after")
         def _one_count_a_kernel(self) -> CNNDiscriminator.Config:
@@ -51,7 +56,7 @@ class CNNDiscriminator(nn.Module):
         self.width = self.responses.features  # F
         self.highway = Highway(self.width)
         self.dropout = Dropout(config.dropout)
-        self.out = nn.Linear(self.width, 1)
+        self.out = DecayedLinear(self.width, 1, config.output_decay)
         if config.spectral_norm:
             normalised(self)
 

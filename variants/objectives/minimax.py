@@ -21,10 +21,13 @@ class Minimax:
     """Cross-entropy for D, its negative for G; saturates where D is sure."""
 
     class Config(StrategyConfig):
-        """How far D's label of real sentences stays below 1."""
+        """How far D's label of real sentences stays below 1; what a sentence is worth to G."""
 
         name: Literal["minimax"] = "minimax"
         label_smoothing: Smoothing = 0.0
+        # "signed": 2 sigma(f) - 1, ScratchGAN's. "probability": sigma(f), SeqGAN's: without a
+        # baseline the sign of all rewards decides whether what was drawn grows likelier.
+        reward: Literal["signed", "probability"] = "signed"
 
     offers = frozenset({"scores", "log_ratio", "mean_over_sentences"})
     needs: ClassVar[dict[str, str]] = {}
@@ -33,7 +36,7 @@ class Minimax:
     compares = False
 
     def __init__(self, config: Config) -> None:
-        self.smoothing = config.label_smoothing
+        self.smoothing, self.signed = config.label_smoothing, config.reward == "signed"
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E sp(-r) + E sp(f), real labels smoothed."""
@@ -44,5 +47,6 @@ class Minimax:
         return -fake.mean(softplus(fake.values))
 
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """ScratchGAN's 2 sigma(f) - 1; SeqGAN's sigma(f) but for scale and shift."""
-        return 2 * fake.values.sigmoid() - 1
+        """The probability of being real, or twice it less 1."""
+        real_or_not = fake.values.sigmoid()
+        return 2 * real_or_not - 1 if self.signed else real_or_not
