@@ -9,7 +9,6 @@ from torch import Tensor
 from core.nn.likelihood import entropy, negative_log_likelihood
 from core.players import Opponent
 from core.protocols import Discriminator, Estimator, Generator, Noise, Rows, Scores
-from core.text.vocabulary import PAD
 from core.turn import Turn
 
 PENALTY = "train/penalty"
@@ -42,8 +41,3 @@ def likelihood_loss(generator: Generator, tokens: Tensor, noise: Noise, words: T
     """-log p of real tokens (N, S), a mean over so many words and end tokens."""
     nats = negative_log_likelihood(generator.parallel(tokens, noise), generator.head, tokens)
     return nats.sum() / words
-
-
-def longest_of(tokens: Tensor) -> int:
-    """Words of the longest of sentences (N, S)."""
-    return int((tokens != PAD).sum(1).max())

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import pad
 
-from core.game import discriminator_loss, generator_loss, likelihood_loss, longest_of
+from core.game import discriminator_loss, generator_loss, likelihood_loss
 from core.nn.stacked import stacking
-from core.nn.words import TokenWords, longest
+from core.nn.words import TokenWords, longest, longest_of
 from core.players import as_module, still
 from core.protocols import Draw, Noise, Phase, Rows, Words
 from core.rollout import draw_words

@@ -24,12 +24,11 @@ from core.game import (
     discriminator_loss,
     generator_loss,
     likelihood_loss,
-    longest_of,
 )
 from core.graphs import Graphs
 from core.nn.instance_noise import Blurred
 from core.nn.trim import cut
-from core.nn.words import TokenWords, lengths, mean_difference, movable
+from core.nn.words import TokenWords, lengths, longest_of, mean_difference, movable
 from core.players import Opponent, Players, as_module, still
 from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Stage, Words
 from core.rollout import TOGETHER, Drawing, draw_for_gradient, draw_words, split

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.protocols import Words
-from core.text.vocabulary import END
+from core.text.vocabulary import END, PAD
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ def mean_difference(real: Words, fake: Words, vocabulary: int) -> Tensor:
     not count.
     """
     return (real.mean(vocabulary) - fake.mean(vocabulary)).abs().sum()
+
+
+def longest_of(tokens: Tensor) -> int:
+    """Words of the longest of sentences (N, S), the end token among them."""
+    return int((tokens != PAD).sum(1).max())
 
 
 def visible(tokens: Tensor) -> Tensor:

@@ -106,6 +106,15 @@ class Batches:
         ["sampling.name=detached"],
         ["sampling.name=gumbel_softmax"],
         ["sampling.name=gumbel_softmax", "sampling.feedback=soft"],
+        ["sampling.name=straight_through_gumbel", "train.entropy=0.01"],
+        ["sampling.name=categorical", "estimator.name=reinforce", "train.entropy=0.01"],
+        [
+            "sampling.name=categorical",
+            "estimator.name=leave_one_out",
+            "schedule.name=pretrain",
+            "schedule.generator_updates=1",
+            "train.updates=2",
+        ],
     ],
 )
 def test_no_step_of_training_holds_n_s_v(overrides: list[str]) -> None:
@@ -113,7 +122,7 @@ def test_no_step_of_training_holds_n_s_v(overrides: list[str]) -> None:
     big, count, length = 70_000, 16, 20
     config = tiny(
         "model.length=20", "train.batch_size=16", "train.updates=1", "generator.width=8",
-        "discriminator.width=4", "schedule.n_d=2", *overrides,
+        "discriminator.width=4", *overrides, "schedule.n_d=2",
     )  # fmt: skip
     players = build(config, registry(), big, torch.device("cpu"))
     batches = Batches(count, length, big)
