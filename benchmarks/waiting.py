@@ -25,7 +25,9 @@ from core.batches import Batches
 from core.metrics.suite import Suite
 from core.steps import Steps
 from core.tracking.mlflow_store import open_tracker
-from experiments import load, runner
+from experiments import evaluator, load, runner
+from experiments.course import Run
+from experiments.evaluator import Evaluator
 from experiments.generate import Writer
 
 UPDATES = 40
@@ -56,14 +58,14 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         patch.object(Batches, "batch", timed("batches", Batches.batch)),
         patch.object(Steps, "play", timed("steps", Steps.play)),
-        patch.object(runner.Run, "_evaluate", timed("evaluation", runner.Run._evaluate)),
-        patch.object(runner.Run, "_diagnoses", timed("diagnoses", runner.Run._diagnoses)),
+        patch.object(Run, "_evaluate", timed("evaluation", Run._evaluate)),
+        patch.object(Evaluator, "diagnoses", timed("diagnoses", Evaluator.diagnoses)),
         patch.object(Writer, "tokens", timed("drawing", Writer.tokens)),
         patch.object(Suite, "evaluate", timed("metrics", Suite.evaluate)),
-        patch.object(runner, "nll_gen", timed("likelihood", runner.nll_gen)),
-        patch.object(runner.Run, "_show", timed("shown", runner.Run._show)),
-        patch.object(runner.Run, "_log", timed("logged", runner.Run._log)),
-        patch.object(runner.Run, "_save", timed("saved", runner.Run._save)),
+        patch.object(evaluator, "nll_gen", timed("likelihood", evaluator.nll_gen)),
+        patch.object(Run, "_show", timed("shown", Run._show)),
+        patch.object(Run, "_log", timed("logged", Run._log)),
+        patch.object(Run, "_save", timed("saved", Run._save)),
     ):
         runner.run(config, tracker=open_tracker(f"sqlite:///{Path(folder)}/mlflow.db"))
     every, update = config.evaluation.every, sum(parts["steps"]) / UPDATES

@@ -124,7 +124,8 @@ def train(folder: Path, updates: int) -> None:
     from experiments.checkpoints import BEST, writer_at
     from experiments.generate import save_generator
     from experiments.loading import load
-    from experiments.runner import open_corpus, run
+    from experiments.parts import open_corpus
+    from experiments.runner import run
 
     file, looked = folder / "train.txt", _Looks()
     config = load("mle", _overrides(file.read_text(encoding="utf-8"), file, updates))

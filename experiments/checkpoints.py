@@ -88,7 +88,7 @@ def kept(folder: Path) -> dict[str, Path]:
 
 def writer_at(world: Path, run_id: str, name: str) -> Writer:
     """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
-    from experiments.runner import open_corpus
+    from experiments.parts import open_corpus
 
     folder = world / "runs" / run_id
     found = kept(folder)

@@ -25,7 +25,7 @@ from core.text.grammar import grammar
 from core.tracking.protocol import Tracker
 from core.train import Trainer
 from experiments.generate import make_writer
-from experiments.runner import open_corpus
+from experiments.parts import open_corpus
 from experiments.wanted import pick_device
 from studies.plan import Job
 from variants import registry

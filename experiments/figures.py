@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from core.tracking.protocol import RunTracker
+
 Curve = Sequence[tuple[int, float]]
 
 
@@ -27,3 +29,21 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
         if len(lines) > 1:
             axis.legend(frameon=False, fontsize=8)
     return figure
+
+
+def log_curves(record: RunTracker) -> None:
+    """The curves that say how a run went, of what its record holds."""
+
+    def curves(*keys: str) -> dict[str, list[tuple[int, float]]]:
+        found = {key: record.history(key) for key in keys}
+        return {key.partition("/")[2]: curve for key, curve in found.items() if curve}
+
+    panels = {
+        "losses": curves("train/generator_loss", "train/discriminator_loss"),
+        "mean difference of real and fake": curves("train/mean_difference"),
+        "overlap with real text": curves("eval/ms_jaccard_2", "eval/ms_jaccard_3"),
+        "diversity": curves("eval/unique", "eval/distinct_2"),
+    }
+    drawn = {title: lines for title, lines in panels.items() if lines}
+    if drawn:  # a run may end before its first point
+        record.log_figure(curves_figure(drawn), "figures/curves.png")

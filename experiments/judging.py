@@ -8,7 +8,7 @@ from typing import Any
 from core.config import parse, read_toml
 from core.errors import InputError
 from core.tracking.protocol import Tracker
-from experiments.runner import open_corpus
+from experiments.parts import open_corpus
 from studies.analysis.people import ENDED, results
 from studies.judgement import REAL, Answer, answers
 from variants import registry

@@ -14,8 +14,9 @@ from core.config import Config
 from core.stackable import STACKED, shape_of, why_alone
 from core.tracking.protocol import Tracker
 from core.walks import Walker, walk_together
+from experiments.course import Run
 from experiments.interrupts import gentle_interrupts
-from experiments.runner import Run, open_run
+from experiments.runner import open_run
 from experiments.wanted import Prepared, Result, Wanted, look_up
 
 Answer = Result | BaseException

@@ -24,7 +24,7 @@ def prepare(configs: Iterable[Config], world: Path) -> dict[str, str]:
     """
     from core.batches import Batches
     from experiments.console import err, progress
-    from experiments.runner import open_corpus
+    from experiments.parts import open_corpus
 
     opened: dict[str, Corpus] = {}
     for config in configs:

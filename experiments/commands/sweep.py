@@ -110,7 +110,7 @@ def _sweep_run(
 def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
     """The corpus that a run was trained on, built again where it is gone."""
     from core.config import parse, read_toml
-    from experiments.runner import open_corpus
+    from experiments.parts import open_corpus
     from variants import registry
 
     file = tracker.artifact(run_id, "config.toml")

@@ -14,7 +14,7 @@ from core import checkpoint
 from core.checkpoint import Checkpoint
 from core.stackable import STACKED
 from core.tracking.mlflow_store import open_tracker
-from experiments import runner
+from experiments import course, runner
 from experiments.stacking import train_together
 from studies import execute, storage
 from studies import queue as jobs
@@ -46,13 +46,13 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     if by_heartbeat:  # as seen from another machine
         jobs.mark_mine = _elsewhere
     went_on: list[int] = []
-    whole = runner.Run._restore
+    whole = course.Run._restore
 
     def restore(self: Any, saved: Checkpoint) -> None:
         went_on.append(saved.counters.update)
         whole(self, saved)
 
-    runner.Run._restore = restore  # type: ignore[method-assign]
+    course.Run._restore = restore  # type: ignore[method-assign]
     execute.work(NAME, open_tracker(uri), url, runner.run, registry(), None, train_together)  # type: ignore[arg-type]
     return sorted(went_on)
 

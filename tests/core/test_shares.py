@@ -19,7 +19,8 @@ from core.protocols import Noise
 from core.shares import Share, joined
 from core.tracking.mlflow_store import open_tracker
 from core.train import Trainer
-from experiments.runner import open_corpus, run
+from experiments.parts import open_corpus
+from experiments.runner import run
 from experiments.sharing import check_shareable
 from tests.chaos.children import Ended, begin
 from tests.chaos.servers import free_port

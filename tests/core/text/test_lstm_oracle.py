@@ -17,7 +17,8 @@ from core.text.lstm_oracle import WORDS, LstmOracle, lstm_oracle
 from core.text.settings import CorpusSettings
 from core.text.vocabulary import END, PAD, SPECIALS
 from core.tracking.null import MemoryTracker
-from experiments.runner import open_corpus, run
+from experiments.parts import open_corpus
+from experiments.runner import run
 from tests.conftest import tiny
 
 LENGTH = 8

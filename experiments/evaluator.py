@@ -1,0 +1,76 @@
+"""What is asked of a generator while it trains and at its end: its sentences, their scores, and
+diagnoses of both players.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from core.diagnostics import diagnose
+from core.metrics.nll_gen import nll_gen
+from core.metrics.suite import Suite
+from core.text.corpus import Split
+from core.train import Trainer
+from experiments.generate import Writer, make_writer
+from experiments.parts import Parts
+
+Text = list[list[str]]
+Values = dict[str, float | None]
+
+
+class Evaluator:
+    """Looks at the players of `trainer` as they stand; changes nothing."""
+
+    def __init__(self, parts: Parts, trainer: Trainer) -> None:
+        self.config, self.corpus, self.oracle = parts.config, parts.corpus, parts.oracle
+        self.trainer = trainer
+        self.suite = self._suite(self.corpus.validation)
+
+    def _suite(self, split: Split) -> Suite:
+        references = split.sentences(self.config.evaluation.references)
+        return Suite(references, self.corpus.train, self.oracle)
+
+    def writer(self) -> Writer:
+        """The generator that is shown and scored, at the run's temperature."""
+        trainer = self.trainer
+        return make_writer(
+            self.config, trainer.players.averaged, self.corpus.vocabulary, trainer.progress
+        )
+
+    def drawn(self, stream: str) -> Text:
+        """Its sentences, from the same latents every time."""
+        count = self.config.evaluation.sentences
+        return self.writer().tokens(count, 1.0, self.config.seed, stream)
+
+    def validation(self, text: Text) -> Values:
+        """Scores `eval/...` of what was written, by the validation split."""
+        return self._scores("eval", self.suite, self.corpus.validation, text)
+
+    def test(self) -> Values:
+        """Scores `test/...` of other sentences, by the split that nothing was chosen by."""
+        split = self.corpus.test
+        return self._scores("test", self._suite(split), split, self.drawn("test"))
+
+    def real(self) -> Values:
+        """`real/...`: held-out text as if it had been generated: the row to compare with."""
+        values = self.suite.evaluate(self.corpus.test.sentences(self.config.evaluation.sentences))
+        return {f"real/{name}": value for name, value in values.items()}
+
+    def _scores(self, prefix: str, suite: Suite, split: Split, text: Text) -> Values:
+        """Metrics of what was written, and of the writer itself on the references."""
+        writer = self.writer()
+        rows = split.rows(np.arange(len(suite.references)), self.config.model.length)
+        values = suite.evaluate(text)
+        values["nll_gen"] = nll_gen(writer.generator, writer.drawing, rows).value
+        return {f"{prefix}/{name}": value for name, value in values.items()}
+
+    def diagnoses(self) -> Values:
+        """`diagnosis/...` of both players, on held-out text."""
+        trainer, train = self.trainer, self.config.train
+        split = self.corpus.validation
+        count = min(train.micro_batch or train.batch_size, len(split))
+        rows = split.rows(np.arange(count), self.config.model.length)
+        real = torch.from_numpy(rows).to(trainer.steps.device)
+        stream = f"diagnosis {trainer.counters.update}"
+        return diagnose(self.config, trainer.players, real, trainer.progress, stream)
