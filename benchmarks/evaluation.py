@@ -7,7 +7,8 @@ by default, with the rows of real text, MLE and n-grams; the first time, when th
 to be trained, and again. Bar: 60 s on two cores. `evaluation_million`: a million samples, peak
 memory of all its processes. Bar: 4 GB. `bleu_equality`: largest difference to NLTK of BLEU and
 Self-BLEU, n = 2..5, on a few sentences against all 10,000 (`python -m benchmarks.speed --only bleu`
-times all of them). `halves`: FED, MMD and the classifier on random halves of one corpus.
+times all of them). `halves_500`, `halves_10000`: FED, MMD and the classifier on random halves of
+one corpus.
 `evaluation_in_training`: an evaluation beside the updates between two of them.
 """
 
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,30 +132,30 @@ def bleu_equality() -> None:
          f"hypotheses against {len(references):,} {origin}", 1e-12, worst)  # fmt: skip
 
 
-def halves() -> None:
-    """`halves`: how often the interval of a distance holds 0, and the classifier's p."""
+def halves(n: int) -> None:
+    """`halves_N`: how often the interval of a distance holds 0, and the classifier's p."""
     text, origin = pooled()
     encoder = LatentSemantic(text)
     embedded = encoder(text)
     rng = np.random.default_rng(0)
-    for n, splits in SPLITS.items():
-        found: dict[str, list[Any]] = {"fed": [], "mmd": [], "c2st_p": []}
-        for _ in range(splits):
-            order = rng.permutation(len(text))[: 2 * n]
-            x, y = embedded[order[: len(order) // 2]], embedded[order[len(order) // 2 :]]
-            for name, distance in (("fed", fed), ("mmd", mmd)):
-                measured = distance(x, y)
-                found[name].append((measured.value, *(measured.interval() or (None, None))))
-            ours, theirs = ([text[i] for i in part] for part in np.split(order, 2))
-            found["c2st_p"].append(c2st(ours, theirs)["c2st_p"].value)
-        held = {
-            name: float(np.mean([low <= 0 <= high for _, low, high in found[name]]))
-            for name in ("fed", "mmd")
-        }
-        show(f"halves_{n}", f"share of {splits} random halves whose interval holds 0, {n:,} x "
-             f"{n:,} {origin}", 0.95, min(held.values()), holds_zero=held,
-             mean={name: float(np.mean([v for v, *_ in found[name]])) for name in held},
-             c2st_p=found["c2st_p"])  # fmt: skip
+    splits = SPLITS[n]
+    found: dict[str, list[Any]] = {"fed": [], "mmd": [], "c2st_p": []}
+    for _ in range(splits):
+        order = rng.permutation(len(text))[: 2 * n]
+        x, y = embedded[order[: len(order) // 2]], embedded[order[len(order) // 2 :]]
+        for name, distance in (("fed", fed), ("mmd", mmd)):
+            measured = distance(x, y)
+            found[name].append((measured.value, *(measured.interval() or (None, None))))
+        ours, theirs = ([text[i] for i in part] for part in np.split(order, 2))
+        found["c2st_p"].append(c2st(ours, theirs)["c2st_p"].value)
+    held = {
+        name: float(np.mean([low <= 0 <= high for _, low, high in found[name]]))
+        for name in ("fed", "mmd")
+    }
+    show(f"halves_{n}", f"share of {splits} random halves whose interval holds 0, {n:,} x "
+         f"{n:,} {origin}", 0.95, min(held.values()), holds_zero=held,
+         mean={name: float(np.mean([v for v, *_ in found[name]])) for name in held},
+         c2st_p=found["c2st_p"])  # fmt: skip
 
 
 def in_training() -> None:
@@ -185,10 +187,12 @@ MEASURES: dict[str, Callable[[], None]] = {
     "evaluation_default": default,
     "evaluation_million": million,
     "bleu_equality": bleu_equality,
-    "halves": halves,
+    **{f"halves_{n}": partial(halves, n) for n in SPLITS},
     "evaluation_in_training": in_training,
 }
 
 if __name__ == "__main__":
+    if unknown := [name for name in sys.argv[1:] if name not in MEASURES]:
+        raise SystemExit(f"no measure {unknown[0]!r}; there are {', '.join(MEASURES)}")
     for chosen in sys.argv[1:] or MEASURES:
         MEASURES[chosen]()

@@ -148,12 +148,20 @@ def _show(found: Evaluation) -> None:
     rows = [
         [name, _number(row["value"]),
          f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] is not None else "",
+         f"{row['samples']:,} x {row['references']:,}",
          *(_number(baseline.get(name)) for baseline in baselines.values()), row["direction"]]
         for name, row in found.metrics.items()
         if row["value"] is not None
     ]  # fmt: skip
     titles = {"real": "real text", "mle": "mle", "ngram": "n-gram"}
-    columns = ["metric", "value", "95% interval", *(titles[b] for b in baselines), "better"]
+    columns = [
+        "metric",
+        "value",
+        "95% interval",
+        "sentences",
+        *(titles[b] for b in baselines),
+        "better",
+    ]
     out.print(table(columns, rows))
     for name, title in titles.items():
         if found.about[name] is not None:

@@ -147,6 +147,19 @@ def test_of_a_collapsed_source(rest: float) -> None:
     assert 0.92 <= simulate(draw)["unique"] <= 1
 
 
+def test_over_sources_of_few_repeats_it_covers_95_percent() -> None:
+    """A number that takes few values cannot be missed as often by every source; on the average
+    over sources that expect half a repeat to fifteen it is. The truth is exact.
+    """
+    rng, n, covered = np.random.default_rng(0), 100, []
+    for repeats in rng.uniform(0.5, 15, 1000):
+        kinds = round(n * n / 2 / repeats)
+        bounds = diversity.unique([[str(i)] for i in rng.integers(0, kinds, n)]).interval()
+        assert bounds is not None
+        covered.append(bounds[0] <= kinds * (1 - (1 - 1 / kinds) ** n) / n <= bounds[1])
+    assert LOW <= np.mean(covered) <= HIGH
+
+
 def test_of_almost_no_repeats_it_covers_more() -> None:
     """A number that is nearly always 0 or 1 cannot be missed one time in twenty."""
 
@@ -180,6 +193,17 @@ def test_of_squared_distances(dimensions: int, apart: float) -> None:
         x[:, 0] += apart
         x[:, 1] *= 1 + apart / 2
         return {"mmd": mmd(x, y), "fed": fed(x, y)}
+
+    assert_covered(simulate(draw, 300), 300)
+
+
+@pytest.mark.parametrize(("n", "m"), [(120, 120), (120, 400)])
+def test_of_few_sentences_a_dimension(n: int, m: int) -> None:
+    """Five and a half, with tails as heavy as those of embeddings of real captions."""
+
+    def draw(rng: np.random.Generator) -> Found:
+        x, y = (rng.standard_t(6, size=(side, 22)) for side in (n, m))
+        return {"fed": fed(x, y)}
 
     assert_covered(simulate(draw, 300), 300)
 

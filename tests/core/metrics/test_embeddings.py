@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from itertools import permutations
 
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from core.errors import InputError
 from core.metrics.c2st import c2st
 from core.metrics.encoders import LatentSemantic, SentenceTransformer
-from core.metrics.fed import _first_order, fed, frechet
+from core.metrics.fed import _first_order, _of_one_text, fed, frechet
 from core.metrics.mmd import bandwidth, mmd
 from core.metrics.nearest_neighbour import nearest_neighbour
 from core.text.grammar import grammar
@@ -52,6 +54,15 @@ def test_fed_is_the_intercept_and_its_slope_the_derivative() -> None:
     ours, theirs = (x.mean(0), np.cov(x.T)), (y.mean(0), np.cov(y.T))
     assert _first_order(x, ours, theirs) == pytest.approx(slopes.var() / n, rel=0.02)
     assert fed(x[:30], y).value is None
+
+
+@pytest.mark.parametrize(("n", "m"), [(2000, 2000), (500, 2000)])
+def test_the_scatter_of_fed_between_equal_texts_is_that_of_its_second_order(n: int, m: int) -> None:
+    """About unit covariances f is |m_1 - m_2|^2 + |S_1 - S_2|^2 / 4: the variance by hand."""
+    size = 6
+    found = _of_one_text(RNG.normal(size=(n, size)) + 3, RNG.normal(size=(m, size)))
+    expected = 2 * (1 / n + 1 / m) ** 2 * (size + size * (size + 1) / 8)
+    assert found == pytest.approx(expected, rel=0.4)
 
 
 def test_mmd_equals_the_double_sum() -> None:
@@ -104,15 +115,37 @@ def test_the_built_in_encoder_is_sklearns_tf_idf_and_svd() -> None:
     assert LatentSemantic([["a"]])([["a"], [], ["b"]]).shape == (3, 1)
 
 
-def test_a_pretrained_encoder_is_given_text_and_is_optional() -> None:
-    class Loaded:
-        def encode(self, texts, convert_to_numpy, show_progress_bar):  # type: ignore[no-untyped-def]
-            assert texts == ["a b", ""]
-            return np.ones((2, 4))
-
-    assert SentenceTransformer("some/model", Loaded())([["a", "b"], []]).shape == (2, 4)
-    with pytest.raises(InputError, match=r"textgan-lab\[encoder\]"):
+def test_a_pretrained_encoder_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as if not installed
+    with pytest.raises(InputError, match=r"pip install 'textgan-lab\[encoder\]'"):
         SentenceTransformer("some/model")
+
+
+def test_a_pretrained_encoder_is_given_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a library of the same interface, so that the real one need not be there."""
+
+    class Pretrained:
+        def __init__(self, model: str) -> None:
+            if model == "no/model":
+                raise OSError("no/model is not a local folder\nand more")
+
+        def encode(  # type: ignore[no-untyped-def]
+            self, sentences, convert_to_numpy=True, show_progress_bar=None
+        ):
+            assert sentences == ["a b", ""]
+            assert convert_to_numpy
+            assert show_progress_bar is False
+            return np.ones((2, 4), dtype=np.float64)
+
+    library = types.ModuleType("sentence_transformers")
+    library.SentenceTransformer = Pretrained  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    encoder = SentenceTransformer("some/model")
+    vectors = encoder([["a", "b"], []])
+    assert (encoder.name, vectors.shape, vectors.dtype) == ("some/model", (2, 4), np.float32)
+    with pytest.raises(InputError, match=r"no/model: cannot be loaded \(no/model is not") as error:
+        SentenceTransformer("no/model")
+    assert "and more" not in str(error.value)
 
 
 def test_the_classifier_finds_a_difference_and_no_other() -> None:
