@@ -1,12 +1,12 @@
 """How often the 95% interval of each metric holds what it is an interval of.
 
-    python -m benchmarks.coverage [--draws 300] [--rows FILE] [CASE ...]
+    python -m benchmarks.coverage [--draws 300] [CASE ...]
 
 Of each case many samples are drawn from one source, and what is counted is how many of their
 intervals hold the mean of all values: the metric's expectation at this sample size. One JSON
-document a metric and case, with how many intervals lay wholly above and wholly below it; `--rows`
-prints such documents as rows of the table in docs/howto/metrics.md instead. The tests repeat most
-of it with fewer draws; this takes some seven minutes of one core.
+document a metric and case, with how many intervals lay wholly above and wholly below it: the
+tables of docs/howto/metrics.md. The tests repeat most of it with fewer draws; this takes some seven
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import json
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 
@@ -123,18 +122,11 @@ CASES: Mapping[str, tuple[str, str, Draw]] = {
 
 
 def main() -> None:
-    """Count, or print what was counted."""
+    """Count."""
     parser = argparse.ArgumentParser(description="coverage of the metrics' 95% intervals")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--draws", type=int, default=DRAWS)
-    parser.add_argument("--rows", type=Path, help="print these documents as rows of a table")
     asked = parser.parse_args()
-    if asked.rows is not None:
-        for line in asked.rows.read_text(encoding="utf-8").splitlines():
-            one = json.loads(line)
-            kept = "{metric} | {source} | {sentences} | {draws} | {coverage:.1%}"
-            print(f"| `{kept.format(**one)} |".replace(" |", "` |", 1))
-        return
     for name in asked.cases:
         if name not in CASES:
             parser.error(f"no case {name!r}; there are {', '.join(CASES)}")
@@ -144,8 +136,8 @@ def main() -> None:
         found = [(m, v, v.interval()) for _ in range(asked.draws) for m, v in draw(rng).items()]
         for metric in dict.fromkeys(m for m, *_ in found):
             measured = [(v.value, bounds) for m, v, bounds in found if m == metric]
-            print(json.dumps({"metric": metric, "case": name, "source": text,
-                              "sentences": sentences, **counted(measured)}), flush=True)  # fmt: skip
+            said = {"metric": metric, "case": name, "source": text, "sentences": sentences}
+            print(json.dumps(said | counted(measured)), flush=True)
 
 
 def counted(measured: list[tuple[float | None, tuple[float, float] | None]]) -> dict[str, float]:

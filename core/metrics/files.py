@@ -13,7 +13,7 @@ import numpy as np
 from core.config import nearest
 from core.errors import InputError
 from core.metrics.audit import audit
-from core.metrics.catalogue import CATALOGUE, GROUPS, LEAST
+from core.metrics.catalogue import BY_COUNT, CATALOGUE, GROUPS, LEAST
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
@@ -25,6 +25,7 @@ from core.text.readers import lines
 from core.text.seen import hash_of
 
 NGRAM_SEED = 0
+UNEQUAL = 0.02  # of the samples, that the row of real text may have more or fewer
 Step = Callable[[str, float, float], None]
 Text = list[list[str]]
 Measured = tuple[str, Measure, Bounds]
@@ -228,6 +229,8 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
             "no --held-out: the row of real text is one half of the references, by a hash of the "
             "sentence, against the other half, fewer references than the samples had"
         )
+    elif unequal := _of_unequal_counts(len(inputs.samples), len(inputs.held_out), groups):
+        warnings.append(unequal)
     if not inputs.train and inputs.encoder is None and {"fed", "mmd"} & set(groups):
         warnings.append(
             "no --train: the encoder was fitted on references and samples together, so fed and mmd "
@@ -242,3 +245,14 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
         if parts:
             warnings.append(f"{count:,} {side} are too few for {'; '.join(parts)}")
     return warnings
+
+
+def _of_unequal_counts(samples: int, held_out: int, groups: Sequence[str]) -> str | None:
+    named = [group for group in groups if group in BY_COUNT]
+    if not named or abs(samples - held_out) <= UNEQUAL * samples:
+        return None
+    return (
+        f"{samples:,} samples, but the row of real text has {held_out:,} sentences: "
+        f"{', '.join(named)} depend on the number and may not be compared with it "
+        f"({min(samples, held_out):,} of each would do)"
+    )

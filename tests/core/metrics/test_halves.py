@@ -38,3 +38,18 @@ def test_copies_of_a_sentence_fall_in_both_halves() -> None:
     first, second = halves([["a", "b"]] * 400 + [["c"]] * 400)
     assert len(first) == len(second) == 400
     assert 150 < first.count(["c"]) < 250
+
+
+def test_unequal_counts_of_samples_and_real_text_are_said() -> None:
+    drawn = grammar("easy").sample(250, 1)
+
+    def told(held_out: int, groups: list[str]) -> list[str]:
+        inputs = Inputs(drawn[:100], drawn[150:], held_out=drawn[:held_out])
+        return [w for w in evaluate(inputs, groups).warnings if "depend on the number" in w]
+
+    (warning,) = told(150, ["length", "unique", "distinct"])
+    assert "100 samples" in warning
+    assert "unique, distinct depend on the number" in warning
+    assert "100 of each would do" in warning
+    assert not told(101, ["unique"])
+    assert not told(150, ["length"])
