@@ -1,0 +1,43 @@
+"""CoT, against plain definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.rollout import draw_words
+from core.seeding import Streams
+from core.seeding import generator as stream
+from tests.variants.systems.small import CPU, N, made, sentences, stage
+
+
+def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
+    system = made("cot")
+    here = stage(system, sentences())
+    value = system.cooperate(here)
+    draw = draw_words(system.generator, here.drawing, N, Streams(0, CPU)["noise"])
+    G = system.generator.logits(system.generator.parallel(draw.tokens, draw.noise))
+    M = system.mediator.logits(system.mediator.parallel(draw.tokens, draw.noise))
+    log_g, log_m = G.log_softmax(-1), M.log_softmax(-1).detach()
+    ended = (draw.tokens == 2).cumsum(1) - (draw.tokens == 2).long() > 0
+    nats = (log_g.exp() * (log_g - log_m)).sum(-1).masked_fill(ended, 0)
+    assert torch.allclose(value, nats.sum(1).mean(), atol=1e-10)
+    weights = list(system.generator.parameters())
+    ours = torch.autograd.grad(value, weights)
+    theirs = torch.autograd.grad(nats.sum(1).mean(), weights)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    assert all(p.grad is None for p in system.mediator.parameters())
+
+
+def test_the_mediator_learns_both_kinds_of_text() -> None:
+    system = made("cot")
+    real = sentences()
+    here = stage(system, real)
+    value = system.mediate(here)
+    mean = (here.values["train/mediator_real_nats"] + here.values["train/mediator_drawn_nats"]) / 2
+    assert float(value.detach()) == pytest.approx(mean)
+    logits = system.mediator.logits(system.mediator.parallel(real, system.mediator.draw_noise(
+        N, stream(0, "x"))))  # fmt: skip
+    nats = -logits.log_softmax(-1).gather(2, real.unsqueeze(-1)).sum() / N
+    assert here.values["train/mediator_real_nats"] == pytest.approx(float(nats.detach()))

@@ -1,0 +1,64 @@
+"""Whole systems as runs like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.config import parse, read_toml
+from core.errors import InputError
+from core.tracking.null import MemoryTracker
+from experiments.generate import load_generator
+from experiments.loading import SYSTEMS
+from experiments.runner import run
+from tests.variants.systems.small import SMALL, whole
+from variants import registry
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_whole_system_is_a_run_like_any_other(tmp_path: Path, name: str) -> None:
+    """Trained, evaluated, recorded, resumed bit for bit, and loaded again as a model."""
+    config = whole(name, updates=7, ema=0.5)
+    unbroken, broken = (MemoryTracker(tmp_path / world) for world in ("whole", "broken"))
+    expected = run(config, tracker=unbroken)
+    assert expected.updates == 7
+
+    class Killed(BaseException):
+        pass
+
+    def die(step: int, _: int | None, values: object) -> None:
+        if step == 5 and "train/generator_loss" in values:  # type: ignore[operator]
+            raise Killed
+
+    ids: list[str] = []
+    with pytest.raises(Killed):
+        run(config, tracker=broken, report=die, started=ids.append)
+    resumed = run(None, tracker=broken, resume=ids[0])
+    assert resumed.metrics == expected.metrics
+    writers = [
+        load_generator(tracker.model(result.run_id))
+        for tracker, result in ((unbroken, expected), (broken, resumed))
+    ]
+    texts = [writer.sample(5, seed=1) for writer in writers]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_its_file_says_the_same_again(name: str, tmp_path: Path) -> None:
+    config = parse(read_toml(SYSTEMS / f"{name}.toml"), registry())
+    (tmp_path / "again.toml").write_text(config.toml())
+    assert parse(read_toml(tmp_path / "again.toml"), registry()) == config
+    assert json.loads(json.dumps(config.flat()))["system.name"] == name
+
+
+def test_slots_beside_a_whole_system_are_refused() -> None:
+    tables = whole("cot").tables()
+    with pytest.raises(InputError, match=r"'cot' is a whole system, so \[sampling\] has no"):
+        parse({**tables, "sampling": {"name": "categorical"}}, registry())
+    tables["train"]["entropy"] = 0.1
+    with pytest.raises(InputError, match=r"so train.entropy has no meaning"):
+        parse(tables, registry())
+    with pytest.raises(InputError, match=r"\[generator\] is missing"):
+        parse({}, registry())
