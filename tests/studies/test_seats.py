@@ -94,6 +94,20 @@ def test_an_interrupt_leaves_every_job_waiting(tmp_path: Path) -> None:
     assert (state.done, state.waiting, state.running) == (0, 6, 0)
 
 
+def test_who_was_planned_to_be_alone_stays_alone_after_an_interrupt(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    four = plan(*FEW, "study.seeds=4")
+    begin(four, NAME, tracker, url := storage_url(tracker), "", STACK)
+    training = FakeTraining(lambda variant, seed: KeyboardInterrupt())  # type: ignore[arg-type, return-value]
+    with pytest.raises(KeyboardInterrupt):
+        work(NAME, tracker, url, alone, registry(), together=FakeStack(training))
+    resume(NAME, url, four, STACK)
+    stack = FakeStack(FakeTraining())
+    work(NAME, tracker, url, alone, registry(), together=stack)
+    seeds = [[name[-1] for name in names] for names in stack.stacks]
+    assert seeds == [["0", "1", "2"], ["3"], ["3"], ["0", "1", "2"]]
+
+
 def test_what_trains_may_break_as_a_whole(tmp_path: Path) -> None:
     tracker, url = begun(tmp_path)
 
