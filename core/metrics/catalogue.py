@@ -54,6 +54,8 @@ DEFINED: Mapping[str, str] = {
     **dict.fromkeys(("bleu", "self_bleu"), "bleu"),
     **dict.fromkeys(("lm", "reverse_lm"), "lm"),
 }
+# That compare samples with the references.
+AGAINST = ("bleu", "ms_jaccard", "reverse_lm", "fed", "mmd", "c2st", "nearest_neighbour")
 # Whose values depend on the number of sentences, so that equal numbers alone may be compared.
 BY_COUNT = ("unique", "distinct", "ngram_entropy", "self_bleu", "ms_jaccard", "reverse_lm")
 OF_GENERATORS = ("nll_gen",)  # that need the generator itself, not what it wrote

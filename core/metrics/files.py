@@ -13,7 +13,7 @@ import numpy as np
 from core.config import nearest
 from core.errors import InputError
 from core.metrics.audit import audit
-from core.metrics.catalogue import BY_COUNT, CATALOGUE, GROUPS, LEAST
+from core.metrics.catalogue import AGAINST, BY_COUNT, CATALOGUE, GROUPS, LEAST
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
@@ -236,9 +236,13 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
             "no --train: the encoder was fitted on references and samples together, so fed and mmd "
             "of two files of samples do not share a scale"
         )
-    for side, count in (("samples", len(inputs.samples)), ("references", len(inputs.references))):
-        short: dict[int, list[str]] = {}
-        for group in groups:
+    compared = [group for group in groups if group in AGAINST]
+    for side, text, concerned in (
+        ("samples", inputs.samples, groups),
+        ("references", inputs.references, compared),
+    ):
+        count, short = len(text), dict[int, list[str]]()
+        for group in concerned:
             if count < LEAST[group]:
                 short.setdefault(LEAST[group], []).append(group)
         parts = [f"{', '.join(names)} ({least:,} would do)" for least, names in short.items()]
