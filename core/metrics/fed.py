@@ -15,9 +15,10 @@ An interval is of the expectation of this estimate at these sample sizes. Varian
 with the derivative of f to each sentence's own embedding (first order), and what is left of it
 where the two texts are one, which that counts twice: the variance of f between random re-splits of
 both, each centred, in small blocks (pairs of sentences in one twentieth say nothing to the
-extrapolation, so 20/19 of it). A formula of second order would do for many sentences a dimension;
-at 5 to 10, where embeddings have heavy tails, it is a third too small, and intervals of real
-captions held only 88%. The interval is `intervals.squared_distance`.
+extrapolation, so 20/19 of it). A formula of second order would do
+for many sentences a dimension; at five and a half, where embeddings have heavy tails, it is two
+fifths too small: of 200 draws of 350 captions its intervals held 88.0%, these 94.5%.
+The interval is `intervals.squared_distance`.
 Direction: lower. Traps: E embeddings need several E sentences (below 5 E there is no interval);
 Gaussians see two moments only.
 """
