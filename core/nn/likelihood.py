@@ -6,9 +6,11 @@ Part by part, forward and again backward: memory is one part's logits (N, V).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import vjp
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
 
@@ -16,6 +18,8 @@ from core.nn.stacked import stacked
 from core.text.vocabulary import PAD
 
 NOTHING = -100  # no word has this id
+ROOM = 2**20  # logits of each model of a stack that are held, where so many are all of them
+Measured = Callable[..., Tensor]  # of logits (N, V), the step and what else is given: (N,)
 
 
 def negative_log_likelihood(
@@ -26,9 +30,11 @@ def negative_log_likelihood(
     end and taken N at a time.
     """
     if stacked():  # which words there are is not known to all models alike
-        logits = linear(hidden, head.weight, head.bias).flatten(0, 1)
-        every = cross_entropy(logits, tokens.flatten(), ignore_index=ignored, reduction="none")
-        return every.view_as(tokens)
+
+        def of(logits: Tensor, step: int, words: Tensor) -> Tensor:
+            return cross_entropy(logits, words[:, step], ignore_index=ignored, reduction="none")
+
+        return by_step(of, hidden, head, tokens)
     places = (tokens != ignored).flatten().nonzero()[:, 0]
     size = len(tokens) or 1
     seen = torch.split(hidden.flatten(0, 1).index_select(0, places), size)
@@ -57,15 +63,55 @@ def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
     return by_step(of, hidden, head)
 
 
-def by_step(measure: Callable[[Tensor, int], Tensor], hidden: Tensor, head: nn.Linear) -> Tensor:
+def by_step(measure: Measured, hidden: Tensor, head: nn.Linear, *given: Tensor) -> Tensor:
     """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). The
-    logits are computed anew for the backward pass, but in a stack, which holds those of all steps.
+    logits are computed anew for the backward pass. Tensors that differ between the models of a
+    stack are `given`, and handed on to `measure`.
     """
-    if stacked():
+    steps = hidden.unbind(1)
+    if not stacked():
+        found = [_anew(_with(measure, given), h, head, step) for step, h in enumerate(steps)]
+    elif hidden[..., 0].numel() * head.out_features <= ROOM:
         logits = linear(hidden, head.weight, head.bias).unbind(1)
-        return torch.stack([measure(of_step, t) for t, of_step in enumerate(logits)], dim=1)
-    steps = [_anew(measure, h, head, step) for step, h in enumerate(hidden.unbind(1))]
-    return torch.stack(steps, dim=1)
+        found = [measure(of_step, step, *given) for step, of_step in enumerate(logits)]
+    else:
+        found = [
+            _Anew.apply(measure, step, h, head.weight, head.bias, *given)  # type: ignore[no-untyped-call]
+            for step, h in enumerate(steps)
+        ]
+    return torch.stack(found, dim=1)
+
+
+def _with(measure: Measured, given: tuple[Tensor, ...]) -> Callable[[Tensor, int], Tensor]:
+    return lambda logits, step: measure(logits, step, *given)
+
+
+class _Anew(torch.autograd.Function):
+    """`_anew` for the models of a stack, where torch's checkpoints do not go."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        measure: Measured, step: int, hidden: Tensor, weight: Tensor, bias: Tensor, *given: Tensor
+    ) -> Tensor:
+        return measure(linear(hidden, weight, bias), step, *given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.measure, ctx.step, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, *given = ctx.saved_tensors
+
+        def again(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            found: Tensor = ctx.measure(linear(h, weight, bias), ctx.step, *given)
+            return found
+
+        pull = vjp(again, hidden, weight, bias)[1]
+        return (None, None, *pull(*slopes), *(None for _ in given))
 
 
 def _anew(

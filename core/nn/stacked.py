@@ -1,7 +1,7 @@
 """Whether what is computed now is one pass for many models with stacked weights.
 
 `torch.func.vmap` runs torch's own operations for all of them at once (`core.stacked_steps`).
-Compiled kernels, derivatives written out, recomputation and choices that look at numbers are for
+Compiled kernels, derivatives written out, checkpoints and choices that look at numbers are for
 one model, so inside a stack each of them gives way to plain operations of the same value.
 """
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from core.nn.gumbel import gumbel
 from core.nn.mixture import MixedWords
@@ -16,6 +12,7 @@ from core.nn.panels import COLUMNS, whole
 from core.players import build
 from core.train import Trainer
 from tests.conftest import tiny
+from tests.core.largest import Largest
 from tests.reference.dense import DenseWords, dense_mixture
 from variants import registry
 
@@ -72,19 +69,6 @@ def test_gumbel_noise_has_the_distribution_and_is_finite() -> None:
     for quantile in (0.01, 0.5, 0.99, 0.9999):
         expected = -torch.log(-torch.log(torch.tensor(quantile, dtype=torch.float64)))
         assert abs(float((g < expected).double().mean()) - quantile) < 0.0012
-
-
-class Largest(TorchDispatchMode):
-    """Remembers the size of the largest tensor that any operation makes, backward included."""
-
-    numbers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for made in tree_leaves(result):
-            if isinstance(made, Tensor):
-                self.numbers = max(self.numbers, made.numel())
-        return result
 
 
 class Batches:

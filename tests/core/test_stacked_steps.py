@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from core.config import Config, parse
+from core.nn import likelihood
 from core.players import build
 from core.stackable import shape_of, why_alone
 from core.steps import Diverged
 from core.train import Trainer
 from core.walks import Walker, walk_alone, walk_together
+from tests.core.largest import Largest
 from tests.product import SLOTS, N, Names, S, V, covering_array, tables
 from variants import registry
 
@@ -166,7 +168,9 @@ def every_strategy() -> list[Names]:
 
 
 @pytest.mark.usefixtures("double")
-def test_every_strategy_that_may_be_in_a_stack() -> None:
+@pytest.mark.parametrize("room", [likelihood.ROOM, 0], ids=["held", "anew"])
+def test_every_strategy_that_may_be_in_a_stack(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "ROOM", room)  # logits held, or computed anew for each step
     for names in every_strategy():
         settings = configs(names, 2, 1)
         assert not why_alone(settings[0]), names
@@ -175,6 +179,22 @@ def test_every_strategy_that_may_be_in_a_stack() -> None:
             run.train(lambda: None, lambda: None)
         assert all(walker.error is None for walker in together(stacked)), names
         assert max(map(difference, separate, stacked)) < 1e-10, names
+
+
+@pytest.mark.parametrize("game", ["scratchgan", "mle"])
+def test_no_stack_holds_the_logits_of_all_steps(game: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At V = 3,008 the largest tensor is one step's logits of both runs, or weights of both."""
+    monkeypatch.setattr(likelihood, "ROOM", 0)
+    big = 3_008  # whole panels of columns
+    runs = []
+    for config in configs(GAMES[game], 2, 1):
+        players = build(config, registry(), big, CPU)
+        runs.append(Trainer(config, players, Sentences(config.seed), CPU, lambda v, step: None))  # type: ignore[arg-type]
+        runs[-1].counters.stacked = True
+    weights = max(w.numel() for _, m in runs[0].players.modules() for w in m.parameters())
+    with Largest() as largest:
+        assert all(walker.error is None for walker in together(runs))
+    assert largest.numbers <= 2 * max(N * big, weights) < 2 * N * S * big
 
 
 def test_a_run_that_diverges_stands_still_and_the_others_go_on() -> None:

@@ -61,11 +61,14 @@ class Taylor(nn.Module):
         """Minus the mean over sentences of sum_t sum_w A_t(w) p(w), A without gradient."""
         advantages, slopes = judged
         table = turn.discriminator.embedding.detach()  # (V, E)
-        kernel = Kernel(table, self.bandwidth)
+        kernel = Kernel.of(table, self.bandwidth)
         tokens = turn.draw.tokens
 
-        def of_step(logits: Tensor, t: int) -> Tensor:
-            p = logits.softmax(-1)  # (N, V)
+        def of_step(
+            logits: Tensor, t: int, advantages: Tensor, slopes: Tensor, tokens: Tensor,
+            table: Tensor, *kept: Tensor,
+        ) -> Tensor:  # fmt: skip
+            p, kernel = logits.softmax(-1), Kernel(*kept)  # (N, V)
             with torch.no_grad():
                 g = slopes[:, t]
                 here = (g * table[tokens[:, t]]).sum(-1, keepdim=True)
@@ -73,17 +76,31 @@ class Taylor(nn.Module):
                 weights = kernel.rows(tokens[:, t]) * worth / (kernel.smooth(p) + TINY)
             return (weights * p).sum(-1)
 
-        values = by_step(of_step, turn.draw.hidden, turn.generator.head)
+        values = by_step(
+            of_step, turn.draw.hidden, turn.generator.head,
+            advantages, slopes, tokens, table, *kernel.kept(),
+        )  # fmt: skip
         return -turn.visible(values).sum(1).mean()
 
 
 class Kernel:
     """K (V, V) between the rows of a table; kept whole where there is room, else in columns."""
 
-    def __init__(self, table: Tensor, bandwidth: float) -> None:
-        self.scaled = table / (bandwidth * 2**0.5)
-        self.columns = max(1, TOGETHER // len(table))
-        self.whole = self._between(self.scaled) if self.columns >= len(table) else None
+    def __init__(self, scaled: Tensor, whole: Tensor | None = None) -> None:
+        self.scaled, self.whole = scaled, whole
+        self.columns = max(1, TOGETHER // len(scaled))
+
+    @classmethod
+    def of(cls, table: Tensor, bandwidth: float) -> Kernel:
+        """That of a table (V, E)."""
+        kernel = cls(table / (bandwidth * 2**0.5))
+        if kernel.columns >= len(table):
+            kernel.whole = kernel._between(kernel.scaled)
+        return kernel
+
+    def kept(self) -> tuple[Tensor, ...]:
+        """The tensors that it is made of again."""
+        return (self.scaled,) if self.whole is None else (self.scaled, self.whole)
 
     def rows(self, words: Tensor) -> Tensor:
         """K(words, .), (N, V)."""
