@@ -7,6 +7,7 @@ two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -43,7 +44,8 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit."""
+    """Run the command line and exit. SIGTERM ends it like Ctrl-C, so that workers hear of it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(status(arguments))
 
 

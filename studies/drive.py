@@ -38,7 +38,10 @@ def drive(
             run_worker()
         return
     queue = load_queue(name, url)
-    processes = [subprocess.Popen(command, env=environment()) for _ in range(workers)]
+    # In groups of their own: the terminal's Ctrl-C comes to us alone, and from us once to each.
+    processes = [
+        subprocess.Popen(command, env=environment(), process_group=0) for _ in range(workers)
+    ]
     try:
         while any(process.poll() is None for process in processes):
             watch(progress(queue, table))
@@ -54,14 +57,18 @@ def drive(
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """The terminal's interrupt reached the workers too; one from elsewhere is handed on. They end
-    after their step.
+    """Hand the interrupt on: workers end after their step, and at a second one at once. SIGTERM,
+    since who was started in the background of a script does not hear SIGINT.
     """
     for process in processes:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    for process in processes:
-        process.wait()
+            process.send_signal(signal.SIGTERM)
+    try:
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        _end(processes)
+        raise
 
 
 class _Watching:

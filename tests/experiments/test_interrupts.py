@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from core import checkpoint
+from core.child import environment
+from core.tracking.mlflow_store import open_tracker
 from core.tracking.null import MemoryTracker
 from experiments.runner import run
-from tests.conftest import tiny
+from tests.conftest import ROOT, tiny
+
+SMOKE = ROOT / "experiments" / "smoke" / "card_axes.toml"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -50,3 +57,31 @@ def test_the_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     (record,) = tracker.runs()
     assert record.outcome == "killed"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_workers_of_a_study_that_is_terminated_end_with_it(tmp_path: Path) -> None:
+    """As in the background of a script, where SIGINT is not heard."""
+    command = [
+        sys.executable, "-P", "-m", "experiments", "study", str(SMOKE), "--workers", "2",
+        "--set", "train.updates=100000", "--set", "train.checkpoint_every=5",
+    ]  # fmt: skip
+    deaf = {**environment(), "OMP_NUM_THREADS": "1"}
+    study = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        cwd=tmp_path, env=deaf, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        while len(list(tmp_path.glob("mlruns/runs/*/checkpoint.safetensors"))) < 2:
+            assert study.poll() is None, study.communicate()[0]
+            time.sleep(0.2)
+        workers = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
+        assert len(workers) == 2
+        study.send_signal(signal.SIGTERM)
+        said = study.communicate(timeout=60)[0].decode()
+    finally:
+        study.kill()
+    assert study.returncode == 130
+    assert "--resume" in said
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    records = open_tracker(f"sqlite:///{tmp_path}/mlruns/mlflow.db").runs(tags={"level": "seed"})
+    assert {record.outcome for record in records} == {"killed"}
