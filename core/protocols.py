@@ -428,6 +428,7 @@ class Phase:
     loss: Loss | OwnLoss
     repeats: int = 1
     rate: float | None = None  # learning rate of these steps; None: the player's own
+    anew: bool = False  # the player's optimiser forgets its moments before these steps
 
 
 @dataclass(frozen=True)

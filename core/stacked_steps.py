@@ -38,7 +38,7 @@ def play_together(phase: Phase, trainers: Sequence[Trainer]) -> dict[int, Diverg
     """All steps of a phase that all these runs have come to; by its place, each that diverged."""
     stack = _Stack(trainers)
     for trainer in trainers:
-        trainer.steps.set_rate(phase, trainer.progress, trainer.counters)
+        trainer.steps.set_optimiser(phase, trainer.progress, trainer.counters)
     if phase.player == "discriminator":
         stack.discriminator_steps(phase)
     else:

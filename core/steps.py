@@ -78,7 +78,7 @@ class Steps:
 
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
-        self.set_rate(phase, progress, counters)
+        self.set_optimiser(phase, progress, counters)
         if callable(phase.loss):
             for _ in range(phase.repeats):
                 self.note(phase, self._own_step(phase, progress, counters), counters)
@@ -93,13 +93,16 @@ class Steps:
                     loss = self._likelihood_step(counters)
                 self.note(phase, loss, counters)
 
-    def set_rate(self, phase: Phase, progress: float, counters: Counters) -> None:
-        """The learning rate of a phase's steps."""
+    def set_optimiser(self, phase: Phase, progress: float, counters: Counters) -> None:
+        """The learning rate of a phase's steps, and no moments where they begin anew."""
         train = self.config.train
         own = train.generator_rate if phase.player == "generator" else train.discriminator_rate
         share = train.rate_decay**progress * (train.rollback or 1.0) ** counters.rollbacks
-        for group in self.players.mover(phase.player).optimiser.param_groups:
+        optimiser = self.players.mover(phase.player).optimiser
+        for group in optimiser.param_groups:
             group["lr"] = (phase.rate or own) * share
+        if phase.anew:
+            optimiser.state.clear()
 
     def drawing(self, progress: float) -> Drawing:
         """How sentences are drawn for a step at this progress (0 to 1) of the run."""

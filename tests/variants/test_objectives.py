@@ -155,9 +155,11 @@ def test_pretraining_is_as_long_as_asked() -> None:
     )
     likelihood = [Phase("generator", "likelihood", rate=1e-2)]
     game = [Phase("discriminator", "adversarial", 4), Phase("generator", "adversarial")]
+    begin = [game[0], Phase("generator", "adversarial", anew=True)]
     assert phases(schedule, 0) == phases(schedule, 16) == likelihood
     assert phases(schedule, 17) == phases(schedule, 19) == [Phase("discriminator", "adversarial")]
-    assert phases(schedule, 20) == phases(schedule, 1000) == game
+    assert phases(schedule, 20) == begin
+    assert phases(schedule, 21) == phases(schedule, 1000) == game
 
 
 def test_likelihood_is_interleaved() -> None:
@@ -179,3 +181,17 @@ def test_phases_set_their_learning_rate() -> None:
         steps.play(Phase("generator", "likelihood", rate=rate), 0.0, Counters())
         found = players.optimiser.param_groups[0]["lr"]
         assert math.isclose(found, rate or config.train.generator_rate)
+
+
+def test_a_phase_that_begins_anew_has_an_optimiser_without_moments() -> None:
+    from core.checkpoint import Counters
+    from core.steps import Steps
+    from tests.core.test_steps import CPU, Batches, N, V, build
+
+    players = build(tiny(f"train.batch_size={N}"), registry(), V, CPU)
+    steps = Steps(tiny(f"train.batch_size={N}"), players, Batches(), CPU)  # type: ignore[arg-type]
+    counted = []
+    for anew in (False, False, True):
+        steps.play(Phase("generator", "adversarial", anew=anew), 0.0, Counters())
+        counted.append({int(kept["step"]) for kept in players.optimiser.state.values()})
+    assert counted == [{1}, {2}, {1}]

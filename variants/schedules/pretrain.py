@@ -2,7 +2,9 @@
 (SeqGAN, Yu et al. 2017, algorithm 1; nearly every text GAN since).
 
 Pretraining is part of the run's budget: one update is one step of it. Papers give its size in
-epochs; either may be given, and they add up.
+epochs; either may be given, and they add up. G's optimiser enters the game without moments, as that
+of the published codes, which have one for each: likelihood's gradients are ten times smaller, so
+with its moments Adam's first steps of the game are as many times too large.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class Pretrain:
         game += config.discriminator_updates + round(config.discriminator_epochs * epoch)
         if progress.update < game:
             return (Phase("discriminator", "adversarial"),)
+        begins = progress.update == game
         return (
             Phase("discriminator", "adversarial", config.n_d),
-            Phase("generator", "adversarial"),
+            Phase("generator", "adversarial", anew=begins),
         )
