@@ -153,5 +153,5 @@ def test_a_study_behind_the_proxy(
         beats = [t.user_attrs.get(storage.BEAT) for t in queue.trials if t.number != lost.number]
         assert all(beats)
     finally:
-        served.send_signal(signal.SIGINT)
+        served.send_signal(signal.SIGTERM)  # in the background of a script SIGINT is not heard
         served.wait(30)
