@@ -70,7 +70,7 @@ def by_step(measure: Measured, hidden: Tensor, head: nn.Linear, *given: Tensor) 
     """
     steps = hidden.unbind(1)
     if not stacked():
-        found = [_anew(_with(measure, given), h, head, step) for step, h in enumerate(steps)]
+        found = [_anew(measure, h, head, step, *given) for step, h in enumerate(steps)]
     elif hidden[..., 0].numel() * head.out_features <= ROOM:
         logits = linear(hidden, head.weight, head.bias).unbind(1)
         found = [measure(of_step, step, *given) for step, of_step in enumerate(logits)]
@@ -80,10 +80,6 @@ def by_step(measure: Measured, hidden: Tensor, head: nn.Linear, *given: Tensor) 
             for step, h in enumerate(steps)
         ]
     return torch.stack(found, dim=1)
-
-
-def _with(measure: Measured, given: tuple[Tensor, ...]) -> Callable[[Tensor, int], Tensor]:
-    return lambda logits, step: measure(logits, step, *given)
 
 
 class _Anew(torch.autograd.Function):
@@ -114,13 +110,11 @@ class _Anew(torch.autograd.Function):
         return (None, None, *pull(*slopes), *(None for _ in given))
 
 
-def _anew(
-    measure: Callable[[Tensor, int], Tensor], hidden: Tensor, head: nn.Linear, step: int
-) -> Tensor:
+def _anew(measure: Measured, hidden: Tensor, head: nn.Linear, step: int, *given: Tensor) -> Tensor:
     """`measure` of the logits of hidden (K, E), which are not kept for the backward pass."""
 
     def one(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return measure(linear(h, weight, bias), step)
+        return measure(linear(h, weight, bias), step, *given)
 
     found: Tensor = checkpoint(
         one, hidden, head.weight, head.bias, use_reentrant=False, preserve_rng_state=False

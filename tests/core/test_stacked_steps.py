@@ -84,6 +84,8 @@ def configs(names: Names, count: int, updates: int) -> list[Config]:
             own = isinstance(table, dict) and "name" in table
             if own and table["name"] in ("lstm", "projection", "cnn", "multi_cnn"):
                 table["dropout"] = 0.0
+            if own and table["name"] == "cnn":
+                table["output_decay"] = 0.2  # of each run's own optimiser
         found.append(parse(settings, registry()))
     return found
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, POWER_INSIDE, Alone, Search, StrategyConfig
+from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
 from core.nn.decayed import DecayedLinear
 from core.nn.dropout import Dropout
@@ -35,9 +35,7 @@ class CNNDiscriminator(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.25
         spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
         # L2 penalty on the last layer alone; .2 in the published code keeps D from being sure.
-        output_decay: Annotated[
-            float, Field(ge=0, le=10), Alone(0.0, "a stack has one decay for all of D")
-        ] = 0.0
+        output_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
 
         @model_validator(mode="after")
         def _one_count_a_kernel(self) -> CNNDiscriminator.Config:
