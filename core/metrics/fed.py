@@ -60,16 +60,17 @@ def fed(samples: np.ndarray, references: np.ndarray) -> Measure:
     whole = frechet(*ours.gaussian(), *theirs.gaussian())
     parts = [frechet(*ours.gaussian(g), *theirs.gaussian(g)) for g in range(GROUPS)]
     value = GROUPS * whole - (GROUPS - 1) * float(np.mean(parts))
+    least = FEWEST * samples.shape[1]
 
     def bounds() -> Bounds:
-        if min(n, m) < FEWEST * samples.shape[1]:
+        if min(n, m) < least:
             return None
         a, b = ours.gaussian(), theirs.gaussian()
         first = _first_order(samples, a, b) + _first_order(references, b, a)
         second = GROUPS / (GROUPS - 1) * _of_one_text(samples, references)
         return squared_distance(value, whole, first, second, min(n, m, RESPLITS))
 
-    return Measure(value, n, m, bounds)
+    return Measure(value, n, m, bounds, least)
 
 
 class _Moments:

@@ -141,6 +141,10 @@ def evaluate(
             "references": measure.references or len(inputs.references),
             "direction": CATALOGUE[name].direction,
         }
+        if (count := min(measure.samples, measure.references)) < measure.least:
+            found.warnings.append(
+                f"{name}: no interval from {count:,} sentences ({measure.least:,} of each would do)"
+            )
     found.baselines = dict.fromkeys(("real", "mle", "ngram"))
     found.baseline_intervals = dict.fromkeys(found.baselines)
     found.about = dict.fromkeys(found.baselines)

@@ -43,6 +43,7 @@ class Measure:
     samples: int
     references: int
     interval: Callable[[], Bounds] = lambda: None
+    least: int = 0  # sentences of each text below which there is no interval
 
 
 def mean(values: np.ndarray) -> Callable[[], Bounds]:

