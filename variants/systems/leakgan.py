@@ -12,7 +12,8 @@ within the batch through a sigmoid (0 at the worst to 1 at the best):
 
 where f_t in r_t already holds the word x_t that is rewarded. Deviations from the authors' code:
 words are drawn at temperature 1 throughout; goals before the first are fixed; manager and worker
-share an optimiser's learning rate and clip, not a gradient.
+share an optimiser's learning rate and clip, not a gradient. That optimiser forgets its moments when
+the game begins, where theirs has others for it; the updates of likelihood in between share it.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class LeakGAN:
             return (Phase("generator", self.imitate),)
         return (
             Phase("discriminator", self.judge, self.config.n_d),
-            Phase("generator", self.pursue),
+            Phase("generator", self.pursue, anew=game == 0),
         )
 
     def judge(self, stage: Stage) -> Tensor:

@@ -86,11 +86,12 @@ class SentiGAN:
         config = self.config
         if progress.update < config.generator_updates:
             return (Phase("generator", self.imitate),)
-        if progress.update < config.generator_updates + config.discriminator_updates:
+        game = progress.update - config.generator_updates - config.discriminator_updates
+        if game < 0:
             return (Phase("discriminator", self.judge),)
         return (
             Phase("discriminator", self.judge, config.n_d),
-            Phase("generator", self.avoid),
+            Phase("generator", self.avoid, anew=game == 0),
         )
 
     def imitate(self, stage: Stage) -> Tensor:

@@ -9,11 +9,12 @@ import pytest
 
 from core.config import parse, read_toml
 from core.errors import InputError
+from core.protocols import Progress
 from core.tracking.null import MemoryTracker
 from experiments.generate import load_generator
 from experiments.loading import SYSTEMS
 from experiments.runner import run
-from tests.variants.systems.small import SMALL, whole
+from tests.variants.systems.small import SMALL, made, whole
 from variants import registry
 
 
@@ -62,3 +63,20 @@ def test_slots_beside_a_whole_system_are_refused() -> None:
         parse(tables, registry())
     with pytest.raises(InputError, match=r"\[generator\] is missing"):
         parse({}, registry())
+
+
+@pytest.mark.parametrize("name", ["leakgan", "sentigan"])
+def test_the_game_begins_without_the_moments_of_likelihood_where_published_code_has_two_optimisers(
+    name: str,
+) -> None:
+    system = made(name)
+    phases = [
+        phase
+        for update in range(12)
+        for phase in system.phases(Progress(update, {}))
+        if phase.player == "generator"
+    ]
+    kinds = [phase.loss.__name__ for phase in phases]
+    first = next(i for i, kind in enumerate(kinds) if kind != "imitate")
+    assert first > 0
+    assert [i for i, phase in enumerate(phases) if phase.anew] == [first]
