@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.config import Config, parse
+from core.config import Config
+from core.parsing import parse
+from core.phases import Phase
 from core.players import Players, build
-from core.protocols import Phase
 from core.steps import Steps
 from experiments import load
 from variants import registry

@@ -24,7 +24,7 @@ from benchmarks.texts import texts
 from benchmarks.tracking import tracking
 from benchmarks.yardstick import Yardstick
 from core.checkpoint import Counters
-from core.protocols import Phase
+from core.phases import Phase
 from core.rollout import Drawing, sample_tokens
 from core.steps import Steps
 

@@ -23,10 +23,12 @@ import torch
 from benchmarks.sizes import CPU, Sentences, Setting
 from core.allocator import keep_freed_memory
 from core.checkpoint import Counters
-from core.config import Config, parse, read_toml
+from core.config import Config
+from core.parsing import parse
+from core.phases import Progress
 from core.players import build
-from core.protocols import Progress
 from core.steps import Steps
+from core.tables import read_toml
 from variants import registry
 
 DEMO = Path(__file__).parents[1] / "experiments" / "studies" / "card_axes.toml"

@@ -19,8 +19,8 @@ from core.nn.layers import Gelu, LayerNorm
 from core.nn.linear import Linear
 from core.nn.seen import Seen
 from core.players import as_module
-from core.protocols import Scores
 from core.rollout import Drawing, unroll
+from core.sentences import Scores
 from tests.reference.dense import DenseWords
 
 

@@ -15,15 +15,15 @@ GAME = ("estimator", "discriminator", "objective", "penalty")  # what only an op
 MOST_CHANGES = 3
 
 
-class Names(Protocol):
-    """What is asked of a resolver; see `core.config.Resolver`."""
+class Resolver(Protocol):
+    """Finds strategies; `variants.Registry` is the one there is."""
 
     def names(self, slot: str) -> list[str]:
-        """Names of the strategies of a slot."""
+        """Names of the strategies of a slot, sorted."""
         ...
 
     def strategy(self, slot: str, name: str) -> Any:
-        """The strategy class."""
+        """The strategy class; InputError with the nearest name when there is none."""
         ...
 
 
@@ -47,7 +47,7 @@ def conflict(chosen: Chosen) -> Conflict | None:
     return None
 
 
-def repairs(chosen: Chosen, found: Conflict, resolver: Names) -> list[dict[str, str]]:
+def repairs(chosen: Chosen, found: Conflict, resolver: Resolver) -> list[dict[str, str]]:
     """The ways out with the fewest changes, as slot -> name; those of the two slots at odds first,
     the side that lacks the capability before the side that needs it.
     """
@@ -60,7 +60,7 @@ def repairs(chosen: Chosen, found: Conflict, resolver: Names) -> list[dict[str, 
 
 
 def _ways(
-    chosen: Chosen, slots: Sequence[str], count: int, resolver: Names
+    chosen: Chosen, slots: Sequence[str], count: int, resolver: Resolver
 ) -> Iterator[dict[str, str]]:
     for changed in itertools.combinations(slots, count):
         for names in itertools.product(*(resolver.names(slot) for slot in changed)):

@@ -1,51 +1,25 @@
 """The configuration: typed, frozen, checked before anything runs.
 
-TOML plus dotted overrides become a `Config`. Its fixed tables are below; the ten slots hold the
-typed configuration of whichever strategy their `name` picks, which the *resolver* (the registry of
-`variants/`, handed in, so that core never names a variant) supplies. Unknown keys and names are
-refused with the nearest right one. Ranges to search stand beside the fields they belong to, as
-`Search` annotations.
+TOML plus dotted overrides (`core/tables.py`) become a `Config` (`core/parsing.py`). Its fixed
+tables are below; unknown keys and names are refused with the nearest right one. Ranges to search
+stand beside the fields they belong to, as `Search` annotations.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from core.compatibility import GAME, conflict, in_words, repairs
-from core.errors import InputError
 from core.metrics.catalogue import ranking_metric
-from core.text.bounded import read_bounded
+from core.slots import FOLDERS
+from core.tables import flatten
 from core.text.settings import CorpusSettings
-
-LONGEST_CONFIG = 4_000_000  # bytes
-# Slot (a table of the configuration) -> folder under variants/.
-SLOTS: Mapping[str, str] = {
-    "generator": "generators",
-    "next_input": "next_input",
-    "noise_mapping": "noise_mapping",
-    "sampling": "sampling",
-    "temperature": "temperature",
-    "estimator": "estimators",
-    "discriminator": "discriminators",
-    "objective": "objectives",
-    "penalty": "penalties",
-    "schedule": "schedules",
-}
-SYSTEM = "system"  # the table of a whole system, which stands instead of all slots
-FOLDERS: Mapping[str, str] = {**SLOTS, SYSTEM: "systems"}
-NEEDED = ("generator", "next_input", "noise_mapping", "sampling", "temperature", "schedule")
-GAME_SETTINGS = ("micro_batch", "entropy", "instance_noise", "start_length")  # of the slots' game
-PLUGINS = "textgan.variants"  # entry-point group of strategies in other packages
 
 
 @dataclass(frozen=True)
@@ -67,7 +41,6 @@ class Alone:
 
 MASKS_INSIDE = Alone(0.0, "each run draws its masks in the middle of its own pass")
 POWER_INSIDE = Alone(False, "power iteration writes over its vectors in the middle of the pass")
-
 UPDATES = 1000  # of a run whose length nobody says
 
 
@@ -244,200 +217,3 @@ class Config(Frozen):
     def toml(self) -> str:
         """The file that gives this configuration again."""
         return tomli_w.dumps(self.tables())
-
-
-class Resolver(Protocol):
-    """Finds strategies; `variants.Registry` is the one there is."""
-
-    def names(self, slot: str) -> list[str]:
-        """Names of the strategies of a slot, sorted."""
-        ...
-
-    def strategy(self, slot: str, name: str) -> Any:
-        """The strategy class; InputError with the nearest name when there is none."""
-        ...
-
-
-def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables to dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as nested tables; InputError with file and line when it is not one."""
-    text = read_bounded(path, LONGEST_CONFIG)
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise InputError(f"{path}: not valid TOML: nested too deep") from None
-
-
-def parse_override(text: str) -> tuple[list[str], Any]:
-    """`a.b=value` to its path and value; the value is TOML, or else a plain string."""
-    key, equals, value = text.partition("=")
-    path = [part.strip() for part in key.split(".")]
-    if not equals or not all(path):
-        raise InputError(f"--set {text}: expected KEY=VALUE, such as train.updates=100")
-    try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return path, value.strip()
-
-
-def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of `tables` with each `a.b=value` set.
-
-    Another `name` in a slot's table starts that table anew: the settings of one strategy mean
-    nothing to another.
-    """
-    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in tables.items()}
-    for text in overrides:
-        path, value = parse_override(text)
-        assign(result, path, value, f"--set {text}")
-    return result
-
-
-def assign(tables: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:
-    """Set one value in nested tables, in place; see `override`."""
-    place = tables
-    for depth, part in enumerate(path[:-1]):
-        inner = place.setdefault(part, {})
-        if not isinstance(inner, Mapping):
-            raise InputError(f"{where}: {'.'.join(path[: depth + 1])} is not a table")
-        place[part] = dict(inner)
-        place = place[part]
-    if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in FOLDERS:
-        place.clear()
-    place[path[-1]] = value
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest of the known words, or the list of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-
-
-def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") -> Config:
-    """Nested tables to a checked `Config`; every fault is an InputError that names the key."""
-    values = {slot_name(key): value for key, value in tables.items()}
-    for slot in FOLDERS:
-        if slot in values:
-            values[slot] = _parse_slot(slot, values[slot], resolver, where)
-    try:
-        config = Config(**values)
-    except ValidationError as error:
-        raise InputError(explain(error, Config, where)) from None
-    if config.system is not None:
-        _check_whole(config, where)
-        return config
-    for slot in NEEDED:
-        if getattr(config, slot) is None:
-            raise InputError(f"{where}: [{slot}] is missing")
-    check_compatible(config, resolver, where)
-    return config
-
-
-def _check_whole(config: Config, where: str) -> None:
-    """A whole system has no slots, and none of the settings that change their game."""
-    assert config.system is not None
-    is_whole = f"system.name = {config.system.name!r} is a whole system"
-    for slot in SLOTS:
-        if getattr(config, slot) is not None:
-            raise InputError(f"{where}: {is_whole}, so [{slot}] has no meaning; remove it")
-    for key in GAME_SETTINGS:
-        if getattr(config.train, key):
-            raise InputError(f"{where}: {is_whole}, so train.{key} has no meaning; leave it out")
-
-
-def slot_name(key: str) -> str:
-    """The slot of a table's name; the folder's plural (`objectives`) is understood too."""
-    return next((slot for slot, folder in FOLDERS.items() if key == folder), key)
-
-
-def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> StrategyConfig:
-    if isinstance(table, str):
-        table = {"name": table}
-    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-        names = ", ".join(resolver.names(slot))
-        raise InputError(f"{where}: [{slot}] needs a name: one of {names}")
-    try:
-        model: type[StrategyConfig] = resolver.strategy(slot, table["name"]).Config
-    except InputError as error:
-        raise InputError(f"{where}: {slot}.name: {error}") from None
-    try:
-        return model(**table)
-    except ValidationError as error:
-        raise InputError(explain(error, model, where, prefix=f"{slot}.")) from None
-
-
-def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:
-    """The first two faults of a validation as sentences that name the key."""
-    sentences = []
-    for fault in error.errors()[:2]:
-        location = [str(part) for part in fault["loc"] if isinstance(part, str)]
-        key = prefix + ".".join(location)
-        if fault["type"] == "extra_forbidden":
-            known = _keys_at(model, location[:-1])
-            sentences.append(f"{where}: {key}: unknown key{nearest(location[-1], known)}")
-        elif fault["type"] == "missing":
-            sentences.append(f"{where}: [{key}] is missing")
-        else:
-            message = fault["msg"][0].lower() + fault["msg"][1:]
-            sentences.append(f"{where}: {key} = {fault['input']!r}: {message}")
-    return "\n".join(sentences)
-
-
-def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)
-
-
-def check_compatible(config: Config, resolver: Resolver, where: str = "config") -> None:
-    """Refuse a combination in which some strategy misses what it declares that it needs."""
-    chosen = {
-        slot: resolver.strategy(slot, getattr(config, slot).name)
-        for slot in SLOTS
-        if getattr(config, slot) is not None
-    }
-    assert config.schedule is not None  # one of NEEDED
-    adversarial = chosen["schedule"].adversarial
-    for slot in GAME:
-        name = config.schedule.name
-        if adversarial and slot not in chosen:
-            choices = ", ".join(resolver.names(slot))
-            raise InputError(f"{where}: schedule.name = {name!r} needs [{slot}]: one of {choices}")
-        if not adversarial and slot in chosen:
-            raise InputError(
-                f"{where}: schedule.name = {name!r} trains without a discriminator, so [{slot}] "
-                f"has no meaning; remove it, or take schedule.name = 'adversarial'"
-            )
-    found = conflict(chosen)
-    if found is not None:
-        has = f"[{found.other}]"
-        if found.other in chosen:
-            has = f"{found.other}.name = {getattr(config, found.other).name!r}"
-        raise InputError(
-            f"{where}: {found.slot}.name = {getattr(config, found.slot).name!r} needs "
-            f"{found.capability.replace('_', ' ')}, which {has} does not offer; valid: "
-            f"{in_words(repairs(chosen, found, resolver))}"
-        )
-    size = config.train.micro_batch
-    for slot in ("estimator", "objective") if size else ():
-        if slot in chosen and "mean_over_sentences" not in chosen[slot].offers:
-            name = getattr(config, slot).name
-            raise InputError(
-                f"{where}: train.micro_batch = {size} needs losses that are means over sentences, "
-                f"which {slot}.name = {name!r} is not; leave train.micro_batch out"
-            )

@@ -19,9 +19,10 @@ from core.config import Config
 from core.nn.likelihood import entropy
 from core.nn.words import TokenWords
 from core.players import Opponent, Players, as_module
-from core.protocols import Draw, Generator, Rows, Scores
+from core.protocols import Generator
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
+from core.sentences import Draw, Rows, Scores
 from core.turn import Turn
 
 BINS = 10

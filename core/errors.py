@@ -5,8 +5,10 @@ Anything else that escapes to the command line is a defect of ours.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
+from collections.abc import Iterable
 
 # What an operating system says of a disk or a store that cannot be written.
 DISK = {
@@ -67,3 +69,10 @@ def machine_error(error: BaseException, batch_size: int | None = None) -> Machin
     if isinstance(error, RuntimeError) and text.startswith("CUDA error"):
         return MachineError(f"the GPU failed: {text.splitlines()[0]}")
     return None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the closest of the known words, or the list of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

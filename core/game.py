@@ -8,7 +8,8 @@ from torch import Tensor
 
 from core.nn.likelihood import entropy, negative_log_likelihood
 from core.players import Opponent
-from core.protocols import Discriminator, Estimator, Generator, Noise, Rows, Scores
+from core.protocols import Discriminator, Estimator, Generator
+from core.sentences import Noise, Rows, Scores
 from core.turn import Turn
 
 PENALTY = "train/penalty"

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from core.nn.gumbel import Laid, fill
 from core.players import as_module
-from core.protocols import Generator, Noise, Seeds
+from core.protocols import Generator, Seeds
 from core.rollout import Drawing, unroll
+from core.sentences import Noise
 
 log = logging.getLogger(__name__)
 Drawn = tuple[Tensor, Tensor]  # tokens (N, S), hidden (N, S, E)

@@ -10,8 +10,10 @@ from torch.nn.functional import softplus
 
 from core.nn.likelihood import negative_log_likelihood
 from core.nn.words import TokenWords, visible
-from core.protocols import Draw, Generator, Stage, Words
+from core.phases import Stage
+from core.protocols import Generator
 from core.rollout import completions, draw_words
+from core.sentences import Draw, Words
 from core.text.vocabulary import PAD
 
 Judge = Callable[[Words], Tensor]  # a discriminator with a score (N,) a sentence

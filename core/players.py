@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.config import SYSTEM, Config, Resolver
+from core.compatibility import Resolver
+from core.config import Config
 from core.nn.decayed import decays
 from core.nn.precision import fuse, lower
+from core.phases import Schedule, System
 from core.protocols import (
     Discriminator,
     Estimator,
@@ -21,13 +23,12 @@ from core.protocols import (
     Objective,
     Penalty,
     Sampling,
-    Schedule,
     Shape,
-    System,
     Temperature,
 )
 from core.rollout import Drawing
 from core.seeding import derive
+from core.slots import SYSTEM
 
 
 @dataclass

@@ -18,7 +18,8 @@ from torch.nn.functional import pad
 from core.nn.linear import frozen
 from core.nn.noise import rows_of
 from core.nn.words import lengths, longest, movable, visible
-from core.protocols import Draw, Generator, Noise, Sampling, Seeds, Words
+from core.protocols import Generator, Sampling, Seeds
+from core.sentences import Draw, Noise, Words
 from core.shares import ALONE, Share
 from core.text.vocabulary import END, PAD
 

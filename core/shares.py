@@ -20,7 +20,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from core.nn.noise import rows_of
-from core.protocols import Noise, Seeds
+from core.protocols import Seeds
+from core.sentences import Noise
 
 LONGEST_TEXT = 8192  # bytes
 # The others wait while the leader builds a corpus or evaluates; `torchrun` ends them if it dies.

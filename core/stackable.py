@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from core.config import FOLDERS, SYSTEM, Alone, Config
+from core.config import Alone, Config
+from core.slots import FOLDERS, SYSTEM
 
 STACKED = "stacked"  # tag of a run: how many were trained with it, itself included
 # What may differ within a stack: none of it is read inside the common pass.

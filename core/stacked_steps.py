@@ -21,9 +21,10 @@ from torch.nn.functional import pad
 from core.game import discriminator_loss, generator_loss, likelihood_loss
 from core.nn.stacked import stacking
 from core.nn.words import TokenWords, longest, longest_of
+from core.phases import Phase
 from core.players import as_module, still
-from core.protocols import Draw, Noise, Phase, Rows, Words
 from core.rollout import draw_words
+from core.sentences import Draw, Noise, Rows, Words
 from core.steps import Diverged
 from core.text.vocabulary import PAD
 from core.train import Trainer

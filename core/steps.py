@@ -29,10 +29,12 @@ from core.graphs import Graphs
 from core.nn.instance_noise import Blurred
 from core.nn.trim import cut
 from core.nn.words import TokenWords, lengths, longest_of, mean_difference, movable
+from core.phases import Phase, Stage
 from core.players import Opponent, Players, as_module, still
-from core.protocols import Discriminator, Draw, Estimator, Phase, Rows, Stage, Words
+from core.protocols import Discriminator, Estimator
 from core.rollout import TOGETHER, Drawing, draw_for_gradient, draw_words, split
 from core.seeding import Streams
+from core.sentences import Draw, Rows, Words
 from core.shares import ALONE, Share
 from core.text.vocabulary import PAD
 from core.turn import Turn

@@ -16,8 +16,8 @@ from core import checkpoint
 from core.batches import Batches
 from core.checkpoint import Checkpoint, Counters
 from core.config import Config
+from core.phases import Phase, Progress
 from core.players import Players, as_module
-from core.protocols import Phase, Progress
 from core.shares import ALONE, Share
 from core.steps import Diverged, Steps
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from core.nn.likelihood import log_likelihood
 from core.nn.words import TokenWords
-from core.protocols import Discriminator, Draw, Generator, Objective, Rows, Scores, Words
+from core.protocols import Discriminator, Generator, Objective
 from core.rollout import Drawing, completions
+from core.sentences import Draw, Rows, Scores, Words
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Generic, TypeVar
 
-from core.protocols import Phase
+from core.phases import Phase
 from core.stackable import shape_of
 from core.stacked_steps import play_together
 from core.train import Trainer

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from core.config import parse, read_toml
 from core.errors import InputError
+from core.parsing import parse
+from core.tables import read_toml
 from core.tracking.protocol import Tracker
 from experiments.parts import open_corpus
 from studies.analysis.people import ENDED, results

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from core.config import nearest
-from core.errors import InputError
+from core.errors import InputError, nearest
 from core.metrics.catalogue import METRICS
 from core.tracking.protocol import RunRecord
 

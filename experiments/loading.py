@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.config import Config, nearest, override, parse, read_toml
-from core.errors import InputError
+from core.config import Config
+from core.errors import InputError, nearest
+from core.parsing import parse
+from core.tables import override, read_toml
 from variants import registry
 
 SYSTEMS = Path(__file__).parent / "systems"

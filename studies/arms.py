@@ -16,8 +16,10 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import TrialState
 
-from core.config import Config, Resolver, parse
+from core.compatibility import Resolver
+from core.config import Config
 from core.errors import InputError
+from core.parsing import parse
 from studies.cells import changed
 from studies.plan import Tables
 from studies.space import Settings, Space, as_drawn, suggest

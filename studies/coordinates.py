@@ -13,8 +13,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from core.config import SLOTS, Config, Resolver, assign, parse
+from core.compatibility import Resolver
+from core.config import Config
 from core.errors import InputError
+from core.parsing import parse
+from core.slots import SLOTS
+from core.tables import assign
 
 IGNORED = ("name", "seed")
 MOST = 10  # coordinates whose combinations are all checked

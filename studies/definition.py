@@ -15,8 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.config import Resolver, explain, override, read_toml
+from core.compatibility import Resolver
 from core.errors import InputError
+from core.parsing import explain
+from core.tables import override, read_toml
 from studies.cells import JOINER
 from studies.kinds import find_kind
 from studies.plan import Definition, Kind, Variant

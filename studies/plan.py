@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from core.config import Config, Resolver
+from core.compatibility import Resolver
+from core.config import Config
 from studies.table import StudyTable
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from core.config import Frozen, explain, read_toml
+from core.config import Frozen
 from core.errors import InputError
+from core.parsing import explain
 from core.statistics import interval
+from core.tables import read_toml
 from studies.page.report import environment
 from studies.sections import Reading
 from studies.summary import load

@@ -20,8 +20,11 @@ from optuna.distributions import (
 )
 from pydantic import BaseModel
 
-from core.config import SLOTS, Config, Resolver, Search, nearest, parse, slot_name
-from core.errors import InputError
+from core.compatibility import Resolver
+from core.config import Config, Search
+from core.errors import InputError, nearest
+from core.parsing import parse, slot_name
+from core.slots import SLOTS
 from studies.cells import changed, labelled
 from studies.plan import Tables
 

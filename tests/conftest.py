@@ -9,7 +9,9 @@ import psutil
 import pytest
 import torch
 
-from core.config import Config, override, parse, read_toml
+from core.config import Config
+from core.parsing import parse
+from core.tables import override, read_toml
 from variants import registry
 
 ROOT = Path(__file__).parents[1]

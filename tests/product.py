@@ -17,10 +17,11 @@ from typing import Any
 import torch
 
 from core.compatibility import GAME, conflict
-from core.config import SLOTS, parse
+from core.parsing import parse
 from core.players import build
 from core.rollout import sample_tokens
 from core.seeding import generator as stream
+from core.slots import SLOTS
 from core.steps import Diverged
 from core.train import Trainer
 from variants import registry

@@ -9,8 +9,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from core.config import FOLDERS, PLUGINS, nearest, slot_name
-from core.errors import InputError
+from core.errors import InputError, nearest
+from core.parsing import slot_name
+from core.slots import FOLDERS, PLUGINS
 
 
 class Registry:

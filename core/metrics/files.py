@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.config import nearest
-from core.errors import InputError
+from core.errors import InputError, nearest
 from core.metrics.audit import audit
 from core.metrics.catalogue import AGAINST, BY_COUNT, CATALOGUE, GROUPS, LEAST
 from core.metrics.encoders import Encoder

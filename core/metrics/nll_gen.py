@@ -23,8 +23,9 @@ import torch
 from core.metrics.intervals import Measure, ratio
 from core.nn.likelihood import negative_log_likelihood
 from core.players import as_module
-from core.protocols import Generator, Noise
+from core.protocols import Generator
 from core.rollout import Drawing
+from core.sentences import Noise
 from core.text.vocabulary import PAD
 
 BATCH = 250  # sentences at a time

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.protocols import Discriminator, Words
+from core.protocols import Discriminator
+from core.sentences import Words
 
 
 @dataclass(frozen=True)

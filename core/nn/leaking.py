@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from core.protocols import Noise, Shape
+from core.protocols import Shape
 from core.seeding import draw_seed
+from core.sentences import Noise
 
 
 class Leaking(Protocol):

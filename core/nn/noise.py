@@ -9,7 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.protocols import Noise, NoiseKind
+from core.protocols import NoiseKind
+from core.sentences import Noise
 
 TRUNCATION = 1.5
 

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from core.nn.noise import scaled
-from core.protocols import NextInput, Noise, NoiseMapping, Shape
+from core.protocols import NextInput, NoiseMapping, Shape
 from core.seeding import draw_seed
+from core.sentences import Noise
 
 Walk = Callable[[Tensor, Any, "list[Tensor] | None"], tuple[Tensor, Any]]
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from core.nn.stacked import stacked
 from core.nn.twice import twice_differentiable
-from core.protocols import Discriminator, Rows, Scores
+from core.protocols import Discriminator
+from core.sentences import Rows, Scores
 
 
 def slope(scores: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

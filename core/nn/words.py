@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.protocols import Words
+from core.sentences import Words
 from core.text.vocabulary import END, PAD
 
 

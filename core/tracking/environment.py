@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core.config import PLUGINS
+from core.slots import PLUGINS
 
 PACKAGES = ("textgan-lab", "torch", "mlflow", "optuna", "numpy", "nltk")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.config import nearest
-from core.errors import InputError
+from core.errors import InputError, nearest
 from core.tracking.protocol import RunRecord
 
 SHORTEST = 4  # characters of an id that are enough, where they are unique

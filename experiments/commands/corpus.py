@@ -29,8 +29,9 @@ def build(
     """Read, clean, split and encode a source into a folder."""
     from pydantic import ValidationError
 
-    from core.config import explain, override
     from core.errors import InputError
+    from core.parsing import explain
+    from core.tables import override
     from core.text.build import build_corpus
     from core.text.generated import draw_corpus
     from core.text.settings import CorpusSettings
@@ -141,8 +142,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a known corpus; go on where an earlier attempt was interrupted."""
-    from core.config import nearest
-    from core.errors import InputError
+    from core.errors import InputError, nearest
     from core.text.recipes import RECIPES
     from core.text.recipes import fetch as fetch_recipe
     from experiments.console import err, out, progress, table

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from core.config import nearest
-from core.errors import InputError
+from core.errors import InputError, nearest
 from studies.plan import Kind
 
 

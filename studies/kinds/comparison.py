@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from core.config import parse
 from core.errors import InputError
+from core.parsing import parse
 from studies.analysis.search import comparison_sections
 from studies.arms import Arm
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.config import parse
+from core.parsing import parse
 from studies.analysis.path import path_sections
 from studies.arms import Arm
 from studies.attribution import Node, nodes_of, orders_within

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from core.compatibility import GAME
-from core.config import SLOTS, parse
 from core.errors import InputError
+from core.parsing import parse
+from core.slots import SLOTS
 from tests.product import Names, _frames, accepted, alike, covering_array, tables, trains
 from variants import registry
 

@@ -13,7 +13,8 @@ from core.nn.spectral import SCALING, WEIGHTS
 from core.nn.twice import twice_differentiable
 from core.nn.words import TokenWords, mean_difference, visible
 from core.players import as_module, build
-from core.protocols import Discriminator, Rows, Scores
+from core.protocols import Discriminator
+from core.sentences import Rows, Scores
 from core.text.vocabulary import END
 from tests.conftest import tiny
 from tests.reference.dense import DenseWords

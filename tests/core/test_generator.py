@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from core.players import as_module, build_generator
-from core.protocols import Generator, Noise
+from core.protocols import Generator
 from core.rollout import Drawing, unroll
 from core.seeding import generator as stream
+from core.sentences import Noise
 from tests.conftest import tiny
 from variants import registry
 

@@ -13,8 +13,8 @@ from core.config import Config
 from core.nn.layers import Block, feed
 from core.nn.precision import settle
 from core.nn.twice import twice_differentiable
+from core.phases import Phase
 from core.players import as_module, build
-from core.protocols import Phase
 from core.seeding import generator as stream
 from core.steps import Steps
 from tests.conftest import tiny

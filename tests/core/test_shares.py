@@ -15,7 +15,7 @@ from core.batches import Batches
 from core.config import Config
 from core.errors import InputError
 from core.players import build
-from core.protocols import Noise
+from core.sentences import Noise
 from core.shares import Share, joined
 from core.tracking.mlflow_store import open_tracker
 from core.train import Trainer

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from core.config import Config, parse
+from core.config import Config
 from core.nn import likelihood
+from core.parsing import parse
 from core.players import build
 from core.stackable import shape_of, why_alone
 from core.steps import Diverged

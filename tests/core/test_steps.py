@@ -10,8 +10,8 @@ from core.checkpoint import Counters
 from core.config import Config
 from core.errors import InputError
 from core.nn.likelihood import negative_log_likelihood
+from core.phases import Phase
 from core.players import Players, as_module, build
-from core.protocols import Phase
 from core.steps import Steps
 from core.text.vocabulary import PAD
 from experiments import load

@@ -13,10 +13,12 @@ from core.nn import trim
 from core.nn.instance_noise import Blurred
 from core.nn.slope import squared_slope
 from core.nn.trim import FEW, cut, grouped, score_by_length
+from core.phases import Phase
 from core.players import as_module, build, build_generator
-from core.protocols import Phase, Rows, Scores, Shape
+from core.protocols import Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
+from core.sentences import Rows, Scores
 from core.steps import Steps
 from core.text.vocabulary import END, PAD
 from tests.conftest import tiny

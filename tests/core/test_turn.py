@@ -7,9 +7,9 @@ import torch
 
 from core.nn.likelihood import entropy, log_likelihood
 from core.players import as_module, build_generator
-from core.protocols import Scores
 from core.rollout import Drawing, completions, draw_words
 from core.seeding import generator as stream
+from core.sentences import Scores
 from core.text.vocabulary import PAD
 from tests.conftest import tiny
 from variants import registry

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from core.nn.words import TokenWords
 from core.players import build
-from core.protocols import Scores
 from core.rewards import discounted, leave_one_out
 from core.rollout import Drawing, draw_for_gradient
 from core.seeding import generator as stream
+from core.sentences import Scores
 from core.turn import Turn
 from tests.conftest import tiny
 from variants import registry

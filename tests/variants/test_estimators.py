@@ -10,8 +10,8 @@ import torch
 
 from core.config import Config
 from core.nn.words import TokenWords
+from core.phases import Phase
 from core.players import _length, as_module, build
-from core.protocols import Phase
 from core.ranks import log_complement, log_ranks
 from core.rollout import draw_for_gradient
 from core.seeding import generator as stream

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus as sp
 
-from core.protocols import Phase, Progress, Rows, Scores
+from core.phases import Phase, Progress
+from core.sentences import Rows, Scores
 from tests.conftest import tiny
 from variants import registry
 

@@ -19,7 +19,8 @@ from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count
 from core.nn.decayed import DecayedLinear
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
-from core.protocols import Shape, Words
+from core.protocols import Shape
+from core.sentences import Words
 
 
 class CNNDiscriminator(nn.Module):

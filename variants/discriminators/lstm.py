@@ -21,7 +21,8 @@ from core.nn.dropout import Dropout
 from core.nn.layers import sinusoidal
 from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
-from core.protocols import Shape, Words
+from core.protocols import Shape
+from core.sentences import Words
 
 
 class LSTMDiscriminator(nn.Module):

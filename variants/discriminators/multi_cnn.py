@@ -18,7 +18,8 @@ from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
-from core.protocols import Shape, Words
+from core.protocols import Shape
+from core.sentences import Words
 
 
 class MultiCNNDiscriminator(nn.Module):

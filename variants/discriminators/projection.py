@@ -21,7 +21,8 @@ from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
-from core.protocols import Shape, Words
+from core.protocols import Shape
+from core.sentences import Words
 
 
 class ProjectionDiscriminator(nn.Module):

@@ -21,7 +21,8 @@ from core.nn.fused_attention import fits
 from core.nn.layers import Block, sinusoidal
 from core.nn.seen import packed
 from core.nn.seen import words as seen_of
-from core.protocols import Shape, Words
+from core.protocols import Shape
+from core.sentences import Words
 
 CLASS_ROW = slice(0, 1)
 

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.nn.likelihood import by_step
-from core.protocols import Rows, Scores, WordDiscriminator
+from core.protocols import WordDiscriminator
 from core.rewards import discounted, leave_one_out
+from core.sentences import Rows, Scores
 from core.turn import Turn
 
 

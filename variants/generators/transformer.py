@@ -29,8 +29,9 @@ from core.nn.decoding import Decoder, Walk, decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, injected_rows, rows_of, scaled
 from core.nn.seen import EVERYTHING, Seen, causal, two_streams
-from core.protocols import NextInput, Noise, NoiseMapping, Shape
+from core.protocols import NextInput, NoiseMapping, Shape
 from core.seeding import draw_seed
+from core.sentences import Noise
 
 Memory = Tensor | None  # (N, S, 2E), keys and values of the mapped noise
 

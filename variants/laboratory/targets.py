@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from core.protocols import Objective, Rows, Scores
+from core.protocols import Objective
+from core.sentences import Rows, Scores
 from core.text.vocabulary import END
 from variants.laboratory.world import (
     FLOAT,

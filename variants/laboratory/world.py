@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from core.protocols import Noise, Words
 from core.seeding import generator as stream
+from core.sentences import Noise, Words
 
 V = 3
 D_WIDTH, D_FEATURES = 2, 6

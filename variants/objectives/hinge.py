@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.protocols import Scores
+from core.sentences import Scores
 
 
 class Hinge:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.config import StrategyConfig
 from core.losses import Smoothing
-from core.protocols import Scores
+from core.sentences import Scores
 
 
 class LeastSquares:

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
 from core.losses import Smoothing, cross_entropy
-from core.protocols import Scores
+from core.sentences import Scores
 
 
 class Minimax:

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.protocols import Scores
 from core.ranks import log_complement, log_ranks
+from core.sentences import Scores
 
 
 class Rank:

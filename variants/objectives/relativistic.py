@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
-from core.protocols import Scores
+from core.sentences import Scores
 
 
 class Relativistic:

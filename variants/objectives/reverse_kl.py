@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.config import StrategyConfig
 from core.losses import Smoothing, cross_entropy
-from core.protocols import Scores
+from core.sentences import Scores
 
 
 class ReverseKL:

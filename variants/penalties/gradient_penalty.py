@@ -17,7 +17,8 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.nn.slope import slope
-from core.protocols import Discriminator, Rows, Scores
+from core.protocols import Discriminator
+from core.sentences import Rows, Scores
 
 # Keeps the square root differentiable where D is flat.
 TINY = 1e-12

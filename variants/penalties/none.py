@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.protocols import Discriminator, Rows
+from core.protocols import Discriminator
+from core.sentences import Rows
 
 
 class NoPenalty:

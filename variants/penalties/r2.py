@@ -10,7 +10,8 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.nn.slope import squared_slope
-from core.protocols import Discriminator, Rows
+from core.protocols import Discriminator
+from core.sentences import Rows
 
 
 class R2:

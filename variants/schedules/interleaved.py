@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from core.config import Search, StrategyConfig
-from core.protocols import Phase, Progress
+from core.phases import Phase, Progress
 
 
 class Interleaved:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from core.config import StrategyConfig
-from core.protocols import Phase, Progress
+from core.phases import Phase, Progress
 
 
 class MaximumLikelihood:

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from core.config import Search, StrategyConfig
-from core.protocols import Phase, Progress
+from core.phases import Phase, Progress
 
 Epochs = Annotated[float, Field(ge=0)]
 Updates = Annotated[int, Field(ge=0)]

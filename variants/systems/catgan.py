@@ -39,8 +39,10 @@ from core.moves import imitate
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
 from core.nn.words import TokenWords, visible
-from core.protocols import Phase, Progress, Scores, Shape, Stage, Words
+from core.phases import Phase, Progress, Stage
+from core.protocols import Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
+from core.sentences import Scores, Words
 from variants.discriminators.multi_cnn import MultiCNNDiscriminator
 from variants.generators.relational_memory import RelationalMemoryGenerator
 from variants.next_input.last_token import LastToken

@@ -22,7 +22,8 @@ from torch import Tensor
 from core.config import Search, StrategyConfig
 from core.nn.likelihood import by_step, negative_log_likelihood
 from core.nn.words import visible
-from core.protocols import Phase, Progress, Shape, Stage
+from core.phases import Phase, Progress, Stage
+from core.protocols import Shape
 from core.rollout import draw_for_gradient, draw_words
 from core.text.vocabulary import PAD
 from variants.generators.lstm import language_model

@@ -25,7 +25,8 @@ from core.config import Search, StrategyConfig
 from core.moves import drawn, imitate, nats
 from core.nn.likelihood import log_likelihood
 from core.nn.words import visible
-from core.protocols import Phase, Progress, Shape, Stage
+from core.phases import Phase, Progress, Stage
+from core.protocols import Shape
 from core.rollout import draw_for_gradient
 from core.text.vocabulary import PAD
 from variants.generators.lstm import language_model

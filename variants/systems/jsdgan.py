@@ -34,7 +34,8 @@ from torch.nn.functional import softplus
 
 from core.config import Search, StrategyConfig
 from core.moves import imitate, nats
-from core.protocols import Phase, Progress, Shape, Stage
+from core.phases import Phase, Progress, Stage
+from core.protocols import Shape
 from variants.generators.lstm import LSTMGenerator, language_model
 from variants.sampling.categorical import Categorical
 

@@ -32,7 +32,8 @@ from core.nn.convolution import Counts
 from core.nn.leaking import LeakGenerator, Sizes, Walk
 from core.nn.likelihood import log_likelihood, negative_log_likelihood
 from core.nn.words import visible
-from core.protocols import Phase, Progress, Shape, Stage
+from core.phases import Phase, Progress, Stage
+from core.protocols import Shape
 from core.text.vocabulary import PAD
 from variants.discriminators.cnn import CNNDiscriminator
 from variants.sampling.categorical import Categorical

@@ -30,7 +30,8 @@ from core.moves import imitate, outlook, tell_apart
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
 from core.nn.words import visible
-from core.protocols import Phase, Progress, Shape, Stage
+from core.phases import Phase, Progress, Stage
+from core.protocols import Shape
 from core.rollout import draw_for_gradient
 from variants.discriminators.cnn import CNNDiscriminator
 from variants.generators.lstm import language_model

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from core.config import Config, parse
+from core.config import Config
+from core.parsing import parse
+from core.phases import Stage
 from core.players import as_module, build_system
-from core.protocols import Stage
 from core.rollout import Drawing
 from core.seeding import Streams
 from tests.conftest import tiny

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cosine_similarity
 
+from core.phases import Progress
 from core.players import build
-from core.protocols import Progress
 from core.seeding import generator as stream
 from tests.variants.systems.small import CPU, N, S, V, made, sentences, stage, whole
 from variants import registry

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from core.nn.discrepancy import squared_mmd
-from core.protocols import Stage
+from core.phases import Stage
 from core.seeding import Streams
 from core.seeding import generator as stream
 from tests.variants.systems.small import CPU, N, S, made, sentences, stage

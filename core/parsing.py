@@ -1,0 +1,134 @@
+"""Nested tables to a checked `Config`: every fault is an `InputError` that names the key.
+
+The slots hold the typed configuration of whichever strategy their `name` picks, which the
+*resolver* (the registry of `variants/`, handed in, so that core never names a variant) supplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from core.compatibility import GAME, Resolver, conflict, in_words, repairs
+from core.config import Config, StrategyConfig
+from core.errors import InputError, nearest
+from core.slots import FOLDERS, GAME_SETTINGS, NEEDED, SLOTS
+
+
+def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") -> Config:
+    """Nested tables to a checked `Config`; every fault is an InputError that names the key."""
+    values = {slot_name(key): value for key, value in tables.items()}
+    for slot in FOLDERS:
+        if slot in values:
+            values[slot] = _parse_slot(slot, values[slot], resolver, where)
+    try:
+        config = Config(**values)
+    except ValidationError as error:
+        raise InputError(explain(error, Config, where)) from None
+    if config.system is not None:
+        _check_whole(config, where)
+        return config
+    for slot in NEEDED:
+        if getattr(config, slot) is None:
+            raise InputError(f"{where}: [{slot}] is missing")
+    check_compatible(config, resolver, where)
+    return config
+
+
+def _check_whole(config: Config, where: str) -> None:
+    """A whole system has no slots, and none of the settings that change their game."""
+    assert config.system is not None
+    is_whole = f"system.name = {config.system.name!r} is a whole system"
+    for slot in SLOTS:
+        if getattr(config, slot) is not None:
+            raise InputError(f"{where}: {is_whole}, so [{slot}] has no meaning; remove it")
+    for key in GAME_SETTINGS:
+        if getattr(config.train, key):
+            raise InputError(f"{where}: {is_whole}, so train.{key} has no meaning; leave it out")
+
+
+def slot_name(key: str) -> str:
+    """The slot of a table's name; the folder's plural (`objectives`) is understood too."""
+    return next((slot for slot, folder in FOLDERS.items() if key == folder), key)
+
+
+def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> StrategyConfig:
+    if isinstance(table, str):
+        table = {"name": table}
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        names = ", ".join(resolver.names(slot))
+        raise InputError(f"{where}: [{slot}] needs a name: one of {names}")
+    try:
+        model: type[StrategyConfig] = resolver.strategy(slot, table["name"]).Config
+    except InputError as error:
+        raise InputError(f"{where}: {slot}.name: {error}") from None
+    try:
+        return model(**table)
+    except ValidationError as error:
+        raise InputError(explain(error, model, where, prefix=f"{slot}.")) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:
+    """The first two faults of a validation as sentences that name the key."""
+    sentences = []
+    for fault in error.errors()[:2]:
+        location = [str(part) for part in fault["loc"] if isinstance(part, str)]
+        key = prefix + ".".join(location)
+        if fault["type"] == "extra_forbidden":
+            known = _keys_at(model, location[:-1])
+            sentences.append(f"{where}: {key}: unknown key{nearest(location[-1], known)}")
+        elif fault["type"] == "missing":
+            sentences.append(f"{where}: [{key}] is missing")
+        else:
+            message = fault["msg"][0].lower() + fault["msg"][1:]
+            sentences.append(f"{where}: {key} = {fault['input']!r}: {message}")
+    return "\n".join(sentences)
+
+
+def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def check_compatible(config: Config, resolver: Resolver, where: str = "config") -> None:
+    """Refuse a combination in which some strategy misses what it declares that it needs."""
+    chosen = {
+        slot: resolver.strategy(slot, getattr(config, slot).name)
+        for slot in SLOTS
+        if getattr(config, slot) is not None
+    }
+    assert config.schedule is not None  # one of NEEDED
+    adversarial = chosen["schedule"].adversarial
+    for slot in GAME:
+        name = config.schedule.name
+        if adversarial and slot not in chosen:
+            choices = ", ".join(resolver.names(slot))
+            raise InputError(f"{where}: schedule.name = {name!r} needs [{slot}]: one of {choices}")
+        if not adversarial and slot in chosen:
+            raise InputError(
+                f"{where}: schedule.name = {name!r} trains without a discriminator, so [{slot}] "
+                f"has no meaning; remove it, or take schedule.name = 'adversarial'"
+            )
+    found = conflict(chosen)
+    if found is not None:
+        has = f"[{found.other}]"
+        if found.other in chosen:
+            has = f"{found.other}.name = {getattr(config, found.other).name!r}"
+        raise InputError(
+            f"{where}: {found.slot}.name = {getattr(config, found.slot).name!r} needs "
+            f"{found.capability.replace('_', ' ')}, which {has} does not offer; valid: "
+            f"{in_words(repairs(chosen, found, resolver))}"
+        )
+    size = config.train.micro_batch
+    for slot in ("estimator", "objective") if size else ():
+        if slot in chosen and "mean_over_sentences" not in chosen[slot].offers:
+            name = getattr(config, slot).name
+            raise InputError(
+                f"{where}: train.micro_batch = {size} needs losses that are means over sentences, "
+                f"which {slot}.name = {name!r} is not; leave train.micro_batch out"
+            )

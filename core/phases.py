@@ -1,0 +1,82 @@
+"""Who moves when, and on which loss: what a schedule tells the loop, and a whole system with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.protocols import Generator, Sampling
+
+if TYPE_CHECKING:
+    from core.rollout import Drawing
+
+Player = Literal["generator", "discriminator"]
+Loss = Literal["adversarial", "likelihood"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`repeats` steps of one player on one loss; a whole system brings players and losses."""
+
+    player: str  # a `Player`, or one of a system's
+    loss: Loss | OwnLoss
+    repeats: int = 1
+    rate: float | None = None  # learning rate of these steps; None: the player's own
+    anew: bool = False  # the player's optimiser forgets its moments before these steps
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a schedule may look at: the update about to run and the last losses of each player."""
+
+    update: int
+    losses: Mapping[str, Sequence[float]]  # player -> its last two losses, oldest first
+    epoch: int = 1  # updates that read the training split once, one batch each
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a loss that a system brings may ask of the run."""
+
+    size: int  # N
+    device: torch.device
+    drawing: Drawing
+    next_real: Callable[[], Tensor]  # the next real sentences (N, S), every call others
+    rng: Callable[[str], torch.Generator]  # a stream of the run by its name
+    values: dict[str, float]  # "train/...", logged
+    sentences: int  # in the training split
+
+
+OwnLoss = Callable[[Stage], Tensor]  # to a scalar
+
+
+class Schedule(Protocol):
+    """Who moves when, as data that the loop walks."""
+
+    adversarial: bool  # whether a discriminator takes part at all
+
+    def phases(self, progress: Progress) -> Sequence[Phase]:
+        """The phases of one update."""
+        ...
+
+
+class System(Schedule, Protocol):
+    """A whole text GAN that does not factor into the slots: its players, its phases, their losses.
+
+    The run gives it what it gives everybody: batches, budget, streams of chance, steps with clip
+    and detection of divergence, average, evaluation, record, checkpoints. Its generator moves at
+    `train.generator_rate`, the others at `train.discriminator_rate`. All that it remembers from
+    update to update is in its modules.
+    """
+
+    generator: Generator  # that is trained, drawn from and evaluated
+    sampling: Sampling
+    others: Mapping[str, nn.Module]  # further players by name
+
+    def temperature(self, progress: float) -> float:
+        """Temperature of drawing, tau > 0, at this progress."""
+        ...
