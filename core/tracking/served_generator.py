@@ -10,14 +10,25 @@ from __future__ import annotations
 import json
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 OWN = EntryPoint("textgan", "experiments.generate:load_generator", "textgan.loaders")
-DEFAULTS = {"n": 20, "temperature": 1.0, "seed": 0}
+
+
+class Request(BaseModel):
+    """What one request asks for; columns of other names mean nothing here."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    n: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class ServedGenerator(PythonModel):  # type: ignore[misc]
@@ -37,15 +48,20 @@ class ServedGenerator(PythonModel):  # type: ignore[misc]
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Sentences, as asked for in `params`, or in columns of those names, a request a row."""
+        """Sentences, as asked for in `params`, or in columns of those names, a request a row;
+        MlflowException, over HTTP a 400, for what cannot be asked for.
+        """
         rows = pd.DataFrame(model_input).to_dict("records") or [{}]
         sentences: list[str] = []
         for row in rows:
-            given = {key: row[key] for key in DEFAULTS if key in row}
-            asked = {**DEFAULTS, **(params or {}), **given}
-            sentences += self.generator.sample(
-                n=int(asked["n"]), temperature=float(asked["temperature"]), seed=int(asked["seed"])
-            )
+            try:
+                asked = Request(**{**(params or {}), **{str(key): row[key] for key in row}})
+            except ValidationError as error:
+                fault = error.errors()[0]
+                raise MlflowException.invalid_parameter_value(
+                    f"{fault['loc'][0]} = {fault['input']!r}: {fault['msg']}"
+                ) from None
+            sentences += self.generator.sample(**asked.model_dump())
         return pd.DataFrame({"text": sentences})
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
 
 from core.tracking.mlflow_store import open_tracker
 from experiments.generate import load_generator
@@ -39,6 +41,13 @@ def test_the_model_draws_the_same_sentences_loaded_and_served(tmp_path: Path) ->
     assert list(model.predict(pd.DataFrame([asked]))["text"]) == expected
     assert len(model.predict(None)) == 20
     assert len(model.predict(pd.DataFrame({"n": [1, 2]}))) == 3, "a request a row"
+    for wrong in ({"n": -5}, {"temperature": 0.0}, {"seed": -1}, {"n": 10**9}):
+        ((name, value),) = wrong.items()
+        with pytest.raises(
+            MlflowException, match=f"(?i){name} = {value}: input should be"
+        ) as refused:
+            model.predict(None, params=wrong)
+        assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
 
     with served(f"runs:/{run_id}/generator", tracker.uri, tmp_path) as address:
         for request in (
