@@ -1,15 +1,13 @@
-"""Who moves when, and on which loss: what a schedule tells the loop, and a whole system with it."""
+"""Who moves when, and on which loss: what a schedule tells the loop; what a loss may ask of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
-
-from core.protocols import Generator, Sampling
+from torch import Tensor
 
 if TYPE_CHECKING:
     from core.rollout import Drawing
@@ -52,31 +50,3 @@ class Stage:
 
 
 OwnLoss = Callable[[Stage], Tensor]  # to a scalar
-
-
-class Schedule(Protocol):
-    """Who moves when, as data that the loop walks."""
-
-    adversarial: bool  # whether a discriminator takes part at all
-
-    def phases(self, progress: Progress) -> Sequence[Phase]:
-        """The phases of one update."""
-        ...
-
-
-class System(Schedule, Protocol):
-    """A whole text GAN that does not factor into the slots: its players, its phases, their losses.
-
-    The run gives it what it gives everybody: batches, budget, streams of chance, steps with clip
-    and detection of divergence, average, evaluation, record, checkpoints. Its generator moves at
-    `train.generator_rate`, the others at `train.discriminator_rate`. All that it remembers from
-    update to update is in its modules.
-    """
-
-    generator: Generator  # that is trained, drawn from and evaluated
-    sampling: Sampling
-    others: Mapping[str, nn.Module]  # further players by name
-
-    def temperature(self, progress: float) -> float:
-        """Temperature of drawing, tau > 0, at this progress."""
-        ...

@@ -15,7 +15,6 @@ from core.compatibility import Resolver
 from core.config import Config
 from core.nn.decayed import decays
 from core.nn.precision import fuse, lower
-from core.phases import Schedule, System
 from core.protocols import (
     Discriminator,
     Estimator,
@@ -23,7 +22,9 @@ from core.protocols import (
     Objective,
     Penalty,
     Sampling,
+    Schedule,
     Shape,
+    System,
     Temperature,
 )
 from core.rollout import Drawing

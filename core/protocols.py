@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+from core.phases import Phase, Progress
 from core.sentences import Noise, Rows, Scores, Words
 
 if TYPE_CHECKING:
@@ -260,4 +261,32 @@ class Penalty(Protocol):
         self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar; words are given as D's first layer sees them."""
+        ...
+
+
+class Schedule(Protocol):
+    """Who moves when, as data that the loop walks."""
+
+    adversarial: bool  # whether a discriminator takes part at all
+
+    def phases(self, progress: Progress) -> Sequence[Phase]:
+        """The phases of one update."""
+        ...
+
+
+class System(Schedule, Protocol):
+    """A whole text GAN that does not factor into the slots: its players, its phases, their losses.
+
+    The run gives it what it gives everybody: batches, budget, streams of chance, steps with clip
+    and detection of divergence, average, evaluation, record, checkpoints. Its generator moves at
+    `train.generator_rate`, the others at `train.discriminator_rate`. All that it remembers from
+    update to update is in its modules.
+    """
+
+    generator: Generator  # that is trained, drawn from and evaluated
+    sampling: Sampling
+    others: Mapping[str, nn.Module]  # further players by name
+
+    def temperature(self, progress: float) -> float:
+        """Temperature of drawing, tau > 0, at this progress."""
         ...
