@@ -24,7 +24,7 @@ from core.players import build
 from core.text.grammar import grammar
 from core.tracking.protocol import Tracker
 from core.train import Trainer
-from experiments.generate import make_writer
+from experiments.generate import Writer, make_writer
 from experiments.parts import open_corpus
 from experiments.wanted import pick_device
 from studies.plan import Job
@@ -32,7 +32,9 @@ from variants import registry
 
 CALIBRATED = 3  # configurations, spread over the plan
 SECONDS = 1.0  # of training each
-WARM = 2  # updates before those: the first ones of a machine compile
+WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones of a machine compile
+SHARE = 64  # of an evaluation's sentences one in so many is drawn first
+LONG = 30.0  # seconds of an evaluation that is judged by that share
 OVERHEAD = 1.5  # seconds of a run that are neither update nor evaluation: store, model, figures
 RECORD = 600_000  # bytes of a run beside its weights: sentences, figures, journal
 
@@ -100,22 +102,34 @@ def _calibrate(config: Config, tracker: Tracker, updates: int = 1000) -> tuple[f
     begun = time.monotonic() - began
     one = _update(trainer, config, updates)
     writer = make_writer(config, players.averaged, corpus.vocabulary)
-    evaluation = 0.0
-    for _ in range(min(2, updates)):  # the second is what each costs
-        start = time.monotonic()
-        suite.evaluate(writer.tokens(config.evaluation.sentences, 1.0, config.seed, "calibration"))
-        evaluation = time.monotonic() - start
+    evaluation = _evaluation(suite, writer, config) if updates > 1 else 0.0
     state = sum(t.numel() * t.element_size() for t in trainer.state().values())
     size = round((1.3 + _kept(config)) * state) + RECORD
     return _seconds(config, one, evaluation) + begun + OVERHEAD, size
 
 
+def _evaluation(suite: Suite, writer: Writer, config: Config) -> float:
+    """Seconds of an evaluation, typically."""
+
+    def seconds(sentences: int) -> float:
+        start = time.monotonic()
+        suite.evaluate(writer.tokens(sentences, 1.0, config.seed, "calibration"))
+        return time.monotonic() - start
+
+    every = config.evaluation.sentences
+    some = max(2, every // SHARE)
+    expected = seconds(some) * every / some
+    if expected > LONG:
+        expected = seconds(some) * every / some  # the first has compiled and counted references
+    return expected if expected > LONG else seconds(every)
+
+
 def _update(trainer: Trainer, config: Config, updates: int) -> float:
     """Seconds of an update, typically."""
     counters, before = trainer.counters, (0, 0.0)
-    for count, more in ((WARM, None), (updates, SECONDS)):
+    for count, more in ((WARM, WARM_SECONDS), (updates, SECONDS)):
         before = (counters.update, counters.seconds)
-        minutes = None if more is None else (counters.seconds + more) / 60
+        minutes = (counters.seconds + more) / 60
         limit = config.train.model_copy(update={"updates": count, "minutes": minutes})
         trainer.config = config.model_copy(update={"train": limit})
         trainer.train(_nothing, _nothing)

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -18,6 +19,7 @@ from core.errors import MachineError
 from core.tracking.null import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate
+from experiments.generate import Writer
 from studies.analysis.certainty import certainty
 from studies.drive import drive, to_record
 from studies.execute import begin, work
@@ -182,6 +184,26 @@ def test_a_dry_run_says_time_and_disk_and_from_what(
     known = estimate(study.kind.plan(()).jobs, _Ended(tracker))  # type: ignore[arg-type]
     assert known.seconds == pytest.approx(5.0)
     assert known.source == "from 4 runs like these in the store"
+
+
+def test_a_long_evaluation_is_estimated_from_a_share_of_its_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
+    monkeypatch.setattr("experiments.estimate.LONG", 0.0)
+    drawn: list[int] = []
+    tokens = Writer.tokens
+
+    def counted(self: Writer, n: int, *given: Any) -> list[list[str]]:
+        drawn.append(n)
+        return tokens(self, n, *given)
+
+    monkeypatch.setattr(Writer, "tokens", counted)
+    study = plan("corpus.sentences=300", "evaluation.sentences=640", "train.batch_size=4",
+                 "evaluation.references=20", "corpus.difficulty=easy")  # fmt: skip
+    found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
+    assert drawn == [10, 10]
+    assert found.seconds > 0
 
 
 class _Ended:
