@@ -29,7 +29,7 @@ from studies.analysis.standing import (
     standing,
     trained_together,
 )
-from studies.analysis.wording import bracket, count, number
+from studies.analysis.wording import count, number, scored
 from studies.leaderboard import Leaderboard, Row
 from studies.page.report import HTML, Report
 from studies.sections import Reading, read, sections
@@ -120,7 +120,7 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
     score, seed, run_id = (max if board.higher_is_better else min)(good, key=lambda each: each[0])
     words = (
         f"`{best.variant}`, the best of {count(len(board.rows), 'variant')} of study "
-        f"{board.study}: {number(best.score)} {bracket(best.low, best.high)} on `{board.metric}` "
+        f"{board.study}: {scored(best)} on `{board.metric}` "
         f"over {count(best.seeds, 'seed')}. These are the weights of seed {seed}, its best, with "
         f"{number(score)}: expect the variant's score, not this one."
     )
@@ -142,7 +142,7 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) ->
     report = tracker.link(board.study, board.parent_run_id, HTML)
     record.describe(
         f"Number {rank} of {count(len(board.rows), 'variant')} on `{board.metric}`: "
-        f"{number(row.score)} {bracket(row.low, row.high)} over {count(row.seeds, 'seed')} "
+        f"{scored(row)} over {count(row.seeds, 'seed')} "
         f"({outcomes(row)}).\n\n[Report]({report}) · [leaderboard]({leaderboard}) · {seeds}"
     )
     record.finish("ok")

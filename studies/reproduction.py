@@ -72,5 +72,8 @@ def _row(number: Number, values: Sequence[float]) -> list[str]:
         return [*said, NOT_RUN, "", number.why]
     rng = np.random.default_rng(zlib.crc32(f"{number.study} {number.row}".encode()))
     ours = interval(values, rng)
-    shown = f"{ours.value:.3f} ({ours.low:.3f} to {ours.high:.3f}, {len(values)} runs)"
+    sure = (
+        f"{ours.low:.3f} to {ours.high:.3f}, {len(values)} runs" if len(values) > 1 else "one run"
+    )
+    shown = f"{ours.value:.3f} ({sure})"
     return [*said, shown, f"{ours.value - number.published:+.3f}", number.why]

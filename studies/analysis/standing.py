@@ -10,7 +10,7 @@ import numpy as np
 
 from core.stackable import STACKED
 from core.statistics import Difference, detectable_difference, holm
-from studies.analysis.wording import bracket, contrast, count, names, number
+from studies.analysis.wording import contrast, count, names, number, scored
 from studies.effects import LEVEL, apart, pairing
 from studies.figures import leaderboard_figure
 from studies.leaderboard import Leaderboard, Row
@@ -32,7 +32,7 @@ def standing(reading: Reading) -> Section:
     board = reading.board
     beside = [key for key in BESIDE if key != board.metric and _known(reading, key)]
     rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", f"{row.low:.4f} to {row.high:.4f}",
+        [str(rank), row.variant, f"{row.score:.4f}", _interval(row),
          str(row.seeds), outcomes(row), *(_mean(reading, row, key) for key in beside)]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip
@@ -52,6 +52,10 @@ def standing(reading: Reading) -> Section:
     )
 
 
+def _interval(row: Row) -> str:
+    return f"{row.low:.4f} to {row.high:.4f}" if row.seeds > 1 else "one run"
+
+
 def _split(metric: str) -> str:
     if metric.startswith("test/"):
         return "test split, looked at once, at the end"
@@ -64,11 +68,11 @@ def findings(board: Leaderboard) -> list[str]:
         return ["No run has ended: nothing can be concluded."]
     best, *others = board.rows
     said = [
-        f"`{best.variant}` scores highest on `{board.metric}`: {number(best.score)} "
-        f"{bracket(best.low, best.high)} over {count(best.seeds, 'seed')}."
+        f"`{best.variant}` scores highest on `{board.metric}`: "
+        f"{scored(best)} over {count(best.seeds, 'seed')}."
         if board.higher_is_better
         else f"`{best.variant}` scores lowest, which is best, on `{board.metric}`: "
-        f"{number(best.score)} {bracket(best.low, best.high)} over {count(best.seeds, 'seed')}."
+        f"{scored(best)} over {count(best.seeds, 'seed')}."
     ]
     real = board.baselines.get("real")
     if real is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from studies.leaderboard import Row
+
 MANY = 4  # names that are spelled out before the rest is counted
 
 
@@ -22,6 +24,12 @@ def chance(p: float) -> str:
 def bracket(low: float, high: float) -> str:
     """An interval, `[.01, .05]`."""
     return f"[{number(low)}, {number(high)}]"
+
+
+def scored(row: Row) -> str:
+    """A variant's score with its interval; one run has none."""
+    shown = number(row.score)
+    return f"{shown} {bracket(row.low, row.high)}" if row.seeds > 1 else shown
 
 
 def names(found: Sequence[str]) -> str:

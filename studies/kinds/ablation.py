@@ -12,6 +12,7 @@ from core.parsing import parse
 from core.tracking.markdown import plain
 from studies import designs
 from studies.analysis.choices import choices
+from studies.analysis.wording import count
 from studies.arms import Arm
 from studies.cells import JOINER, changed, check_contrasts, labelled
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
@@ -71,8 +72,8 @@ class Ablation:
             f"- **{plain(axis)}**: {plain(', '.join(map(_label, values)))}"
             for axis, values in self.table.axes.items()
         )
-        seeds = len(self.table.seed_list())
-        return f"{axes}\n\n{self.design.words}; {len(self.variants)} variants x {seeds} seeds."
+        seeds = count(len(self.table.seed_list()), "seed")
+        return f"{axes}\n\n{self.design.words}; {len(self.variants)} variants x {seeds}."
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:

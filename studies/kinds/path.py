@@ -9,6 +9,7 @@ from pydantic import Field
 
 from core.parsing import parse
 from studies.analysis.path import path_sections
+from studies.analysis.wording import count
 from studies.arms import Arm
 from studies.attribution import Node, nodes_of, orders_within
 from studies.coordinates import Walk
@@ -74,8 +75,9 @@ class Path:
         orders = "every order" if self.complete else f"{len(self.orders)} orders, drawn in pairs"
         return (
             f"From **{self.start}** to **{self.end}** in {len(self.coordinates)} coordinates:\n\n"
-            f"{lines}\n\n{orders}, {len(self.variants)} systems x {len(self.table.seed_list())} "
-            f"seeds; what cannot be changed on its own is changed together."
+            f"{lines}\n\n{orders}, {len(self.variants)} systems x "
+            f"{count(len(self.table.seed_list()), 'seed')}; what cannot be changed on its own is "
+            f"changed together."
         )
 
     @staticmethod

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from core.tracking.markdown import plain
 from studies.analysis.choices import contrast_section
+from studies.analysis.wording import count
 from studies.arms import Arm
 from studies.cells import check_contrasts
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan
@@ -53,8 +54,8 @@ class Systems:
         given = [(key, value) for key, value in budget or () if value is not None]
         spent = "".join(f"each run spends {value:g} {key}; " for key, value in given)
         names = ", ".join(plain(variant.name) for variant in self.variants)
-        count = f"{len(self.variants)} systems x {len(table.seed_list())} seeds"
-        return f"{names}: {spent or 'each run spends what its file says; '}{count}."
+        size = f"{count(len(self.variants), 'system')} x {count(len(table.seed_list()), 'seed')}"
+        return f"{names}: {spent or 'each run spends what its file says; '}{size}."
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:

@@ -228,6 +228,7 @@ def test_one_seed_supports_no_order() -> None:
     assert said[1] == (
         "With one seed a variant nothing is known of chance: no order here is a result."
     )
+    assert "`eval/x`: .5 over 1 seed;" in said[0], "one run has no interval"
     assert not any("beats" in sentence or "ahead" in sentence for sentence in said)
     assert caveats(board_of({})) == []
 
