@@ -26,20 +26,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
 from core.phases import Phase, Progress
-from core.sentences import Noise, Rows, Scores, Words
+from core.sentences import Noise, NoiseKind, Rows, Scores, Words
 
 if TYPE_CHECKING:
     from core.turn import Turn
 
 Seeds = tuple[int, ...]  # of noise that is drawn again; one an equal share of the sentences
-NoiseKind = Literal["uniform", "normal", "truncated"]
 
 
 class Strategy(Protocol):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from core.nn import trim
 
 if TYPE_CHECKING:
     from core.protocols import Discriminator
+
+
+NoiseKind = Literal["uniform", "normal", "truncated"]
 
 
 @dataclass(frozen=True)

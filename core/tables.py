@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.slots import FOLDERS
 from core.text.bounded import read_bounded
 
+Tables = Mapping[str, Any]
 LONGEST_CONFIG = 4_000_000  # bytes
 
 

@@ -20,8 +20,8 @@ from core.compatibility import Resolver
 from core.config import Config
 from core.errors import InputError
 from core.parsing import parse
+from core.tables import Tables
 from studies.cells import changed
-from studies.plan import Tables
 from studies.space import Settings, Space, as_drawn, suggest
 from studies.storage import open_storage
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from core.compatibility import Resolver
 from core.config import Config
+from core.tables import Tables
 from studies.table import StudyTable
 
 if TYPE_CHECKING:
     from studies.arms import Arm
     from studies.sections import Reading, Section
 
-Tables = Mapping[str, Any]
 Key = tuple[str, int]  # variant, seed
 
 

@@ -32,7 +32,8 @@ from studies.analysis.standing import (
 from studies.analysis.wording import count, number, scored
 from studies.leaderboard import Leaderboard, Row
 from studies.page.report import HTML, Report
-from studies.sections import Reading, read, sections
+from studies.reading import read, sections
+from studies.sections import Reading
 
 RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
 COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them

@@ -5,15 +5,13 @@ Whoever writes a page (HTML, Markdown, a terminal) needs nothing else, whatever 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from core.tracking.protocol import RunRecord, Tracker
-from studies.kinds import find_kind
-from studies.leaderboard import Leaderboard, leaderboard
+from studies.leaderboard import Leaderboard
 from studies.table import StudyTable
 
 if TYPE_CHECKING:
@@ -50,18 +48,3 @@ class Reading:
     def trials(self) -> list[RunRecord]:
         """The runs that searched for settings, oldest first."""
         return self.tracker.runs(self.board.study, tags={"level": "trial"})
-
-
-def read(tracker: Tracker, study: str) -> Reading:
-    """Read a study from the store; InputError for an unknown one."""
-    board = leaderboard(tracker, study)
-    file = tracker.artifact(board.parent_run_id, "study.json")
-    tables = json.loads(file.read_text(encoding="utf-8"))
-    kind = find_kind(tables["study"].get("kind", "ablation"))
-    table = kind.Table(**{"name": study, **tables["study"]})
-    return Reading(tracker, board, table)
-
-
-def sections(reading: Reading) -> list[Section]:
-    """Every section of the study's kind; none where no run has ended."""
-    return find_kind(reading.table.kind).sections(reading) if reading.board.rows else []

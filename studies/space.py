@@ -25,8 +25,8 @@ from core.config import Config, Search
 from core.errors import InputError, nearest
 from core.parsing import parse, slot_name
 from core.slots import SLOTS
+from core.tables import Tables
 from studies.cells import changed, labelled
-from studies.plan import Tables
 
 Settings = Mapping[str, Any]
 Space = Mapping[str, "Range"]

@@ -16,7 +16,8 @@ from core.errors import InputError
 from core.text.bounded import read_bounded
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
-from studies.sections import Reading, read
+from studies.reading import read
+from studies.sections import Reading
 
 FORMAT = 1
 LARGEST, LONGEST_ID = 50_000_000, 64  # bytes; characters

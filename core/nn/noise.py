@@ -9,8 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.protocols import NoiseKind
-from core.sentences import Noise
+from core.sentences import Noise, NoiseKind
 
 TRUNCATION = 1.5
 

@@ -11,7 +11,7 @@ from experiments.loading import resolve_file
 from studies.analysis.choices import choices
 from studies.definition import from_definition, load_study
 from studies.effects import effects
-from studies.sections import read, sections
+from studies.reading import read, sections
 from tests.studies.test_studies import FILE, FakeTraining, plan, start
 from variants import registry
 

@@ -26,7 +26,7 @@ from studies.execute import begin, work
 from studies.plan import Limit
 from studies.progress import Progress, progress
 from studies.queue import latest, load_queue, sweep
-from studies.sections import read
+from studies.reading import read
 from studies.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry

@@ -19,7 +19,7 @@ from studies.attribution import (
 )
 from studies.definition import Study, load_study
 from studies.plan import Limit
-from studies.sections import read, sections
+from studies.reading import read, sections
 from tests.conftest import ROOT
 from tests.studies.test_studies import FakeTraining, start
 from variants import registry

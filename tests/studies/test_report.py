@@ -19,8 +19,8 @@ from studies.analysis.wording import bracket, contrast, names, number
 from studies.effects import effects
 from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.page.drawing import PAPER, VARIABLES
+from studies.reading import read
 from studies.report import _each_once, build, publish, register, write
-from studies.sections import read
 from studies.table import Contrast
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
 

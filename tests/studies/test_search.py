@@ -21,7 +21,7 @@ from studies.definition import Study, load_study
 from studies.execute import begin, resume, work
 from studies.plan import Limit
 from studies.queue import ended, load_queue
-from studies.sections import read, sections
+from studies.reading import read, sections
 from studies.space import ranges
 from studies.storage import storage_url
 from tests.conftest import ROOT, tiny

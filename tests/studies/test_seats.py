@@ -19,7 +19,7 @@ from studies.plan import Limit
 from studies.planning import in_stacks
 from studies.progress import progress
 from studies.queue import latest, limit_of, load_queue
-from studies.sections import read
+from studies.reading import read
 from studies.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan
 from variants import registry

@@ -19,8 +19,8 @@ from studies.execute import begin, free_name, grow, resume, work
 from studies.leaderboard import leaderboard
 from studies.progress import progress
 from studies.queue import failures, load_queue
+from studies.reading import read
 from studies.report import build, publish
-from studies.sections import read
 from studies.storage import storage_url
 from tests.conftest import ROOT
 from variants import registry

@@ -14,9 +14,9 @@ from core.parsing import parse
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results
+from studies.reading import read
 from studies.report import build
 from studies.reproduction import reproduction
-from studies.sections import read
 from studies.summary import export, load, write
 from tests.conftest import ROOT
 from tests.studies.test_studies import NAME, collapses, plan, start

@@ -9,7 +9,7 @@ import pytest
 from core.errors import InputError
 from experiments.loading import resolve_file
 from studies.definition import load_study
-from studies.sections import read, sections
+from studies.reading import read, sections
 from tests.studies.test_search import Landscape, go
 from variants import registry
 

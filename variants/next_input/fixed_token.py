@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
-from core.protocols import NoiseKind, Shape
+from core.protocols import Shape
+from core.sentences import NoiseKind
 
 
 class FixedToken(nn.Module):

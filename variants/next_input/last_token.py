@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from core.config import StrategyConfig
 from core.nn.noise import draw_noise
-from core.protocols import NoiseKind, Shape
+from core.protocols import Shape
+from core.sentences import NoiseKind
 
 
 class LastToken(nn.Module):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.noise import draw_noise
-from core.protocols import NoiseKind, Shape
+from core.protocols import Shape
+from core.sentences import NoiseKind
 
 
 class LastTokenNoise(nn.Module):

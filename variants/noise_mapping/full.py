@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.mapping import linear_layers
 from core.nn.noise import draw_noise
-from core.protocols import NoiseKind, Shape
+from core.protocols import Shape
+from core.sentences import NoiseKind
 
 
 class FullMapping(nn.Module):

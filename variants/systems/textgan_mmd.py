@@ -37,9 +37,9 @@ from core.nn.mixture import MixedWords
 from core.nn.noise import draw_noise
 from core.nn.words import TokenWords, visible
 from core.phases import Phase, Progress, Stage
-from core.protocols import Generator, NoiseKind, Seeds, Shape
+from core.protocols import Generator, Seeds, Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
-from core.sentences import Draw, Words
+from core.sentences import Draw, NoiseKind, Words
 from core.text.vocabulary import PAD
 from variants.discriminators.cnn import CNNDiscriminator
 from variants.generators.lstm import LSTMGenerator

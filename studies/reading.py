@@ -1,0 +1,25 @@
+"""A study read back from the store, and the sections that its kind makes of it."""
+
+from __future__ import annotations
+
+import json
+
+from core.tracking.protocol import Tracker
+from studies.kinds import find_kind
+from studies.leaderboard import leaderboard
+from studies.sections import Reading, Section
+
+
+def read(tracker: Tracker, study: str) -> Reading:
+    """Read a study from the store; InputError for an unknown one."""
+    board = leaderboard(tracker, study)
+    file = tracker.artifact(board.parent_run_id, "study.json")
+    tables = json.loads(file.read_text(encoding="utf-8"))
+    kind = find_kind(tables["study"].get("kind", "ablation"))
+    table = kind.Table(**{"name": study, **tables["study"]})
+    return Reading(tracker, board, table)
+
+
+def sections(reading: Reading) -> list[Section]:
+    """Every section of the study's kind; none where no run has ended."""
+    return find_kind(reading.table.kind).sections(reading) if reading.board.rows else []
