@@ -1,4 +1,4 @@
-"""`core.nn.decoding` where one compiled function does a whole step: float32 on a processor."""
+"""`core.nn.plain_decoding` where one compiled function does a whole step: float32 on a processor."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from core.nn.attention import Attention
-from core.nn.decoding import Memory, Walk
 from core.nn.fused_step import BLOCK, Caches, Rollout, Room, Sizes, Weights, step
 from core.nn.layers import Block, NoiseBlock
 from core.nn.panels import COLUMNS, ROWS, Affine, Array, panels, whole
 from core.nn.simd import LANES
+from core.nn.walk import Memory, Walk
 
 
 class FusedDecoder:
-    """See `core.nn.decoding.Decoder`."""
+    """See `core.nn.walk.Decoder`."""
 
     def __init__(self, walk: Walk) -> None:
         blocks, count = walk.blocks, walk.count

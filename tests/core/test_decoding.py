@@ -15,9 +15,11 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from core.nn import simd
-from core.nn.decoding import Decoder, PlainDecoder, Walk, decode
+from core.nn.decoding import decode
 from core.nn.fused_decoding import FusedDecoder
 from core.nn.layers import Block, NoiseBlock
+from core.nn.plain_decoding import PlainDecoder
+from core.nn.walk import Decoder, Walk
 
 LANES = simd.LANES
 

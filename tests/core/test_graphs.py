@@ -10,8 +10,8 @@ import torch
 
 from core import graphs
 from core.graphs import Drawn, Graphs, Walk
-from core.nn.decoding import PlainDecoder
 from core.nn.gumbel import Laid, gumbel
+from core.nn.plain_decoding import PlainDecoder
 from core.players import as_module, build, build_generator
 from core.protocols import Generator
 from core.rollout import Drawing, draw_for_gradient, draw_words

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from core.config import Alone, Search, StrategyConfig
 from core.nn.attention import GrowingCache
-from core.nn.decoding import Decoder, Walk, decode
+from core.nn.decoding import decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, injected_rows, rows_of, scaled
 from core.nn.seen import EVERYTHING, Seen, causal, two_streams
+from core.nn.walk import Decoder, Walk
 from core.protocols import NextInput, NoiseMapping, Shape
 from core.seeding import draw_seed
 from core.sentences import Noise
