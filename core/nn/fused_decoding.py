@@ -1,4 +1,4 @@
-"""`core.nn.plain_decoding` where one compiled function does a whole step: float32 on a processor."""
+"""`core.nn.plain_decoding` where one compiled function does a whole step: float32 on a CPU."""
 
 from __future__ import annotations
 
