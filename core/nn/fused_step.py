@@ -1,8 +1,9 @@
 """One step of a transformer's rollout as one compiled function, float32 on a processor.
 
 The layers are those of `core.nn.plain_decoding`, whose words hold here too. Row r = p R + n is row
-p of sentence n. Products are `core.nn.panels`'. Keys and values lie as (L / LANES, 2, d, LANES) for each
-sentence and head: what an attention reads is one piece of memory, and is fetched two heads ahead.
+p of sentence n. Products are `core.nn.panels`'. Keys and values lie as (L / LANES, 2, d, LANES) for
+each sentence and head: what an attention reads is one piece of memory, and is fetched two heads
+ahead.
 
 Places in memory are addresses in bytes; who calls keeps the arrays alive.
 """
