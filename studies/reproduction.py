@@ -72,8 +72,10 @@ def _row(number: Number, values: Sequence[float]) -> list[str]:
         return [*said, NOT_RUN, "", number.why]
     rng = np.random.default_rng(zlib.crc32(f"{number.study} {number.row}".encode()))
     ours = interval(values, rng)
-    sure = (
-        f"{ours.low:.3f} to {ours.high:.3f}, {len(values)} runs" if len(values) > 1 else "one run"
-    )
+    sure = f"{ours.low:.3f} to {ours.high:.3f}, {len(values)} runs"
+    if number.row == REAL:
+        sure = "the held-out text of every run"
+    elif len(values) == 1:
+        sure = "one run"
     shown = f"{ours.value:.3f} ({sure})"
     return [*said, shown, f"{ours.value - number.published:+.3f}", number.why]
