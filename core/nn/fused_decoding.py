@@ -12,7 +12,8 @@ from torch.nn.functional import pad
 from core.nn.attention import Attention
 from core.nn.fused_step import BLOCK, Caches, Rollout, Room, Sizes, Weights, step
 from core.nn.layers import Block, NoiseBlock
-from core.nn.panels import COLUMNS, ROWS, Affine, Array, panels, whole
+from core.nn.linear import Affine
+from core.nn.panels import COLUMNS, ROWS, Array, panels, whole
 from core.nn.simd import LANES
 from core.nn.walk import Memory, Walk
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from core.nn.stacked import stacked
 from core.nn.twice import differentiated_twice
 
+Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
 # Below, calling oneDNN costs more than it saves.
 ROWS = 64
 WORK = 2**19  # multiplications

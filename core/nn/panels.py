@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from core.compiled import compiled
+from core.nn.linear import Affine
 from core.nn.simd import (
     LANES,
     REGISTERS,
@@ -34,7 +35,6 @@ ROWS = REGISTERS // 4
 COLUMNS = 2 * LANES
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
 
 
 def whole(count: int, of: int) -> int:

@@ -21,12 +21,11 @@ from torch.nn.functional import layer_norm
 
 from core.nn.attention import Attention
 from core.nn.layers import Block, NoiseBlock
-from core.nn.linear import gelu_linear, linear
+from core.nn.linear import Affine, gelu_linear, linear
 from core.nn.noise import injected_rows
 from core.nn.walk import Memory, Walk
 
 WINDOW = 16  # positions; a multiple of the numbers in a vector register
-Affine = tuple[Tensor, Tensor]  # weight, bias
 
 
 def _affine(layer: nn.Module) -> Affine:
