@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import pad
 
+from core.denormals import denormals_are_zero
 from core.game import discriminator_loss, generator_loss, likelihood_loss
 from core.nn.stacked import stacking
 from core.nn.words import TokenWords, longest, longest_of
@@ -35,6 +36,7 @@ Parts = Mapping[str, Tensor]  # each with the runs as first axis; inside the pas
 Losses = Callable[[Parts], tuple[Tensor, ...]]
 
 
+@denormals_are_zero()
 def play_together(phase: Phase, trainers: Sequence[Trainer]) -> dict[int, Diverged]:
     """All steps of a phase that all these runs have come to; by its place, each that diverged."""
     stack = _Stack(trainers)

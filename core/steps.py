@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from core.batches import Batches, moved
 from core.checkpoint import Counters
 from core.config import Config
+from core.denormals import denormals_are_zero
 from core.game import (
     PENALTY,
     SCORES,
@@ -78,6 +79,7 @@ class Steps:
         """A new update: nothing is left of the last one, so a resumed run misses nothing."""
         self.values, self._seen = {}, None
 
+    @denormals_are_zero()
     def play(self, phase: Phase, progress: float, counters: Counters) -> None:
         """All steps of a phase. G stands still while D moves, so D's fakes are drawn together."""
         self.set_optimiser(phase, progress, counters)

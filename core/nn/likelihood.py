@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.func import vjp
 from torch.nn.functional import cross_entropy, linear
 from torch.utils.checkpoint import checkpoint
@@ -18,6 +19,8 @@ from core.nn.stacked import stacked
 from core.text.vocabulary import PAD
 
 NOTHING = -100  # no word has this id
+PART = 2**20  # logits at a time, where a step of all sentences has fewer
+HELD = 2**23  # logits whose slopes are held for the backward pass, where so many are all of them
 ROOM = 2**20  # logits of each model of a stack that are held, where so many are all of them
 Measured = Callable[..., Tensor]  # of logits (N, V), the step and what else is given: (N,)
 
@@ -36,14 +39,12 @@ def negative_log_likelihood(
 
         return by_step(of, hidden, head, tokens)
     places = (tokens != ignored).flatten().nonzero()[:, 0]
-    size = len(tokens) or 1
-    seen = torch.split(hidden.flatten(0, 1).index_select(0, places), size)
-    words = torch.split(tokens.flatten().index_select(0, places), size)
-
-    def nats(logits: Tensor, part: int) -> Tensor:
-        return cross_entropy(logits, words[part], reduction="none")
-
-    found = torch.cat([_anew(nats, h, head, part) for part, h in enumerate(seen)])
+    seen = hidden.flatten(0, 1).index_select(0, places)
+    words = tokens.flatten().index_select(0, places)
+    size = max(len(tokens), PART // head.out_features, 1)
+    given: Tensor | None = head.bias
+    bias = head.weight.new_zeros(head.out_features) if given is None else given
+    found: Tensor = _Nats.apply(seen, words, head.weight, bias, size)  # type: ignore[no-untyped-call]
     nothing = found.new_zeros(tokens.numel())
     return nothing.index_copy(0, places, found).view_as(tokens)
 
@@ -80,6 +81,58 @@ def by_step(measure: Measured, hidden: Tensor, head: nn.Linear, *given: Tensor) 
             for step, h in enumerate(steps)
         ]
     return torch.stack(found, dim=1)
+
+
+class _Nats(torch.autograd.Function):
+    """-log softmax(h weight^T + bias) at the words (M,), of hidden (M, E), `size` rows at a time.
+
+    What `_part` says of a part is held for the backward pass where that is little, else computed
+    anew. What comes back at a row scales E numbers of it and not V.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor, size: int
+    ) -> Tensor:
+        ctx.parts = [slice(start, start + size) for start in range(0, len(words), size)]
+        few = len(words) * len(weight) <= HELD and any(ctx.needs_input_grad)
+        found, held = hidden.new_empty(len(words)), []
+        for part in ctx.parts:
+            found[part], *slopes = _part(hidden[part], words[part], weight, bias)
+            held += slopes if few else []
+        ctx.save_for_backward(hidden, words, weight, bias, *held)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, words, weight, bias, *held = ctx.saved_tensors
+        of_hidden, of_bias = torch.empty_like(hidden), torch.zeros_like(bias)
+        of_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
+        for number, part in enumerate(ctx.parts):
+            if held:
+                slopes, z = held[2 * number : 2 * number + 2]
+            else:
+                _, slopes, z = _part(hidden[part], words[part], weight, bias)
+            scale = given[part] / z
+            torch.mm(slopes, weight, out=of_hidden[part]).mul_(scale[:, None])
+            of_weight.addmm_((hidden[part] * scale[:, None]).T, slopes)
+            of_bias.addmv_(slopes.T, scale)
+        return of_hidden, None, of_weight.T, of_bias, None
+
+
+def _part(
+    hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of some rows: the nats (M,) of their words, Z times their gradient at the logits (M, V), and
+    Z (M,), the sum of e^(l - m), l a row's logits and m the largest.
+    """
+    logits, at = linear(hidden, weight, bias), words[:, None]
+    most, of_word = logits.amax(1), logits.gather(1, at)[:, 0]
+    slopes = logits.sub_(most[:, None]).exp_()
+    z = slopes.sum(1)
+    slopes.scatter_(1, at, ((of_word - most).exp_() - z)[:, None])
+    return z.log() + most - of_word, slopes, z
 
 
 class _Anew(torch.autograd.Function):

@@ -43,6 +43,12 @@ def test_exp_is_exact_to_rounding() -> None:
     assert np.abs(applied(simd.exp, x) / exact - 1).max() < 1.2e-7  # two units in the last place
 
 
+def test_exp_of_less_than_its_least_is_nothing() -> None:
+    x = np.full(LANES, -math.inf, np.float32)
+    x[: LANES // 2] = np.nextafter(simd.LEAST, -math.inf, dtype=np.float32)
+    assert not applied(simd.exp, x).any()
+
+
 def test_gelu_is_exact_to_rounding() -> None:
     x = np.linspace(-12, 12, 4096 * LANES).astype(np.float32)
     wide = x.astype(np.float64)

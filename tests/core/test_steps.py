@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from core.checkpoint import Counters
 from core.config import Config
 from core.errors import InputError
-from core.nn.likelihood import negative_log_likelihood
 from core.phases import Phase
 from core.players import Players, as_module, build
 from core.steps import Steps
@@ -87,24 +85,6 @@ def test_the_generators_step_leaves_no_gradient_on_d() -> None:
     found, _ = after(tiny(f"train.batch_size={N}"), [Phase("generator", "adversarial")])
     assert found
     assert not [key for key in found if key.startswith("discriminator")]
-
-
-def test_likelihood_part_by_part_equals_all_at_once() -> None:
-    torch.manual_seed(0)
-    hidden = torch.randn(N, S, 4, dtype=torch.float64, requires_grad=True)
-    head = torch.nn.Linear(4, V, dtype=torch.float64)
-    tokens = Batches().batch(0)
-    tokens[0, 3:] = PAD
-    ours = negative_log_likelihood(hidden, head, tokens)
-    plain = cross_entropy(head(hidden).transpose(1, 2), tokens, ignore_index=PAD, reduction="none")
-    assert torch.allclose(ours, plain, atol=1e-12)
-    wanted = [hidden, head.weight, head.bias]
-    for a, b in zip(
-        torch.autograd.grad(ours.sum(), wanted), torch.autograd.grad(plain.sum(), wanted),
-        strict=True,
-    ):  # fmt: skip
-        assert torch.allclose(a, b, atol=1e-10)
-    assert negative_log_likelihood(hidden, head, torch.full_like(tokens, PAD)).sum() == 0
 
 
 def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
