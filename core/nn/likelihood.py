@@ -1,6 +1,7 @@
 """How likely words are, without holding the logits of all steps.
 
-Part by part, forward and again backward: memory is one part's logits (N, V).
+Part by part, forward and again backward: memory is one part's logits (N, V), or all of them where
+they are few.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from core.text.vocabulary import PAD
 NOTHING = -100  # no word has this id
 PART = 2**20  # logits at a time, where a step of all sentences has fewer
 HELD = 2**23  # logits whose slopes are held for the backward pass, where so many are all of them
-ROOM = 2**20  # logits of each model of a stack that are held, where so many are all of them
+ROOM = 2**21  # logits of each model that are held with what comes of them, where these are all
 Measured = Callable[..., Tensor]  # of logits (N, V), the step and what else is given: (N,)
 
 
@@ -65,21 +66,20 @@ def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
 
 
 def by_step(measure: Measured, hidden: Tensor, head: nn.Linear, *given: Tensor) -> Tensor:
-    """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). The
-    logits are computed anew for the backward pass. Tensors that differ between the models of a
-    stack are `given`, and handed on to `measure`.
+    """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). Where
+    they are many, they are computed anew for the backward pass. Tensors that differ between the
+    models of a stack are `given`, and handed on to `measure`.
     """
-    steps = hidden.unbind(1)
-    if not stacked():
-        found = [_anew(measure, h, head, step, *given) for step, h in enumerate(steps)]
-    elif hidden[..., 0].numel() * head.out_features <= ROOM:
+    if hidden[..., 0].numel() * head.out_features <= ROOM:
         logits = linear(hidden, head.weight, head.bias).unbind(1)
         found = [measure(of_step, step, *given) for step, of_step in enumerate(logits)]
-    else:
+    elif stacked():
         found = [
             _Anew.apply(measure, step, h, head.weight, head.bias, *given)  # type: ignore[no-untyped-call]
-            for step, h in enumerate(steps)
+            for step, h in enumerate(hidden.unbind(1))
         ]
+    else:
+        found = [_anew(measure, h, head, step, *given) for step, h in enumerate(hidden.unbind(1))]
     return torch.stack(found, dim=1)
 
 
