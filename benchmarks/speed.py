@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import memory
 from benchmarks.cuda import cuda
+from benchmarks.likelihood import likelihood
 from benchmarks.masked import masked
 from benchmarks.measure import Times, show, times
 from benchmarks.peak import Peak
@@ -29,7 +30,8 @@ from core.rollout import Drawing, sample_tokens
 from core.steps import Steps
 
 MEASURES = (
-    "training", "light", "masked", "memory", "length", "vocabulary", "bleu", "tracking",
+    "training", "light", "masked", "memory", "length", "vocabulary", "likelihood", "bleu",
+    "tracking",
 )  # fmt: skip
 
 
@@ -63,6 +65,8 @@ def main() -> None:
         lengths(setting, 1 if asked.quick else repeats)
     if "vocabulary" in wanted:
         vocabularies(setting, 1 if asked.quick else repeats)
+    if "likelihood" in wanted:
+        likelihood(10 * repeats)
     if "bleu" in wanted:
         texts(1 if asked.quick else repeats)
     if "tracking" in wanted:

@@ -30,8 +30,8 @@ class Row:
 
     variant: str
     score: float
-    low: float
-    high: float
+    low: float | None  # of the score's 95% interval; one run has none
+    high: float | None
     seeds: int
     scores: Mapping[int, float]  # of each seed
     outcomes: Mapping[str, int]
@@ -120,14 +120,16 @@ def _row(
     # The same draws whenever the same runs are read, whatever else the store holds.
     rng = np.random.default_rng(zlib.crc32(variant.name.encode()))
     found = interval(list(scores.values()), rng)
+    one = len(scores) == 1
     outcomes: dict[str, int] = {}
     for run in runs:
         outcomes[str(run.outcome)] = outcomes.get(str(run.outcome), 0) + 1
     return Row(
         variant.name,
         found.value,
-        max(found.low, bounds[0]),  # an interval for few seeds is wide, the metric may not be
-        min(found.high, bounds[1]),
+        # An interval for few seeds is wide, the metric may not be.
+        None if one else max(found.low, bounds[0]),
+        None if one else min(found.high, bounds[1]),
         len(runs),
         scores,
         outcomes,

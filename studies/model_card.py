@@ -73,7 +73,8 @@ def _numbers(reading: Reading, row: Row) -> list[list[str]]:
         real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
         info = METRICS[name]
         better = {"higher": "higher", "lower": "lower"}.get(info.direction, "near real text")
-        rows.append([name, f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}",
+        sure = f"{found.low:.4f} to {found.high:.4f}" if len(values) > 1 else "one run"
+        rows.append([name, f"{found.value:.4f}", sure,
                      f"{np.mean(real):.4f}" if real else "", better])  # fmt: skip
     return rows
 

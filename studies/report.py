@@ -132,7 +132,8 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
 def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:
     tracker, board = reading.tracker, reading.board
     record = tracker.continue_run(row.run_id)
-    metrics = {"score": row.score, "score_low": row.low, "score_high": row.high}
+    scores = {"score": row.score, "score_low": row.low, "score_high": row.high}
+    metrics = {name: value for name, value in scores.items() if value is not None}
     # More runs, a later point: what a run has at a step stays.
     ended = sum(each.seeds for each in board.rows)
     record.log_metrics({**metrics, **_means(reading, row)}, ended)

@@ -193,9 +193,10 @@ def report(
 
 def _show(board: Leaderboard) -> None:
     from experiments.console import err, out, table
+    from studies.analysis.wording import between
 
     rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", f"{row.low:.4f} to {row.high:.4f}",
+        [str(rank), row.variant, f"{row.score:.4f}", between(row),
          str(row.seeds), ", ".join(f"{n} {o}" for o, n in sorted(row.outcomes.items()))]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip

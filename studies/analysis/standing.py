@@ -10,7 +10,7 @@ import numpy as np
 
 from core.stackable import STACKED
 from core.statistics import Difference, detectable_difference, holm
-from studies.analysis.wording import contrast, count, names, number, scored
+from studies.analysis.wording import between, contrast, count, names, number, scored
 from studies.effects import LEVEL, apart, pairing
 from studies.figures import leaderboard_figure
 from studies.leaderboard import Leaderboard, Row
@@ -32,7 +32,7 @@ def standing(reading: Reading) -> Section:
     board = reading.board
     beside = [key for key in BESIDE if key != board.metric and _known(reading, key)]
     rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", _interval(row),
+        [str(rank), row.variant, f"{row.score:.4f}", between(row),
          str(row.seeds), outcomes(row), *(_mean(reading, row, key) for key in beside)]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip
@@ -50,10 +50,6 @@ def standing(reading: Reading) -> Section:
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
     )
-
-
-def _interval(row: Row) -> str:
-    return f"{row.low:.4f} to {row.high:.4f}" if row.seeds > 1 else "one run"
 
 
 def _split(metric: str) -> str:

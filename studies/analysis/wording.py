@@ -29,7 +29,12 @@ def bracket(low: float, high: float) -> str:
 def scored(row: Row) -> str:
     """A variant's score with its interval; one run has none."""
     shown = number(row.score)
-    return f"{shown} {bracket(row.low, row.high)}" if row.seeds > 1 else shown
+    return shown if row.low is None or row.high is None else f"{shown} {bracket(row.low, row.high)}"
+
+
+def between(row: Row) -> str:
+    """A variant's interval in a table."""
+    return "one run" if row.low is None or row.high is None else f"{row.low:.4f} to {row.high:.4f}"
 
 
 def names(found: Sequence[str]) -> str:

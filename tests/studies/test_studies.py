@@ -203,6 +203,17 @@ def test_an_interval_stays_where_the_metric_can_be(tmp_path: Path) -> None:
     assert low[min(low)] == 0.0
 
 
+def test_one_run_has_no_interval_anywhere(tmp_path: Path) -> None:
+    tracker, _ = start(tmp_path, plan("study.seeds=1"), FakeTraining())
+    board = leaderboard(tracker, NAME)
+    assert {(row.low, row.high) for row in board.rows} == {(None, None)}
+    assert "one run" in build(read(tracker, NAME)).html()
+    publish(tracker, NAME)
+    (published,) = {frozenset(tracker.run(row.run_id).metrics) for row in board.rows}
+    assert "score" in published
+    assert not published & {"score_low", "score_high"}
+
+
 def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
     tracker, url = start(tmp_path, plan("study.seeds=2"), FakeTraining())
     for other in (plan("study.seeds=2"), plan("study.seeds=1"), plan("study.seeds=[7, 8, 9]"),
