@@ -1,7 +1,8 @@
 """One step of one player: what it draws, what it loses, how its weights move.
 
-A batch may be cut into micro-batches: losses that are means over sentences are then the mean of
-the parts, and gradients add up to the same, while only one part's activations are in memory.
+A batch may be cut into parts (`core.micro_batches`): losses that are means over sentences are then
+the mean of the parts, and gradients add up to the same, while only one part's activations are in
+memory.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from core.game import (
     likelihood_loss,
 )
 from core.graphs import Graphs
+from core.micro_batches import MicroBatches
 from core.nn.instance_noise import Blurred
-from core.nn.trim import cut
 from core.nn.words import TokenWords, lengths, longest_of, mean_difference, movable
 from core.phases import Phase, Stage
 from core.players import Opponent, Players, as_module, still
@@ -71,8 +72,14 @@ class Steps:
         self.values: dict[str, float] = {}
         self._graphs = Graphs() if config.train.rollout == "graph" else None
         self._seen: tuple[Words, Words] | None = None  # real, fake
-        self._parts = config.train.batch_size // (
-            config.train.micro_batch or config.train.batch_size
+        size = config.train.batch_size
+        opponent = players.opponent
+        self.micro = MicroBatches(
+            size,
+            size // (config.train.micro_batch or size),
+            config.model.length,
+            opponent is not None and "trimming" in opponent.discriminator.offers,
+            share,
         )
 
     def begin(self) -> None:
@@ -151,13 +158,15 @@ class Steps:
         generator, rng = self.players.generator, self.streams["noise"]
         size = self.config.train.batch_size
         if self.config.train.fakes == "shared":
-            words = draw_words(generator, drawing, size, rng, self._parts, 1, self.share).words
+            words = draw_words(generator, drawing, size, rng, self.micro.count, 1, self.share).words
             yield from itertools.repeat(words, count)
             return
         room = max(1, TOGETHER // (size * generator.head.out_features))
         while count > 0:
             now = min(room, count)
-            draw = draw_words(generator, drawing, now * size, rng, self._parts, now, self.share)
+            draw = draw_words(
+                generator, drawing, now * size, rng, self.micro.count, now, self.share
+            )
             yield from draw.words.chunk(now)
             count -= now
 
@@ -179,7 +188,7 @@ class Steps:
         seen_by = self._through_noise(D, progress)
 
         def losses() -> Iterator[Tensor]:
-            for real_part, fake_part, drawn_part, weight in self._pairs(real, fake, drawn):
+            for real_part, fake_part, drawn_part, weight in self.micro.pairs(real, fake, drawn):
                 rows = Rows.of(real_part, D.embedding), Rows.of(fake_part, D.embedding)
                 loss, means = discriminator_loss(opponent, seen_by, *rows, drawn_part)
                 parts.append(tuple(mean.detach() for mean in means))
@@ -200,40 +209,6 @@ class Steps:
         named = zip(SCORES, means, strict=True)
         self.values |= {k: v for k, v in named if k == PENALTY or not compares}
 
-    def _pairs(
-        self, real: Words, fake: Words, drawn: Tensor | None
-    ) -> Iterator[tuple[Words, Words, Tensor | None, float]]:
-        """Our parts of a batch, each with its share of it: pairs of real and drawn sentences and
-        what the penalty has drawn. Where they may change places, the longest come first.
-        """
-        length = lengths(real, fake) if self._parts > 1 and movable(fake) else None
-        if length is None:
-            drawns = [None] * self._parts if drawn is None else drawn.chunk(self._parts)
-            parts = [*zip(real.chunk(self._parts), fake.chunk(self._parts), drawns, strict=True)]
-            for i in self.share.parts(self._parts):
-                yield *parts[i], 1 / self._parts
-            return
-        order = length.argsort(descending=True, stable=True)
-        for piece in self._pieces(length[order], padded=False):
-            rows = order[piece]
-            reals, fakes = real.take(rows), fake.take(rows)
-            assert reals is not None
-            assert fakes is not None
-            yield reals, fakes, None if drawn is None else drawn[rows], len(rows) / len(order)
-
-    def _pieces(self, length: Tensor | None, *, padded: bool) -> list[slice]:
-        """Our parts of a batch of these lengths (N,): as many sentences each as have the words of
-        `micro_batch` whole ones; None: so many sentences each.
-        """
-        size = self.config.train.batch_size // self._parts
-        ours, offers = self.share.parts(self._parts), self.opponent().discriminator.offers
-        if length is None or "trimming" not in offers:
-            return [slice(i * size, (i + 1) * size) for i in ours]
-        first, last = size * ours.start, size * ours.stop
-        room = size * self.config.model.length
-        found = cut(length[first:last].tolist(), room, padded=padded)
-        return [slice(first + piece.start, first + piece.stop) for piece in found]
-
     # G.
 
     def turn(self, draw: Draw, progress: float, counters: Counters) -> Turn:
@@ -247,7 +222,7 @@ class Steps:
             self._through_noise(opponent.discriminator, progress),
             opponent.objective,
             self.streams["estimator"],
-            self._parts,
+            self.micro.count,
         )
 
     def _generator_step(self, progress: float, counters: Counters) -> float:
@@ -255,7 +230,7 @@ class Steps:
         generator, size = self.players.generator, self.config.train.batch_size
         drawing = self.drawing(progress)
         draw = draw_for_gradient(
-            generator, drawing, size, self.streams["noise"], self._parts, self.share
+            generator, drawing, size, self.streams["noise"], self.micro.count, self.share
         )
         # D's weights get no gradient from G's loss.
         with still(as_module(opponent.discriminator)):
@@ -268,19 +243,19 @@ class Steps:
         part's gathered at the hidden states, and sent on through G once.
         """
         judged = estimator.judge(turn)
-        if self._parts == 1:
+        if self.micro.count == 1:
             yield generator_loss(turn, estimator, judged, self.config.train.entropy)
             return
         draw, leaf = turn.draw, None
         if draw.anew is not None:
             length = lengths(draw.words) if movable(draw.words) else None
-            pieces = self._pieces(length, padded=True)
+            pieces = self.micro.pieces(length, padded=True)
             draws: Iterable[Draw] = map(draw.anew, pieces)
         else:
             leaf = draw.hidden.detach().requires_grad_(True)
-            whole = split(replace(draw, hidden=leaf, words=draw.words_of(leaf)), self._parts)
-            pieces = self._pieces(None, padded=True)
-            draws = [whole[i] for i in self.share.parts(self._parts)]
+            whole = split(replace(draw, hidden=leaf, words=draw.words_of(leaf)), self.micro.count)
+            pieces = self.micro.pieces(None, padded=True)
+            draws = [whole[i] for i in self.share.parts(self.micro.count)]
         for piece, part in zip(pieces, turn.split(draws, pieces), strict=True):
             weight = (piece.stop - piece.start) / len(draw.tokens)
             of_part = [tensor[piece] for tensor in judged]

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.micro_batches import MicroBatches
 from core.nn import trim
 from core.nn.instance_noise import Blurred
 from core.nn.slope import squared_slope
@@ -19,7 +20,6 @@ from core.protocols import Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
 from core.sentences import Rows, Scores
-from core.steps import Steps
 from core.text.vocabulary import END, PAD
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, after
@@ -186,14 +186,14 @@ def test_parts_cut_by_words_move_both_players_as_equal_parts_do(
 
     monkeypatch.setattr(registry().strategy("sampling", sampling), "select", ending)
     sizes: list[int] = []
-    pieces = Steps._pieces
+    pieces = MicroBatches.pieces
 
-    def watched(self: Steps, length: torch.Tensor | None, *, padded: bool) -> list[slice]:
+    def watched(self: MicroBatches, length: torch.Tensor | None, *, padded: bool) -> list[slice]:
         found = pieces(self, length, padded=padded)
         sizes.extend(piece.stop - piece.start for piece in found)
         return found
 
-    monkeypatch.setattr(Steps, "_pieces", watched)
+    monkeypatch.setattr(MicroBatches, "pieces", watched)
     ours, values = after(config, phases)
     assert (max(sizes) > 2) == (sampling != "straight_through_gumbel")
     monkeypatch.setattr(
