@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import Config
+from core.denormals import denormals_are_zero
 from core.nn.likelihood import entropy
 from core.nn.words import TokenWords
 from core.players import Opponent, Players, as_module
@@ -125,6 +126,7 @@ def calibration_error(real: Tensor, fake: Tensor) -> float:
     return float(apart.abs().sum())
 
 
+@denormals_are_zero()
 def _of_gradient(
     config: Config,
     opponent: Opponent,

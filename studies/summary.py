@@ -8,6 +8,7 @@ checkpoints stay in the store. Paths of corpora are cut to the file's name.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -144,7 +145,9 @@ def _replay(tracker: MemoryTracker, document: Mapping[str, Any], run: Mapping[st
 
 
 def _named(text: str, sources: Iterable[str]) -> str:
-    """The text with every path of a corpus cut to the file's name."""
+    """The text with every path of a corpus cut to the file's name, and that of a study's file to
+    where every checkout has it.
+    """
     for source in sources:
         text = text.replace(source, PurePath(source).name)
-    return text
+    return re.sub(r"(?<![^\s\"'])/[^\s\"']*/(?=experiments/studies/)", "", text)

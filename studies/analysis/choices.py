@@ -82,6 +82,8 @@ def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
 
 
 def _row(effect: Effect) -> list[str]:
+    if effect.pairs == 1:  # nothing is known of chance
+        return [effect.title, f"{effect.difference:+.4f}", "one pair", "1", "", ""]
     return [
         effect.title,
         f"{effect.difference:+.4f}",

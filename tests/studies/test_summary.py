@@ -37,6 +37,9 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
             [Sample(step, row, f"{step} {row}") for step in (0, 9) for row in (0, 1)]
         )
         record.finish("collapsed" if "detached · full" in run.name else "ok")
+    (study,) = tracker.runs(NAME, tags={"level": "study"})
+    command = "textgan study /far/away/experiments/studies/mine.toml --workers 2"
+    tracker.continue_run(study.run_id).set_tags({"command": command})
     return tracker
 
 
