@@ -21,6 +21,7 @@ from experiments.runner import run
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, N, V, after
 from variants import registry
+from variants.estimators import taylor
 from variants.estimators.taylor import Kernel
 
 GAME = [Phase("discriminator", "adversarial"), Phase("generator", "adversarial")]
@@ -141,6 +142,18 @@ def test_a_kernel_in_columns_is_the_whole_one() -> None:
     for kernel in (whole, columns):
         assert torch.allclose(kernel.smooth(p), p @ plain, atol=1e-6)
         assert torch.allclose(kernel.rows(words), plain[words], atol=1e-6)
+
+
+def test_all_steps_smoothed_at_once_are_each_smoothed_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once, values = after(scored("taylor"), GAME)
+    monkeypatch.setattr(taylor, "HELD", 0)
+    alone, same_values = after(scored("taylor"), GAME)
+    assert at_once.keys() == alone.keys()
+    for key, gradient in alone.items():
+        assert torch.allclose(at_once[key], gradient, atol=1e-10), key
+    assert values == pytest.approx(same_values, rel=1e-10)
 
 
 def test_instance_noise_reaches_both_players_and_ends() -> None:

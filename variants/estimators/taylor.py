@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from core.config import Search, StrategyConfig
 from core.nn.likelihood import by_step
@@ -30,6 +31,7 @@ from core.rollout import TOGETHER
 from core.turn import Turn
 
 TINY = 1e-8
+HELD = 2**23  # numbers of all steps' distributions that are held at once, where there are no more
 
 
 class Taylor(nn.Module):
@@ -62,25 +64,36 @@ class Taylor(nn.Module):
         advantages, slopes = judged
         table = turn.discriminator.embedding.detach()  # (V, E)
         kernel = Kernel.of(table, self.bandwidth)
-        tokens = turn.draw.tokens
+        tokens, hidden, head = turn.draw.tokens, turn.draw.hidden, turn.generator.head
+        at_once = tokens.numel() * len(table) <= HELD
+        smooth = (smoothed(hidden, head, kernel),) if at_once else ()
 
         def of_step(
             logits: Tensor, t: int, advantages: Tensor, slopes: Tensor, tokens: Tensor,
             table: Tensor, *kept: Tensor,
         ) -> Tensor:  # fmt: skip
-            p, kernel = logits.softmax(-1), Kernel(*kept)  # (N, V)
+            p, kernel = logits.softmax(-1), Kernel(*(kept[:-1] if at_once else kept))  # (N, V)
             with torch.no_grad():
                 g = slopes[:, t]
                 here = (g * table[tokens[:, t]]).sum(-1, keepdim=True)
                 worth = advantages.unsqueeze(1) + g @ table.T - here
-                weights = kernel.rows(tokens[:, t]) * worth / (kernel.smooth(p) + TINY)
+                spread = kept[-1][:, t] if at_once else kernel.smooth(p)
+                weights = kernel.rows(tokens[:, t]) * worth / (spread + TINY)
             return (weights * p).sum(-1)
 
         values = by_step(
-            of_step, turn.draw.hidden, turn.generator.head,
-            advantages, slopes, tokens, table, *kernel.kept(),
-        )  # fmt: skip
+            of_step, hidden, head, advantages, slopes, tokens, table, *kernel.kept(), *smooth
+        )
         return -turn.visible(values).sum(1).mean()
+
+
+@torch.no_grad()
+def smoothed(hidden: Tensor, head: nn.Linear, kernel: Kernel) -> Tensor:
+    """L (N, S, V) of all steps' distributions, whose hidden states are (N, S, E): the kernel, made
+    in columns where the vocabulary is large, is made once and not at every step.
+    """
+    p = linear(hidden, head.weight, head.bias).softmax(-1)
+    return kernel.smooth(p.flatten(0, 1)).view_as(p)
 
 
 class Kernel:
