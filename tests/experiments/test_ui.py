@@ -35,7 +35,7 @@ def served(tmp_path: Path) -> Iterator[tuple[MlflowTracker, str]]:
     """A store with a run and a study, and the address of its UI."""
     tracker = open_tracker()
     run(tiny(), tracker=tracker)
-    overrides = ["study.seeds=1", "study.axes.next_input=['noise']", "train.updates=2",
+    overrides = ["study.seeds=2", "study.axes.next_input=['noise']", "train.updates=2",
                  "train.batch_size=4", "evaluation.every=1", "study.name='seen'"]  # fmt: skip
     study = load_study(ROOT / "experiments" / "smoke" / "card_axes.toml", overrides, registry())
     url = storage_url(tracker)
