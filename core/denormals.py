@@ -1,4 +1,4 @@
-"""Numbers below float32's normal ones, taken for zero while a step is computed.
+"""Numbers below float32's normal ones, taken for zero while gradients are computed.
 
 Products of small probabilities and small gradients come out there (below 1.2e-38), are worth
 nothing, and processors of Intel compute with them in microcode: TaylorGAN's step took 4.5 times as

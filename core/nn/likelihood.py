@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import vjp
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
+from core.nn.linear import linear, product
 from core.nn.stacked import stacked
 from core.text.vocabulary import PAD
 
@@ -115,7 +116,7 @@ class _Nats(torch.autograd.Function):
             else:
                 _, slopes, z = _part(hidden[part], words[part], weight, bias)
             scale = given[part] / z
-            torch.mm(slopes, weight, out=of_hidden[part]).mul_(scale[:, None])
+            of_hidden[part] = product(slopes, weight.T).mul_(scale[:, None])
             of_weight.addmm_((hidden[part] * scale[:, None]).T, slopes)
             of_bias.addmv_(slopes.T, scale)
         return of_hidden, None, of_weight.T, of_bias, None

@@ -22,16 +22,15 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from core.config import Search, StrategyConfig
-from core.nn.likelihood import by_step
+from core.nn.likelihood import HELD, by_step
+from core.nn.linear import linear
 from core.rewards import MovingBaseline
 from core.rollout import TOGETHER
 from core.turn import Turn
 
 TINY = 1e-8
-HELD = 2**23  # numbers of all steps' distributions that are held at once, where there are no more
 
 
 class Taylor(nn.Module):
