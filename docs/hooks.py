@@ -1,8 +1,8 @@
 """What MkDocs cannot know: pages that the code writes, and files of the tree that are pages too.
 
-The reference comes out of `experiments.reference`, the tour out of its notebook, results, changelog
-and contributing out of their files at the root. Decisions and further pages join the navigation by
-being there.
+The reference comes out of `experiments.reference`, the tour out of its notebook, changelog and
+contributing out of their files at the root, and so the results, a page a study. Decisions and
+further pages join the navigation by being there.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from experiments.reference import METRICS, PAGES, pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-FROM_ROOT = {"results.md": "RESULTS.md", "contributing.md": "CONTRIBUTING.md",
-             "changelog.md": "CHANGELOG.md"}  # fmt: skip
+FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+RESULTS = ROOT / "RESULTS.md"
+STUDY = "\n## "  # begins a study in it
 NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
 START = {
     "Home": ["index.md"],
@@ -30,13 +31,14 @@ START = {
     "Reference": [*PAGES, "names.md"],
     "Metrics": [*METRICS],
     "Decisions": ["decisions/README.md", "decisions/0*.md"],
-    "Results": ["results.md", "model_card.md", "reproduction.md"],
+    "Results": ["results/index.md", "model_card.md", "reproduction.md"],
 }
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """The navigation: the sections above, and whatever else lies in docs/."""
     sections = {title: _matching(patterns) for title, patterns in START.items()}
+    sections["Results"] += [page for page in _results() if page not in sections["Results"]]
     placed = {page for found in sections.values() for page in found}
     written = {str(file.relative_to(DOCS)) for file in DOCS.rglob("*.md")}
     more = sorted(written - placed)
@@ -60,9 +62,8 @@ def _matching(patterns: list[str]) -> list[str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that no file in docs/ holds."""
     made: dict[str, str | bytes] = {**pages(), **_tour(DOCS / "tour.ipynb")}
-    for name, source in FROM_ROOT.items():
-        file = ROOT / source
-        made[name] = _from_root(file) if file.exists() else NO_RESULTS
+    made.update({name: _from_root(ROOT / source) for name, source in FROM_ROOT.items()})
+    made.update(_results())
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     return files
@@ -71,6 +72,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _from_root(file: Path) -> str:
     """A page at the root; its links into docs/ lead from there."""
     return file.read_text(encoding="utf-8").replace("](docs/", "](")
+
+
+def _results() -> dict[str, str]:
+    """The results: what came out of each study on one page, and each study on its own."""
+    if not RESULTS.exists():
+        return {"results/index.md": NO_RESULTS}
+    first, *studies = RESULTS.read_text(encoding="utf-8").split(STUDY)
+    titles = [text.partition("\n")[0] for text in studies]
+    for title in titles:
+        anchor = title.replace(" ", "-")
+        first = first.replace(f"](#{anchor})", f"]({anchor}.md)")
+    return {"results/index.md": first} | {
+        f"results/{title.replace(' ', '-')}.md": f"# {text}".replace("\n### ", "\n## ").replace(
+            "](docs/", "](../"
+        )
+        for title, text in zip(titles, studies, strict=True)
+    }
 
 
 def _tour(notebook: Path) -> dict[str, str | bytes]:

@@ -45,10 +45,16 @@ class Effect:
     modelled: bool = False  # by the linear model of a fraction of a design
 
     @property
+    def values(self) -> tuple[str, str]:
+        """Level and reference beside their axis: without its name, which a row's label needs."""
+        own = f"{self.axis.rpartition('.')[2]}="
+        return self.level.removeprefix(own), self.reference.removeprefix(own)
+
+    @property
     def title(self) -> str:
         """In words."""
         subject = f"{self.axis}: " if self.axis else ""
-        return f"{subject}{self.level} - {self.reference}"
+        return f"{subject}{' - '.join(self.values)}"
 
     @property
     def clear(self) -> bool:

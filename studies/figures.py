@@ -29,8 +29,8 @@ def leaderboard_figure(board: Leaderboard) -> Figure:
     axis = drawing.subplots()
     for y, row in enumerate(rows):
         values = list(row.scores.values())
-        if row.low is not None and row.high is not None:
-            axis.plot([row.low, row.high], [y, y], color=BLUE, lw=2.2, solid_capstyle="round")
+        if row.interval is not None:
+            axis.plot(row.interval, [y, y], color=BLUE, lw=2.2, solid_capstyle="round")
         axis.plot(row.score, y, "D", color=BLUE, ms=6)
         axis.plot(values, [y - 0.24] * len(values), "o", color=GREY, ms=4, mew=0)
     real = board.baselines.get("real")

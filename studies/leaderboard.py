@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,24 @@ class Row:
 
     variant: str
     score: float
-    low: float | None  # of the score's 95% interval; one run has none
-    high: float | None
+    interval: tuple[float, float] | None  # the score's, 95%; one run has none
     seeds: int
     scores: Mapping[int, float]  # of each seed
     outcomes: Mapping[str, int]
     cell: Mapping[str, str]  # axis -> label
     run_id: str  # the variant's own run
     seed_runs: Mapping[int, str]  # seed -> run
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        low, high = self.interval or (None, None)
+        return {
+            "variant": self.variant,
+            "score": self.score,
+            "low": low,
+            "high": high,
+            "seeds": self.seeds,
+        }
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,7 @@ class Leaderboard:
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
-        fields = ("variant", "score", "low", "high", "seeds")
-        rows = [{key: asdict(row)[key] for key in fields} for row in self.rows]
+        rows = [row.document() for row in self.rows]
         return {
             "study": self.study,
             "parent_run_id": self.parent_run_id,
@@ -120,7 +129,6 @@ def _row(
     # The same draws whenever the same runs are read, whatever else the store holds.
     rng = np.random.default_rng(zlib.crc32(variant.name.encode()))
     found = interval(list(scores.values()), rng)
-    one = len(scores) == 1
     outcomes: dict[str, int] = {}
     for run in runs:
         outcomes[str(run.outcome)] = outcomes.get(str(run.outcome), 0) + 1
@@ -128,8 +136,7 @@ def _row(
         variant.name,
         found.value,
         # An interval for few seeds is wide, the metric may not be.
-        None if one else max(found.low, bounds[0]),
-        None if one else min(found.high, bounds[1]),
+        (max(found.low, bounds[0]), min(found.high, bounds[1])) if len(scores) > 1 else None,
         len(runs),
         scores,
         outcomes,

@@ -17,10 +17,11 @@ from core.statistics import interval
 from studies.definition import from_definition
 from studies.leaderboard import Row
 from studies.page.report import environment
-from studies.sections import Reading
+from studies.sections import Reading, Section
 from variants import registry
 
 TEMPLATE = "model_card.md"
+PICTURES = "pictures/results"  # beside the card
 SHOWN = ("valid", "unique", "template_tv", "oracle_nll", "ms_jaccard_2", "bleu_4",
          "self_bleu_4", "copied", "length")  # fmt: skip
 
@@ -33,8 +34,10 @@ class Sentences:
     texts: Sequence[str]
 
 
-def model_card(reading: Reading, summary: str) -> str:
-    """The card of the first row of a study's leaderboard; `summary` is the file's name."""
+def model_card(reading: Reading, summary: str, swept: Section | None, plane: str) -> str:
+    """The card of the first row of a study's leaderboard; `summary` is the file's name,
+    `swept` what sweeps over temperature of the runs of study `plane` came to.
+    """
     board, tracker = reading.board, reading.tracker
     best = board.rows[0]
     definition = tracker.artifact(board.parent_run_id, "study.json").read_text(encoding="utf-8")
@@ -58,6 +61,9 @@ def model_card(reading: Reading, summary: str) -> str:
         seed=written.seed,
         sentences=written.texts,
         settings=variant.config.toml(),
+        swept=swept,
+        plane=plane,
+        pictures=PICTURES,
     )  # fmt: skip
 
 

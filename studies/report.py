@@ -42,9 +42,9 @@ MANY_FINDINGS = 10
 
 def build(reading: Reading) -> Report:
     """The report: leaderboard, what the kind of study adds, and what every study has."""
-    first = standing(reading)
+    first, own = standing(reading), sections(reading)
     every = (certainty, people, plane, curves, sentences, failures, cost)
-    found = [first, *sections(reading), *(s for make in every for s in make(reading))]
+    found = [first, *own, *(s for make in every for s in make(reading))]
     found.append(again(reading))
     findings = _each_once([sentence for section in found for sentence in section.findings])
     return Report(
@@ -57,6 +57,7 @@ def build(reading: Reading) -> Report:
             *added_seeds(reading),
             *trained_together(reading),
         ],
+        [each for section in (first, *own[:1]) for each in section.findings[:1]],
         found,
     )
 
@@ -132,8 +133,8 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
 def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:
     tracker, board = reading.tracker, reading.board
     record = tracker.continue_run(row.run_id)
-    scores = {"score": row.score, "score_low": row.low, "score_high": row.high}
-    metrics = {name: value for name, value in scores.items() if value is not None}
+    bounds = dict(zip(COLUMNS[1:], row.interval or (), strict=False))  # one run has none
+    metrics = {COLUMNS[0]: row.score, **bounds}
     # More runs, a later point: what a run has at a step stays.
     ended = sum(each.seeds for each in board.rows)
     record.log_metrics({**metrics, **_means(reading, row)}, ended)
@@ -159,6 +160,7 @@ def _facts(reading: Reading) -> Mapping[str, str]:
         "kind": table.kind,
         "runs": f"{runs} and {count(trials, 'trial')}" if trials else runs,
         "score": f"{board.metric}, {info.direction} is better: {info.summary}",
+        **({"budget": f"{table.budget.words} a run"} if table.budget else {}),
         "data": ", ".join(sorted({r.params["corpus.source"] for r in reading.seeds
                                   if "corpus.source" in r.params})) or "unknown",
     }  # fmt: skip

@@ -11,6 +11,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from studies.model_card import model_card
@@ -19,11 +20,14 @@ from studies.page.report import Report, environment
 from studies.report import build
 from studies.reproduction import reproduction
 from studies.summary import load
+from studies.temperature import read_sweeps, sweep_section
 
 TEMPLATE = "results.md"
 ELSEWHERE = ("cost", "training")  # sections for which the store has more than a summary keeps
 FORMAT = "svg"
+SWEEPS = "sweeps"  # folder of what `textgan sweep --json` says of a study's runs
 BEST = "from_scratch"  # the study whose winner has a card
+PLANE = "temperature"  # the study that holds it against likelihood over temperature
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,10 +55,10 @@ def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:
         for file in sorted(summaries.glob("*.json")):
             made = build(load(file, Path(folder) / file.stem))
             sections = [each for each in made.sections if each.key not in ELSEWHERE]
-            reports[file.stem] = Report(
-                made.title, made.question, made.facts, made.findings, sections
-            )
-            for section in sections:
+            made = replace(made, sections=sections)
+            swept = summaries / SWEEPS / file.name
+            reports[file.stem] = with_sweeps(made, swept) if swept.exists() else made
+            for section in reports[file.stem].sections:
                 for name, maker in section.figures.items():
                     save(draw(maker), pictures / file.stem, name, (FORMAT,))
     template = environment().get_template(TEMPLATE)
@@ -64,11 +68,24 @@ def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:
         page.write_text(text, encoding="utf-8")
 
 
+def with_sweeps(report: Report, file: Path) -> Report:
+    """The report with the sweeps of its runs before its last section; InputError for no sweeps."""
+    section = sweep_section(read_sweeps(file))
+    return replace(
+        report,
+        sections=[*report.sections[:-1], section, report.sections[-1]],
+        findings=[*report.findings, *section.findings],
+        headline=[*report.headline, *section.findings[:1]],
+    )
+
+
 def render_card(summaries: Path, card: Path) -> None:
     """Write the card of the best row of the study that looks for a generator worth having."""
+    sweeps = summaries / SWEEPS / f"{PLANE}.json"
+    swept = sweep_section(read_sweeps(sweeps)) if sweeps.exists() else None
     with tempfile.TemporaryDirectory() as folder:
         reading = load(summaries / f"{BEST}.json", Path(folder))
-        card.write_text(model_card(reading, BEST), encoding="utf-8")
+        card.write_text(model_card(reading, BEST, swept, PLANE), encoding="utf-8")
 
 
 if __name__ == "__main__":

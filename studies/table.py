@@ -11,6 +11,7 @@ from core.metrics.catalogue import metric_info, ranking_metric
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
 MANY_TOKENS = 10**15
+UNITS = {"cpu_seconds": "CPU seconds", "tokens": "tokens of G"}  # others are called what they are
 
 
 class Budget(Frozen):
@@ -20,6 +21,12 @@ class Budget(Frozen):
     cpu_seconds: Annotated[float, Field(gt=0)] | None = None  # equal beside other processes too
     updates: Annotated[int, Field(ge=1)] | None = None
     tokens: Annotated[int, Field(ge=1, le=MANY_TOKENS)] | None = None  # of G: updates x N x S
+
+    @property
+    def words(self) -> str:
+        """What a run may spend: `30 CPU seconds`."""
+        ((key, value),) = ((key, value) for key, value in self if value is not None)
+        return f"{value:,g} {UNITS.get(key, key)}"
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Budget:

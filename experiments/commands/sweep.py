@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.text.corpus import Corpus
-    from core.tracking.protocol import Tracker
+    from core.tracking.protocol import RunRecord, Tracker
     from experiments.console import Advance
-    from experiments.sweep import Sweep, Text
+    from experiments.sweep import Text
+    from studies.temperature import Sweep
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +25,16 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "textgan sweep 3f9a2c11",
             "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
+            "textgan sweep --study temperature --json > results/sweeps/temperature.json",
         )
     )(sweep)
 
 
 def sweep(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by id or name.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Runs, by id or name.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="All runs of a study that ended well.")] = None,
     temperatures: Annotated[
         str | None, typer.Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
     ] = None,
@@ -41,13 +46,12 @@ def sweep(
     """Quality and diversity of runs over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import err, out, print_json, progress, table
-    from experiments.sweep import sweep_figure
+    from studies.temperature import sweep_figure
 
     tracker = open_tracker()
     found: dict[str, Sweep] = {}
     with progress("temperatures") as advance:
-        for key in runs:
-            record = tracker.run(key)
+        for record in _wanted(tracker, runs or [], study):
             found[f"{record.name} ({record.run_id[:8]})"] = _sweep_run(
                 tracker, record.run_id, _numbers(temperatures), n, seed, advance
             )
@@ -69,6 +73,20 @@ def sweep(
         out.print(table([one.swept, "BLEU-4", "1 - Self-BLEU-4"], rows, title))
     if output is not None:
         err.print(f"written: {output}")
+
+
+def _wanted(tracker: Tracker, runs: list[str], study: str | None) -> list[RunRecord]:
+    """The runs that are named and those of the study; InputError where there are none."""
+    from core.errors import InputError
+
+    found = [tracker.run(key) for key in runs]
+    if study is not None:
+        seeds = tracker.runs(study, tags={"level": "seed"})
+        found += [run for run in seeds if run.outcome == "ok"]
+    if not found:
+        what = f"study {study!r} has no run that ended well" if study else "no run is named"
+        raise InputError(f"{what}: textgan sweep RUN..., or --study NAME")
+    return found
 
 
 def _sweep_run(

@@ -100,7 +100,7 @@ def _telling_first(found: list[Effect]) -> list[Effect]:
 
 
 def _finding(effect: Effect, higher_is_better: bool) -> str:
-    said = contrast(effect.level, effect.reference, effect.difference, effect.low, effect.high,
+    said = contrast(*effect.values, effect.difference, effect.low, effect.high,
                     effect.pairs, higher_is_better=higher_is_better,
                     unit="pair" if effect.paired else "pair of runs")  # fmt: skip
     if effect.clear and effect.adjusted > LEVEL:

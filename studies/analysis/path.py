@@ -10,6 +10,7 @@ import numpy as np
 
 from core.metrics.catalogue import metric_info
 from core.statistics import Interval, interval
+from studies.analysis.wording import bracket, number
 from studies.attribution import Node, contributions, nodes_of, orders_within, shapley
 from studies.sections import Reading, Section
 
@@ -104,8 +105,8 @@ def _findings(ends: tuple[str, str], found: Mapping[str, Interval], metric: str)
         return [f"No coordinate between {ends[0]} and {ends[1]} has a worth on `{metric}` that "
                 "these seeds can tell from zero."]  # fmt: skip
     return [
-        f"From {ends[0]} to {ends[1]}, **{name}** is worth {each.value:+.4f} on `{metric}` "
-        f"(95% interval {each.low:+.4f} to {each.high:+.4f})."
+        f"From {ends[0]} to {ends[1]}, **{name}** is worth {number(each.value)} "
+        f"{bracket(each.low, each.high)} on `{metric}`."
         for name, each in clear[:3]
     ]
 

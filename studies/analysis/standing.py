@@ -63,19 +63,18 @@ def findings(board: Leaderboard) -> list[str]:
     if not board.rows:
         return ["No run has ended: nothing can be concluded."]
     best, *others = board.rows
-    said = [
-        f"`{best.variant}` scores highest on `{board.metric}`: "
-        f"{scored(best)} over {count(best.seeds, 'seed')}."
-        if board.higher_is_better
-        else f"`{best.variant}` scores lowest, which is best, on `{board.metric}`: "
-        f"{scored(best)} over {count(best.seeds, 'seed')}."
-    ]
+    place = ("highest " if board.higher_is_better else "lowest, which is best, ") if others else ""
     real = board.baselines.get("real")
-    if real is not None:
-        said[0] = f"{said[0][:-1]}; real held-out text scores {number(real)}."
+    beside = "" if real is None else f"; real held-out text scores {number(real)}"
+    said = [
+        f"`{best.variant}` scores {place}on `{board.metric}`: "
+        f"{scored(best)} over {count(best.seeds, 'seed')}{beside}."
+    ]
     if best.seeds == 1:
         said.append(
             "With one seed a variant nothing is known of chance: no order here is a result."
+            if others
+            else "One seed: nothing is known of chance."
         )
     elif others:
         said += _against(best, others, board)

@@ -29,12 +29,12 @@ def bracket(low: float, high: float) -> str:
 def scored(row: Row) -> str:
     """A variant's score with its interval; one run has none."""
     shown = number(row.score)
-    return shown if row.low is None or row.high is None else f"{shown} {bracket(row.low, row.high)}"
+    return shown if row.interval is None else f"{shown} {bracket(*row.interval)}"
 
 
 def between(row: Row) -> str:
     """A variant's interval in a table."""
-    return "one run" if row.low is None or row.high is None else f"{row.low:.4f} to {row.high:.4f}"
+    return "one run" if row.interval is None else "{:.4f} to {:.4f}".format(*row.interval)
 
 
 def names(found: Sequence[str]) -> str:

@@ -104,14 +104,13 @@ class Comparison:
         """What is equal, and what is tuned."""
         table, budget = self.table, self.table.budget
         assert budget is not None
-        spent = ", ".join(f"{value:g} {key}" for key, value in budget if value is not None)
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
             for arm, _ in self.rows
         )
         return (
-            f"Every system: {table.trials} trials ({table.sampler}) of {spent}, the published "
-            f"settings first, over\n\n{tuned}\n\nThen the best settings of each with "
+            f"Every system: {table.trials} trials ({table.sampler}) of {budget.words}, the "
+            f"published settings first, over\n\n{tuned}\n\nThen the best settings of each with "
             f"{len(table.seed_list())} fresh seeds, tested once on the test split."
         )
 

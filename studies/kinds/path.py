@@ -72,12 +72,13 @@ class Path:
             f"- **{each.name}**: {', '.join(f'`{key}`' for key in each.keys)}"
             for each in self.coordinates
         )
+        spent = self.table.budget.words if self.table.budget else "what its file says"
         orders = "every order" if self.complete else f"{len(self.orders)} orders, drawn in pairs"
         return (
             f"From **{self.start}** to **{self.end}** in {len(self.coordinates)} coordinates:\n\n"
             f"{lines}\n\n{orders}, {len(self.variants)} systems x "
-            f"{count(len(self.table.seed_list()), 'seed')}; what cannot be changed on its own is "
-            f"changed together."
+            f"{count(len(self.table.seed_list()), 'seed')}; each run spends {spent}; what "
+            f"cannot be changed on its own is changed together."
         )
 
     @staticmethod

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.tracking.markdown import plain
 from studies.analysis.choices import contrast_section
 from studies.analysis.wording import count
 from studies.arms import Arm
@@ -49,13 +48,11 @@ class Systems:
         return ()
 
     def describe(self) -> str:
-        """The systems, and what each run may spend."""
-        table, budget = self.table, self.table.budget
-        given = [(key, value) for key, value in budget or () if value is not None]
-        spent = "".join(f"each run spends {value:g} {key}; " for key, value in given)
-        names = ", ".join(plain(variant.name) for variant in self.variants)
+        """How many runs, and what each may spend."""
+        table = self.table
         size = f"{count(len(self.variants), 'system')} x {count(len(table.seed_list()), 'seed')}"
-        return f"{names}: {spent or 'each run spends what its file says; '}{size}."
+        spent = table.budget.words if table.budget else "what its file says"
+        return f"{size}; each run spends {spent}."
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:

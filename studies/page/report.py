@@ -30,6 +30,7 @@ class Report:
     question: str
     facts: Mapping[str, str]  # what was run, in a few words each
     findings: Sequence[str]  # Markdown sentences: what can be concluded, and what cannot
+    headline: Sequence[str]  # of them the one or two that a list of studies has room for
     sections: Sequence[Section]
 
     @cached_property

@@ -51,7 +51,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(site: Path) -
     assert list(site.glob("pictures/*.png"))
     listed = json.loads((site / "search" / "search_index.json").read_text())["docs"]
     places = {entry["location"].split("#")[0] for entry in listed}
-    assert {"start.html", "concepts.html", "tour.html", "results.html"} <= places
+    assert {"start.html", "concepts.html", "tour.html", "results/index.html"} <= places
     decisions = {file.stem for file in (ROOT / "docs" / "decisions").glob("0*.md")}
     assert decisions <= {Path(place).stem for place in places}
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core.errors import InputError
 from core.metrics.suite import Suite
 from experiments import baselines
-from experiments.sweep import area, sweep
+from experiments.sweep import sweep
+from studies.temperature import area
 from tests.experiments.test_cli import QUICK, SMOKE, textgan
 
 SHARE = st.integers(0, 8).map(lambda k: k / 8)

@@ -50,7 +50,7 @@ def rows(cells: list[dict[str, str]], effect: dict[str, float], noise: float) ->
     for cell in cells:
         base = sum(effect.get(f"{axis}={label}", 0.0) for axis, label in cell.items())
         scores = {seed: base + seed + noise * draws.normal() for seed in range(3)}
-        made.append(Row(" ".join(cell.values()), 0, 0, 0, 3, scores, {}, cell, "", {}))
+        made.append(Row(" ".join(cell.values()), 0, (0, 0), 3, scores, {}, cell, "", {}))
     return made
 
 
@@ -75,7 +75,7 @@ def test_coverage_of_main_effects() -> None:
     inside = []
     for _ in range(300):
         made = [
-            Row("", 0, 0, 0, 3, {s: float(draws.normal()) for s in range(3)}, {}, cell, "", {})
+            Row("", 0, (0, 0), 3, {s: float(draws.normal()) for s in range(3)}, {}, cell, "", {})
             for cell in cells
         ]
         found = main_effect(made, "a", "y", "x", blocked=False)

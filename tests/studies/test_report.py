@@ -164,7 +164,7 @@ def test_a_study_without_results_says_so(tmp_path: Path) -> None:
 
 def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard:
     rows = [
-        Row(name, float(np.mean(v)), *((min(v), max(v)) if len(v) > 1 else (None, None)), len(v),
+        Row(name, float(np.mean(v)), (min(v), max(v)) if len(v) > 1 else None, len(v),
             dict(enumerate(v)), {"ok": len(v)}, {}, name, {})
         for name, v in scores.items()
     ]  # fmt: skip
