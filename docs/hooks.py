@@ -8,12 +8,14 @@ further pages join the navigation by being there.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from experiments.reference import METRICS, PAGES, pages
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 RESULTS = ROOT / "RESULTS.md"
+SHOWN = "## What it has shown so far"  # of the README
 STUDY = "\n## "  # begins a study in it
 NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
 START = {
@@ -69,9 +72,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The README's section of results on the first page."""
+    if page.file.src_uri != "index.md":
+        return markdown
+    readme = _from_root(ROOT / "README.md")
+    section = readme[readme.index(SHOWN) :].partition("\n## ")[0]
+    return markdown.replace("<!-- shown -->", section.strip())
+
+
 def _from_root(file: Path) -> str:
-    """A page at the root; its links into docs/ lead from there."""
-    return file.read_text(encoding="utf-8").replace("](docs/", "](")
+    """A page at the root; its links into docs/ and the results lead from there."""
+    text = file.read_text(encoding="utf-8").replace("](docs/", "](")
+    return re.sub(r"\]\(RESULTS\.md(?:#([a-z-]+))?\)", _result, text)
+
+
+def _result(link: re.Match[str]) -> str:
+    return f"](results/{link[1] or 'index'}.md)"
 
 
 def _results() -> dict[str, str]:
