@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,docs]'
 	touch $(STAMP)
 
-demo: setup ## the ablation study of the card's three axes, under 10 minutes on 2 cores
+demo: setup ## the ablation study of three design axes, under 10 minutes on 2 cores
 	$(BIN)/textgan study experiments/studies/card_axes.toml --workers 2 $(ARGS)
 
 test: check ## formatter, linter, types, import contract, tests

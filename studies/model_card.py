@@ -14,6 +14,7 @@ import numpy as np
 
 from core.metrics.catalogue import METRICS
 from core.statistics import interval
+from studies.analysis.standing import findings
 from studies.definition import from_definition
 from studies.leaderboard import Row
 from studies.page.report import environment
@@ -61,6 +62,7 @@ def model_card(reading: Reading, summary: str, swept: Section | None, plane: str
         seed=written.seed,
         sentences=written.texts,
         settings=variant.config.toml(),
+        apart=findings(board)[1:2],
         swept=swept,
         plane=plane,
         pictures=PICTURES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -16,6 +17,8 @@ def again(reading: Reading) -> Section:
     parent = reading.tracker.run(reading.board.parent_run_id)
     board, runs = reading.board, reading.seeds
     command = parent.tags.get("command", "")
+    if command and "seeds_added" in parent.tags:  # what is said last counts
+        command += f" --set study.seeds={json.dumps(reading.table.seeds, separators=(',', ':'))}"
     best = next(iter(board.rows[0].seed_runs.values())) if board.rows else None
     lines = [f"    {command}"] if command else []
     if best:
@@ -31,8 +34,8 @@ def again(reading: Reading) -> Section:
     return Section(
         "again",
         "How to reproduce",
-        "The whole study, and one run of it (the best variant's first seed) with a verdict on "
-        "whether the numbers agree:\n\n"
+        "The whole study; and, where the store that ran it is at hand, one run (the best "
+        "variant's first seed) with a verdict on whether the numbers agree:\n\n"
         + "\n".join(lines)
         + "\n\nThe definition as it ran is the artifact `study.json`; each run keeps its own "
         "`config.toml`.",
