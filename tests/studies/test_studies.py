@@ -231,7 +231,9 @@ def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: 
     assert {seed for _, seed, _ in again.seen} == {2}
     reading = read(tracker, NAME)
     assert {row.seeds for row in reading.board.rows} == {3}
-    assert "Seeds were added after runs had ended (2, then 3)" in build(reading).markdown()
+    page = build(reading).markdown()
+    assert "Seeds were added after runs had ended (2, then 3)" in page
+    assert "textgan study x.toml --set study.seeds=3\n" in page
 
 
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
