@@ -68,8 +68,8 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     named = [(each.axis or "", each.level, each.reference) for each in contrasts]
     others = [
         (axis, level, reference)
-        for axis in _axes(board.rows)
-        for reference, level in itertools.combinations(_levels(board.rows, axis), 2)
+        for axis in axes(board.rows)
+        for reference, level in itertools.combinations(levels(board.rows, axis), 2)
         if not {(axis, level, reference), (axis, reference, level)} & set(named)
     ]
     found = []
@@ -84,7 +84,7 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
 def apart(board: Leaderboard, variant: str, other: str, *, paired: bool) -> Difference | None:
     """One row minus another, as `effects` has it; None where they cannot be compared."""
     strata = _strata(board.rows, ("", variant, other), paired)
-    return _compared(strata, paired) if strata else None
+    return compared(strata, paired) if strata else None
 
 
 def pairing(board: Leaderboard) -> tuple[float, bool]:
@@ -102,11 +102,13 @@ def matrix(board: Leaderboard) -> np.ndarray:
     return np.array([[row.scores[seed] for seed in seeds] for row in rows])
 
 
-def _axes(rows: Sequence[Row]) -> list[str]:
+def axes(rows: Sequence[Row]) -> list[str]:
+    """The axes of the rows, alphabetically."""
     return sorted({axis for row in rows for axis in row.cell})
 
 
-def _levels(rows: Sequence[Row], axis: str) -> list[str]:
+def levels(rows: Sequence[Row], axis: str) -> list[str]:
+    """The values of an axis, alphabetically."""
     return sorted({row.cell[axis] for row in rows if axis in row.cell})
 
 
@@ -117,7 +119,7 @@ def _effect(
     strata = _strata(rows, contrast, paired)
     found: Difference | None
     if strata:
-        found = _compared(strata, paired)
+        found = compared(strata, paired)
     else:
         cells = [row for row in rows if row.cell]
         found = main_effect(cells, axis, level, reference, blocked=paired) if axis else None
@@ -127,7 +129,7 @@ def _effect(
                   found.p, found.p, named, found.paired, not strata)  # fmt: skip
 
 
-def _compared(strata: Sequence[Stratum], paired: bool) -> Difference:
+def compared(strata: Sequence[Stratum], paired: bool) -> Difference:
     """`difference` with draws that depend on the scores alone, whatever the contrast is called and
     wherever it is shown; turned round, the same with the other sign.
     """

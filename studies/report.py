@@ -37,7 +37,7 @@ from studies.sections import Reading
 
 RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
 COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them
-MANY_FINDINGS = 10
+MANY_FINDINGS = 12
 
 
 def build(reading: Reading) -> Report:

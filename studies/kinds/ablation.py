@@ -12,6 +12,7 @@ from core.parsing import parse
 from core.tracking.markdown import plain
 from studies import designs
 from studies.analysis.choices import choices
+from studies.analysis.interactions import interaction_section
 from studies.analysis.wording import count
 from studies.arms import Arm
 from studies.cells import JOINER, changed, check_contrasts, labelled
@@ -77,8 +78,8 @@ class Ablation:
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:
-        """What each choice does."""
-        return choices(reading)
+        """What each choice does, alone and in the company of others."""
+        return [*choices(reading), *interaction_section(reading)]
 
     def _best(self, axes: dict[str, dict[str, Any]], where: str) -> tuple[int, ...]:
         """Position of the best value on each axis."""
