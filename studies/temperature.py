@@ -35,8 +35,9 @@ READING = (
     "Each run draws the same number of sentences at each temperature; up is nearer to real text, "
     "right is more varied, and both are of the same sentences (Caccia et al. 2020). A run's *area* "
     "is the part of the unit square that some temperature of its dominates in both. A system "
-    "whose curve lies above and right of another's is better whatever the temperature; where "
-    "curves cross, neither is."
+    "whose curve lies above and right of another's is better in this plane whatever the "
+    "temperature; where curves cross, neither is. Beyond real text nothing is gained: BLEU counts "
+    "frequent n-grams and does not see whether a sentence is one."
 )
 Interval = tuple[float, float] | None
 
