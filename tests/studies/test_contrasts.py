@@ -28,7 +28,8 @@ def test_named_contrasts_are_a_family_of_their_own(tmp_path: Path) -> None:
     same = next(effect for effect in alone if effect.axis == "sampling")
     assert found[0].p == same.p
     assert found[0].adjusted < same.adjusted, "one named contrast pays for itself alone"
-    (section,) = sections(reading)
+    section, beside = sections(reading)
+    assert beside.key == "interactions"
     assert section == choices(reading)[0] or section.rows == choices(reading)[0].rows
     assert len(section.rows) == 5
     assert "first 1 were named" in section.reading

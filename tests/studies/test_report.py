@@ -74,13 +74,13 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
 ) -> None:
     files = write(tracker, NAME, tmp_path / "out")
     page = Page(files[0].read_text(encoding="utf-8"))
-    assert page.ids == ["leaderboard", "effects", "certainty", "plane", "curves", "sentences",
-                        "training", "failures", "cost", "again"]  # fmt: skip
+    assert page.ids == ["leaderboard", "effects", "interactions", "certainty", "plane", "curves",
+                        "sentences", "training", "failures", "cost", "again"]  # fmt: skip
     assert all(address.startswith("#") for address in page.addresses), page.addresses
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 6
     names = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
-    figures = ("leaderboard", "effects", "profile", "quality_diversity", "curves")
+    figures = ("leaderboard", "effects", "interactions", "profile", "quality_diversity", "curves")
     assert names == {f"{name}.{end}" for name in figures for end in ("png", "svg", "pdf")}
     text = files[1].read_text(encoding="utf-8")
     for place in re.findall(r"!\[.*\]\((.*)\)", text):
