@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.metrics.catalogue import metric_info
-from core.statistics import Interval, interval
+from core.statistics import Difference, Interval, interval
 from studies.analysis.wording import bracket, number
 from studies.attribution import Node, contributions, nodes_of, orders_within, shapley
+from studies.effects import compared, pairing
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ READING = (
     "{orders} of the change at the coordinate's step (Shapley value), so that the column adds up "
     "to the whole. 95% intervals are a bootstrap over seeds, which every system shares{drawn}. "
     "*first* is the change when it alone is made from {start}; *last* when it is made after all "
-    "others; where the two differ much, the coordinate's worth depends on the company it is in. "
+    "others, both with their own 95% intervals; where the two differ much, the coordinate's worth "
+    "depends on the company it is in. "
     "A row of the leaderboard that is called *{start}, but X* is {start} with X as {end} has it, "
     "and the other way round."
 )
@@ -71,18 +74,19 @@ def _section(
     complete: bool,
     seeds: int,
 ) -> Section:
-    k = len(found)
+    k, paired = len(found), pairing(reading.board)[1]
     everything = frozenset(range(k))
     rows, document = [], {}
     ranked = sorted(found.items(), key=lambda item: -abs(item[1].value))
     for name, each in ranked:
         i = list(found).index(name)
-        first = _gap(table, frozenset({i}), frozenset())
-        last = _gap(table, everything, everything - {i})
+        first = _gap(table, frozenset({i}), frozenset(), paired)
+        last = _gap(table, everything, everything - {i}, paired)
         rows.append([name, f"{each.value:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}",
                      _shown(first), _shown(last)])  # fmt: skip
         document[name] = {"value": each.value, "low": each.low, "high": each.high,
-                          "first": first, "last": last}  # fmt: skip
+                          "first": first and asdict(first),
+                          "last": last and asdict(last)}  # fmt: skip
     total = sum(each.value for each in found.values())
     rows.append(["all together", f"{total:+.4f}", f"{whole.low:+.4f} to {whole.high:+.4f}", "", ""])
     said = "every order" if complete else f"{len(orders)} orders of all"
@@ -111,12 +115,17 @@ def _findings(ends: tuple[str, str], found: Mapping[str, Interval], metric: str)
     ]
 
 
-def _gap(table: Mapping[Node, np.ndarray], a: Node, b: Node) -> float | None:
-    return float((table[a] - table[b]).mean()) if a in table and b in table else None
+def _gap(table: Mapping[Node, np.ndarray], a: Node, b: Node, paired: bool) -> Difference | None:
+    if a not in table or b not in table:
+        return None
+    return compared([(table[a].tolist(), table[b].tolist())], paired)
 
 
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:+.4f}"
+def _shown(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    sure = f" ({found.low:+.4f} to {found.high:+.4f})" if found.pairs > 1 else ""
+    return f"{found.value:+.4f}{sure}"
 
 
 def attribution_figure(
