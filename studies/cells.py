@@ -30,6 +30,11 @@ def labelled(axis: str, values: list[Any], where: str) -> dict[str, Any]:
     return found
 
 
+def bare(axis: str, label: str) -> str:
+    """A label of `labelled` where its axis stands beside it: without the axis's name."""
+    return label.removeprefix(f"{axis.rpartition('.')[2]}=")
+
+
 def put(tables: dict[str, Any], key: str, value: Any, where: str) -> None:
     """Set a slot (by name or as a whole table) or one dotted setting, in place."""
     slot = slot_name(key)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.statistics import Difference, difference, holm, seed_correlation
+from studies.cells import bare
 from studies.leaderboard import Leaderboard, Row
 from studies.main_effects import main_effect
 from studies.table import Contrast
@@ -47,8 +48,7 @@ class Effect:
     @property
     def values(self) -> tuple[str, str]:
         """Level and reference beside their axis: without its name, which a row's label needs."""
-        own = f"{self.axis.rpartition('.')[2]}="
-        return self.level.removeprefix(own), self.reference.removeprefix(own)
+        return bare(self.axis, self.level), bare(self.axis, self.reference)
 
     @property
     def title(self) -> str:

@@ -11,13 +11,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from core.statistics import holm
-from studies.effects import LEVEL, axes, compared, levels, pairing
+from core.statistics import Difference, holm
+from studies.effects import LEVEL, Stratum, axes, compared, levels, pairing
 from studies.leaderboard import Leaderboard, Row
 
 Two = tuple[str, str]
 Scores = Mapping[int, float]  # of each seed
-Stratum = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,13 @@ class Interaction:
     axes: Two
     of: Two
     at: Two
-    difference: float
-    low: float
-    high: float
-    pairs: int
-    p: float
-    adjusted: float  # by Holm, over all interactions of the study
+    difference: Difference  # of the two differences
+    adjusted: float  # p by Holm, over all interactions of the study
 
     @property
     def clear(self) -> bool:
         """Whether chance is no explanation, however many were looked at."""
-        return self.adjusted <= LEVEL and not self.low <= 0 <= self.high
+        return self.adjusted <= LEVEL and not self.difference.low <= 0 <= self.difference.high
 
 
 def interactions(board: Leaderboard) -> list[Interaction]:
@@ -50,12 +45,11 @@ def interactions(board: Leaderboard) -> list[Interaction]:
         for of, at in itertools.product(of_one, of_other):
             strata = _strata(rows, (one, other), of, at)
             if strata:
-                d = compared(strata, paired)
-                found.append(Interaction((one, other), of, at, d.value, d.low, d.high, d.pairs,
-                                         d.p, d.p))  # fmt: skip
-    adjusted = holm([each.p for each in found])
+                each = compared(strata, paired)
+                found.append(Interaction((one, other), of, at, each, each.p))
+    adjusted = holm([each.adjusted for each in found])
     found = [replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True)]
-    return sorted(found, key=lambda each: (each.p, each.axes, each.of, each.at))
+    return sorted(found, key=lambda each: (each.difference.p, each.axes, each.of, each.at))
 
 
 def _strata(rows: Sequence[Row], both: Two, of: Two, at: Two) -> list[Stratum]:

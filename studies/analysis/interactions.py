@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from studies.analysis.wording import bracket, chance, count, number
+from studies.cells import bare
 from studies.effects import axes, compared, levels
 from studies.figures import COLOURS
 from studies.interactions import Interaction, interactions
@@ -56,10 +57,11 @@ def _row(each: Interaction) -> list[str]:
     one, other = each.axes
     of, at = _plain(one, each.of), _plain(other, each.at)
     title = f"{one}: {of[0]} - {of[1]}, at {other}: {at[0]} - {at[1]}"
-    if each.pairs == 1:  # nothing is known of chance
-        return [title, f"{each.difference:+.4f}", "one pair", "1", "", ""]
-    return [title, f"{each.difference:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}",
-            str(each.pairs), chance(each.p), chance(each.adjusted)]  # fmt: skip
+    found = each.difference
+    if found.pairs == 1:  # nothing is known of chance
+        return [title, f"{found.value:+.4f}", "one pair", "1", "", ""]
+    return [title, f"{found.value:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}",
+            str(found.pairs), chance(found.p), chance(each.adjusted)]  # fmt: skip
 
 
 def _findings(found: Sequence[Interaction]) -> list[str]:
@@ -75,19 +77,18 @@ def _findings(found: Sequence[Interaction]) -> list[str]:
 def _said(each: Interaction) -> str:
     one, other = each.axes
     of, at = _plain(one, each.of), _plain(other, each.at)
-    low, high = each.low, each.high
-    if each.difference < 0:
+    value, low, high = each.difference.value, each.difference.low, each.difference.high
+    if value < 0:
         at, low, high = at[::-1], -high, -low
     return (
         f"**{one} and {other}**: `{of[0]}` minus `{of[1]}` is larger by "
-        f"{number(abs(each.difference))} {bracket(low, high)} with `{at[0]}` than with `{at[1]}`."
+        f"{number(abs(value))} {bracket(low, high)} with `{at[0]}` than with `{at[1]}`."
     )
 
 
 def _plain(axis: str, labels: Sequence[str]) -> Sequence[str]:
     """Labels beside their axis, without its name."""
-    own = f"{axis.rpartition('.')[2]}="
-    return [label.removeprefix(own) for label in labels]
+    return [bare(axis, label) for label in labels]
 
 
 def interactions_figure(board: Leaderboard) -> Figure:
@@ -115,9 +116,8 @@ def _panel(panel: Axes, rows: Sequence[Row], one: str, other: str) -> None:
         points = [(x + shift, *mean) for x, mean in enumerate(found) if mean is not None]
         if not points:
             continue
-        label = _plain(other, [level])[0]
         panel.plot([x for x, *_ in points], [y for _, y, *_ in points], "o-", color=colour, ms=4,
-                   lw=1.4, label=label)  # fmt: skip
+                   lw=1.4, label=bare(other, level))  # fmt: skip
         for x, _, low, high in points:
             panel.plot([x, x], [low, high], color=colour, lw=1.2)
     panel.set_xticks(range(len(along)), _plain(one, along), fontsize=8)

@@ -38,9 +38,9 @@ def test_the_interaction_that_was_put_in_is_found(seeds: int) -> None:
     both = found["model.y", "x"]
     assert (both.of, both.at) == (("y=0", "y=1"), ("x0", "x1"))
     # y=0 minus y=1 is 0 at x0 and -2 at x1.
-    assert both.difference == pytest.approx(2.0)
-    assert both.low == pytest.approx(both.high) == pytest.approx(2.0)
-    assert found["model.y", "z"].difference == found["x", "z"].difference == 0
+    assert both.difference.value == pytest.approx(2.0)
+    assert both.difference.low == pytest.approx(both.difference.high) == pytest.approx(2.0)
+    assert found["model.y", "z"].difference.value == found["x", "z"].difference.value == 0
 
 
 def test_it_is_said_with_the_larger_side_first() -> None:
@@ -59,7 +59,7 @@ def test_without_one_chance_is_not_mistaken_for_it() -> None:
     false = 0
     for _ in range(120):
         board = board_of(lambda x, y, z, seed: (x == "x1") + draws.normal(), 5)
-        false += sum(each.p < 0.05 for each in interactions(board))
+        false += sum(each.difference.p < 0.05 for each in interactions(board))
     assert 0.015 < false / 360 < 0.09
     (section,) = interaction_section(SimpleNamespace(board=board))  # type: ignore[arg-type]
     assert "hang on another choice, of 3 interactions" in section.findings[0] or any(
@@ -69,8 +69,8 @@ def test_without_one_chance_is_not_mistaken_for_it() -> None:
 
 def test_a_missing_cell_is_left_out_of_what_needs_it() -> None:
     (x_and_y,) = [e for e in interactions(board_of(together, 3, 1)) if e.axes == ("model.y", "x")]
-    assert x_and_y.pairs == 3, "z1 alone has all four cells"
-    assert x_and_y.difference == pytest.approx(2.0)
+    assert x_and_y.difference.pairs == 3, "z1 alone has all four cells"
+    assert x_and_y.difference.value == pytest.approx(2.0)
     one_axis = Leaderboard("s", "eval/m", True, "p", board_of(together, 3).rows[:1], 3, 0)
     assert interaction_section(SimpleNamespace(board=one_axis)) == []  # type: ignore[arg-type]
 
