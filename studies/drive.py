@@ -18,6 +18,7 @@ from studies.queue import load_queue
 from studies.table import StudyTable
 
 POLL_SECONDS = 1.0
+SHARE = 50  # a look at the queue reads every job; looking takes a 50th of the time at most
 Watch = Callable[[Progress], None]
 
 
@@ -42,9 +43,11 @@ def drive(
     processes = [
         subprocess.Popen(command, env=environment(), process_group=0) for _ in range(workers)
     ]
+    due = time.monotonic()
     try:
         while any(process.poll() is None for process in processes):
-            watch(progress(queue, table))
+            if time.monotonic() >= due:
+                due = time.monotonic() + look(queue, table, watch)
             time.sleep(POLL_SECONDS)
     except BaseException:
         _end(processes)
@@ -54,6 +57,13 @@ def drive(
     broken = [process.returncode for process in processes if process.returncode]
     if broken and not progress(queue, table).done:
         raise MachineError(f"every worker of study {name!r} failed (exit status {broken[0]})")
+
+
+def look(queue: optuna.Study, table: StudyTable, watch: Watch) -> float:
+    """Let `watch` hear how far the queue is; seconds until the next look."""
+    before = time.thread_time()
+    watch(progress(queue, table))
+    return max(POLL_SECONDS, SHARE * (time.thread_time() - before))
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -77,7 +87,7 @@ class _Watching:
     def __init__(self, name: str, url: str, table: StudyTable, watch: Watch) -> None:
         self._name, self._url, self._table, self._watch = name, url, table, watch
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="watching", daemon=True)
+        self._thread = threading.Thread(target=self._go_on, name="watching", daemon=True)
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -86,10 +96,11 @@ class _Watching:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _go_on(self) -> None:
         queue: optuna.Study = load_queue(self._name, self._url)
-        while not self._over.wait(POLL_SECONDS):
-            self._watch(progress(queue, self._table))
+        pause = POLL_SECONDS
+        while not self._over.wait(pause):
+            pause = look(queue, self._table, self._watch)
         self._watch(progress(queue, self._table))
 
 

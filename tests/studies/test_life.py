@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import socket
 import sqlite3
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate
 from experiments.generate import Writer
 from studies.analysis.certainty import certainty
-from studies.drive import drive, to_record
+from studies.drive import SHARE, drive, look, to_record
 from studies.execute import begin, work
 from studies.plan import Limit
 from studies.progress import Progress, progress
@@ -152,6 +153,18 @@ def test_progress_is_shown_and_logged(tmp_path: Path) -> None:
     assert (last["study/runs_ended"], last["study/runs_planned"]) == (8, 8)
     assert last["study/best"] == heard[-1].best
     assert last["study/seconds_left"] == 0
+
+
+def test_a_look_that_costs_much_is_had_seldom(tmp_path: Path) -> None:
+    _, url = begun(tmp_path)
+
+    def slow(_: Progress) -> None:
+        before = time.thread_time()
+        while time.thread_time() - before < 0.03:
+            pass
+
+    queue, table = load_queue(NAME, url), plan(*FEW).table
+    assert look(queue, table, slow) >= 0.03 * SHARE
 
 
 def test_progress_in_words() -> None:
