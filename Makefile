@@ -15,8 +15,8 @@ setup: $(STAMP) ## create .venv and install, unless that was done
 # torch goes first and alone, so that nothing pulls another build of it.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,docs]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,docs]'
 	touch $(STAMP)
 
 demo: setup ## the ablation study of three design axes, under 10 minutes on 2 cores
@@ -59,11 +59,11 @@ licences: setup ## docs/licences.md, from what is installed
 	$(BIN)/python docs/bill.py --licences
 
 lock: setup ## constraints.lock: every pin with the hashes that the registry states
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt uv
 	$(BIN)/python docs/lock.py --write
 
 audit: setup ## lock, pins and what is installed agree; known vulnerabilities, with a network
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip-audit
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt pip-audit
 	$(BIN)/python docs/lock.py $(ARGS)
 
 format: setup ## put the code into form

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito 2008: told apart by colour-blind people too.
-BLUE, GREY, ORANGE = "#0072b2", "#8a94a0", "#d55e00"
+BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+AMBER, SKY, GREY = "#e69f00", "#56b4e9", "#8a94a0"
 PAPER = "#fefefe"
 FAR = 1.5  # spans of the data that real text may lie outside of them and still be on the scale
-COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 
 
 def leaderboard_figure(board: Leaderboard) -> Figure:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from studies.analysis.temperature import sweep_section
 from studies.model_card import model_card
-from studies.page.drawing import draw, save
+from studies.page.drawing import Maker, draw, save
 from studies.page.report import Report, environment
 from studies.report import build
 from studies.reproduction import reproduction
+from studies.sections import Section
 from studies.summary import load
-from studies.temperature import read_sweeps, sweep_section
+from studies.temperature import read_sweeps
 
 TEMPLATE = "results.md"
 ELSEWHERE = ("cost", "training")  # sections for which the store has more than a summary keeps
@@ -39,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--numbers", type=Path, help="Markdown file of published numbers and ours")
     parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
     asked = parser.parse_args(arguments)
-    render(asked.summaries, asked.pages, asked.pictures)
+    reports = reports_of(asked.summaries)
+    write(reports, asked.pages, asked.pictures)
+    for study, name, maker in drawings(reports):
+        save(draw(maker), asked.pictures / study, name, (FORMAT,))
     if asked.card is not None:
         render_card(asked.summaries, asked.card)
     if asked.numbers is not None:
@@ -48,19 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asked.numbers.write_text(text, encoding="utf-8")
 
 
-def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:
-    """Write every page, each with links to the same pictures; InputError for a bad summary."""
+def reports_of(summaries: Path) -> dict[str, Report]:
+    """The report of every summary, by the study's name; InputError for a bad one."""
     reports: dict[str, Report] = {}
     with tempfile.TemporaryDirectory() as folder:
         for file in sorted(summaries.glob("*.json")):
             made = build(load(file, Path(folder) / file.stem))
             sections = [each for each in made.sections if each.key not in ELSEWHERE]
             made = replace(made, sections=sections)
-            swept = summaries / SWEEPS / file.name
-            reports[file.stem] = with_sweeps(made, swept) if swept.exists() else made
-            for section in reports[file.stem].sections:
-                for name, maker in section.figures.items():
-                    save(draw(maker), pictures / file.stem, name, (FORMAT,))
+            swept = _swept(summaries, file.stem)
+            reports[file.stem] = made if swept is None else with_sweeps(made, swept)
+    return reports
+
+
+def write(reports: Mapping[str, Report], pages: Sequence[Path], pictures: Path) -> None:
+    """Write every page, each with links to the same pictures."""
     template = environment().get_template(TEMPLATE)
     for page in pages:
         folder_of = os.path.relpath(pictures, page.parent)
@@ -68,21 +75,33 @@ def render(summaries: Path, pages: Sequence[Path], pictures: Path) -> None:
         page.write_text(text, encoding="utf-8")
 
 
-def with_sweeps(report: Report, file: Path) -> Report:
-    """The report with the sweeps of its runs before its last section; InputError for no sweeps."""
-    section = sweep_section(read_sweeps(file))
+def drawings(reports: Mapping[str, Report]) -> Iterator[tuple[str, str, Maker]]:
+    """Every figure: its study, its name, what makes it."""
+    for study, report in reports.items():
+        for section in report.sections:
+            for name, maker in section.figures.items():
+                yield study, name, maker
+
+
+def _swept(summaries: Path, study: str) -> Section | None:
+    """What the sweeps of the study's runs say, if there are any; InputError for no sweeps."""
+    file = summaries / SWEEPS / f"{study}.json"
+    return sweep_section(read_sweeps(file)) if file.exists() else None
+
+
+def with_sweeps(report: Report, swept: Section) -> Report:
+    """The report with the sweeps of its runs before its last section."""
     return replace(
         report,
-        sections=[*report.sections[:-1], section, report.sections[-1]],
-        findings=[*report.findings, *section.findings],
-        headline=[*report.headline, *section.findings[:1]],
+        sections=[*report.sections[:-1], swept, report.sections[-1]],
+        findings=[*report.findings, *swept.findings],
+        headline=[*report.headline, *swept.findings[:1]],
     )
 
 
 def render_card(summaries: Path, card: Path) -> None:
     """Write the card of the best row of the study that looks for a generator worth having."""
-    sweeps = summaries / SWEEPS / f"{PLANE}.json"
-    swept = sweep_section(read_sweeps(sweeps)) if sweeps.exists() else None
+    swept = _swept(summaries, PLANE)
     with tempfile.TemporaryDirectory() as folder:
         reading = load(summaries / f"{BEST}.json", Path(folder))
         card.write_text(model_card(reading, BEST, swept, PLANE), encoding="utf-8")

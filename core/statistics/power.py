@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from scipy import optimize, stats
@@ -36,15 +37,21 @@ def detectable_difference(
     spread: float, seeds: int, *, paired: bool, level: float = LEVEL, wanted: float = WANTED
 ) -> float:
     """The smallest true difference that is seen with chance `wanted`; infinite with one seed."""
+    if spread == 0:
+        return 0.0 if seeds > 1 else math.inf
+    return _in_spreads(seeds, paired, level, wanted) * spread
+
+
+@cache
+def _in_spreads(seeds: int, paired: bool, level: float, wanted: float) -> float:
+    """The same in units of the spread: one number for all that so many seeds are compared on."""
     if seeds < 2:
         return math.inf
-    if spread == 0:
-        return 0.0
 
     def short(size: float) -> float:
-        return power(size * spread, spread, seeds, paired=paired, level=level) - wanted
+        return power(size, 1.0, seeds, paired=paired, level=level) - wanted
 
     high = 1.0
     while short(high) < 0:
         high *= 2
-    return float(optimize.brentq(short, 0.0, high)) * spread
+    return float(optimize.brentq(short, 0.0, high))

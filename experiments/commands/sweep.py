@@ -46,7 +46,7 @@ def sweep(
     """Quality and diversity of runs over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import err, out, print_json, progress, table
-    from studies.temperature import sweep_figure
+    from studies.analysis.temperature import sweep_figure
 
     tracker = open_tracker()
     found: dict[str, Sweep] = {}

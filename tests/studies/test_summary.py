@@ -75,7 +75,9 @@ def test_pages_are_the_same_bytes_again(tracker: MemoryTracker, tmp_path: Path) 
     for name in ("a", "b"):
         page = tmp_path / name / "RESULTS.md"
         page.parent.mkdir()
-        results.render(tmp_path / "results", [page], page.parent / "pictures")
+        results.main([
+            str(tmp_path / "results"), str(page), "--pictures", str(page.parent / "pictures"),
+        ])  # fmt: skip
         made.append({
             str(file.relative_to(page.parent)): file.read_bytes()
             for file in page.parent.rglob("*") if file.is_file()
@@ -94,12 +96,14 @@ def test_what_is_no_summary_is_refused_in_words(tmp_path: Path, text: str) -> No
 
 
 def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> None:
-    again = tmp_path / "RESULTS.md"
-    pictures = tmp_path / "docs" / "pictures" / "results"
-    results.render(ROOT / "results", [again], pictures)
+    again, pictures = tmp_path / "RESULTS.md", tmp_path / "docs" / "pictures" / "results"
+    reports = results.reports_of(ROOT / "results")
+    results.write(reports, [again], pictures)
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert again.read_text(encoding="utf-8") == text, "run `make results`"
-    assert _drawn(pictures) == _drawn(ROOT / "docs" / "pictures" / "results")
+    drawn = {f"{study}/{name}.svg" for study, name, _ in results.drawings(reports)}
+    committed = ROOT / "docs" / "pictures" / "results"
+    assert drawn == {str(file.relative_to(committed)) for file in committed.rglob("*.svg")}
 
 
 def test_the_committed_card_is_that_of_the_summary(tmp_path: Path) -> None:
@@ -135,7 +139,3 @@ def test_published_numbers_stand_beside_ours_or_beside_nothing(tmp_path: Path) -
     (folder / "published.toml").write_text("[[number]]\npaper = 3\n")
     with pytest.raises(InputError, match=r"published\.toml"):
         reproduction(folder, tmp_path)
-
-
-def _drawn(folder: Path) -> set[str]:
-    return {str(file.relative_to(folder)) for file in folder.rglob("*.svg")}

@@ -10,9 +10,10 @@ import pytest
 
 from core.errors import InputError
 from studies import results
+from studies.analysis.temperature import sweep_figure, sweep_section
 from studies.page.report import Report
 from studies.sections import Section
-from studies.temperature import Point, Sweep, area, read_sweeps, sweep_figure, sweep_section
+from studies.temperature import Point, Sweep, area, read_sweeps
 
 
 def swept(points: Sequence[tuple[float, float]]) -> Sweep:
@@ -65,7 +66,7 @@ def test_the_sweeps_of_a_file_join_the_report_before_its_last_section(tmp_path: 
     assert read_sweeps(file) == six(0.2)
     sections = [Section("first", "First", ""), Section("again", "How to reproduce", "")]
     report = Report("plane", "?", {}, ["a"], ["a"], sections)
-    joined = results.with_sweeps(report, file)
+    joined = results.with_sweeps(report, sweep_section(six(0.2)))
     assert [each.key for each in joined.sections] == ["first", "temperature", "again"]
     assert joined.findings[0] == "a"
     assert joined.headline == joined.findings[:2]
