@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
             "textgan study experiments/studies/card_axes.toml --set corpus.source=my.txt",
             "textgan study experiments/studies/card_axes.toml --dry-run",
             "textgan study experiments/studies/card_axes.toml --stack-seeds 5",
+            "textgan study card_axes --resume",
         )
     )(study)
     app.command(
@@ -37,7 +38,9 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The study.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE.toml", help="The study; with --resume also by its name.")
+    ],
     set_: Set = None,
     trials: Annotated[
         int | None, typer.Option(help="A search's trials of each system; else runs in all.", min=1)
@@ -78,30 +81,27 @@ def study(
     same study: the first begins it, the others join.
     """
     from core.tracking.mlflow_store import open_tracker
-    from experiments.commands.beginning import begin_or_join
+    from experiments.commands.beginning import asked_for, begin_or_join
     from experiments.commands.stacks import stack_words
     from experiments.commands.working import Work, crowded, show_plan, work_through
     from experiments.console import err, print_json
-    from experiments.loading import resolve_file
     from experiments.ray_launcher import check_cluster
     from experiments.ray_worker import Places
-    from studies.definition import load_study
     from studies.plan import Limit
     from studies.queue import failures, load_queue
     from studies.storage import storage_url
-    from variants import registry
 
-    plan = load_study(file, set_ or [], registry(), resolve_file)
+    tracker = open_tracker(tracking)
+    url = storage or storage_url(tracker)
+    wanted, plan = asked_for(source, set_ or [], url, resume=resume)
     limit = Limit(trials=trials, workers=workers, stack=stack_seeds)
     said = stack_words(plan, limit)
-    tracker = open_tracker(tracking)
     if dry_run:
         show_plan(plan, limit, tracker, as_json=json)
     for line in said:
         err.print(line, markup=False, soft_wrap=True)
     if dry_run:
         return
-    url = storage or storage_url(tracker)
     cluster = None
     if launcher == "local" and (words := crowded(plan, workers, os.cpu_count() or 1)):
         err.print(words)
@@ -109,8 +109,9 @@ def study(
         cluster = Places(address, workers, gpus_per_worker)
         check_cluster(cluster, url, tracker.uri)
     given = [part for each in set_ or [] for part in ("--set", each)]
-    command = shlex.join(["textgan", "study", str(file), *given])
-    begun = begin_or_join(plan, tracker, url, command, limit, resume=resume)
+    command = shlex.join(["textgan", "study", source, *given])
+    name = wanted if resume else None
+    begun = begin_or_join(plan, tracker, url, command, limit, resume=name)
     name = begun.name
     board, link = work_through(begun, url, plan.table, tracker, Work(workers, minutes, cluster))
     if json:

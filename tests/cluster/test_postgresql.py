@@ -53,15 +53,15 @@ def test_workers_of_two_machines_drain_a_study(
     few = (f"study.name={name}", "study.seeds=4", 'study.axes.sampling=["detached"]',
            'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]')  # fmt: skip
     study = load_study(tiny_study(tmp_path / "study.toml", *few), [], registry())
-    begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=False)
-    again = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=False)
+    begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
+    again = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
     assert (begun.joined, again.joined, again.name) == (False, True, name)
     # Nothing shared: each machine has a world of its own.
     reach = ["--storage", url, "--tracking", mlflow_address]
     processes = workers_of(name, reach, [tmp_path / "one", tmp_path / "other"])
     assert faults(tracker, name, url, 4) == []
     assert {started_at(trial) for trial in attempts(name, url)} <= set(processes)
-    ended = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=False)
+    ended = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
     assert (ended.joined, ended.name) == (False, f"{name}-2"), "a study at its end is not joined"
 
 

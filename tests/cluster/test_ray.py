@@ -78,7 +78,7 @@ def test_a_lost_node_costs_no_trial(
     url, tracker = database(), open_tracker(mlflow_address)
     name = f"lost_{url[-6:]}"
     study = study_of(tmp_path, name)
-    begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=False)
+    begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
     queue = load_queue(name, url)
     lost_at: list[int] = []
 

@@ -126,8 +126,9 @@ def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert all(row["seeds"] == 2 for row in document["leaderboard"])
     code, out, _ = textgan("report", document["study"], "--json", capsys=capsys)
     assert json.loads(out)["leaderboard"] == document["leaderboard"]
-    code, out, _ = textgan(*arguments, "--resume", "--json", capsys=capsys)
-    assert json.loads(out)["runs"] == 4
+    for again in (arguments, ["study", document["study"]]):
+        code, out, _ = textgan(*again, "--resume", "--json", capsys=capsys)
+        assert (json.loads(out)["study"], json.loads(out)["runs"]) == (document["study"], 4)
     code, out, _ = textgan(
         "report", document["study"], "--output", str(tmp_path / "r"), capsys=capsys
     )
@@ -204,6 +205,8 @@ BAD = [
     (["sample", "nothing"], "no run 'nothing'"),
     (["report", "nothing"], "no study 'nothing'"),
     (["study", STUDY, "--resume"], "to resume"),
+    (["study", "nothing", "--resume"], "no study 'nothing'"),
+    (["study", "nothing"], "nothing: no such file"),
     (["corpus", "show", "."], "not a corpus"),
     (["variants", "samplings"], "did you mean 'sampling'"),
     (["variants", "check", "sampling.detach"], "did you mean 'detached'"),
