@@ -30,8 +30,8 @@ from experiments.wanted import pick_device
 from studies.plan import Job
 from variants import registry
 
-CALIBRATED = 3  # configurations, spread over the plan
-SECONDS = 1.0  # of training each
+CALIBRATED = 4  # configurations, as unlike as can be
+UPDATES, SECONDS = 1000, 1.0  # of training each, whichever is over first
 WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones of a machine compile
 SHARE = 64  # of an evaluation's sentences one in so many is drawn first
 LONG = 30.0  # seconds of an evaluation that is judged by that share
@@ -55,15 +55,27 @@ def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
     if known and len(known) == len(configs):
         seconds = statistics.mean(statistics.mean(each) for each in known.values())
         count = sum(map(len, known.values()))
-        _, size = _calibrate(configs[0], tracker, updates=1)
+        size = _Prepared.of(configs[0], tracker).bytes()
         return Estimate(seconds, size, f"from {count} runs like these in the store")
-    picked = _spread(configs)
-    found = [_calibrate(config, tracker) for config in picked]
+    picked = unlike(configs, CALIBRATED)
+    found = [_Prepared.of(config, tracker) for config in picked]
     return Estimate(
-        statistics.mean(seconds for seconds, _ in found),
-        round(statistics.mean(size for _, size in found)),
+        statistics.mean(each.run_seconds() for each in found),
+        round(statistics.mean(each.bytes() for each in found)),
         f"from a short calibration of {len(picked)} of {len(configs)} configurations",
     )
+
+
+def unlike(configs: Sequence[Config], most: int) -> list[Config]:
+    """At most so many, each in as many settings as can be unlike those before it: a cost hangs on
+    every axis, and a regular choice might hold one still.
+    """
+    settings = [{(key, repr(value)) for key, value in each.flat().items()} for each in configs]
+    picked = [0]
+    while len(picked) < min(most, len(configs)):
+        nearest = [min(len(each ^ settings[i]) for i in picked) for each in settings]
+        picked.append(nearest.index(max(nearest)))
+    return [configs[i] for i in picked]
 
 
 def _known(tracker: Tracker, wanted: set[str]) -> dict[str, list[float]]:
@@ -76,36 +88,52 @@ def _known(tracker: Tracker, wanted: set[str]) -> dict[str, list[float]]:
     return found
 
 
-def _spread(configs: Sequence[Config]) -> list[Config]:
-    step = max(1, -(-len(configs) // CALIBRATED))
-    return list(configs[::step])
+@dataclass(frozen=True)
+class _Prepared:
+    """A run that has begun: its optimisers hold what they will hold."""
 
+    config: Config
+    trainer: Trainer
+    writer: Writer
+    suite: Suite
+    seconds: float  # until the first update
 
-def _calibrate(config: Config, tracker: Tracker, updates: int = 1000) -> tuple[float, int]:
-    """Seconds and bytes of a run of this configuration."""
-    began = time.monotonic()
-    torch.set_num_threads(config.train.threads)
-    device = pick_device(config)
-    settle(config.precision, device)
-    with tempfile.TemporaryDirectory() as folder:
-        there = (tracker.world / "corpora").exists()
-        world = tracker.world if there else Path(folder)
-        corpus = open_corpus(config.corpus, world, config.model.length)
-        batches = Batches(corpus.train, config.train.batch_size, config.model.length, config.seed)
-        players = build(config, registry(), len(corpus.vocabulary), device)
+    @classmethod
+    def of(cls, config: Config, tracker: Tracker) -> _Prepared:
+        """A run of this configuration; nothing of it is kept."""
+        began = time.monotonic()
+        torch.set_num_threads(config.train.threads)
+        device = pick_device(config)
+        settle(config.precision, device)
+        length, size = config.model.length, config.train.batch_size
+        with tempfile.TemporaryDirectory() as folder:
+            there = (tracker.world / "corpora").exists()
+            corpus = open_corpus(
+                config.corpus, tracker.world if there else Path(folder), config.model.length
+            )
+            batches = Batches(corpus.train, size, length, config.seed)
+            players = build(config, registry(), len(corpus.vocabulary), device)
+            suite = Suite(
+                corpus.validation.sentences(config.evaluation.references),
+                corpus.train,
+                grammar(config.corpus.difficulty) if config.corpus.source == "grammar" else None,
+            )
         trainer = Trainer(config, players, batches, device, _silent)
-        suite = Suite(
-            corpus.validation.sentences(config.evaluation.references),
-            corpus.train,
-            grammar(config.corpus.difficulty) if config.corpus.source == "grammar" else None,
-        )
-    begun = time.monotonic() - began
-    one = _update(trainer, config, updates)
-    writer = make_writer(config, players.averaged, corpus.vocabulary)
-    evaluation = _evaluation(suite, writer, config) if updates > 1 else 0.0
-    state = sum(t.numel() * t.element_size() for t in trainer.state().values())
-    size = round((1.3 + _kept(config)) * state) + RECORD
-    return _seconds(config, one, evaluation) + begun + OVERHEAD, size
+        writer = make_writer(config, players.averaged, corpus.vocabulary)
+        seconds = time.monotonic() - began
+        _train(trainer, config, WARM, WARM_SECONDS)
+        return cls(config, trainer, writer, suite, seconds)
+
+    def run_seconds(self) -> float:
+        """Of the whole run."""
+        one = _train(self.trainer, self.config, UPDATES, SECONDS)
+        evaluation = _evaluation(self.suite, self.writer, self.config)
+        return _seconds(self.config, one, evaluation) + self.seconds + OVERHEAD
+
+    def bytes(self) -> int:
+        """Of what the run leaves."""
+        state = sum(t.numel() * t.element_size() for t in self.trainer.state().values())
+        return round((1.3 + _kept(self.config)) * state) + RECORD
 
 
 def _evaluation(suite: Suite, writer: Writer, config: Config) -> float:
@@ -124,16 +152,14 @@ def _evaluation(suite: Suite, writer: Writer, config: Config) -> float:
     return expected if expected > LONG else seconds(every)
 
 
-def _update(trainer: Trainer, config: Config, updates: int) -> float:
-    """Seconds of an update, typically."""
-    counters, before = trainer.counters, (0, 0.0)
-    for count, more in ((WARM, WARM_SECONDS), (updates, SECONDS)):
-        before = (counters.update, counters.seconds)
-        minutes = (counters.seconds + more) / 60
-        limit = config.train.model_copy(update={"updates": count, "minutes": minutes})
-        trainer.config = config.model_copy(update={"train": limit})
-        trainer.train(_nothing, _nothing)
-    return (counters.seconds - before[1]) / max(1, counters.update - before[0])
+def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> float:
+    """Train so many updates or so long, whichever is over first; seconds an update took."""
+    counters = trainer.counters
+    update, spent = counters.update, counters.seconds
+    limit = {"updates": update + updates, "minutes": (spent + seconds) / 60}
+    trainer.config = config.model_copy(update={"train": config.train.model_copy(update=limit)})
+    trainer.train(_nothing, _nothing)
+    return (counters.seconds - spent) / max(1, counters.update - update)
 
 
 def _kept(config: Config) -> int:

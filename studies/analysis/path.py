@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +31,35 @@ READING = (
 )
 
 
+@dataclass(frozen=True)
+class _Walked:
+    """What ran between the two ends, over the seeds that all of it shares."""
+
+    ends: tuple[str, str]
+    coordinates: list[str]
+    scores: Mapping[Node, np.ndarray]  # by the coordinates changed, a seed each
+    orders: Sequence[tuple[int, ...]]
+    complete: bool  # whether these are all orders
+
+    @property
+    def changed(self) -> Node:
+        """The node where all is changed."""
+        return frozenset(range(len(self.coordinates)))
+
+    @property
+    def gaps(self) -> list[float]:
+        """What all coordinates together change, a seed each."""
+        found: list[float] = (self.scores[self.changed] - self.scores[frozenset()]).tolist()
+        return found
+
+
 def path_sections(reading: Reading) -> list[Section]:
     """The attribution; none until every system on the way has a seed in common."""
+    walked = _walked(reading)
+    return [] if walked is None else [_section(reading, walked)]
+
+
+def _walked(reading: Reading) -> _Walked | None:
     ends: tuple[str, str] = reading.table.ends  # type: ignore[attr-defined]
     budget: int = reading.table.nodes  # type: ignore[attr-defined]
     variants = reading.tracker.runs(reading.board.study, tags={"level": "variant"})
@@ -43,63 +70,50 @@ def path_sections(reading: Reading) -> list[Section]:
         for row in reading.board.rows
         if row.variant in changed
     }
-    k = len(names)
-    orders, complete = orders_within(k, max(budget, k + 1))
+    orders, complete = orders_within(len(names), max(budget, len(names) + 1))
     wanted = {node for order in orders for node in nodes_of(order)}
     if not names[0] or not wanted <= set(scores):
-        return []
+        return None
     seeds = sorted(set.intersection(*(set(scores[node]) for node in wanted)))
     if not seeds:
-        return []
-    table = {node: np.array([scores[node][seed] for seed in seeds]) for node in wanted}
-    changes = contributions(orders, table.__getitem__)
+        return None
+    shared = {node: np.array([scores[node][seed] for seed in seeds]) for node in wanted}
+    return _Walked(ends, names, shared, orders, complete)
+
+
+def _section(reading: Reading, walked: _Walked) -> Section:
+    ends, scores, everything = walked.ends, walked.scores, walked.changed
     rng = np.random.default_rng(zlib.crc32(reading.board.study.encode()))
-    found = dict(zip(names, shapley(changes, rng, complete=complete), strict=True))
-    whole = interval(_mean_gap(table, k), rng)
-    return [_section(reading, ends, found, whole, table, orders, complete, len(seeds))]
-
-
-def _mean_gap(table: Mapping[Node, np.ndarray], k: int) -> list[float]:
-    gaps: list[float] = (table[frozenset(range(k))] - table[frozenset()]).tolist()
-    return gaps
-
-
-def _section(
-    reading: Reading,
-    ends: tuple[str, str],
-    found: Mapping[str, Interval],
-    whole: Interval,
-    table: Mapping[Node, np.ndarray],
-    orders: Sequence[tuple[int, ...]],
-    complete: bool,
-    seeds: int,
-) -> Section:
-    k, paired = len(found), pairing(reading.board)[1]
-    everything = frozenset(range(k))
+    changes = contributions(walked.orders, scores.__getitem__)
+    worth = shapley(changes, rng, complete=walked.complete)
+    whole = interval(walked.gaps, rng)
+    ranked = sorted(enumerate(worth), key=lambda item: -abs(item[1].value))
+    paired = pairing(reading.board)[1]
     rows, document = [], {}
-    ranked = sorted(found.items(), key=lambda item: -abs(item[1].value))
-    for name, each in ranked:
-        i = list(found).index(name)
-        first = _gap(table, frozenset({i}), frozenset(), paired)
-        last = _gap(table, everything, everything - {i}, paired)
+    for i, each in ranked:
+        first = _gap(scores, frozenset({i}), frozenset(), paired)
+        last = _gap(scores, everything, everything - {i}, paired)
+        name = walked.coordinates[i]
         rows.append([name, f"{each.value:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}",
                      _shown(first), _shown(last)])  # fmt: skip
         document[name] = {"value": each.value, "low": each.low, "high": each.high,
                           "first": first and asdict(first),
                           "last": last and asdict(last)}  # fmt: skip
-    total = sum(each.value for each in found.values())
+    total = sum(each.value for each in worth)
     rows.append(["all together", f"{total:+.4f}", f"{whole.low:+.4f} to {whole.high:+.4f}", "", ""])
-    said = "every order" if complete else f"{len(orders)} orders of all"
+    said = "every order" if walked.complete else f"{len(walked.orders)} orders of all"
+    found = {walked.coordinates[i]: each for i, each in ranked}
     return Section(
         "attribution",
         f"What makes {ends[1]} differ from {ends[0]}",
         READING.format(orders=said, start=ends[0], end=ends[1],
-                       drawn="" if complete else ", and over the orders that were drawn"),
+                       drawn="" if walked.complete else ", and over the orders that were drawn"),
         ("coordinate", "worth", "95% interval", "first", "last"),
         rows,
-        {"attribution": lambda: attribution_figure(reading, ends, dict(ranked), whole)},
-        {"attribution": document, "total": total, "orders": len(orders), "seeds": seeds},
-        _findings(ends, dict(ranked), reading.board.metric),
+        {"attribution": lambda: attribution_figure(reading, ends, found, whole)},
+        {"attribution": document, "total": total, "orders": len(walked.orders),
+         "seeds": len(walked.gaps)},
+        _findings(ends, found, reading.board.metric),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from core.errors import MachineError
 from core.tracking.null import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
-from experiments.estimate import estimate
+from experiments.estimate import estimate, unlike
 from experiments.generate import Writer
 from studies.analysis.certainty import certainty
 from studies.drive import SHARE, drive, look, to_record
@@ -197,6 +197,15 @@ def test_a_dry_run_says_time_and_disk_and_from_what(
     known = estimate(study.kind.plan(()).jobs, _Ended(tracker))  # type: ignore[arg-type]
     assert known.seconds == pytest.approx(5.0)
     assert known.source == "from 4 runs like these in the store"
+
+
+def test_what_is_calibrated_has_every_level_of_every_axis_of_two() -> None:
+    configs = [variant.config for variant in plan().variants]
+    picked = unlike(configs, 2)
+    assert [each.sampling.name for each in picked] == ["detached", "gumbel_softmax"]
+    assert len({each.next_input.name for each in picked}) == 2
+    assert len({each.noise_mapping.name for each in picked}) == 2
+    assert unlike(configs[:1], 3) == configs[:1]
 
 
 def test_a_long_evaluation_is_estimated_from_a_share_of_its_sentences(
