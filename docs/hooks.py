@@ -84,7 +84,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def _from_root(file: Path) -> str:
     """A page at the root; its links into docs/ and the results lead from there."""
     text = file.read_text(encoding="utf-8").replace("](docs/", "](")
-    return re.sub(r"\]\(RESULTS\.md(?:#([a-z-]+))?\)", _result, text)
+    return re.sub(r"\]\(RESULTS\.md(?:#([a-z0-9-]+))?\)", _result, text)
 
 
 def _result(link: re.Match[str]) -> str:

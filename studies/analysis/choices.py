@@ -95,8 +95,8 @@ def _row(effect: Effect) -> list[str]:
 
 
 def _telling_first(found: list[Effect]) -> list[Effect]:
-    """What was named before the run, then what is clear of zero, then the rest."""
-    return sorted(found, key=lambda e: (not e.named, not e.clear))
+    """What was named before the run, then what is clear of zero, largest first, then the rest."""
+    return sorted(found, key=lambda e: (not e.named, not e.clear, -abs(e.difference) * e.clear))
 
 
 def _finding(effect: Effect, higher_is_better: bool) -> str:
