@@ -37,16 +37,14 @@ def detectable_difference(
     spread: float, seeds: int, *, paired: bool, level: float = LEVEL, wanted: float = WANTED
 ) -> float:
     """The smallest true difference that is seen with chance `wanted`; infinite with one seed."""
-    if spread == 0:
-        return 0.0 if seeds > 1 else math.inf
-    return _in_spreads(seeds, paired, level, wanted) * spread
+    if seeds < 2:
+        return math.inf
+    return spread and _in_spreads(seeds, paired, level, wanted) * spread
 
 
 @cache
 def _in_spreads(seeds: int, paired: bool, level: float, wanted: float) -> float:
     """The same in units of the spread: one number for all that so many seeds are compared on."""
-    if seeds < 2:
-        return math.inf
 
     def short(size: float) -> float:
         return power(size, 1.0, seeds, paired=paired, level=level) - wanted

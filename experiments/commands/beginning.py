@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.tables import override
+from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker
 from experiments.commands.corpora import prepare
 from experiments.console import err
@@ -20,7 +21,7 @@ from studies.execute import resume as resume_study
 from studies.plan import Limit
 from studies.progress import progress
 from studies.queue import load_queue
-from studies.storage import SQLITE, alone, open_storage
+from studies.storage import SQLITE, alone, open_storage, storage_url
 from variants import registry
 
 
@@ -32,15 +33,36 @@ class Begun:
     joined: bool = False
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, and where it is kept."""
+
+    name: str
+    plan: Study
+    tracker: Tracker
+    url: str  # of Optuna's storage
+
+
 def asked_for(
-    source: str, overrides: Sequence[str], url: str, *, resume: bool
-) -> tuple[str, Study]:
-    """Name and plan of a study file, or of a begun study that is to be resumed by its name."""
-    if source.endswith(".toml") or not resume or Path(source).exists():
-        plan = load_study(Path(source), overrides, registry(), resolve_file)
-        return plan.table.name, plan
+    source: str,
+    overrides: Sequence[str],
+    storage: str | None,
+    tracking: str | None,
+    *,
+    resume: bool,
+) -> Asked:
+    """The study of a file or, to be resumed, of a name. A file is checked before a store is opened,
+    which may make one.
+    """
+    by_name = resume and not (source.endswith(".toml") or Path(source).is_file())
+    plan = None if by_name else load_study(Path(source), overrides, registry(), resolve_file)
+    tracker = open_tracker(tracking)
+    url = storage or storage_url(tracker)
+    if plan is not None:
+        return Asked(plan.table.name, plan, tracker, url)
     stored = json.loads(load_queue(source, url).user_attrs["definition"])
-    return source, make_study(override(stored, overrides), registry(), f"study {source!r}")
+    plan = make_study(override(stored, overrides), registry(), f"study {source!r}")
+    return Asked(source, plan, tracker, url)
 
 
 def begin_or_join(

@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def study(
     source: Annotated[
-        str, typer.Argument(metavar="FILE.toml", help="The study; with --resume also by its name.")
+        str,
+        typer.Argument(metavar="FILE.toml|STUDY", help="The study; to resume it, also its name."),
     ],
     set_: Set = None,
     trials: Annotated[
@@ -80,7 +81,6 @@ def study(
     With a --storage that several machines reach, the same command on each of them works on the
     same study: the first begins it, the others join.
     """
-    from core.tracking.mlflow_store import open_tracker
     from experiments.commands.beginning import asked_for, begin_or_join
     from experiments.commands.stacks import stack_words
     from experiments.commands.working import Work, crowded, show_plan, work_through
@@ -89,11 +89,9 @@ def study(
     from experiments.ray_worker import Places
     from studies.plan import Limit
     from studies.queue import failures, load_queue
-    from studies.storage import storage_url
 
-    tracker = open_tracker(tracking)
-    url = storage or storage_url(tracker)
-    wanted, plan = asked_for(source, set_ or [], url, resume=resume)
+    asked = asked_for(source, set_ or [], storage, tracking, resume=resume)
+    plan, tracker, url = asked.plan, asked.tracker, asked.url
     limit = Limit(trials=trials, workers=workers, stack=stack_seeds)
     said = stack_words(plan, limit)
     if dry_run:
@@ -110,8 +108,8 @@ def study(
         check_cluster(cluster, url, tracker.uri)
     given = [part for each in set_ or [] for part in ("--set", each)]
     command = shlex.join(["textgan", "study", source, *given])
-    name = wanted if resume else None
-    begun = begin_or_join(plan, tracker, url, command, limit, resume=name)
+    going_on = asked.name if resume else None
+    begun = begin_or_join(plan, tracker, url, command, limit, resume=going_on)
     name = begun.name
     board, link = work_through(begun, url, plan.table, tracker, Work(workers, minutes, cluster))
     if json:

@@ -14,6 +14,7 @@ from core.parsing import parse
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results
+from studies.page.drawing import draw
 from studies.reading import read
 from studies.report import build
 from studies.reproduction import reproduction
@@ -101,7 +102,10 @@ def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> Non
     results.write(reports, [again], pictures)
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert again.read_text(encoding="utf-8") == text, "run `make results`"
-    drawn = {f"{study}/{name}.svg" for study, name, _ in results.drawings(reports)}
+    drawn = set()
+    for study, name, maker in results.drawings(reports):
+        draw(maker)
+        drawn.add(f"{study}/{name}.svg")
     committed = ROOT / "docs" / "pictures" / "results"
     assert drawn == {str(file.relative_to(committed)) for file in committed.rglob("*.svg")}
 
