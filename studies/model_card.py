@@ -15,6 +15,7 @@ import numpy as np
 from core.metrics.catalogue import METRICS
 from core.statistics import interval
 from studies.analysis.standing import findings
+from studies.analysis.wording import between
 from studies.definition import from_definition
 from studies.leaderboard import Row
 from studies.page.report import environment
@@ -81,7 +82,7 @@ def _numbers(reading: Reading, row: Row) -> list[list[str]]:
         real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
         info = METRICS[name]
         better = {"higher": "higher", "lower": "lower"}.get(info.direction, "near real text")
-        sure = f"{found.low:.4f} to {found.high:.4f}" if len(values) > 1 else "one run"
+        sure = between(found.ends if len(values) > 1 else None)
         rows.append([name, f"{found.value:.4f}", sure,
                      f"{np.mean(real):.4f}" if real else "", better])  # fmt: skip
     return rows

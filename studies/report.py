@@ -28,6 +28,7 @@ from studies.analysis.standing import (
     outcomes,
     standing,
     trained_together,
+    unfinished,
 )
 from studies.analysis.wording import count, number, scored
 from studies.leaderboard import Leaderboard, Row
@@ -52,6 +53,7 @@ def build(reading: Reading) -> Report:
         reading.table.question,
         _facts(reading),
         [
+            *unfinished(reading),
             *findings[:MANY_FINDINGS],
             *caveats(reading.board),
             *added_seeds(reading),

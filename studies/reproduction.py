@@ -14,6 +14,7 @@ from core.errors import InputError
 from core.parsing import explain
 from core.statistics import interval
 from core.tables import read_toml
+from studies.analysis.wording import between, count
 from studies.page.report import environment
 from studies.sections import Reading
 from studies.summary import load
@@ -72,10 +73,11 @@ def _row(number: Number, values: Sequence[float]) -> list[str]:
         return [*said, NOT_RUN, "", number.why]
     rng = np.random.default_rng(zlib.crc32(f"{number.study} {number.row}".encode()))
     ours = interval(values, rng)
-    sure = f"{ours.low:.3f} to {ours.high:.3f}, {len(values)} runs"
     if number.row == REAL:
         sure = "the held-out text of every run"
     elif len(values) == 1:
-        sure = "one run"
+        sure = between(None)
+    else:
+        sure = f"{between(ours.ends, digits=3)}, {count(len(values), 'run')}"
     shown = f"{ours.value:.3f} ({sure})"
     return [*said, shown, f"{ours.value - number.published:+.3f}", number.why]

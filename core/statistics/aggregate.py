@@ -24,6 +24,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends, the lower one first."""
+        return self.low, self.high
+
 
 def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean of the middle half: 25% trimmed on either side, rounded down to whole values.

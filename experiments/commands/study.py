@@ -195,7 +195,7 @@ def _show(board: Leaderboard) -> None:
     from studies.analysis.wording import between
 
     rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", between(row),
+        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
          str(row.seeds), ", ".join(f"{n} {o}" for o, n in sorted(row.outcomes.items()))]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.stackable import STACKED
 from core.statistics import Difference, detectable_difference, holm
+from core.tracking.protocol import NONE
 from studies.analysis.wording import between, contrast, count, names, number, scored
 from studies.effects import LEVEL, apart, pairing
 from studies.figures import leaderboard_figure
@@ -32,7 +33,7 @@ def standing(reading: Reading) -> Section:
     board = reading.board
     beside = [key for key in BESIDE if key != board.metric and _known(reading, key)]
     rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", between(row),
+        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
          str(row.seeds), outcomes(row), *(_mean(reading, row, key) for key in beside)]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip
@@ -79,6 +80,20 @@ def findings(board: Leaderboard) -> list[str]:
     elif others:
         said += _against(best, others, board)
     return said
+
+
+def unfinished(reading: Reading) -> list[str]:
+    """How much of what was planned has a result, where that is not all of it."""
+    board = reading.board
+    variants = reading.tracker.runs(board.study, tags={"level": "variant"}, columns=NONE)
+    planned = len(variants) * len(reading.table.seed_list())
+    ended = sum(row.seeds for row in board.rows)
+    if not 0 < ended < planned:
+        return []
+    return [
+        f"So far {ended} of {planned} planned runs gave a result: what follows may change with the "
+        f"others."
+    ]
 
 
 def caveats(board: Leaderboard) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.statistics import difference, interval
-from studies.analysis.wording import contrast, count
+from studies.analysis.wording import between, contrast, count
 from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, SKY
 from studies.sections import Section
 from studies.temperature import Sweep
@@ -39,7 +39,7 @@ def sweep_section(sweeps: Mapping[str, Sweep]) -> Section:
     rows = []
     for name, found in areas.items():
         over = interval(found, np.random.default_rng(zlib.crc32(name.encode())))
-        sure = f"{over.low:.4f} to {over.high:.4f}" if len(found) > 1 else "one run"
+        sure = between(over.ends if len(found) > 1 else None)
         rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
     return Section(
         "temperature",

@@ -32,9 +32,9 @@ def scored(row: Row) -> str:
     return shown if row.interval is None else f"{shown} {bracket(*row.interval)}"
 
 
-def between(row: Row) -> str:
-    """A variant's interval in a table."""
-    return "one run" if row.interval is None else "{:.4f} to {:.4f}".format(*row.interval)
+def between(ends: tuple[float, float] | None, digits: int = 4) -> str:
+    """The ends of an interval in a table; None of one run, whose spread nobody knows."""
+    return "one run" if ends is None else " to ".join(f"{end:.{digits}f}" for end in ends)
 
 
 def names(found: Sequence[str]) -> str:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from core.errors import InputError
+from core.config import Config
 from core.parsing import parse
 from studies.analysis.search import comparison_sections
 from studies.arms import Arm
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
-from studies.space import ranges, space_of
+from studies.space import Range, ranges, space_of
 from studies.systems import tables_of
 from studies.table import System
 from studies.tuning import TuningTable, finalists, results_of, shown, trial_jobs
 
 RATES = ("train.generator_rate", "train.discriminator_rate")
-# The first of these that a system has is tuned with its rates: SCIENCE's "one regulariser".
+# The first of these that a system uses is tuned with its rates: SCIENCE's "one regulariser".
 REGULARISERS = (
     "penalty.weight",
+    "penalty.gamma",
     "discriminator.dropout",
-    "train.discriminator_decay",
-    "train.entropy_bonus",
+    "train.entropy",
     "generator.dropout",
 )
 
@@ -53,20 +53,10 @@ class Comparison:
             where = f"{definition.where}, system {system.name}"
             tables = tables_of(system.name, table, definition)
             config = parse(tables, definition.resolver, where)
-            declared = dict(ranges(config))
+            own, declared = config.flat(), dict(ranges(config))
             named = {key: given for key, given in table.space.items() if key in declared}
-            if not named:
-                used = RATES if config.discriminator else RATES[:1]
-                extra = next((key for key in REGULARISERS if key in declared), None)
-                named = dict.fromkeys([*used, *([extra] if extra else [])], True)
-            try:
-                space = space_of(config, tables, named, definition.resolver, where)
-            except InputError:
-                if table.space:
-                    raise
-                space = space_of(config, tables, {}, definition.resolver, where)
-                space = {key: each for key, each in space.items() if key in named}
-            own = config.flat()
+            named = named or dict.fromkeys(_tuned(config, declared, own), True)
+            space = space_of(config, tables, named, definition.resolver, where)
             arm = Arm(
                 system.name, tables, space, table.metrics, table.directions, table.trials,
                 definition.resolver, table.sampler, table.pruner,
@@ -118,6 +108,15 @@ class Comparison:
     def sections(reading: Reading) -> list[Section]:
         """Every system against every other, tuning curves."""
         return comparison_sections(reading)
+
+
+def _tuned(config: Config, declared: Mapping[str, Range], own: Mapping[str, Any]) -> Iterator[str]:
+    """What is tuned where the study names nothing: rates and one regulariser, as far as the
+    system's own value of each lies in the range beside it.
+    """
+    inside = {key for key, each in declared.items() if each.drawn(own.get(key)) is not None}
+    yield from (key for key in (RATES if config.discriminator else RATES[:1]) if key in inside)
+    yield from [key for key in REGULARISERS if key in inside][:1]
 
 
 def _better(a: Done, b: Done, table: TuningTable) -> bool:

@@ -15,7 +15,7 @@ from core.tracking.protocol import Sample
 from studies.analysis.curves import _figure, _middle
 from studies.analysis.plane import _ranks
 from studies.analysis.standing import caveats, findings, invisible
-from studies.analysis.wording import bracket, contrast, names, number
+from studies.analysis.wording import between, bracket, contrast, names, number
 from studies.effects import effects
 from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.page.drawing import PAPER, VARIABLES
@@ -162,6 +162,14 @@ def test_a_study_without_results_says_so(tmp_path: Path) -> None:
     assert page.count('<td class="brief">failed</td>') == 4
 
 
+def test_a_study_under_way_says_so_first(tracker: MemoryTracker, tmp_path: Path) -> None:
+    assert not any("planned" in sentence for sentence in build(read(tracker, NAME)).findings)
+    second_breaks = FakeTraining(breaks=lambda _, seed: RuntimeError("boom") if seed else None)
+    under_way, _ = start(tmp_path, plan(*FEW), second_breaks)
+    first = build(read(under_way, NAME)).findings[0]
+    assert first.startswith("So far 4 of 8 planned runs gave a result: what follows may change")
+
+
 def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard:
     rows = [
         Row(name, float(np.mean(v)), (min(v), max(v)) if len(v) > 1 else None, len(v),
@@ -267,6 +275,7 @@ def test_numbers_and_names() -> None:
         ".03", "-.03", "1.5", "0", "1.235e+04", "0",
     ]  # fmt: skip
     assert bracket(-0.5, 1.25) == "[-.5, 1.25]"
+    assert [between(ends) for ends in (None, (0.1, 0.25))] == ["one run", "0.1000 to 0.2500"]
     assert names(["a"]) == "`a`"
     assert names(["a", "b"]) == "`a` and `b`"
     assert names(list("abcdef")) == "`a`, `b`, `c`, `d` and 2 more"

@@ -264,3 +264,22 @@ def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
     file.write_text(file.read_text().partition("[study.budget]")[0])
     with pytest.raises(InputError, match="needs a budget"):
         load_study(file, [], registry(), resolve_file)
+
+
+def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
+    r1 = 'set = {"penalty.name" = "r1"}'
+    file = tmp_path / "c.toml"
+    file.write_text(
+        '[study]\nname = "c"\nkind = "comparison"\n[study.budget]\nupdates = 20\n'
+        '[[study.systems]]\nsystem = "mle"\n[[study.systems]]\nsystem = "modern"\n'
+        '[[study.systems]]\nsystem = "gan_textgen"\n'
+        f'[[study.systems]]\nsystem = "modern"\nlabel = "with r1"\n{r1}\n'
+    )
+    arms = load_study(file, [], registry(), resolve_file).kind.arms()
+    rates = ["train.generator_rate", "train.discriminator_rate"]
+    assert {arm.name: list(arm.space) for arm in arms} == {
+        "mle": rates[:1],  # its transformer has nothing else
+        "modern": [*rates, "discriminator.dropout"],
+        "gan_textgen": [*rates, "penalty.weight"],
+        "with r1": [*rates, "penalty.gamma"],
+    }
