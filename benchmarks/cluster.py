@@ -31,11 +31,11 @@ from benchmarks.queue_model import REMEDIES, Costs, Load, Site, first_bottleneck
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunRecord, Sample, Tracker
 from studies.definition import Study, load_study
-from studies.execute import begin, work
-from studies.progress import progress
-from studies.queue import limit_of, load_queue
+from studies.running.execute import begin, work
+from studies.running.progress import progress
+from studies.running.queue import limit_of, load_queue
+from studies.running.worker import Worker
 from studies.storage import open_storage
-from studies.worker import Worker
 from tests.cluster.servers import create_database, mlflow_on, postgresql, postgresql_folder
 from variants import registry
 
@@ -127,7 +127,7 @@ def measured(server: str, address: str) -> tuple[Costs, Costs]:
     queue = load_queue("costs", url)
     worker = Worker(queue, study, tracker, _nothing, url)  # type: ignore[arg-type]
 
-    def look() -> None:  # as `studies.execute.work` does before each job
+    def look() -> None:  # as `studies.running.execute.work` does before each job
         worker.look()
         progress(queue, study.table)
         limit_of(queue)

@@ -16,7 +16,7 @@ from typing import Any
 from core.tracking.mlflow_store import open_tracker
 from experiments.runner import run
 from studies.definition import load_study
-from studies.execute import begin, work
+from studies.running.execute import begin, work
 from studies.storage import storage_url
 from variants import registry
 

@@ -39,8 +39,8 @@ def work_on(errand: Errand) -> str:
     from experiments.joining import check
     from experiments.runner import run
     from studies.definition import from_definition
-    from studies.execute import work
-    from studies.queue import load_queue
+    from studies.running.execute import work
+    from studies.running.queue import load_queue
     from variants import registry
 
     folder = Path(errand.folder)

@@ -3,7 +3,7 @@
 A *kind* of study (one file below `studies/kinds/`, the file name is the kind's name) says which
 runs are wanted, given what has ended. Nothing else is remembered: whoever asks again with the same
 results gets the same plan, so resuming is planning once more and leaving out what is there. The
-queue, the workers and the record are the same for all kinds (`studies/execute.py`).
+queue, the workers and the record are the same for all kinds (`studies/running/execute.py`).
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from experiments.console import err
 from experiments.joining import check, write_down
 from experiments.loading import resolve_file
 from studies.definition import Study, load_study, make_study
-from studies.execute import begin, free_name, grow
-from studies.execute import resume as resume_study
 from studies.plan import Limit
-from studies.progress import progress
-from studies.queue import load_queue
+from studies.running.execute import begin, free_name, grow
+from studies.running.execute import resume as resume_study
+from studies.running.progress import progress
+from studies.running.queue import load_queue
 from studies.storage import SQLITE, alone, open_storage, storage_url
 from variants import registry
 

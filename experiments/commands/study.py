@@ -88,7 +88,7 @@ def study(
     from experiments.ray_launcher import check_cluster
     from experiments.ray_worker import Places
     from studies.plan import Limit
-    from studies.queue import failures, load_queue
+    from studies.running.queue import failures, load_queue
 
     asked = asked_for(source, set_ or [], storage, tracking, resume=resume)
     plan, tracker, url = asked.plan, asked.tracker, asked.url

@@ -38,8 +38,8 @@ def worker(
     from experiments.runner import run as train
     from experiments.stacking import train_together
     from studies.definition import from_definition
-    from studies.execute import work
-    from studies.queue import load_queue
+    from studies.running.execute import work
+    from studies.running.queue import load_queue
     from studies.storage import storage_url
     from variants import registry
 

@@ -18,14 +18,14 @@ from experiments.ray_worker import Errand, Places
 from experiments.runner import run as train
 from experiments.stacking import train_together
 from studies.definition import Study
-from studies.drive import Watch, drive, to_record
-from studies.execute import work
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.plan import Limit
-from studies.progress import Progress
-from studies.progress import progress as read_progress
-from studies.queue import load_queue
 from studies.report import publish
+from studies.running.drive import Watch, drive, to_record
+from studies.running.execute import work
+from studies.running.progress import Progress
+from studies.running.progress import progress as read_progress
+from studies.running.queue import load_queue
 from studies.table import StudyTable
 from variants import registry
 

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from core.config import Config
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunRecord, Tracker
-from studies import execute
-from studies import queue as jobs
 from studies.definition import load_study
 from studies.plan import Plan
+from studies.running import execute
+from studies.running import queue as jobs
 from tests.chaos import children
 from tests.chaos.children import child
 from tests.chaos.tally import Tally

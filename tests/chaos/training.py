@@ -16,10 +16,11 @@ from core.stackable import STACKED
 from core.tracking.mlflow_store import open_tracker
 from experiments import course, runner
 from experiments.stacking import train_together
-from studies import execute, storage
-from studies import queue as jobs
+from studies import storage
 from studies.definition import load_study
 from studies.plan import Limit
+from studies.running import execute
+from studies.running import queue as jobs
 from tests.chaos import runs
 from tests.conftest import ROOT
 from variants import registry

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from core.tables import override, read_toml
 from core.tracking.protocol import Tracker
-from studies.queue import load_queue
+from studies.running.queue import load_queue
 from tests.conftest import ROOT
 
 SMOKE = ROOT / "experiments" / "smoke" / "card_axes.toml"

@@ -19,11 +19,11 @@ from experiments.ray_launcher import launch
 from experiments.ray_worker import Errand, Places
 from experiments.runner import run
 from studies.definition import Study, load_study
-from studies.execute import begin, work
 from studies.plan import Limit
-from studies.progress import progress
-from studies.queue import load_queue
 from studies.report import write
+from studies.running.execute import begin, work
+from studies.running.progress import progress
+from studies.running.queue import load_queue
 from studies.storage import GRACE_SECONDS, storage_url
 from tests.cluster.studies import faults, tiny_study
 from tests.conftest import ROOT

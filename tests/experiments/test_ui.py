@@ -16,8 +16,8 @@ from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.mlflow_ui import ui_command
 from experiments.runner import run
 from studies.definition import load_study
-from studies.execute import begin, work
 from studies.report import publish
+from studies.running.execute import begin, work
 from studies.storage import storage_url
 from tests.conftest import ROOT, tiny
 from variants import registry

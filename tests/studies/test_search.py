@@ -18,10 +18,10 @@ from core.tracking.protocol import Tracker
 from core.train import Stopped
 from experiments.loading import resolve_file
 from studies.definition import Study, load_study
-from studies.execute import begin, resume, work
 from studies.plan import Limit
-from studies.queue import ended, load_queue
 from studies.reading import read, sections
+from studies.running.execute import begin, resume, work
+from studies.running.queue import ended, load_queue
 from studies.space import ranges
 from studies.storage import storage_url
 from tests.conftest import ROOT, tiny

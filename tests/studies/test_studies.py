@@ -15,12 +15,12 @@ from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Tracker
 from studies.definition import Study, from_definition, load_study
 from studies.effects import effects
-from studies.execute import begin, free_name, grow, resume, work
 from studies.leaderboard import leaderboard
-from studies.progress import progress
-from studies.queue import failures, load_queue
 from studies.reading import read
 from studies.report import build, publish
+from studies.running.execute import begin, free_name, grow, resume, work
+from studies.running.progress import progress
+from studies.running.queue import failures, load_queue
 from studies.storage import storage_url
 from tests.conftest import ROOT
 from variants import registry

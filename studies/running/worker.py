@@ -13,11 +13,11 @@ import optuna
 from core.config import Config
 from core.tracking.protocol import Tracker
 from core.train import Stopped
-from studies import queue as jobs
 from studies.arms import Arm, Proposals
 from studies.definition import Study
 from studies.plan import Job, Key, Plan
-from studies.planning import extend
+from studies.running import queue as jobs
+from studies.running.planning import extend
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 WORST = ("diverged", "collapsed")

@@ -20,17 +20,17 @@ from core.compatibility import Resolver
 from core.errors import InputError
 from core.tracking.markdown import code, plain
 from core.tracking.protocol import Tracker
-from studies import queue as jobs
 from studies.arms import Proposals
 from studies.definition import Study, from_definition
 from studies.plan import NO_LIMIT, Limit
-from studies.planning import extend
-from studies.progress import Progress, progress
-from studies.queue import load_queue
-from studies.seats import TrainTogether, take_together
+from studies.running import queue as jobs
+from studies.running.planning import extend
+from studies.running.progress import Progress, progress
+from studies.running.queue import load_queue
+from studies.running.seats import TrainTogether, take_together
+from studies.running.worker import Train, Worker
 from studies.storage import open_storage
 from studies.table import StudyTable, seed_list
-from studies.worker import Train, Worker
 
 POLL_SECONDS = 0.5
 

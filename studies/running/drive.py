@@ -13,8 +13,8 @@ import optuna
 from core.child import environment
 from core.errors import MachineError
 from core.tracking.protocol import RunTracker
-from studies.progress import Progress, progress
-from studies.queue import load_queue
+from studies.running.progress import Progress, progress
+from studies.running.queue import load_queue
 from studies.table import StudyTable
 
 POLL_SECONDS = 1.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from studies import queue as jobs
+from studies.running import queue as jobs
 from studies.table import StudyTable
 
 

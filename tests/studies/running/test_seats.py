@@ -14,12 +14,12 @@ from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Tracker
 from experiments.commands.stacks import stack_words
 from studies.analysis.standing import trained_together
-from studies.execute import begin, resume, work
 from studies.plan import Limit
-from studies.planning import in_stacks
-from studies.progress import progress
-from studies.queue import latest, limit_of, load_queue
 from studies.reading import read
+from studies.running.execute import begin, resume, work
+from studies.running.planning import in_stacks
+from studies.running.progress import progress
+from studies.running.queue import latest, limit_of, load_queue
 from studies.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan
 from variants import registry

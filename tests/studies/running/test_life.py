@@ -22,12 +22,12 @@ from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate, unlike
 from experiments.generate import Writer
 from studies.analysis.certainty import certainty
-from studies.drive import SHARE, drive, look, to_record
-from studies.execute import begin, work
 from studies.plan import Limit
-from studies.progress import Progress, progress
-from studies.queue import latest, load_queue, sweep
 from studies.reading import read
+from studies.running.drive import SHARE, drive, look, to_record
+from studies.running.execute import begin, work
+from studies.running.progress import Progress, progress
+from studies.running.queue import latest, load_queue, sweep
 from studies.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry
@@ -80,7 +80,7 @@ def test_a_lost_workers_job_is_taken_over(
     if death == "process":
         trial.set_user_attr("process", [socket.gethostname(), _dead(), trial.number])
     else:  # killed between being taken and its first word, long ago
-        monkeypatch.setattr("studies.queue.datetime", _Later)
+        monkeypatch.setattr("studies.running.queue.datetime", _Later)
     sweep(queue)
     again = latest(queue)[job]
     assert again.state == TrialState.WAITING

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from core.config import Config
 from core.tracking.protocol import Tracker
-from studies import queue as jobs
+from studies.running import queue as jobs
+from studies.running.worker import RunResult, Worker
 from studies.storage import alone
-from studies.worker import RunResult, Worker
 
 Order = Mapping[str, Any]  # what `Train` is asked, but for the tracker
 

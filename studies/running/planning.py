@@ -9,9 +9,9 @@ import optuna
 
 from core.stackable import shape_of
 from core.tracking.protocol import Tracker
-from studies import queue as jobs
 from studies.definition import Study
 from studies.plan import Job, Plan
+from studies.running import queue as jobs
 from studies.storage import alone
 
 
