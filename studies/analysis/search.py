@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -115,9 +116,9 @@ def _curves(reading: Reading, of_arm: dict[str, list[RunRecord]]) -> Section:
         "tuning",
         "How much tuning pays",
         "The best score that n trials are expected to find: the mean over all subsets of n of the "
-        "trials that were run, with a bootstrap band over them, on the tuning seed and the "
-        "validation split. Exact for trials that are independent draws; a sampler that learns "
-        "makes later trials better, and then it describes these trials only.",
+        "trials that were run, the published settings among them, with a bootstrap band over them, "
+        "on the tuning seed and the validation split. Exact for trials that are independent draws; "
+        "a sampler that learns makes later trials better, and then it describes these trials only.",
         ("system", "trials", "expected best", "95% band"),
         rows,
         {"tuning": lambda: _tuning_figure(curves, metric)},
@@ -178,8 +179,6 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
                 params={key: float(each[key]) for key in varied}, distributions=space, value=score
             )
         )
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = optuna.importance.get_param_importances(
