@@ -11,14 +11,27 @@ if TYPE_CHECKING:
     from core.tracking.protocol import RunTracker
 
 Curve = Sequence[tuple[int, float]]
+PANEL, HEIGHT = 4.2, 3.2  # inches; so are the margins
+LEFT, RIGHT, TOP, BOTTOM = 0.65, 0.15, 0.35, 0.5
+TICKS = 6  # at most, of an axis
 
 
 def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
-    """One panel a title, one line a label, over updates."""
+    """One panel a title, one line a label, over updates.
+
+    Every run draws one, so margins are fixed: looking for the best ones takes longer than the rest.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
+    figure = Figure(figsize=(PANEL * len(panels), HEIGHT))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure.subplots_adjust(
+        left=LEFT / (PANEL * len(panels)),
+        right=1 - RIGHT / (PANEL * len(panels)),
+        bottom=BOTTOM / HEIGHT,
+        top=1 - TOP / HEIGHT,
+        wspace=(LEFT + RIGHT) / (PANEL - LEFT - RIGHT),
+    )
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
         for label, curve in lines.items():
             axis.plot([step for step, _ in curve], [value for _, value in curve], label=label)
@@ -26,6 +39,7 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
         axis.set_xlabel("updates")
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
+        axis.locator_params(nbins=TICKS)
         if len(lines) > 1:
             axis.legend(frameon=False, fontsize=8)
     return figure

@@ -114,7 +114,7 @@ class MlflowRun:
         """See `RunTracker`."""
         for suffix in (".png", ".svg"):
             name = str(Path(path).with_suffix(suffix))
-            self._log_file(name, lambda at: figure.savefig(at, dpi=150, bbox_inches="tight"))
+            self._log_file(name, lambda at: figure.savefig(at, dpi=150))
 
     def _log_copy(self, file: Path, path: str) -> None:
         def copy(place: Path) -> None:
