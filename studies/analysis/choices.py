@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from studies.analysis.wording import chance, contrast, number
+from studies.analysis.wording import chance, contrast, count, number
 from studies.effects import LEVEL, Effect, effects, pairing
 from studies.figures import effects_figure
 from studies.sections import Reading, Section
@@ -38,7 +38,7 @@ def contrast_section(
                 "seed_correlation": correlation,
                 "paired": paired,
             },
-            [_finding(effect, reading.board.higher_is_better) for effect in _telling_first(found)],
+            _findings(found, higher_is_better=reading.board.higher_is_better),
         )
     ]
 
@@ -99,12 +99,15 @@ def _telling_first(found: list[Effect]) -> list[Effect]:
     return sorted(found, key=lambda e: (not e.named, not e.clear, -abs(e.difference) * e.clear))
 
 
-def _finding(effect: Effect, higher_is_better: bool) -> str:
-    said = contrast(*effect.values, effect.difference, effect.low, effect.high,
-                    effect.pairs, higher_is_better=higher_is_better,
-                    unit="pair" if effect.paired else "pair of runs")  # fmt: skip
-    if effect.clear and effect.adjusted > LEVEL:
-        said += (
-            f" After Holm's adjustment p is {number(effect.adjusted)}: chance alone may give that."
-        )
-    return f"**{effect.axis}**: {said}" if effect.axis else said
+def _findings(found: list[Effect], *, higher_is_better: bool) -> list[str]:
+    said = []
+    for effect in _telling_first(found):
+        words = contrast(*effect.values, effect.difference, effect.low, effect.high,
+                         effect.pairs, higher_is_better=higher_is_better,
+                         unit="pair" if effect.paired else "pair of runs")  # fmt: skip
+        if effect.clear and effect.adjusted > LEVEL:
+            family = count(sum(each.named == effect.named for each in found), "contrast")
+            p = number(effect.adjusted)
+            words += f" It does not survive Holm's adjustment for {family} (p {p})."
+        said.append(f"**{effect.axis}**: {words}" if effect.axis else words)
+    return said
