@@ -23,11 +23,12 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(PANEL * len(panels), HEIGHT))
+    width = PANEL * len(panels)
+    figure = Figure(figsize=(width, HEIGHT))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     figure.subplots_adjust(
-        left=LEFT / (PANEL * len(panels)),
-        right=1 - RIGHT / (PANEL * len(panels)),
+        left=LEFT / width,
+        right=1 - RIGHT / width,
         bottom=BOTTOM / HEIGHT,
         top=1 - TOP / HEIGHT,
         wspace=(LEFT + RIGHT) / (PANEL - LEFT - RIGHT),

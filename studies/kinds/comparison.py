@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -53,10 +53,11 @@ class Comparison:
             where = f"{definition.where}, system {system.name}"
             tables = tables_of(system.name, table, definition)
             config = parse(tables, definition.resolver, where)
-            own, declared = config.flat(), dict(ranges(config))
+            declared = dict(ranges(config))
             named = {key: given for key, given in table.space.items() if key in declared}
-            named = named or dict.fromkeys(_tuned(config, declared, own), True)
             space = space_of(config, tables, named, definition.resolver, where)
+            space = space if named else _usual(config, space)
+            own = config.flat()
             arm = Arm(
                 system.name, tables, space, table.metrics, table.directions, table.trials,
                 definition.resolver, table.sampler, table.pruner,
@@ -110,13 +111,11 @@ class Comparison:
         return comparison_sections(reading)
 
 
-def _tuned(config: Config, declared: Mapping[str, Range], own: Mapping[str, Any]) -> Iterator[str]:
-    """What is tuned where the study names nothing: rates and one regulariser, as far as the
-    system's own value of each lies in the range beside it.
-    """
-    inside = {key for key, each in declared.items() if each.drawn(own.get(key)) is not None}
-    yield from (key for key in (RATES if config.discriminator else RATES[:1]) if key in inside)
-    yield from [key for key in REGULARISERS if key in inside][:1]
+def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:
+    """What is tuned where the study names nothing: of what could be, rates and a regulariser."""
+    rates = RATES if config.discriminator else RATES[:1]
+    regulariser = [key for key in REGULARISERS if key in space][:1]
+    return {key: space[key] for key in (*rates, *regulariser) if key in space}
 
 
 def _better(a: Done, b: Done, table: TuningTable) -> bool:
