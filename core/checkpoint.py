@@ -36,7 +36,8 @@ class Counters:
 
     update: int = 0  # updates done
     batches: int = 0  # batches of real sentences read
-    seconds: float = 0.0  # of training, over all its processes
+    seconds: float = 0.0  # of updates, over all its processes
+    evaluating: float = 0.0  # seconds of evaluations, which are in no budget
     losses: dict[str, list[float]] = field(
         default_factory=lambda: {"generator": [], "discriminator": []}
     )  # the last two of each player

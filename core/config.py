@@ -68,7 +68,7 @@ class TrainConfig(Frozen):
     """How long, how fast, how large. With both `updates` and `minutes` the first reached stops."""
 
     updates: Annotated[int, Field(ge=0)] | None = None  # 1000 where minutes is not given either
-    minutes: Annotated[  # of training, evaluation included
+    minutes: Annotated[  # of updates; evaluations and checkpoints are not in them
         Annotated[float, Field(gt=0)] | None,
         Alone(None, "a stack's clock is not that of a run; say train.updates (study.budget)"),
     ] = None

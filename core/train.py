@@ -55,18 +55,19 @@ class Trainer:
         """The loop; whoever walks it plays each phase, alone or together with other runs'."""
         train, counters, share = self.config.train, self.counters, self.steps.share
         clock = CLOCKS[train.clock]
-        began = clock() - counters.seconds
+        evaluate = self._beside(evaluate)
         if counters.update == 0:
             evaluate()
             if train.rollback is not None:
                 save()  # something to go back to
         while not self._budget_spent():
+            began = clock()
             progress = Progress(counters.update, counters.losses, self.steps.batches.per_epoch)
             self.steps.begin()
             yield from self.players.schedule.phases(progress)
             self._average()
             counters.update += 1
-            counters.seconds = share.of_leader(clock() - began)
+            counters.seconds += share.of_leader(clock() - began)
             last = self._budget_spent()
             if counters.update % train.log_every == 0 or last:
                 self._log(self._curves(), counters.update)
@@ -85,6 +86,21 @@ class Trainer:
     def interrupt(self) -> None:
         """Save and stop at the end of this update: a state in its middle could not go on."""
         self._interrupted = True
+
+    def _beside(self, evaluate: Callable[[], None]) -> Callable[[], None]:
+        """The same, with its time counted apart: how long judging a system takes is its own, so a
+        budget that held it would give some systems less training than others.
+        """
+        clock = CLOCKS[self.config.train.clock]
+
+        def timed() -> None:
+            began = clock()
+            try:
+                evaluate()
+            finally:
+                self.counters.evaluating += clock() - began
+
+        return timed
 
     def roll_back(self, saved: Checkpoint | None) -> bool:
         """Go back to `saved`, once a run, with smaller rates; False where that is not asked for."""

@@ -192,7 +192,11 @@ class Run:
         log_curves(record)
         ending = f"{outcome} after {counters.update} updates in {counters.seconds:.0f} s"
         record.describe(description(self.config, record.run_id, ending, counters.samples))
-        spent = {"updates": str(counters.update), "seconds": f"{counters.seconds:.1f}"}
+        spent = {
+            "updates": str(counters.update),
+            "seconds": f"{counters.seconds:.1f}",
+            "evaluating": f"{counters.evaluating:.1f}",
+        }
         record.set_tags(spent | self.checkpoints.best(self.trainer))
         record.finish(outcome, reason)
         temporary_file = self.folder / "result.writing"

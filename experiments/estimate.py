@@ -16,16 +16,14 @@ from typing import Any
 
 import torch
 
-from core.batches import Batches
 from core.config import Config
-from core.metrics.suite import Suite
 from core.nn.precision import settle
 from core.players import build
-from core.text.grammar import grammar
+from core.shares import ALONE
 from core.tracking.protocol import Tracker
 from core.train import Trainer
-from experiments.generate import Writer, make_writer
-from experiments.parts import open_corpus
+from experiments.evaluator import Evaluator
+from experiments.parts import prepare
 from experiments.wanted import pick_device
 from studies.plan import Job
 from variants import registry
@@ -35,6 +33,7 @@ UPDATES, SECONDS = 1000, 1.0  # of training each, whichever is over first
 WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones of a machine compile
 SHARE = 64  # of an evaluation's sentences one in so many is drawn first
 LONG = 30.0  # seconds of an evaluation that is judged by that share
+GRADIENTS = 2  # of G that are diagnosed; the others take as long
 OVERHEAD = 1.5  # seconds of a run that are neither update nor evaluation: store, model, figures
 RECORD = 600_000  # bytes of a run beside its weights: sentences, figures, journal
 
@@ -94,8 +93,7 @@ class _Prepared:
 
     config: Config
     trainer: Trainer
-    writer: Writer
-    suite: Suite
+    evaluator: Evaluator
     seconds: float  # until the first update
 
     @classmethod
@@ -105,29 +103,21 @@ class _Prepared:
         torch.set_num_threads(config.train.threads)
         device = pick_device(config)
         settle(config.precision, device)
-        length, size = config.model.length, config.train.batch_size
         with tempfile.TemporaryDirectory() as folder:
             there = (tracker.world / "corpora").exists()
-            corpus = open_corpus(
-                config.corpus, tracker.world if there else Path(folder), config.model.length
-            )
-            batches = Batches(corpus.train, size, length, config.seed)
-            players = build(config, registry(), len(corpus.vocabulary), device)
-            suite = Suite(
-                corpus.validation.sentences(config.evaluation.references),
-                corpus.train,
-                grammar(config.corpus.difficulty) if config.corpus.source == "grammar" else None,
-            )
-        trainer = Trainer(config, players, batches, device, _silent)
-        writer = make_writer(config, players.averaged, corpus.vocabulary)
+            world = tracker.world if there else Path(folder)
+            parts = prepare(config, device, world, ALONE, tested=False)
+            players = build(config, registry(), len(parts.corpus.vocabulary), device)
+            trainer = Trainer(config, players, parts.batches, device, _silent)
+            evaluator = Evaluator(parts, trainer)
         seconds = time.monotonic() - began
         _train(trainer, config, WARM, WARM_SECONDS)
-        return cls(config, trainer, writer, suite, seconds)
+        return cls(config, trainer, evaluator, seconds)
 
     def run_seconds(self) -> float:
         """Of the whole run."""
         one = _train(self.trainer, self.config, UPDATES, SECONDS)
-        evaluation = _evaluation(self.suite, self.writer, self.config)
+        evaluation = _evaluation(self.evaluator) + _diagnosis(self.evaluator)
         return _seconds(self.config, one, evaluation) + self.seconds + OVERHEAD
 
     def bytes(self) -> int:
@@ -136,8 +126,9 @@ class _Prepared:
         return round((1.3 + _kept(self.config)) * state) + RECORD
 
 
-def _evaluation(suite: Suite, writer: Writer, config: Config) -> float:
-    """Seconds of an evaluation, typically."""
+def _evaluation(evaluator: Evaluator) -> float:
+    """Seconds of an evaluation's sentences and scores, typically."""
+    suite, writer, config = evaluator.suite, evaluator.writer(), evaluator.config
 
     def seconds(sentences: int) -> float:
         start = time.monotonic()
@@ -150,6 +141,20 @@ def _evaluation(suite: Suite, writer: Writer, config: Config) -> float:
     if expected > LONG:
         expected = seconds(some) * every / some  # the first has compiled and counted references
     return expected if expected > LONG else seconds(every)
+
+
+def _diagnosis(evaluator: Evaluator) -> float:
+    """Seconds of an evaluation's diagnoses: what a gradient of G takes is the estimator's own, and
+    with rollouts it is most of an evaluation.
+    """
+    config = evaluator.config
+    asked = config.evaluation.gradients
+    some = min(asked, GRADIENTS)
+    few = config.evaluation.model_copy(update={"gradients": some})
+    evaluator.config = config.model_copy(update={"evaluation": few})
+    start = time.monotonic()
+    evaluator.diagnoses()
+    return (time.monotonic() - start) * max(1, asked) / max(1, some)
 
 
 def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> float:
@@ -169,13 +174,12 @@ def _kept(config: Config) -> int:
 
 
 def _seconds(config: Config, one: float, evaluation: float) -> float:
-    """Updates and evaluations; a budget in minutes includes the evaluations in it."""
+    """Updates, as many as the budget holds, and their evaluations."""
     train = config.train
-    times = [60 * train.minutes] if train.minutes is not None else []
-    if train.updates is not None:
-        count = 2 + train.updates // config.evaluation.every
-        times.append(train.updates * one + count * evaluation)
-    return min(times)
+    budgets = [60 * train.minutes / one] if train.minutes is not None else []
+    budgets += [train.updates] if train.updates is not None else []
+    updates = min(budgets)
+    return updates * one + (2 + updates // config.evaluation.every) * evaluation
 
 
 def _silent(values: Mapping[str, Any], step: int) -> None:

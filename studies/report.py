@@ -16,7 +16,7 @@ from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Tracker
 from studies.analysis.again import again
 from studies.analysis.certainty import certainty
-from studies.analysis.cost import cost
+from studies.analysis.cost import cost, counted_apart
 from studies.analysis.curves import curves
 from studies.analysis.failures import failures
 from studies.analysis.people import people
@@ -35,6 +35,7 @@ from studies.leaderboard import Leaderboard, Row
 from studies.page.report import HTML, Report
 from studies.reading import read, sections
 from studies.sections import Reading
+from studies.table import Budget
 
 RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
 COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them
@@ -162,10 +163,16 @@ def _facts(reading: Reading) -> Mapping[str, str]:
         "kind": table.kind,
         "runs": f"{runs} and {count(trials, 'trial')}" if trials else runs,
         "score": f"{board.metric}, {info.direction} is better: {info.summary}",
-        **({"budget": f"{table.budget.words} a run"} if table.budget else {}),
+        **({"budget": _budget(reading, table.budget)} if table.budget else {}),
         "data": ", ".join(sorted({r.params["corpus.source"] for r in reading.seeds
                                   if "corpus.source" in r.params})) or "unknown",
     }  # fmt: skip
+
+
+def _budget(reading: Reading, budget: Budget) -> str:
+    timed = budget.seconds is not None or budget.cpu_seconds is not None
+    older = timed and not counted_apart(reading.seeds)
+    return f"{budget.words} a run" + (", evaluations in them" if older else "")
 
 
 def _means(reading: Reading, row: Row) -> dict[str, float]:

@@ -25,7 +25,7 @@ from studies.summary import load
 from studies.temperature import read_sweeps
 
 TEMPLATE = "results.md"
-ELSEWHERE = ("cost", "training")  # sections for which the store has more than a summary keeps
+ELSEWHERE = ("training",)  # sections for which the store has more than a summary keeps
 FORMAT = "svg"
 SWEEPS = "sweeps"  # folder of what `textgan sweep --json` says of a study's runs
 BEST = "from_scratch"  # the study whose winner has a card

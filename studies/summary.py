@@ -23,10 +23,12 @@ from studies.sections import Reading
 FORMAT = 1
 LARGEST, LONGEST_ID = 50_000_000, 64  # bytes; characters
 SOURCE = "corpus.source"
+OF_SEED = (SOURCE, "schedule.name")  # settings of a run that the analysis reads
 DEFINITION, SAMPLES = "study.json", "samples.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
-    "device", "versions", "seeds_added", "stacked", "arm", "settings", "published",
+    "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
+    "seconds", "evaluating",
 })  # fmt: skip
 NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
 SENTENCES = 8  # of the last step
@@ -92,7 +94,8 @@ def _run(
     tracker: Tracker, run: RunRecord, sources: Iterable[str], metric: str, *, with_samples: bool
 ) -> dict[str, Any]:
     level = run.tags["level"]
-    of_level = run.params if level in ("study", "variant") else {SOURCE: run.params.get(SOURCE, "")}
+    read_there = {key: run.params[key] for key in OF_SEED if key in run.params}
+    of_level = run.params if level in ("study", "variant") else read_there
     found: dict[str, Any] = {
         "id": run.run_id,
         "name": run.name,

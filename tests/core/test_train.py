@@ -18,6 +18,7 @@ from core.errors import InputError, MachineError
 from core.seeding import Streams, derive
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.null import MemoryRun, MemoryTracker
+from experiments.evaluator import Evaluator
 from experiments.runner import run
 from tests.conftest import ROOT, tiny
 
@@ -234,6 +235,27 @@ def test_minutes_are_counted_on_the_clock_that_is_named(
     config = tiny("train.updates=50", "train.minutes=0.65", f"train.clock='{clock}'")
     result = run(config, tracker=tracker)
     assert tracker.run(result.run_id).tags["updates"] == "7"  # 42 seconds are the first beyond 39
+
+
+def test_evaluations_are_in_no_budget_of_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick is an update; an evaluation, however long, is counted apart."""
+    now = itertools.accumulate(itertools.repeat(1.0))
+    monkeypatch.setitem(train.CLOCKS, "wall", lambda: next(now))
+    diagnose = Evaluator.diagnoses
+
+    def slow(self: Evaluator) -> dict[str, float | None]:
+        for _ in range(1000):
+            next(now)
+        return diagnose(self)
+
+    monkeypatch.setattr(Evaluator, "diagnoses", slow)
+    tracker = MemoryTracker(tmp_path)
+    config = tiny("train.updates=50", "train.minutes=0.15", "evaluation.every=4")
+    tags = tracker.run(run(config, tracker=tracker).run_id).tags
+    assert (tags["updates"], tags["seconds"]) == ("9", "9.0")
+    assert tags["evaluating"] == "4004.0"  # at updates 0, 4, 8 and 9
 
 
 def test_an_infinite_loss_is_a_result(tmp_path: Path) -> None:

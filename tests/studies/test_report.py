@@ -58,7 +58,9 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
         record = tracker.continue_run(run.run_id)
         record.log_metrics({"eval/ms_jaccard_2": 0.0, "eval/bleu_4": 0.2, "real/bleu_4": 0.4}, 0)
         record.log_metrics({"eval/self_bleu_4": 0.7, "real/self_bleu_4": 0.3}, 1)
-        record.set_tags({"seconds": "2.0", "updates": "20", "device": "cpu (x)"})
+        record.set_tags(
+            {"seconds": "2.0", "evaluating": "1.0", "updates": "20", "device": "cpu (x)"}
+        )
         record.log_samples([Sample(0, 0, "the road"), Sample(1, 0, EVIL), Sample(1, 1, "")])
         record.status = "FINISHED"
     return tracker
@@ -150,6 +152,34 @@ def test_aggregates_follow_when_runs_are_added(tmp_path: Path) -> None:
     extra.finish("ok")
     board, _ = publish(tracker, NAME)
     assert tracker.run(variant.run_id).metrics["score"] == pytest.approx(board.rows[0].score)
+
+
+@pytest.mark.parametrize(
+    ("tags", "budget", "cost"),
+    [
+        ({}, "30 CPU seconds a run, evaluations in them", "took 12 s of training with evaluations"),
+        (
+            {"evaluating": "2.0"},
+            "30 CPU seconds a run",
+            "took 12 s of training and 8 s of evaluations",
+        ),
+    ],
+)
+def test_seconds_say_whether_evaluations_are_in_them(
+    tags: dict[str, str], budget: str, cost: str, tmp_path: Path
+) -> None:
+    """Runs of before their clocks were parted do not say how long they were evaluated."""
+    study = plan("study.axes.next_input=['noise']", "study.seeds=1", "study.budget.cpu_seconds=30")
+    tracker, _ = start(tmp_path, study, FakeTraining())
+    for run in tracker.runs(NAME, tags={"level": "seed"}):
+        record = tracker.continue_run(run.run_id)
+        record.set_tags({"seconds": "3.0", "updates": "20", **tags})
+        record.finish("ok")
+    report = build(read(tracker, NAME))
+    assert report.facts["budget"] == budget
+    (section,) = (each for each in report.sections if each.key == "cost")
+    assert cost in section.reading
+    assert section.rows[0][-1] == (tags.get("evaluating") or "in its seconds")
 
 
 def test_a_study_without_results_says_so(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
     tracker, _ = start(tmp_path_factory.mktemp("store"), plan(*FEW), collapse)
     for run in tracker.runs(NAME, tags={"level": "seed"}):
         record = tracker.continue_run(run.run_id)
+        record.log_params({"schedule.name": "adversarial", "schedule.n_d": "5"})
         record.log_metrics({"eval/bleu_4": 0.2, "real/bleu_4": 0.4, "train/loss": 3.0}, 0)
         record.log_samples(
             [Sample(step, row, f"{step} {row}") for step in (0, 9) for row in (0, 1)]
@@ -57,6 +58,13 @@ def test_a_summary_says_what_the_store_says(tracker: MemoryTracker, tmp_path: Pa
     for a, b in zip(ours.sections, theirs.sections, strict=True):
         if a.key in keys:
             assert (a.reading, a.rows, list(a.figures)) == (b.reading, b.rows, list(b.figures))
+
+
+def test_a_summary_keeps_what_a_run_was_trained_on(tracker: MemoryTracker, tmp_path: Path) -> None:
+    """Likelihood alone has a sign of its own in the plane of quality and diversity."""
+    write(tracker, NAME, tmp_path / "s.json")
+    again = load(tmp_path / "s.json", tmp_path / "world")
+    assert [run.params for run in again.seeds] == 12 * [{"schedule.name": "adversarial"}]
 
 
 def test_a_summary_keeps_no_path_no_training_curve_and_the_last_sentences(

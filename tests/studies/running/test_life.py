@@ -20,6 +20,7 @@ from core.errors import MachineError
 from core.tracking.null import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate, unlike
+from experiments.evaluator import Evaluator
 from experiments.generate import Writer
 from studies.analysis.certainty import certainty
 from studies.plan import Limit
@@ -226,6 +227,26 @@ def test_a_long_evaluation_is_estimated_from_a_share_of_its_sentences(
     found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
     assert drawn == [10, 10]
     assert found.seconds > 0
+
+
+def test_diagnoses_of_an_evaluation_are_estimated_from_two_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
+    asked: list[int] = []
+
+    def slow(self: Evaluator) -> dict[str, float | None]:
+        asked.append(self.config.evaluation.gradients)
+        time.sleep(0.2 * self.config.evaluation.gradients)
+        return {}
+
+    monkeypatch.setattr(Evaluator, "diagnoses", slow)
+    study = plan("corpus.sentences=300", "evaluation.sentences=20", "train.batch_size=4",
+                 "evaluation.references=20", "corpus.difficulty=easy", "evaluation.gradients=10",
+                 "train.updates=1", "evaluation.every=1")  # fmt: skip
+    found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
+    assert asked == [2]
+    assert found.seconds > 3 * 10 * 0.2  # at its start, after its update, at its end
 
 
 class _Ended:
