@@ -6,8 +6,8 @@ The slots hold the typed configuration of whichever strategy their `name` picks,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -89,10 +89,17 @@ def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: 
 
 def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
     for part in path:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        if part in model.model_fields:
+            model = next(_tables_in(model.model_fields[part].annotation), model)
     return list(model.model_fields)
+
+
+def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The tables that a field may hold: itself one, one or none, a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _tables_in(part)
 
 
 def check_compatible(config: Config, resolver: Resolver, where: str = "config") -> None:

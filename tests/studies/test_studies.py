@@ -112,6 +112,11 @@ def test_the_design_is_the_full_product() -> None:
         ("study.metric='eval/entropy'", "cannot rank"),
         ("study.kind='ablations'", "study.kind"),
         ("study.sedes=3", "did you mean 'seeds'"),
+        ("study.budget={second=60}", "study.budget.second: unknown key; did you mean 'seconds'"),
+        (
+            "study.contrasts=[{axes='a',level='b',reference='c'}]",
+            "axes: unknown key; did you mean 'axis'",
+        ),
         ("train.updates=-1", "train.updates"),
     ],
 )
