@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,13 +148,14 @@ def _diagnosis(evaluator: Evaluator) -> float:
     """Seconds of an evaluation's diagnoses: what a gradient of G takes is the estimator's own, and
     with rollouts it is most of an evaluation.
     """
-    config = evaluator.config
-    asked = config.evaluation.gradients
+    evaluation = evaluator.config.evaluation
+    asked = evaluation.gradients
     some = min(asked, GRADIENTS)
-    few = config.evaluation.model_copy(update={"gradients": some})
-    evaluator.config = config.model_copy(update={"evaluation": few})
+    few = evaluation.model_copy(update={"gradients": some})
+    short = copy(evaluator)
+    short.config = evaluator.config.model_copy(update={"evaluation": few})
     start = time.monotonic()
-    evaluator.diagnoses()
+    short.diagnoses()
     return (time.monotonic() - start) * max(1, asked) / max(1, some)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from core.errors import InputError
 from core.parsing import parse
 from core.tables import read_toml
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import ENDED, Tracker
 from experiments.parts import open_corpus
-from studies.analysis.people import ENDED, results
+from studies.analysis.people import results
 from studies.judgement import REAL, Answer, answers
 from variants import registry
 

@@ -17,11 +17,9 @@ import numpy as np
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.statistics import interval, with_worst
-from core.tracking.protocol import NONE, Columns, RunRecord, Tracker
+from core.tracking.protocol import ENDED, NONE, WORST, Columns, RunRecord, Tracker
 
 SHOWN_TAGS = ("level", "variant", "seed", "outcome")
-WORST = ("diverged", "collapsed")
-ENDED = ("ok", *WORST)
 
 
 @dataclass(frozen=True)

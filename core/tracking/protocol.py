@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 IDENTITY = "textgan.identity"  # the tag of what a run was known by before it had an id
 Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
+WORST = ("diverged", "collapsed")  # results that count as the worst score
+ENDED = ("ok", *WORST)  # results; what was killed or broke is none
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.tracking.protocol import RunRecord
+from core.tracking.protocol import ENDED, RunRecord
 from studies.analysis.wording import count
 from studies.sections import Reading, Section
 
 APART = "evaluating"  # tag: seconds of evaluations
-ENDED = ("ok", "collapsed", "diverged")
 
 
 def cost(reading: Reading) -> list[Section]:

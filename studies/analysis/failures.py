@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from core.tracking.protocol import RunRecord
+from core.tracking.protocol import WORST, RunRecord
 from studies.sections import Reading, Section
 
-BAD = ("diverged", "collapsed", "killed", "failed")
+BAD = (*WORST, "killed", "failed")
 READING = (
     "Diverged and collapsed runs are results: they stand in the scores, as the worst. Broken and "
     "interrupted runs stand in no score; `textgan study FILE --resume` tries them again."

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.statistics import Interval, holm
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import ENDED, Tracker
 from studies.analysis.wording import bracket, count, names, number
 from studies.figures import preference_figure
 from studies.judgement import agreement, answers, cohen, correlations, preferences
@@ -20,7 +20,6 @@ from studies.sections import Reading, Section
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ENDED = ("ok", "collapsed", "diverged")
 SURE = 0.05
 FEW = 6  # variants below which no rank correlation can be told from chance
 

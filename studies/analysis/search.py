@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.statistics import Interval, expected_best, with_worst
-from core.tracking.protocol import RunRecord
+from core.tracking.protocol import WORST, RunRecord
 from studies.analysis.choices import contrast_section
 from studies.sections import Reading, Section
 from studies.table import Contrast
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 LEAST_FOR_IMPORTANCE = 8
-WORST = ("diverged", "collapsed")
 
 
 def search_sections(reading: Reading) -> list[Section]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.stackable import STACKED
 from core.statistics import Difference, detectable_difference, holm
-from core.tracking.protocol import NONE
+from core.tracking.protocol import NONE, WORST
 from studies.analysis.wording import between, contrast, count, names, number, scored
 from studies.effects import LEVEL, apart, pairing
 from studies.figures import leaderboard_figure
@@ -198,10 +198,7 @@ def invisible(ours: Sequence[float], theirs: Sequence[float], *, paired: bool) -
 
 def _broken(board: Leaderboard) -> list[str]:
     total = sum(row.seeds for row in board.rows)
-    worst = {
-        outcome: sum(row.outcomes.get(outcome, 0) for row in board.rows)
-        for outcome in ("diverged", "collapsed")
-    }
+    worst = {outcome: sum(row.outcomes.get(outcome, 0) for row in board.rows) for outcome in WORST}
     said = []
     if any(worst.values()):
         words = " and ".join(f"{n} {outcome}" for outcome, n in worst.items() if n)

@@ -11,7 +11,7 @@ from typing import Protocol
 import optuna
 
 from core.config import Config
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import WORST, Tracker
 from core.train import Stopped
 from studies.arms import Arm, Proposals
 from studies.definition import Study
@@ -20,7 +20,6 @@ from studies.running import queue as jobs
 from studies.running.planning import extend
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
-WORST = ("diverged", "collapsed")
 
 
 class RunResult(Protocol):
