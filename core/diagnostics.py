@@ -30,18 +30,18 @@ BINS = 10
 
 
 def diagnose(
-    config: Config, players: Players, real: Tensor, progress: float, name: str
+    config: Config, players: Players, real: Tensor, progress: float, name: str, gradients: int
 ) -> dict[str, float | None]:
     """Diagnoses by their names in the record; `real` are held-out sentences (N, S), `name` that of
-    the stream to draw from.
+    the stream to draw from, `gradients` how many of G's to take, 0 for none.
 
     - `next_word_entropy`: mean entropy of G's next-word distributions, nats.
     - `effective_vocabulary`: exp of the entropy of the drawn words' frequencies, words.
     - `d_auc`: chance that D scores a real sentence above a drawn one; .5 is blindness.
     - `d_accuracy`, `d_calibration_error` (expected, 10 bins, Guo et al. 2017): of sigma(score) as a
       probability of being real; for objectives whose scores are log-odds.
-    - `g_gradient_norm`, `g_signal_to_noise`: of the mean gradient over `evaluation.gradients`
-      batches, its noise that of one batch.
+    - `g_gradient_norm`, `g_signal_to_noise`: of the mean of these gradients, of a batch
+      each, its noise that of one batch.
     """
     device = real.device
     rng = stream(config.seed, name, device)
@@ -57,8 +57,8 @@ def diagnose(
     own = replace(opponent, estimator=deepcopy(opponent.estimator))
     with _at_rest(as_module(own.discriminator)):
         values |= _of_discriminator(own, TokenWords(real, drawing.mask(real)), draw)
-        if config.evaluation.gradients:
-            values |= _of_gradient(config, own, generator, drawing, real, rng)
+        if gradients:
+            values |= _of_gradient(gradients, own, generator, drawing, real, rng)
     return values
 
 
@@ -128,7 +128,7 @@ def calibration_error(real: Tensor, fake: Tensor) -> float:
 
 @denormals_are_zero()
 def _of_gradient(
-    config: Config,
+    count: int,
     opponent: Opponent,
     generator: Generator,
     drawing: Drawing,
@@ -138,7 +138,7 @@ def _of_gradient(
     weights = [p for p in as_module(generator).parameters() if p.requires_grad]
 
     def gradients() -> Iterator[Tensor]:
-        for _ in range(config.evaluation.gradients):
+        for _ in range(count):
             turn = Turn(
                 draw_for_gradient(generator, drawing, len(real), rng),
                 TokenWords(real, drawing.mask(real)),

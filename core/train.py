@@ -45,6 +45,7 @@ class Trainer:
         self.steps = Steps(config, players, batches, device, share)
         self.counters = Counters()
         self._log, self._interrupted = log, False
+        self._clock = CLOCKS[config.train.clock]
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
         """Run to the end of the budget; Diverged when a number is not finite, or too large."""
@@ -54,20 +55,19 @@ class Trainer:
     def walk(self, evaluate: Callable[[], None], save: Callable[[], None]) -> Iterator[Phase]:
         """The loop; whoever walks it plays each phase, alone or together with other runs'."""
         train, counters, share = self.config.train, self.counters, self.steps.share
-        clock = CLOCKS[train.clock]
         evaluate = self._beside(evaluate)
         if counters.update == 0:
             evaluate()
             if train.rollback is not None:
                 save()  # something to go back to
         while not self._budget_spent():
-            began = clock()
+            began = self._clock()
             progress = Progress(counters.update, counters.losses, self.steps.batches.per_epoch)
             self.steps.begin()
             yield from self.players.schedule.phases(progress)
             self._average()
             counters.update += 1
-            counters.seconds += share.of_leader(clock() - began)
+            counters.seconds += share.of_leader(self._clock() - began)
             last = self._budget_spent()
             if counters.update % train.log_every == 0 or last:
                 self._log(self._curves(), counters.update)
@@ -91,14 +91,13 @@ class Trainer:
         """The same, with its time counted apart: how long judging a system takes is its own, so a
         budget that held it would give some systems less training than others.
         """
-        clock = CLOCKS[self.config.train.clock]
 
         def timed() -> None:
-            began = clock()
+            began = self._clock()
             try:
                 evaluate()
             finally:
-                self.counters.evaluating += clock() - began
+                self.counters.evaluating += self._clock() - began
 
         return timed
 

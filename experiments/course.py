@@ -140,7 +140,8 @@ class Run:
         values = dict[str, float | None]()
         if self.share.leads:
             sentences = self.evaluator.drawn("evaluation")
-            values = self.evaluator.validation(sentences) | self.evaluator.diagnoses()
+            values = self.evaluator.validation(sentences)
+            values |= self.evaluator.diagnoses(settings.gradients)
         values = self.share.values_of_leader(values)
         counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
         self._log(values, counters.update)

@@ -65,12 +65,12 @@ class Evaluator:
         values["nll_gen"] = nll_gen(writer.generator, writer.drawing, rows).value
         return {f"{prefix}/{name}": value for name, value in values.items()}
 
-    def diagnoses(self) -> Values:
-        """`diagnosis/...` of both players, on held-out text."""
+    def diagnoses(self, gradients: int) -> Values:
+        """`diagnosis/...` of both players, on held-out text, with so many gradients of G."""
         trainer, train = self.trainer, self.config.train
         split = self.corpus.validation
         count = min(train.micro_batch or train.batch_size, len(split))
         rows = split.rows(np.arange(count), self.config.model.length)
         real = torch.from_numpy(rows).to(trainer.steps.device)
         stream = f"diagnosis {trainer.counters.update}"
-        return diagnose(self.config, trainer.players, real, trainer.progress, stream)
+        return diagnose(self.config, trainer.players, real, trainer.progress, stream, gradients)

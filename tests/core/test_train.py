@@ -245,10 +245,10 @@ def test_evaluations_are_in_no_budget_of_minutes(
     monkeypatch.setitem(train.CLOCKS, "wall", lambda: next(now))
     diagnose = Evaluator.diagnoses
 
-    def slow(self: Evaluator) -> dict[str, float | None]:
+    def slow(self: Evaluator, gradients: int) -> dict[str, float | None]:
         for _ in range(1000):
             next(now)
-        return diagnose(self)
+        return diagnose(self, gradients)
 
     monkeypatch.setattr(Evaluator, "diagnoses", slow)
     tracker = MemoryTracker(tmp_path)
