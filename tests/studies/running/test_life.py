@@ -235,9 +235,9 @@ def test_diagnoses_of_an_evaluation_are_estimated_from_two_gradients(
     monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
     asked: list[int] = []
 
-    def slow(self: Evaluator) -> dict[str, float | None]:
-        asked.append(self.config.evaluation.gradients)
-        time.sleep(0.2 * self.config.evaluation.gradients)
+    def slow(_: Evaluator, gradients: int) -> dict[str, float | None]:
+        asked.append(gradients)
+        time.sleep(0.2 * gradients)
         return {}
 
     monkeypatch.setattr(Evaluator, "diagnoses", slow)
