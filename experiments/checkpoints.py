@@ -21,8 +21,9 @@ from core.metrics.catalogue import metric_info
 from core.parsing import parse
 from core.players import as_module, build_generator
 from core.tables import read_toml
+from core.tracking.protocol import Tracker
 from core.train import Trainer
-from experiments.generate import Writer, make_writer
+from experiments.generate import Writer, load_generator, make_writer
 from variants import registry
 
 LAST = "checkpoint.safetensors"
@@ -86,6 +87,13 @@ def kept(folder: Path) -> dict[str, Path]:
     found = {file.stem: file for file in (folder / KEPT).glob("*.safetensors")}
     order = sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0))
     return {name: found[name] for name in order}
+
+
+def writer_of(tracker: Tracker, run_id: str, at: str | None) -> Writer:
+    """The generator that a run recorded at its end, or at a checkpoint that it kept."""
+    if at is None:
+        return load_generator(tracker.model(run_id))
+    return writer_at(tracker.world, run_id, at)
 
 
 def writer_at(world: Path, run_id: str, name: str) -> Writer:

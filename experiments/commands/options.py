@@ -12,6 +12,10 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+At = Annotated[
+    str | None,
+    typer.Option(metavar="CHECKPOINT", help="One that a run kept: best, or an update."),
+]
 Storage = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from experiments.commands.options import Json, Set, complete_system, examples
+from experiments.commands.options import At, Json, Set, complete_system, examples
 
 
 def register(app: typer.Typer) -> None:
@@ -83,25 +83,17 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many sentences.", min=1, max=1_000_000)] = 20,
     temperature: Annotated[float, typer.Option(help="Above 1 more varied.", min=0.01)] = 1.0,
     seed: Annotated[int, typer.Option(help="The same sentences again.", min=0)] = 0,
-    at: Annotated[
-        str | None,
-        typer.Option(metavar="CHECKPOINT", help="One that was kept: best, or an update."),
-    ] = None,
+    at: At = None,
     json: Json = False,
 ) -> None:
     """Draw sentences from a run's model."""
     from core.tracking.mlflow_store import open_tracker
-    from experiments.checkpoints import writer_at
+    from experiments.checkpoints import writer_of
     from experiments.console import print_json
-    from experiments.generate import load_generator
 
     tracker = open_tracker()
     record = tracker.run(run)
-    if at is None:
-        writer = load_generator(tracker.model(record.run_id))
-    else:
-        writer = writer_at(tracker.world, record.run_id, at)
-    sentences = writer.sample(n, temperature, seed)
+    sentences = writer_of(tracker, record.run_id, at).sample(n, temperature, seed)
     if json:
         document = {"run_id": record.run_id, "seed": seed, "temperature": temperature, "at": at}
         print_json({**document, "sentences": sentences})

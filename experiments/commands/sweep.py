@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from experiments.commands.options import Json, examples
+from experiments.commands.options import At, Json, examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "textgan sweep 3f9a2c11",
             "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
+            "textgan sweep 3f9a2c11 --at best",
             "textgan sweep --study temperature --json > results/sweeps/temperature.json",
         )
     )(sweep)
@@ -40,6 +41,7 @@ def sweep(
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Sentences at each.", min=10, max=100_000)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the draws.", min=0)] = 0,
+    at: At = None,
     output: Annotated[Path | None, typer.Option(help="The figure: .png, .svg or .pdf.")] = None,
     json: Json = False,
 ) -> None:
@@ -52,8 +54,9 @@ def sweep(
     found: dict[str, Sweep] = {}
     with progress("temperatures") as advance:
         for record in _wanted(tracker, runs or [], study):
-            found[f"{record.name} ({record.run_id[:8]})"] = _sweep_run(
-                tracker, record.run_id, _numbers(temperatures), n, seed, advance
+            label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
+            found[f"{record.name} ({label})"] = _sweep_run(
+                tracker, record.run_id, at, _numbers(temperatures), n, seed, advance
             )
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +95,7 @@ def _wanted(tracker: Tracker, runs: list[str], study: str | None) -> list[RunRec
 def _sweep_run(
     tracker: Tracker,
     run_id: str,
+    at: str | None,
     temperatures: tuple[float, ...],
     n: int,
     seed: int,
@@ -103,7 +107,7 @@ def _sweep_run(
 
     from core.metrics.suite import Suite
     from experiments.baselines import mle_baseline
-    from experiments.generate import load_generator
+    from experiments.checkpoints import writer_of
     from experiments.sweep import sweep as measure
 
     corpus = corpus_of(tracker, run_id)
@@ -117,7 +121,7 @@ def _sweep_run(
     if mle is not None:
         baselines["mle"] = mle
     found = measure(
-        load_generator(tracker.model(run_id)), suite, temperatures, n, seed, baselines,
+        writer_of(tracker, run_id, at), suite, temperatures, n, seed, baselines,
         lambda done: advance(done, len(temperatures), ""),
     )  # fmt: skip
     if mle is None or "mle" not in found.baselines:

@@ -30,7 +30,9 @@ def test_a_run_is_swept(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "UPDATES", 2)
-    code, out, err = textgan("run", SMOKE, "--json", *QUICK, capsys=capsys)
+    code, out, err = textgan(
+        "run", SMOKE, "--json", *QUICK, "--set", "evaluation.keep_best=eval/unique", capsys=capsys
+    )
     assert code == 0, err
     run = json.loads(out)["run_id"]
     figure = tmp_path / "plane.png"
@@ -48,6 +50,13 @@ def test_a_run_is_swept(
     code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)
     assert code == 2
     assert "above 0" in err
+    kept = ("sweep", run[:8], "-n", "40", "--temperatures", "1", "--json", "--at")
+    code, out, err = textgan(*kept, "best", capsys=capsys)
+    assert code == 0, err
+    assert next(iter(json.loads(out))).endswith(" at best)")
+    code, _, err = textgan(*kept, "7", capsys=capsys)
+    assert code == 2
+    assert "no checkpoint '7'; kept are: best" in err
 
 
 def test_a_baseline_that_cannot_be_had_is_noted() -> None:
