@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -118,21 +117,23 @@ def of_repeats(repeats: float, total: float, variance: float, clump: float) -> B
     one time in twenty; there this one misses less often.
     """
     spread = max(variance, repeats)
-    more = _gamma(repeats + clump, spread + clump**2)
-    top = float(more.ppf(1 - TAIL / 10))
+    seen, scale = _gamma(repeats, spread) if repeats else (0.0, 1.0)
+    more, wider = _gamma(repeats + clump, spread + clump**2)
+    top = float(special.gammaincinv(more, 1 - TAIL / 10)) * wider
 
     def at(share: float) -> float:
         def excess(rate: float) -> float:
-            known = float(_gamma(repeats, spread).cdf(rate)) if repeats else 1.0
-            return (known + float(more.cdf(rate))) / 2 - share
+            known = float(special.gammainc(seen, rate / scale)) if repeats else 1.0
+            return (known + float(special.gammainc(more, rate / wider))) / 2 - share
 
         return float(optimize.brentq(excess, 0.0, top)) if excess(0.0) < 0 else 0.0
 
     return max(1 - at(1 - TAIL) / total, 0.0), 1 - at(TAIL) / total
 
 
-def _gamma(mean: float, variance: float) -> Any:
-    return stats.gamma(mean**2 / variance, scale=variance / mean)
+def _gamma(mean: float, variance: float) -> tuple[float, float]:
+    """Shape and scale."""
+    return mean**2 / variance, variance / mean
 
 
 def squared_distance(value: float, plain: float, first: float, second: float, n: int) -> Bounds:

@@ -18,7 +18,7 @@ from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
 from core.text.known import Known
 
 LONGEST = 64  # words; a longer run counts as this long
-AT_ONCE = 8  # levels indexed before it is asked whether any longer run is left
+AT_ONCE = 8  # levels indexed at first, and more at a time where a run is longer
 Training = AbstractSet[tuple[str, ...]] | Known
 
 
@@ -29,15 +29,24 @@ def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
     return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
 
 
-def longest_copy(sentences: Sequence[Sentence], training: Sequence[Sentence]) -> np.ndarray:
-    """Of each sentence, words of its longest n-gram that the training text has: (sentences,)."""
-    longest = np.zeros(len(sentences), dtype=np.int64)
-    order = 0
-    while len(sentences) and order < LONGEST and (longest == order).any():
-        order = min(order + AT_ONCE, LONGEST)
-        table = NgramTable(training, order)
-        lengths = np.array([len(sentence) for sentence in sentences])
+class Runs:
+    """The runs of words of the training text, indexed once and as far as they are asked for."""
+
+    def __init__(self, training: Sequence[Sentence]) -> None:
+        self._training = training
+        self._table = NgramTable(training, AT_ONCE)
+
+    def longest(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """Of each sentence, words of its longest run that the training text has: (sentences,)."""
+        longest = np.zeros(len(sentences), dtype=np.int64)
+        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
         owner = np.repeat(np.arange(len(sentences)), lengths)
-        for n, grams in enumerate(table.ids(sentences), start=1):
-            np.maximum.at(longest, owner[grams != UNSEEN], n)
-    return longest
+        while True:
+            for n, grams in enumerate(self._table.ids(sentences), start=1):
+                np.maximum.at(longest, owner[grams != UNSEEN], n)
+                if not (longest >= n).any():
+                    return longest
+            if self._table.order == LONGEST:
+                return longest
+            order = min(self._table.order + AT_ONCE, LONGEST)
+            self._table = NgramTable(self._training, order)

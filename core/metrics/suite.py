@@ -31,7 +31,7 @@ from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
-from core.metrics.novelty import Training, copied, longest_copy
+from core.metrics.novelty import Runs, Training, copied
 from core.metrics.oracle import oracle
 from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
 from core.text.corpus import Split
@@ -65,7 +65,7 @@ class Suite:
     def against(self, references: Sequence[Sentence]) -> Suite:
         """The same corpus, encoder and language model, with other references."""
         other = Suite(references, self._training, self.grammar, self._fitted)
-        for name in ("training", "training_text", "model"):
+        for name in ("training", "training_text", "runs", "model"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
@@ -86,6 +86,11 @@ class Suite:
     def training_text(self) -> list[Sentence]:
         """The training text, with its repetitions."""
         return list(self._training)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The training text's runs of words."""
+        return Runs(self.training_text)
 
     @cached_property
     def model(self) -> KneserNey:
@@ -190,7 +195,7 @@ def _copied(suite: Suite, samples: Sequence[Sentence]) -> Found:
 def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
     if not suite.training:
         return {}
-    runs = longest_copy(samples, suite.training_text).astype(float)
+    runs = suite.runs.longest(samples).astype(float)
     found = Measure(float(runs.mean()), len(samples), len(suite.references), mean(runs))
     return {"longest_copy": found}
 

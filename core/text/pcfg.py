@@ -15,6 +15,7 @@ template probabilities and, where each template has one derivation, the exact en
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -108,10 +109,10 @@ class Grammar:
         def expand(symbol: str) -> Iterator[str]:
             if symbol in words:
                 shares, choices = words[symbol]
-                yield choices[int(np.searchsorted(shares, rng.random(), side="right"))]
+                yield choices[bisect_right(shares, rng.random())]
                 return
             shares, rights = symbols[symbol]
-            for part in rights[int(np.searchsorted(shares, rng.random(), side="right"))]:
+            for part in rights[bisect_right(shares, rng.random())]:
                 yield from expand(part)
 
         return [list(expand(self.start)) for _ in range(count)]
@@ -225,7 +226,6 @@ class Grammar:
                 yield head + tail, p * q
 
 
-def _cumulative(weights: Sequence[float]) -> np.ndarray:
-    shares: np.ndarray = np.cumsum(weights) / np.sum(weights)
-    shares[-1] = 1.0
-    return shares
+def _cumulative(weights: Sequence[float]) -> list[float]:
+    shares: list[float] = (np.cumsum(weights) / np.sum(weights)).tolist()
+    return [*shares[:-1], 1.0]
