@@ -33,15 +33,15 @@ def diagnose(
     config: Config, players: Players, real: Tensor, progress: float, name: str, gradients: int
 ) -> dict[str, float | None]:
     """Diagnoses by their names in the record; `real` are held-out sentences (N, S), `name` that of
-    the stream to draw from, `gradients` how many of G's to take, 0 for none.
+    the stream to draw from, `gradients` how many of G's to take, a batch each.
 
     - `next_word_entropy`: mean entropy of G's next-word distributions, nats.
     - `effective_vocabulary`: exp of the entropy of the drawn words' frequencies, words.
     - `d_auc`: chance that D scores a real sentence above a drawn one; .5 is blindness.
     - `d_accuracy`, `d_calibration_error` (expected, 10 bins, Guo et al. 2017): of sigma(score) as a
       probability of being real; for objectives whose scores are log-odds.
-    - `g_gradient_norm`, `g_signal_to_noise`: of the mean of these gradients, of a batch
-      each, its noise that of one batch.
+    - `g_gradient_norm`, `g_signal_to_noise`: of the mean of these gradients, its noise
+      that of one of them; absent where there are none.
     """
     device = real.device
     rng = stream(config.seed, name, device)
