@@ -117,14 +117,15 @@ def of_repeats(repeats: float, total: float, variance: float, clump: float) -> B
     one time in twenty; there this one misses less often.
     """
     spread = max(variance, repeats)
-    seen, scale = _gamma(repeats, spread) if repeats else (0.0, 1.0)
-    more, wider = _gamma(repeats + clump, spread + clump**2)
-    top = float(special.gammaincinv(more, 1 - TAIL / 10)) * wider
+    shape, scale = _gamma(repeats, spread) if repeats else (0.0, 1.0)
+    upper_shape, upper_scale = _gamma(repeats + clump, spread + clump**2)
+    top = float(special.gammaincinv(upper_shape, 1 - TAIL / 10)) * upper_scale
 
     def at(share: float) -> float:
         def excess(rate: float) -> float:
-            known = float(special.gammainc(seen, rate / scale)) if repeats else 1.0
-            return (known + float(special.gammainc(more, rate / wider))) / 2 - share
+            lower = float(special.gammainc(shape, rate / scale)) if repeats else 1.0
+            upper = float(special.gammainc(upper_shape, rate / upper_scale))
+            return (lower + upper) / 2 - share
 
         return float(optimize.brentq(excess, 0.0, top)) if excess(0.0) < 0 else 0.0
 
@@ -132,7 +133,7 @@ def of_repeats(repeats: float, total: float, variance: float, clump: float) -> B
 
 
 def _gamma(mean: float, variance: float) -> tuple[float, float]:
-    """Shape and scale."""
+    """Shape and scale of a gamma distribution."""
     return mean**2 / variance, variance / mean
 
 

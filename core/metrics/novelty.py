@@ -29,15 +29,15 @@ def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
     return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
 
 
-class Runs:
-    """The runs of words of the training text, indexed once and as far as they are asked for."""
+class CopyIndex:
+    """The n-grams of the training text, indexed once and as far as copies of them are long."""
 
     def __init__(self, training: Sequence[Sentence]) -> None:
         self._training = training
         self._table = NgramTable(training, AT_ONCE)
 
     def longest(self, sentences: Sequence[Sentence]) -> np.ndarray:
-        """Of each sentence, words of its longest run that the training text has: (sentences,)."""
+        """Words of each sentence's longest n-gram that the training text has: (sentences,)."""
         longest = np.zeros(len(sentences), dtype=np.int64)
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
         owner = np.repeat(np.arange(len(sentences)), lengths)

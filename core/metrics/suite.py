@@ -31,7 +31,7 @@ from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
-from core.metrics.novelty import Runs, Training, copied
+from core.metrics.novelty import CopyIndex, Training, copied
 from core.metrics.oracle import oracle
 from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
 from core.text.corpus import Split
@@ -65,7 +65,7 @@ class Suite:
     def against(self, references: Sequence[Sentence]) -> Suite:
         """The same corpus, encoder and language model, with other references."""
         other = Suite(references, self._training, self.grammar, self._fitted)
-        for name in ("training", "training_text", "runs", "model"):
+        for name in ("training", "training_text", "copy_index", "model"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
@@ -88,9 +88,9 @@ class Suite:
         return list(self._training)
 
     @cached_property
-    def runs(self) -> Runs:
-        """The training text's runs of words."""
-        return Runs(self.training_text)
+    def copy_index(self) -> CopyIndex:
+        """The training text's n-grams, for the longest copy of each sentence."""
+        return CopyIndex(self.training_text)
 
     @cached_property
     def model(self) -> KneserNey:
@@ -195,7 +195,7 @@ def _copied(suite: Suite, samples: Sequence[Sentence]) -> Found:
 def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
     if not suite.training:
         return {}
-    runs = suite.runs.longest(samples).astype(float)
+    runs = suite.copy_index.longest(samples).astype(float)
     found = Measure(float(runs.mean()), len(samples), len(suite.references), mean(runs))
     return {"longest_copy": found}
 

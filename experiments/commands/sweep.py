@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.text.corpus import Corpus
     from core.tracking.protocol import RunRecord, Tracker
     from experiments.console import Advance
+    from experiments.generate import Writer
     from experiments.sweep import Text
     from studies.temperature import Sweep
 
@@ -47,16 +48,20 @@ def sweep(
 ) -> None:
     """Quality and diversity of runs over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import open_tracker
+    from experiments.checkpoints import writer_of
     from experiments.console import err, out, print_json, progress, table
     from studies.analysis.temperature import sweep_figure
 
-    tracker = open_tracker()
+    tracker, swept = open_tracker(), _numbers(temperatures)
+    # All are opened first: one that is not to be had costs no sweep of the others.
+    wanted = [(run, writer_of(tracker, run.run_id, at)) for run in _wanted(tracker, runs, study)]
     found: dict[str, Sweep] = {}
     with progress("temperatures") as advance:
-        for record in _wanted(tracker, runs or [], study):
+        for record, writer in wanted:
             label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
+            corpus = corpus_of(tracker, record.run_id)
             found[f"{record.name} ({label})"] = _sweep_run(
-                tracker, record.run_id, at, _numbers(temperatures), n, seed, advance
+                writer, corpus, tracker.world, swept, n, seed, advance
             )
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -78,11 +83,11 @@ def sweep(
         err.print(f"written: {output}")
 
 
-def _wanted(tracker: Tracker, runs: list[str], study: str | None) -> list[RunRecord]:
+def _wanted(tracker: Tracker, runs: list[str] | None, study: str | None) -> list[RunRecord]:
     """The runs that are named and those of the study; InputError where there are none."""
     from core.errors import InputError
 
-    found = [tracker.run(key) for key in runs]
+    found = [tracker.run(key) for key in runs or []]
     if study is not None:
         seeds = tracker.runs(study, tags={"level": "seed"})
         found += [run for run in seeds if run.outcome == "ok"]
@@ -93,9 +98,9 @@ def _wanted(tracker: Tracker, runs: list[str], study: str | None) -> list[RunRec
 
 
 def _sweep_run(
-    tracker: Tracker,
-    run_id: str,
-    at: str | None,
+    writer: Writer,
+    corpus: Corpus,
+    world: Path,
     temperatures: tuple[float, ...],
     n: int,
     seed: int,
@@ -107,12 +112,10 @@ def _sweep_run(
 
     from core.metrics.suite import Suite
     from experiments.baselines import mle_baseline
-    from experiments.checkpoints import writer_of
     from experiments.sweep import sweep as measure
 
-    corpus = corpus_of(tracker, run_id)
     training = corpus.train.sentences()
-    mle = mle_baseline(training, n, tracker.world)  # trains beside the rest
+    mle = mle_baseline(training, n, world)  # trains beside the rest
     suite = Suite(corpus.validation.sentences(n), training)
     baselines: dict[str, Callable[[], Text]] = {
         "real": lambda: corpus.test.sentences(n),
@@ -121,7 +124,7 @@ def _sweep_run(
     if mle is not None:
         baselines["mle"] = mle
     found = measure(
-        writer_of(tracker, run_id, at), suite, temperatures, n, seed, baselines,
+        writer, suite, temperatures, n, seed, baselines,
         lambda done: advance(done, len(temperatures), ""),
     )  # fmt: skip
     if mle is None or "mle" not in found.baselines:

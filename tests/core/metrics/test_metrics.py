@@ -16,7 +16,7 @@ from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.diversity import levels, ngram_entropy, unique
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.novelty import Runs, copied
+from core.metrics.novelty import CopyIndex, copied
 from core.metrics.oracle import oracle
 from core.metrics.suite import Suite
 from core.text.grammar import grammar
@@ -124,13 +124,13 @@ def test_longest_copy_equals_the_search_of_every_run(
             or i == j)
         for s in samples
     ]  # fmt: skip
-    assert Runs(training).longest(samples).tolist() == expected
+    assert CopyIndex(training).longest(samples).tolist() == expected
 
 
 def test_a_longer_copy_is_found_and_shorter_ones_after_it() -> None:
-    runs = Runs([list("ab" * 15)])
-    assert runs.longest([list("ab" * 20)]).tolist() == [30]
-    assert runs.longest([list("aba"), list("c"), []]).tolist() == [3, 0, 0]
+    index = CopyIndex([list("ab" * 15)])
+    assert index.longest([list("ab" * 20)]).tolist() == [30]
+    assert index.longest([list("aba"), list("c"), []]).tolist() == [3, 0, 0]
 
 
 def test_every_metric_of_the_catalogue_is_measured() -> None:
