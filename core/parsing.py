@@ -81,9 +81,15 @@ def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: 
             sentences.append(f"{where}: {key}: unknown key{nearest(location[-1], known)}")
         elif fault["type"] == "missing":
             sentences.append(f"{where}: [{key}] is missing")
+        elif fault["type"] == "model_type":
+            sentences.append(f"{where}: {key} = {fault['input']!r}: should be a table of settings")
         else:
-            message = fault["msg"][0].lower() + fault["msg"][1:]
-            sentences.append(f"{where}: {key} = {fault['input']!r}: {message}")
+            message = fault["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
+            # What is wrong between the keys of a table is said of the table.
+            given = isinstance(fault["input"], Mapping)
+            said = f"[{key.rstrip('.')}]" if given else f"{key} = {fault['input']!r}"
+            sentences.append(f"{where}: {said}: {message}")
     return "\n".join(sentences)
 
 

@@ -38,6 +38,9 @@ def test_a_configuration_survives_toml(name: str, tmp_path: Path) -> None:
         ("schedule.name=mle", "has no meaning; remove it"),
         ("train.generator_rate=nan", "finite"),
         ("corpus.min_words=30", "min_words"),
+        ("train.micro_batch=3", "[train]: batch_size 4 must be a multiple of micro_batch 3"),
+        ("generator.heads=5", "[generator]: "),
+        ("train=3", "train = 3: should be a table of settings"),
     ],
 )
 def test_faults_are_sentences_that_name_the_key(setting: str, words: str) -> None:
