@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup ## the ablation study of three design axes, under 10 minutes on 2 cores
-	$(BIN)/textgan study experiments/studies/card_axes.toml --workers 2 $(ARGS)
+	$(BIN)/textgan study experiments/studies/design_axes.toml --workers 2 $(ARGS)
 
 test: check ## formatter, linter, types, import contract, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -39,7 +39,7 @@ from studies.storage import open_storage
 from tests.cluster.servers import create_database, mlflow_on, postgresql, postgresql_folder
 from variants import registry
 
-FILE = Path(__file__).parents[1] / "experiments" / "smoke" / "card_axes.toml"
+FILE = Path(__file__).parents[1] / "experiments" / "smoke" / "design_axes.toml"
 COUNTS = (1, 4, 16, 64, 256, 1024, 4096, 10_000)
 JOBS, BATCHES, POINTS = 24, 5, 20
 SECONDS = 2.0  # of the stand-in for training

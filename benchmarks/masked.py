@@ -21,7 +21,7 @@ from benchmarks.sizes import CPU, N_D, Sentences, Setting, discriminator_phase, 
 from core.checkpoint import Counters
 from core.steps import Steps
 from core.text.vocabulary import END, PAD
-from variants.discriminators.transformer import TransformerDiscriminator
+from variants.discriminator.transformer import TransformerDiscriminator
 
 
 def masked(setting: Setting, repeats: int, plain_repeats: int) -> None:
@@ -45,7 +45,7 @@ def masked(setting: Setting, repeats: int, plain_repeats: int) -> None:
 
 def masked_steps(setting: Setting) -> Steps:
     """The steps of a run whose sentences, real and drawn, have caption lengths."""
-    setting = replace(setting, hide_after_end=True)
+    setting = replace(setting, mask_after_eos=True)
     players = setting.players()
     players.sampling = Ending(players.sampling)  # type: ignore[assignment]
     return Steps(setting.config(), players, Captions(setting), CPU)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from studies.running.execute import begin, work
 from studies.storage import storage_url
 from variants import registry
 
-FILE = Path(__file__).parents[1] / "experiments" / "smoke" / "card_axes.toml"
+FILE = Path(__file__).parents[1] / "experiments" / "smoke" / "design_axes.toml"
 RUNS = ["study.seeds=1", "study.axes.next_input=['noise']", "train.updates=2", "evaluation.every=2"]
 MINUTE = 60.0
 

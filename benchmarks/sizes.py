@@ -40,7 +40,7 @@ class Setting:
     light: bool = False
     next_input: str = "noise"
     micro_batch: int | None = 16
-    hide_after_end: bool = False
+    mask_after_eos: bool = False
     device: str = "cpu"
     precision: str = "float32"
     rollout: str = "steps"
@@ -53,7 +53,7 @@ class Setting:
     def config(self, attention: str = "causal") -> Config:
         """The original's system at this size."""
         tables: dict[str, Any] = load("gan_textgen").tables() | {"precision": self.precision}
-        tables["model"] |= {"length": self.length, "hide_after_end": self.hide_after_end}
+        tables["model"] |= {"length": self.length, "mask_after_eos": self.mask_after_eos}
         tables["generator"] |= {"attention": attention}
         tables["next_input"] = {"name": self.next_input}
         tables["train"] |= {"batch_size": self.batch, "micro_batch": self.micro_batch}

@@ -45,7 +45,7 @@ SYSTEMS: Mapping[str, tuple[str, ...]] = {
     "scratchgan, lstms of 32": ("scratchgan", *ALIKE, *NARROW, "generator.hidden=32",
                                 "discriminator.hidden=32", "generator.layers=1"),
     "modern, as it comes": ("modern", *ALIKE),
-    "card_axes' smallest, wgan-gp": CARD,
+    "design_axes' smallest, wgan-gp": CARD,
     "transformers of 64, wgan-gp": (SMOKE, "sampling.name=detached", "generator.width=64",
                                     "generator.hidden=256", "discriminator.width=64",
                                     "discriminator.hidden=256", "schedule.n_d=1"),

@@ -31,7 +31,7 @@ from core.steps import Steps
 from core.tables import read_toml
 from variants import registry
 
-DEMO = Path(__file__).parents[1] / "experiments" / "studies" / "card_axes.toml"
+DEMO = Path(__file__).parents[1] / "experiments" / "studies" / "design_axes.toml"
 UPDATES = {"demo": 5, "original": 1}  # after one to warm up
 LAYOUTS = ((1, 1), (1, 2), (2, 1))  # processes, threads of each
 

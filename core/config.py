@@ -61,7 +61,7 @@ class ModelConfig(Frozen):
 
     length: Annotated[int, Field(ge=2, le=4096)] = 64  # S, end token included
     noise: Literal["uniform", "normal", "truncated"] = "uniform"  # truncated: within 1.5
-    hide_after_end: bool = False  # D does not see what stands behind the end token
+    mask_after_eos: bool = False  # D does not see what stands behind the end token
 
 
 class TrainConfig(Frozen):
@@ -80,18 +80,20 @@ class TrainConfig(Frozen):
         Annotated[int, Field(ge=1)] | None,
         Alone(None, "a stack holds every run's whole batch at once"),
     ] = None
-    # What the D steps of one phase are shown of G. "fresh": each its own sentences. "shared": all
-    # the same, drawn once, which saves time and is another algorithm: D's gradients of one phase
-    # are no longer independent, and it may learn those very sentences.
-    fakes: Literal["fresh", "shared"] = "fresh"
-    generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
-    discriminator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+    # Draw one fake batch for all D steps of a phase instead of one for each. It saves time and is
+    # another algorithm: D's gradients of one phase are no longer independent, and D may learn those
+    # very sentences.
+    reuse_fakes: bool = False
+    generator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+    discriminator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.
-    rate_decay: Annotated[float, Field(gt=0, le=1), Search(0.01, 1, log=True)] = 1.0
+    lr_decay: Annotated[float, Field(gt=0, le=1), Search(0.01, 1, log=True)] = 1.0
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player
-    discriminator_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # L2 penalty on D's weights
+    discriminator_weight_decay: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # L2 penalty on D's weights
+    )
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
     entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0
     # Standard deviation of noise on the words that D sees, in its embedding space; falls to 0.
@@ -102,9 +104,9 @@ class TrainConfig(Frozen):
         Alone(0.0, "each run draws it in the middle of its own pass"),
     ] = 0.0
     # Length curriculum: steps at first, and the share of the run after which all S are played.
-    start_length: Annotated[int, Field(ge=2, le=4096)] | None = None
-    grow_until: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
-    largest_loss: Annotated[float, Field(gt=0)] = 1e9  # beyond it a run has diverged
+    curriculum_start: Annotated[int, Field(ge=2, le=4096)] | None = None
+    curriculum_end: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
+    max_loss: Annotated[float, Field(gt=0)] = 1e9  # beyond it a run has diverged
     # On divergence, once: back to the last checkpoint, both rates times this; None: the run ends.
     rollback: Annotated[float, Field(gt=0, lt=1)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1), Search(0.9, 0.9999)] = 0.0  # of G's weights; 0 is off

@@ -97,7 +97,7 @@ class _Captured:
             steps = drawing.length or generator.length
             room = weight.new_zeros(steps, noise.count, len(weight), requires_grad=False)
             self.chance = Laid(seeds, room)
-        to_the_end = replace(drawing, hide_after_end=False)
+        to_the_end = replace(drawing, mask_after_eos=False)
 
         def walk() -> Drawn:
             return unroll(generator, to_the_end, self.noise, self.chance, differentiable=False)

@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 from core.compatibility import GAME, Resolver, conflict, in_words, repairs
 from core.config import Config, StrategyConfig
 from core.errors import InputError, nearest
-from core.slots import FOLDERS, GAME_SETTINGS, NEEDED, SLOTS
+from core.renamed import current_tables
+from core.slots import FOLDERS, GAME_SETTINGS, NEEDED, PLURALS, SLOTS
 
 
 def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") -> Config:
     """Nested tables to a checked `Config`; every fault is an InputError that names the key."""
-    values = {slot_name(key): value for key, value in tables.items()}
+    values = {slot_name(key): value for key, value in current_tables(tables).items()}
     for slot in FOLDERS:
         if slot in values:
             values[slot] = _parse_slot(slot, values[slot], resolver, where)
@@ -50,8 +51,8 @@ def _check_whole(config: Config, where: str) -> None:
 
 
 def slot_name(key: str) -> str:
-    """The slot of a table's name; the folder's plural (`objectives`) is understood too."""
-    return next((slot for slot, folder in FOLDERS.items() if key == folder), key)
+    """The slot of a table's name; its plural (`objectives`) is understood too."""
+    return PLURALS.get(key, key)
 
 
 def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> StrategyConfig:

@@ -97,18 +97,18 @@ class Players:
         return Drawing(
             self.sampling,
             self.temperature(progress),
-            config.model.hide_after_end,
+            config.model.mask_after_eos,
             _length(config, progress),
         )
 
 
 def _length(config: Config, progress: float) -> int:
-    """Steps played at this progress: from `start_length` up to S, by equal steps."""
+    """Steps played at this progress: from `curriculum_start` up to S, by equal steps."""
     S, train = config.model.length, config.train
-    if train.start_length is None:
+    if train.curriculum_start is None:
         return S
-    share = min(1.0, progress / train.grow_until)
-    return min(S, train.start_length + round(share * (S - train.start_length)))
+    share = min(1.0, progress / train.curriculum_end)
+    return min(S, train.curriculum_start + round(share * (S - train.curriculum_start)))
 
 
 @contextmanager
@@ -187,18 +187,18 @@ def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch
         estimator = _build(config, resolver, "estimator")
         if isinstance(estimator, nn.Module):
             estimator.to(device)
-        decay = config.train.discriminator_decay
+        decay = config.train.discriminator_weight_decay
         opponent = Opponent(
             discriminator,
             estimator,
             _build(config, resolver, "objective"),
             _build(config, resolver, "penalty"),
-            _adam(discriminator, config.train.discriminator_rate, config, decay),
+            _adam(discriminator, config.train.discriminator_lr, config, decay),
         )
     return Players(
         generator,
         averaged,
-        _adam(module, config.train.generator_rate, config),
+        _adam(module, config.train.generator_lr, config),
         _build(config, resolver, "sampling"),
         _build(config, resolver, "temperature"),
         _build(config, resolver, "schedule"),
@@ -213,13 +213,13 @@ def _whole(config: Config, system: System, device: torch.device) -> Players:
     others = {}
     for name, other in system.others.items():
         optimiser = _adam(
-            other.to(device), train.discriminator_rate, config, train.discriminator_decay
+            other.to(device), train.discriminator_lr, config, train.discriminator_weight_decay
         )
         others[name] = Mover(other, optimiser)
     return Players(
         system.generator,
         deepcopy(system.generator) if train.ema > 0 else system.generator,
-        _adam(module, train.generator_rate, config),
+        _adam(module, train.generator_lr, config),
         system.sampling,
         system.temperature,
         system,

@@ -278,7 +278,7 @@ class System(Schedule, Protocol):
 
     The run gives it what it gives everybody: batches, budget, streams of chance, steps with clip
     and detection of divergence, average, evaluation, record, checkpoints. Its generator moves at
-    `train.generator_rate`, the others at `train.discriminator_rate`. All that it remembers from
+    `train.generator_lr`, the others at `train.discriminator_lr`. All that it remembers from
     update to update is in its modules.
     """
 

@@ -33,13 +33,13 @@ class Drawing:
 
     sampling: Sampling
     temperature: float = 1.0
-    hide_after_end: bool = False
+    mask_after_eos: bool = False
     length: int | None = None  # steps; None: as many as the generator has
     rollout: Rollout | None = None  # what stands for `unroll` without gradient
 
     def mask(self, tokens: Tensor) -> Tensor | None:
         """What D may see of tokens (N, S)."""
-        return visible(tokens) if self.hide_after_end else None
+        return visible(tokens) if self.mask_after_eos else None
 
     def walk(self, generator: Generator, noise: Noise, seeds: Seeds) -> tuple[Tensor, Tensor]:
         """`unroll` without gradient."""
@@ -82,7 +82,7 @@ def unroll(
             last = generator.embed(word)
         tokens.append(word)
         hidden.append(h)
-        if drawing.hide_after_end:
+        if drawing.mask_after_eos:
             open_ended = open_ended & (word != END)
             if (t + 1) % LOOK == 0 and not share.any(bool(open_ended.any())):
                 break

@@ -18,8 +18,8 @@ STACKED = "stacked"  # tag of a run: how many were trained with it, itself inclu
 # What may differ within a stack: none of it is read inside the common pass.
 OWN_TABLES = ("name", "seed", "evaluation", "temperature", "schedule")
 OWN_TRAIN = (
-    "updates", "generator_rate", "discriminator_rate", "rate_decay", "beta1", "beta2", "clip",
-    "discriminator_decay", "largest_loss", "rollback", "ema", "log_every", "checkpoint_every",
+    "updates", "generator_lr", "discriminator_lr", "lr_decay", "beta1", "beta2", "clip",
+    "discriminator_weight_decay", "max_loss", "rollback", "ema", "log_every", "checkpoint_every",
     "keep_every",
 )  # fmt: skip
 

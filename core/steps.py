@@ -107,8 +107,8 @@ class Steps:
     def set_optimiser(self, phase: Phase, progress: float, counters: Counters) -> None:
         """The learning rate of a phase's steps, and no moments where they begin anew."""
         train = self.config.train
-        own = train.generator_rate if phase.player == "generator" else train.discriminator_rate
-        share = train.rate_decay**progress * (train.rollback or 1.0) ** counters.rollbacks
+        own = train.generator_lr if phase.player == "generator" else train.discriminator_lr
+        share = train.lr_decay**progress * (train.rollback or 1.0) ** counters.rollbacks
         optimiser = self.players.mover(phase.player).optimiser
         for group in optimiser.param_groups:
             group["lr"] = (phase.rate or own) * share
@@ -157,7 +157,7 @@ class Steps:
         drawing = self.drawing(progress)
         generator, rng = self.players.generator, self.streams["noise"]
         size = self.config.train.batch_size
-        if self.config.train.fakes == "shared":
+        if self.config.train.reuse_fakes:
             words = draw_words(generator, drawing, size, rng, self.micro.count, 1, self.share).words
             yield from itertools.repeat(words, count)
             return
@@ -309,7 +309,7 @@ class Steps:
         """
         limit = self.config.train.clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
-        largest = self.config.train.largest_loss
+        largest = self.config.train.max_loss
         if not math.isfinite(norm) or not abs(value) <= largest:  # NaN is not below anything
             words = f"{player} loss {value:g}, gradient norm {norm:g} at update"
             norms = {

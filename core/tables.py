@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.renamed import KEYS, current_value, warn_renamed
 from core.slots import FOLDERS
 from core.text.bounded import read_bounded
 
@@ -57,9 +58,18 @@ def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     """
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in tables.items()}
     for text in overrides:
-        path, value = parse_override(text)
+        path, value = _current(*parse_override(text))
         assign(result, path, value, f"--set {text}")
     return result
+
+
+def _current(path: list[str], value: Any) -> tuple[list[str], Any]:
+    """The same under today's name of the key."""
+    key = ".".join(path)
+    if key not in KEYS:
+        return path, value
+    warn_renamed(key, "--set")
+    return KEYS[key].split("."), current_value(key, value)
 
 
 def assign(tables: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:

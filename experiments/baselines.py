@@ -35,7 +35,7 @@ LOOKS = 5  # at the validation split
 PATIENCE = 2  # looks without gain that end the training
 SEED = 0
 # A short run gains from a high rate and averaged weights: perplexity of captions 47.5, not 54.1.
-TUNED = ("train.generator_rate=4e-3", "train.ema=0.98")
+TUNED = ("train.generator_lr=4e-3", "train.ema=0.98")
 MODEL = ("config.json", "entry.json", "vocabulary.txt", "about.json", "generator.safetensors")
 Text = list[list[str]]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from core.config import Config
 from core.errors import InputError, nearest
 from core.parsing import parse
+from core.renamed import current_tables
 from core.tables import override, read_toml
 from variants import registry
 
@@ -32,7 +33,7 @@ def resolve_file(text: str) -> Path:
 def load(source: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a system's name or a TOML file, with `a.b=value` overrides."""
     path = resolve_file(source)
-    tables = override({"name": path.stem, **read_toml(path)}, overrides)
+    tables = override({"name": path.stem, **current_tables(read_toml(path), str(path))}, overrides)
     if "study" in tables:
         raise InputError(f"{path}: this is a study; run it with: textgan study {source}")
     return parse(tables, registry(), str(path))

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from core.compatibility import Resolver
 from core.errors import InputError
 from core.parsing import explain
+from core.renamed import current_tables
 from core.tables import override, read_toml
 from studies.cells import JOINER
 from studies.kinds import find_kind
@@ -54,12 +55,12 @@ def load_study(
 
     `find` knows the files of systems by name; without it a system is a path beside the study.
     """
-    tables = read_toml(path)
+    tables = current_tables(read_toml(path), str(path))
     if not isinstance(tables.get("study"), Mapping):
         raise InputError(f"{path}: no [study] table; run it with: textgan run {path}")
     base = tables["study"].pop("base", None)
     if base is not None:
-        merged = read_toml(_system_file(base, path, find))
+        merged = current_tables(read_toml(_system_file(base, path, find)))
         for key, value in tables.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
         tables = merged
@@ -81,6 +82,7 @@ def from_definition(definition: str, resolver: Resolver) -> Study:
 
 def make_study(tables: Mapping[str, Any], resolver: Resolver, where: str) -> Study:
     """Every variant of the tables, checked."""
+    tables = current_tables(tables)
     try:
         kind = find_kind(tables["study"].get("kind", "ablation"))
     except InputError as error:

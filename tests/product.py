@@ -87,7 +87,7 @@ def tables(names: Names) -> dict[str, Any]:
     chosen = {slot: {"name": n, **TINY.get(f"{slot}.{n}", {})} for slot, n in names.items()}
     return {
         **chosen,
-        "model": {"length": S, "hide_after_end": True},
+        "model": {"length": S, "mask_after_eos": True},
         "train": {"updates": 3, "batch_size": N, "clip": 1.0},
     }
 

@@ -20,8 +20,8 @@ class Registry:
     def __init__(self, folder: Path, plugins: Mapping[tuple[str, str], EntryPoint]) -> None:
         self._plugins = plugins
         self._names = {}
-        for slot, place in FOLDERS.items():
-            ours = {file.stem for file in (folder / place).glob("*.py") if file.stem != "__init__"}
+        for slot in FOLDERS:
+            ours = {file.stem for file in (folder / slot).glob("*.py") if file.stem != "__init__"}
             theirs = {name for (plugin_slot, name) in plugins if plugin_slot == slot}
             for name in sorted(ours & theirs):
                 raise InputError(
@@ -45,7 +45,7 @@ class Registry:
             raise InputError(f"no {slot.replace('_', ' ')} {name!r}{nearest(name, names)}")
         if (slot, name) in self._plugins:
             return _loaded(self._plugins[slot, name])
-        return _class_in(f"variants.{FOLDERS[slot]}.{name}")
+        return _class_in(f"variants.{slot}.{name}")
 
     def describe(self, slot: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Slot -> rows of name, summary (first docstring line), paper, needs, offers."""

@@ -24,9 +24,9 @@ def register(app: typer.Typer) -> None:
     """Add the command of this file."""
     app.command(
         epilog=examples(
-            "textgan judge card_axes --rater ada",
-            "textgan judge card_axes --rater ada --kind real -n 50 --page",
-            "textgan judge card_axes --results",
+            "textgan judge design_axes --rater ada",
+            "textgan judge design_axes --rater ada --kind real -n 50 --page",
+            "textgan judge design_axes --results",
         )
     )(judge)
 

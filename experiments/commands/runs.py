@@ -22,7 +22,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class ListsByDefault(TyperGroup):
-    """`textgan runs card_axes --csv` is `textgan runs list card_axes --csv`."""
+    """`textgan runs design_axes --csv` is `textgan runs list design_axes --csv`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `list` in front unless another command, or help, is asked for."""
@@ -36,7 +36,7 @@ app = typer.Typer(
     help="List runs (the default), compare, delete.",
     epilog=examples(
         "textgan runs",
-        "textgan runs card_axes --csv > runs.csv",
+        "textgan runs design_axes --csv > runs.csv",
         "textgan runs --filter \"eval/valid > .5 and outcome = ok\" --sort eval/valid",
         "textgan runs compare 3f9a2c11 81b0aa42",
         "textgan runs delete 3f9a2c11",
@@ -45,7 +45,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-@app.command(LIST, epilog=examples("textgan runs list card_axes --columns seed,eval/valid"))
+@app.command(LIST, epilog=examples("textgan runs list design_axes --columns seed,eval/valid"))
 def list_(
     study: Annotated[str | None, typer.Argument(help="Only this study's.")] = None,
     where: Annotated[

@@ -25,15 +25,17 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(
         epilog=examples(
-            "textgan study experiments/studies/card_axes.toml --workers 2",
-            "textgan study experiments/studies/card_axes.toml --set corpus.source=my.txt",
-            "textgan study experiments/studies/card_axes.toml --dry-run",
-            "textgan study experiments/studies/card_axes.toml --stack-seeds 5",
-            "textgan study card_axes --resume",
+            "textgan study experiments/studies/design_axes.toml --workers 2",
+            "textgan study experiments/studies/design_axes.toml --set corpus.source=my.txt",
+            "textgan study experiments/studies/design_axes.toml --dry-run",
+            "textgan study experiments/studies/design_axes.toml --stack-seeds 5",
+            "textgan study design_axes --resume",
         )
     )(study)
     app.command(
-        epilog=examples("textgan report card_axes", "textgan report card_axes --register writer")
+        epilog=examples(
+            "textgan report design_axes", "textgan report design_axes --register writer"
+        )
     )(report)
 
 

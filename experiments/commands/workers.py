@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(
         epilog=examples(
-            "textgan worker card_axes",
-            "textgan worker card_axes --storage postgresql://user@db/optuna "
+            "textgan worker design_axes",
+            "textgan worker design_axes --storage postgresql://user@db/optuna "
             "--tracking http://tracker:5000",
         )
     )(worker)

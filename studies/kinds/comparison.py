@@ -18,7 +18,7 @@ from studies.systems import tables_of
 from studies.table import System
 from studies.tuning import TuningTable, finalists, results_of, shown, trial_jobs
 
-RATES = ("train.generator_rate", "train.discriminator_rate")
+RATES = ("train.generator_lr", "train.discriminator_lr")
 # The first of these that a system uses is tuned with its rates: SCIENCE's "one regulariser".
 REGULARISERS = (
     "penalty.weight",

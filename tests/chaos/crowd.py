@@ -26,7 +26,7 @@ from tests.cluster.servers import create_database, postgresql, postgresql_folder
 from tests.conftest import ROOT
 from variants import registry
 
-FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
+FILE = ROOT / "experiments" / "smoke" / "design_axes.toml"
 VARIANTS, STEPS = 12, 15
 TWO = ("one", "two")
 WORKERS = 4  # for each of two studies on SQLite, which has one writer at a time

@@ -58,7 +58,7 @@ Read = Callable[[Path], object]
 HANG_SECONDS = 60
 WATCHDOG_SECONDS = 75  # without a word, for what does not hear an alarm
 MEMORY = 2 << 30  # bytes, beyond what the process has
-SUMMARY = ROOT / "results" / "card_axes_fortunes.json"
+SUMMARY = ROOT / "results" / "design_axes_fortunes.json"
 NASTY = [
     b"\0", b"\xff\xfe", b"../../../etc/passwd", b"<script>alert(1)</script>", b"[" * 3000,
     b"{" * 3000, b'"' * 300, b"9" * 400, b"-1", b"1e999", b"NaN", b"null", b"true", b"\r",
@@ -154,7 +154,7 @@ def targets(folder: Path) -> list[Target]:
     (made / "shards").mkdir()
     (made / "shards" / "one").write_text(text)
     (made / "run.toml").write_bytes(SMOKE.read_bytes())
-    (made / "study.toml").write_bytes((SMOKE.parent / "card_axes.toml").read_bytes())
+    (made / "study.toml").write_bytes((SMOKE.parent / "design_axes.toml").read_bytes())
     corpus = build_corpus(
         CorpusSettings(sentences=100, difficulty="easy"), made / "corpus", max_words=7,
         generate=draw_corpus,

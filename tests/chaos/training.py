@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 from variants import registry
 
 NAME = "killed"
-FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
+FILE = ROOT / "experiments" / "smoke" / "design_axes.toml"
 ONE = ('study.axes.next_input=["noise"]', 'study.axes.sampling=["gumbel_softmax"]',
        'study.axes.noise_mapping=["full"]', f"study.name='{NAME}'",
        "model.length=8", "train.batch_size=4", "evaluation.sentences=20",

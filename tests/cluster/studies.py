@@ -13,7 +13,7 @@ from core.tracking.protocol import Tracker
 from studies.running.queue import load_queue
 from tests.conftest import ROOT
 
-SMOKE = ROOT / "experiments" / "smoke" / "card_axes.toml"
+SMOKE = ROOT / "experiments" / "smoke" / "design_axes.toml"
 TINY = ["model.length=8", "train.updates=2", "train.batch_size=4", "evaluation.every=2",
         "evaluation.sentences=20", "evaluation.references=20", "evaluation.gradients=0",
         "corpus.difficulty=easy", "corpus.sentences=300", "train.checkpoint_every=1",

@@ -62,12 +62,12 @@ REST = [
     "temperature.name=exponential",
     "schedule.name=interleaved",
     "train.entropy=0.01",
-    "train.discriminator_decay=1e-5",
+    "train.discriminator_weight_decay=1e-5",
     "schedule.name=dynamic_ratio",
     "generator.attention=full",
     "model.noise=normal",
     "model.noise=truncated",
-    "model.hide_after_end=true",
+    "model.mask_after_eos=true",
     "discriminator.pooling=max",
     "sampling.feedback=soft",
     "train.ema=0.9",
@@ -93,7 +93,7 @@ def test_other_players_train(tmp_path: Path, body: str, against: str) -> None:
         *SMALL.get(against, ()),
         "generator.dropout=0.1",
         "discriminator.spectral_norm=true",
-        "model.hide_after_end=true",
+        "model.mask_after_eos=true",
         "train.updates=2",
     )
     assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")

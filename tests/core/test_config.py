@@ -36,7 +36,7 @@ def test_a_configuration_survives_toml(name: str, tmp_path: Path) -> None:
         ("train.updates=many", "train.updates = 'many'"),
         ("sampling.name=categorical", "sampling.name = 'categorical' needs score function"),
         ("schedule.name=mle", "has no meaning; remove it"),
-        ("train.generator_rate=nan", "finite"),
+        ("train.generator_lr=nan", "finite"),
         ("corpus.min_words=30", "min_words"),
         ("train.micro_batch=3", "[train]: batch_size 4 must be a multiple of micro_batch 3"),
         ("generator.heads=5", "[generator]: "),

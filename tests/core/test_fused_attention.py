@@ -16,7 +16,7 @@ from core.nn.attention import Attention
 from core.nn.fused_attention import LONGEST, WIDEST, attention, pays
 from core.nn.seen import EVERYTHING, Seen
 from core.nn.twice import twice_differentiable
-from variants.generators.transformer import _last_word_mask
+from variants.generator.transformer import _last_word_mask
 
 CPU = torch.device("cpu")
 VALUES, GRADIENTS = 1e-5, 1e-4

@@ -18,7 +18,7 @@ from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
 from tests.conftest import tiny
 from variants import registry
-from variants.generators import transformer
+from variants.generator import transformer
 
 N, V = 4, 11
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def made(sampling: str, device: torch.device = CPU) -> tuple[Generator, Drawing]
         if sampling == "categorical"
         else ()
     )
-    config = tiny(f"sampling.name={sampling}", *own, "model.hide_after_end=true")
+    config = tiny(f"sampling.name={sampling}", *own, "model.mask_after_eos=true")
     players = build(config, registry(), V, device)
     return players.generator, players.drawing(config, 0.0)
 

@@ -23,7 +23,7 @@ from variants import registry
 
 CPU = torch.device("cpu")
 WIDE = ("generator.width=16", "discriminator.width=16", f"train.batch_size={N}",
-        f"model.length={S}", "model.hide_after_end=true")  # fmt: skip
+        f"model.length={S}", "model.mask_after_eos=true")  # fmt: skip
 
 
 def gradients(config: Config) -> tuple[dict[str, torch.Tensor], dict[str, float]]:

@@ -23,7 +23,7 @@ DENSE = (
     "discriminator.hidden=8",
     "objective.name=minimax",
     "penalty.name=none",
-    "model.hide_after_end=true",
+    "model.mask_after_eos=true",
 )
 
 

@@ -37,15 +37,15 @@ CASES = {
     "pathwise, gradient penalty": ("train.ema=0.9", "train.clip=0.5"),
     "moving baseline, R1, hinge": (
         "sampling.name=categorical", "estimator.name=reinforce", "penalty.name=r1",
-        "objective.name=hinge", "model.hide_after_end=true", "train.entropy=0.01",
+        "objective.name=hinge", "model.mask_after_eos=true", "train.entropy=0.01",
     ),
     "leave one out, R2, relativistic": (
         "sampling.name=categorical", "estimator.name=leave_one_out", "penalty.name=r2",
-        "objective.name=relativistic", "train.fakes=shared",
+        "objective.name=relativistic", "train.reuse_fakes=true",
     ),
     "weights over the batch, R1 and R2": (
         "sampling.name=categorical", "estimator.name=maligan", "penalty.name=r1_r2",
-        "objective.name=minimax", "train.start_length=3",
+        "objective.name=minimax", "train.curriculum_start=3",
     ),
     "Monte-Carlo rollouts": (
         "sampling.name=categorical", "estimator.name=rollout", "penalty.name=none",

@@ -79,7 +79,7 @@ def configs(names: Names, count: int, updates: int) -> list[Config]:
     for seed in range(count):
         settings = tables(names)
         settings["seed"] = seed
-        rates = {"generator_rate": 2e-4 * (seed + 1), "clip": 1.0 / (seed + 1), "ema": 0.5}
+        rates = {"generator_lr": 2e-4 * (seed + 1), "clip": 1.0 / (seed + 1), "ema": 0.5}
         settings["train"] |= {"updates": updates, "entropy": 0.01, **rates}
         for table in settings.values():
             own = isinstance(table, dict) and "name" in table
@@ -202,7 +202,7 @@ def test_no_stack_holds_the_logits_of_all_steps(game: str, monkeypatch: pytest.M
 
 def test_a_run_that_diverges_stands_still_and_the_others_go_on() -> None:
     settings = configs(GAMES["wgan_gp"], 3, 4)
-    narrow = settings[1].train.model_copy(update={"largest_loss": 1e-9})
+    narrow = settings[1].train.model_copy(update={"max_loss": 1e-9})
     settings[1] = settings[1].model_copy(update={"train": narrow})
     separate, stacked = twice(settings)
     walkers = together(stacked)
@@ -210,7 +210,7 @@ def test_a_run_that_diverges_stands_still_and_the_others_go_on() -> None:
     for walker in alone:
         walk_together([walker])
     for walker in (*walkers, *alone):
-        is_narrow = walker.trainer.config.train.largest_loss == 1e-9
+        is_narrow = walker.trainer.config.train.max_loss == 1e-9
         assert isinstance(walker.error, Diverged) == is_narrow
     for a, b in zip(separate, stacked, strict=True):
         assert a.counters.update == b.counters.update

@@ -53,8 +53,8 @@ def after(config: Config, phases: list[Phase]) -> tuple[dict[str, torch.Tensor],
 
 @pytest.mark.parametrize("hide", ["false", "true"])
 def test_micro_batches_add_up_to_the_whole_batch(hide: str) -> None:
-    shared = ("sampling.name=detached", f"train.batch_size={N}", f"model.hide_after_end={hide}",
-              "train.generator_rate=1e-9", "train.discriminator_rate=1e-9")  # fmt: skip
+    shared = ("sampling.name=detached", f"train.batch_size={N}", f"model.mask_after_eos={hide}",
+              "train.generator_lr=1e-9", "train.discriminator_lr=1e-9")  # fmt: skip
     phases = [Phase("discriminator", "adversarial", 2), Phase("generator", "adversarial")]
     whole, values = after(tiny(*shared), phases)
     parts, same_values = after(tiny(*shared, "train.micro_batch=2"), phases)
@@ -66,7 +66,7 @@ def test_micro_batches_add_up_to_the_whole_batch(hide: str) -> None:
 
 
 def test_rates_fall_to_their_share() -> None:
-    config = tiny("train.rate_decay=0.01", f"train.batch_size={N}", "train.generator_rate=0.5")
+    config = tiny("train.lr_decay=0.01", f"train.batch_size={N}", "train.generator_lr=0.5")
     players = build(config, registry(), V, CPU)
     steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
     rates = []
@@ -109,9 +109,9 @@ def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
     assert seen == [5]
 
 
-@pytest.mark.parametrize(("fakes", "drawn"), [("fresh", 3), ("shared", 1)])
-def test_the_d_steps_of_a_phase_share_their_fakes_only_where_asked(fakes: str, drawn: int) -> None:
-    config = tiny(f"train.batch_size={N}", f"train.fakes={fakes}")
+@pytest.mark.parametrize(("reuse", "drawn"), [("false", 3), ("true", 1)])
+def test_the_d_steps_of_a_phase_reuse_their_fakes_only_where_asked(reuse: str, drawn: int) -> None:
+    config = tiny(f"train.batch_size={N}", f"train.reuse_fakes={reuse}")
     players = build(config, registry(), V, CPU)
     steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
     words = list(steps.fakes(3, 0.0))

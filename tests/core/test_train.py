@@ -261,8 +261,8 @@ def test_evaluations_are_in_no_budget_of_minutes(
 def test_an_infinite_loss_is_a_result(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     config = tiny(
-        "train.discriminator_rate=0.99",
-        "train.generator_rate=0.99",
+        "train.discriminator_lr=0.99",
+        "train.generator_lr=0.99",
         "penalty.weight=1e30",
         "train.updates=200",
     )

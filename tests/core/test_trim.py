@@ -24,7 +24,7 @@ from core.text.vocabulary import END, PAD
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, after
 from variants import registry
-from variants.discriminators.transformer import TransformerDiscriminator
+from variants.discriminator.transformer import TransformerDiscriminator
 
 N, S, V = 24, 16, 11
 CPU = torch.device("cpu")
@@ -142,9 +142,9 @@ def test_packed_sentences_are_scored_as_padded_ones(layers: int) -> None:
 def test_steps_of_both_players_move_the_same(
     monkeypatch: pytest.MonkeyPatch, micro_batch: str
 ) -> None:
-    config = tiny("sampling.name=detached", "train.batch_size=8", "model.hide_after_end=true",
-                  f"train.micro_batch={micro_batch}", "train.generator_rate=1e-9",
-                  "train.discriminator_rate=1e-9")  # fmt: skip
+    config = tiny("sampling.name=detached", "train.batch_size=8", "model.mask_after_eos=true",
+                  f"train.micro_batch={micro_batch}", "train.generator_lr=1e-9",
+                  "train.discriminator_lr=1e-9")  # fmt: skip
     phases = [Phase("discriminator", "adversarial", 2), Phase("generator", "adversarial")]
     ours, values = after(config, phases)
     offers = TransformerDiscriminator.offers - {"trimming"}
@@ -174,8 +174,8 @@ def test_parts_cut_by_words_move_both_players_as_equal_parts_do(
     own = {"detached": (), "straight_through_gumbel": ()}
     score = ("estimator.name=leave_one_out", "objective.name=hinge")
     config = tiny(f"sampling.name={sampling}", *own.get(sampling, score), "train.batch_size=8",
-                  "model.hide_after_end=true", "model.length=8", "train.micro_batch=2",
-                  "train.generator_rate=1e-9", "train.discriminator_rate=1e-9")  # fmt: skip
+                  "model.mask_after_eos=true", "model.length=8", "train.micro_batch=2",
+                  "train.generator_lr=1e-9", "train.discriminator_lr=1e-9")  # fmt: skip
     phases = [Phase("discriminator", "adversarial", 2), Phase("generator", "adversarial")]
     monkeypatch.setattr("tests.core.test_steps.Batches", Short)
     select = type(registry().strategy("sampling", sampling)(config.sampling)).select

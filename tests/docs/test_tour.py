@@ -21,7 +21,7 @@ def test_the_tour_runs_and_plots_a_study(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     given = [part for setting in OVERRIDES for part in ("--set", setting)]
-    assert status(["study", str(ROOT / "experiments" / "smoke" / "card_axes.toml"), *given]) == 0
+    assert status(["study", str(ROOT / "experiments" / "smoke" / "design_axes.toml"), *given]) == 0
     notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
     nbformat.validate(notebook)
     NotebookClient(

@@ -9,7 +9,7 @@ from core.errors import InputError
 from core.slots import FOLDERS, SLOTS
 from experiments.check import trial, try_strategy
 from variants import registry
-from variants.penalties.none import NoPenalty
+from variants.penalty.none import NoPenalty
 
 EVERY = [(slot, name) for slot in FOLDERS for name in registry().names(slot)]
 

@@ -24,7 +24,7 @@ from tests.experiments.test_cli import textgan
 
 METRIC = "eval/ms_jaccard_2"
 SOME = ("train.updates=6", "train.checkpoint_every=1", "train.keep_every=2", "train.ema=0.5",
-        "evaluation.every=1", "train.generator_rate=0.05",
+        "evaluation.every=1", "train.generator_lr=0.05",
         f"evaluation.keep_best='{METRIC}'")  # fmt: skip
 
 

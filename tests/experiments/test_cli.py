@@ -17,7 +17,7 @@ from experiments.cli import status
 from tests.conftest import ROOT
 
 SMOKE = str(ROOT / "experiments" / "smoke" / "run.toml")
-STUDY = str(ROOT / "experiments" / "smoke" / "card_axes.toml")
+STUDY = str(ROOT / "experiments" / "smoke" / "design_axes.toml")
 QUICK = ["--set", "train.updates=2", "--set", "evaluation.every=1", "--set", "train.batch_size=4"]
 KEYS = {
     "eval/valid", "eval/oracle_nll", "eval/entropy", "eval/template_tv", "eval/unique",

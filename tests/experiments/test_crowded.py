@@ -10,7 +10,7 @@ from experiments.commands.working import crowded
 from studies.definition import load_study
 from variants import registry
 
-SMOKE = Path(__file__).parents[2] / "experiments" / "smoke" / "card_axes.toml"
+SMOKE = Path(__file__).parents[2] / "experiments" / "smoke" / "design_axes.toml"
 
 
 @pytest.mark.parametrize(("threads", "workers", "cores", "said"), [

@@ -18,7 +18,7 @@ from core.tracking.null import MemoryTracker
 from experiments.runner import run
 from tests.conftest import ROOT, tiny
 
-SMOKE = ROOT / "experiments" / "smoke" / "card_axes.toml"
+SMOKE = ROOT / "experiments" / "smoke" / "design_axes.toml"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -109,7 +109,7 @@ def test_what_one_comes_to_leaves_the_others_alone(tmp_path: Path) -> None:
             raise RuntimeError("the disk")
 
     good, stops, fails, diverges = seeds(4)
-    train = diverges.train.model_copy(update={"largest_loss": 1e-6})
+    train = diverges.train.model_copy(update={"max_loss": 1e-6})
     diverges = diverges.model_copy(update={"train": train})
     missing = order(None)
     answers = train_together(

@@ -37,7 +37,7 @@ def served(tmp_path: Path) -> Iterator[tuple[MlflowTracker, str]]:
     run(tiny(), tracker=tracker)
     overrides = ["study.seeds=2", "study.axes.next_input=['noise']", "train.updates=2",
                  "train.batch_size=4", "evaluation.every=1", "study.name='seen'"]  # fmt: skip
-    study = load_study(ROOT / "experiments" / "smoke" / "card_axes.toml", overrides, registry())
+    study = load_study(ROOT / "experiments" / "smoke" / "design_axes.toml", overrides, registry())
     url = storage_url(tracker)
     begin(study, "seen", tracker, url, "textgan study")
     work("seen", tracker, url, run, registry())  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ NAMED = "study.contrasts=[{axis='sampling', level='gumbel_softmax', reference='d
 
 def test_named_contrasts_are_a_family_of_their_own(tmp_path: Path) -> None:
     tracker, _ = start(tmp_path, plan("study.seeds=3", NAMED), FakeTraining())
-    reading = read(tracker, "card_axes_smoke")
+    reading = read(tracker, "design_axes_smoke")
     found = effects(reading.board, reading.table.contrasts)
     assert [effect.named for effect in found] == [True] + 4 * [False]
     assert found[0].title == "sampling: gumbel_softmax - detached"
@@ -65,10 +65,10 @@ def test_whole_systems_share_what_makes_rows_comparable(tmp_path: Path) -> None:
     mle, slow = rows["mle"].config, rows["mle slow"].config
     assert (mle.schedule.name, mle.generator.name) == ("mle", "transformer")
     assert (mle.train.updates, mle.model.length, mle.evaluation.every) == (20, 20, 10)
-    assert (mle.train.generator_rate, slow.train.batch_size) == (2e-3, 32)
+    assert (mle.train.generator_lr, slow.train.batch_size) == (2e-3, 32)
     assert from_definition(study.definition(), registry()) == study
     tracker, _ = start(tmp_path, study, FakeTraining())
-    board = read(tracker, "card_axes_smoke").board
+    board = read(tracker, "design_axes_smoke").board
     assert {row.variant for row in board.rows if not row.cell} == {"mle", "mle slow"}
     found = effects(board, study.table.contrasts)
     assert (found[0].title, len(found)) == ("mle - mle slow", 1 + 5)

@@ -60,7 +60,7 @@ class Landscape:
         )  # fmt: skip
         started(record.run_id)
         self.breaks(name)
-        distance = math.log10(config.train.generator_rate / BEST_RATE)
+        distance = math.log10(config.train.generator_lr / BEST_RATE)
         score = 0.8 - 0.2 * distance**2 + 0.001 * (config.seed % 7)
         values = {"eval/ms_jaccard_2": score, "eval/self_bleu_2": 0.5 - 0.1 * distance}
         outcome = "ok"
@@ -96,7 +96,7 @@ def go(
 
 def test_ranges_stand_beside_the_fields() -> None:
     found = dict(ranges(tiny()))
-    assert found["train.generator_rate"].log
+    assert found["train.generator_lr"].log
     assert (found["schedule.n_d"].low, found["schedule.n_d"].high) == (1, 10)
     assert found["schedule.n_d"].whole
     assert not found["train.beta1"].whole
@@ -105,11 +105,11 @@ def test_ranges_stand_beside_the_fields() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("study.space={'train.generator_rates'=true}", "did you mean 'train.generator_rate'"),
-        ("study.space={'train.generator_rate'=[1e-9, 1e-3]}", "may only narrow"),
-        ("study.space={'train.generator_rate'=[1e-3, 1e-2]}", "leaves out the published value"),
+        ("study.space={'train.generator_rates'=true}", "did you mean 'train.generator_lr'"),
+        ("study.space={'train.generator_lr'=[1e-9, 1e-3]}", "may only narrow"),
+        ("study.space={'train.generator_lr'=[1e-3, 1e-2]}", "leaves out the published value"),
         ("study.space={'train.ema'=true}", "leaves out the published value"),
-        ("study.space={'train.generator_rate'=3}", "give true, [low, high]"),
+        ("study.space={'train.generator_lr'=3}", "give true, [low, high]"),
         ("study.space={'sampling'={choices=['gumbel_softmax', 'categorical']}}", "needs"),
         ("study.sampler='tpee'", "study.sampler"),
         ("study.tuning_seed=1", "fresh ones"),
@@ -131,7 +131,7 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     assert training.names[0] == "trial 000"
     assert len(training.names) == 20 + 3 * 3
     first = next(each for each in ended(load_queue("search_smoke", url)) if each.published)
-    assert (first.variant, first.settings["train.generator_rate"]) == ("trial 000", 1e-4)
+    assert (first.variant, first.settings["train.generator_lr"]) == ("trial 000", 1e-4)
     board = read(tracker, "search_smoke").board
     assert board.metric == "test/ms_jaccard_2"
     assert {row.variant for row in board.rows} >= {"published"}
@@ -139,7 +139,7 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     assert board.rows[0].score > 0.75
     found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
     assert set(found) == {"finalists", "settings", "tuning", "importance"}
-    assert ("train.generator_rate", "0.0001") in {
+    assert ("train.generator_lr", "0.0001") in {
         (row[0], row[1 + found["settings"].columns[1:].index("published")])
         for row in found["settings"].rows
     }
@@ -147,7 +147,7 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     effects = found["finalists"].document["effects"]
     assert all(effect["named"] and effect["low"] > 0 for effect in effects)
     assert max(found["importance"].document["importance"]["search"].items(),
-               key=lambda item: item[1])[0] == "train.generator_rate"  # fmt: skip
+               key=lambda item: item[1])[0] == "train.generator_lr"  # fmt: skip
     assert found["tuning"].figures["tuning"]().axes
     again = Landscape()
     resume("search_smoke", url, study)
@@ -167,7 +167,7 @@ def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> 
             [each.settings for each in ended(load_queue("search_smoke", url)) if each.settings]
         )
     assert settings[0] == settings[1]
-    rates = [each["train.generator_rate"] for each in settings[0]]
+    rates = [each["train.generator_lr"] for each in settings[0]]
     assert len(set(rates)) >= 4
     assert all(1e-5 <= rate <= 1e-2 for rate in rates)
 
@@ -242,11 +242,11 @@ def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(
         '[study]\nname = "c"\nkind = "comparison"\nseeds = 2\ntrials = 5\n'
-        'systems = ["mle", {system = "mle", label = "twin", set = {"train.generator_rate" = 1e-5}}]'
+        'systems = ["mle", {system = "mle", label = "twin", set = {"train.generator_lr" = 1e-5}}]'
         "\n[study.budget]\nupdates = 20\n"
     )
     study = load_study(file, [], registry(), resolve_file)
-    assert next(iter(study.kind.arms()[0].space)) == "train.generator_rate"
+    assert next(iter(study.kind.arms()[0].space)) == "train.generator_lr"
     training = Landscape()
     tracker, _ = go(tmp_path, study, training)
     assert len(training.names) == 2 * 5 + 2 * 2
@@ -260,7 +260,7 @@ def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
     assert {"finalists", "tuning"} <= set(found)
     assert set(found["tuning"].document["tuning"]) == {"mle", "twin"}
     trial = tracker.runs("c", tags={"level": "trial"})[0]
-    assert json.loads(trial.tags["settings"])["train.generator_rate"] == 2e-3
+    assert json.loads(trial.tags["settings"])["train.generator_lr"] == 2e-3
     file.write_text(file.read_text().partition("[study.budget]")[0])
     with pytest.raises(InputError, match="needs a budget"):
         load_study(file, [], registry(), resolve_file)
@@ -276,7 +276,7 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
         f'[[study.systems]]\nsystem = "modern"\nlabel = "with r1"\n{r1}\n'
     )
     arms = load_study(file, [], registry(), resolve_file).kind.arms()
-    rates = ["train.generator_rate", "train.discriminator_rate"]
+    rates = ["train.generator_lr", "train.discriminator_lr"]
     assert {arm.name: list(arm.space) for arm in arms} == {
         "mle": rates[:1],  # its transformer has nothing else
         "modern": [*rates, "discriminator.dropout"],

@@ -25,8 +25,8 @@ from studies.storage import storage_url
 from tests.conftest import ROOT
 from variants import registry
 
-NAME = "card_axes_smoke"
-FILE = ROOT / "experiments" / "smoke" / "card_axes.toml"
+NAME = "design_axes_smoke"
+FILE = ROOT / "experiments" / "smoke" / "design_axes.toml"
 
 
 @dataclass
@@ -141,7 +141,7 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     training = FakeTraining()
     tracker, url = start(tmp_path, plan("study.seeds=2"), training)
     assert len(training.seen) == len(set(training.seen)) == 24
-    board, _ = publish(tracker, "card_axes_smoke")
+    board, _ = publish(tracker, "design_axes_smoke")
     assert (board.runs, board.failed, len(board.rows)) == (24, 0, 12)
     assert board.rows[0].variant == "noise · gumbel_softmax · full"
     assert board.rows[0].score == pytest.approx(0.605)
@@ -149,10 +149,10 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     low, high = board.rows[0].interval
     assert low <= board.rows[0].score <= high
     assert board.baselines["real"] == pytest.approx(0.9)
-    assert "real held-out text" in build(read(tracker, "card_axes_smoke")).markdown()
+    assert "real held-out text" in build(read(tracker, "design_axes_smoke")).markdown()
     variant = tracker.run(board.rows[0].run_id)
     assert variant.metrics["score"] == pytest.approx(0.605)
-    assert leaderboard(tracker, "card_axes_smoke").document() == board.document()
+    assert leaderboard(tracker, "design_axes_smoke").document() == board.document()
     assert done(url) == 24
 
 
@@ -173,18 +173,18 @@ def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> N
     study = plan("study.seeds=2")
     training = FakeTraining(breaks=lambda *run: RuntimeError("boom") if run == broken else None)
     tracker, url = start(tmp_path, study, training)
-    assert failures(load_queue("card_axes_smoke", url)) == [
+    assert failures(load_queue("design_axes_smoke", url)) == [
         f"{broken[0]}, seed 1: RuntimeError: boom"
     ]
-    assert leaderboard(tracker, "card_axes_smoke").failed == 1
+    assert leaderboard(tracker, "design_axes_smoke").failed == 1
     again = FakeTraining()
-    resume("card_axes_smoke", url, study)
-    work("card_axes_smoke", tracker, url, again, registry())
+    resume("design_axes_smoke", url, study)
+    work("design_axes_smoke", tracker, url, again, registry())
     assert [(variant, seed) for variant, seed, _ in again.seen] == [broken]
     assert again.seen[0][2] is not None, "the retry goes on with the same run"
-    board = leaderboard(tracker, "card_axes_smoke")
+    board = leaderboard(tracker, "design_axes_smoke")
     assert (board.runs, board.failed) == (24, 0)
-    assert failures(load_queue("card_axes_smoke", url)) == []
+    assert failures(load_queue("design_axes_smoke", url)) == []
 
 
 def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> None:
@@ -244,14 +244,14 @@ def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: 
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
     _, url = start(tmp_path, plan(), FakeTraining())
     with pytest.raises(InputError, match="another definition"):
-        resume("card_axes_smoke", url, plan("train.updates=21"))
+        resume("design_axes_smoke", url, plan("train.updates=21"))
     with pytest.raises(InputError, match="no study 'nothing'"):
         resume("nothing", url, None)
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     tracker, _ = start(tmp_path, plan(), FakeTraining())
-    assert free_name("card_axes_smoke", tracker) == "card_axes_smoke-2"
+    assert free_name("design_axes_smoke", tracker) == "design_axes_smoke-2"
     assert free_name("other", tracker) == "other"
 
 
@@ -259,7 +259,7 @@ def test_collapsed_runs_score_worst_and_are_named(tmp_path: Path) -> None:
     best = "noise · gumbel_softmax · full"
     collapse = FakeTraining(outcome=lambda variant: "collapsed" if variant == best else "ok")
     tracker, _ = start(tmp_path, plan(), collapse)
-    board = leaderboard(tracker, "card_axes_smoke")
+    board = leaderboard(tracker, "design_axes_smoke")
     row = next(row for row in board.rows if row.variant == best)
     assert row.score == min(other.score for other in board.rows)
     assert row.outcomes == {"collapsed": 1}

@@ -18,7 +18,7 @@ STUDY = """
 name = "side by side"
 kind = "systems"
 seeds = [3, 5, 8]
-systems = ["mle", {system = "mle", label = "slow", set = {"train.generator_rate" = 1e-5}}]
+systems = ["mle", {system = "mle", label = "slow", set = {"train.generator_lr" = 1e-5}}]
 contrasts = [{level = "mle", reference = "slow"}]
 
 [study.budget]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from variants.penalties.none import NoPenalty
+from variants.penalty.none import NoPenalty
 
 
 class Nothing(NoPenalty):

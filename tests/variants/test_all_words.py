@@ -27,7 +27,7 @@ SETTINGS = (
     "discriminator.name=projection",
     "discriminator.dropout=0",
     "penalty.name=none",
-    "model.hide_after_end=true",
+    "model.mask_after_eos=true",
 )
 
 
@@ -50,7 +50,7 @@ def turn_of(objective: str, gamma: float) -> tuple[Turn, torch.nn.Module]:
     generator, D = players.generator, players.opponent.discriminator
     with torch.no_grad():
         D.embedding.normal_()  # scores that differ from word to word
-    drawing = Drawing(players.sampling, 1.0, hide_after_end=True)
+    drawing = Drawing(players.sampling, 1.0, mask_after_eos=True)
     rng = stream(0, "test")
     draw = draw_for_gradient(generator, drawing, N, rng)
     real_tokens = torch.randint(V, draw.tokens.shape, generator=torch.Generator().manual_seed(1))

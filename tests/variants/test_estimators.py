@@ -21,8 +21,8 @@ from experiments.runner import run
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, N, V, after
 from variants import registry
-from variants.estimators import taylor
-from variants.estimators.taylor import Kernel
+from variants.estimator import taylor
+from variants.estimator.taylor import Kernel
 
 GAME = [Phase("discriminator", "adversarial"), Phase("generator", "adversarial")]
 CNN = ("discriminator.name=cnn", "discriminator.width=8", "discriminator.kernels=[1, 2]",
@@ -49,7 +49,7 @@ def scored(name: str, *overrides: str) -> Config:
         "sampling.name=categorical",
         "objective.name=minimax",
         "penalty.name=none",
-        "model.hide_after_end=true",
+        "model.mask_after_eos=true",
         f"train.batch_size={N}",
         f"estimator.name={name}",
         *SETTINGS[name],
@@ -59,7 +59,11 @@ def scored(name: str, *overrides: str) -> Config:
 
 def test_the_plain_settings_train_together(tmp_path: Path) -> None:
     settings = ("train.updates=3", "train.entropy=0.01", "train.instance_noise=0.1")
-    curriculum = ("train.start_length=3", "train.grow_until=0.9", "train.discriminator_decay=1e-5")
+    curriculum = (
+        "train.curriculum_start=3",
+        "train.curriculum_end=0.9",
+        "train.discriminator_weight_decay=1e-5",
+    )
     config = scored("dense_reinforce", *settings, *curriculum, "objective.label_smoothing=0.1")
     assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
 
@@ -157,7 +161,7 @@ def test_all_steps_smoothed_at_once_are_each_smoothed_alone(
 
 
 def test_instance_noise_reaches_both_players_and_ends() -> None:
-    still = ("train.generator_rate=1e-9", "train.discriminator_rate=1e-9")
+    still = ("train.generator_lr=1e-9", "train.discriminator_lr=1e-9")
     blurred, _ = after(scored("leave_one_out", *still, "train.instance_noise=0.5"), GAME)
     sharp, _ = after(scored("leave_one_out", *still), GAME)
     for player in ("generator", "discriminator"):
@@ -166,6 +170,6 @@ def test_instance_noise_reaches_both_players_and_ends() -> None:
 
 
 def test_sentences_grow() -> None:
-    config = scored("reinforce", "train.start_length=2", "train.grow_until=0.5")
+    config = scored("reinforce", "train.curriculum_start=2", "train.curriculum_end=0.5")
     assert [_length(config, p) for p in (0.0, 0.25, 0.5, 1.0)] == [2, 5, 8, 8]
     assert _length(scored("reinforce"), 0.0) == 8

@@ -34,7 +34,7 @@ ENDING = [setup for setup in SETUPS if setup.sampling == "categorical"][::2]
 @pytest.mark.parametrize("setup", ENDING, ids=[setup.label for setup in ENDING])
 def test_also_for_sentences_that_end(setup: Setup) -> None:
     """Three steps; what stands behind the end is hidden from D and has no part in the gradient."""
-    row = measure(registry(), setup, steps=3, draws=150, hide_after_end=True)
+    row = measure(registry(), setup, steps=3, draws=150, mask_after_eos=True)
     assert row.agrees, row
 
 

@@ -150,7 +150,7 @@ def test_pretraining_is_as_long_as_asked() -> None:
         "pretrain",
         generator_epochs=1.5,
         generator_updates=2,
-        generator_rate=1e-2,
+        generator_lr=1e-2,
         discriminator_updates=3,
         n_d=4,
     )
@@ -181,7 +181,7 @@ def test_phases_set_their_learning_rate() -> None:
     for rate in (1e-2, None):
         steps.play(Phase("generator", "likelihood", rate=rate), 0.0, Counters())
         found = players.optimiser.param_groups[0]["lr"]
-        assert math.isclose(found, rate or config.train.generator_rate)
+        assert math.isclose(found, rate or config.train.generator_lr)
 
 
 def test_a_phase_that_begins_anew_has_an_optimiser_without_moments() -> None:

@@ -89,7 +89,7 @@ SETUPS: Sequence[Setup] = (
 
 
 def measure(
-    registry: Registry, setup: Setup, *, steps: int, draws: int, hide_after_end: bool = False
+    registry: Registry, setup: Setup, *, steps: int, draws: int, mask_after_eos: bool = False
 ) -> Row:
     """Draw `draws` batches of sentences of so many steps, and hold their gradients to account."""
 
@@ -109,9 +109,9 @@ def measure(
         torch.randint(V, (N, steps), generator=stream(0, "laboratory real")),
         estimator_config,
         sampling_config,
-        hide_after_end=hide_after_end,
+        mask_after_eos=mask_after_eos,
     )
-    drawing = Drawing(sampling_class(sampling_config), case.temperature, hide_after_end)
+    drawing = Drawing(sampling_class(sampling_config), case.temperature, mask_after_eos)
     estimator = estimator_class(estimator_config)
     found = torch.stack(list(_estimates(case, drawing, estimator, draws)))
     exact, whole = TARGETS[estimator_class.target](case), sequence(case)

@@ -42,12 +42,12 @@ class Case:
     estimator: Any  # its Config
     sampling: Any  # its Config
     temperature: float = 0.7
-    hide_after_end: bool = False
+    mask_after_eos: bool = False
     batch: int = 4  # N
 
     def mask(self, tokens: Tensor) -> Tensor | None:
         """What is visible of tokens: up to the first end token."""
-        if not self.hide_after_end:
+        if not self.mask_after_eos:
             return None
         ends = (tokens == END).long().cumsum(1)
         return (ends == 0) | ((ends == 1) & (tokens == END))

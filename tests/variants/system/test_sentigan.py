@@ -6,7 +6,7 @@ import torch
 
 from core.rollout import completions, draw_words
 from core.seeding import Streams
-from tests.variants.systems.small import CPU, N, S, made, sentences, stage
+from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
 
 def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:

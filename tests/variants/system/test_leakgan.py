@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from core.phases import Progress
 from core.players import build
 from core.seeding import generator as stream
-from tests.variants.systems.small import CPU, N, S, V, made, sentences, stage, whole
+from tests.variants.system.small import CPU, N, S, V, made, sentences, stage, whole
 from variants import registry
 
 

@@ -43,12 +43,12 @@ from core.phases import Phase, Progress, Stage
 from core.protocols import Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.sentences import Scores, Words
-from variants.discriminators.multi_cnn import MultiCNNDiscriminator
-from variants.generators.relational_memory import RelationalMemoryGenerator
+from variants.discriminator.multi_cnn import MultiCNNDiscriminator
+from variants.generator.relational_memory import RelationalMemoryGenerator
 from variants.next_input.last_token import LastToken
 from variants.noise_mapping.none import NoMapping
-from variants.objectives.relativistic import Relativistic
-from variants.objectives.relativistic_average import RelativisticAverage
+from variants.objective.relativistic import Relativistic
+from variants.objective.relativistic_average import RelativisticAverage
 from variants.sampling.gumbel_softmax import GumbelSoftmax
 
 BETA = 100.0  # inverse temperature at the end
@@ -73,7 +73,9 @@ class CatGAN:
         filters: Counts = (300, 300, 300, 300)
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25  # D's
         generator_updates: Annotated[int, Field(ge=0)] = 1000  # of likelihood at first
-        rate: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4  # children's
+        child_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = (
+            1e-4  # children's
+        )
         temperature_step: Annotated[float, Field(ge=0, le=1)] = 0.0005  # s, a share of the run
         diversity: Annotated[float, Field(ge=0), Search(1e-4, 1, log=True)] = 0.001  # lambda
         n_d: Annotated[int, Field(ge=1, le=1000), Search(1, 10)] = 3
@@ -125,7 +127,7 @@ class CatGAN:
         if progress.update < self.config.generator_updates:
             return (Phase("generator", self.imitate),)
         children = [
-            Phase(f"child_{i}", partial(self.vary, i), rate=self.config.rate)
+            Phase(f"child_{i}", partial(self.vary, i), rate=self.config.child_lr)
             for i in range(len(self.kinds))
         ]
         return (
@@ -187,7 +189,7 @@ class CatGAN:
     def _drawing(self, number: int, stage: Stage) -> Drawing:
         shift = self.kinds[number][1] * self.config.temperature_step
         warmth = stage.drawing.temperature * self.temperature(shift)
-        return replace(stage.drawing, temperature=warmth, hide_after_end=True)
+        return replace(stage.drawing, temperature=warmth, mask_after_eos=True)
 
     def _scores(self, words: Words) -> Scores:
         """A score (N,) a sentence, the mean of its representations'."""

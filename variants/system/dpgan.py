@@ -29,7 +29,7 @@ from core.phases import Phase, Progress, Stage
 from core.protocols import Shape
 from core.rollout import draw_for_gradient
 from core.text.vocabulary import PAD
-from variants.generators.lstm import language_model
+from variants.generator.lstm import language_model
 from variants.sampling.categorical import Categorical
 
 Updates = Annotated[int, Field(ge=0)]

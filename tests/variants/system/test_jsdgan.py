@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.seeding import generator as stream
-from tests.variants.systems.small import made, stage
+from tests.variants.system.small import made, stage
 
 
 def test_jsdgans_loss_is_the_divergence_over_all_sentences() -> None:

@@ -11,7 +11,7 @@ from core.nn.discrepancy import squared_mmd
 from core.phases import Stage
 from core.seeding import Streams
 from core.seeding import generator as stream
-from tests.variants.systems.small import CPU, N, S, made, sentences, stage
+from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
 
 def _soft(system: Any, here: Stage) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import torch
 from core.rollout import draw_words
 from core.seeding import Streams
 from core.seeding import generator as stream
-from tests.variants.systems.small import CPU, N, made, sentences, stage
+from tests.variants.system.small import CPU, N, made, sentences, stage
 
 
 def test_dpgan_rewards_what_surprises() -> None:

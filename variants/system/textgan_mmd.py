@@ -41,8 +41,8 @@ from core.protocols import Generator, Seeds, Shape
 from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.sentences import Draw, NoiseKind, Words
 from core.text.vocabulary import PAD
-from variants.discriminators.cnn import CNNDiscriminator
-from variants.generators.lstm import LSTMGenerator
+from variants.discriminator.cnn import CNNDiscriminator
+from variants.generator.lstm import LSTMGenerator
 from variants.next_input.last_token import LastToken
 from variants.sampling.detached import Detached
 
@@ -169,7 +169,7 @@ class TextGANMMD:
 
     @staticmethod
     def _hiding(stage: Stage) -> Drawing:
-        return replace(stage.drawing, hide_after_end=True)
+        return replace(stage.drawing, mask_after_eos=True)
 
     @staticmethod
     def _latent(draw: Draw) -> Tensor:

@@ -30,7 +30,7 @@ class Pretrain:
         name: Literal["pretrain"] = "pretrain"
         generator_epochs: Epochs = 0.0  # of the training split, one batch an update
         generator_updates: Updates = 0
-        generator_rate: Annotated[float, Field(gt=0, lt=1), Search(1e-4, 1e-1, log=True)] | None = (
+        generator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-4, 1e-1, log=True)] | None = (
             None
         )
         discriminator_epochs: Epochs = 0.0
@@ -50,7 +50,7 @@ class Pretrain:
         config, epoch = self.config, progress.epoch
         game = config.generator_updates + round(config.generator_epochs * epoch)
         if progress.update < game:
-            return (Phase("generator", "likelihood", rate=config.generator_rate),)
+            return (Phase("generator", "likelihood", rate=config.generator_lr),)
         game += config.discriminator_updates + round(config.discriminator_epochs * epoch)
         if progress.update < game:
             return (Phase("discriminator", "adversarial"),)

@@ -33,8 +33,8 @@ from core.nn.words import visible
 from core.phases import Phase, Progress, Stage
 from core.protocols import Shape
 from core.rollout import draw_for_gradient
-from variants.discriminators.cnn import CNNDiscriminator
-from variants.generators.lstm import language_model
+from variants.discriminator.cnn import CNNDiscriminator
+from variants.generator.lstm import language_model
 from variants.sampling.categorical import Categorical
 
 Updates = Annotated[int, Field(ge=0)]

@@ -35,7 +35,7 @@ from core.nn.words import visible
 from core.phases import Phase, Progress, Stage
 from core.protocols import Shape
 from core.text.vocabulary import PAD
-from variants.discriminators.cnn import CNNDiscriminator
+from variants.discriminator.cnn import CNNDiscriminator
 from variants.sampling.categorical import Categorical
 
 Updates = Annotated[int, Field(ge=0)]

@@ -21,9 +21,9 @@ class Interleaved:
 
         name: Literal["interleaved"] = "interleaved"
         every: Annotated[int, Field(ge=1), Search(1, 50, log=True)] = 10
-        likelihood_rate: (
-            Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] | None
-        ) = None
+        likelihood_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] | None = (
+            None
+        )
         n_d: Annotated[int, Field(ge=1, le=1000), Search(1, 10)] = 1
 
     offers = frozenset({"adversarial"})
@@ -37,7 +37,7 @@ class Interleaved:
             Phase("discriminator", "adversarial", config.n_d),
             Phase("generator", "adversarial"),
         )
-        self._likelihood = Phase("generator", "likelihood", rate=config.likelihood_rate)
+        self._likelihood = Phase("generator", "likelihood", rate=config.likelihood_lr)
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The game; likelihood before it in updates 0, k, 2k and so on."""

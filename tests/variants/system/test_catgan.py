@@ -10,7 +10,7 @@ import torch
 
 from core.nn.gumbel import gumbel
 from core.seeding import Streams
-from tests.variants.systems.small import CPU, N, S, made, sentences, stage
+from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
 
 def _relaxed(system: Any, G: Any, tau: float, rng: torch.Generator) -> tuple[Any, Any, Any]:

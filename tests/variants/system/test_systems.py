@@ -15,7 +15,7 @@ from core.tracking.null import MemoryTracker
 from experiments.generate import load_generator
 from experiments.loading import SYSTEMS
 from experiments.runner import run
-from tests.variants.systems.small import SMALL, made, whole
+from tests.variants.system.small import SMALL, made, whole
 from variants import registry
 
 

@@ -8,7 +8,7 @@ import torch
 from core.rollout import draw_words
 from core.seeding import Streams
 from core.seeding import generator as stream
-from tests.variants.systems.small import CPU, N, made, sentences, stage
+from tests.variants.system.small import CPU, N, made, sentences, stage
 
 
 def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:

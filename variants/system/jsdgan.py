@@ -36,7 +36,7 @@ from core.config import Search, StrategyConfig
 from core.moves import imitate, nats
 from core.phases import Phase, Progress, Stage
 from core.protocols import Shape
-from variants.generators.lstm import LSTMGenerator, language_model
+from variants.generator.lstm import LSTMGenerator, language_model
 from variants.sampling.categorical import Categorical
 
 

@@ -1,0 +1,108 @@
+"""Configuration keys and study names that had another name once.
+
+Files that people write may use an old key for one release; a warning names the new one. What a
+store or a summary holds is never rewritten: it is read through this table for good.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+# Old dotted key -> new one, since 0.2.
+KEYS: Mapping[str, str] = {
+    "model.hide_after_end": "model.mask_after_eos",
+    "train.generator_rate": "train.generator_lr",
+    "train.discriminator_rate": "train.discriminator_lr",
+    "train.rate_decay": "train.lr_decay",
+    "train.discriminator_decay": "train.discriminator_weight_decay",
+    "train.largest_loss": "train.max_loss",
+    "train.start_length": "train.curriculum_start",
+    "train.grow_until": "train.curriculum_end",
+    "train.fakes": "train.reuse_fakes",
+    "schedule.generator_rate": "schedule.generator_lr",
+    "schedule.likelihood_rate": "schedule.likelihood_lr",
+    "system.rate": "system.child_lr",
+}
+# Values of a key that changed its type with its name.
+VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shared": True}}
+# Names of the studies that came with the harness; stored ones begin with them too.
+STUDIES: Mapping[str, str] = {"card_axes": "design_axes", "card_attention": "design_attention"}
+
+
+def current_key(key: str) -> str:
+    """Today's name of a dotted configuration key."""
+    return KEYS.get(key, key)
+
+
+def current_study(name: str) -> str:
+    """Today's name of a study, to show: `card_axes_captions` is `design_axes_captions`."""
+    for old, new in STUDIES.items():
+        if name == old or name.startswith((f"{old}_", f"{old}-")):
+            return new + name.removeprefix(old)
+    return name
+
+
+def current_value(key: str, value: Any) -> Any:
+    """The value that the old key's value means under the new key."""
+    known = VALUES.get(key, {})
+    return known.get(value, value) if isinstance(value, str) else value
+
+
+def current_tables(tables: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
+    """Nested tables, a study's included, with today's keys. `where` is what a person wrote: each
+    old key in it is warned of.
+    """
+    return {
+        key: _current_table(value, f"{key}.", where) if isinstance(value, Mapping) else value
+        for key, value in tables.items()
+    }
+
+
+def warn_renamed(key: str, where: str) -> None:
+    """Say that a key has a new name."""
+    log.warning("%s: %s is now called %s; the old name goes with the next release",
+                where, key, KEYS[key])  # fmt: skip
+
+
+def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> dict[str, Any]:
+    """A table whose keys are settings of `prefix`; in a study's tables they are dotted settings."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        dotted = key if key in KEYS else prefix + key
+        if dotted in KEYS:
+            if where is not None:
+                warn_renamed(dotted, where)
+            new = KEYS[dotted]
+            name = new if key in KEYS else new.partition(".")[2]
+            values = VALUES.get(dotted, {})
+            found[name] = _deep(value, lambda x, values=values: values.get(x, x))
+        elif prefix.startswith(("study.", "systems.")):
+            found[key] = _current_study_part(value, where)
+        else:
+            found[key] = value
+    return found
+
+
+def _current_study_part(value: Any, where: str | None) -> Any:
+    """Inside of `[study]` and of the systems that a stored study carries."""
+    if isinstance(value, Mapping):
+        if "name" in value and any(isinstance(part, Mapping) for part in value.values()):
+            return current_tables(value, where)  # a whole system's file
+        return _current_table(value, "study.", where)
+    if isinstance(value, list):
+        return [_current_study_part(part, where) for part in value]
+    if isinstance(value, str) and value in KEYS:
+        if where is not None:
+            warn_renamed(value, where)
+        return KEYS[value]
+    return value
+
+
+def _deep(value: Any, change: Any) -> Any:
+    if isinstance(value, list):
+        return [_deep(part, change) for part in value]
+    return change(value) if isinstance(value, str) else value

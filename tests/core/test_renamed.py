@@ -1,0 +1,61 @@
+"""Old configuration keys are read as today's, and a warning names the new one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from core.renamed import KEYS, current_study, current_tables
+from core.tables import override
+from experiments import load
+from studies.definition import load_study
+from variants import registry
+
+
+def test_old_keys_mean_the_new_ones_everywhere_in_a_study() -> None:
+    new = current_tables(
+        {
+            "train": {"fakes": "shared", "grow_until": 0.5},
+            "study": {
+                "axes": {"train.fakes": ["fresh", "shared"], "train.rate_decay": [0.1, 1]},
+                "systems": [{"system": "modern", "set": {"train.discriminator_rate": 1e-3}}],
+                "contrasts": [{"axis": "train.fakes", "level": "true", "reference": "false"}],
+            },
+            "systems": {"modern": {"train": {"generator_rate": 1e-3}}},
+        }
+    )
+    assert new["train"] == {"reuse_fakes": True, "curriculum_end": 0.5}
+    axes = {"train.reuse_fakes": [False, True], "train.lr_decay": [0.1, 1]}
+    assert new["study"]["axes"] == axes
+    assert new["study"]["systems"][0]["set"] == {"train.discriminator_lr": 1e-3}
+    assert new["study"]["contrasts"][0]["axis"] == "train.reuse_fakes"
+    assert new["systems"]["modern"]["train"] == {"generator_lr": 1e-3}
+
+
+def test_a_file_with_old_keys_loads_with_a_warning_that_names_each_new_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = Path(__file__).parents[2] / "experiments" / "smoke" / "design_axes.toml"
+    text = base.read_text(encoding="utf-8").replace("generator_lr", "generator_rate")
+    file = tmp_path / "old.toml"
+    file.write_text(text, encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        study = load_study(file, [], registry())
+    assert study.variants[0].config.train.generator_lr == 1e-3
+    assert "train.generator_rate is now called train.generator_lr" in caplog.text
+
+
+def test_an_old_key_on_the_command_line_is_understood(caplog: pytest.LogCaptureFixture) -> None:
+    config = load("mle", ["train.generator_rate=0.5", "train.grow_until=0.25"])
+    assert (config.train.generator_lr, config.train.curriculum_end) == (0.5, 0.25)
+    assert "--set: train.grow_until is now called train.curriculum_end" in caplog.text
+    assert override({}, ["train.fakes=shared"]) == {"train": {"reuse_fakes": True}}
+
+
+def test_no_new_name_is_an_old_one() -> None:
+    assert not set(KEYS) & set(KEYS.values())
+    assert current_study("card_axes_captions") == "design_axes_captions"
+    assert current_study("card_axes-2") == "design_axes-2"
+    assert current_study("discard_axes") == "discard_axes"
