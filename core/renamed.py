@@ -56,10 +56,15 @@ def current_tables(tables: Mapping[str, Any], where: str | None = None) -> dict[
     """Nested tables, a study's included, with today's keys. `where` is what a person wrote: each
     old key in it is warned of.
     """
-    return {
-        key: _current_table(value, f"{key}.", where) if isinstance(value, Mapping) else value
-        for key, value in tables.items()
-    }
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        if not isinstance(value, Mapping):
+            found[key] = value
+        elif key == "systems":  # the files of whole systems, which a stored study carries
+            found[key] = {name: current_tables(each, where) for name, each in value.items()}
+        else:
+            found[key] = _current_table(value, f"{key}.", where)
+    return found
 
 
 def warn_renamed(key: str, where: str) -> None:
@@ -80,7 +85,7 @@ def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> 
             name = new if key in KEYS else new.partition(".")[2]
             values = VALUES.get(dotted, {})
             found[name] = _deep(value, lambda x, values=values: values.get(x, x))
-        elif prefix.startswith(("study.", "systems.")):
+        elif prefix == "study.":
             found[key] = _current_study_part(value, where)
         else:
             found[key] = value
@@ -88,10 +93,8 @@ def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> 
 
 
 def _current_study_part(value: Any, where: str | None) -> Any:
-    """Inside of `[study]` and of the systems that a stored study carries."""
+    """A value inside `[study]`: an axis, a space, a row's settings."""
     if isinstance(value, Mapping):
-        if "name" in value and any(isinstance(part, Mapping) for part in value.values()):
-            return current_tables(value, where)  # a whole system's file
         return _current_table(value, "study.", where)
     if isinstance(value, list):
         return [_current_study_part(part, where) for part in value]
