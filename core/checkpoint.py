@@ -46,7 +46,6 @@ class Counters:
     collapsed: int = 0  # evaluations with hardly any unique sentences, up to the last one
     rollbacks: int = 0  # how often the run went back to a checkpoint with smaller rates
     best: tuple[int, float] | None = None  # update and value of the best evaluation so far
-    stacked: bool = False  # its steps are those of a stack, whoever is in it (`core.walks`)
 
 
 COUNTERS = TypeAdapter(Counters)

@@ -31,16 +31,6 @@ class Search:
     log: bool = False
 
 
-@dataclass(frozen=True)
-class Alone:
-    """A run whose field is anything else than this cannot be trained in a stack; and why."""
-
-    unless: Any
-    why: str
-
-
-MASKS_INSIDE = Alone(0.0, "each run draws its masks in the middle of its own pass")
-POWER_INSIDE = Alone(False, "power iteration writes over its vectors in the middle of the pass")
 UPDATES = 1000  # of a run whose length nobody says
 
 
@@ -68,18 +58,13 @@ class TrainConfig(Frozen):
     """How long, how fast, how large. With both `updates` and `minutes` the first reached stops."""
 
     updates: Annotated[int, Field(ge=0)] | None = None  # 1000 where minutes is not given either
-    minutes: Annotated[  # of updates; evaluations and checkpoints are not in them
-        Annotated[float, Field(gt=0)] | None,
-        Alone(None, "a stack's clock is not that of a run; say train.updates (study.budget)"),
-    ] = None
+    # Minutes of updates: evaluations and checkpoints do not count.
+    minutes: Annotated[float, Field(gt=0)] | None = None
     # What minutes are counted on: "wall", or "cpu", the CPU time of the run's process, which is the
     # same beside other processes; on a GPU it counts what the host does.
     clock: Literal["wall", "cpu"] = "wall"
     batch_size: Annotated[int, Field(ge=2, le=65536), Search(16, 512, log=True)] = 64
-    micro_batch: Annotated[  # sentences in memory; None: all
-        Annotated[int, Field(ge=1)] | None,
-        Alone(None, "a stack holds every run's whole batch at once"),
-    ] = None
+    micro_batch: Annotated[int, Field(ge=1)] | None = None  # sentences in memory; None: all
     # Draw one fake batch for all D steps of a phase instead of one for each. It saves time and is
     # another algorithm: D's gradients of one phase are no longer independent, and D may learn those
     # very sentences.
@@ -97,12 +82,7 @@ class TrainConfig(Frozen):
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
     entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0
     # Standard deviation of noise on the words that D sees, in its embedding space; falls to 0.
-    instance_noise: Annotated[
-        float,
-        Field(ge=0),
-        Search(0.01, 1, log=True),
-        Alone(0.0, "each run draws it in the middle of its own pass"),
-    ] = 0.0
+    instance_noise: Annotated[float, Field(ge=0), Search(0.01, 1, log=True)] = 0.0
     # Length curriculum: steps at first, and the share of the run after which all S are played.
     curriculum_start: Annotated[int, Field(ge=2, le=4096)] | None = None
     curriculum_end: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
@@ -118,9 +98,7 @@ class TrainConfig(Frozen):
     # How words are drawn without gradient. "graph": all steps as one CUDA graph, on a GPU.
     rollout: Literal["steps", "graph"] = "steps"
     # Feed-forward layers of transformers through `torch.compile`: minutes at a run's start.
-    compile: Annotated[bool, Alone(False, "what torch's compiler has made computes one model")] = (
-        False
-    )
+    compile: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -178,10 +156,7 @@ class Config(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     # "tf32": a GPU's float32 products with 10 bits behind the point. "bf16": that, and transformer
     # blocks in bfloat16; weights, vocabulary head, losses, rollouts and penalties stay float32.
-    precision: Annotated[
-        Literal["float32", "tf32", "bf16"],
-        Alone("float32", "a stack was held against separate runs in float32 only"),
-    ] = "float32"
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     corpus: CorpusSettings = CorpusSettings()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

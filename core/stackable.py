@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
-from pydantic import BaseModel
-
-from core.config import Alone, Config
-from core.slots import FOLDERS, SYSTEM
+from core.config import Config
 
 STACKED = "stacked"  # tag of a run: how many were trained with it, itself included
 # What may differ within a stack: none of it is read inside the common pass.
@@ -32,23 +28,5 @@ def shape_of(config: Config) -> str:
 
 
 def why_alone(config: Config) -> list[str]:
-    """A sentence for each setting that keeps a run out of a stack; none if it can be in one."""
-    if config.system is not None:
-        name = config.system.name
-        return [f"{SYSTEM}.name = {name!r}: a whole system's losses are known to itself alone"]
-    slots = {f"{slot}.": getattr(config, slot) for slot in FOLDERS}
-    tables: dict[str, BaseModel | None] = {"": config, "train.": config.train, **slots}
-    return [
-        f"{where}{key} = {json.dumps(value)}: {rule.why}"
-        for where, table in tables.items()
-        if table is not None
-        for key, value, rule in _rules(table)
-        if value != rule.unless
-    ]
-
-
-def _rules(table: BaseModel) -> Iterator[tuple[str, object, Alone]]:
-    for key, field in type(table).model_fields.items():
-        for rule in field.metadata:
-            if isinstance(rule, Alone):
-                yield key, getattr(table, key), rule
+    """Stacked training was removed."""
+    return ["training several runs as one program was removed"]

@@ -7,7 +7,7 @@ batch -> phases (D on real and drawn words, G through its estimator, or likeliho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from core import checkpoint
 from core.batches import Batches
 from core.checkpoint import Checkpoint, Counters
 from core.config import Config
-from core.phases import Phase, Progress
+from core.phases import Progress
 from core.players import Players, as_module
 from core.shares import ALONE, Share
 from core.steps import Diverged, Steps
@@ -49,11 +49,6 @@ class Trainer:
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
         """Run to the end of the budget; Diverged when a number is not finite, or too large."""
-        for phase in self.walk(evaluate, save):
-            self.steps.play(phase, self.progress, self.counters)
-
-    def walk(self, evaluate: Callable[[], None], save: Callable[[], None]) -> Iterator[Phase]:
-        """The loop; whoever walks it plays each phase, alone or together with other runs'."""
         train, counters, share = self.config.train, self.counters, self.steps.share
         evaluate = self._beside(evaluate)
         if counters.update == 0:
@@ -64,7 +59,8 @@ class Trainer:
             began = self._clock()
             progress = Progress(counters.update, counters.losses, self.steps.batches.per_epoch)
             self.steps.begin()
-            yield from self.players.schedule.phases(progress)
+            for phase in self.players.schedule.phases(progress):
+                self.steps.play(phase, self.progress, counters)
             self._average()
             counters.update += 1
             counters.seconds += share.of_leader(self._clock() - began)

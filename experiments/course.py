@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from core.players import build
 from core.steps import Diverged
 from core.tracking.protocol import Outcome, RunTracker, Sample, Tracker
 from core.train import Stopped, Trainer
-from core.walks import Walk
 from experiments.checkpoints import Checkpoints
 from experiments.description import description
 from experiments.evaluator import Evaluator
@@ -27,7 +26,6 @@ from experiments.wanted import Report, Result
 from variants import registry
 
 Text = list[list[str]]
-Gently = Callable[[Callable[[], None]], contextlib.AbstractContextManager[None]]
 COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
 
 
@@ -69,13 +67,13 @@ class Run:
                 f"({str(error).splitlines()[0][:200]}); remove it to start the run anew"
             ) from None
 
-    def walk(self, gently: Gently = gentle_interrupts) -> Walk[Result]:
-        """Train to the end, whatever the end is; `gently` hears of interrupts while training."""
+    def train(self) -> Result:
+        """Train to the end, whatever the end is."""
         try:
-            with gently(self.trainer.interrupt):
+            with gentle_interrupts(self.trainer.interrupt):
                 if self.trainer.counters.update == 0 and self.share.leads:
                     self.record.log_metrics(self.evaluator.real(), 0)
-                outcome, reason = yield from self._train()
+                outcome, reason = self._train()
             if self.tested and outcome in ("ok", "collapsed"):
                 self._test()
             return self._end(outcome, reason)
@@ -92,17 +90,17 @@ class Run:
                 raise
             raise known from error
 
-    def _train(self) -> Walk[tuple[Outcome, str]]:
+    def _train(self) -> tuple[Outcome, str]:
         try:
             try:
-                yield from self.trainer.walk(self._evaluate, self._save)
+                self.trainer.train(self._evaluate, self._save)
             except Diverged as diverged:
                 self._keep_divergence(diverged)
                 if not self.trainer.roll_back(self.checkpoints.last()):
                     raise
                 update = self.trainer.counters.update
                 self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
-                yield from self.trainer.walk(self._evaluate, self._save)
+                self.trainer.train(self._evaluate, self._save)
         except Diverged as diverged:
             self._keep_divergence(diverged)
             return "diverged", str(diverged)

@@ -19,18 +19,17 @@ from scipy import stats
 from core.config import Config
 from core.errors import InputError
 from core.parsing import parse
-from core.stackable import STACKED
 from core.statistics import Interval
 from core.tables import read_toml
 from core.tracking.environment import difference
 from core.tracking.protocol import RunRecord, Tracker
 from experiments.runner import run
-from experiments.stacking import train_as_in_a_stack
 from experiments.wanted import Result
 from variants import registry
 
 Verdict = Literal["identical", "within", "outside", "unknown"]
 EXPERIMENT = "reproductions"
+STACKED = "stacked"  # tag of stored runs: how many were trained as one program
 SEEDS = 3  # from which an interval can be taken
 WORDS: Mapping[Verdict, str] = {
     "identical": "The numbers agree bit for bit, at every evaluation.",
@@ -77,6 +76,13 @@ def reproduce(
 ) -> Reproduction:
     """Run `key` again and compare; InputError where the store does not hold what that takes."""
     record = tracker.run(key)
+    if int(record.tags.get(STACKED, "1")) > 1:
+        others = int(record.tags[STACKED]) - 1
+        raise InputError(
+            f"run {record.run_id[:8]} was trained as one program with {others} other "
+            f"run{'s' if others > 1 else ''} (--stack-seeds), which no longer exists; its record "
+            f"and its model stay readable, but it cannot be repeated"
+        )
     config = _config(tracker, record, say)
     order: dict[str, Any] = {
         "config": config,
@@ -85,10 +91,7 @@ def reproduce(
         "tags": {"level": "run", "reproduces": record.run_id},
         "report": report,
     }
-    if STACKED in record.tags:
-        result = train_as_in_a_stack(tracker, order)
-    else:
-        result = run(tracker=tracker, **order)
+    result = run(tracker=tracker, **order)
     again = tracker.run(result.run_id)
     rows = _compare(tracker, record, result)
     verdict = _verdict(rows, record.outcome == result.outcome)
@@ -179,7 +182,6 @@ def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str,
         "data": _pair(then, now, "corpus"),
         "device": _pair(then, now, "device"),
         "processor": _pair(then, now, "cpu"),
-        "runs trained together": (then.tags.get(STACKED, "1"), now.tags.get(STACKED, "1")),
     }
     before, after = (_versions(run.tags.get("versions", "")) for run in (then, now))
     for package in sorted({*before, *after}):

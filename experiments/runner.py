@@ -20,7 +20,6 @@ from core.text.corpus import Corpus
 from core.tracking.environment import difference, environment_tags
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunTracker, Tracker
-from core.walks import walk_alone
 from experiments.checkpoints import Checkpoints
 from experiments.course import Run
 from experiments.parts import Parts, prepare
@@ -67,8 +66,7 @@ def run(
         return known
     with joined(cuda=known.device.type == "cuda") as share:
         check_shareable(known.config, share)
-        one = open_run(wanted, known, tracker, share)
-        result = walk_alone(one.walk(), one.trainer)
+        result = open_run(wanted, known, tracker, share).train()
         return replace(result, run_id=share.text_of_leader(result.run_id))
 
 

@@ -52,7 +52,6 @@ class Wanted:
     report: Report | None = None
     started: Callable[[str], None] | None = None
     tested: bool = False
-    stacked: bool = False  # its steps are those of a stack, though it is alone in it
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ def worker(
     from core.tracking.mlflow_store import open_tracker
     from experiments.joining import check
     from experiments.runner import run as train
-    from experiments.stacking import train_together
     from studies.definition import from_definition
     from studies.running.execute import work
     from studies.running.queue import load_queue
@@ -47,7 +46,7 @@ def worker(
     url = storage or storage_url(tracker)
     queue = load_queue(name, url)
     check(queue, from_definition(queue.user_attrs["definition"], registry()), tracker.world)
-    work(name, tracker, url, train, registry(), until, train_together)
+    work(name, tracker, url, train, registry(), until)
 
 
 def proxy(

@@ -16,7 +16,6 @@ from experiments.console import err, out, print_json, progress, table
 from experiments.estimate import Estimate, estimate
 from experiments.ray_worker import Errand, Places
 from experiments.runner import run as train
-from experiments.stacking import train_together
 from studies.definition import Study
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.plan import Limit
@@ -106,7 +105,7 @@ def _here(
     command += ["--until", f"{until:.3f}"] if until is not None else []
 
     def here() -> None:
-        work(name, tracker, url, train, registry(), until, train_together)
+        work(name, tracker, url, train, registry(), until)
 
     drive(name, url, table_, how.workers, here, command, watch)
 

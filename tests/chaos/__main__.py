@@ -24,7 +24,7 @@ from experiments.joining import code
 from tests.chaos.crowd import crowds, large_crowds
 from tests.chaos.disks import full_disks
 from tests.chaos.guided import guided
-from tests.chaos.kills import kill_runs, kill_stacks, kill_workers
+from tests.chaos.kills import kill_runs, kill_workers
 from tests.chaos.mutants import READERS, mutants
 from tests.chaos.outages import outages
 from tests.chaos.tally import Record, Tally, total
@@ -49,7 +49,6 @@ class Kind:
 KINDS = {
     "runs": Kind(kill_runs, 2, 200, 12),
     "workers": Kind(kill_workers, 1, 50, 6),
-    "stacks": Kind(kill_stacks, 1, 50, 6),
     "outages": Kind(outages, 1, 50, 10),
     "disks": Kind(full_disks, 1, 20, 2),
     "crowds": Kind(crowds, 1, 5, 1),

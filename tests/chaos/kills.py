@@ -35,23 +35,15 @@ def kill_workers(world: World, times: int, say: Say) -> Tally:
     """A study whose workers are killed while they train: every job ends as if nothing had been, its
     trial taken over from its checkpoint by whoever comes next.
     """
-    return _kill_workers(world, times, say, Tally("kill -9 of a study's worker"), stack=1)
-
-
-def kill_stacks(world: World, times: int, say: Say) -> Tally:
-    """The same of a study whose worker trains two of its three runs as one stack."""
-    return _kill_workers(world, times, say, Tally("kill -9 of a stack's worker"), stack=2)
-
-
-def _kill_workers(world: World, times: int, say: Say, tally: Tally, stack: int) -> Tally:
+    tally = Tally("kill -9 of a study's worker")
     world.prepare()
     url = f"sqlite:///{world.world}/optuna.db"
-    expected = child(partial(_undisturbed, world, url, stack), world.folder)
+    expected = child(partial(_undisturbed, world, url), world.folder)
     assert expected.answer, expected
     while tally.tried < times:
         world.fresh()
         by_heartbeat = world.rng.random() < 0.5  # or its death is seen on the same machine
-        ended = [child(partial(training.begin_study, world.uri, url, stack), world.folder)]
+        ended = [child(partial(training.begin_study, world.uri, url), world.folder)]
         work = partial(training.work_on, world.uri, url, by_heartbeat)
         deaths = world.rng.randint(1, min(MOST_DEATHS, times - tally.tried))
         kills = _killed(world, deaths, work, ended)
@@ -71,9 +63,9 @@ def _kill_workers(world: World, times: int, say: Say, tally: Tally, stack: int) 
     return tally
 
 
-def _undisturbed(world: World, url: str, stack: int) -> object:
+def _undisturbed(world: World, url: str) -> object:
     world.fresh()
-    training.begin_study(world.uri, url, stack)
+    training.begin_study(world.uri, url)
     training.work_on(world.uri, url, False)
     return training.facts(world.uri, url)
 

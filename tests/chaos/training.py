@@ -1,5 +1,5 @@
 """A study of one variant that really trains, and all that can be said of it: two seeds one after
-the other, or three of which two are one stack.
+the other.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from optuna.trial import TrialState
 
 from core import checkpoint
 from core.checkpoint import Checkpoint
-from core.stackable import STACKED
 from core.tracking.mlflow_store import open_tracker
 from experiments import course, runner
-from experiments.stacking import train_together
 from studies import storage
 from studies.definition import load_study
 from studies.plan import Limit
@@ -34,9 +32,9 @@ ONE = ('study.axes.next_input=["noise"]', 'study.axes.sampling=["gumbel_softmax"
        *runs.CONFIG)  # fmt: skip
 
 
-def begin_study(uri: str, url: str, stack: int) -> bool:
-    study = load_study(FILE, [*ONE, f"study.seeds={stack + 1}"], registry())
-    execute.begin(study, NAME, open_tracker(uri), url, "textgan study", Limit(stack=stack))
+def begin_study(uri: str, url: str) -> bool:
+    study = load_study(FILE, [*ONE, "study.seeds=2"], registry())
+    execute.begin(study, NAME, open_tracker(uri), url, "textgan study", Limit())
     return True
 
 
@@ -54,7 +52,7 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
         whole(self, saved)
 
     course.Run._restore = restore  # type: ignore[method-assign]
-    execute.work(NAME, open_tracker(uri), url, runner.run, registry(), None, train_together)  # type: ignore[arg-type]
+    execute.work(NAME, open_tracker(uri), url, runner.run, registry(), None)  # type: ignore[arg-type]
     return sorted(went_on)
 
 
@@ -84,7 +82,6 @@ def facts(uri: str, url: str) -> dict[str, Any]:
         "open": sum(not t.state.is_finished() for t in trials),
         "runs": sorted(record.tags["seed"] for record in records),
         "values": [done[seed].value for seed in sorted(done)],
-        "stacked": {record.tags["seed"]: record.tags.get(STACKED) for record in records},
         "own": [done[int(r.tags["seed"])].user_attrs["run_id"] == r.run_id for r in records],
         **{f"seed {r.tags['seed']}": runs.facts_of(tracker, r) for r in records},
     }

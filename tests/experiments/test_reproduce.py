@@ -13,8 +13,6 @@ from core.tracking.null import MemoryRun, MemoryTracker
 from experiments.cli import status
 from experiments.reproduce import further_run, reproduce
 from experiments.runner import run
-from experiments.stacking import train_together
-from experiments.wanted import Result
 from tests.conftest import tiny
 
 
@@ -45,15 +43,13 @@ def test_a_run_agrees_with_itself_and_with_a_changed_record_it_does_not(tmp_path
     assert found.differs["torch"][0].startswith("1.")
 
 
-def test_a_run_of_a_stack_agrees_with_itself_alone(tmp_path: Path) -> None:
+def test_a_stored_run_that_was_trained_stacked_cannot_be_repeated_and_says_so(
+    tmp_path: Path,
+) -> None:
     tracker = MemoryTracker(tmp_path)
-    settings = [tiny("sampling.name=detached", f"seed={seed}") for seed in (0, 1)]
-    orders = [{"config": config, "experiment": "runs"} for config in settings]
-    first = train_together(tracker, orders)[1]
-    assert isinstance(first, Result)
-    found = reproduce(tracker, first.run_id)
-    assert found.verdict == "identical"
-    assert found.differs == {"runs trained together": ("2", "1")}
+    first = run(tiny("train.updates=1"), tracker=tracker, tags={"stacked": "2"})
+    with pytest.raises(InputError, match=r"with 1 other run.*cannot be repeated"):
+        reproduce(tracker, first.run_id)
 
 
 def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
 from core.nn.decayed import DecayedLinear
 from core.nn.dropout import Dropout
@@ -33,8 +33,8 @@ class CNNDiscriminator(nn.Module):
         width: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 64  # E
         kernels: Counts = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
         filters: Counts = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.25
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.25
+        spectral_norm: bool = False  # of each weight behind the projection
         # L2 penalty on the last layer alone; .2 in the published code keeps D from being sure.
         output_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
 

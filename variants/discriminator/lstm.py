@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.layers import sinusoidal
 from core.nn.recurrent_layers import LSTM
@@ -37,8 +37,8 @@ class LSTMDiscriminator(nn.Module):
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         positions: Annotated[int, Field(ge=0, le=512)] = 8  # numbers of a position; 0: none
         layer_norm: bool = True
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.1
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
+        spectral_norm: bool = False  # of each weight behind the projection
 
     offers = frozenset({"step_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
@@ -34,8 +34,8 @@ class MultiCNNDiscriminator(nn.Module):
         kernels: Counts = (2, 3, 4, 5)
         filters: Counts = (300, 300, 300, 300)
         hidden: Annotated[int, Field(ge=1, le=8192)] = 100
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.25
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.25
+        spectral_norm: bool = False  # of each weight behind the projection
 
         @model_validator(mode="after")
         def _parts_are_equal(self) -> MultiCNNDiscriminator.Config:

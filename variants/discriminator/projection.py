@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, POWER_INSIDE, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
@@ -35,8 +35,8 @@ class ProjectionDiscriminator(nn.Module):
         width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # E
         hidden: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.1
-        spectral_norm: Annotated[bool, POWER_INSIDE] = False  # of each weight behind the projection
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
+        spectral_norm: bool = False  # of each weight behind the projection
 
     offers = frozenset({"step_scores", "word_scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}

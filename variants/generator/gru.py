@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from core.config import MASKS_INSIDE, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.recurrent import RecurrentGenerator, Stack
 from core.nn.recurrent_layers import GRU
 from core.protocols import NextInput, NoiseMapping, Shape
@@ -22,7 +22,7 @@ class GRUGenerator(RecurrentGenerator):
         width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # E
         hidden: Annotated[int, Field(ge=1, le=8192)] | None = None  # of a layer; None: width
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.0
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.0
 
     offers = frozenset({"generator"})
     needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}

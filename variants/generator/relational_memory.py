@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import MASKS_INSIDE, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.recurrent import RecurrentGenerator, Walk
 from core.nn.stacked import attention
 from core.protocols import NextInput, NoiseMapping, Shape
@@ -39,7 +39,7 @@ class RelationalMemoryGenerator(RecurrentGenerator):
         slots: Annotated[int, Field(ge=1, le=64), Search(1, 4)] = 1
         heads: Annotated[int, Field(ge=1, le=64), Search(1, 8)] = 2
         head_size: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 256
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5), MASKS_INSIDE] = 0.0
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.0
 
     offers = frozenset({"generator"})
     needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from core.config import Alone, Search, StrategyConfig
+from core.config import Search, StrategyConfig
 from core.nn.attention import GrowingCache
 from core.nn.decoding import decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
@@ -69,9 +69,7 @@ class TransformerGenerator(nn.Module):
         heads: Annotated[int, Field(ge=1, le=128)] = 8
         noise_blocks: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 6
         output_blocks: Annotated[int, Field(ge=0, le=64), Search(1, 8)] = 6
-        attention: Annotated[
-            Literal["causal", "full"], Alone("causal", "it draws its noise anew at every step")
-        ] = "causal"
+        attention: Literal["causal", "full"] = "causal"
 
         @model_validator(mode="after")
         def _heads_divide_width(self) -> TransformerGenerator.Config:

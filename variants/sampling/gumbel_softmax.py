@@ -8,11 +8,11 @@ or the mixture itself with gradient (`feedback = "soft"`, as GSGAN, Kusner & Her
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from core.config import Alone, StrategyConfig
+from core.config import StrategyConfig
 from core.nn.mixture import MixedWords
 from core.protocols import Generator, Seeds
 from core.sampling import WordsDrawn
@@ -25,10 +25,7 @@ class GumbelSoftmax(WordsDrawn):
         """What the next step is fed."""
 
         name: Literal["gumbel_softmax"] = "gumbel_softmax"
-        feedback: Annotated[
-            Literal["hard", "soft"],
-            Alone("hard", "its rollout carries the gradient, one word after another"),
-        ] = "hard"
+        feedback: Literal["hard", "soft"] = "hard"
 
     offers = frozenset({"differentiable_words", "likelihood"})
     needs: ClassVar[dict[str, str]] = {"temperature": "temperature"}
