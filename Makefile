@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DRAWN := docs/pictures/results/.drawn
 # Where the surroundings forbid Python to keep what it compiles, every process compiles torch and
 # MLflow anew: 8.7 s for 3.4 to begin, and a test run begins hundreds. Empty is as if unset.
 export PYTHONDONTWRITEBYTECODE :=
@@ -46,8 +47,9 @@ bench: setup ## what backs the speed claims, one JSON document a measure
 bench-quick: setup ## the speed measures at batch 16, within 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick
 
-results: setup ## RESULTS.md, its figures and the model card, from the summaries in results/
+results: setup ## RESULTS.md, its figures, the model card and docs/reproduction.md, from results/
 	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results --card docs/model_card.md --numbers docs/reproduction.md
+	@touch $(DRAWN)
 
 product: setup ## every accepted combination of strategies trains three updates; hours, resumable
 	$(BIN)/python -m tests.product
@@ -76,9 +78,13 @@ format: setup ## put the code into form
 ui: setup ## the MLflow UI on ./mlruns
 	$(BIN)/textgan ui $(ARGS)
 
-docs: setup ## the documentation as a site, site/index.html
+docs: setup $(DRAWN) ## the documentation as a site, site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html, or: $(BIN)/python -m mkdocs serve"
+
+# Figures are drawn once, and again when a summary changes; `make results` always draws them.
+$(DRAWN): $(wildcard results/*.json results/*/*.json)
+	$(MAKE) results
 
 clean: ## remove what can be made again; runs and studies stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist site

@@ -25,6 +25,8 @@ FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md
 RESULTS = ROOT / "RESULTS.md"
 SHOWN = "## What it has shown so far"  # of the README
 STUDY = "\n## "  # begins a study in it
+FIGURE = re.compile("<!-- figure: (.+?) -->")  # in RESULTS.md, where a figure belongs
+FIGURES = "pictures/results"  # `make results` draws them there
 NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
 START = {
     "Home": ["index.md"],
@@ -101,11 +103,17 @@ def _results() -> dict[str, str]:
         anchor = title.replace(" ", "-")
         first = first.replace(f"](#{anchor})", f"]({anchor}.md)")
     return {"results/index.md": first} | {
-        f"results/{title.replace(' ', '-')}.md": f"# {text}".replace("\n### ", "\n## ").replace(
-            "](docs/", "](../"
+        f"results/{title.replace(' ', '-')}.md": FIGURE.sub(
+            _figure, f"# {text}".replace("\n### ", "\n## ")
         )
         for title, text in zip(titles, studies, strict=True)
     }
+
+
+def _figure(place: re.Match[str]) -> str:
+    """The figure as an image; nothing if it has not been drawn."""
+    file = f"{FIGURES}/{place[1]}.svg"
+    return f"![{Path(file).stem}](../{file})" if (DOCS / file).exists() else ""
 
 
 def _tour(notebook: Path) -> dict[str, str | bytes]:

@@ -8,7 +8,6 @@ The same summaries make the same bytes: no date, no machine, no chance.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
     asked = parser.parse_args(arguments)
     reports = reports_of(asked.summaries)
-    write(reports, asked.pages, asked.pictures)
+    write(reports, asked.pages)
     for study, name, maker in drawings(reports):
         save(draw(maker), asked.pictures / study, name, (FORMAT,))
     if asked.card is not None:
@@ -66,12 +65,10 @@ def reports_of(summaries: Path) -> dict[str, Report]:
     return reports
 
 
-def write(reports: Mapping[str, Report], pages: Sequence[Path], pictures: Path) -> None:
-    """Write every page, each with links to the same pictures."""
-    template = environment().get_template(TEMPLATE)
+def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
+    """Write every page. Where a figure belongs there is a comment, which docs/hooks.py replaces."""
+    text = environment().get_template(TEMPLATE).render(reports=reports)
     for page in pages:
-        folder_of = os.path.relpath(pictures, page.parent)
-        text = template.render(reports=reports, pictures=folder_of, format=FORMAT)
         page.write_text(text, encoding="utf-8")
 
 

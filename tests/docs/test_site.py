@@ -56,6 +56,19 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(site: Path) -
     assert decisions <= {Path(place).stem for place in places}
 
 
+def test_figures_of_results_are_committed_only_where_a_page_shows_them() -> None:
+    listed = ["git", "ls-files", "README.md", "docs/*.md", "docs/pictures/results"]
+    done = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True)
+    pages = [ROOT / name for name in done.stdout.split() if name.endswith(".md")]
+    shown = {
+        match[1]
+        for page in pages
+        for match in re.finditer(r"(pictures/results/\S+)\)", page.read_text())
+    }
+    kept = {name.removeprefix("docs/") for name in done.stdout.split() if "/pictures/" in name}
+    assert kept == shown
+
+
 def test_every_metric_has_a_page_with_its_definition(site: Path) -> None:
     for group in LEAST:
         text = (site / "reference" / "metrics" / f"{group}.html").read_text(encoding="utf-8")

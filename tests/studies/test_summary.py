@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_pages_are_the_same_bytes_again(tracker: MemoryTracker, tmp_path: Path) 
         })  # fmt: skip
     assert made[0] == made[1]
     assert "pictures/one/leaderboard.svg" in made[0]
-    assert b"](pictures/one/leaderboard.svg)" in made[0]["RESULTS.md"]
+    assert b"<!-- figure: one/leaderboard -->" in made[0]["RESULTS.md"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 9}', '{"runs": 3}'])
@@ -105,17 +106,16 @@ def test_what_is_no_summary_is_refused_in_words(tmp_path: Path, text: str) -> No
 
 
 def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> None:
-    again, pictures = tmp_path / "RESULTS.md", tmp_path / "docs" / "pictures" / "results"
+    again = tmp_path / "RESULTS.md"
     reports = results.reports_of(ROOT / "results")
-    results.write(reports, [again], pictures)
+    results.write(reports, [again])
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert again.read_text(encoding="utf-8") == text, "run `make results`"
     drawn = set()
     for study, name, maker in results.drawings(reports):
         draw(maker)
-        drawn.add(f"{study}/{name}.svg")
-    committed = ROOT / "docs" / "pictures" / "results"
-    assert drawn == {str(file.relative_to(committed)) for file in committed.rglob("*.svg")}
+        drawn.add(f"<!-- figure: {study}/{name} -->")
+    assert drawn == set(re.findall("<!-- figure: .* -->", text))
 
 
 def test_the_committed_card_is_that_of_the_summary(tmp_path: Path) -> None:
