@@ -1,0 +1,165 @@
+"""The rendered pages hold the same numbers as at commit 661bb7b, whatever their words are.
+
+RESULTS.md is compared study by study, the other pages whole. Of each there are three parts:
+
+    tables      the numbers of all table rows, in order; header rows are words
+    sentences   those of bullets, sorted, without signs: "by .01" may become "-.01"
+    code        those of code blocks, sorted: a configuration may gain settings
+
+Explanations (plain paragraphs) are words: only their numbers with a decimal point are compared,
+with those of the sentences. `test_summary.py` tests that the pages are those of the summaries.
+
+A change of the numbers needs a reason and a new record:
+
+    python -m tests.studies.test_rendered_numbers            show where they differ
+    python -m tests.studies.test_rendered_numbers --record   write what this tree's pages say
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from core.renamed import current_study
+from tests.conftest import ROOT
+
+RECORD = ROOT / "tests" / "data" / "numbers_661bb7b.json.xz"
+BY_STUDY = "RESULTS.md"
+PAGES = (BY_STUDY, "docs/model_card.md", "docs/reproduction.md")
+LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)")
+NAME = re.compile(r"`[^`]*`")
+# Not a part of a word, of a name with underscores, or of a version such as 1.2.3.
+NUMBER = re.compile(
+    r"(?<![\w.#-])[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?(?![\w.]*\w)"
+)
+LEADING = re.compile(r"^([-+]?)\.")
+Parts = dict[str, list[str]]
+Sections = dict[str, Parts]
+
+
+def numbers(line: str) -> list[str]:
+    """The numbers of a line, .5 as 0.5; those of links and of names in backquotes are none."""
+    found = NUMBER.findall(NAME.sub("", LINK.sub("", line)))
+    return [LEADING.sub(r"\g<1>0.", number) for number in found]
+
+
+def sections(text: str, *, by_study: bool = True) -> Sections:
+    """The numbers of a page, by section and part."""
+    found: Sections = {}
+    name, code = "top", False
+    lines = text.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if by_study and line.startswith("## "):
+            name = current_study(line.removeprefix("## ").replace(" ", "_"))
+        parts = found.setdefault(name, {"tables": [], "sentences": [], "code": []})
+        if line.startswith("```"):
+            code = not code
+        elif code:
+            parts["code"] += numbers(line)
+        elif line.startswith("|"):
+            parts["tables"] += numbers(line) if not following.startswith("|--") else []
+        elif line.startswith(("- ", "  ")) and not line.startswith("    "):
+            parts["sentences"] += [number.lstrip("+-") for number in numbers(line)]
+        elif not line.startswith(("#", "    ")):
+            parts["sentences"] += [n.lstrip("+-") for n in numbers(line) if "." in n]
+    for parts in found.values():
+        parts["sentences"].sort()
+        parts["code"].sort()
+    return found
+
+
+def rendered(root: Path) -> dict[str, Sections]:
+    """The numbers of a tree's pages."""
+    texts = {page: (root / page).read_text(encoding="utf-8") for page in PAGES}
+    return {page: sections(texts[page], by_study=page == BY_STUDY) for page in PAGES}
+
+
+def recorded() -> dict[str, Sections]:
+    """Those of the record."""
+    found: dict[str, Sections] = json.loads(lzma.decompress(RECORD.read_bytes()))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_holds_the_recorded_numbers(page: str) -> None:
+    then, now = recorded()[page], rendered(ROOT)[page]
+    assert sum(len(part) for parts in then.values() for part in parts.values()) > 40
+    assert differences(then, now) == []
+
+
+def test_a_changed_number_is_found_and_a_changed_word_is_not() -> None:
+    page = """## card axes grammar
+- `a 2` beats `b` by .5 [.25, .75] over 3 pairs, see [here](x_9.md)
+
+| row | 95% interval |
+|---|---|
+| `a` | 0.5, v1.2.3, 2,000 |
+"""
+    then = sections(page)
+    assert then == {
+        "design_axes_grammar": {
+            "tables": ["0.5", "2,000"], "sentences": ["0.25", "0.5", "0.75", "3"], "code": [],
+        }
+    }  # fmt: skip
+    words = page.replace("card", "design").replace("by .5", "(difference -0.5, n = 3)")
+    words = words.replace(" over 3 pairs", "").replace("95% interval", "interval")
+    assert differences(then, sections(words)) == []
+    assert differences(then, sections(page.replace("0.5", "0.6"))) == [
+        "design_axes_grammar, tables: from number 0: was 0.5 2,000, is 0.6 2,000"
+    ]
+    assert differences(then, sections(page.replace(".75", ".74"))) == [
+        "design_axes_grammar, sentences: gone 0.75; new 0.74"
+    ]
+    assert differences(then, {}) == ["design_axes_grammar: the section is gone"]
+
+
+def differences(then: Sections, now: Sections) -> list[str]:
+    """A line for each section and part that is not as it was; sections may be added."""
+    lines = []
+    for name, parts in then.items():
+        if name not in now:
+            lines.append(f"{name}: the section is gone")
+            continue
+        for part, before in parts.items():
+            if words := _difference(part, before, now[name][part]):
+                lines.append(f"{name}, {part}: {words}")
+    return lines
+
+
+def _difference(part: str, before: list[str], after: list[str]) -> str:
+    if part == "tables":
+        if before == after:
+            return ""
+        pairs = zip(before, after, strict=False)
+        place = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(before), len(after)))
+        was, now = before[place : place + 8], after[place : place + 8]
+        return f"from number {place}: was {' '.join(was)}, is {' '.join(now)}"
+    gone, new = Counter(before) - Counter(after), Counter(after) - Counter(before)
+    if part == "code":
+        new = Counter()
+    words = [f"{what} {' '.join(sorted(which.elements()))}"
+             for what, which in (("gone", gone), ("new", new)) if which]  # fmt: skip
+    return "; ".join(words)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--record", action="store_true", help="write the record anew")
+    if parser.parse_args().record:
+        text = json.dumps(rendered(ROOT), separators=(",", ":"))
+        RECORD.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+        return
+    then, now = recorded(), rendered(ROOT)
+    for page in PAGES:
+        for line in differences(then[page], now[page]):
+            print(f"{page}: {line}")
+
+
+if __name__ == "__main__":
+    _main()
