@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from core.errors import MachineError
 from experiments.console import err, out, print_json, progress, table
 from variants import registry
-from variants.laboratory.measure import SETUPS, SURE, Row, measure
+from variants.laboratory.measure import CONFIDENCE, SETUPS, Row, measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
         f"\n{draws:,} batches of 4 sentences of {steps} of 3 words. Against the exact gradient g\n"
         f"of the expected reward: bias |target - g| / |g|, scale |target| / |g|, angle\n"
         f"in degrees, variance of a batch / |g|^2. z: largest standardised distance of the mean\n"
-        f"from its own exact target; ! beyond its bound at {SURE:.1%}.",
+        f"from its own exact target; ! beyond its bound at {CONFIDENCE:.1%}.",
         soft_wrap=True,
     )
 
@@ -94,7 +94,7 @@ def gradients_figure(rows: Sequence[Row], steps: int) -> Figure:
             panels[1].annotate("no noise ", (number, place), ha="right", va="bottom", fontsize=8)
     panels[2].set_xlim(right=1.08 * rows[0].bound)
     panels[2].axvline(rows[0].bound, color=GREY, ls="--", lw=1)
-    panels[2].annotate(f" bound at {SURE:.1%}", (rows[0].bound, places[0] + 0.4), fontsize=8,
+    panels[2].annotate(f" bound at {CONFIDENCE:.1%}", (rows[0].bound, places[0] + 0.4), fontsize=8,
                        color=GREY, ha="right", rotation=0)  # fmt: skip
     panels[0].set_yticks(places, [row.label for row in rows])
     figure.suptitle(

@@ -10,10 +10,10 @@ import torch
 
 from tests.experiments.test_cli import textgan
 from variants import registry
-from variants.laboratory import targets
+from variants.laboratory import exact
+from variants.laboratory.exact import gumbel_nodes
 from variants.laboratory.measure import SETUPS, Setup, measure
-from variants.laboratory.targets import gumbel_nodes
-from variants.laboratory.world import LinearGenerator
+from variants.laboratory.toy import ToyGenerator
 
 LABELS = [setup.label for setup in SETUPS]
 UNBIASED = {"reinforce", "leave_one_out", "rollout, 4 completions", "rank, 4 completions"}
@@ -41,7 +41,7 @@ def test_also_for_sentences_that_end(setup: Setup) -> None:
 def test_a_wrong_target_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interval is narrow enough to tell the discounted gradient from the sequence one."""
     (setup,) = [s for s in SETUPS if s.label == "dense_reinforce, gamma .23"]
-    monkeypatch.setitem(targets.TARGETS, "discounted", targets.sequence)  # type: ignore[arg-type]
+    monkeypatch.setitem(exact.TARGETS, "discounted", exact.sequence)  # type: ignore[arg-type]
     assert not measure(registry(), setup, steps=2, draws=150).agrees
 
 
@@ -71,7 +71,7 @@ def test_nodes_of_gumbel_noise_have_its_law() -> None:
 
 
 def test_two_steps_of_the_small_language_can_be_any() -> None:
-    generator = LinearGenerator(2)
+    generator = ToyGenerator(2)
     tokens = torch.tensor([[0, 1], [1, 1], [2, 1]])
     hidden = generator.parallel(tokens, generator.draw_noise(3, torch.Generator()))
     table = generator.first[1] + generator.later[1, 0]  # a row for each first word
