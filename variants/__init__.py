@@ -1,12 +1,119 @@
-"""The strategies: one folder per slot, one file per strategy, the file name is its name.
+"""The strategies: one folder per slot, one file per strategy; the file name is its name.
 
-A strategy's module defines one class with a `Config` inside. `registry()` finds them by their
-files, and imports one only when it is asked for; strategies of other packages come through the
-entry-point group `textgan.variants` as `slot.name = "package.module:Class"`.
+A strategy's module defines one class with a `Config` inside. What the strategies of a slot share is
+in the `__init__.py` of its folder. Strategies of other packages come through the entry-point group
+`textgan.variants` as `slot.name = "package.module:Class"`.
 """
 
 from __future__ import annotations
 
-from variants.registry import Registry, registry
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
 
-__all__ = ["Registry", "registry"]
+from core.errors import InputError, nearest
+from core.parsing import slot_name
+from core.slots import FOLDERS, PLUGINS
+
+
+class Registry:
+    """Maps (slot, name) to a strategy class. A module is imported when its class is first used."""
+
+    def __init__(self, folder: Path, plugins: Mapping[tuple[str, str], EntryPoint]) -> None:
+        self._plugins = plugins
+        self._names = {}
+        for slot in FOLDERS:
+            ours = {file.stem for file in (folder / slot).glob("*.py")} - {"__init__"}
+            theirs = {name for (plugin_slot, name) in plugins if plugin_slot == slot}
+            for name in sorted(ours & theirs):
+                raise InputError(
+                    f"{_origin(plugins[slot, name])}: the harness has a {slot}.{name} of its own; "
+                    f"give the plug-in's strategy another name"
+                )
+            self._names[slot] = sorted(ours | theirs)
+
+    def names(self, slot: str) -> list[str]:
+        """Names of the strategies of a slot, sorted; InputError for an unknown slot."""
+        slot = slot_name(slot)
+        if slot not in self._names:
+            raise InputError(f"no slot {slot!r}{nearest(slot, self._names)}")
+        return list(self._names[slot])
+
+    def strategy(self, slot: str, name: str) -> Any:
+        """The class of a strategy; InputError with the nearest name if there is none."""
+        names, slot = self.names(slot), slot_name(slot)
+        if name not in names:
+            raise InputError(f"no {slot.replace('_', ' ')} {name!r}{nearest(name, names)}")
+        if (slot, name) in self._plugins:
+            return _loaded(self._plugins[slot, name])
+        return _class_in(f"variants.{slot}.{name}")
+
+    def describe(self, slot: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Slot -> rows of name, summary (first docstring line), paper, needs, offers."""
+        slots = [slot_name(slot)] if slot else list(FOLDERS)
+        return {
+            each: [_row(name, self.strategy(each, name)) for name in self.names(each)]
+            for each in slots
+        }
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this installation."""
+    plugins: dict[tuple[str, str], EntryPoint] = {}
+    for point in entry_points(group=PLUGINS):
+        slot, _, name = point.name.partition(".")
+        key = slot_name(slot), name
+        if key[0] not in FOLDERS or not name:
+            raise InputError(
+                f"{_origin(point)}: entry point {point.name!r} must be SLOT.NAME with a slot of "
+                f"{', '.join(FOLDERS)}"
+            )
+        if key in plugins:
+            raise InputError(
+                f"{_origin(point)} and {_origin(plugins[key])} both have a {key[0]}.{name}; "
+                f"uninstall one of them"
+            )
+        plugins[key] = point
+    return Registry(Path(__file__).parent, plugins)
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"plug-in {point.dist.name if point.dist else point.value}"
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        strategy = point.load()
+    except Exception as error:  # any error of a foreign module at import
+        raise InputError(
+            f"{_origin(point)}: {point.value} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(strategy, type):
+        raise InputError(f"{_origin(point)}: {point.value} must be a class")
+    return strategy
+
+
+def _class_in(module_name: str) -> Any:
+    module = importlib.import_module(module_name)
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module_name and "Config" in vars(value)
+    ]
+    if len(classes) != 1:
+        raise TypeError(f"{module_name} must define one class with a Config, not {len(classes)}")
+    return classes[0]
+
+
+def _row(name: str, strategy: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "summary": (strategy.__doc__ or "").strip().splitlines()[0],
+        "paper": strategy.paper,
+        "needs": [f"{slot}: {capability}" for slot, capability in sorted(strategy.needs.items())],
+        "offers": sorted(strategy.offers),
+    }

@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.parsing import slot_name
 from core.protocols import Shape
 from core.slots import SLOTS
-from variants.registry import Registry
+from variants import Registry
 
 METHODS = {
     "generator": ("draw_noise", "begin", "step", "fork", "parallel", "logits", "embed"),

@@ -20,7 +20,7 @@ from tests.chaos.tally import Tally
 OURS = ["core.text", "core.tables", "core.parsing", "core.checkpoint", "core.tracking.journal",
         "core.tracking.delivery", "core.metrics.files", "experiments.generate",
         "studies.definition", "studies.judgement", "studies.summary",
-        "variants.registry"]  # fmt: skip
+        "variants"]  # fmt: skip
 LONGEST = 20_000  # bytes of a file
 MEMORY_MB = 2600  # 2 GB, and what the process has before
 START_SECONDS, SECONDS = 600, 0.5  # to start, and a file on average: beyond that it hangs

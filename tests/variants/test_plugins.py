@@ -15,8 +15,7 @@ import pytest
 from core.errors import InputError
 from core.parsing import parse
 from tests.conftest import ROOT, tiny
-from variants import registry
-from variants.registry import Registry
+from variants import Registry, registry
 
 EXAMPLE = ROOT / "docs" / "example_plugin"
 FOLDER = ROOT / "variants"

@@ -18,6 +18,7 @@ from core.nn.words import TokenWords
 from core.rollout import Drawing, draw_for_gradient
 from core.seeding import generator as stream
 from core.turn import Turn
+from variants import Registry
 from variants.laboratory.exact import TARGETS, Case, gradient, sequence
 from variants.laboratory.toy import (
     ToyDiscriminator,
@@ -26,7 +27,6 @@ from variants.laboratory.toy import (
     ToyStepDiscriminator,
     V,
 )
-from variants.registry import Registry
 
 Settings = Mapping[str, Any]
 CONFIDENCE = 0.999  # of all coordinates together (Bonferroni)
