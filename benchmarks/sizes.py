@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.config import Config
-from core.parsing import parse
+from core.config import Config, parse
 from core.phases import Phase
 from core.players import Players, build
 from core.steps import Steps

@@ -23,12 +23,10 @@ import torch
 from benchmarks.sizes import CPU, Sentences, Setting
 from core.allocator import keep_freed_memory
 from core.checkpoint import Counters
-from core.config import Config
-from core.parsing import parse
+from core.config import Config, parse, read_toml
 from core.phases import Progress
 from core.players import build
 from core.steps import Steps
-from core.tables import read_toml
 from variants import registry
 
 DEMO = Path(__file__).parents[1] / "experiments" / "studies" / "design_axes.toml"

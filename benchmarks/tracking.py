@@ -10,9 +10,8 @@ from pathlib import Path
 
 from benchmarks.measure import Times, show
 from benchmarks.sizes import CPU, Sentences, Setting
-from core.parsing import parse
+from core.config import override, parse
 from core.players import build
-from core.tables import override
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import RunTracker

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.compatibility import Resolver
-from core.config import Config
+from core.config import SYSTEM, Config, Resolver
 from core.nn.decayed import decays
 from core.nn.precision import fuse, lower
 from core.protocols import (
@@ -29,7 +28,6 @@ from core.protocols import (
 )
 from core.rollout import Drawing
 from core.seeding import derive
-from core.slots import SYSTEM
 
 
 @dataclass

@@ -7,12 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.compatibility import GAME, conflict
-from core.config import Config
+from core.config import GAME, SLOTS, SYSTEM, Config, conflict, override, parse, read_toml, slot_name
 from core.errors import InputError, TextganError
-from core.parsing import parse, slot_name
-from core.slots import SLOTS, SYSTEM
-from core.tables import override, read_toml
 from core.tracking.null import MemoryTracker
 from experiments.loading import SYSTEMS
 from experiments.runner import run

@@ -15,12 +15,10 @@ from pathlib import Path
 
 from core import checkpoint
 from core.checkpoint import Checkpoint
-from core.config import Config
+from core.config import Config, parse, read_toml
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
-from core.parsing import parse
 from core.players import as_module, build_generator
-from core.tables import read_toml
 from core.tracking.protocol import Tracker
 from core.train import Trainer
 from experiments.generate import Writer, load_generator, make_writer

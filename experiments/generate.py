@@ -12,14 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from core.config import Config
+from core.config import LONGEST_CONFIG, Config, parse
 from core.errors import InputError
-from core.parsing import parse
 from core.players import as_module, build_generator, drawing_of
 from core.protocols import Generator
 from core.rollout import Drawing, sample_tokens
 from core.seeding import generator as random_stream
-from core.tables import LONGEST_CONFIG
 from core.text.bounded import insist_on_room, read_bounded
 from core.text.vocabulary import Vocabulary
 from variants import registry

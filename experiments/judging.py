@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from core.config import parse, read_toml
 from core.errors import InputError
-from core.parsing import parse
-from core.tables import read_toml
 from core.tracking.protocol import ENDED, Tracker
 from experiments.parts import open_corpus
 from studies.analysis.people import results

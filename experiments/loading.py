@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.config import Config
+from core.config import Config, current_tables, override, parse, read_toml
 from core.errors import InputError, nearest
-from core.parsing import parse
-from core.renamed import current_tables
-from core.tables import override, read_toml
 from variants import registry
 
 SYSTEMS = Path(__file__).parent / "systems"

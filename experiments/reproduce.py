@@ -16,11 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from core.config import Config
+from core.config import Config, parse, read_toml
 from core.errors import InputError
-from core.parsing import parse
 from core.statistics import Interval
-from core.tables import read_toml
 from core.tracking.environment import difference
 from core.tracking.protocol import RunRecord, Tracker
 from experiments.runner import run

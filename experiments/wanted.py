@@ -12,11 +12,9 @@ from typing import Any
 import torch
 
 from core.allocator import keep_freed_memory
-from core.config import Config
+from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError
 from core.nn.precision import settle
-from core.parsing import parse
-from core.tables import read_toml
 from core.tracking.protocol import IDENTITY, Outcome, Tracker
 from variants import registry
 

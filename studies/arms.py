@@ -16,11 +16,8 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import TrialState
 
-from core.compatibility import Resolver
-from core.config import Config
+from core.config import Config, Resolver, Tables, parse
 from core.errors import InputError
-from core.parsing import parse
-from core.tables import Tables
 from studies.cells import changed
 from studies.space import Settings, Space, as_drawn, suggest
 from studies.storage import open_storage

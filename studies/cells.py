@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from core.config import SLOTS, assign, slot_name
 from core.errors import InputError
-from core.parsing import slot_name
-from core.slots import SLOTS
-from core.tables import assign
 from studies.table import Contrast
 
 JOINER = " · "

@@ -13,12 +13,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from core.compatibility import Resolver
-from core.config import Config
+from core.config import SLOTS, Config, Resolver, assign, parse
 from core.errors import InputError
-from core.parsing import parse
-from core.slots import SLOTS
-from core.tables import assign
 
 IGNORED = ("name", "seed")
 MOST = 10  # coordinates whose combinations are all checked

@@ -15,11 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.compatibility import Resolver
+from core.config import Resolver, current_tables, explain, override, read_toml
 from core.errors import InputError
-from core.parsing import explain
-from core.renamed import current_tables
-from core.tables import override, read_toml
 from studies.cells import JOINER
 from studies.kinds import find_kind
 from studies.plan import Definition, Kind, Variant

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from core.compatibility import Resolver
-from core.config import Config
-from core.tables import Tables
+from core.config import Config, Resolver, Tables
 from studies.table import StudyTable
 
 if TYPE_CHECKING:

@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from core.config import Frozen
+from core.config import Frozen, explain, read_toml
 from core.errors import InputError
-from core.parsing import explain
 from core.statistics import interval
-from core.tables import read_toml
 from studies.analysis.wording import between, count
 from studies.page.report import environment
 from studies.sections import Reading

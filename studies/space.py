@@ -20,12 +20,8 @@ from optuna.distributions import (
 )
 from pydantic import BaseModel
 
-from core.compatibility import Resolver
-from core.config import Config, Search
+from core.config import SLOTS, Config, Resolver, Search, Tables, parse, slot_name
 from core.errors import InputError, nearest
-from core.parsing import parse, slot_name
-from core.slots import SLOTS
-from core.tables import Tables
 from studies.cells import changed, labelled
 
 Settings = Mapping[str, Any]

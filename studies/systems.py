@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from core.parsing import parse, slot_name
+from core.config import parse, slot_name
 from studies.cells import changed
 from studies.plan import Definition, Variant
 from studies.table import Budget, StudyTable

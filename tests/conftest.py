@@ -12,9 +12,7 @@ import pytest
 import sqlalchemy
 import torch
 
-from core.config import Config
-from core.parsing import parse
-from core.tables import override, read_toml
+from core.config import Config, override, parse, read_toml
 from variants import registry
 
 ROOT = Path(__file__).parents[1]

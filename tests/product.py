@@ -16,12 +16,10 @@ from typing import Any
 
 import torch
 
-from core.compatibility import GAME, conflict
-from core.parsing import parse
+from core.config import GAME, SLOTS, conflict, parse
 from core.players import build
 from core.rollout import sample_tokens
 from core.seeding import generator as stream
-from core.slots import SLOTS
 from core.steps import Diverged
 from core.train import Trainer
 from variants import registry

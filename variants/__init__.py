@@ -14,9 +14,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from core.config import FOLDERS, PLUGINS, slot_name
 from core.errors import InputError, nearest
-from core.parsing import slot_name
-from core.slots import FOLDERS, PLUGINS
 
 
 class Registry:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from core.config import StrategyConfig
+from core.config import SLOTS, StrategyConfig, slot_name
 from core.errors import InputError
-from core.parsing import slot_name
 from core.protocols import Shape
-from core.slots import SLOTS
 from variants import Registry
 
 METHODS = {

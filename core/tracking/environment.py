@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core.slots import PLUGINS
+from core.config import PLUGINS
 
 PACKAGES = ("textgan-lab", "torch", "mlflow", "optuna", "numpy", "nltk")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.config import override
 from core.errors import InputError
-from core.tables import override
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker
 from experiments.commands.corpora import prepare

@@ -29,9 +29,8 @@ def build(
     """Read, clean, split and encode a source into a folder."""
     from pydantic import ValidationError
 
+    from core.config import explain, override
     from core.errors import InputError
-    from core.parsing import explain
-    from core.tables import override
     from core.text.build import build_corpus
     from core.text.generated import draw_corpus
     from core.text.settings import CorpusSettings

@@ -43,7 +43,7 @@ def complete_system(incomplete: str) -> list[str]:
 
 def complete_slot(incomplete: str) -> list[str]:
     """For the shell: slots, and whole systems."""
-    from core.slots import FOLDERS
+    from core.config import FOLDERS
 
     return [slot for slot in (*FOLDERS, "check") if slot.startswith(incomplete)]
 

@@ -134,8 +134,7 @@ def _sweep_run(
 
 def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
     """The corpus that a run was trained on, built again where it is gone."""
-    from core.parsing import parse
-    from core.tables import read_toml
+    from core.config import parse, read_toml
     from experiments.parts import open_corpus
     from variants import registry
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from core import checkpoint, config, protocols, rollout, statistics
+from core import checkpoint, protocols, rollout, statistics
+from core.config import schema
 from core.text import corpus, grammar, pcfg
 from core.tracking import protocol as tracking
 from experiments import loading, runner, wanted
 
-MODULES = (protocols, config, loading, runner, wanted, rollout, statistics, corpus, grammar, pcfg,
+MODULES = (protocols, schema, loading, runner, wanted, rollout, statistics, corpus, grammar, pcfg,
            checkpoint, tracking)  # fmt: skip
 INTRODUCTION = """# Python
 

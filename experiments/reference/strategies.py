@@ -6,8 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from core import protocols
-from core.slots import FOLDERS
-from core.tables import read_toml
+from core.config import FOLDERS, read_toml
 from experiments.loading import systems
 from experiments.reference.code import prose
 from experiments.reference.settings import table

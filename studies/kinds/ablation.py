@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from core.config import parse
 from core.errors import InputError
-from core.parsing import parse
 from core.tracking.markdown import plain
 from studies import designs
 from studies.analysis.choices import choices

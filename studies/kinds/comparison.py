@@ -7,8 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from core.config import Config
-from core.parsing import parse
+from core.config import Config, parse
 from studies.analysis.search import comparison_sections
 from studies.arms import Arm
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.parsing import parse
+from core.config import parse
 from studies.analysis.path import path_sections
 from studies.analysis.wording import count
 from studies.arms import Arm

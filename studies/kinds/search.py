@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from core.parsing import parse
+from core.config import parse
 from studies.analysis.search import search_sections
 from studies.arms import Arm
 from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant

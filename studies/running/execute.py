@@ -16,7 +16,7 @@ from dataclasses import replace
 import optuna
 from optuna.trial import TrialState
 
-from core.compatibility import Resolver
+from core.config import Resolver
 from core.errors import InputError
 from core.tracking.markdown import code, plain
 from core.tracking.protocol import Tracker

@@ -30,11 +30,10 @@ import torch
 
 from core import checkpoint
 from core.checkpoint import Counters
+from core.config import parse, read_toml
 from core.errors import InputError, MachineError
 from core.metrics.files import read_sentences
-from core.parsing import parse
 from core.players import build_generator
-from core.tables import read_toml
 from core.text.build import build_corpus
 from core.text.corpus import Corpus, describe
 from core.text.generated import draw_corpus

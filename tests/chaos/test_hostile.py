@@ -21,10 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.config import override, parse, read_toml
 from core.errors import InputError, MachineError
-from core.parsing import parse
 from core.players import build_generator
-from core.tables import override, read_toml
 from core.text import unpack
 from core.text.corpus import Corpus
 from core.text.readers import READERS

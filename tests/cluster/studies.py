@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 from optuna.trial import FrozenTrial, TrialState
 
-from core.tables import override, read_toml
+from core.config import override, read_toml
 from core.tracking.protocol import Tracker
 from studies.running.queue import load_queue
 from tests.conftest import ROOT

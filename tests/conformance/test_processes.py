@@ -13,12 +13,10 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from core.compatibility import GAME
+from core.config import GAME, SLOTS, parse
 from core.errors import InputError
-from core.parsing import parse
 from core.players import build
 from core.shares import Share, joined
-from core.slots import SLOTS
 from core.train import Trainer
 from experiments.sharing import check_shareable
 from tests.core.test_shares import in_two

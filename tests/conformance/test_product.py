@@ -6,10 +6,8 @@ import random
 
 import pytest
 
-from core.compatibility import GAME
+from core.config import GAME, SLOTS, parse
 from core.errors import InputError
-from core.parsing import parse
-from core.slots import SLOTS
 from tests.product import Names, _frames, accepted, alike, covering_array, tables, trains
 from variants import registry
 

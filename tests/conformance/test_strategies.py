@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.config import FOLDERS, parse
 from core.errors import InputError
-from core.parsing import parse
 from core.phases import Progress
 from core.sentences import Scores
-from core.slots import FOLDERS
 from core.tracking.null import MemoryTracker
 from experiments.loading import load, systems
 from experiments.runner import run

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core.config import flatten, override, parse, parse_override, read_toml
 from core.errors import InputError
-from core.parsing import parse
-from core.tables import flatten, override, parse_override, read_toml
 from experiments.loading import load, systems
 from tests.conftest import SMOKE, tiny
 from variants import registry

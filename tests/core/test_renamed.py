@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.renamed import KEYS, current_study, current_tables
-from core.tables import override
+from core.config import KEYS, current_study, current_tables, override
 from experiments import load
 from studies.definition import load_study
 from variants import registry

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config
+from core.config import SLOTS, Config
 from core.metrics.catalogue import CATALOGUE, LEAST
 from core.metrics.document import Document
-from core.slots import SLOTS
 from experiments.reference import pages
 from experiments.reference.metrics import EXAMPLE
 from studies.kinds import kinds

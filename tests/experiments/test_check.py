@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.compatibility import conflict
+from core.config import FOLDERS, SLOTS, conflict
 from core.errors import InputError
-from core.slots import FOLDERS, SLOTS
 from experiments.check import trial, try_strategy
 from variants import registry
 from variants.penalty.none import NoPenalty

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from core.config import parse
 from core.errors import InputError
-from core.parsing import parse
 from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from core.config import parse
 from core.errors import InputError
-from core.parsing import parse
 from tests.conftest import ROOT, tiny
 from variants import Registry, registry
 

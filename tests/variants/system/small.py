@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from core.config import Config
-from core.parsing import parse
+from core.config import Config, parse
 from core.phases import Stage
 from core.players import as_module, build_system
 from core.rollout import Drawing

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core.config import parse, read_toml
 from core.errors import InputError
-from core.parsing import parse
 from core.phases import Progress
-from core.tables import read_toml
 from core.tracking.null import MemoryTracker
 from experiments.generate import load_generator
 from experiments.loading import SYSTEMS

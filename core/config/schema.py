@@ -1,6 +1,6 @@
 """The configuration: typed, frozen, checked before anything runs.
 
-TOML plus dotted overrides (`core/tables.py`) become a `Config` (`core/parsing.py`). Its fixed
+TOML plus dotted overrides become a `Config` (`core/config/parsing.py`). Its fixed
 tables are below; unknown keys and names are refused with the nearest right one. Ranges to search
 stand beside the fields they belong to, as `Search` annotations.
 """
@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from core.config.slots import FOLDERS
 from core.metrics.catalogue import ranking_metric
-from core.slots import FOLDERS
-from core.tables import flatten
 from core.text.settings import CorpusSettings
 
 
@@ -194,3 +193,14 @@ class Config(Frozen):
     def toml(self) -> str:
         """The file that gives this configuration again."""
         return tomli_w.dumps(self.tables())
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables to dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
