@@ -43,9 +43,9 @@ Text = list[list[str]]
 class MleBaseline:
     """Sentences of the baseline, written in the background unless they are kept already."""
 
-    def __init__(self, training: Sequence[Sequence[str]], count: int, world: Path) -> None:
+    def __init__(self, training: Sequence[Sequence[str]], count: int, store_dir: Path) -> None:
         text = "\n".join(" ".join(sentence) for sentence in training)
-        self._folder = world / "baselines" / _fingerprint(text)
+        self._folder = store_dir / "baselines" / _fingerprint(text)
         self._file = sentences_of(self._folder, count)
         self._writing: subprocess.Popen[str] | None = None
         self.possible = len(training) >= FEWEST
@@ -83,7 +83,9 @@ class MleBaseline:
         )
 
 
-def mle_baseline(training: Sequence[Sequence[str]], count: int, world: Path) -> MleBaseline | None:
+def mle_baseline(
+    training: Sequence[Sequence[str]], count: int, store_dir: Path
+) -> MleBaseline | None:
     """The baseline of a training text, in training from now on unless it is kept already; None,
     and a note, where the text is too small for one.
     """
@@ -91,7 +93,7 @@ def mle_baseline(training: Sequence[Sequence[str]], count: int, world: Path) -> 
 
     if not training:
         return None
-    made = MleBaseline(training, count, world)
+    made = MleBaseline(training, count, store_dir)
     if not made.possible:
         err.print(f"note: no mle row: {len(training):,} training sentences, {FEWEST} would do")
         return None
@@ -134,8 +136,8 @@ def train(folder: Path, updates: int) -> None:
         result = run(config, tracker=tracker, report=looked)
         if looked.best is None:
             raise InputError(f"its training came to nothing ({result.outcome})")
-        writer = writer_at(tracker.world, result.run_id, BEST)
-        corpus = open_corpus(config.corpus, tracker.world, config.model.length)
+        writer = writer_at(tracker.store_dir, result.run_id, BEST)
+        corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
         rows = corpus.test.rows(np.arange(min(len(corpus.test), SCORED)), config.model.length)
         nats = nll_gen(writer.generator, writer.drawing, rows).value
         about = {

@@ -91,14 +91,14 @@ def writer_of(tracker: Tracker, run_id: str, at: str | None) -> Writer:
     """The generator that a run recorded at its end, or at a checkpoint that it kept."""
     if at is None:
         return load_generator(tracker.model(run_id))
-    return writer_at(tracker.world, run_id, at)
+    return writer_at(tracker.store_dir, run_id, at)
 
 
-def writer_at(world: Path, run_id: str, name: str) -> Writer:
+def writer_at(store_dir: Path, run_id: str, name: str) -> Writer:
     """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
     from experiments.parts import open_corpus
 
-    folder = world / "runs" / run_id
+    folder = store_dir / "runs" / run_id
     found = kept(folder)
     if name not in found:
         known = ", ".join(found) or "none (see train.keep_every and evaluation.keep_best)"
@@ -107,7 +107,7 @@ def writer_at(world: Path, run_id: str, name: str) -> Writer:
     saved = checkpoint.read(found[name])
     if saved is None:
         raise InputError(f"{found[name]}: is gone")
-    vocabulary = open_corpus(config.corpus, world, config.model.length).vocabulary
+    vocabulary = open_corpus(config.corpus, store_dir, config.model.length).vocabulary
     generator = build_generator(config, registry(), len(vocabulary))
     weights = saved.group("weights.averaged") or saved.group("weights.generator")
     try:

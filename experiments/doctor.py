@@ -26,15 +26,15 @@ def examine() -> dict[str, Any]:
         tracker = open_tracker()
         found |= {
             "store": tracker.uri,
-            "world": str(tracker.world),
+            "store_dir": str(tracker.store_dir),
             "experiments": len(tracker.experiments()),
             "runs": len(tracker.runs()),
             "undelivered": len(tracker.undelivered()),
             "problem": None,
         }
-        found |= {f"{part}_mb": _megabytes(tracker.world / part) for part in KEPT}
-        found["gc_frees_mb"] = round(sum(each.size for each in spare(tracker.world)) / 1e6, 1)
-        found["free_gb"] = round(shutil.disk_usage(tracker.world).free / 1e9, 1)
+        found |= {f"{part}_mb": _megabytes(tracker.store_dir / part) for part in KEPT}
+        found["gc_frees_mb"] = round(sum(each.size for each in spare(tracker.store_dir)) / 1e6, 1)
+        found["free_gb"] = round(shutil.disk_usage(tracker.store_dir).free / 1e9, 1)
     except TextganError as error:
         found["problem"] = str(error)
     return found

@@ -104,9 +104,9 @@ class _Prepared:
         device = pick_device(config)
         settle(config.precision, device)
         with tempfile.TemporaryDirectory() as folder:
-            there = (tracker.world / "corpora").exists()
-            world = tracker.world if there else Path(folder)
-            parts = prepare(config, device, world, ALONE, tested=False)
+            there = (tracker.store_dir / "corpora").exists()
+            store_dir = tracker.store_dir if there else Path(folder)
+            parts = prepare(config, device, store_dir, ALONE, tested=False)
             players = build(config, registry(), len(parts.corpus.vocabulary), device)
             trainer = Trainer(config, players, parts.batches, device, _silent)
             evaluator = Evaluator(parts, trainer)

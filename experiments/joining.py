@@ -31,7 +31,7 @@ def write_down(queue: optuna.Study, corpora: Mapping[str, str]) -> None:
     )
 
 
-def check(queue: optuna.Study, study: Study, world: Path) -> None:
+def check(queue: optuna.Study, study: Study, store_dir: Path) -> None:
     """MachineError where this machine has other code, or builds another corpus."""
     made: Mapping[str, Any] = queue.user_attrs.get(MADE_WITH, {})
     if not made:
@@ -48,7 +48,7 @@ def check(queue: optuna.Study, study: Study, world: Path) -> None:
         key = corpus_key(config)
         theirs = made["corpora"].get(key)
         if key not in ours:
-            ours[key] = open_corpus(config.corpus, world, config.model.length).fingerprint
+            ours[key] = open_corpus(config.corpus, store_dir, config.model.length).fingerprint
         if theirs is not None and theirs != ours[key]:
             raise MachineError(
                 f"corpus {config.corpus.source}: its fingerprint here is {ours[key][:12]}, where "

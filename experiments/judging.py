@@ -40,7 +40,7 @@ def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
             raise InputError(f"study {study!r}: no run of it knows the real text")
         file = tracker.artifact(trained.run_id, "config.toml")
         config = parse(read_toml(file), registry(), str(file))
-        corpus = open_corpus(config.corpus, tracker.world, config.model.length)
+        corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
         found[REAL] = [" ".join(words) for words in corpus.test.sentences(500)]
     return found
 
@@ -48,7 +48,7 @@ def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
 def publish(tracker: Tracker, study: str) -> dict[str, Any]:
     """Log the results to the study's run and to its variants' runs."""
     found = results(tracker, study)
-    given: list[Answer] = answers(tracker.world, study)
+    given: list[Answer] = answers(tracker.store_dir, study)
     parent = tracker.continue_run(tracker.runs(study, tags={"level": "study"})[0].run_id)
     lines = "\n".join(json.dumps(vars(answer), ensure_ascii=False) for answer in given)
     parent.log_text(lines + "\n", "judgements/answers.jsonl")

@@ -30,10 +30,12 @@ class Parts:
     share: Share = ALONE
 
 
-def prepare(config: Config, device: torch.device, world: Path, share: Share, tested: bool) -> Parts:
+def prepare(
+    config: Config, device: torch.device, store_dir: Path, share: Share, tested: bool
+) -> Parts:
     """The parts of a run of `config`; a `tested` one will look at the test split at its end."""
     oracle = oracle_of(config.corpus, config.model.length)
-    corpus = open_corpus(config.corpus, world, config.model.length)
+    corpus = open_corpus(config.corpus, store_dir, config.model.length)
     size, length = config.train.batch_size, config.model.length
     batches = Batches(corpus.train, size, length, config.seed, share)
     return Parts(config, device, corpus, batches, oracle, tested, share)
@@ -41,7 +43,7 @@ def prepare(config: Config, device: torch.device, world: Path, share: Share, tes
 
 def open_corpus(
     settings: CorpusSettings,
-    world: Path,
+    store_dir: Path,
     length: int,
     progress: Callable[[int], None] | None = None,
 ) -> Corpus:
@@ -51,7 +53,7 @@ def open_corpus(
     """
     return prepare_corpus(
         fitted(settings, length),
-        world / "corpora",
+        store_dir / "corpora",
         max_words=length - 1,
         generate=draw_corpus,
         progress=progress,

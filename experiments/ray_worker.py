@@ -49,7 +49,7 @@ def work_on(errand: Errand) -> str:
     os.environ["MLFLOW_TRACKING_URI"] = errand.tracking
     tracker = open_tracker(errand.tracking)
     queue = load_queue(errand.study, errand.storage)
-    check(queue, from_definition(queue.user_attrs["definition"], registry()), tracker.world)
+    check(queue, from_definition(queue.user_attrs["definition"], registry()), tracker.store_dir)
     ended = 0
 
     def train(*arguments: Any, **named: Any) -> Any:

@@ -47,12 +47,12 @@ class Spare:
             shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
 
-def spare(world: Path) -> list[Spare]:
+def spare(store_dir: Path) -> list[Spare]:
     """What could be removed of every run that has ended, by run."""
-    runs = world / "runs"
+    runs = store_dir / "runs"
     folders = sorted(p for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
     ended = [p for p in folders if not p.is_symlink() and (p / "result.json").exists()]
-    found = [Spare(p.name, (*_states(p), *_journal(world / "journal", p.name))) for p in ended]
+    found = [Spare(p.name, (*_states(p), *_journal(store_dir / "journal", p.name))) for p in ended]
     return [each for each in found if each.places]
 
 

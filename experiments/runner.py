@@ -74,7 +74,7 @@ def open_run(wanted: Wanted, known: Prepared, tracker: Tracker, share: Share = A
     """The run with its parts, its record and its folder, where it was left if it is resumed."""
     config, folder = known.config, known.folder
     parts = leader_first(
-        share, partial(prepare, config, known.device, tracker.world, share, wanted.tested)
+        share, partial(prepare, config, known.device, tracker.store_dir, share, wanted.tested)
     )
     if not share.leads:
         record = unheard()
@@ -96,7 +96,7 @@ def _start(tracker: Tracker, parts: Parts, begun: Wanted) -> tuple[RunTracker, P
     config, tags = parts.config, begun.tags
     identity = _identity(tags, config.seed)
     # The settings come before the run, so that whatever kills it a run can be gone on with.
-    keep_config(tracker.world / "runs" / identity, config)
+    keep_config(tracker.store_dir / "runs" / identity, config)
     record = tracker.start_run(
         begun.experiment,
         begun.name or f"{config.name} seed {config.seed}",
@@ -114,7 +114,7 @@ def _start(tracker: Tracker, parts: Parts, begun: Wanted) -> tuple[RunTracker, P
         parent_id=begun.parent_id,
         identity=identity,
     )
-    folder = folder_of(tracker.world / "runs", identity, record.run_id)
+    folder = folder_of(tracker.store_dir / "runs", identity, record.run_id)
     if begun.started is not None:
         begun.started(record.run_id)
     _begin(record, config, parts.corpus)

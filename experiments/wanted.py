@@ -81,7 +81,7 @@ def look_up(wanted: Wanted, tracker: Tracker) -> Result | Prepared:
 
 def _found(tracker: Tracker, key: str) -> tuple[str, Path]:
     """The run that `key` means and its folder; the store is not asked where the folder is here."""
-    runs = tracker.world / "runs"
+    runs = tracker.store_dir / "runs"
     if len(key) == ID_LENGTH and key.isalnum() and (runs / key / "config.toml").exists():
         return key, runs / key
     record = tracker.run(key)

@@ -106,20 +106,20 @@ def session(made: Sequence[Comparison], rater: str) -> list[tuple[Comparison, bo
     return [(made[i], bool(swapped[i])) for i in order]
 
 
-def keep(world: Path, answer: Answer) -> None:
+def keep(store_dir: Path, answer: Answer) -> None:
     """Append an answer to the study's file beside the store."""
-    file = file_of(world, answer.study)
+    file = file_of(store_dir, answer.study)
     file.parent.mkdir(parents=True, exist_ok=True)
     cut_unfinished_line(file)
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
 
 
-def answers(world: Path, study: str) -> list[Answer]:
+def answers(store_dir: Path, study: str) -> list[Answer]:
     """All answers so far, the last of each rater to each comparison; InputError for a file that
     holds anything else. A last line that a kill cut short is none.
     """
-    file = file_of(world, study)
+    file = file_of(store_dir, study)
     if not file.exists():
         return []
     whole, _, _ = read_bounded(file, LARGEST).rpartition("\n")
@@ -133,9 +133,9 @@ def answers(world: Path, study: str) -> list[Answer]:
     return list(latest.values())
 
 
-def file_of(world: Path, study: str) -> Path:
+def file_of(store_dir: Path, study: str) -> Path:
     """Where a study's answers are kept."""
-    return world / "judgements" / f"{zlib.crc32(study.encode()):08x}.jsonl"
+    return store_dir / "judgements" / f"{zlib.crc32(study.encode()):08x}.jsonl"
 
 
 def krippendorff(ratings: Iterable[Sequence[str]]) -> float | None:

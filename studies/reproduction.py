@@ -39,15 +39,15 @@ class Table(Frozen):
     number: list[Number]
 
 
-def reproduction(summaries: Path, world: Path) -> str:
-    """The page; text files of summaries go below `world`. InputError for a bad file."""
+def reproduction(summaries: Path, store_dir: Path) -> str:
+    """The page; text files of summaries go below `store_dir`. InputError for a bad file."""
     file = summaries / FILE
     try:
         numbers = TypeAdapter(Table).validate_python(read_toml(file)).number
     except ValidationError as error:
         raise InputError(explain(error, Table, str(file))) from None
     read = {
-        name: load(summaries / f"{name}.json", world / name)
+        name: load(summaries / f"{name}.json", store_dir / name)
         for name in sorted({each.study for each in numbers})
         if (summaries / f"{name}.json").exists()
     }

@@ -82,7 +82,7 @@ class ProxyStorage(optuna.storages.GrpcStorageProxy, BaseHeartbeat):
 
 def storage_url(tracker: Tracker) -> str:
     """Optuna's storage beside the tracking store."""
-    return f"{SQLITE}{tracker.world / 'optuna.db'}"
+    return f"{SQLITE}{tracker.store_dir / 'optuna.db'}"
 
 
 def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
@@ -134,7 +134,7 @@ def _open_proxy(url: str, beats: bool) -> BaseStorage:
 
 
 @contextlib.contextmanager
-def alone(storage: BaseStorage, name: str, world: Path) -> Iterator[None]:
+def alone(storage: BaseStorage, name: str, store_dir: Path) -> Iterator[None]:
     """While no other process is here for what has this name: a lock of the database where it has
     one, else a file beside the tracking store. Not to be entered twice.
     """
@@ -142,7 +142,7 @@ def alone(storage: BaseStorage, name: str, world: Path) -> Iterator[None]:
     backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
     engine = getattr(backend, "engine", None)
     if engine is None or engine.dialect.name != POSTGRESQL:
-        with FileLock(world / f".plan-{key:08x}.lock"):
+        with FileLock(store_dir / f".plan-{key:08x}.lock"):
             yield
         return
     with engine.connect() as connection:

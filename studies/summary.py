@@ -64,8 +64,8 @@ def write(tracker: Tracker, study: str, file: Path) -> None:
     file.write_text(text + "\n", encoding="utf-8")
 
 
-def load(file: Path, world: Path) -> Reading:
-    """The study of a summary, as `read` gives one of a store; its text files go below `world`.
+def load(file: Path, store_dir: Path) -> Reading:
+    """The study of a summary, as `read` gives one of a store; its text files go below `store_dir`.
 
     InputError where the file is none.
     """
@@ -73,7 +73,7 @@ def load(file: Path, world: Path) -> Reading:
         document = json.loads(read_bounded(file, LARGEST))
         if document["format"] != FORMAT:
             raise InputError(f"{file}: format {document['format']}; known: {FORMAT}")
-        tracker = MemoryTracker(world)
+        tracker = MemoryTracker(store_dir)
         tracker.uri = file.name
         for run in document["runs"]:
             _replay(tracker, document, run)

@@ -39,8 +39,8 @@ ENVIRONMENT = {
 }
 
 
-def world_of(uri: str) -> Path:
-    """The folder beside a store where everything else of ours lives."""
+def store_dir_of(uri: str) -> Path:
+    """The folder next to a store: checkpoints, corpora, journals and studies' queues."""
     if uri.startswith("sqlite:///"):
         return Path(uri.removeprefix("sqlite:///")).absolute().parent
     short = hashlib.sha256(uri.encode()).hexdigest()[:12]
@@ -53,22 +53,22 @@ class MlflowStore:
     def __init__(self, uri: str) -> None:
         for key, value in ENVIRONMENT.items():
             os.environ.setdefault(key, value)
-        self.uri, self.world = uri, world_of(uri)
+        self.uri, self.store_dir = uri, store_dir_of(uri)
         self.embedded = uri.startswith("sqlite:///")
         try:
-            self.world.mkdir(parents=True, exist_ok=True)
+            self.store_dir.mkdir(parents=True, exist_ok=True)
             if self.embedded:
                 with self._lock():
                     self._prepare_sqlite()
         except OSError as error:
-            raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
+            raise MachineError(f"{self.store_dir}: the store cannot be written ({error})") from None
         self.sql = SqlRuns(uri) if not uri.startswith("http") else None
         if self.sql is None or not self.sql.exists():
             _ = self.client
         self._experiment_ids: dict[str, str] = {}
 
     def _lock(self) -> FileLock:
-        return FileLock(self.world / ".store.lock", timeout=LOCK_SECONDS)
+        return FileLock(self.store_dir / ".store.lock", timeout=LOCK_SECONDS)
 
     @functools.cached_property
     def client(self) -> Any:
@@ -81,7 +81,7 @@ class MlflowStore:
             with self._lock():
                 return self._open_store()
         except OSError as error:
-            raise MachineError(f"{self.world}: the store cannot be written ({error})") from None
+            raise MachineError(f"{self.store_dir}: the store cannot be written ({error})") from None
 
     def _open_store(self) -> Any:
         from mlflow import MlflowClient
@@ -89,7 +89,7 @@ class MlflowStore:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        reached = self.world / ".reached"
+        reached = self.store_dir / ".reached"
         try:
             client = MlflowClient(tracking_uri=self.uri)
         except MlflowException as error:
@@ -100,7 +100,7 @@ class MlflowStore:
             # A server that has answered before is away for a while; another is a wrong address.
             if self.embedded or not reached.exists():
                 raise MachineError(self._unopened(error)) from None
-            log.warning("%s does not answer; what runs keep waits in %s", self.uri, self.world)
+            log.warning("%s does not answer; what runs keep waits in %s", self.uri, self.store_dir)
         else:
             reached.touch()
         return client
@@ -115,9 +115,9 @@ class MlflowStore:
 
     def _prepare_sqlite(self) -> None:
         path = Path(self.uri.removeprefix("sqlite:///"))
-        if list(self.world.glob("[0-9]*/meta.yaml")) and not path.exists():
+        if list(self.store_dir.glob("[0-9]*/meta.yaml")) and not path.exists():
             raise InputError(
-                f"{self.world}: holds runs of MLflow's old file store, which MLflow no longer "
+                f"{self.store_dir}: holds runs of MLflow's old file store, which MLflow no longer "
                 f"opens; move the folder away, or point MLFLOW_TRACKING_URI elsewhere"
             )
         try:
@@ -136,7 +136,7 @@ class MlflowStore:
             with self._lock():
                 found = client.get_experiment_by_name(name)
                 if found is None:
-                    folder = (self.world / "artifacts").as_uri() if self.embedded else None
+                    folder = (self.store_dir / "artifacts").as_uri() if self.embedded else None
                     try:
                         client.create_experiment(name, artifact_location=folder)
                     except MlflowException as error:  # another machine may have been quicker

@@ -21,15 +21,15 @@ SEARCHED = 50_000
 class Deletion:
     """What `MlflowTracker` deletes with."""
 
-    def __init__(self, client: Any, uri: str, world: Path) -> None:
-        self._client, self._uri, self._world = client, uri, world
+    def __init__(self, client: Any, uri: str, store_dir: Path) -> None:
+        self._client, self._uri, self._store_dir = client, uri, store_dir
 
     def size(self, run_id: str) -> int:
         """Bytes of a run's artifacts, models and files beside the store."""
         run = self._client.get_run(run_id)
         places = [run.info.artifact_uri, *(model.artifact_location for model in self._models(run))]
         folders = [place for uri in places if (place := _local(uri)) is not None]
-        own = [self._world / "runs" / run_id, self._world / "journal" / f"{run_id}.jsonl"]
+        own = [self._store_dir / "runs" / run_id, self._store_dir / "journal" / f"{run_id}.jsonl"]
         return sum(_bytes(folder) for folder in [*folders, *own])
 
     def mark(self, run_ids: Sequence[str]) -> None:
@@ -62,8 +62,8 @@ class Deletion:
         """Files of runs that are in no state in the store, and owe it nothing."""
         from mlflow.exceptions import MlflowException
 
-        folder = self._world / "runs"
-        journals = self._world / "journal"
+        folder = self._store_dir / "runs"
+        journals = self._store_dir / "journal"
         unknown = []
         for place in sorted(folder.iterdir()) if folder.is_dir() else []:
             journal = journals / f"{place.name}.jsonl"
@@ -81,8 +81,8 @@ class Deletion:
         """Remove for good; InputError through a server."""
         if leftover.known:
             self._purge_from_store(leftover.run_id)
-        shutil.rmtree(self._world / "runs" / leftover.run_id, ignore_errors=True)
-        waiting = self._world / "journal"
+        shutil.rmtree(self._store_dir / "runs" / leftover.run_id, ignore_errors=True)
+        waiting = self._store_dir / "journal"
         shutil.rmtree(waiting / leftover.run_id, ignore_errors=True)
         for file in waiting.glob(f"{leftover.run_id}.*"):
             shutil.rmtree(file) if file.is_dir() else file.unlink()

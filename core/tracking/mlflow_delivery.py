@@ -27,17 +27,17 @@ CONFLICTS = 5  # tries after which a row that is there already is no race
 Experiment = Callable[[str], str]  # name -> id
 
 
-def server_id(world: Path, run_id: str) -> str:
+def server_id(store_dir: Path, run_id: str) -> str:
     """The store's id of a run; another than ours where the run began while the store was away."""
-    place = world / "journal" / f"{run_id}.id"
+    place = store_dir / "journal" / f"{run_id}.id"
     return place.read_text(encoding="utf-8") if run_id.isalnum() and place.exists() else run_id
 
 
 class MlflowDelivery:
     """Delivers one run's journal; `experiment` finds or makes an experiment by name."""
 
-    def __init__(self, client: Any, world: Path, run_id: str, experiment: Experiment) -> None:
-        self._client, self._world, self._run = client, world, run_id
+    def __init__(self, client: Any, store_dir: Path, run_id: str, experiment: Experiment) -> None:
+        self._client, self._store_dir, self._run = client, store_dir, run_id
         self._experiment = experiment
 
     def delivery(self, journal: Path) -> Delivery:
@@ -47,7 +47,7 @@ class MlflowDelivery:
     @property
     def run_id(self) -> str:
         """The run's id in the store."""
-        return server_id(self._world, self._run)
+        return server_id(self._store_dir, self._run)
 
     def points(self, points: Sequence[Point]) -> None:
         """One call for many values."""
@@ -101,14 +101,14 @@ class MlflowDelivery:
         return str(self._client.tracking_uri).startswith("http")
 
     def _begin(self, content: Mapping[str, Any], _: Path | None) -> None:
-        place = self._world / "journal" / f"{self._run}.id"
+        place = self._store_dir / "journal" / f"{self._run}.id"
         if place.exists():
             return
         experiment = self._experiment(content["experiment"])
         parent = content.get("parent")
         tags = {**content["tags"], IDENTITY: self._run}
         if parent:
-            tags["mlflow.parentRunId"] = server_id(self._world, parent)
+            tags["mlflow.parentRunId"] = server_id(self._store_dir, parent)
         if not self._twins(experiment):
             self._client.create_run(
                 experiment, start_time=content["time"], run_name=content["name"], tags=tags
@@ -120,7 +120,7 @@ class MlflowDelivery:
         temporary = place.with_suffix(".id-writing")
         temporary.write_text(first, encoding="utf-8")
         temporary.replace(place)
-        ours, theirs = (self._world / "runs" / name for name in (self._run, first))
+        ours, theirs = (self._store_dir / "runs" / name for name in (self._run, first))
         if ours.exists() and not theirs.exists():
             theirs.symlink_to(ours.name)
 

@@ -22,7 +22,7 @@ class MlflowReader:
 
     def __init__(self, uri: str) -> None:
         self.store = MlflowStore(uri)
-        self.uri, self.world = uri, self.store.world
+        self.uri, self.store_dir = uri, self.store.store_dir
 
     def experiments(self) -> list[str]:
         """See `Tracker`."""
@@ -68,7 +68,7 @@ class MlflowReader:
 
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""
-        run_id = find_run(self.runs(columns=NONE), server_id(self.world, key)).run_id
+        run_id = find_run(self.runs(columns=NONE), server_id(self.store_dir, key)).run_id
         if self.store.sql is not None:
             with contextlib.suppress(UnreadableError):
                 return self.store.sql.read(None, {}, run_ids=[run_id])[0]
@@ -82,7 +82,7 @@ class MlflowReader:
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """See `Tracker`."""
         with self.store.reading():
-            points = self.store.client.get_metric_history(server_id(self.world, run_id), metric)
+            points = self.store.client.get_metric_history(server_id(self.store_dir, run_id), metric)
         return sorted((point.step, point.value) for point in points)
 
     def artifact(self, run_id: str, path: str) -> Path:
@@ -90,7 +90,9 @@ class MlflowReader:
         from mlflow.exceptions import MlflowException
 
         try:
-            return Path(self.store.client.download_artifacts(server_id(self.world, run_id), path))
+            return Path(
+                self.store.client.download_artifacts(server_id(self.store_dir, run_id), path)
+            )
         except (MlflowException, OSError) as error:
             raise InputError(f"run {run_id}: no artifact {path!r} ({first_line(error)})") from None
 
@@ -104,7 +106,7 @@ class MlflowReader:
 
     def _model_id(self, run_id: str) -> str:
         with self.store.reading():
-            found = self.store.client.get_run(server_id(self.world, run_id)).outputs
+            found = self.store.client.get_run(server_id(self.store_dir, run_id)).outputs
         models = found.model_outputs if found else []
         if not models:
             raise InputError(f"run {run_id} has no model (it may not have ended)")

@@ -43,9 +43,9 @@ def longest_wait() -> float:
 class MlflowRun:
     """See `core.tracking.protocol.RunTracker`. Open from the first thing written to `flush`."""
 
-    def __init__(self, world: Path, run_id: str, delivery: MlflowDelivery) -> None:
+    def __init__(self, store_dir: Path, run_id: str, delivery: MlflowDelivery) -> None:
         self.run_id = run_id
-        self._path, self._delivery = world / "journal" / f"{run_id}.jsonl", delivery
+        self._path, self._delivery = store_dir / "journal" / f"{run_id}.jsonl", delivery
         self._opened: tuple[Journal, Courier] | None = None
 
     @contextlib.contextmanager

@@ -69,7 +69,7 @@ class MlflowTracker(MlflowReader):
         identity = identity or uuid.uuid4().hex
         all_tags = {**tags, IDENTITY: identity}
         if parent_id:
-            all_tags["mlflow.parentRunId"] = server_id(self.world, parent_id)
+            all_tags["mlflow.parentRunId"] = server_id(self.store_dir, parent_id)
         try:
             created = self.store.client.create_run(
                 self.store.experiment_id(experiment), run_name=name, tags=all_tags
@@ -93,17 +93,17 @@ class MlflowTracker(MlflowReader):
 
     def _given(self, run_id: str) -> list[Point]:
         """What a run has been given, by whichever machine."""
-        identity = server_id(self.world, run_id)
+        identity = server_id(self.store_dir, run_id)
         with self.store.reading():
             keys = self.store.client.get_run(identity).data.metrics
             curves = [self.store.client.get_metric_history(identity, key) for key in keys]
         return [Point(m.key, m.value, m.timestamp, m.step) for curve in curves for m in curve]
 
     def _run(self, run_id: str) -> MlflowRun:
-        return MlflowRun(self.world, run_id, self._delivery(run_id))
+        return MlflowRun(self.store_dir, run_id, self._delivery(run_id))
 
     def _delivery(self, run_id: str) -> MlflowDelivery:
-        return MlflowDelivery(self.store.client, self.world, run_id, self.store.experiment_id)
+        return MlflowDelivery(self.store.client, self.store_dir, run_id, self.store.experiment_id)
 
     def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> Undelivered:
         """See `Tracker`."""
@@ -128,11 +128,11 @@ class MlflowTracker(MlflowReader):
 
     def undelivered(self) -> list[str]:
         """See `Tracker`."""
-        found = sorted((self.world / "journal").glob("*.jsonl"))
+        found = sorted((self.store_dir / "journal").glob("*.jsonl"))
         return [path.stem for path in found if not complete(path)]
 
     def _journal_path(self, run_id: str) -> Path:
-        return self.world / "journal" / f"{run_id}.jsonl"
+        return self.store_dir / "journal" / f"{run_id}.jsonl"
 
     def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
         """See `Tracker`."""
@@ -147,7 +147,7 @@ class MlflowTracker(MlflowReader):
         # The place itself: MLflow looks a models:/ address up in the process's own store.
         place = self.store.client.get_logged_model(model_id).artifact_location
         made = self.store.client.create_model_version(
-            name, place, server_id(self.world, run_id), dict(tags),
+            name, place, server_id(self.store_dir, run_id), dict(tags),
             description=description, model_id=model_id,
         )  # fmt: skip
         return str(made.version)
@@ -156,13 +156,13 @@ class MlflowTracker(MlflowReader):
         """See `Tracker`."""
         with self.store.reading():
             page = f"#/experiments/{self.store.experiment_id(experiment)}/runs"
-        page += f"/{server_id(self.world, run_id)}" if run_id else ""
+        page += f"/{server_id(self.store_dir, run_id)}" if run_id else ""
         page += f"/artifacts/{artifact}" if artifact else ""
         return f"{page}?workflowType=machine_learning"
 
     def trash(self) -> Deletion:
         """What deletes runs."""
-        return Deletion(self.store.client, self.uri, self.world)
+        return Deletion(self.store.client, self.uri, self.store_dir)
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
         """See `Tracker`."""

@@ -20,7 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def ui_command(
-    uri: str, world: Path, port: int, host: str = LOOPBACK[0], names: Sequence[str] = ()
+    uri: str, store_dir: Path, port: int, host: str = LOOPBACK[0], names: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
     """The command and its environment; InputError for a store that has its own server.
 
@@ -30,6 +30,6 @@ def ui_command(
         raise InputError(f"the store is a server already; open {uri} in a browser")
     allowed = ",".join(f"{name}:{port}" for name in dict.fromkeys((*LOOPBACK, host, *names)))
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
-               "--artifacts-destination", str(world / "artifacts"), "--host", host,
+               "--artifacts-destination", str(store_dir / "artifacts"), "--host", host,
                "--port", str(port), "--workers", "1", "--allowed-hosts", allowed]  # fmt: skip
     return command, {**os.environ, **LIGHT}

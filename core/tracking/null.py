@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryRun:
-    """One run in memory; text artifacts are files below the tracker's world."""
+    """One run in memory; text artifacts are files below the tracker's store_dir."""
 
     run_id: str
     experiment: str
@@ -101,8 +101,8 @@ class MemoryRun:
 class MemoryTracker:
     """A store in memory."""
 
-    def __init__(self, world: Path) -> None:
-        self.uri, self.world = "memory", world
+    def __init__(self, store_dir: Path) -> None:
+        self.uri, self.store_dir = "memory", store_dir
         self._runs: dict[str, MemoryRun] = {}
         self.registry: dict[str, list[Path]] = {}
 
@@ -122,7 +122,7 @@ class MemoryTracker:
             known = self.continue_run(run_id)
             known.log_params(params)
             return known
-        run = MemoryRun(run_id, experiment, name, parent_id, self.world / "artifacts" / run_id)
+        run = MemoryRun(run_id, experiment, name, parent_id, self.store_dir / "artifacts" / run_id)
         run.log_params(params)
         run.set_tags({**tags, IDENTITY: run_id})
         self._runs[run_id] = run

@@ -193,7 +193,7 @@ class Tracker(Protocol):
     """A store of runs."""
 
     uri: str
-    world: Path  # the folder where everything else of ours lives
+    store_dir: Path  # the folder next to the store: checkpoints, corpora, journals, queues
 
     def start_run(
         self,

@@ -73,7 +73,7 @@ def begin_or_join(
     On a storage that several machines reach, a study of the same definition that is not at its end
     is joined. On SQLite, which one machine has, every start without `resume` is a new study.
     """
-    corpora = prepare((variant.config for variant in plan.variants), tracker.world)
+    corpora = prepare((variant.config for variant in plan.variants), tracker.store_dir)
     if resume is not None:
         if resume not in tracker.experiments():
             raise InputError(f"no study {resume!r} to resume; leave out --resume to begin it")
@@ -83,7 +83,7 @@ def begin_or_join(
         write_down(load_queue(resume, url), corpora)
         return Begun(resume)
     wanted = plan.table.name
-    with alone(open_storage(url), f"begin {wanted}", tracker.world):
+    with alone(open_storage(url), f"begin {wanted}", tracker.store_dir):
         found = None if url.startswith(SQLITE) else _under_way(plan, tracker, url)
         name = found or free_name(wanted, tracker)
         if found is None:
@@ -91,7 +91,7 @@ def begin_or_join(
             write_down(load_queue(name, url), corpora)
     if found is not None:
         err.print(f"study {name!r} is under way; this process joins it")
-        check(load_queue(name, url), plan, tracker.world)
+        check(load_queue(name, url), plan, tracker.store_dir)
     elif name != wanted:
         err.print(
             f"study {wanted!r} exists; this one is {name!r} (textgan study {wanted} --resume "

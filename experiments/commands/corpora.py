@@ -16,7 +16,7 @@ def corpus_key(config: Config) -> str:
     return f"{config.model.length} {config.corpus.model_dump_json()}"
 
 
-def prepare(configs: Iterable[Config], world: Path) -> dict[str, str]:
+def prepare(configs: Iterable[Config], store_dir: Path) -> dict[str, str]:
     """Build what is missing, with a bar, and check that batches can be drawn; bad input ends here.
     The fingerprint of each corpus by its key.
 
@@ -32,7 +32,7 @@ def prepare(configs: Iterable[Config], world: Path) -> dict[str, str]:
         if key not in opened:
             with progress("corpus: sentences", stays=False) as advance:
                 opened[key] = open_corpus(
-                    config.corpus, world, config.model.length, lambda n: advance(n, None, "")
+                    config.corpus, store_dir, config.model.length, lambda n: advance(n, None, "")
                 )
             err.print(summary(opened[key]), markup=False)
         train, seed = opened[key].train, config.seed

@@ -73,7 +73,7 @@ def evaluate(
         read_sentences(references),
         read_sentences(held_out) if held_out is not None else None,
         training,
-        mle_baseline(training, len(ours), _world()),
+        mle_baseline(training, len(ours), _store_dir()),
         grammar=_oracle(oracle),
         encoder=SentenceTransformer(encoder) if encoder is not None else None,
         protocol=protocol,
@@ -108,13 +108,13 @@ def _log_to(study: str | None, groups: list[str]) -> Tracker | None:
     return tracker
 
 
-def _world() -> Path:
+def _store_dir() -> Path:
     """The folder of the store, where the trained baseline is kept."""
     import os
 
-    from core.tracking.mlflow_client import DEFAULT_FOLDER, world_of
+    from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
 
-    return world_of(
+    return store_dir_of(
         os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
     )
 

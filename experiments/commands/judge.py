@@ -57,7 +57,9 @@ def judge(
         if not rater:
             raise InputError("judge: who answers? give --rater NAME")
         done = {
-            a.number for a in answers(tracker.world, study) if (a.rater, a.kind) == (rater, kind)
+            a.number
+            for a in answers(tracker.store_dir, study)
+            if (a.rater, a.kind) == (rater, kind)
         }
         asked = [
             (c, swapped)
@@ -69,7 +71,7 @@ def judge(
             first, second = comparison.first_source, comparison.second_source
             preferred = TIE if side is None else (first, second)[side]
             keep(
-                tracker.world,
+                tracker.store_dir,
                 Answer(study, kind, rater, comparison.number, first, second, preferred),
             )
 

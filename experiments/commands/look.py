@@ -89,7 +89,7 @@ def ui(
     from experiments.console import err
 
     tracker = open_tracker()
-    command, environment = ui_command(tracker.uri, tracker.world, port, host, allow or [])
+    command, environment = ui_command(tracker.uri, tracker.store_dir, port, host, allow or [])
     if host not in LOOPBACK:
         err.print(f"listening on {host}: whoever reaches it may read and change every run")
     studies = [name for name in tracker.experiments() if name != "Default"]

@@ -63,7 +63,7 @@ def run(
         train(config, tracker=tracker, resume=resume)
         return
     if config is not None:
-        prepare([config], tracker.world)
+        prepare([config], tracker.store_dir)
     with progress("training") as advance:
 
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:

@@ -183,7 +183,7 @@ def gc(yes: Yes = False) -> None:
             err.print(words, markup=False)
     gone = {each.run_id for each in found}
     found = [each for each in found if each.run_id not in held]
-    spares = [each for each in spare(tracker.world) if each.run_id not in gone]
+    spares = [each for each in spare(tracker.store_dir) if each.run_id not in gone]
     if not found and not spares:
         err.print("nothing to remove")
         return

@@ -185,7 +185,7 @@ def report(
         print_json(board.document())
         return
     _show(board)
-    folder = output or tracker.world / "reports" / folder_name(name)
+    folder = output or tracker.store_dir / "reports" / folder_name(name)
     page = write(tracker, name, folder)[0]
     _, link = publish(tracker, name)
     err.print(f"report: {page}", soft_wrap=True)

@@ -61,7 +61,7 @@ def sweep(
             label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
             corpus = corpus_of(tracker, record.run_id)
             found[f"{record.name} ({label})"] = _sweep_run(
-                writer, corpus, tracker.world, swept, n, seed, advance
+                writer, corpus, tracker.store_dir, swept, n, seed, advance
             )
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _wanted(tracker: Tracker, runs: list[str] | None, study: str | None) -> list
 def _sweep_run(
     writer: Writer,
     corpus: Corpus,
-    world: Path,
+    store_dir: Path,
     temperatures: tuple[float, ...],
     n: int,
     seed: int,
@@ -115,7 +115,7 @@ def _sweep_run(
     from experiments.sweep import sweep as measure
 
     training = corpus.train.sentences()
-    mle = mle_baseline(training, n, world)  # trains beside the rest
+    mle = mle_baseline(training, n, store_dir)  # trains beside the rest
     suite = Suite(corpus.validation.sentences(n), training)
     baselines: dict[str, Callable[[], Text]] = {
         "real": lambda: corpus.test.sentences(n),
@@ -140,7 +140,7 @@ def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
 
     file = tracker.artifact(run_id, "config.toml")
     config = parse(read_toml(file), registry(), str(file))
-    return open_corpus(config.corpus, tracker.world, config.model.length)
+    return open_corpus(config.corpus, tracker.store_dir, config.model.length)
 
 
 def _numbers(text: str | None) -> tuple[float, ...]:

@@ -45,7 +45,7 @@ def worker(
     tracker = open_tracker(tracking)
     url = storage or storage_url(tracker)
     queue = load_queue(name, url)
-    check(queue, from_definition(queue.user_attrs["definition"], registry()), tracker.world)
+    check(queue, from_definition(queue.user_attrs["definition"], registry()), tracker.store_dir)
     work(name, tracker, url, train, registry(), until)
 
 

@@ -26,7 +26,7 @@ FEW = 6  # variants below which no rank correlation can be told from chance
 
 def results(tracker: Tracker, study: str) -> dict[str, Any]:
     """What all raters said: preferences, agreement, correlation with the metrics."""
-    given = answers(tracker.world, study)
+    given = answers(tracker.store_dir, study)
     preferred = preferences(given)
     metrics: dict[str, dict[str, list[float]]] = {}
     for run in tracker.runs(study, tags={"level": "seed"}):

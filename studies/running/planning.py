@@ -20,7 +20,7 @@ def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
     plan = study.kind.plan(jobs.ended(queue), jobs.limit_of(queue))
     known = jobs.latest(queue)
     if any(job.key not in known for job in plan.jobs):
-        with alone(queue._storage, queue.study_name, tracker.world):
+        with alone(queue._storage, queue.study_name, tracker.store_dir):
             _enqueue_missing(queue, study, tracker, plan)
     if jobs.later(queue) != plan.later:
         queue.set_user_attr("later", plan.later)

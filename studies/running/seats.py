@@ -81,7 +81,7 @@ def take_together(worker: Worker, most: int, train: TrainTogether) -> None:
     answers: Sequence[RunResult | BaseException] = ()
     queue = worker.queue
     try:
-        with alone(queue._storage, f"take {queue.study_name}", worker.tracker.world):
+        with alone(queue._storage, f"take {queue.study_name}", worker.tracker.store_dir):
             for _ in range(jobs.waiting_together(queue, most)):
                 taken.append(Seat(worker))
                 taken[-1].sit_down()

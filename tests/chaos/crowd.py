@@ -37,7 +37,7 @@ def crowds(world: World, times: int, say: Say) -> Tally:
     """Eight workers, four for each of two studies, on one SQLite store."""
     world.prepare()
     tally = Tally(f"{2 * WORKERS} workers on one SQLite store, two studies")
-    url = f"sqlite:///{world.world}/optuna.db"
+    url = f"sqlite:///{world.store_dir}/optuna.db"
     while tally.tried < times:
         world.fresh()
         _crowd(world, tally, (world.uri, url), WORKERS, 1)

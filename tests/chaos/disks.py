@@ -23,7 +23,7 @@ def full_disks(world: World, times: int, say: Say) -> Tally:
     world.prepare()
     tally = Tally("full disk")
     # Children must find the world where the template's experiment keeps its artifacts.
-    with _small_disk(world.world) as fill:
+    with _small_disk(world.store_dir) as fill:
         if fill is None:
             tally.note("not tried: no small file system may be mounted here")
             return tally

@@ -37,7 +37,7 @@ def kill_workers(world: World, times: int, say: Say) -> Tally:
     """
     tally = Tally("kill -9 of a study's worker")
     world.prepare()
-    url = f"sqlite:///{world.world}/optuna.db"
+    url = f"sqlite:///{world.store_dir}/optuna.db"
     expected = child(partial(_undisturbed, world, url), world.folder)
     assert expected.answer, expected
     while tally.tried < times:
@@ -49,7 +49,7 @@ def kill_workers(world: World, times: int, say: Say) -> Tally:
         kills = _killed(world, deaths, work, ended)
         _note(tally, kills)
         tally.note("seen by heartbeat" if by_heartbeat else "seen by process", len(kills))
-        kept = training.checkpoints(world.world)
+        kept = training.checkpoints(world.store_dir)
         ended.append(child(work, world.folder))
         told = child(partial(training.facts, world.uri, url), world.folder)
         wrong = troubles([*ended, told]) or training.differences(told.answer, expected.answer)

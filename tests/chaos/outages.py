@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.tracking.mlflow_client import world_of
+from core.tracking.mlflow_client import store_dir_of
 from tests.chaos import runs
 from tests.chaos.children import child
 from tests.chaos.servers import FAULTS, FaultyProxy, mlflow_server
@@ -28,7 +28,7 @@ def outages(world: World, times: int, say: Say) -> Tally:
     os.environ |= IMPATIENT
     here, place = Path.cwd(), world.folder / "outage"
     place.mkdir()
-    os.chdir(place)  # a server's world is below the current folder
+    os.chdir(place)  # a server's store_dir is below the current folder
     try:
         with mlflow_server(place / "server") as port:
             for number in range(times):
@@ -71,7 +71,7 @@ def _outage(world: World, port: int, number: int, tally: Tally) -> list[str]:
 
 def _refused(address: str) -> list[str]:
     """What was put aside, in its own words."""
-    files = (world_of(address) / "journal").glob("*.refused")
+    files = (store_dir_of(address) / "journal").glob("*.refused")
     return [f"refused: {line[:300]}" for file in files for line in file.read_text().splitlines()]
 
 

@@ -33,20 +33,20 @@ def prepare(template: Path) -> None:
     """A store with its tables and the corpus, so that no run pays for them again."""
     tracker = open_tracker(f"sqlite:///{template}/mlflow.db")
     settings = config()
-    open_corpus(settings.corpus, tracker.world, settings.model.length)
+    open_corpus(settings.corpus, tracker.store_dir, settings.model.length)
     tracker.store.experiment_id("runs")
     # Else the log of these tables, larger than any run, gives its room back to the first one.
     with contextlib.closing(sqlite3.connect(template / "mlflow.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def fresh(template: Path, world: Path) -> Path:
-    """The template's copy at `world`; whatever was there is gone."""
-    if world.exists():
-        for inner in world.iterdir():
+def fresh(template: Path, store_dir: Path) -> Path:
+    """The template's copy at `store_dir`; whatever was there is gone."""
+    if store_dir.exists():
+        for inner in store_dir.iterdir():
             shutil.rmtree(inner) if inner.is_dir() and not inner.is_symlink() else inner.unlink()
-    shutil.copytree(template, world, dirs_exist_ok=True)
-    return world
+    shutil.copytree(template, store_dir, dirs_exist_ok=True)
+    return store_dir
 
 
 def work(uri: str) -> str:
@@ -89,7 +89,7 @@ def facts_of(tracker: MlflowTracker, record: RunRecord) -> dict[str, Any]:
         "weights": digest.hexdigest(),
         "models": len(stored.outputs.model_outputs),
         "waiting": tracker.undelivered(),
-        "refused": [file.name for file in (tracker.world / "journal").glob("*.refused")],
+        "refused": [file.name for file in (tracker.store_dir / "journal").glob("*.refused")],
     }
 
 

@@ -60,11 +60,11 @@ def _elsewhere(trial: optuna.Trial) -> None:
     trial.set_user_attr("process", ["elsewhere", 1, trial.number])
 
 
-def checkpoints(world: Path) -> list[int]:
+def checkpoints(store_dir: Path) -> list[int]:
     """Updates of the checkpoints of runs that have not ended."""
     found = [
         checkpoint.read(folder / "checkpoint.safetensors")
-        for folder in (world / "runs").glob("*")
+        for folder in (store_dir / "runs").glob("*")
         if not (folder / "result.json").exists()
     ]
     return sorted(each.counters.update for each in found if each is not None)

@@ -27,30 +27,30 @@ class World:
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder, self.rng = folder, rng
         # One path for all: experiments keep the absolute path of their artifacts.
-        self.world, self.template = folder / "world", folder / "template"
+        self.store_dir, self.template = folder / "store", folder / "template"
 
     def prepare(self) -> None:
         """Make the template and an undisturbed run, unless they are there."""
         if self.template.exists():
             return
-        prepared = child(partial(then_modules, partial(runs.prepare, self.world)), self.folder)
+        prepared = child(partial(then_modules, partial(runs.prepare, self.store_dir)), self.folder)
         assert not prepared.words, prepared.traceback
-        shutil.copytree(self.world, self.template)
+        shutil.copytree(self.store_dir, self.template)
         import_all(self.undisturbed().answer[1])
         _settle()
         self.undisturbed()  # what it takes once nothing is imported any more
         kept = ("runs", "artifacts", "journal")
-        self.bytes = sum(size(self.world / name) for name in kept)
+        self.bytes = sum(size(self.store_dir / name) for name in kept)
         self.expected = self.facts()
         print(f"a run: {self.seconds:.1f} s, {self.steps} file operations", flush=True)
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.world}/mlflow.db"
+        return f"sqlite:///{self.store_dir}/mlflow.db"
 
     def fresh(self) -> None:
         """A store in which nothing has happened."""
-        runs.fresh(self.template, self.world)
+        runs.fresh(self.template, self.store_dir)
 
     def undisturbed(self) -> Ended:
         self.fresh()

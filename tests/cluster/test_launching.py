@@ -79,19 +79,19 @@ def test_other_code_and_another_corpus_are_refused(tmp_path: Path) -> None:
     url, study = storage_url(tracker), plan(*FEW, "corpus.sentences=300")
     begin(study, NAME, tracker, url, "")
     queue = load_queue(NAME, url)
-    check(queue, study, tracker.world)  # of a study begun before this was written down
+    check(queue, study, tracker.store_dir)  # of a study begun before this was written down
     write_down(queue, {})
-    check(queue, study, tracker.world)
+    check(queue, study, tracker.store_dir)
     made = dict(queue.user_attrs[MADE_WITH])
     (key,) = {
         f"{v.config.model.length} {v.config.corpus.model_dump_json()}" for v in study.variants
     }
     queue.set_user_attr(MADE_WITH, {**made, "corpora": {key: "another"}})
     with pytest.raises(MachineError, match="give every machine the same file"):
-        check(load_queue(NAME, url), study, tracker.world)
+        check(load_queue(NAME, url), study, tracker.store_dir)
     queue.set_user_attr(MADE_WITH, {**made, "code": "f" * 64})
     with pytest.raises(MachineError, match="code ffffffff; here is"):
-        check(load_queue(NAME, url), study, tracker.world)
+        check(load_queue(NAME, url), study, tracker.store_dir)
 
 
 def test_a_job_queued_twice_is_run_once(tmp_path: Path) -> None:

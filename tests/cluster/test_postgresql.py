@@ -56,7 +56,7 @@ def test_workers_of_two_machines_drain_a_study(
     begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
     again = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
     assert (begun.joined, again.joined, again.name) == (False, True, name)
-    # Nothing shared: each machine has a world of its own.
+    # Nothing shared: each machine has a store directory of its own.
     reach = ["--storage", url, "--tracking", mlflow_address]
     processes = workers_of(name, reach, [tmp_path / "one", tmp_path / "other"])
     assert faults(tracker, name, url, 4) == []

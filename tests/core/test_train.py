@@ -29,7 +29,7 @@ from tests.conftest import tiny
 from core.tracking.null import MemoryRun, MemoryTracker
 from experiments.runner import run
 import json
-tracker = MemoryTracker(Path({world!r}))
+tracker = MemoryTracker(Path({store_dir!r}))
 result = run(tiny(), tracker=tracker)
 print(json.dumps([result.run_id, dict(result.metrics)]))
 """
@@ -42,7 +42,7 @@ def weights(tracker: MemoryTracker, run_id: str) -> dict[str, torch.Tensor]:
 def test_a_seed_reproduces_in_another_process(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path / "here")
     ours = run(tiny(), tracker=tracker)
-    script = SCRIPT.format(root=str(ROOT), world=str(tmp_path / "there"))
+    script = SCRIPT.format(root=str(ROOT), store_dir=str(tmp_path / "there"))
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -80,13 +80,13 @@ def test_sentences_are_drawn_at_a_checkpoint_that_was_kept(
 ) -> None:
     result = run(tiny(*SOME))
     capsys.readouterr()
-    world = tmp_path / "mlruns"
+    store_dir = tmp_path / "mlruns"
     code, last, _ = textgan("sample", result.run_id[:8], "-n", "5", capsys=capsys)
     assert code == 0
     assert textgan("sample", result.run_id, "-n", "5", "--at", "6", capsys=capsys)[1] == last
     document = json.loads(textgan("sample", result.run_id, "--at", "2", "--json", capsys=capsys)[1])
     assert document["at"] == "2"
-    assert document["sentences"] == writer_at(world, result.run_id, "2").sample(20)
+    assert document["sentences"] == writer_at(store_dir, result.run_id, "2").sample(20)
     code, _, err = textgan("sample", result.run_id, "--at", "3", capsys=capsys)
     assert code == 2
     assert "no checkpoint '3'; kept are: 2, 4, 6, best" in err

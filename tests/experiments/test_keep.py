@@ -14,7 +14,7 @@ from tests.experiments.test_cli import textgan
 def test_sync_delivers_what_a_killed_process_left(capsys: pytest.CaptureFixture[str]) -> None:
     tracker = open_tracker()
     run = tracker.start_run("a", "one", params={}, tags={})
-    journal = Journal(tracker.world / "journal" / f"{run.run_id}.jsonl")
+    journal = Journal(tracker.store_dir / "journal" / f"{run.run_id}.jsonl")
     journal.metrics({"m": 1.5}, 4)
     code, out, err = textgan("sync", "--json", capsys=capsys)
     assert code == 0

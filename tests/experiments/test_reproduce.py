@@ -122,10 +122,10 @@ def test_the_command_and_deleting_what_it_made(capsys: pytest.CaptureFixture[str
     assert status(["runs", "restore", document["run_id"][:8]]) == 0
     assert status(["runs", "delete", document["run_id"][:8], "--yes"]) == 0
 
-    world = Path("mlruns")
-    own = world / "runs" / first.run_id
-    assert list(world.rglob(f"*{document['run_id']}*"))
-    spool = world / "journal" / document["run_id"] / "7"  # of files that waited for a server
+    store_dir = Path("mlruns")
+    own = store_dir / "runs" / first.run_id
+    assert list(store_dir.rglob(f"*{document['run_id']}*"))
+    spool = store_dir / "journal" / document["run_id"] / "7"  # of files that waited for a server
     spool.mkdir(parents=True, exist_ok=True)
     (spool / "samples.json").write_text("{}")
     capsys.readouterr()
@@ -135,9 +135,9 @@ def test_the_command_and_deleting_what_it_made(capsys: pytest.CaptureFixture[str
     assert document["run_id"][:8] in err
     assert (own / "checkpoint.safetensors").exists()
     assert status(["runs", "gc", "--yes"]) == 0
-    assert list(world.rglob(f"*{document['run_id']}*")) == []
+    assert list(store_dir.rglob(f"*{document['run_id']}*")) == []
     assert sorted(file.name for file in own.iterdir()) == ["config.toml", "result.json"]
-    assert not list((world / "journal").glob(f"{first.run_id}*"))
+    assert not list((store_dir / "journal").glob(f"{first.run_id}*"))
     capsys.readouterr()
     assert status(["runs", "gc", "--yes"]) == 0
     assert "nothing to remove" in capsys.readouterr().err

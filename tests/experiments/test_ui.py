@@ -44,7 +44,7 @@ def served(tmp_path: Path) -> Iterator[tuple[MlflowTracker, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command, environment = ui_command(tracker.uri, tracker.world, port)
+    command, environment = ui_command(tracker.uri, tracker.store_dir, port)
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)  # fmt: skip
     address = f"http://127.0.0.1:{port}"

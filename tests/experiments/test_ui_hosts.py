@@ -23,7 +23,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
     """Port and process of a UI that may be called `pal` besides."""
     folder, port = tmp_path_factory.mktemp("ui"), free_port()
     tracker = open_tracker(f"sqlite:///{folder}/mlflow.db")
-    command, environment = ui_command(tracker.uri, tracker.world, port, names=["pal"])
+    command, environment = ui_command(tracker.uri, tracker.store_dir, port, names=["pal"])
     server = subprocess.Popen(
         command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -48,7 +48,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
 
 def test_a_summary_says_what_the_store_says(tracker: MemoryTracker, tmp_path: Path) -> None:
     write(tracker, NAME, tmp_path / "s.json")
-    again, first = load(tmp_path / "s.json", tmp_path / "world"), read(tracker, NAME)
+    again, first = load(tmp_path / "s.json", tmp_path / "store"), read(tracker, NAME)
     assert again.board == first.board
     ours, theirs = build(again), build(first)
     assert (ours.question, ours.findings, ours.facts) == (
@@ -64,7 +64,7 @@ def test_a_summary_says_what_the_store_says(tracker: MemoryTracker, tmp_path: Pa
 def test_a_summary_keeps_what_a_run_was_trained_on(tracker: MemoryTracker, tmp_path: Path) -> None:
     """Likelihood alone has a sign of its own in the plane of quality and diversity."""
     write(tracker, NAME, tmp_path / "s.json")
-    again = load(tmp_path / "s.json", tmp_path / "world")
+    again = load(tmp_path / "s.json", tmp_path / "store")
     assert [run.params for run in again.seeds] == 12 * [{"schedule.name": "adversarial"}]
 
 

@@ -79,7 +79,7 @@ def test_everything_arrives_once_when_the_server_returns(
     assert (tracker.model(run_id) / "weights").read_bytes() == b"123"
     models = tracker.store.client.get_run(run_id).outputs.model_outputs
     assert len(models) == 1
-    assert not (tracker.world / "journal" / run_id).exists(), "no file is left waiting"
+    assert not (tracker.store_dir / "journal" / run_id).exists(), "no file is left waiting"
 
 
 @pytest.mark.parametrize("fault", ["refused", "lost"])
@@ -90,7 +90,7 @@ def test_a_run_may_begin_while_the_server_is_away(fault: str, proxy: FaultyProxy
     run = open_tracker(proxy.address).start_run(
         f"away-{fault}", "one", params={"a": 1}, tags={"level": "run"}
     )
-    (tracker.world / "runs" / run.run_id).mkdir(parents=True)
+    (tracker.store_dir / "runs" / run.run_id).mkdir(parents=True)
     run.log_metrics({"m": 1.0}, 3)
     run.finish("ok")
     proxy.set(None)
@@ -99,7 +99,7 @@ def test_a_run_may_begin_while_the_server_is_away(fault: str, proxy: FaultyProxy
     assert tracker.run(run.run_id) == record, "both ids mean the run"
     assert (record.name, record.status, record.params) == ("one", "FINISHED", {"a": "1"})
     assert tracker.history(run.run_id, "m") == [(3, 1.0)]
-    assert (tracker.world / "runs" / record.run_id).exists()
+    assert (tracker.store_dir / "runs" / record.run_id).exists()
     again = tracker.continue_run(run.run_id)
     again.log_metrics({"m": 2.0}, 3)
     again.log_metrics({"m": 2.0}, 4)

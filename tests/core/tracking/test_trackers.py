@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from core.errors import InputError, MachineError
-from core.tracking.mlflow_client import world_of
+from core.tracking.mlflow_client import store_dir_of
 from core.tracking.mlflow_sql import SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.null import MemoryTracker
@@ -26,8 +26,8 @@ SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> 
 @pytest.fixture(params=["memory", "mlflow"])
 def tracker(request: pytest.FixtureRequest, tmp_path: Path) -> Tracker:
     if request.param == "memory":
-        return MemoryTracker(tmp_path / "world")
-    return MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
+        return MemoryTracker(tmp_path / "store")
+    return MlflowTracker(f"sqlite:///{tmp_path}/store/mlflow.db")
 
 
 def test_a_run_reads_back_as_written(tracker: Tracker, tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_a_model_is_the_folder_it_was(tracker: Tracker, tmp_path: Path) -> None:
     assert tracker.register(run.run_id, "writer", "again", {}) == "2"
 
 
-def test_the_stores_world_follows_its_address(tmp_path: Path) -> None:
-    assert world_of(f"sqlite:///{tmp_path}/x/mlflow.db") == tmp_path / "x"
-    one, two = world_of("http://one:5000"), world_of("http://two:5000")
+def test_store_dir_follows_the_address(tmp_path: Path) -> None:
+    assert store_dir_of(f"sqlite:///{tmp_path}/x/mlflow.db") == tmp_path / "x"
+    one, two = store_dir_of("http://one:5000"), store_dir_of("http://two:5000")
     assert one != two
     assert one.parent == Path.cwd() / "mlruns"
 
@@ -166,7 +166,7 @@ def test_several_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
 
 
 def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
-    tracker = MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/store/mlflow.db")
     for experiment, seed in [("a", "0"), ("a", "1"), ("b", "0")]:
         run = tracker.start_run(
             experiment,
@@ -190,7 +190,7 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
 
 
 def test_tables_that_sql_does_not_know_are_left_to_mlflow(tmp_path: Path) -> None:
-    tracker = MlflowTracker(f"sqlite:///{tmp_path}/world/mlflow.db")
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/store/mlflow.db")
     made = tracker.start_run("a", "one", params={}, tags={"seed": "0"})
     tracker.store.sql = SqlRuns(f"sqlite:///{tmp_path}/other.db")
     assert [r.run_id for r in tracker.runs("a")] == [made.run_id]

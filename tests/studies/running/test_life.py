@@ -253,7 +253,7 @@ class _Ended:
     """A store whose runs took five seconds each."""
 
     def __init__(self, tracker: MemoryTracker) -> None:
-        self._tracker, self.world = tracker, tracker.world
+        self._tracker, self.store_dir = tracker, tracker.store_dir
 
     def runs(self) -> list[object]:
         from dataclasses import replace
