@@ -84,7 +84,6 @@ class Limit:
     trials: int | None = None  # of each arm, in place of the file's; without arms: runs in all
     workers: int = 1
     closed: bool = False  # the time for searching is over: what has ended must do
-    stack: int = 1  # runs that a worker trains at once
 
 
 NO_LIMIT = Limit()

@@ -28,7 +28,6 @@ def register(app: typer.Typer) -> None:
             "textgan study experiments/studies/design_axes.toml --workers 2",
             "textgan study experiments/studies/design_axes.toml --set corpus.source=my.txt",
             "textgan study experiments/studies/design_axes.toml --dry-run",
-            "textgan study experiments/studies/design_axes.toml --stack-seeds 5",
             "textgan study design_axes --resume",
         )
     )(study)
@@ -52,15 +51,6 @@ def study(
         float | None, typer.Option(help="Begin no run that would not end in time.", min=0.01)
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes at once.", min=1, max=10_000)] = 1,
-    stack_seeds: Annotated[
-        int,
-        typer.Option(
-            metavar="K",
-            help="Runs of equal shape that each process trains at once.",
-            min=1,
-            max=256,
-        ),
-    ] = 1,
     storage: Storage = None,
     tracking: Tracking = None,
     launcher: Annotated[
@@ -84,7 +74,6 @@ def study(
     same study: the first begins it, the others join.
     """
     from experiments.commands.beginning import asked_for, begin_or_join
-    from experiments.commands.stacks import stack_words
     from experiments.commands.working import Work, crowded, show_plan, work_through
     from experiments.console import err, print_json
     from experiments.ray_launcher import check_cluster
@@ -94,13 +83,9 @@ def study(
 
     asked = asked_for(source, set_ or [], storage, tracking, resume=resume)
     plan, tracker, url = asked.plan, asked.tracker, asked.url
-    limit = Limit(trials=trials, workers=workers, stack=stack_seeds)
-    said = stack_words(plan, limit)
+    limit = Limit(trials=trials, workers=workers)
     if dry_run:
         show_plan(plan, limit, tracker, as_json=json)
-    for line in said:
-        err.print(line, markup=False, soft_wrap=True)
-    if dry_run:
         return
     cluster = None
     if launcher == "local" and (words := crowded(plan, workers, os.cpu_count() or 1)):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.stackable import STACKED
 from core.statistics import Difference, detectable_difference, holm
 from core.tracking.protocol import NONE, WORST
 from studies.analysis.wording import between, contrast, count, names, number, scored
@@ -114,14 +113,13 @@ def added_seeds(reading: Reading) -> list[str]:
 
 
 def trained_together(reading: Reading) -> list[str]:
-    """Whether runs were trained as one program, which changes nothing but rounding and clock."""
-    stacked = [run for run in reading.seeds if STACKED in run.tags]
+    """Whether stored runs were trained as one program, which changed their clocks."""
+    stacked = [run for run in reading.seeds if "stacked" in run.tags]
     if not stacked:
         return []
     return [
-        f"{count(len(stacked), 'run')} of {len(reading.seeds)} were trained several at once "
-        f"(--stack-seeds): each equals its own separate run up to rounding, but its seconds and "
-        f"updates per second are the stack's."
+        f"{len(stacked)} of {count(len(reading.seeds), 'run')} were trained together by an older "
+        f"version (--stack-seeds): their seconds and updates per second are those of the group."
     ]
 
 

@@ -27,7 +27,6 @@ from studies.running import queue as jobs
 from studies.running.planning import extend
 from studies.running.progress import Progress, progress
 from studies.running.queue import load_queue
-from studies.running.seats import TrainTogether, take_together
 from studies.running.worker import Train, Worker
 from studies.storage import open_storage
 from studies.table import StudyTable, seed_list
@@ -117,10 +116,8 @@ def work(
     train: Train,
     resolver: Resolver,
     until: float | None = None,
-    together: TrainTogether | None = None,
 ) -> None:
-    """Take jobs from the queue until there are none and none can come, or the time is over; as
-    many at once as the study's limit says, where somebody trains several `together`.
+    """Take jobs from the queue until there are none and none can come, or the time is over.
 
     No run is begun that is not expected to end before `until` (seconds since 1970), and searching
     ends early enough for the finalists.
@@ -138,8 +135,6 @@ def work(
             jobs.set_limit(queue, replace(limit, closed=True))
         elif worker.has_enough():
             return
-        elif state.waiting and together is not None and limit.stack > 1:
-            take_together(worker, limit.stack, together)
         elif state.waiting:
             worker.take_one()
         elif state.running:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import optuna
 
-from core.stackable import shape_of
 from core.tracking.protocol import Tracker
 from studies.definition import Study
 from studies.plan import Job, Plan
@@ -29,32 +27,12 @@ def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
 
 def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: Plan) -> None:
     known = jobs.latest(queue)  # another worker may have been quicker
-    stack = jobs.limit_of(queue).stack
     runs = dict(queue.user_attrs["variant_run_ids"])
-    for together in in_stacks([job for job in plan.jobs if job.key not in known], stack):
-        # Decided here, once: a run is computed the same way whoever takes it, and when.
-        shape = shape_of(together[0].variant.config) if len(together) > 1 else jobs.ALONE
-        for job in together:
-            if job.variant.name not in runs and job.arm is None:
-                runs[job.variant.name] = _variant_run(queue, study, tracker, job)
-                queue.set_user_attr("variant_run_ids", runs)
-            jobs.enqueue(queue, job, {"stack": shape} if stack > 1 else {})
-
-
-def in_stacks(wanted: Sequence[Job], size: int) -> list[list[Job]]:
-    """The jobs that are to be trained together: up to so many of equal shape. Each job brings
-    forward the next ones that can be trained with it.
-    """
-    if size == 1:
-        return [[job] for job in wanted]
-    shapes: dict[int, str] = {}  # of configurations, which seeds share
-    alike: dict[str, list[Job]] = {}
-    for job in wanted:
-        shape = shapes.setdefault(id(job.variant.config), shape_of(job.variant.config))
-        alike.setdefault(shape, []).append(job)
-    place = {job.key: i for i, job in enumerate(wanted)}
-    stacks = [same[i : i + size] for same in alike.values() for i in range(0, len(same), size)]
-    return sorted(stacks, key=lambda stack: place[stack[0].key])
+    for job in (job for job in plan.jobs if job.key not in known):
+        if job.variant.name not in runs and job.arm is None:
+            runs[job.variant.name] = _variant_run(queue, study, tracker, job)
+            queue.set_user_attr("variant_run_ids", runs)
+        jobs.enqueue(queue, job)
 
 
 def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
-from itertools import takewhile
 from typing import Any
 
 import optuna
@@ -21,8 +19,6 @@ from optuna.trial import FrozenTrial, TrialState
 from core.errors import InputError
 from studies.plan import Done, Job, Key, Limit
 from studies.storage import GRACE_SECONDS, MOST_RETRIES, open_storage
-
-ALONE = "alone"  # a job's `stack`, where it was planned to have no other beside it
 
 
 def load_queue(name: str, url: str) -> optuna.Study:
@@ -35,29 +31,19 @@ def load_queue(name: str, url: str) -> optuna.Study:
         raise InputError(f"no study {name!r}; known: {known}") from None
 
 
-def enqueue(queue: optuna.Study, job: Job, kept: Mapping[str, Any] | None = None) -> None:
-    """Add a job; `kept` is what an earlier attempt left (its run, its proposal)."""
-    variant, seed = job.key
-    queue.enqueue_trial({}, user_attrs={"variant": variant, "seed": seed, **(kept or {})})
+def enqueue(queue: optuna.Study, job: Job) -> None:
+    """Add a job."""
+    queue.enqueue_trial({}, user_attrs={"variant": job.variant.name, "seed": job.seed})
 
 
 def again(queue: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a job once more; it goes on with the same run and the same settings."""
     kept: dict[str, Any] = {
         key: trial.user_attrs[key]
-        for key in ("variant", "seed", "stack", "run_id", "proposal", "settings", "published")
+        for key in ("variant", "seed", "run_id", "proposal", "settings", "published")
         if key in trial.user_attrs
     }
     queue.enqueue_trial({}, user_attrs=kept)
-
-
-def waiting_together(queue: optuna.Study, most: int) -> int:
-    """How many of the jobs that are next in the queue may be one stack, as was planned."""
-    waiting = queue.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    stacks = [trial.user_attrs.get("stack") for trial in waiting[:most]]
-    if stacks[:1] == [ALONE]:
-        return 1
-    return sum(1 for _ in takewhile(lambda stack: stack == stacks[0], stacks))
 
 
 def planned(queue: optuna.Study) -> list[FrozenTrial]:
@@ -94,8 +80,9 @@ def started(queue: optuna.Study) -> list[FrozenTrial]:
 
 
 def limit_of(queue: optuna.Study) -> Limit:
-    """The study's budget."""
-    return Limit(**queue.user_attrs.get("limit", {}))
+    """The study's budget; keys of older versions are ignored."""
+    stored = queue.user_attrs.get("limit", {})
+    return Limit(**{each.name: stored[each.name] for each in fields(Limit) if each.name in stored})
 
 
 def set_limit(queue: optuna.Study, limit: Limit) -> None:

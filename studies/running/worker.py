@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from copy import copy
 from typing import Protocol
 
 import optuna
@@ -69,12 +68,6 @@ class Worker:
         self._known: Mapping[Key, Job] = {}
         name = queue.study_name
         self._proposals = {arm.name: Proposals(name, arm, url) for arm in study.kind.arms()}
-
-    def with_train(self, train: Train) -> Worker:
-        """The same worker, knowing the same, with somebody else who trains."""
-        other = copy(self)
-        other.train = train
-        return other
 
     def look(self) -> Plan:
         """Plan what the results so far call for."""

@@ -23,12 +23,13 @@ from experiments.estimate import estimate, unlike
 from experiments.evaluator import Evaluator
 from experiments.generate import Writer
 from studies.analysis.certainty import certainty
+from studies.analysis.standing import trained_together
 from studies.plan import Limit
 from studies.reading import read
 from studies.running.drive import SHARE, drive, look, to_record
 from studies.running.execute import begin, work
 from studies.running.progress import Progress, progress
-from studies.running.queue import latest, load_queue, sweep
+from studies.running.queue import latest, limit_of, load_queue, sweep
 from studies.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry
@@ -49,6 +50,22 @@ def test_a_number_of_runs_is_a_budget(tmp_path: Path) -> None:
     assert len(training.seen) == 3
     state = progress(load_queue(NAME, url), plan(*FEW).table)
     assert (state.done, state.waiting, state.total) == (3, 5, 8)
+
+
+def test_a_study_that_was_begun_with_stacked_seeds_goes_on_one_run_at_a_time(
+    tmp_path: Path,
+) -> None:
+    tracker, url = begun(tmp_path)
+    queue = load_queue(NAME, url)
+    stored = {"trials": None, "workers": 2, "closed": False, "stack": 3}
+    queue.set_user_attr("limit", stored)
+    assert limit_of(load_queue(NAME, url)) == Limit(workers=2)
+    work(NAME, tracker, url, training := FakeTraining(), registry())
+    assert len(training.seen) == 8
+    for run in tracker.runs(NAME, tags={"level": "seed"})[:3]:
+        tracker.continue_run(run.run_id).set_tags({"stacked": "3"})
+    (said,) = trained_together(read(tracker, NAME))
+    assert said.startswith("3 of 8 runs were trained together")
 
 
 def test_no_run_is_begun_that_would_not_end_in_time(tmp_path: Path) -> None:
