@@ -93,7 +93,7 @@ def _lengths(count: int) -> Tensor:
 @contextmanager
 def whole_length() -> Iterator[None]:
     """Nothing is cut off, nothing stops early: what is hidden is computed and masked out."""
-    offers = TransformerDiscriminator.offers - {"trimming", "packing"}
+    offers = TransformerDiscriminator.offers - {"trimming"}
 
     def all_of(mask: Tensor | None, length: int) -> int:
         return length

@@ -12,8 +12,7 @@ Capabilities that the strategies of the tree speak of:
   (D sees token ids drawn from softmax(l)), `likelihood` (words are drawn in proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn words), `gradient`;
 - discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
-  `trimming` (what is hidden behind the end may be cut off, no score changes), `packing` (its
-  `packs` says whether it cuts that off itself);
+  `trimming` (what is hidden behind the end may be cut off, no score changes);
 - generator: `capture` (a rollout draws nothing and looks at no value, so a CUDA graph can hold it);
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 

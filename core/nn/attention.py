@@ -1,18 +1,44 @@
-"""Multi-head attention and its key/value caches.
+"""Multi-head attention, its masks and its key/value caches.
 
-softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017). The kernels are our
-own where they pay (`core.nn.fused_attention`); else torch's fused one, but where a gradient penalty
-differentiates twice (`core.nn.twice`).
+softmax(q k^T / sqrt(d)) v over H heads of width d = E/H (Vaswani et al. 2017), by torch's kernel.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
-from core.nn import fused_attention, stacked, twice
+from core.nn import stacked
 from core.nn.linear import Linear
-from core.nn.seen import Seen
+
+# Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.
+AttentionMask = Tensor | None
+
+
+def padding_mask(visible: Tensor | None) -> AttentionMask:
+    """Keys by `visible` (N, K), False after the end; None where nothing is hidden."""
+    return None if visible is None else visible[:, None, None, :]
+
+
+@lru_cache(maxsize=64)
+def causal_mask(S: int, device: torch.device) -> Tensor:
+    """(S, S): each of S tokens sees those up to itself."""
+    return torch.ones(S, S, dtype=torch.bool, device=device).tril()
+
+
+@lru_cache(maxsize=64)
+def two_stream_mask(S: int, device: torch.device) -> Tensor:
+    """(2S - 1, 2S - 1): S - 1 tokens, then S queries. Tokens see tokens up to themselves; the query
+    of step t sees the tokens before t and itself.
+    """
+    square = torch.ones(S, S, dtype=torch.bool, device=device)
+    tokens = square[:-1, :-1].tril()
+    before = square[:, :-1].tril(-1)
+    nothing = torch.zeros(S - 1, S, dtype=torch.bool, device=device)
+    itself = torch.eye(S, dtype=torch.bool, device=device)
+    return torch.cat([torch.cat([tokens, nothing], 1), torch.cat([before, itself], 1)])
 
 
 class GrowingCache:
@@ -59,30 +85,11 @@ class Attention(nn.Module):
         """Keys and values (N, H, P, d) of x (N, P, E)."""
         return self.split(self.key_value(x))
 
-    def read(self, x: Tensor, memory: Tensor, seen: Seen) -> Tensor:
-        """Queries from x (N, P, E) over memory (N, K, 2E), which `key_value` made: (N, P, E)."""
-        q = self.query(x)
-        if fused_attention.pays(q, memory, self.heads, seen, twice.differentiated_twice()):
-            heads = fused_attention.attention(q, memory, self.heads, seen)
-        else:
-            heads = self._by_torch(q, *self.split(memory), seen.mask)
-        result: Tensor = self.out(heads)
+    def attend(self, x: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
+        """Queries from x (N, P, E) over keys and values (N, H, K, d): (N, P, E)."""
+        heads = stacked.attention(self._heads(self.query(x)), k, v, mask)
+        result: Tensor = self.out(heads.transpose(1, 2).flatten(2))
         return result
-
-    def attend(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Queries from x (N, P, E) over keys (N, H, K, d), as a rollout with gradient gathers them;
-        mask (P, K) bool, True where a key may be seen. Result (N, P, E).
-        """
-        result: Tensor = self.out(self._by_torch(self.query(x), k, v, mask))
-        return result
-
-    def _by_torch(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        q = self._heads(q)
-        if twice.differentiated_twice():
-            heads = twice.attention(q, k, v, mask)
-        else:
-            heads = stacked.attention(q, k, v, mask)
-        return heads.transpose(1, 2).flatten(2)
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (N, H, K, d) of memory (N, K, 2E), which `key_value` made."""

@@ -36,11 +36,6 @@ class Blurred:
         """See `Discriminator.score`."""
         return self.sharp.score(self._blur(embedded), mask)
 
-    def packs(self, embedded: Tensor, mask: Tensor) -> bool:
-        """Of discriminators that offer it."""
-        result: bool = self.sharp.packs(embedded, mask)  # type: ignore[attr-defined]
-        return result
-
     def features(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Of discriminators that offer them."""
         result: Tensor = self.sharp.features(self._blur(embedded), mask)  # type: ignore[attr-defined]

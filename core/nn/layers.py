@@ -17,10 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, linear
 
-from core.nn import twice
-from core.nn.attention import Attention, GrowingCache
+from core.nn.attention import Attention, AttentionMask, GrowingCache
 from core.nn.linear import Linear
-from core.nn.seen import EVERYTHING, Seen
 
 
 def sinusoidal(length: int, width: int) -> Tensor:
@@ -32,39 +30,21 @@ def sinusoidal(length: int, width: int) -> Tensor:
     return table.flatten(1)[:, :width]
 
 
-class LayerNorm(nn.LayerNorm):
-    """`torch.nn.LayerNorm`, and its second derivative in closed form."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Over the last axis."""
-        if twice.differentiated_twice():
-            return twice.layer_norm(x, self.weight, self.bias, self.eps)
-        return super().forward(x)
-
-
-class Gelu(nn.GELU):
-    """`torch.nn.GELU`, and its second derivative in closed form."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Number by number."""
-        return twice.gelu(x) if twice.differentiated_twice() else super().forward(x)
-
-
 class FeedForward(nn.Sequential):
     """Linear, GELU, linear: E to hidden to E."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(Linear(width, hidden), Gelu(), Linear(hidden, width))
+        super().__init__(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where in a rollout some rows stand: their cache, their first row, what they may see."""
+    """The cache of a rollout step, the position of its first row, and what its rows see."""
 
     cache: GrowingCache
     layer: int
     start: int  # position of the first row
-    mask: Tensor | None  # (P, start + P)
+    mask: AttentionMask  # (P, start + P)
 
 
 EVERY = slice(None)
@@ -77,42 +57,41 @@ class Block(nn.Module):
     last block of a stack needs few (D's class row, G's queries).
     """
 
-    lowered = False  # computes in bfloat16 (`core.nn.precision`), x stays as it is
-    fused = False  # the feed-forward half through torch's compiler
+    autocast = False  # compute in bfloat16 (`core.nn.precision`), x stays as it is
+    compiled = False  # the feed-forward half through torch's compiler
 
     def __init__(self, width: int, hidden: int, heads: int) -> None:
         super().__init__()
         self.attention = Attention(width, heads)
-        self.attention_norm = LayerNorm(width)
+        self.attention_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden)
-        self.feed_forward_norm = LayerNorm(width)
+        self.feed_forward_norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, where: Seen | Step, asking: slice | Tensor = EVERY) -> Tensor:
+    def forward(self, x: Tensor, where: AttentionMask | Step, asking: slice = EVERY) -> Tensor:
         """All rows at once, or one rollout step on a cache."""
         with self._numbers(x):
             return self._feed(self._attend(x, where, asking))
 
     def _numbers(self, x: Tensor) -> AbstractContextManager[object]:
-        if self.lowered and not twice.differentiated_twice():
+        if self.autocast:
             return torch.autocast(x.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _attend(self, x: Tensor, where: Seen | Step, asking: slice | Tensor) -> Tensor:
+    def _attend(self, x: Tensor, where: AttentionMask | Step, asking: slice) -> Tensor:
         asks = x[:, asking]
+        k, v = self.attention.memory(x)
         if isinstance(where, Step):
-            k, v = where.cache.extend(where.layer, *self.attention.memory(x), where.start)
-            mask = None if where.mask is None else where.mask[asking]
-            attended = self.attention.attend(asks, k, v, mask)
+            k, v = where.cache.extend(where.layer, k, v, where.start)
+            mask = where.mask
         else:
-            memory = self.attention.key_value(x)
-            attended = self.attention.read(
-                asks, memory, where if asking is EVERY else where.rows(asking)
-            )
-        result: Tensor = self.attention_norm(attended) + asks
+            mask = where
+        if mask is not None and mask.dim() == 2:  # a row for each query
+            mask = mask[asking]
+        result: Tensor = self.attention_norm(self.attention.attend(asks, k, v, mask)) + asks
         return result
 
     def _feed(self, x: Tensor) -> Tensor:
-        if self.fused and not twice.differentiated_twice():  # the compiler has one derivative
+        if self.compiled:
             enter, _, leave = self.feed_forward
             norm = self.feed_forward_norm
             affine = (layer for part in (enter, leave, norm) for layer in (part.weight, part.bias))
@@ -127,12 +106,12 @@ class NoiseBlock(Block):
     def __init__(self, width: int, hidden: int, heads: int) -> None:
         super().__init__(width, hidden, heads)
         self.cross = Attention(width, heads)
-        self.cross_norm = LayerNorm(width)
+        self.cross_norm = nn.LayerNorm(width)
 
     def inject(
         self,
         x: Tensor,
-        where: Seen | Step,
+        where: AttentionMask | Step,
         noise: Tensor,
         memory: Tensor | None,
         asking: slice = EVERY,
@@ -143,7 +122,7 @@ class NoiseBlock(Block):
         with self._numbers(x):
             x = self._attend(x, where, asking) + noise[:, asking]
             if memory is not None:
-                x = self.cross_norm(self.cross.read(x, memory, EVERYTHING)) + x
+                x = self.cross_norm(self.cross.attend(x, *self.cross.split(memory), None)) + x
             return self._feed(x)
 
 

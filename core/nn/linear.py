@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from core.nn.stacked import stacked
-from core.nn.twice import differentiated_twice
 
 Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
 # Below, calling oneDNN costs more than it saves.
@@ -111,15 +110,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, w)
-        ctx.twice = differentiated_twice()
         return _onednn(x, w, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         of_x, of_w, of_bias = ctx.needs_input_grad
-        if ctx.twice and torch.is_grad_enabled():  # the first of two: only x's is asked for
-            of_w = of_bias = False
         return (
             product(gradient, w.T) if of_x else None,
             product(gradient.T, x.T) if of_w else None,

@@ -32,11 +32,11 @@ def lower(module: nn.Module) -> None:
     """Let the blocks of a module compute in bfloat16."""
     for part in module.modules():
         if isinstance(part, Block):
-            part.lowered = True
+            part.autocast = True
 
 
 def fuse(module: nn.Module) -> None:
     """Send the feed-forward layers of a module's blocks through torch's compiler."""
     for part in module.modules():
         if isinstance(part, Block):
-            part.fused = True
+            part.compiled = True

@@ -1,9 +1,8 @@
 """Length is work: what is hidden behind the end is not computed, and no score or gradient changes.
 
-A discriminator that packs (`core.nn.seen.packed`) takes the visible words of all sentences at once.
-Another one that offers trimming is given sentences sorted by length, in groups of similar length,
-each cut at its longest. Either way a batch that is cut into parts is cut by words, not by
-sentences: short sentences share a part with more others.
+A discriminator that offers trimming is given sentences sorted by length, in groups of similar
+length, each cut at its longest. A batch that is cut into parts is cut by words, not by sentences:
+short sentences share a part with more others.
 """
 
 from __future__ import annotations
@@ -32,8 +31,6 @@ def score(discriminator: Discriminator, embedded: Tensor, mask: Tensor | None) -
     """
     # In a stack all sentences are as long as the longest of any model.
     if mask is None or "trimming" not in discriminator.offers or stacked():
-        return discriminator.score(embedded, mask)
-    if "packing" in discriminator.offers and discriminator.packs(embedded, mask):  # type: ignore[attr-defined]
         return discriminator.score(embedded, mask)
     return score_by_length(discriminator.score, embedded, mask)
 

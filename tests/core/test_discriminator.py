@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import one_hot
 
 from core.errors import InputError
+from core.nn.input_grad import double_backward
 from core.nn.spectral import SCALING, WEIGHTS
-from core.nn.twice import twice_differentiable
 from core.nn.words import TokenWords, mean_difference, visible
 from core.players import as_module, build
 from core.protocols import Discriminator
@@ -68,7 +68,7 @@ def test_gradient_penalty_equals_the_dense_definition(name: str, hide: bool) -> 
     eps = torch.rand(N, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     value = penalty(D, real, fake, eps)
     x = (eps * one_hot(tokens, V) + (1 - eps) * soft).requires_grad_(True)
-    with twice_differentiable():
+    with double_backward(D):
         scores = Scores.by(D, Rows.of(DenseWords(x, mask), D.embedding)).sentences()
         (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     expected = 10.0 * ((g.flatten(1).norm(dim=1) - 1) ** 2).mean()

@@ -10,9 +10,9 @@ import torch
 
 from core.checkpoint import Counters
 from core.config import Config
+from core.nn.input_grad import double_backward
 from core.nn.layers import Block, feed
 from core.nn.precision import settle
-from core.nn.twice import twice_differentiable
 from core.phases import Phase
 from core.players import as_module, build
 from core.seeding import generator as stream
@@ -59,11 +59,11 @@ def test_in_bf16_the_penalty_and_the_words_are_those_of_float32() -> None:
         assert players.opponent is not None
         D = players.opponent.discriminator
         x = torch.randn(N, S, D.embedding.shape[1], generator=stream(0, "x"))
-        with twice_differentiable():
-            twice = D.score(x, None)
+        with double_backward(D):
+            in_float32 = D.score(x, None)
         drawing = players.drawing(config, 0.0)
         noise = players.generator.draw_noise(N, stream(0, "noise"))
-        found.append((twice, *drawing.walk(players.generator, noise, (1,)), D.score(x, None)))
+        found.append((in_float32, *drawing.walk(players.generator, noise, (1,)), D.score(x, None)))
     for ours, exact in list(zip(*found, strict=True))[:-1]:
         assert torch.equal(ours, exact)
     assert not torch.equal(found[0][-1], found[1][-1])
@@ -74,9 +74,9 @@ def test_every_block_of_a_system_is_lowered_where_asked() -> None:
     blocks = [b for _, m in players.modules() for b in m.modules() if isinstance(b, Block)]
     assert len({name for name, _ in players.modules()}) == 3
     assert blocks
-    assert all(block.lowered for block in blocks)
+    assert all(block.autocast for block in blocks)
     assert not any(
-        block.lowered or block.fused
+        block.autocast or block.compiled
         for _, module in build(tiny(), registry(), V, CPU).modules()
         for block in as_module(module).modules()
         if isinstance(block, Block)

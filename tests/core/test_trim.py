@@ -10,9 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.micro_batches import MicroBatches
-from core.nn import trim
-from core.nn.instance_noise import Blurred
-from core.nn.slope import squared_slope
 from core.nn.trim import FEW, cut, grouped, score_by_length
 from core.phases import Phase
 from core.players import as_module, build, build_generator
@@ -109,35 +106,6 @@ def test_scores_of_steps_are_padded_back() -> None:
     assert torch.allclose(by_step * rows.mask, rows.embedded.sum(2) * rows.mask)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_packed_sentences_are_scored_as_padded_ones(layers: int) -> None:
-    torch.set_num_threads(1)
-    config = tiny("discriminator.width=8", "discriminator.heads=2",
-                  f"discriminator.layers_per_block={layers}", "discriminator.output_blocks=2",
-                  f"model.length={S}")  # fmt: skip
-    shape = Shape(S, V)
-    torch.manual_seed(0)
-    ours = TransformerDiscriminator(config.discriminator, shape)  # type: ignore[arg-type]
-    exact = TransformerDiscriminator(config.discriminator, shape).double()  # type: ignore[arg-type]
-    exact.load_state_dict(ours.state_dict())
-    rows = masked_rows(8)
-    assert rows.mask is not None
-    assert ours.packs(rows.embedded.float(), rows.mask)
-    assert not exact.packs(rows.embedded, rows.mask)
-    values, gradients = [], []
-    for D in (ours, exact):
-        x = rows.embedded.detach().to(D.out.weight.dtype).requires_grad_(True)
-        scores = Scores.by(D, Rows(x, rows.mask)).values
-        penalty = squared_slope(D, Rows(x, rows.mask))
-        loss = scores.square().sum() + penalty.sum()
-        values.append([scores.detach(), penalty.detach()])
-        parts = [x, *(p for name, p in D.named_parameters() if name != "embedding")]
-        gradients.append(torch.autograd.grad(loss, parts))
-    for found, limit in ((values, 1e-5), (gradients, 1e-4)):
-        for a, b in zip(*found, strict=True):
-            assert float((a.double() - b).abs().max()) <= limit * max(1.0, float(b.abs().max()))
-
-
 @pytest.mark.parametrize("micro_batch", ["4", "8"])
 def test_steps_of_both_players_move_the_same(
     monkeypatch: pytest.MonkeyPatch, micro_batch: str
@@ -204,19 +172,6 @@ def test_parts_cut_by_words_move_both_players_as_equal_parts_do(
     for key, value in plain.items():
         assert torch.allclose(ours[key], value, atol=1e-8), key
     assert values == pytest.approx(same_values, rel=1e-5, abs=1e-8)
-
-
-def test_who_looks_through_noise_packs_too() -> None:
-    torch.set_num_threads(1)
-    config = tiny("discriminator.width=8", "discriminator.heads=2", f"model.length={S}")
-    D = TransformerDiscriminator(config.discriminator, Shape(S, V))  # type: ignore[arg-type]
-    rows = masked_rows(8)
-    assert rows.mask is not None
-    x = rows.embedded.detach().float()
-    blurred = Blurred(D, 0.1, stream(0, "instance"))
-    found = trim.score(blurred, x, rows.mask)
-    noise = torch.empty_like(x).normal_(generator=stream(0, "instance"))
-    assert torch.equal(found, D.score(x + 0.1 * noise, rows.mask))
 
 
 class Ending:

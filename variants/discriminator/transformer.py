@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from core.config import Search, StrategyConfig
-from core.nn.fused_attention import fits
+from core.nn.attention import padding_mask
 from core.nn.layers import Block, sinusoidal
-from core.nn.seen import packed
-from core.nn.seen import words as seen_of
 from core.protocols import Shape
 from core.sentences import Words
 
@@ -48,9 +45,7 @@ class TransformerDiscriminator(nn.Module):
                 raise ValueError(f"2 x width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers: ClassVar[frozenset[str]] = frozenset(
-        {"scores", "embedded_words", "trimming", "packing"}
-    )
+    offers: ClassVar[frozenset[str]] = frozenset({"scores", "embedded_words", "trimming"})
     needs: ClassVar[dict[str, str]] = {}
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
@@ -61,7 +56,7 @@ class TransformerDiscriminator(nn.Module):
         E, width = config.width, 2 * config.width
         self.pooling = config.pooling
         if config.pooling != "none":  # pools what is hidden together with what is not
-            self.offers = self.offers - {"trimming", "packing"}  # type: ignore[misc]
+            self.offers = self.offers - {"trimming"}  # type: ignore[misc]
         # One-hot words times a linear layer: rows as such a layer would start them.
         self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
         self.backbone = nn.ModuleList(
@@ -83,58 +78,21 @@ class TransformerDiscriminator(nn.Module):
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Embedded words (N, S, E), mask (N, S) True where visible, to scores (N,)."""
-        if mask is not None and self.packs(embedded, mask):
-            return self._packed(embedded, mask)
         N, S, _ = embedded.shape
         x = torch.cat([embedded, self.positions[:S].expand(N, -1, -1)], dim=-1)  # (N, S, 2E)
-        seen = seen_of(mask)
+        seen = padding_mask(mask)
         for block in self.backbone:
             for layer in block:  # type: ignore[attr-defined]
                 x = layer(x, seen)
             if self.pooling != "none" and x.shape[1] > 1:
                 x, mask = self._pool(x, mask)
-                seen = seen_of(mask)
+                seen = padding_mask(mask)
         x = torch.cat([self.class_token.expand(N, 1, -1), x], dim=1)
-        seen = seen_of(None if mask is None else pad(mask, (1, 0), value=True))
+        seen = padding_mask(None if mask is None else pad(mask, (1, 0), value=True))
         for block in self.output[:-1]:
             x = block(x, seen)
         x = self.output[-1](x, seen, CLASS_ROW)
         score: Tensor = self.out(x[:, 0]).squeeze(-1)
-        return score
-
-    def packs(self, embedded: Tensor, mask: Tensor) -> bool:
-        """Whether `score` takes sentences of all lengths at once, without what is hidden."""
-        layer: Block = self.output[-1]  # type: ignore[assignment]
-        d = 2 * embedded.shape[2] // layer.attention.heads
-        return (
-            "packing" in self.offers
-            and not layer.lowered
-            and fits(embedded, d, embedded.shape[1] + 1)
-            and seen_of(mask).whole
-        )
-
-    def _packed(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """`score`, the visible words of all sentences one behind another."""
-        N, S, _ = embedded.shape
-        places = mask.flatten().nonzero().squeeze(1)  # (T,)
-        words = embedded.flatten(0, 1).index_select(0, places)
-        x = torch.cat([words, self.positions.index_select(0, places % S)], dim=-1)[None]
-        lengths = mask.sum(1).numpy()
-        seen = packed(lengths)
-        for block in self.backbone:
-            for layer in block:  # type: ignore[attr-defined]
-                x = layer(x, seen)
-        # A class row in front of each sentence's words.
-        first = torch.from_numpy(np.r_[0, np.cumsum(lengths + 1)[:-1]])  # (N,)
-        order = torch.arange(len(places) + N)
-        order = (order - 1 - torch.bucketize(order, first[1:], right=True)).clamp_(min=0)
-        order[first] = len(places) + torch.arange(N)
-        both = torch.cat([x[0], self.class_token.expand(N, -1)])
-        x, seen = both.index_select(0, order)[None], packed(lengths + 1)
-        for block in self.output[:-1]:
-            x = block(x, seen)
-        x = self.output[-1](x, seen, first)
-        score: Tensor = self.out(x[0]).squeeze(-1)
         return score
 
     def _pool(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

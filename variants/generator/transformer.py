@@ -24,11 +24,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.nn.attention import GrowingCache
+from core.nn.attention import AttentionMask, GrowingCache, causal_mask, two_stream_mask
 from core.nn.decoding import decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, injected_rows, rows_of, scaled
-from core.nn.seen import EVERYTHING, Seen, causal, two_streams
 from core.nn.walk import Decoder, Walk
 from core.protocols import NextInput, NoiseMapping, Shape
 from core.seeding import draw_seed
@@ -180,7 +179,7 @@ class TransformerGenerator(nn.Module):
             rng = torch.Generator(device=x.device).manual_seed(state.noise.seed + t)
             shape = (len(self.noise_blocks), *x.shape)
             injected = draw_noise(self.noise, shape, rng).to(x.dtype) * state.noise.scale
-        where = [EVERYTHING] * self._layers
+        where = [None] * self._layers
         return self._through(x, where, injected, state.memories, slice(-1, None))[:, -1]
 
     # All steps at once.
@@ -199,15 +198,15 @@ class TransformerGenerator(nn.Module):
                 [words[:, :-1] + self.positions[: S - 1], queries[:, :S] + self.positions[:S]],
                 dim=1,
             )
-            seen = two_streams(S, x.device)
+            mask = two_stream_mask(S, x.device)
             if injected is not None:
                 injected = torch.cat([injected[:, 0, :, : S - 1], injected[:, 1]], dim=2)
         else:
             x = _asked(queries, words) + self.positions[:S]
-            seen = causal(S, x.device)
+            mask = causal_mask(S, x.device)
             if injected is not None:
                 injected = injected[:, 0]
-        where = [seen] * self._layers
+        where = [mask] * self._layers
         return self._through(x, where, injected, self._memories(noise), slice(-S, None))
 
     def _full_parallel(self, words: Tensor, queries: Tensor, noise: Noise) -> Tensor:
@@ -243,7 +242,7 @@ class TransformerGenerator(nn.Module):
     def _through(
         self,
         x: Tensor,
-        where: Sequence[Seen | Step],
+        where: Sequence[AttentionMask | Step],
         injected: Tensor | None,
         memories: Sequence[Memory],
         asking: slice,

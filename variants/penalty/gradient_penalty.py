@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.slope import slope
+from core.nn.input_grad import input_grad
 from core.protocols import Discriminator
 from core.sentences import Rows, Scores
 
@@ -54,7 +54,11 @@ class GradientPenalty:
         eps = drawn.to(a.dtype)
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask
-        g = slope(lambda x: Scores.by(discriminator, Rows(x, mask)).sentences(), x)  # (N, S, E)
+
+        def scores(x: Tensor) -> Tensor:
+            return Scores.by(discriminator, Rows(x, mask)).sentences()
+
+        g = input_grad(discriminator, scores, x)  # (N, S, E)
         squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
         norm = (squared + TINY).sqrt()
         return self.weight * ((norm - 1) ** 2).mean()

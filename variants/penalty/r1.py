@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.slope import squared_slope
+from core.nn.input_grad import squared_grad_norm
 from core.protocols import Discriminator
 from core.sentences import Rows
 
@@ -37,4 +37,4 @@ class R1:
         self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
     ) -> Tensor:
         """Gamma / 2 E ||grad D(real)||^2."""
-        return self.weight * squared_slope(discriminator, real).mean()
+        return self.weight * squared_grad_norm(discriminator, real).mean()

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.slope import squared_slope
+from core.nn.input_grad import squared_grad_norm
 from core.protocols import Discriminator
 from core.sentences import Rows
 
@@ -39,4 +39,4 @@ class R1R2:
         self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
     ) -> Tensor:
         """Gamma / 2 (E ||grad D(real)||^2 + E ||grad D(fake)||^2), in one pass over both."""
-        return self.weight * 2 * squared_slope(discriminator, real + fake).mean()
+        return self.weight * 2 * squared_grad_norm(discriminator, real + fake).mean()
