@@ -1,7 +1,9 @@
 # Everything a person does here. `make help` lists the targets.
-# ARGS are further arguments of `demo`, `ui`, `audit` and `chaos`, such as ARGS="--port 5001".
+# ARGS are further arguments of `demo`, `ui` and `chaos`, such as ARGS="--port 5001".
 PYTHON ?= python3
 BIN := .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+COMPILE = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 STAMP := .venv/.installed
 DRAWN := docs/pictures/results/.drawn
 # Where the surroundings forbid Python to keep what it compiles, every process compiles torch and
@@ -19,8 +21,8 @@ setup: $(STAMP) ## create .venv and install, unless that was done
 # torch goes first and alone, so that nothing pulls another build of it.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,docs]'
+	$(PIP) torch
+	$(PIP) --editable '.[dev,cluster,docs]'
 	touch $(STAMP)
 
 demo: setup ## the ablation study of three design axes, under 10 minutes on 2 cores
@@ -57,19 +59,23 @@ product: setup ## every accepted combination of strategies trains three updates;
 chaos: setup ## faults on purpose, the long form: hours, resumable; one line a fault
 	$(BIN)/python -m tests.chaos --long --record chaos.jsonl $(ARGS)
 
-sbom: setup ## every package that ours needs, as CycloneDX on standard output
-	@$(BIN)/python docs/bill.py
+sbom: setup ## every installed package with its licence, as CycloneDX on standard output
+	@$(PIP) cyclonedx-bom
+	@$(BIN)/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible
 
-licences: setup ## docs/licences.md, from what is installed
-	$(BIN)/python docs/bill.py --licences
+licences: setup ## name, version and licence of every installed package
+	@$(BIN)/python -m piplicenses --with-system --format=markdown
 
-lock: setup ## constraints.lock: every pin with the hashes that the registry states
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/python docs/lock.py --write
+# Versions that are pinned stay; `make lock UPGRADE=--upgrade` takes the newest.
+lock: setup ## constraints.txt, a pin for each package, and constraints.lock, with hashes
+	$(PIP) uv
+	$(COMPILE) $(UPGRADE) pyproject.toml --all-extras --no-emit-package pip --output-file constraints.txt
+	$(COMPILE) constraints.txt --no-deps --generate-hashes --output-file constraints.lock
 
-audit: setup ## lock, pins and what is installed agree; known vulnerabilities, with a network
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt pip-audit
-	$(BIN)/python docs/lock.py $(ARGS)
+audit: setup ## installed packages fit together; known vulnerabilities of what is locked
+	$(PIP) pip-audit
+	$(BIN)/python -m pip check
+	$(BIN)/python -m pip_audit --strict --requirement constraints.lock --disable-pip --progress-spinner off
 
 format: setup ## put the code into form
 	$(BIN)/ruff format .

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     placed = {page for found in sections.values() for page in found}
     written = {str(file.relative_to(DOCS)) for file in DOCS.rglob("*.md")}
     more = sorted(written - placed)
-    sections["More"] = [*more, "contributing.md", "changelog.md"]
+    sections["More"] = [*more, "licences.md", "contributing.md", "changelog.md"]
     titles = {name: title for name, (title, _) in {**PAGES, **METRICS}.items()}
     config.nav = [
         {section: [{titles[p]: p} if p in titles else p for p in found]}
@@ -67,6 +69,7 @@ def _matching(patterns: list[str]) -> list[str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that no file in docs/ holds."""
     made: dict[str, str | bytes] = {**pages(), **_tour(DOCS / "tour.ipynb")}
+    made["licences.md"] = _licences()
     made.update({name: _from_root(ROOT / source) for name, source in FROM_ROOT.items()})
     made.update(_results())
     for name, content in made.items():
@@ -81,6 +84,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     readme = _from_root(ROOT / "README.md")
     section = readme[readme.index(SHOWN) :].partition("\n## ")[0]
     return markdown.replace("<!-- shown -->", section.strip())
+
+
+def _licences() -> str:
+    """Name, version and licence of every installed package."""
+    command = [sys.executable, "-m", "piplicenses", "--with-system", "--format=markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return (
+        "# Licences\n\ntextgan-lab is MIT. These packages were installed when this page was built, "
+        "development tools included. `make licences` prints the same list, and `make sbom` a "
+        f"CycloneDX bill of materials that says which package requires which.\n\n{done.stdout}"
+    )
 
 
 def _from_root(file: Path) -> str:
