@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
-from core.nn import stacked
 from core.nn.linear import Linear
 
 # Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.
@@ -87,7 +87,8 @@ class Attention(nn.Module):
 
     def attend(self, x: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         """Queries from x (N, P, E) over keys and values (N, H, K, d): (N, P, E)."""
-        heads = stacked.attention(self._heads(self.query(x)), k, v, mask)
+        q = self._heads(self.query(x))
+        heads = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         result: Tensor = self.out(heads.transpose(1, 2).flatten(2))
         return result
 

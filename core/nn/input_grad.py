@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.nn.layers import Block
-from core.nn.stacked import stacked
 from core.protocols import Discriminator
 from core.sentences import Rows, Scores
 
@@ -23,9 +22,8 @@ def double_backward(discriminator: Discriminator) -> Iterator[None]:
     and not through torch's compiler. Fused attention and cuDNN's recurrent layers, which have no
     second derivative, are off.
     """
-    blocks = []
-    if isinstance(discriminator, nn.Module):
-        blocks = [part for part in discriminator.modules() if isinstance(part, Block)]
+    assert isinstance(discriminator, nn.Module)
+    blocks = [part for part in discriminator.modules() if isinstance(part, Block)]
     before = [(block.autocast, block.compiled) for block in blocks]
     for block in blocks:
         block.autocast = block.compiled = False
@@ -44,9 +42,6 @@ def input_grad(
     differentiable with respect to D and x.
     """
     with double_backward(discriminator):
-        if stacked():  # one program: a function of functions, not a graph that was recorded
-            found: Tensor = torch.func.grad(lambda y: scores(y).sum())(x)
-            return found
         (g,) = torch.autograd.grad(scores(x).sum(), x, create_graph=True)
     return g
 

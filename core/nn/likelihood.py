@@ -12,19 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.func import vjp
-from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from core.nn.linear import linear, product
-from core.nn.stacked import stacked
 from core.text.vocabulary import PAD
 
 NOTHING = -100  # no word has this id
 PART = 2**20  # logits at a time, where a step of all sentences has fewer
 HELD = 2**23  # logits whose slopes are held for the backward pass, where so many are all of them
-ROOM = 2**21  # logits of each model that are held with what comes of them, where these are all
-Measured = Callable[..., Tensor]  # of logits (N, V), the step and what else is given: (N,)
+ROOM = 2**21  # logits that are held with what comes of them, where these are all
+Measured = Callable[[Tensor, int], Tensor]  # of logits (N, V) and the step: (N,)
 
 
 def negative_log_likelihood(
@@ -34,12 +31,6 @@ def negative_log_likelihood(
     padding, or at whatever word is to be ignored, which costs nothing: the others are laid end to
     end and taken N at a time.
     """
-    if stacked():  # which words there are is not known to all models alike
-
-        def of(logits: Tensor, step: int, words: Tensor) -> Tensor:
-            return cross_entropy(logits, words[:, step], ignore_index=ignored, reduction="none")
-
-        return by_step(of, hidden, head, tokens)
     places = (tokens != ignored).flatten().nonzero()[:, 0]
     seen = hidden.flatten(0, 1).index_select(0, places)
     words = tokens.flatten().index_select(0, places)
@@ -66,21 +57,15 @@ def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
     return by_step(of, hidden, head)
 
 
-def by_step(measure: Measured, hidden: Tensor, head: nn.Linear, *given: Tensor) -> Tensor:
+def by_step(measure: Measured, hidden: Tensor, head: nn.Linear) -> Tensor:
     """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). Where
-    they are many, they are computed anew for the backward pass. Tensors that differ between the
-    models of a stack are `given`, and handed on to `measure`.
+    they are many, they are computed anew for the backward pass.
     """
     if hidden[..., 0].numel() * head.out_features <= ROOM:
         logits = linear(hidden, head.weight, head.bias).unbind(1)
-        found = [measure(of_step, step, *given) for step, of_step in enumerate(logits)]
-    elif stacked():
-        found = [
-            _Anew.apply(measure, step, h, head.weight, head.bias, *given)  # type: ignore[no-untyped-call]
-            for step, h in enumerate(hidden.unbind(1))
-        ]
+        found = [measure(of_step, step) for step, of_step in enumerate(logits)]
     else:
-        found = [_anew(measure, h, head, step, *given) for step, h in enumerate(hidden.unbind(1))]
+        found = [_anew(measure, h, head, step) for step, h in enumerate(hidden.unbind(1))]
     return torch.stack(found, dim=1)
 
 
@@ -136,39 +121,11 @@ def _part(
     return z.log() + most - of_word, slopes, z
 
 
-class _Anew(torch.autograd.Function):
-    """`_anew` for the models of a stack, where torch's checkpoints do not go."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        measure: Measured, step: int, hidden: Tensor, weight: Tensor, bias: Tensor, *given: Tensor
-    ) -> Tensor:
-        return measure(linear(hidden, weight, bias), step, *given)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.measure, ctx.step, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, *given = ctx.saved_tensors
-
-        def again(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            found: Tensor = ctx.measure(linear(h, weight, bias), ctx.step, *given)
-            return found
-
-        pull = vjp(again, hidden, weight, bias)[1]
-        return (None, None, *pull(*slopes), *(None for _ in given))
-
-
-def _anew(measure: Measured, hidden: Tensor, head: nn.Linear, step: int, *given: Tensor) -> Tensor:
+def _anew(measure: Measured, hidden: Tensor, head: nn.Linear, step: int) -> Tensor:
     """`measure` of the logits of hidden (K, E), which are not kept for the backward pass."""
 
     def one(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return measure(linear(h, weight, bias), step, *given)
+        return measure(linear(h, weight, bias), step)
 
     found: Tensor = checkpoint(
         one, hidden, head.weight, head.bias, use_reentrant=False, preserve_rng_state=False

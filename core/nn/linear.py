@@ -18,8 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.nn.stacked import stacked
-
 Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
 # Below, calling oneDNN costs more than it saves.
 ROWS = 64
@@ -88,7 +86,6 @@ def _pays(x: Tensor, rows: int, weight: Tensor) -> bool:
         and x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and onednn_is_faster()
-        and not stacked()
     )
 
 

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.nn.stacked import stacked
-
 if TYPE_CHECKING:
     from core.protocols import Discriminator
 
@@ -29,8 +27,7 @@ def score(discriminator: Discriminator, embedded: Tensor, mask: Tensor | None) -
     """D's scores of embedded words (N, S, E) with mask (N, S), False behind the end, by the
     cheapest way it offers; see `Discriminator.score`.
     """
-    # In a stack all sentences are as long as the longest of any model.
-    if mask is None or "trimming" not in discriminator.offers or stacked():
+    if mask is None or "trimming" not in discriminator.offers:
         return discriminator.score(embedded, mask)
     return score_by_length(discriminator.score, embedded, mask)
 

@@ -139,7 +139,7 @@ def test_ranks_are_shares_of_preference() -> None:
 def test_a_kernel_in_columns_is_the_whole_one() -> None:
     torch.manual_seed(0)
     table, p = torch.randn(7, 3, dtype=torch.float64), torch.rand(2, 7, dtype=torch.float64)
-    whole, columns = Kernel.of(table, 0.5), Kernel.of(table, 0.5)
+    whole, columns = Kernel(table, 0.5), Kernel(table, 0.5)
     columns.whole, columns.columns = None, 3
     plain = (-((table[:, None] - table) ** 2).sum(-1) / (2 * 0.5**2)).exp()
     words = torch.tensor([4, 0])

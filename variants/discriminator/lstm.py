@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.layers import sinusoidal
-from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
 from core.protocols import Shape
 from core.sentences import Words
@@ -51,7 +50,7 @@ class LSTMDiscriminator(nn.Module):
         E, H = config.width, config.hidden
         self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
         sizes = [E + config.positions, *[H] * (config.layers - 1)]
-        self.layers = nn.ModuleList(LSTM(size, H, batch_first=True) for size in sizes)
+        self.layers = nn.ModuleList(nn.LSTM(size, H, batch_first=True) for size in sizes)
         self.norms = nn.ModuleList(
             nn.LayerNorm(H) if config.layer_norm else nn.Identity() for _ in sizes
         )

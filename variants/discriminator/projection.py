@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.dropout import Dropout
-from core.nn.recurrent_layers import LSTM
 from core.nn.spectral import normalised
 from core.protocols import Shape
 from core.sentences import Words
@@ -47,7 +46,7 @@ class ProjectionDiscriminator(nn.Module):
         E, H = config.width, config.hidden
         self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
         self.start = nn.Parameter(torch.zeros(E))
-        self.lstm = LSTM(E, H, config.layers, batch_first=True)
+        self.lstm = nn.LSTM(E, H, config.layers, batch_first=True)
         self.norm = nn.LayerNorm(H)
         self.drop_words, self.drop_outputs = Dropout(config.dropout), Dropout(config.dropout)
         self.query = nn.Linear(H, E)

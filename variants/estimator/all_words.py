@@ -68,17 +68,13 @@ class AllWords:
         queries, values, real, later = judged
         table = turn.discriminator.embedding.detach()  # (V, E)
 
-        def expected(
-            logits: Tensor, step: int, queries: Tensor, values: Tensor, real: Tensor, table: Tensor
-        ) -> Tensor:
+        def expected(logits: Tensor, step: int) -> Tensor:
             with torch.no_grad():
                 scores = torch.addmm(values[:, step, None], queries[:, step], table.T)  # (N, V)
                 beside = Scores(real[:, step, None].expand_as(scores))
                 rewards = turn.objective.reward(Scores(scores), beside)
             return (logits.softmax(-1) * rewards).sum(-1)
 
-        means = by_step(
-            expected, turn.draw.hidden, turn.generator.head, queries, values, real, table
-        )  # (N, S)
+        means = by_step(expected, turn.draw.hidden, turn.generator.head)  # (N, S)
         loss = -turn.visible(means).sum(1).mean()
         return loss if self.gamma == 0 else loss + turn.climb(later)

@@ -62,27 +62,22 @@ class Taylor(nn.Module):
         """Minus the mean over sentences of sum_t sum_w A_t(w) p(w), A without gradient."""
         advantages, slopes = judged
         table = turn.discriminator.embedding.detach()  # (V, E)
-        kernel = Kernel.of(table, self.bandwidth)
+        kernel = Kernel(table, self.bandwidth)
         tokens, hidden, head = turn.draw.tokens, turn.draw.hidden, turn.generator.head
         at_once = tokens.numel() * len(table) <= HELD
-        smooth = (smoothed(hidden, head, kernel),) if at_once else ()
+        smooth = smoothed(hidden, head, kernel) if at_once else None
 
-        def of_step(
-            logits: Tensor, t: int, advantages: Tensor, slopes: Tensor, tokens: Tensor,
-            table: Tensor, *kept: Tensor,
-        ) -> Tensor:  # fmt: skip
-            p, kernel = logits.softmax(-1), Kernel(*(kept[:-1] if at_once else kept))  # (N, V)
+        def of_step(logits: Tensor, t: int) -> Tensor:
+            p = logits.softmax(-1)  # (N, V)
             with torch.no_grad():
                 g = slopes[:, t]
                 here = (g * table[tokens[:, t]]).sum(-1, keepdim=True)
                 worth = advantages.unsqueeze(1) + g @ table.T - here
-                spread = kept[-1][:, t] if at_once else kernel.smooth(p)
+                spread = kernel.smooth(p) if smooth is None else smooth[:, t]
                 weights = kernel.rows(tokens[:, t]) * worth / (spread + TINY)
             return (weights * p).sum(-1)
 
-        values = by_step(
-            of_step, hidden, head, advantages, slopes, tokens, table, *kernel.kept(), *smooth
-        )
+        values = by_step(of_step, hidden, head)
         return -turn.visible(values).sum(1).mean()
 
 
@@ -98,21 +93,10 @@ def smoothed(hidden: Tensor, head: nn.Linear, kernel: Kernel) -> Tensor:
 class Kernel:
     """K (V, V) between the rows of a table; kept whole where there is room, else in columns."""
 
-    def __init__(self, scaled: Tensor, whole: Tensor | None = None) -> None:
-        self.scaled, self.whole = scaled, whole
-        self.columns = max(1, TOGETHER // len(scaled))
-
-    @classmethod
-    def of(cls, table: Tensor, bandwidth: float) -> Kernel:
-        """That of a table (V, E)."""
-        kernel = cls(table / (bandwidth * 2**0.5))
-        if kernel.columns >= len(table):
-            kernel.whole = kernel._between(kernel.scaled)
-        return kernel
-
-    def kept(self) -> tuple[Tensor, ...]:
-        """The tensors that it is made of again."""
-        return (self.scaled,) if self.whole is None else (self.scaled, self.whole)
+    def __init__(self, table: Tensor, bandwidth: float) -> None:
+        self.scaled = table / (bandwidth * 2**0.5)
+        self.columns = max(1, TOGETHER // len(table))
+        self.whole = self._between(self.scaled) if self.columns >= len(table) else None
 
     def rows(self, words: Tensor) -> Tensor:
         """K(words, .), (N, V)."""

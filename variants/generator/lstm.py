@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from torch import nn
 
 from core.config import Search, StrategyConfig
 from core.nn.recurrent import RecurrentGenerator, Stack
-from core.nn.recurrent_layers import LSTM
 from core.protocols import NextInput, NoiseMapping, Shape
 from variants.next_input.last_token import LastToken
 from variants.noise_mapping.none import NoMapping
@@ -37,7 +37,7 @@ class LSTMGenerator(RecurrentGenerator):
         self, config: Config, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
     ) -> None:
         E, hidden = config.width, config.hidden or config.width
-        body = Stack(LSTM, E * next_input.streams, hidden, config.layers)
+        body = Stack(nn.LSTM, E * next_input.streams, hidden, config.layers)
         super().__init__(body, E, config.dropout, shape, next_input, noise_mapping)
 
 

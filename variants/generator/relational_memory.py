@@ -19,10 +19,10 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
 from core.nn.recurrent import RecurrentGenerator, Walk
-from core.nn.stacked import attention
 from core.protocols import NextInput, NoiseMapping, Shape
 
 FORGET = 1.0  # bias of the forget gate
@@ -112,7 +112,7 @@ class RelationalMemory(nn.Module):
         q, k, v = self.qkv_norm(self.qkv(memory)).chunk(3, dim=-1)
         k, v = torch.cat([k, key], dim=1), torch.cat([v, value], dim=1)
         q, k, v = self._split(q), self._split(k), self._split(v)
-        attended = attention(q, k, v)
+        attended = scaled_dot_product_attention(q, k, v)
         new = self.norm(memory + attended.transpose(1, 2).flatten(2))
         new = self.mlp_norm(new + self.mlp(new))
         i, f = (gate + self.gate_memory(memory.tanh())).chunk(2, dim=-1)
