@@ -12,8 +12,8 @@ from benchmarks.measure import Times, show
 from benchmarks.sizes import CPU, Sentences, Setting
 from core.config import override, parse
 from core.players import build
+from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.null import MemoryTracker
 from core.tracking.protocol import RunTracker
 from core.train import Trainer
 from variants import registry

@@ -71,6 +71,11 @@ def machine_error(error: BaseException, batch_size: int | None = None) -> Machin
     return None
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 200 characters, or its type's name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for the closest of the known words, or the list of them."""
     known = sorted(known)

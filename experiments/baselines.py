@@ -122,7 +122,7 @@ def train(folder: Path, updates: int) -> None:
     import numpy as np
 
     from core.metrics.nll_gen import nll_gen
-    from core.tracking.null import MemoryTracker
+    from core.tracking.memory import MemoryTracker
     from experiments.checkpoints import BEST, writer_at
     from experiments.generate import save_generator
     from experiments.loading import load

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config import GAME, SLOTS, SYSTEM, Config, conflict, override, parse, read_toml, slot_name
 from core.errors import InputError, TextganError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.loading import SYSTEMS
 from experiments.runner import run
 from experiments.wanted import Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.config import Config
-from core.tracking.markdown import code, plain
+from core.tracking.rendering import code, plain
 
 SHOWN = 10
 EMPTY = "(no words)"

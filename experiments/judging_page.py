@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from jinja2 import Environment
 
 from core.errors import InputError
-from core.tracking.mlflow_ui import LOOPBACK
+from core.tracking.mlflow_client import LOOPBACK
 from studies.judgement import Comparison
 
 LONGEST = 10_000  # bytes of an answer

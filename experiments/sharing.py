@@ -10,7 +10,7 @@ from typing import TypeVar
 from core.config import Config
 from core.errors import InputError
 from core.shares import Share
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunTracker
 from variants import registry
 

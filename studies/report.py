@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import Columns, Tracker
 from studies.analysis.again import again
 from studies.analysis.certainty import certainty
 from studies.analysis.cost import cost, counted_apart
@@ -84,7 +84,8 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
     reading = read(tracker, study)
     board = reading.board
     axes = sorted({axis for row in board.rows for axis in row.cell})
-    link = tracker.store_view(study, COLUMNS, "score", not board.higher_is_better, axes)
+    columns = Columns(params=tuple(axes), metrics=COLUMNS)
+    link = tracker.store_view(study, columns, "score", not board.higher_is_better)
     for rank, row in enumerate(board.rows, start=1):
         _publish_variant(reading, row, rank, link)
     report = build(reading)

@@ -15,7 +15,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.text.bounded import read_bounded
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.reading import read
 from studies.sections import Reading

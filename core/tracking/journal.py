@@ -1,17 +1,16 @@
-"""What a run keeps goes to a local file first: metrics, tags, and the files to be uploaded.
+"""The journal of a run: a local file that receives everything before the store does.
 
-One journal a run, JSON lines, appended in order and never rewritten; `core.tracking.delivery` hands
-it to the store. So a training step waits for one line in a file at most, whatever the store does,
-and what was not delivered when a process died is delivered by the next. Only the process that holds
-the journal's lock writes it.
+One file of JSON lines per run, append-only; `core.tracking.delivery` sends it to the store. A
+training step therefore waits at most for one line in a file, and the next process delivers what a
+dead one left. Only the process that holds the journal's lock writes it.
 
     {"format": 2}                                   the first line (journals of format 1 have none)
     ["train/generator_loss", 0.5, 1700000000000, 3] key, value, milliseconds, step
-    {"do": "tags", "values": {"outcome": "ok"}}     anything else that the store is to be told
+    {"do": "tags", "values": {"outcome": "ok"}}     any other entry
     {"do": "artifact", "path": "samples.json", "file": "1234/samples.json"}
 
-Files wait in a folder beside the journal, each under the number of its entry; a newer version of
-the same artifact takes the place of one that has not left yet.
+Files to be uploaded wait in a folder next to the journal (the spool), each under the number of its
+entry. A newer version of an artifact replaces one that has not been uploaded yet.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ from filelock import FileLock, Timeout
 from core.errors import InputError, MachineError
 
 FORMAT = 2
-LONGEST_LINE = 10_000_000  # bytes; a longer one is not ours
+NOTE = ".path"  # file next to a waiting artifact: its path in the run
+LONGEST_LINE = 10_000_000  # bytes; no line that we write is longer
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Entry:
-    """Anything else: `do` says what, `content` with what."""
+    """Anything else: the action `do` with its arguments `content`."""
 
     do: str
     content: Mapping[str, Any]
@@ -57,7 +57,7 @@ Item = Point | Entry
 
 
 class Journal:
-    """The journal of one run, open for writing; MachineError where another process has it open."""
+    """The journal of one run, open for writing; MachineError if another process has it open."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.spool = path, path.with_suffix("")
@@ -69,7 +69,7 @@ class Journal:
             raise MachineError(f"run {path.stem} is being written by another process") from None
         except OSError as error:
             raise MachineError(f"{path}: cannot be written ({error.strerror})") from None
-        # Steps of each metric, ascending: eight bytes a value, however long the run.
+        # Ascending steps of each metric: eight bytes per value.
         self._steps: dict[str, array[int]] = {}
         cut_unfinished_line(path)
         for item, _ in items(path):
@@ -80,30 +80,21 @@ class Journal:
             self._write(json.dumps({"format": FORMAT}) + "\n")
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Values of one step; a metric that has a value at this step keeps it."""
+        """Append values of one step, at the present time; see `points`."""
         now = int(time.time() * 1000)
-        fresh = [
-            _line(Point(key, float(value), now, step))
-            for key, value in values.items()
-            if self._is_new(key, step)
-        ]
-        if fresh:
-            self._write("".join(fresh))
+        self.points(Point(key, float(value), now, step) for key, value in values.items())
 
-    def adopt(self, points: Iterable[Point]) -> None:
-        """Values that the store has of this run from another machine, at their own times: delivered
-        again they are the same points.
-        """
-        fresh = [_line(point) for point in points if self._is_new(point.key, point.step)]
-        if fresh:
+    def points(self, points: Iterable[Point]) -> None:
+        """Append points; a metric that has a value at a step keeps it."""
+        if fresh := [_line(point) for point in points if self._is_new(point.key, point.step)]:
             self._write("".join(fresh))
 
     def entry(self, do: str, **content: Any) -> None:
-        """Anything that is not a metric."""
+        """Append an entry that is not a metric."""
         self._write(json.dumps({"do": do, **content}) + "\n")
 
-    def file(self, do: str, name: str, make: Callable[[Path], None], **content: Any) -> None:
-        """An entry with a file or folder, that `make` creates at the path it is given."""
+    def file(self, do: str, name: str, make: Callable[[Path], object], **content: Any) -> None:
+        """Append an entry with a file or folder, which `make` creates at the path it is given."""
         number = self._size()
         place = self.spool / str(number) / name
         try:
@@ -114,29 +105,34 @@ class Journal:
             raise MachineError(f"{place}: cannot be written ({error.strerror})") from None
         self.entry(do, file=f"{number}/{name}", **content)
 
-    def replace_file(self, path: str, make: Callable[[Path], None]) -> None:
-        """The artifact `path`; versions of it that still wait are dropped."""
+    def replace_file(self, path: str, make: Callable[[Path], object]) -> None:
+        """Append the artifact `path` and drop its versions that were not uploaded yet."""
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise InputError(f"{path}: an artifact's path stays below its run's")
+
+        def make_with_note(place: Path) -> None:
+            make(place)
+            (place.parent / NOTE).write_text(path, encoding="utf-8")
+
         name = Path(path).name
         waiting = list(self.spool.glob(f"*/{name}")) if self.spool.exists() else []
         older = [p.parent for p in waiting if _note_of(p.parent) == path]
-        self.file("artifact", name, lambda place: _make_noted(place, path, make), path=path)
+        self.file("artifact", name, make_with_note, path=path)
         for folder in older:
             shutil.rmtree(folder, ignore_errors=True)
 
     def persist(self) -> None:
-        """Return when the disk has everything written so far."""
+        """Return when everything written so far is on disk."""
         os.fsync(self._file.fileno())
 
     def history(self, key: str) -> list[tuple[int, float]]:
         """All (step, value) of one metric, by step."""
-        beginning = (json.dumps([key])[:-1] + ",").encode()  # of its lines, as `_line` has them
-        points = (item for item, _ in items(self.path, of=beginning) if isinstance(item, Point))
+        prefix = (json.dumps([key])[:-1] + ",").encode()  # of its lines, as `_line` writes them
+        points = (item for item, _ in items(self.path, prefix=prefix) if isinstance(item, Point))
         return sorted((point.step, point.value) for point in points if point.key == key)
 
     def close(self) -> None:
-        """Another process may write from now on."""
+        """Release the journal to other processes."""
         self._file.close()
         self._lock.release()
 
@@ -169,17 +165,22 @@ def _line(point: Point) -> str:
     return json.dumps([point.key, point.value, point.time, point.step]) + "\n"
 
 
-def items(path: Path, start: int = 0, of: bytes = b"[") -> Iterator[tuple[Item | None, int]]:
-    """The whole lines of a journal from byte `start` on, and the byte behind each; None for a line
-    that is no entry. Points whose lines do not begin as `of` does are passed over unread: a long
-    run has millions. MachineError for the format of a later version.
+def journal_path(store_dir: Path, run_id: str) -> Path:
+    """The journal of a run."""
+    return store_dir / "journal" / f"{run_id}.jsonl"
+
+
+def items(path: Path, start: int = 0, prefix: bytes = b"[") -> Iterator[tuple[Item | None, int]]:
+    """The complete lines of a journal from byte `start` on, each with the byte after it; None for
+    an invalid line. Points whose lines do not start with `prefix` are skipped without parsing: a
+    long run has millions. MachineError for the format of a later version.
     """
     if not path.exists():
         return
     with path.open("rb") as file:
         file.seek(start)
         while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
-            if line.startswith(b"[") and not line.startswith(of):
+            if line.startswith(b"[") and not line.startswith(prefix):
                 continue
             found = parse(line)
             if isinstance(found, int):
@@ -192,7 +193,7 @@ def items(path: Path, start: int = 0, of: bytes = b"[") -> Iterator[tuple[Item |
 
 
 def parse(line: bytes) -> Item | int | None:
-    """A line of a journal: an item, the format that the first line names, None for neither."""
+    """A journal's line: an item, the format number of the first line, or None if it is invalid."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -211,7 +212,7 @@ def parse(line: bytes) -> Item | int | None:
 
 
 def _fits(point: list[Any]) -> bool:
-    """Whether the numbers are such as a store takes: 64 bits, and a value that is a float."""
+    """Whether a store accepts the numbers: 64-bit integers, and a value that fits a float."""
     try:
         float(point[1])
     except OverflowError:
@@ -220,7 +221,7 @@ def _fits(point: list[Any]) -> bool:
 
 
 def payload(path: Path, entry: Entry) -> Path | None:
-    """Where an entry's file waits; None for none, and for a name that leads out of the spool."""
+    """The path of an entry's file; None without one, and for a name that leaves the spool."""
     spool = path.with_suffix("")
     name = entry.content.get("file")
     if not isinstance(name, str) or "\0" in name:
@@ -229,20 +230,15 @@ def payload(path: Path, entry: Entry) -> Path | None:
     return place if place.parent.parent == spool.resolve() else None
 
 
-def _make_noted(place: Path, path: str, make: Callable[[Path], None]) -> None:
-    make(place)
-    (place.parent / ".path").write_text(path, encoding="utf-8")
-
-
 def _note_of(folder: Path) -> str | None:
     try:
-        return (folder / ".path").read_text(encoding="utf-8")
+        return (folder / NOTE).read_text(encoding="utf-8")
     except OSError:
         return None
 
 
 def cut_unfinished_line(path: Path) -> None:
-    """A last line that a kill cut short is no line."""
+    """Remove a last line that a kill cut short."""
     if not path.exists():
         return
     with path.open("rb+") as file:

@@ -1,8 +1,8 @@
-"""What a journal's entries mean to MLflow. Doing one twice comes to the same as doing it once.
+"""Applies a journal's entries to MLflow. Applying one twice has the same effect as once.
 
-A metric's point is stored once for its key, value, time and step; tags, parameters and artifacts
+MLflow stores a point once for its key, value, time and step; tags, parameters and artifacts
 overwrite themselves; a run and a model carry the identity that the journal gave them, and are
-looked for before they are made.
+searched for before they are created.
 """
 
 from __future__ import annotations
@@ -12,37 +12,34 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.tracking.delivery import Delivery, Refused
-from core.tracking.journal import Entry, Point
+from core.errors import first_line
+from core.tracking.delivery import RefusedError
+from core.tracking.journal import Entry, Point, journal_path
 from core.tracking.protocol import IDENTITY
 
 MODEL = "generator"
-FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
-# MLflow answers BAD_REQUEST for whatever its database raises: a value that it does not take is
-# refused for good, a pool that is empty or a connection that was closed is not.
+PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
+# MLflow answers BAD_REQUEST for every error of its database. An invalid value is refused
+# permanently; an exhausted pool or a closed connection is not.
 ANY_DATABASE, OF_VALUES = "BAD_REQUEST", ("DataError", "IntegrityError", "ProgrammingError")
-TOO_MUCH = (400, 413)  # HTTP: what an artifact is refused with
+REFUSED_UPLOAD = (400, 413)  # HTTP status codes
 CONFLICT = ("IntegrityError", "UniqueViolation", "UNIQUE constraint")
-CONFLICTS = 5  # tries after which a row that is there already is no race
+CONFLICT_TRIES = 5  # a row that exists after so many tries is no race
 Experiment = Callable[[str], str]  # name -> id
 
 
 def server_id(store_dir: Path, run_id: str) -> str:
-    """The store's id of a run; another than ours where the run began while the store was away."""
-    place = store_dir / "journal" / f"{run_id}.id"
+    """The store's id of a run; it differs from ours if the run began while the store was away."""
+    place = journal_path(store_dir, run_id).with_suffix(".id")
     return place.read_text(encoding="utf-8") if run_id.isalnum() and place.exists() else run_id
 
 
-class MlflowDelivery:
-    """Delivers one run's journal; `experiment` finds or makes an experiment by name."""
+class MlflowReceiver:
+    """Receives one run's journal; `experiment` finds or creates an experiment by name."""
 
     def __init__(self, client: Any, store_dir: Path, run_id: str, experiment: Experiment) -> None:
         self._client, self._store_dir, self._run = client, store_dir, run_id
         self._experiment = experiment
-
-    def delivery(self, journal: Path) -> Delivery:
-        """The delivery of the journal at this path."""
-        return Delivery(journal, self.points, self.entry)
 
     @property
     def run_id(self) -> str:
@@ -50,58 +47,55 @@ class MlflowDelivery:
         return server_id(self._store_dir, self._run)
 
     def points(self, points: Sequence[Point]) -> None:
-        """One call for many values."""
+        """See `Receiver`."""
         from mlflow.entities import Metric
 
         metrics = [Metric(p.key, p.value, p.time, p.step) for p in points]
         self._try(lambda: self._client.log_batch(self.run_id, metrics=metrics))
 
     def entry(self, entry: Entry, file: Path | None) -> None:
-        """Anything else; an artifact whose file is gone was replaced by a newer one."""
-        actions = {
-            "begin": self._begin,
-            "params": self._params,
-            "tags": self._tags,
-            "status": self._status,
-            "dataset": self._dataset,
-            "artifact": self._artifact,
-            "model": self._model,
-        }
-        if entry.do not in actions:
-            raise Refused(f"an entry {entry.do!r}, which this version does not know")
+        """See `Receiver`. An artifact whose file is gone was replaced by a newer one."""
+        actions = {"begin": self._begin, "params": self._params, "tags": self._tags,
+                   "status": self._status, "dataset": self._dataset}  # fmt: skip
+        uploads = {"artifact": self._artifact, "model": self._model}
+        do, content = entry.do, entry.content
+        if do not in actions and do not in uploads:
+            raise RefusedError(f"an entry {do!r}, which this version does not know")
+        if do in uploads and file is None:
+            raise RefusedError(f"an entry {do!r} without a file")
         try:
-            self._try(lambda: actions[entry.do](entry.content, file))
+            if do in actions:
+                self._try(lambda: actions[do](content))
+            elif file is not None and file.exists():
+                self._try(lambda: uploads[do](content, file))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise Refused(f"not an entry {entry.do!r} of a journal ({error!r})") from None
+            raise RefusedError(f"not an entry {do!r} of a journal ({error!r})") from None
 
-    def _try(self, act: Callable[[], None], tries: int = CONFLICTS) -> None:
+    def _try(self, act: Callable[[], None], tries: int = CONFLICT_TRIES) -> None:
         from mlflow.exceptions import MlflowException
         from requests import HTTPError
 
         try:
             act()
         except MlflowException as error:
-            # MLflow looks for a row and then makes it; another worker was quicker in between, and
-            # the next look finds what that one made.
+            # MLflow selects a row and then inserts it. If another worker inserted it in between,
+            # the next try finds that row.
             if tries > 1 and any(word in str(error) for word in CONFLICT):
                 self._try(act, tries - 1)
                 return
-            # The store's own word counts, not a proxy's page in front of it.
-            own = getattr(error, "json", None) is not None or not self._remote
-            if own and _for_good(error.error_code, str(error)):
-                raise Refused(str(error).splitlines()[0][:300]) from None
+            remote = str(self._client.tracking_uri).startswith("http")
+            # Of a server, only its own answer counts, not the page of a proxy in front of it.
+            own = getattr(error, "json", None) is not None or not remote
+            if own and _is_permanent(error.error_code, str(error)):
+                raise RefusedError(first_line(error)) from None
             raise
         except HTTPError as error:
-            if error.response is not None and error.response.status_code in TOO_MUCH:
-                raise Refused(str(error)[:300]) from None
+            if error.response is not None and error.response.status_code in REFUSED_UPLOAD:
+                raise RefusedError(str(error)[:300]) from None
             raise
 
-    @property
-    def _remote(self) -> bool:
-        return str(self._client.tracking_uri).startswith("http")
-
-    def _begin(self, content: Mapping[str, Any], _: Path | None) -> None:
-        place = self._store_dir / "journal" / f"{self._run}.id"
+    def _begin(self, content: Mapping[str, Any]) -> None:
+        place = journal_path(self._store_dir, self._run).with_suffix(".id")
         if place.exists():
             return
         experiment = self._experiment(content["experiment"])
@@ -113,7 +107,7 @@ class MlflowDelivery:
             self._client.create_run(
                 experiment, start_time=content["time"], run_name=content["name"], tags=tags
             )
-        # Where an answer was lost on its way the run is there already, perhaps twice.
+        # If an answer was lost, the run exists already, perhaps twice.
         first, *others = self._twins(experiment)
         for other in others:
             self._client.delete_run(other)
@@ -129,25 +123,25 @@ class MlflowDelivery:
         found = self._client.search_runs([experiment], wanted, order_by=["start_time ASC"])
         return [run.info.run_id for run in found]
 
-    def _params(self, content: Mapping[str, Any], _: Path | None) -> None:
+    def _params(self, content: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
         params = [Param(key, value) for key, value in content["values"].items()]
         self._client.log_batch(self.run_id, params=params)
 
-    def _tags(self, content: Mapping[str, Any], _: Path | None) -> None:
+    def _tags(self, content: Mapping[str, Any]) -> None:
         from mlflow.entities import RunTag
 
         tags = [RunTag(key, value) for key, value in content["values"].items()]
         self._client.log_batch(self.run_id, tags=tags)
 
-    def _status(self, content: Mapping[str, Any], _: Path | None) -> None:
+    def _status(self, content: Mapping[str, Any]) -> None:
         if content.get("time"):
             self._client.set_terminated(self.run_id, content["status"], content["time"])
         else:
             self._client.update_run(self.run_id, status=content["status"])
 
-    def _dataset(self, content: Mapping[str, Any], _: Path | None) -> None:
+    def _dataset(self, content: Mapping[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(
@@ -160,22 +154,14 @@ class MlflowDelivery:
         tag = InputTag(key="mlflow.data.context", value="training")
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
 
-    def _artifact(self, content: Mapping[str, Any], file: Path | None) -> None:
-        if file is None:
-            raise ValueError("no file")
-        if not file.exists():
-            return
+    def _artifact(self, content: Mapping[str, Any], file: Path) -> None:
         folder = str(Path(content["path"]).parent)
         self._client.log_artifact(self.run_id, str(file), None if folder == "." else folder)
 
-    def _model(self, content: Mapping[str, Any], file: Path | None) -> None:
+    def _model(self, content: Mapping[str, Any], file: Path) -> None:
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
         from mlflow.models import Model
 
-        if file is None:
-            raise ValueError("no file")
-        if not file.exists():
-            return
         client, identity, run_id = self._client, content["identity"], self.run_id
         experiment = client.get_run(run_id).info.experiment_id
         wanted = f"tags.`{IDENTITY}` = '{identity}'"
@@ -193,7 +179,7 @@ class MlflowDelivery:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
-def _for_good(code: str, words: str) -> bool:
-    """Whether a store that answers this will never answer otherwise."""
-    of_values = code == ANY_DATABASE and any(word in words for word in OF_VALUES)
-    return code in FOR_GOOD or of_values
+def _is_permanent(code: str, message: str) -> bool:
+    """Whether a store that answers this will never accept the request."""
+    of_values = code == ANY_DATABASE and any(word in message for word in OF_VALUES)
+    return code in PERMANENT or of_values

@@ -1,20 +1,140 @@
-"""What is read from a store of MLflow: by SQL of our own where that is possible, which is ten times
-as fast, else through MLflow's client.
+"""Reads runs from an MLflow store: with SQL of our own if it is a database, else with the client.
+
+`search_runs` builds an object for every parameter, metric and tag of every run: minutes for 5,000
+runs. Four queries that name the columns return the same records ten times as fast. The tables are
+MLflow's, so only this file knows them, a test compares the answers with those of `search_runs`,
+and `UnreadableError` makes the caller use the client.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.tracking.find import find_run
-from core.tracking.mlflow_client import PAGE, MlflowStore, first_line
+from sqlalchemy import Select, column, create_engine, or_, select, table
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import InputError, first_line
+from core.tracking.mlflow_client import PAGE, MlflowStore
 from core.tracking.mlflow_delivery import server_id
-from core.tracking.mlflow_sql import UnreadableError
-from core.tracking.protocol import ALL, NONE, Columns, RunRecord
+from core.tracking.protocol import ALL, NONE, Columns, RunRecord, find_run
+
+RUNS = table("runs", *map(column, ("run_uuid", "name", "status", "start_time", "end_time",
+                                   "lifecycle_stage", "experiment_id")))  # fmt: skip
+EXPERIMENTS = table("experiments", column("experiment_id"), column("name"),
+                    column("lifecycle_stage"))  # fmt: skip
+VALUES = {
+    "tags": table("tags", column("run_uuid"), column("key"), column("value")),
+    "params": table("params", column("run_uuid"), column("key"), column("value")),
+    "metrics": table("latest_metrics", column("run_uuid"), column("key"), column("value"),
+                     column("is_nan")),
+}  # fmt: skip
+PARENT = "mlflow.parentRunId"
+Values = dict[str, dict[str, Any]]  # run id -> key -> value
+
+
+class UnreadableError(Exception):
+    """The tables are not those that this file knows."""
+
+
+class SqlRuns:
+    """The runs of a store that is a database."""
+
+    def __init__(self, uri: str) -> None:
+        self._engine = create_engine(uri)
+
+    def exists(self) -> bool:
+        """Whether MLflow has created its tables, in the form that this file knows."""
+        try:
+            self.experiments()
+        except UnreadableError:
+            return False
+        return True
+
+    def experiments(self) -> list[str]:
+        """Names of the active experiments."""
+        query = select(EXPERIMENTS.c.name).where(EXPERIMENTS.c.lifecycle_stage == "active")
+        try:
+            with self._engine.connect() as connection:
+                return sorted(connection.execute(query).scalars())
+        except SQLAlchemyError as error:
+            raise UnreadableError(str(error)) from None
+
+    def read(
+        self,
+        experiment: str | None,
+        tags: Mapping[str, str],
+        columns: Columns = ALL,
+        run_ids: Sequence[str] | None = None,
+    ) -> list[RunRecord]:
+        """Active runs, oldest first; see `Tracker.runs`."""
+        chosen = _chosen(experiment, tags, run_ids)
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(chosen.order_by(RUNS.c.start_time, RUNS.c.run_uuid)).all()
+                found = {
+                    kind: _values(connection, kind, chosen, columns.of(kind)) for kind in VALUES
+                }
+        except SQLAlchemyError as error:
+            raise UnreadableError(str(error)) from None
+        return [_record(row, found) for row in rows]
+
+
+def _chosen(
+    experiment: str | None, tags: Mapping[str, str], run_ids: Sequence[str] | None
+) -> Select[Any]:
+    chosen = (
+        select(RUNS, EXPERIMENTS.c.name.label("experiment"))
+        .join(EXPERIMENTS, EXPERIMENTS.c.experiment_id == RUNS.c.experiment_id)
+        .where(RUNS.c.lifecycle_stage == "active", EXPERIMENTS.c.lifecycle_stage == "active")
+    )
+    if experiment is not None:
+        chosen = chosen.where(EXPERIMENTS.c.name == experiment)
+    if run_ids is not None:
+        chosen = chosen.where(RUNS.c.run_uuid.in_(run_ids))
+    tag = VALUES["tags"].c
+    for key, value in tags.items():
+        having = select(tag.run_uuid).where(tag.key == key, tag.value == value)
+        chosen = chosen.where(RUNS.c.run_uuid.in_(having))
+    return chosen
+
+
+def _values(
+    connection: Connection, kind: str, chosen: Select[Any], wanted: Sequence[str] | None
+) -> Values:
+    """The values of each chosen run; `wanted` as in `Columns`."""
+    source = VALUES[kind]
+    ids = chosen.with_only_columns(RUNS.c.run_uuid)
+    query = select(source).where(source.c.run_uuid.in_(ids))
+    if wanted is not None:
+        whole = [key for key in wanted if not key.endswith("*")]
+        starts = [key[:-1] for key in wanted if key.endswith("*")]
+        named = [source.c.key.startswith(start, autoescape=True) for start in starts]
+        query = query.where(or_(source.c.key.in_(whole), *named))
+    values: Values = {}
+    for run_id, key, value, *is_nan in connection.execute(query):
+        values.setdefault(run_id, {})[key] = math.nan if any(is_nan) else value
+    return values
+
+
+def _record(row: Any, found: Mapping[str, Values]) -> RunRecord:
+    tags = found["tags"].get(row.run_uuid, {})
+    return RunRecord(
+        row.run_uuid,
+        row.experiment,
+        row.name or "",
+        row.status,
+        tags.get(PARENT),
+        tags,
+        found["params"].get(row.run_uuid, {}),
+        found["metrics"].get(row.run_uuid, {}),
+        row.start_time,
+        row.end_time,
+    )
 
 
 class MlflowReader:
@@ -23,12 +143,15 @@ class MlflowReader:
     def __init__(self, uri: str) -> None:
         self.store = MlflowStore(uri)
         self.uri, self.store_dir = uri, self.store.store_dir
+        self.sql = None if uri.startswith("http") else SqlRuns(uri)
+        if self.sql is None or not self.sql.exists():
+            _ = self.store.client  # creates the tables, or fails with a message
 
     def experiments(self) -> list[str]:
         """See `Tracker`."""
-        if self.store.sql is not None:
+        if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return self.store.sql.experiments()
+                return self.sql.experiments()
         with self.store.reading():
             found = self.store.client.search_experiments(max_results=PAGE)
         return sorted(experiment.name for experiment in found)
@@ -41,9 +164,9 @@ class MlflowReader:
         columns: Columns = ALL,
     ) -> list[RunRecord]:
         """See `Tracker`."""
-        if self.store.sql is not None:
+        if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return self.store.sql.read(experiment, tags or {}, columns)
+                return self.sql.read(experiment, tags or {}, columns)
         return self._search(experiment, tags or {})
 
     def _search(self, experiment: str | None, tags: Mapping[str, str]) -> list[RunRecord]:
@@ -61,7 +184,7 @@ class MlflowReader:
                 page = self.store.client.search_runs(
                     ids, wanted, max_results=PAGE, page_token=token, order_by=["start_time ASC"]
                 )
-            records += [_record(run, found) for run in page]
+            records += [_record_of(run, found) for run in page]
             token = page.token
             if not token:
                 return records
@@ -69,15 +192,13 @@ class MlflowReader:
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""
         run_id = find_run(self.runs(columns=NONE), server_id(self.store_dir, key)).run_id
-        if self.store.sql is not None:
+        if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return self.store.sql.read(None, {}, run_ids=[run_id])[0]
+                return self.sql.read(None, {}, run_ids=[run_id])[0]
         with self.store.reading():
             run = self.store.client.get_run(run_id)
-        return _record(run, {run.info.experiment_id: self._experiment_name(run)})
-
-    def _experiment_name(self, run: Any) -> str:
-        return str(self.store.client.get_experiment(run.info.experiment_id).name)
+            experiment = self.store.client.get_experiment(run.info.experiment_id)
+        return _record_of(run, {experiment.experiment_id: experiment.name})
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """See `Tracker`."""
@@ -102,7 +223,7 @@ class MlflowReader:
 
         place = self.store.client.get_logged_model(self._model_id(run_id)).artifact_location
         folder = mlflow.artifacts.download_artifacts(artifact_uri=place, tracking_uri=self.uri)
-        return next((Path(folder) / "artifacts").iterdir())  # the one folder logged with it
+        return next((Path(folder) / "artifacts").iterdir())  # holds the logged folder alone
 
     def _model_id(self, run_id: str) -> str:
         with self.store.reading():
@@ -113,7 +234,7 @@ class MlflowReader:
         return str(models[-1].model_id)
 
 
-def _record(run: Any, experiments: Mapping[str, str]) -> RunRecord:
+def _record_of(run: Any, experiments: Mapping[str, str]) -> RunRecord:
     info, data = run.info, run.data
     return RunRecord(
         info.run_id,

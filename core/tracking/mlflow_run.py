@@ -1,8 +1,9 @@
-"""One MLflow run, being written: everything goes to its journal, and from there to the store."""
+"""One MLflow run, being written: everything goes to its journal and from there to the store."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -15,25 +16,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.tracking.delivery import Courier
-from core.tracking.journal import Journal, Point
-from core.tracking.mlflow_delivery import MlflowDelivery
-from core.tracking.protocol import Outcome, Sample
-from core.tracking.samples import as_page, as_table, as_text
+from core.tracking.delivery import Delivery, DeliveryThread, Receiver
+from core.tracking.journal import Journal, Point, journal_path
+from core.tracking.protocol import STATUS, Outcome, Sample
+from core.tracking.rendering import sample_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 LONGEST_PARAM = 6000
-PARAMS_A_CALL = 100
+PARAMS_PER_CALL = 100
 LONGEST_DESCRIPTION = 8000
-STATUS = {"killed": "KILLED", "failed": "FAILED"}
 SERVED = Path(__file__).with_name("served_generator.py")
 
 
 def longest_wait() -> float:
-    """Seconds that the end of a run waits for delivery; TEXTGAN_WAIT_SECONDS, or 30."""
+    """Seconds that the end of a run waits for delivery: TEXTGAN_WAIT_SECONDS, or 30."""
     try:
         return max(0.0, float(os.environ.get("TEXTGAN_WAIT_SECONDS", "30")))
     except ValueError:
@@ -43,32 +42,32 @@ def longest_wait() -> float:
 class MlflowRun:
     """See `core.tracking.protocol.RunTracker`. Open from the first thing written to `flush`."""
 
-    def __init__(self, store_dir: Path, run_id: str, delivery: MlflowDelivery) -> None:
+    def __init__(self, store_dir: Path, run_id: str, receiver: Receiver) -> None:
         self.run_id = run_id
-        self._path, self._delivery = store_dir / "journal" / f"{run_id}.jsonl", delivery
-        self._opened: tuple[Journal, Courier] | None = None
+        self._path, self._receiver = journal_path(store_dir, run_id), receiver
+        self._opened: tuple[Journal, DeliveryThread] | None = None
 
     @contextlib.contextmanager
     def _journal(self) -> Iterator[Journal]:
         if self._opened is None:
             journal = Journal(self._path)
-            self._opened = journal, Courier(self._delivery.delivery(self._path))
-        journal, courier = self._opened
+            self._opened = journal, DeliveryThread(Delivery(self._path, self._receiver))
+        journal, delivery = self._opened
         yield journal
-        courier.wake()
+        delivery.wake()
 
     def begin(
         self, experiment: str, name: str, tags: Mapping[str, str], parent_id: str | None
     ) -> None:
-        """The run itself, of a store that was away when it began."""
+        """Create the run in the store later: the store does not answer now."""
         with self._journal() as journal:
             journal.entry("begin", experiment=experiment, name=name, tags=dict(tags),
                           parent=parent_id, time=_now())  # fmt: skip
 
-    def go_on(self, known: Iterable[Point] = ()) -> None:
-        """The run is open again; `known` is what another machine has given it."""
+    def reopen(self, known: Iterable[Point] = ()) -> None:
+        """Set the status to running; `known` are the points of other machines."""
         with self._journal() as journal:
-            journal.adopt(known)
+            journal.points(known)
             journal.entry("status", status="RUNNING")
 
     def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
@@ -79,9 +78,9 @@ class MlflowRun:
     def log_params(self, params: Mapping[str, object]) -> None:
         """See `RunTracker`."""
         pairs = [(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()]
-        for start in range(0, len(pairs), PARAMS_A_CALL):
+        for start in range(0, len(pairs), PARAMS_PER_CALL):
             with self._journal() as journal:
-                journal.entry("params", values=dict(pairs[start : start + PARAMS_A_CALL]))
+                journal.entry("params", values=dict(pairs[start : start + PARAMS_PER_CALL]))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """See `RunTracker`."""
@@ -94,21 +93,21 @@ class MlflowRun:
 
     def log_samples(self, samples: Sequence[Sample]) -> None:
         """See `RunTracker`."""
-        self.log_text(json.dumps(as_table(samples)), "samples.json")
-        self.log_text(as_page(samples), "samples.html")
-        self.log_text(as_text(samples), "samples.txt")
-        # What makes the UI show the file as a table, and compare it across runs.
+        for path, text in sample_files(samples).items():
+            self.log_text(text, path)
+        # With this tag the UI shows the file as a table and compares it across runs.
         tables = json.dumps([{"path": "samples.json", "type": "table"}])
         self.set_tags({"mlflow.loggedArtifacts": tables})
 
     def log_text(self, text: str, path: str) -> None:
         """See `RunTracker`."""
-        self._log_file(path, lambda place: _write_text(place, text))
+        self._log_file(path, lambda place: place.write_text(text, encoding="utf-8"))
 
     def log_files(self, folder: Path) -> None:
         """See `RunTracker`."""
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            self._log_copy(file, str(file.relative_to(folder)))
+            copy = functools.partial(shutil.copyfile, file)
+            self._log_file(str(file.relative_to(folder)), copy)
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """See `RunTracker`."""
@@ -116,13 +115,7 @@ class MlflowRun:
             name = str(Path(path).with_suffix(suffix))
             self._log_file(name, lambda at: figure.savefig(at, dpi=150))
 
-    def _log_copy(self, file: Path, path: str) -> None:
-        def copy(place: Path) -> None:
-            shutil.copyfile(file, place)
-
-        self._log_file(path, copy)
-
-    def _log_file(self, path: str, make: Callable[[Path], None]) -> None:
+    def _log_file(self, path: str, make: Callable[[Path], object]) -> None:
         with self._journal() as journal:
             journal.replace_file(path, make)
 
@@ -134,7 +127,7 @@ class MlflowRun:
     def log_model(self, folder: Path) -> None:
         """See `RunTracker`."""
         with self._journal() as journal:
-            # The run's id: a run that is resumed and ends again replaces its model.
+            # The identity is the run's id: a run that ends a second time replaces its model.
             journal.file("model", "model", lambda at: _package(folder, at), identity=self.run_id)
 
     def history(self, metric: str) -> list[tuple[int, float]]:
@@ -151,14 +144,14 @@ class MlflowRun:
         """See `RunTracker`."""
         if self._opened is None:
             return True
-        journal, courier = self._opened
+        journal, delivery = self._opened
         self._opened = None
         journal.persist()
-        complete = courier.wait(longest_wait())
-        if not complete:
-            log.warning("run %s: values wait here; `textgan sync` delivers them", self.run_id[:8])
+        complete = delivery.close(longest_wait())
         if complete:
             shutil.rmtree(journal.spool, ignore_errors=True)
+        else:
+            log.warning("run %s: values wait here; `textgan sync` delivers them", self.run_id[:8])
         journal.close()
         return complete
 
@@ -166,7 +159,7 @@ class MlflowRun:
         """See `RunTracker`."""
         self.set_tags({"outcome": outcome, **({"reason": reason} if reason else {})})
         with self._journal() as journal:
-            journal.entry("status", status=STATUS.get(outcome, "FINISHED"), time=_now())
+            journal.entry("status", status=STATUS[outcome], time=_now())
         self.flush()
 
 
@@ -174,12 +167,8 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _write_text(place: Path, text: str) -> None:
-    place.write_text(text, encoding="utf-8")
-
-
 def _package(folder: Path, place: Path) -> None:
-    """A pyfunc model of a generator's folder. The fluent `log_model` would set the process's
+    """Save a generator's folder as a pyfunc model. The fluent `log_model` would set the process's
     tracking address and active run.
     """
     from mlflow.pyfunc import save_model
@@ -196,7 +185,7 @@ def _package(folder: Path, place: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow recommends type hints and examples that a model without an input has no use for."""
+    """Hide MLflow's advice on type hints and input examples: this model takes no input."""
     chatter = io.StringIO()
     with (
         contextlib.redirect_stdout(chatter),
@@ -208,16 +197,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _signature() -> Any:
-    """Parameters in, text out; no schema of the input, so that None, `[]` and a table will do."""
+    """Parameters in, text out. No input schema, so that None, `[]` and a table are accepted."""
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import ColSpec
 
-    params = ParamSchema(
-        [
-            ParamSpec("n", "integer", 20),
-            ParamSpec("temperature", "double", 1.0),
-            ParamSpec("seed", "long", 0),
-        ]
-    )
+    n, seed = ParamSpec("n", "integer", 20), ParamSpec("seed", "long", 0)
+    params = ParamSchema([n, ParamSpec("temperature", "double", 1.0), seed])
     return ModelSignature(outputs=Schema([ColSpec("string", name="text")]), params=params)

@@ -1,36 +1,43 @@
-"""MLflow behind the tracker protocol; only files named mlflow_* import it.
+"""The tracker that writes to MLflow; only files named mlflow_* import MLflow.
 
-The default store is `sqlite:///mlruns/mlflow.db` below the current folder, artifacts beside it;
-MLFLOW_TRACKING_URI overrides.
+The default store is `sqlite:///mlruns/mlflow.db` below the current folder, with its artifacts in
+`mlruns/artifacts`; MLFLOW_TRACKING_URI overrides it.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import json
 import os
 import re
 import shutil
+import time
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlparse
 
 from core.addresses import shown, with_driver
-from core.errors import InputError, MachineError
-from core.tracking.delivery import complete
-from core.tracking.journal import Journal, Point
-from core.tracking.mlflow_client import DEFAULT_FOLDER, first_line
-from core.tracking.mlflow_delete import Deletion
-from core.tracking.mlflow_delivery import MlflowDelivery, server_id
+from core.errors import InputError, MachineError, first_line
+from core.tracking.delivery import Delivery, complete
+from core.tracking.journal import Journal, Point, journal_path
+from core.tracking.mlflow_client import DEFAULT_FOLDER
+from core.tracking.mlflow_delivery import MlflowReceiver, server_id
 from core.tracking.mlflow_reader import MlflowReader
 from core.tracking.mlflow_run import MlflowRun
-from core.tracking.protocol import IDENTITY, NONE, Undelivered
+from core.tracking.protocol import IDENTITY, NONE, Columns, Leftover, SyncResult
+
+MOST_DELETED = 50_000  # deleted runs in one search
 
 
 def open_tracker(uri: str | None = None) -> MlflowTracker:
     """The tracker of `uri`, of MLFLOW_TRACKING_URI, or of ./mlruns.
 
-    InputError for an address of a kind that cannot serve, MachineError for a store that cannot be
+    InputError for an address of an unsupported kind, MachineError for a store that cannot be
     opened or created.
     """
     chosen = with_driver(uri or os.environ.get("MLFLOW_TRACKING_URI") or "")
@@ -45,7 +52,7 @@ def open_tracker(uri: str | None = None) -> MlflowTracker:
 
 
 class MlflowTracker(MlflowReader):
-    """A store of runs in MLflow: what is written to it, and its pages."""
+    """A store of runs in MLflow: the writing half of `Tracker`, and links into the UI."""
 
     def start_run(
         self,
@@ -57,14 +64,14 @@ class MlflowTracker(MlflowReader):
         parent_id: str | None = None,
         identity: str | None = None,
     ) -> MlflowRun:
-        """See `Tracker`. Where the store is away the run begins under an id of ours."""
+        """See `Tracker`. While a server does not answer, the run starts under a local id."""
         from mlflow.exceptions import MlflowException
 
         if identity is not None:
             with contextlib.suppress(MachineError):
                 for found in self.runs(experiment, tags={IDENTITY: identity}, columns=NONE):
                     known = self.continue_run(found.run_id)
-                    known.log_params(params)  # whoever began it may have died before it did
+                    known.log_params(params)  # its first process may have died before this
                     return known
         identity = identity or uuid.uuid4().hex
         all_tags = {**tags, IDENTITY: identity}
@@ -76,8 +83,8 @@ class MlflowTracker(MlflowReader):
             )
         except MlflowException as error:
             if self.store.embedded:
-                words = f"{shown(self.uri)}: a run cannot be begun ({first_line(error)})"
-                raise MachineError(words) from None
+                message = f"{shown(self.uri)}: cannot start a run ({first_line(error)})"
+                raise MachineError(message) from None
             run = self._run(identity)
             run.begin(experiment, name, tags, parent_id)
         else:
@@ -88,11 +95,12 @@ class MlflowTracker(MlflowReader):
     def continue_run(self, run_id: str) -> MlflowRun:
         """See `Tracker`."""
         run = self._run(run_id)
-        run.go_on(() if self._journal_path(run_id).exists() else self._given(run_id))
+        known = journal_path(self.store_dir, run_id).exists()
+        run.reopen(() if known else self._points(run_id))
         return run
 
-    def _given(self, run_id: str) -> list[Point]:
-        """What a run has been given, by whichever machine."""
+    def _points(self, run_id: str) -> list[Point]:
+        """All points of a run in the store."""
         identity = server_id(self.store_dir, run_id)
         with self.store.reading():
             keys = self.store.client.get_run(identity).data.metrics
@@ -100,39 +108,36 @@ class MlflowTracker(MlflowReader):
         return [Point(m.key, m.value, m.timestamp, m.step) for curve in curves for m in curve]
 
     def _run(self, run_id: str) -> MlflowRun:
-        return MlflowRun(self.store_dir, run_id, self._delivery(run_id))
+        return MlflowRun(self.store_dir, run_id, self._receiver(run_id))
 
-    def _delivery(self, run_id: str) -> MlflowDelivery:
-        return MlflowDelivery(self.store.client, self.store_dir, run_id, self.store.experiment_id)
+    def _receiver(self, run_id: str) -> MlflowReceiver:
+        return MlflowReceiver(self.store.client, self.store_dir, run_id, self.store.experiment_id)
 
-    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> Undelivered:
+    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> SyncResult:
         """See `Tracker`."""
         waiting = self.undelivered()
         busy, away = [], dict[str, str]()
         for number, run_id in enumerate(waiting):
             report(number, len(waiting))
-            path = self._journal_path(run_id)
+            path = journal_path(self.store_dir, run_id)
             try:
                 journal = Journal(path)
             except MachineError:
                 busy.append(run_id)
                 continue
             try:
-                self._delivery(run_id).delivery(path).drain()
+                Delivery(path, self._receiver(run_id)).drain()
                 shutil.rmtree(journal.spool, ignore_errors=True)
             except Exception as error:  # noqa: BLE001 - whatever the store's client raises
                 away[run_id] = first_line(error)
             finally:
                 journal.close()
-        return Undelivered(len(waiting) - len(busy) - len(away), tuple(busy), away)
+        return SyncResult(len(waiting) - len(busy) - len(away), tuple(busy), away)
 
     def undelivered(self) -> list[str]:
         """See `Tracker`."""
         found = sorted((self.store_dir / "journal").glob("*.jsonl"))
         return [path.stem for path in found if not complete(path)]
-
-    def _journal_path(self, run_id: str) -> Path:
-        return self.store_dir / "journal" / f"{run_id}.jsonl"
 
     def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
         """See `Tracker`."""
@@ -144,7 +149,7 @@ class MlflowTracker(MlflowReader):
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise InputError(f"--register {name}: {first_line(error)}") from None
-        # The place itself: MLflow looks a models:/ address up in the process's own store.
+        # By its location: MLflow resolves a models:/ address in the process's default store.
         place = self.store.client.get_logged_model(model_id).artifact_location
         made = self.store.client.create_model_version(
             name, place, server_id(self.store_dir, run_id), dict(tags),
@@ -161,31 +166,157 @@ class MlflowTracker(MlflowReader):
         return f"{page}?workflowType=machine_learning"
 
     def trash(self) -> Deletion:
-        """What deletes runs."""
+        """Deletes runs."""
         return Deletion(self.store.client, self.uri, self.store_dir)
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
         """See `Tracker`."""
-        asked = {
+        query = {
             "compareRunsMode": "ARTIFACT",
             "searchFilter": 'tags.level = "seed"',
             "orderByKey": f"metrics.`{sort}`",
             "orderByAsc": str(ascending).lower(),
         }
-        return f"{self.link(experiment)}&{urlencode(asked, quote_via=quote)}"
+        return f"{self.link(experiment)}&{urlencode(query, quote_via=quote)}"
 
-    def store_view(
-        self,
-        experiment: str,
-        metrics: Sequence[str],
-        sort: str,
-        ascending: bool,
-        params: Sequence[str] = (),
-    ) -> str:
-        """See `Tracker`."""
-        from core.tracking.mlflow_view import store_view
+    def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
+        """See `Tracker`.
 
-        identity = self.store.experiment_id(experiment)
-        columns = [*(f"params.`{p}`" for p in params), *(f"metrics.`{m}`" for m in metrics)]
-        key = store_view(self.store.client, identity, columns, f"metrics.`{sort}`", ascending)
+        MLflow keeps a shared view as an experiment tag `mlflow.sharedViewState.<id>`: JSON whose
+        `state` is "deflate;" and the base64 of the zlib-compressed JSON of the page's state. The
+        format is undocumented; a page that does not understand it opens without the view.
+        """
+        named = (*(f"params.`{key}`" for key in columns.params or ()),
+                 *(f"metrics.`{key}`" for key in columns.metrics or ()))  # fmt: skip
+        state = {
+            "orderByKey": f"metrics.`{sort}`",
+            "orderByAsc": ascending,
+            "selectedColumns": [*named, "tags.`outcomes`"],
+            "searchFilter": "tags.`level` = 'variant'",
+            "viewMaximized": True,
+        }
+        packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+        key = hashlib.sha256(packed.encode()).hexdigest()[:16]
+        now = int(time.time() * 1000)
+        view = {"name": "leaderboard", "createdAt": now, "updatedAt": now,
+                "state": f"deflate;{packed}"}  # fmt: skip
+        self.store.client.set_experiment_tag(
+            self.store.experiment_id(experiment), f"mlflow.sharedViewState.{key}", json.dumps(view)
+        )
         return f"{self.link(experiment)}&viewStateShareKey={key}"
+
+
+class Deletion:
+    """Deletes runs: `mark` can be undone, `purge` cannot.
+
+    MLflow's client only marks runs. Removing them is the job of `mlflow gc` and goes through the
+    store's own methods, so it works on a database and not through a server.
+    """
+
+    def __init__(self, client: Any, uri: str, store_dir: Path) -> None:
+        self._client, self._uri, self._store_dir = client, uri, store_dir
+
+    def size(self, run_id: str) -> int:
+        """Bytes of a run's artifacts, models and files in the store directory."""
+        run = self._client.get_run(run_id)
+        places = [run.info.artifact_uri, *(model.artifact_location for model in self._models(run))]
+        folders = [place for uri in places if (place := _local(uri)) is not None]
+        own = [self._store_dir / "runs" / run_id, journal_path(self._store_dir, run_id)]
+        return sum(_bytes(folder) for folder in [*folders, *own])
+
+    def mark(self, run_ids: Sequence[str]) -> None:
+        """Delete; `restore` undoes it."""
+        for run_id in run_ids:
+            self._client.delete_run(run_id)
+
+    def restore(self, run_ids: Sequence[str]) -> None:
+        """Undo `mark`."""
+        for run_id in run_ids:
+            self._client.restore_run(run_id)
+
+    def leftovers(self) -> list[Leftover]:
+        """Deleted runs, and files of runs that the store does not know."""
+        from mlflow.entities import ViewType
+
+        found = self._client.search_experiments(view_type=ViewType.ALL)
+        names = {experiment.experiment_id: experiment.name for experiment in found}
+        runs = self._client.search_runs(
+            list(names), run_view_type=ViewType.DELETED_ONLY, max_results=MOST_DELETED
+        )
+        deleted = [
+            Leftover(run.info.run_id, f"{names[run.info.experiment_id]}: {run.info.run_name}",
+                     self.size(run.info.run_id), known=True)
+            for run in runs
+        ]  # fmt: skip
+        return deleted + self._unknown()
+
+    def _unknown(self) -> list[Leftover]:
+        """Folders of runs that the store has in no state, and that have nothing to deliver."""
+        from mlflow.exceptions import MlflowException
+
+        runs = self._store_dir / "runs"
+        unknown = []
+        for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+            if journal_path(self._store_dir, folder.name).exists():
+                continue  # begun while the store did not answer; `textgan sync` delivers it
+            try:
+                self._client.get_run(folder.name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                found = Leftover(folder.name, "not in the store", _bytes(folder), known=False)
+                unknown.append(found)
+        return unknown
+
+    def purge(self, leftover: Leftover) -> None:
+        """Remove permanently; InputError through a server."""
+        if leftover.known:
+            self._purge_from_store(leftover.run_id)
+        shutil.rmtree(self._store_dir / "runs" / leftover.run_id, ignore_errors=True)
+        journals = self._store_dir / "journal"
+        shutil.rmtree(journals / leftover.run_id, ignore_errors=True)
+        for file in journals.glob(f"{leftover.run_id}.*"):
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    def _purge_from_store(self, run_id: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if self._uri.startswith("http"):
+            raise InputError(
+                f"{self._uri} is a server: run `mlflow gc` on its machine to remove runs"
+            )
+        run = self._client.get_run(run_id)
+        store = self._client._tracking_client.store
+        for model in self._models(run):
+            get_artifact_repository(model.artifact_location).delete_artifacts()
+            self._client.delete_logged_model(model.model_id)
+            store._hard_delete_logged_model(model.model_id)
+        get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+        place = _local(run.info.artifact_uri)
+        if place is not None and place.parent.name == run_id:
+            shutil.rmtree(place.parent, ignore_errors=True)
+        store._hard_delete_run(run_id)
+
+    def registered(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """`NAME version N` of each run whose model is in the registry, by run id."""
+        versions = self._client.search_model_versions()
+        return {
+            version.run_id: f"{version.name} version {version.version}"
+            for version in versions
+            if version.run_id in run_ids
+        }
+
+    def _models(self, run: Any) -> list[Any]:
+        outputs = run.outputs.model_outputs if run.outputs else []
+        return [self._client.get_logged_model(output.model_id) for output in outputs]
+
+
+def _local(uri: str) -> Path | None:
+    parsed = urlparse(uri)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
+
+
+def _bytes(place: Path) -> int:
+    if place.is_file():
+        return place.stat().st_size
+    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())

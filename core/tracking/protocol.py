@@ -1,4 +1,4 @@
-"""What the harness asks of a record keeper.
+"""The interface of a tracker, and the records that it gives.
 
 Study = experiment and a parent run; variant = its child; seed = the variant's child. Values go in
 by step and are read back by run; nothing here blocks a training step.
@@ -11,13 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from core.errors import InputError, nearest
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IDENTITY = "textgan.identity"  # the tag of what a run was known by before it had an id
+IDENTITY = "textgan.identity"  # the tag with a run's local id, which it has before the store's
+SHORTEST_ID = 4  # characters of an id that find a run, if only one begins so
 Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
-WORST = ("diverged", "collapsed")  # results that count as the worst score
-ENDED = ("ok", *WORST)  # results; what was killed or broke is none
+STATUS: Mapping[Outcome, str] = {  # MLflow's, of each outcome
+    "ok": "FINISHED", "diverged": "FINISHED", "collapsed": "FINISHED",
+    "killed": "KILLED", "failed": "FAILED",
+}  # fmt: skip
+WORST = ("diverged", "collapsed")  # outcomes that are scored as the worst score
+ENDED = ("ok", *WORST)  # outcomes with a result; a killed or failed run has none
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Columns:
-    """What to read of many runs: keys, each whole or a beginning and `*`; None is all of them.
+    """Which columns to read of many runs: keys, or prefixes that end in `*`; None reads all.
 
-    A store may give more than was asked for, never less. The parent's id is always read.
+    A store may return more columns than these, never fewer. The parent's id is always read.
     """
 
     tags: tuple[str, ...] | None = None
@@ -77,116 +84,74 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class Undelivered:
-    """What a sync came to: runs delivered whole, in use by another process, or not accepted."""
+class SyncResult:
+    """The result of a sync: runs delivered, in use by another process, or not accepted."""
 
     delivered: int
     busy: tuple[str, ...] = ()
-    away: Mapping[str, str] = field(default_factory=dict)  # run -> the store's first line
+    away: Mapping[str, str] = field(default_factory=dict)  # run id -> the store's error
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """What may be removed for good: a run that was deleted, or files that no run owns."""
+    """What `gc` may remove permanently: a deleted run, or files that belong to no run."""
 
     run_id: str
     name: str
     size: int  # bytes
-    known: bool  # to the store
-
-
-class Trash(Protocol):
-    """Deleting runs, in two steps: marked, which can be undone, and removed for good."""
-
-    def size(self, run_id: str) -> int:
-        """Bytes of all that a run keeps."""
-        ...
-
-    def registered(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Run id to name and version of those whose model is in the registry."""
-        ...
-
-    def mark(self, run_ids: Sequence[str]) -> None:
-        """Delete, so that it can be undone."""
-        ...
-
-    def restore(self, run_ids: Sequence[str]) -> None:
-        """Undo."""
-        ...
-
-    def leftovers(self) -> list[Leftover]:
-        """All that could be removed for good."""
-        ...
-
-    def purge(self, leftover: Leftover) -> None:
-        """Remove for good."""
-        ...
+    known: bool  # whether the store has the run
 
 
 class RunTracker(Protocol):
-    """One run, being written. Nothing here waits for the store but `flush` and `finish`."""
+    """One run, being written. Only `flush` and `finish` wait for the store."""
 
     run_id: str
 
     def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
-        """Values of one step; None is left out. Returns at once. What the run has at this step
-        already stays, so a resumed run may log again what it logged before it died.
+        """Values of one step; None is left out. A metric that has a value at this step keeps it,
+        so a resumed run may log again what it logged before it died.
         """
-        ...
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Parameters; they cannot change."""
-        ...
+        """Parameters; they cannot be changed later."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags; they can."""
-        ...
+        """Tags; a later value replaces an earlier one."""
 
     def describe(self, markdown: str) -> None:
         """The run's description."""
-        ...
 
     def log_samples(self, samples: Sequence[Sample]) -> None:
-        """All sentences so far: a table to compare, a page and a text to read."""
-        ...
+        """All samples so far, as a table for the UI, as a page and as text."""
 
     def log_text(self, text: str, path: str) -> None:
         """A text artifact."""
-        ...
 
     def log_files(self, folder: Path) -> None:
-        """Every file below `folder`, at its place there."""
-        ...
+        """Every file below `folder`, under its relative path."""
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        """A figure as PNG, with a vector copy (SVG) beside."""
-        ...
+        """A figure as PNG and as SVG."""
 
     def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
-        """What the run was trained on."""
-        ...
+        """The training data."""
 
     def log_model(self, folder: Path) -> None:
-        """The folder's files as a model named `generator` that draws sentences."""
-        ...
+        """The folder's files as a model named `generator` that samples text."""
 
     def history(self, metric: str) -> list[tuple[int, float]]:
-        """All (step, value) of one metric that this run was given, delivered or not."""
-        ...
+        """All (step, value) of one metric of this run, delivered or not."""
 
     def persist(self) -> None:
-        """Return when what was written so far survives the machine's end."""
-        ...
+        """Return when everything written so far is on disk."""
 
     def flush(self) -> bool:
-        """Wait a bounded time for what is still on its way; False when it did not arrive. What did
-        not waits on disk for the run's next process, or for `Tracker.sync`.
+        """Wait a bounded time for delivery; False if it is incomplete. The rest stays on disk for
+        the run's next process, or for `Tracker.sync`.
         """
-        ...
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
-        """End the run; waits a bounded time for what is still on its way."""
-        ...
+        """End the run; wait a bounded time for delivery."""
 
 
 class Tracker(Protocol):
@@ -205,26 +170,21 @@ class Tracker(Protocol):
         parent_id: str | None = None,
         identity: str | None = None,
     ) -> RunTracker:
-        """A new run; with an identity (32 hexadecimal digits) the run that was begun with it, where
-        there is one in the experiment.
+        """A new run. With an `identity` (32 hexadecimal digits), the experiment's run of that
+        identity if there is one.
         """
-        ...
 
     def continue_run(self, run_id: str) -> RunTracker:
-        """A run that was begun, open again."""
-        ...
+        """Open an existing run for writing."""
 
-    def sync(self, report: Callable[[int, int], None] = ...) -> Undelivered:
-        """Deliver what waits on disk, run by run; `report` hears runs done and in all."""
-        ...
+    def sync(self, report: Callable[[int, int], None] = ...) -> SyncResult:
+        """Deliver what waits on disk, run by run; `report` is called with (done, total)."""
 
     def undelivered(self) -> list[str]:
-        """Ids of the runs of which something waits on disk."""
-        ...
+        """Ids of the runs with undelivered entries on disk."""
 
     def experiments(self) -> list[str]:
         """Names of all experiments."""
-        ...
 
     def runs(
         self,
@@ -234,43 +194,43 @@ class Tracker(Protocol):
         columns: Columns = ALL,
     ) -> list[RunRecord]:
         """All runs (of one experiment, with these tags), oldest first, with these columns."""
-        ...
 
     def run(self, key: str) -> RunRecord:
-        """The run of this id, unique beginning of an id, or unique name; InputError otherwise."""
-        ...
+        """The run with this id, unique id prefix, or unique name; InputError otherwise."""
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """All (step, value) of one metric, by step."""
-        ...
 
     def artifact(self, run_id: str, path: str) -> Path:
         """A local copy of an artifact (file or folder); InputError where there is none."""
-        ...
 
     def model(self, run_id: str) -> Path:
         """A local copy of the folder that `log_model` was given."""
-        ...
 
     def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
-        """Put a run's model into the registry as the next version of `name`; the version."""
-        ...
+        """Register a run's model as the next version of `name`; the version."""
 
     def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
-        """Where the UI shows it, relative to the UI's address."""
-        ...
+        """The UI's page of it, relative to the UI's address."""
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
-        """Where the UI shows the sentences of a study's runs side by side, sorted by a metric."""
-        ...
+        """The UI's page with the samples of a study's runs side by side, sorted by a metric."""
 
-    def store_view(
-        self,
-        experiment: str,
-        metrics: Sequence[str],
-        sort: str,
-        ascending: bool,
-        params: Sequence[str] = (),
-    ) -> str:
-        """Store a view of the experiment's run table with these columns; its link."""
-        ...
+    def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
+        """Save a view of the experiment's run table with these columns; its link."""
+
+
+def find_run(runs: Sequence[RunRecord], key: str) -> RunRecord:
+    """The one run with this id, id prefix or name; InputError for none or several."""
+    matches = [run for run in runs if run.run_id == key]
+    matches = matches or [run for run in runs if run.name == key]
+    if not matches and len(key) >= SHORTEST_ID:
+        matches = [run for run in runs if run.run_id.startswith(key)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        ids = ", ".join(run.run_id[:8] for run in matches[-5:])
+        raise InputError(f"{key!r} matches {len(matches)} runs; give an id, such as {ids}")
+    if not runs:
+        raise InputError(f"no run {key!r}: the store has no runs yet")
+    raise InputError(f"no run {key!r}{nearest(key, {run.name for run in runs})}")

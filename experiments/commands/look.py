@@ -84,8 +84,8 @@ def ui(
     import subprocess
 
     from core.errors import MachineError
+    from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import open_tracker
-    from core.tracking.mlflow_ui import LOOPBACK, ui_command
     from experiments.console import err
 
     tracker = open_tracker()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from core.config import parse
 from core.errors import InputError
-from core.tracking.markdown import plain
+from core.tracking.rendering import plain
 from studies import designs
 from studies.analysis.choices import choices
 from studies.analysis.interactions import interaction_section

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from core.tracking.markdown import plain
+from core.tracking.rendering import plain
 from studies.page.drawing import draw, inline, save
 from studies.sections import Section
 

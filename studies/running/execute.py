@@ -18,8 +18,8 @@ from optuna.trial import TrialState
 
 from core.config import Resolver
 from core.errors import InputError
-from core.tracking.markdown import code, plain
 from core.tracking.protocol import Tracker
+from core.tracking.rendering import code, plain
 from studies.arms import Proposals
 from studies.definition import Study, from_definition
 from studies.plan import NO_LIMIT, Limit

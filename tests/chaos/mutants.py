@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -283,7 +284,8 @@ def _journal(path: Path) -> object:
         assert file is None or (path / "j").resolve() in file.parents
         taken.append(json.dumps(dict(found.content)))
 
-    Delivery(path / "j.jsonl", taken.extend, entry).drain()
+    receiver = SimpleNamespace(points=taken.extend, entry=entry)
+    Delivery(path / "j.jsonl", receiver).drain()
     return taken
 
 

@@ -31,7 +31,7 @@ from core.text.recipes import unpack as unpack_source
 from core.text.settings import CorpusSettings
 from core.text.unpack import tar_members, zip_member
 from core.text.vocabulary import SPECIALS, Vocabulary
-from core.tracking.markdown import plain
+from core.tracking.rendering import plain
 from experiments.commands.study import folder_name
 from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from core.addresses import shown, with_driver
 from core.errors import InputError, MachineError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.joining import MADE_WITH, check, write_down
 from experiments.ray_launcher import check_cluster
 from experiments.ray_worker import Places

@@ -12,7 +12,7 @@ from core.config import FOLDERS, parse
 from core.errors import InputError
 from core.phases import Progress
 from core.sentences import Scores
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.loading import load, systems
 from experiments.runner import run
 from tests.conftest import tiny

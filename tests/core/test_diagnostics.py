@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.diagnostics import calibration_error, signal_and_noise
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.runner import run
 from tests.conftest import tiny
 from tests.core.test_rewards import DENSE

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from core.rewards import MovingBaseline, discounted, leave_one_out
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.runner import run
 from tests.conftest import tiny
 

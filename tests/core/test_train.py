@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from core import checkpoint, train
 from core.errors import InputError, MachineError
 from core.seeding import Streams, derive
+from core.tracking.memory import MemoryRun, MemoryTracker
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.null import MemoryRun, MemoryTracker
 from experiments.evaluator import Evaluator
 from experiments.runner import run
 from tests.conftest import ROOT, tiny
@@ -26,7 +26,7 @@ SCRIPT = """
 import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.conftest import tiny
-from core.tracking.null import MemoryRun, MemoryTracker
+from core.tracking.memory import MemoryRun, MemoryTracker
 from experiments.runner import run
 import json
 tracker = MemoryTracker(Path({store_dir!r}))

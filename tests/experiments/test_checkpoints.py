@@ -15,7 +15,7 @@ from core.config import EvaluationConfig, TrainConfig
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.tracking.journal import Journal
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.checkpoints import kept, writer_at
 from experiments.room import spare
 from experiments.runner import run

@@ -14,7 +14,7 @@ import torch
 from core import checkpoint
 from core.errors import MachineError
 from core.steps import Diverged, Steps
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.runner import run
 from tests.conftest import tiny
 

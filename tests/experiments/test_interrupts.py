@@ -13,8 +13,8 @@ import pytest
 
 from core import checkpoint
 from core.child import environment
+from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.null import MemoryTracker
 from experiments.runner import run
 from tests.conftest import ROOT, tiny
 

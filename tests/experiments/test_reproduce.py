@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.tracking.null import MemoryRun, MemoryTracker
+from core.tracking.memory import MemoryRun, MemoryTracker
 from experiments.cli import status
 from experiments.reproduce import further_run, reproduce
 from experiments.runner import run

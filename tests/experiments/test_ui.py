@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from core.tracking.mlflow_ui import ui_command
 from experiments.runner import run
 from studies.definition import load_study
 from studies.report import publish

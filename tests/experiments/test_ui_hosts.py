@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from core.errors import InputError
+from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.mlflow_ui import ui_command
 from tests.chaos.servers import free_port
 from tests.experiments.test_cli import textgan
 

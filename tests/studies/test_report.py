@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
 from studies.analysis.curves import _figure, _middle
 from studies.analysis.plane import _ranks

@@ -13,7 +13,7 @@ import pytest
 
 from core.config import Config
 from core.errors import InputError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Tracker
 from core.train import Stopped
 from experiments.loading import resolve_file

@@ -11,7 +11,7 @@ import pytest
 
 from core.config import Config
 from core.errors import InputError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Tracker
 from studies.definition import Study, from_definition, load_study
 from studies.effects import effects

@@ -12,7 +12,7 @@ import pytest
 
 from core.config import parse
 from core.errors import InputError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results
 from studies.page.drawing import draw

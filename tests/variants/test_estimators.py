@@ -15,7 +15,7 @@ from core.players import _length, as_module, build
 from core.ranks import log_complement, log_ranks
 from core.rollout import draw_for_gradient
 from core.seeding import generator as stream
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from core.turn import Turn
 from experiments.runner import run
 from tests.conftest import tiny

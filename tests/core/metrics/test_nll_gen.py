@@ -11,7 +11,7 @@ import torch
 from core.metrics.nll_gen import nll_gen
 from core.players import as_module, build_generator, drawing_of
 from core.text.vocabulary import END, PAD
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.runner import run
 from tests.conftest import tiny
 from variants import registry

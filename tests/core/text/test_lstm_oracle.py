@@ -16,7 +16,7 @@ from core.text.generated import draw_corpus, fitted, oracle_of
 from core.text.lstm_oracle import WORDS, LstmOracle, lstm_oracle
 from core.text.settings import CorpusSettings
 from core.text.vocabulary import END, PAD, SPECIALS
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.parts import open_corpus
 from experiments.runner import run
 from tests.conftest import tiny

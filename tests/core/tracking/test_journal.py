@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from core.errors import MachineError
 from core.tracking import delivery
-from core.tracking.delivery import Courier, Delivery, Refused
+from core.tracking.delivery import Delivery, DeliveryThread, RefusedError
 from core.tracking.journal import Entry, Journal, Point, items, parse, payload
-from core.tracking.mlflow_delivery import _for_good
+from core.tracking.mlflow_delivery import _is_permanent
 
 HOURS = 7  # of an outage
 
@@ -33,7 +33,7 @@ class Store:
         if self.away:
             raise ConnectionError("away")
         if any(p.key == self.refuses for p in points):
-            raise Refused("no such key")
+            raise RefusedError("no such key")
         self.batches.append(points)
 
     def entry(self, entry: Entry, file: Path | None) -> None:
@@ -46,8 +46,8 @@ class Store:
     def values(self) -> list[tuple[str, int, float]]:
         return [(p.key, p.step, p.value) for batch in self.batches for p in batch]
 
-    def courier(self, journal: Journal) -> Courier:
-        return Courier(Delivery(journal.path, self.points, self.entry))
+    def thread(self, journal: Journal) -> DeliveryThread:
+        return DeliveryThread(Delivery(journal.path, self))
 
 
 @pytest.fixture(autouse=True)
@@ -67,11 +67,11 @@ def test_everything_arrives_in_order_in_batches(
 ) -> None:
     monkeypatch.setattr(delivery, "BATCH", 7)
     store = Store()
-    courier = store.courier(journal)
+    thread = store.thread(journal)
     for step in range(50):
         journal.metrics({"a": step, "b": -step}, step)
-        courier.wake()
-    assert courier.wait(10)
+        thread.wake()
+    assert thread.close(10)
     assert store.values == [v for s in range(50) for v in (("a", s, s), ("b", s, -s))]
     assert max(len(batch) for batch in store.batches) <= 7
 
@@ -80,14 +80,14 @@ def test_what_a_dead_process_left_is_delivered_by_the_next(journal: Journal) -> 
     store = Store()
     store.away = True
     journal.metrics({"a": 1.0}, 1)
-    assert not store.courier(journal).wait(10)
+    assert not store.thread(journal).close(10)
     journal.close()
     store.away = False
     again = Journal(journal.path)
     again.metrics({"a": 9.0}, 1)  # logged again after a resume: the first stays
     again.metrics({"a": 2.0}, 2)
     again.close()
-    assert store.courier(again).wait(10)
+    assert store.thread(again).close(10)
     assert store.values == [("a", 1, 1.0), ("a", 2, 2.0)]
     assert again.history("a") == [(1, 1.0), (2, 2.0)]
 
@@ -97,14 +97,14 @@ def test_a_store_that_comes_back_gets_everything(
 ) -> None:
     store = Store()
     store.away = True
-    courier = store.courier(journal)
+    thread = store.thread(journal)
     journal.metrics({"a": 1.0}, 1)
-    courier.wake()
+    thread.wake()
     while "does not answer" not in caplog.text:
         pass
     store.away = False
     journal.metrics({"a": 2.0}, 2)
-    assert courier.wait(10)
+    assert thread.close(10)
     assert store.values == [("a", 1, 1.0), ("a", 2, 2.0)]
     assert "answers again" in caplog.text
 
@@ -129,13 +129,13 @@ def test_after_an_outage_of_hours_everything_arrives_once(
 
     monkeypatch.setattr(delivery, "RETRY_SECONDS", 2.0)
     monkeypatch.setattr(delivery.threading, "Event", Clock)
-    courier = store.courier(opened)
+    thread = store.thread(opened)
     for step in range(500):
         opened.metrics({"a": float(step)}, step)
-        courier.wake()
+        thread.wake()
     assert back.wait(30)
     opened.metrics({"a": 500.0}, 500)
-    assert courier.wait(30)
+    assert thread.close(30)
     opened.close()
     assert store.values == [("a", step, float(step)) for step in range(501)]
     assert pauses[:6] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
@@ -145,18 +145,18 @@ def test_after_an_outage_of_hours_everything_arrives_once(
 def test_what_waits_takes_room_on_the_disk_and_not_in_memory(journal: Journal) -> None:
     store = Store()
     store.away = True
-    courier = store.courier(journal)
+    thread = store.thread(journal)
     steps, keys, sizes = 4000, [f"train/{k}" for k in range(10)], []
     tracemalloc.start()
     for part in range(3):
         for step in range(part * steps, (part + 1) * steps):
             journal.metrics(dict.fromkeys(keys, step / 7), step)
-            courier.wake()
+            thread.wake()
             if step % 500 == 0:
                 journal.replace_file("samples.json", lambda at: at.write_text("x" * 9999) and None)
         sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert not courier.wait(10)
+    assert not thread.close(10)
     points = steps * len(keys)
     assert journal.path.stat().st_size > 50 * 3 * points
     assert sizes[2] - sizes[1] < 1.25 * 8 * points + 200_000, "steps, and one batch"
@@ -172,7 +172,7 @@ def test_a_file_goes_once_and_a_newer_version_takes_its_place(
     journal.replace_file("b/t.txt", lambda at: at.write_text("other") and None)
     journal.replace_file("a/t.txt", lambda at: at.write_text("new") and None)
     assert len(list(journal.spool.iterdir())) == 2, "the store was away: only the newest waits"
-    assert store.courier(journal).wait(10)
+    assert store.thread(journal).close(10)
     assert [e for e in store.entries if e[1]] == [("b/t.txt", "other"), ("a/t.txt", "new")]
     assert list(journal.spool.iterdir()) == []
 
@@ -181,7 +181,7 @@ def test_what_the_store_refuses_is_put_aside_and_the_rest_arrives(journal: Journ
     store = Store(refuses="bad")
     for step in range(5):
         journal.metrics({"a": 1.0, "bad" if step == 2 else "b": 2.0}, step)
-    assert store.courier(journal).wait(10)
+    assert store.thread(journal).close(10)
     assert len(store.values) == 9
     (line,) = journal.path.with_suffix(".refused").read_text().splitlines()
     assert json.loads(line)["item"]["key"] == "bad"
@@ -191,20 +191,20 @@ def test_a_file_that_the_store_refuses_is_kept(journal: Journal) -> None:
     class Picky(Store):
         def entry(self, entry: Entry, file: Path | None) -> None:
             if entry.content.get("path") == "b.txt":
-                raise Refused("not this")
+                raise RefusedError("not this")
             super().entry(entry, file)
 
     store = Picky()
     for name in ("a.txt", "b.txt", "c.txt"):
         journal.replace_file(name, lambda at: at.write_text(at.name) and None)
-    assert store.courier(journal).wait(10)
+    assert store.thread(journal).close(10)
     assert [path for path, _ in store.entries] == ["a.txt", "c.txt"]
     (kept,) = journal.path.with_suffix(".refused-files").rglob("*.txt")
     assert (kept.name, kept.read_text()) == ("b.txt", "b.txt")
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "for_good"),
+    ("code", "words", "permanent"),
     [
         ("INVALID_PARAMETER_VALUE", "Invalid metric name", True),
         ("BAD_REQUEST", "(psycopg.DataError) value out of range", True),
@@ -213,10 +213,10 @@ def test_a_file_that_the_store_refuses_is_kept(journal: Journal) -> None:
         ("TEMPORARILY_UNAVAILABLE", "database is locked", False),
     ],
 )
-def test_a_database_in_trouble_refuses_nothing_for_good(
-    code: str, words: str, for_good: bool
+def test_a_database_in_trouble_refuses_nothing_is_permanent(
+    code: str, words: str, permanent: bool
 ) -> None:
-    assert _for_good(code, words) is for_good
+    assert _is_permanent(code, words) is permanent
 
 
 def test_a_kill_at_any_byte_loses_no_whole_line_and_repeats_none(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_kill_at_any_byte_loses_no_whole_line_and_repeats_none(tmp_path: Path)
         for step in range(3):
             resumed.metrics({"a": step / 3, "b": float("nan")}, step)
         resumed.close()
-        Delivery(path, store.points, store.entry).drain()
+        Delivery(path, store).drain()
         assert [(k, s) for k, s, _ in store.values] == [(k, s) for s in range(3) for k in "ab"]
         assert [v for k, _, v in store.values if k == "a"] == [0, 1 / 3, 2 / 3]
 
@@ -245,7 +245,7 @@ def test_a_damaged_cursor_hides_nothing(journal: Journal, said: str) -> None:
     journal.close()
     journal.path.with_suffix(".cursor").write_text(said)
     store = Store()
-    Delivery(journal.path, store.points, store.entry).drain()
+    Delivery(journal.path, store).drain()
     assert [(key, step) for key, step, _ in store.values] == [("a", 1)]
 
 

@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from core.errors import InputError, MachineError
+from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import store_dir_of
-from core.tracking.mlflow_sql import SqlRuns
+from core.tracking.mlflow_reader import SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from core.tracking.null import MemoryTracker
 from core.tracking.protocol import Columns, RunRecord, Sample, Tracker
 
 SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
@@ -85,7 +85,7 @@ def test_runs_are_found_by_tag_id_and_name(tracker: Tracker) -> None:
     assert {"a", "b"} <= set(tracker.experiments())
     assert tracker.run("one").run_id == ids[0]
     assert tracker.run(ids[1][:10]).run_id == ids[1]
-    with pytest.raises(InputError, match="means 2 runs"):
+    with pytest.raises(InputError, match="matches 2 runs"):
         tracker.run("two")
     with pytest.raises(InputError, match="did you mean 'one'"):
         tracker.run("onee")
@@ -192,7 +192,7 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
 def test_tables_that_sql_does_not_know_are_left_to_mlflow(tmp_path: Path) -> None:
     tracker = MlflowTracker(f"sqlite:///{tmp_path}/store/mlflow.db")
     made = tracker.start_run("a", "one", params={}, tags={"seed": "0"})
-    tracker.store.sql = SqlRuns(f"sqlite:///{tmp_path}/other.db")
+    tracker.sql = SqlRuns(f"sqlite:///{tmp_path}/other.db")
     assert [r.run_id for r in tracker.runs("a")] == [made.run_id]
     assert tracker.run("one").tags["seed"] == "0"
 

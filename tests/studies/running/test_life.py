@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from core.errors import MachineError
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate, unlike
 from experiments.evaluator import Evaluator

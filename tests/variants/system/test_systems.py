@@ -10,7 +10,7 @@ import pytest
 from core.config import parse, read_toml
 from core.errors import InputError
 from core.phases import Progress
-from core.tracking.null import MemoryTracker
+from core.tracking.memory import MemoryTracker
 from experiments.generate import load_generator
 from experiments.loading import SYSTEMS
 from experiments.runner import run

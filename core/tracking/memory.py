@@ -1,8 +1,7 @@
-"""A tracker in memory, with the semantics of the real one: for tests, benchmarks, summaries."""
+"""A tracker in memory, with the semantics of the MLflow one: for tests and summaries."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import InputError
-from core.tracking.find import find_run
-from core.tracking.protocol import ALL, IDENTITY, Columns, Outcome, RunRecord, Sample, Undelivered
-from core.tracking.samples import as_page, as_table, as_text
+from core.tracking.protocol import (
+    ALL,
+    IDENTITY,
+    STATUS,
+    Columns,
+    Outcome,
+    RunRecord,
+    Sample,
+    SyncResult,
+    find_run,
+)
+from core.tracking.rendering import sample_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryRun:
-    """One run in memory; text artifacts are files below the tracker's store_dir."""
+    """One run in memory; artifacts are files in `folder`."""
 
     run_id: str
     experiment: str
@@ -53,15 +61,12 @@ class MemoryRun:
 
     def log_samples(self, samples: Sequence[Sample]) -> None:
         """See `RunTracker`."""
-        self.log_text(json.dumps(as_table(samples)), "samples.json")
-        self.log_text(as_page(samples), "samples.html")
-        self.log_text(as_text(samples), "samples.txt")
+        for path, text in sample_files(samples).items():
+            self.log_text(text, path)
 
     def log_text(self, text: str, path: str) -> None:
         """See `RunTracker`."""
-        file = self.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        self._file(path).write_text(text, encoding="utf-8")
 
     def log_files(self, folder: Path) -> None:
         """See `RunTracker`."""
@@ -69,9 +74,12 @@ class MemoryRun:
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """See `RunTracker`."""
+        figure.savefig(self._file(path))
+
+    def _file(self, path: str) -> Path:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
+        return file
 
     def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
         """See `RunTracker`."""
@@ -94,8 +102,16 @@ class MemoryRun:
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """See `RunTracker`."""
-        self.status = {"killed": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
+        self.status = STATUS[outcome]
         self.tags |= {"outcome": outcome, **({"reason": reason} if reason else {})}
+
+    def record(self) -> RunRecord:
+        """The run as read back."""
+        last = {key: points[max(points)] for key, points in self.points.items()}
+        return RunRecord(
+            self.run_id, self.experiment, self.name, self.status, self.parent_id,
+            dict(self.tags), dict(self.params), last,
+        )  # fmt: skip
 
 
 class MemoryTracker:
@@ -133,9 +149,9 @@ class MemoryTracker:
         self._runs[run_id].status = "RUNNING"
         return self._runs[run_id]
 
-    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> Undelivered:
+    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> SyncResult:
         """See `Tracker`."""
-        return Undelivered(0)
+        return SyncResult(0)
 
     def undelivered(self) -> list[str]:
         """See `Tracker`."""
@@ -155,7 +171,7 @@ class MemoryTracker:
         """See `Tracker`."""
         wanted = dict(tags or {}).items()
         return [
-            _record(run)
+            run.record()
             for run in self._runs.values()
             if experiment in (None, run.experiment) and wanted <= run.tags.items()
         ]
@@ -193,27 +209,6 @@ class MemoryTracker:
         """See `Tracker`."""
         return self.link(experiment)
 
-    def store_view(
-        self,
-        experiment: str,
-        metrics: Sequence[str],
-        sort: str,
-        ascending: bool,
-        params: Sequence[str] = (),
-    ) -> str:
+    def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
         """See `Tracker`."""
         return self.link(experiment)
-
-
-def _record(run: MemoryRun) -> RunRecord:
-    last = {key: points[max(points)] for key, points in run.points.items()}
-    return RunRecord(
-        run.run_id,
-        run.experiment,
-        run.name,
-        run.status,
-        run.parent_id,
-        dict(run.tags),
-        dict(run.params),
-        last,
-    )

@@ -1,7 +1,9 @@
-"""Sentences for people: a table to compare across steps and runs, a page, and a plain text."""
+"""Text for people: samples as a table, a page and plain text; others' text inside Markdown."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ thead th { position: sticky; top: 0; background: #f3f6f9; white-space: nowrap; }
 tbody th, i { color: #6a7786; font-weight: 500; }
 p { color: #6a7786; max-width: 46rem; }
 </style>
-<p>Each row is one fixed latent, followed through training: what the same noise comes to.</p>
+<p>Each row is one fixed latent through training: the same noise, a later generator.</p>
 <table><thead><tr><th>latent</th>
 {%- for step in steps %}<th>step {{ step }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -31,9 +33,18 @@ p { color: #6a7786; max-width: 46rem; }
 {%- endfor %}
 </tbody></table></html>
 """
+EMPTY = Markup("<i>no words</i>")  # the first token is the end token
+MARKUP = re.compile(r"([\\`*_\[\]|~&<>])")
+ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # HTML that Markdown would pass through
 
 
-EMPTY = Markup("<i>no words</i>")  # a sentence that ends before it begins
+def sample_files(samples: Sequence[Sample]) -> dict[str, str]:
+    """Path and text of the three artifacts that show a run's samples."""
+    return {
+        "samples.json": json.dumps(as_table(samples)),
+        "samples.html": as_page(samples),
+        "samples.txt": as_text(samples),
+    }
 
 
 def as_table(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def as_table(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def as_page(samples: Sequence[Sample]) -> str:
-    """One page, steps side by side, newest first; every sentence escaped."""
+    """One HTML page, steps side by side, newest first; every sentence is escaped."""
     steps = sorted({s.step for s in samples}, reverse=True)
     texts = {(s.step, s.row): s.text for s in samples}
     rows = [
@@ -58,9 +69,20 @@ def as_page(samples: Sequence[Sample]) -> str:
 
 
 def as_text(samples: Sequence[Sample]) -> str:
-    """The same for a pager."""
+    """Plain text, newest step first."""
     blocks = []
     for step in sorted({s.step for s in samples}, reverse=True):
         lines = [f"  {s.row:2d}  {s.text}" for s in samples if s.step == step]
         blocks.append("\n".join([f"step {step}", *lines]))
     return "\n\n".join(blocks) + "\n"
+
+
+def code(text: str) -> str:
+    """`text` as one line of Markdown code; a backtick in it becomes an apostrophe."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
+
+
+def plain(text: str) -> str:
+    """One line that Markdown shows as `text`, without any markup."""
+    line = " ".join(text.split())
+    return MARKUP.sub(lambda found: ENTITIES.get(found[1], "\\" + found[1]), line)
