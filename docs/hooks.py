@@ -1,8 +1,8 @@
-"""What MkDocs cannot know: pages that the code writes, and files of the tree that are pages too.
+"""Pages of the site that are not files in docs/, and its navigation.
 
-The reference comes out of `experiments.reference`, the tour out of its notebook, changelog and
-contributing out of their files at the root, and so the results, a page a study. Decisions and
-further pages join the navigation by being there.
+Tables of the reference come from `experiments.reference`, the tour from its notebook; changelog,
+contributing and results (a page per study) from files at the root; the licences from what is
+installed. Decisions and other pages join the navigation because they exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from experiments.reference import METRICS, PAGES, pages
+from core.metrics.catalogue import LEAST
+from experiments.reference import GENERATED, metric_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -28,15 +29,17 @@ RESULTS = ROOT / "RESULTS.md"
 SHOWN = "## What it has shown so far"  # of the README
 STUDY = "\n## "  # begins a study in it
 FIGURE = re.compile("<!-- figure: (.+?) -->")  # in RESULTS.md, where a figure belongs
+GENERATED_HERE = re.compile("<!-- generated: (.+?) -->")  # in pages of docs/reference
 FIGURES = "pictures/results"  # `make results` draws them there
 NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
+METRIC_PAGES = {f"reference/metrics/{group}.md": group for group in LEAST}
 START = {
     "Home": ["index.md"],
     "Getting started": ["start.md", "tour.md"],
     "Concepts": ["concepts.md", "original.md"],
     "How to": ["howto/*.md"],
-    "Reference": [*PAGES, "names.md"],
-    "Metrics": [*METRICS],
+    "Reference": ["reference/*.md", "names.md"],
+    "Metrics": [*METRIC_PAGES],
     "Decisions": ["decisions/README.md", "decisions/0*.md"],
     "Results": ["results/index.md", "model_card.md", "reproduction.md"],
 }
@@ -50,11 +53,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     written = {str(file.relative_to(DOCS)) for file in DOCS.rglob("*.md")}
     more = sorted(written - placed)
     sections["More"] = [*more, "licences.md", "contributing.md", "changelog.md"]
-    titles = {name: title for name, (title, _) in {**PAGES, **METRICS}.items()}
-    config.nav = [
-        {section: [{titles[p]: p} if p in titles else p for p in found]}
-        for section, found in sections.items()
-    ]
+    config.nav = [{section: found} for section, found in sections.items()]
     return config
 
 
@@ -68,7 +67,8 @@ def _matching(patterns: list[str]) -> list[str]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that no file in docs/ holds."""
-    made: dict[str, str | bytes] = {**pages(), **_tour(DOCS / "tour.ipynb")}
+    made: dict[str, str | bytes] = _tour(DOCS / "tour.ipynb")
+    made.update({page: metric_page(group) for page, group in METRIC_PAGES.items()})
     made["licences.md"] = _licences()
     made.update({name: _from_root(ROOT / source) for name, source in FROM_ROOT.items()})
     made.update(_results())
@@ -78,7 +78,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """The README's section of results on the first page."""
+    """Insert generated tables, and the README's results on the first page."""
+    markdown = GENERATED_HERE.sub(lambda place: GENERATED[place[1]](), markdown)
     if page.file.src_uri != "index.md":
         return markdown
     readme = _from_root(ROOT / "README.md")

@@ -29,6 +29,11 @@ class Search:
     high: float
     log: bool = False
 
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Put the range into the field's JSON schema."""
+        text = f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
+        return {**handler(core_schema), "search": text}
+
 
 UPDATES = 1000  # of a run whose length nobody says
 

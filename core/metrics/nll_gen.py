@@ -6,7 +6,7 @@ over the words of real held-out sentences and their end tokens, without padding,
 undivided (temperature 1) and dropout off. Its exponential is the perplexity. Lower is better; it
 asks whether everything real is likely (a mode that the generator has lost costs dearly) and says
 nothing of how the drawn text looks. The original scored the training text instead, which rewards
-learning by heart. A word that the vocabulary lacks counts as <unk>, so values of two vocabularies
+learning by heart. A word that the vocabulary lacks counts as `<unk>`, so values of two vocabularies
 do not share a scale.
 
 Only an explicit generator has it: words are drawn in proportion to a likelihood (the sampling

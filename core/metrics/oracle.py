@@ -14,9 +14,10 @@ language with many sentences: compare equal sizes, beside a sample of the gramma
 interval only where no few sentences make up most of it.
 
 Of SeqGAN's random LSTM (Yu et al. 2017): `valid` is the share of sentences of its length in its
-words (a generator may end early, or draw a word of ours such as <unk>); `oracle_nll` is NLL_oracle
-as their code computes it and their tables print it, the mean of -log P in nats over the words of
-the valid sentences. Uniform words have about 11.3, the oracle's own text about 5.8 (`entropy`).
+words (a generator may end early, or draw a word of ours such as `<unk>`); `oracle_nll` is
+NLL_oracle as their code computes it and their tables print it, the mean of -log P in nats over the
+words of the valid sentences. Uniform words have about 11.3, the oracle's own text about 5.8
+(`entropy`).
 """
 
 from __future__ import annotations

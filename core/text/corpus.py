@@ -113,7 +113,7 @@ class Split:
             )
 
     def rows(self, indices: np.ndarray, length: int) -> np.ndarray:
-        """Sentences as int64 (n, length): words, <end>, <pad>...; all must fit (`check_fits`)."""
+        """Token ids as int64 (n, length), padded with `<pad>`; all must fit (`check_fits`)."""
         found = np.empty((len(indices), length), dtype=np.int64)
         for begin in range(0, len(indices), AT_ONCE):
             some = np.asarray(indices[begin : begin + AT_ONCE])

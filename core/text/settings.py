@@ -1,18 +1,4 @@
-"""What a corpus is made of: where it comes from, how it is cleaned, what is kept.
-
-Fields left out (None, "auto") take the default of their kind of source:
-
-| kind      | cleaning | min_words | min_kept | duplicates |
-|-----------|----------|-----------|----------|------------|
-| lines     | original | 3         | .9       | drop       |
-| fortune   | original | 3         | .9       | drop       |
-| csv       | original | 10        | .9       | drop       |
-| shards    | original | 10        | .9       | drop       |
-| generated | none     | 1         | 0        | keep       |
-
-Ten words and .9 are the original's, made for its news corpus; captions and fortunes are shorter.
-A generated sample (grammar, lstm_oracle) stays as drawn: independent and identically distributed.
-"""
+"""What a corpus is made of: where it comes from, how it is cleaned, what is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +15,22 @@ DRAWN = 10_000  # sentences drawn from a generated source unless told otherwise
 
 
 class CorpusSettings(BaseModel):
-    """The `[corpus]` table."""
+    """The `[corpus]` table.
+
+    Fields left out (None, "auto") take the default of their kind of source:
+
+    | kind      | cleaning | min_words | min_kept | duplicates |
+    |-----------|----------|-----------|----------|------------|
+    | lines     | original | 3         | .9       | drop       |
+    | fortune   | original | 3         | .9       | drop       |
+    | csv       | original | 10        | .9       | drop       |
+    | shards    | original | 10        | .9       | drop       |
+    | generated | none     | 1         | 0        | keep       |
+
+    Ten words and .9 are the original's, chosen for its news corpus; captions and fortunes are
+    shorter. A generated sample (grammar, lstm_oracle) is kept as drawn, so that its sentences are
+    independent and identically distributed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -49,7 +49,7 @@ class Vocabulary:
         return np.array([self._ids.get(word, UNK) for word in words], dtype=np.int64)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> list[str]:
-        """Words up to the first <end>; padding and start tokens are left out."""
+        """Words up to the first `<end>`; padding and start tokens are left out."""
         words = []
         for i in ids:
             if i == END:

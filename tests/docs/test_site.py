@@ -14,8 +14,7 @@ import pytest
 from core.config import SLOTS, Config
 from core.metrics.catalogue import CATALOGUE, LEAST
 from core.metrics.document import Document
-from experiments.reference import pages
-from experiments.reference.metrics import EXAMPLE
+from experiments.reference import GENERATED
 from studies.kinds import kinds
 from tests.conftest import ROOT
 from variants import registry
@@ -73,31 +72,43 @@ def test_every_metric_has_a_page_with_its_definition(site: Path) -> None:
         text = (site / "reference" / "metrics" / f"{group}.html").read_text(encoding="utf-8")
         names = [name for name, info in CATALOGUE.items() if info.group == group]
         assert all(f"<code>{name}</code>" in text for name in names), group
-        assert f"{LEAST[group]:,} sentences on each side" in text
+        assert f"{LEAST[group]:,} sentences on either side" in text
     assert "relgan" in (site / "reference" / "metrics" / "self_bleu.html").read_text()
 
 
+def test_signatures_and_docstrings_are_in_the_reference(site: Path) -> None:
+    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    for name in ("Generator", "Estimator", "Search", "Corpus", "load", "run"):
+        assert re.search(rf'id="[a-z_.]+\.{name}"', python), name
+    for page in (site / "reference").rglob("*.html"):
+        assert not re.search("<(unk|end|pad|start)>", page.read_text(encoding="utf-8")), page
+
+
 def test_the_example_of_an_evaluation_is_a_document() -> None:
-    Document.model_validate(EXAMPLE)
+    page = (ROOT / "docs" / "reference" / "evaluation_json.md").read_text(encoding="utf-8")
+    Document.model_validate_json(page.split("```json\n")[1].split("```")[0])
 
 
 def test_the_reference_names_everything_there_is() -> None:
-    found = pages()
+    found = {name: write() for name, write in GENERATED.items()}
     for slot in SLOTS:
         for name in registry().names(slot):
-            assert f"### {slot}.{name}\n" in found["reference/strategies.md"]
+            assert f"### {slot}.{name}\n" in found["strategies"]
             for key in registry().strategy(slot, name).Config.model_fields:
-                assert key == "name" or f"`{slot}.{key}`" in found["reference/strategies.md"]
+                assert key == "name" or f"`{slot}.{key}`" in found["strategies"]
     for table, field in Config.model_fields.items():
         inner = getattr(field.annotation, "model_fields", {}) if table not in SLOTS else {}
         for key in inner:
-            assert f"`{table}.{key}`" in found["reference/configuration.md"]
-    assert all(f"`{name}`" in found["reference/metrics.md"] for name in CATALOGUE)
-    assert all(f'`kind = "{kind}"`' in found["reference/configuration.md"] for kind in kinds())
-    assert "| `train.clip` | `float` | absent | > 0 |" in found["reference/configuration.md"]
-    assert "1e-05 to 0.01, log" in found["reference/configuration.md"]
-    assert "## `textgan study`" in found["reference/commands.md"]
-    assert "### gan_textgen" in found["reference/systems.md"]
+            assert f"`{table}.{key}`" in found["settings"]
+    assert all(f"`{name}`" in found["metrics"] for name in CATALOGUE)
+    assert all(f'`kind = "{kind}"`' in found["settings"] for kind in kinds())
+    assert "| `train.clip` | `float` | absent | > 0 |" in found["settings"]
+    assert "| `study.from` | `string` | required |" in found["settings"]
+    assert "1e-05 to 0.01, log" in found["settings"]
+    assert "## `textgan study`" in found["commands"]
+    assert "### gan_textgen" in found["systems"]
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    assert all(f"<!-- generated: {name} -->" in pages for name in GENERATED)
 
 
 @pytest.mark.parametrize(
