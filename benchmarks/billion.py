@@ -123,8 +123,8 @@ def write_split(folder: Path, name: str, count: int, rng: np.random.Generator) -
 
 def drawn(folder: Path) -> dict[str, float]:
     """Open and draw batches for a while; what came of it."""
-    from core.batches import Batches
     from core.text.corpus import Corpus
+    from core.training.batches import Batches
 
     began = time.perf_counter()
     corpus = Corpus.open(folder)

@@ -22,10 +22,10 @@ from benchmarks.measure import Times, show
 from benchmarks.peak import counted
 from benchmarks.sizes import N_D, Setting, discriminator_phase, generator_phase
 from benchmarks.yardstick import Yardstick
-from core.checkpoint import Counters
 from core.nn.precision import Precision, settle
-from core.rollout import draw_words
-from core.steps import Steps
+from core.training.loop import train_phase
+from core.training.rollout import sample
+from core.training.state import TrainingState
 
 SIZE = 8192  # of the products that measure the peak
 TRIES = 10
@@ -49,15 +49,15 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
         settle(precision, gpu)
         limit = peak(precision)
         for rollout in ("steps", "graph"):
-            steps = replace(setting, precision=precision, rollout=rollout).steps()
+            steps = replace(setting, precision=precision, rollout=rollout).state()
             more = {"device": name, "precision": precision, "rollout": rollout}
 
-            def sample(steps: Steps = steps) -> None:
+            def draw_batch(steps: TrainingState = steps) -> None:
                 draw(steps)
 
-            def iteration(steps: Steps = steps) -> None:
+            def iteration(steps: TrainingState = steps) -> None:
                 for phase in (discriminator_phase(N_D), generator_phase()):
-                    steps.play(phase, 0.0, Counters())
+                    train_phase(steps, phase)
 
             tokens = setting.batch * setting.length
             ours = timed(sample, repeats)
@@ -72,11 +72,11 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
                  gpu_idle=idle(iteration), **more)  # fmt: skip
 
 
-def draw(steps: Steps) -> None:
+def draw(steps: TrainingState) -> None:
     """One batch of words, without gradient."""
-    drawing = steps.drawing(0.0)
+    drawing = steps.sampling
     size = steps.config.train.batch_size
-    draw_words(steps.players.generator, drawing, size, steps.streams["noise"])
+    sample(steps.players.generator, drawing, size, steps.streams["noise"])
 
 
 def timed(work: Callable[[], object], repeats: int) -> Times:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 import core.nn.mixture
-import core.rollout
+import core.training.rollout
 from benchmarks.captions import lengths
 from benchmarks.measure import show, times
 from benchmarks.sizes import CPU, N_D, Sentences, Setting, discriminator_phase, generator_phase
-from core.checkpoint import Counters
-from core.steps import Steps
-from core.text.vocabulary import END, PAD
+from core.training.loop import train_phase
+from core.training.state import TrainingState
+from core.types import END, PAD
 from variants.discriminator.transformer import TransformerDiscriminator
 
 
@@ -29,7 +29,7 @@ def masked(setting: Setting, repeats: int, plain_repeats: int) -> None:
     steps = masked_steps(setting)
 
     def step(phase: Any) -> None:
-        steps.play(phase, 0.0, Counters())
+        train_phase(steps, phase)
 
     def both(count: int) -> Any:
         d = times(lambda: step(discriminator_phase(N_D)), count).over(N_D)
@@ -43,12 +43,12 @@ def masked(setting: Setting, repeats: int, plain_repeats: int) -> None:
     show("iteration_masked", fast[1], plain[1], f"{unit}; {N_D} D + 1 G")
 
 
-def masked_steps(setting: Setting) -> Steps:
+def masked_steps(setting: Setting) -> TrainingState:
     """The steps of a run whose sentences, real and drawn, have caption lengths."""
     setting = replace(setting, mask_after_eos=True)
     players = setting.players()
     players.sampling = Ending(players.sampling)  # type: ignore[assignment]
-    return Steps(setting.config(), players, Captions(setting), CPU)  # type: ignore[arg-type]
+    return TrainingState(setting.config(), players, Captions(setting), CPU)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def whole_length() -> Iterator[None]:
 
     with (
         patch.object(TransformerDiscriminator, "offers", offers),
-        patch.object(core.rollout, "longest", all_of),
+        patch.object(core.training.rollout, "longest", all_of),
         patch.object(core.nn.mixture, "longest", all_of),
-        patch.object(core.rollout, "LOOK", 10**9),
+        patch.object(core.training.rollout, "LOOK", 10**9),
     ):
         yield

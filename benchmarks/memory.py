@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.sizes import Setting, discriminator_phase, generator_phase
 from benchmarks.yardstick import Yardstick
-from core.checkpoint import Counters
-from core.players import as_module
+from core.training.loop import train_phase
+from core.training.players import as_module
 
 SIDES = ("fast", "plain", "weights")
 OF_A_WEIGHT = 4  # numbers that training keeps: itself, its gradient, Adam's two moments
@@ -99,12 +99,12 @@ TINY = Setting(batch=4, length=8, vocabulary=64, light=True, micro_batch=2)
 def play(setting: Setting, side: str) -> Callable[[], None]:
     """A step of each player, not yet taken."""
     if side == "fast":
-        steps = setting.steps()
+        steps = setting.state()
         phases = discriminator_phase(1), generator_phase()
 
         def ours() -> None:
             for phase in phases:
-                steps.play(phase, 0.0, Counters())
+                train_phase(steps, phase)
 
         return ours
     plain = Yardstick(setting)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.tracking.mlflow_store import open_tracker
-from experiments.runner import run
+from experiments.single_run.run import run
 from studies.definition import load_study
 from studies.running.execute import begin, work
 from studies.storage import storage_url

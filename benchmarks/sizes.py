@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from core.config import Config, parse
-from core.phases import Phase
-from core.players import Players, build
-from core.steps import Steps
+from core.training.players import Players, build
+from core.training.state import TrainingState
+from core.types import Phase
 from experiments import load
 from variants import registry
 
@@ -69,9 +69,9 @@ class Setting:
         """Both players with fresh weights."""
         return build(self.config(attention), registry(), self.vocabulary, self.place)
 
-    def steps(self) -> Steps:
-        """The harness's own steps, on random sentences."""
-        return Steps(self.config(), self.players(), Sentences(self), self.place)  # type: ignore[arg-type]
+    def state(self) -> TrainingState:
+        """The state of a run on random sentences."""
+        return TrainingState(self.config(), self.players(), Sentences(self), self.place)  # type: ignore[arg-type]
 
     def real(self) -> Tensor:
         """One batch of random sentences (N, S)."""
@@ -84,6 +84,7 @@ class Sentences:
 
     setting: Setting
     per_epoch: int = 1
+    sentences: int = 1
 
     def batch(self, number: int) -> Tensor:
         """Batch `number`, int64 (N, S)."""

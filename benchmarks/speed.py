@@ -24,10 +24,11 @@ from benchmarks.sizes import N_D, Setting, discriminator_phase, generator_phase
 from benchmarks.texts import texts
 from benchmarks.tracking import tracking
 from benchmarks.yardstick import Yardstick
-from core.checkpoint import Counters
-from core.phases import Phase
-from core.rollout import Drawing, sample_tokens
-from core.steps import Steps
+from core.interfaces import SamplingSpec
+from core.training.loop import train_phase
+from core.training.rollout import sample_tokens
+from core.training.state import TrainingState
+from core.types import Phase
 
 MEASURES = (
     "training", "light", "masked", "memory", "length", "vocabulary", "likelihood", "bleu",
@@ -75,12 +76,12 @@ def main() -> None:
 
 def training(setting: Setting, repeats: int, plain_repeats: int) -> None:
     """Sampling, a step of each player, and an iteration of five and one."""
-    fast, plain = setting.steps(), Yardstick(setting)
+    fast, plain = setting.state(), Yardstick(setting)
     tokens = setting.batch * setting.length
     ours, theirs = times(lambda: sample(fast), repeats), times(plain.sample, plain_repeats)
     show("sampling", ours, theirs, "seconds", tokens_a_second=tokens / ours.cpu)
     for name in ("last_token", "last_token_noise", "fixed_token"):
-        other = replace(setting, next_input=name).steps()
+        other = replace(setting, next_input=name).state()
         show(f"sampling_{name}", times(lambda s=other: sample(s), repeats), theirs, "seconds")
     g, d = players(fast, plain, repeats, plain_repeats)
     show("generator_update", *g, "seconds, the rollout included")
@@ -96,13 +97,13 @@ def training(setting: Setting, repeats: int, plain_repeats: int) -> None:
 def light(setting: Setting, repeats: int, plain_repeats: int) -> None:
     """An iteration with the small discriminator."""
     small = replace(setting, light=True)
-    g, d = players(small.steps(), Yardstick(small), repeats, plain_repeats)
+    g, d = players(small.state(), Yardstick(small), repeats, plain_repeats)
     iteration = [one.plus(each, N_D) for one, each in zip(g, d, strict=True)]
     show("iteration_light", *iteration, f"seconds, {N_D} D + 1 G, D: T 1, B 1, O 1, from its parts")
 
 
 def players(
-    fast: Steps, plain: Yardstick, repeats: int, plain_repeats: int
+    fast: TrainingState, plain: Yardstick, repeats: int, plain_repeats: int
 ) -> tuple[tuple[Times, Times], tuple[Times, Times]]:
     """A step of G and a step of D: ours and the yardstick's."""
     g = times(lambda: play(fast, generator_phase()), repeats)
@@ -131,7 +132,7 @@ def vocabularies(setting: Setting, repeats: int) -> None:
 
 def iteration_time(setting: Setting, repeats: int) -> Times:
     """Five D steps and one G step."""
-    steps = setting.steps()
+    steps = setting.state()
 
     def iteration() -> None:
         play(steps, discriminator_phase(N_D))
@@ -140,14 +141,14 @@ def iteration_time(setting: Setting, repeats: int) -> Times:
     return times(iteration, repeats)
 
 
-def play(steps: Steps, phase: Phase) -> None:
+def play(steps: TrainingState, phase: Phase) -> None:
     """All steps of a phase."""
-    steps.play(phase, 0.0, Counters())
+    train_phase(steps, phase)
 
 
-def sample(steps: Steps) -> None:
+def sample(steps: TrainingState) -> None:
     """Draw one batch."""
-    drawing = Drawing(steps.players.sampling)
+    drawing = SamplingSpec(steps.players.sampling)
     size = steps.config.train.batch_size
     sample_tokens(steps.players.generator, drawing, size, steps.streams["noise"])
 

@@ -22,11 +22,11 @@ import torch
 
 from benchmarks.sizes import CPU, Sentences, Setting
 from core.allocator import keep_freed_memory
-from core.checkpoint import Counters
 from core.config import Config, parse, read_toml
-from core.phases import Progress
-from core.players import build
-from core.steps import Steps
+from core.training.loop import train_phase
+from core.training.players import build
+from core.training.state import TrainingState
+from core.types import Progress
 from variants import registry
 
 DEMO = Path(__file__).parents[1] / "experiments" / "studies" / "design_axes.toml"
@@ -89,11 +89,11 @@ def trained(model: str, threads: int) -> tuple[float, float]:
         length, batch = config.model.length, config.train.batch_size
         setting = Setting(batch=batch, length=length, vocabulary=100)
     players = build(config, registry(), setting.vocabulary, CPU)
-    steps = Steps(config, players, Sentences(setting), CPU)  # type: ignore[arg-type]
+    state = TrainingState(config, players, Sentences(setting), CPU)  # type: ignore[arg-type]
 
     def update() -> None:
         for phase in players.schedule.phases(Progress(0, {})):
-            steps.play(phase, 0.0, Counters())
+            train_phase(state, phase)
 
     update()
     cpu, wall = time.process_time(), time.perf_counter()

@@ -11,11 +11,11 @@ from pathlib import Path
 from benchmarks.measure import Times, show
 from benchmarks.sizes import CPU, Sentences, Setting
 from core.config import override, parse
-from core.players import build
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunTracker
-from core.train import Trainer
+from core.training.loop import Trainer
+from core.training.players import build
 from variants import registry
 
 SIZE = Setting(batch=8, length=8, vocabulary=200, light=True, micro_batch=None)

@@ -21,14 +21,14 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.threads import demo
-from core.batches import Batches
 from core.metrics.suite import Suite
-from core.steps import Steps
 from core.tracking.mlflow_store import open_tracker
+from core.training import loop
+from core.training.batches import Batches
 from experiments import evaluator, load, runner
-from experiments.course import Run
-from experiments.evaluator import Evaluator
 from experiments.generate import Writer
+from experiments.single_run.evaluator import Evaluator
+from experiments.single_run.session import Run
 
 UPDATES = 40
 PARTS = ("drawing", "metrics", "diagnoses", "likelihood", "shown", "logged", "saved")
@@ -57,7 +57,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(Batches, "batch", timed("batches", Batches.batch)),
-        patch.object(Steps, "play", timed("steps", Steps.play)),
+        patch.object(loop, "train_phase", timed("steps", loop.train_phase)),
         patch.object(Run, "_evaluate", timed("evaluation", Run._evaluate)),
         patch.object(Evaluator, "diagnoses", timed("diagnoses", Evaluator.diagnoses)),
         patch.object(Writer, "tokens", timed("drawing", Writer.tokens)),

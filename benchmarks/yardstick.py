@@ -14,10 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import one_hot
 
 from benchmarks.sizes import Setting
+from core.interfaces import SamplingSpec
 from core.nn.linear import Linear
-from core.players import as_module
-from core.rollout import Drawing, unroll
-from core.sentences import Scores
+from core.training.players import as_module
+from core.training.rollout import unroll
+from core.types import Scores
 from tests.reference.dense import DenseWords
 
 
@@ -27,11 +28,11 @@ class Yardstick:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.players = setting.players("full")
-        assert self.players.opponent is not None
-        self.generator, self.opponent = self.players.generator, self.players.opponent
-        self.drawing = Drawing(self.players.sampling)
+        assert self.players.adversary is not None
+        self.generator, self.adversary = self.players.generator, self.players.adversary
+        self.drawing = SamplingSpec(self.players.sampling)
         self.rng = torch.Generator(device=setting.place).manual_seed(0)
-        for player in (self.generator, self.opponent.discriminator):
+        for player in (self.generator, self.adversary.discriminator):
             for part in as_module(player).modules():
                 if isinstance(part, Linear):
                     part.__class__ = nn.Linear
@@ -46,17 +47,17 @@ class Yardstick:
         optimiser = self.players.optimiser
         optimiser.zero_grad(set_to_none=True)
         scores = self._score(self._probabilities())
-        self.opponent.objective.generator(scores, None).backward()  # type: ignore[no-untyped-call]
+        self.adversary.objective.generator(scores, None).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
     def discriminator_step(self) -> None:
         """Draw, judge real and fake, penalise, move D."""
-        optimiser, V = self.opponent.optimiser, self.setting.vocabulary
+        optimiser, V = self.adversary.optimiser, self.setting.vocabulary
         optimiser.zero_grad(set_to_none=True)
         real = one_hot(self.setting.real(), V).float()  # (N, S, V)
         with torch.no_grad():
             fake = self._probabilities()
-        loss = self.opponent.objective.discriminator(self._score(real), self._score(fake))
+        loss = self.adversary.objective.discriminator(self._score(real), self._score(fake))
         eps = torch.rand(len(real), 1, 1, generator=self.rng, device=real.device)
         x = (eps * real + (1 - eps) * fake).requires_grad_(True)
         with sdpa_kernel(SDPBackend.MATH):
@@ -66,7 +67,7 @@ class Yardstick:
         optimiser.step()
 
     def _score(self, words: Tensor) -> Scores:
-        return Scores(self.opponent.discriminator(DenseWords(words)))
+        return Scores(self.adversary.discriminator(DenseWords(words)))
 
     def _probabilities(self) -> Tensor:
         return self.generator.logits(self._hidden()).softmax(-1)  # (N, S, V)

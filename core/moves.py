@@ -8,33 +8,31 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from core.interfaces import Generator, StepContext
 from core.nn.likelihood import negative_log_likelihood
-from core.nn.words import TokenWords, visible
-from core.phases import Stage
-from core.protocols import Generator
-from core.rollout import completions, draw_words
-from core.sentences import Draw, Words
-from core.text.vocabulary import PAD
+from core.nn.words import TokenWords
+from core.training.rollout import completions, sample
+from core.types import PAD, DiscriminatorInput, Draw, visible
 
-Judge = Callable[[Words], Tensor]  # a discriminator with a score (N,) a sentence
+Judge = Callable[[DiscriminatorInput], Tensor]  # a discriminator with a score (N,) a sentence
 
 
-def drawn(generator: Generator, stage: Stage) -> Draw:
+def drawn(generator: Generator, context: StepContext) -> Draw:
     """N sentences without gradient."""
-    return draw_words(generator, stage.drawing, stage.size, stage.rng("noise"))
+    return sample(generator, context.sampling, context.batch_size, context.rng("noise"))
 
 
-def nats(model: Generator, tokens: Tensor, stage: Stage) -> Tensor:
+def nats(model: Generator, tokens: Tensor, context: StepContext) -> Tensor:
     """-log p of each word of tokens (N, S), 0 at padding."""
-    hidden = model.parallel(tokens, model.draw_noise(len(tokens), stage.rng("likelihood")))
+    hidden = model.parallel(tokens, model.draw_noise(len(tokens), context.rng("likelihood")))
     return negative_log_likelihood(hidden, model.head, tokens)
 
 
-def imitate(generator: Generator, stage: Stage) -> Tensor:
+def imitate(generator: Generator, context: StepContext) -> Tensor:
     """Likelihood of real text in nats a word."""
-    tokens = stage.next_real()
-    loss = nats(generator, tokens, stage).sum() / (tokens != PAD).sum()
-    stage.values["train/likelihood_loss"] = float(loss.detach())
+    tokens = context.next_batch()
+    loss = nats(generator, tokens, context).sum() / (tokens != PAD).sum()
+    context.metrics["train/likelihood_loss"] = float(loss.detach())
     return loss
 
 
@@ -43,25 +41,25 @@ def score(discriminator: Judge, tokens: Tensor) -> Tensor:
     return discriminator(TokenWords(tokens, visible(tokens)))
 
 
-def tell_apart(discriminator: Judge, generator: Generator, stage: Stage) -> Tensor:
+def tell_apart(discriminator: Judge, generator: Generator, context: StepContext) -> Tensor:
     """D's cross-entropy of real and drawn text, E sp(-r) + E sp(f)."""
-    r = score(discriminator, stage.next_real())
-    f = score(discriminator, drawn(generator, stage).tokens)
-    stage.values["train/real_score"] = float(r.detach().mean())
-    stage.values["train/fake_score"] = float(f.detach().mean())
+    r = score(discriminator, context.next_batch())
+    f = score(discriminator, drawn(generator, context).tokens)
+    context.metrics["train/real_score"] = float(r.detach().mean())
+    context.metrics["train/fake_score"] = float(f.detach().mean())
     return softplus(-r).mean() + softplus(f).mean()
 
 
 def outlook(
-    discriminator: Judge, generator: Generator, draw: Draw, count: int, stage: Stage
+    discriminator: Judge, generator: Generator, draw: Draw, count: int, context: StepContext
 ) -> Tensor:
     """Q (N, S): D's probability of real, its mean over `count` completions of the words up to each
     step; of the last step, of the sentence itself. Call it without gradient.
     """
     ends = score(discriminator, draw.tokens).sigmoid()
-    rng = stage.rng("completions")
+    rng = context.rng("completions")
     found = [
         score(discriminator, of_prefix.flatten(0, 1)).sigmoid().view(len(ends), count).mean(1)
-        for of_prefix in completions(generator, stage.drawing, draw, count, rng)
+        for of_prefix in completions(generator, context.sampling, draw, count, rng)
     ]
     return torch.stack([*found, ends], dim=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.interfaces import Generator
 from core.nn.gumbel import gumbel
-from core.protocols import Generator, Seeds
 from core.seeding import draw_seeds
+from core.types import Seeds
 
 
 class WordsDrawn:

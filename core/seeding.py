@@ -45,8 +45,11 @@ def draw_seeds(count: int, rng: torch.Generator) -> tuple[int, ...]:
 class Streams:
     """The named generators of one run, with a state that can be saved and restored."""
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, device: torch.device, rank: int = 0, update: int = 0) -> None:
+        """Streams of a run's seed. Other ranks of data parallel training than 0 have streams of
+        their own, new ones wherever they resume (at `update`).
+        """
+        self.seed = derive(seed, f"rank {rank} update {update}") if rank else seed
         self.device = device
         self._generators: dict[str, torch.Generator] = {}
 

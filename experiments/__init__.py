@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from experiments.loading import load
-    from experiments.runner import run
-    from experiments.wanted import Result
+    from experiments.single_run.loading import load
+    from experiments.single_run.run import run
+    from experiments.single_run.session import Result
 
 __all__ = ["Result", "load", "run"]
 
@@ -19,9 +19,11 @@ __all__ = ["Result", "load", "run"]
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    home = {"load": "loading", "run": "runner", "Result": "wanted"}.get(name)
+    home = {"load": "loading", "run": "run", "Result": "session"}.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"experiments.{home}"), name)
-    globals()[name] = found  # `experiments.runner` is a module too: the function stands in front
+    found = getattr(import_module(f"experiments.single_run.{home}"), name)
+    globals()[name] = (
+        found  # `experiments.single_run.run` is a module too: the function stands in front
+    )
     return found

@@ -123,11 +123,10 @@ def train(folder: Path, updates: int) -> None:
 
     from core.metrics.nll_gen import nll_gen
     from core.tracking.memory import MemoryTracker
-    from experiments.checkpoints import BEST, writer_at
     from experiments.generate import save_generator
-    from experiments.loading import load
-    from experiments.parts import open_corpus
-    from experiments.runner import run
+    from experiments.single_run.checkpoints import BEST, writer_at
+    from experiments.single_run.loading import load
+    from experiments.single_run.run import open_corpus, run
 
     file, looked = folder / "train.txt", _Looks()
     config = load("mle", _overrides(file.read_text(encoding="utf-8"), file, updates))
@@ -161,7 +160,7 @@ class _Looks:
         self._since = 0
 
     def __call__(self, step: int, _: int | None, values: Mapping[str, float | None]) -> None:
-        from core.train import Stopped
+        from core.training.loop import Stopped
 
         nats = values.get("eval/nll_gen")
         if nats is None or step == 0:
@@ -222,7 +221,7 @@ def _shares(sentences: Text) -> tuple[float, float]:
 
 
 def _fingerprint(text: str) -> str:
-    from experiments.loading import resolve_file
+    from experiments.single_run.loading import resolve_file
 
     settings = (
         resolve_file("mle").read_text(encoding="utf-8")

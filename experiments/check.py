@@ -10,9 +10,9 @@ from typing import Any
 from core.config import GAME, SLOTS, SYSTEM, Config, conflict, override, parse, read_toml, slot_name
 from core.errors import InputError, TextganError
 from core.tracking.memory import MemoryTracker
-from experiments.loading import SYSTEMS
-from experiments.runner import run
-from experiments.wanted import Result
+from experiments.single_run.loading import SYSTEMS
+from experiments.single_run.run import run
+from experiments.single_run.session import Result
 from variants import registry
 from variants.conformance import check
 

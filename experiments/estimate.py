@@ -14,19 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from core.config import Config
-from core.nn.precision import settle
-from core.players import build
-from core.shares import ALONE
 from core.tracking.protocol import Tracker
-from core.train import Trainer
-from experiments.evaluator import Evaluator
-from experiments.parts import prepare
-from experiments.wanted import pick_device
+from core.training.loop import Trainer
+from experiments.single_run.evaluator import Evaluator
+from experiments.single_run.run import open_corpus, set_up_process
+from experiments.single_run.session import training_state
 from studies.plan import Job
-from variants import registry
 
 CALIBRATED = 4  # configurations, as unlike as can be
 UPDATES, SECONDS = 1000, 1.0  # of training each, whichever is over first
@@ -100,16 +94,13 @@ class _Prepared:
     def of(cls, config: Config, tracker: Tracker) -> _Prepared:
         """A run of this configuration; nothing of it is kept."""
         began = time.monotonic()
-        torch.set_num_threads(config.train.threads)
-        device = pick_device(config)
-        settle(config.precision, device)
+        device = set_up_process(config)
         with tempfile.TemporaryDirectory() as folder:
             there = (tracker.store_dir / "corpora").exists()
             store_dir = tracker.store_dir if there else Path(folder)
-            parts = prepare(config, device, store_dir, ALONE, tested=False)
-            players = build(config, registry(), len(parts.corpus.vocabulary), device)
-            trainer = Trainer(config, players, parts.batches, device, _silent)
-            evaluator = Evaluator(parts, trainer)
+            corpus = open_corpus(config.corpus, store_dir, config.model.length)
+            state = training_state(config, corpus, device)
+            trainer, evaluator = Trainer(state, _silent), Evaluator(corpus, state)
         seconds = time.monotonic() - began
         _train(trainer, config, WARM, WARM_SECONDS)
         return cls(config, trainer, evaluator, seconds)
@@ -122,7 +113,7 @@ class _Prepared:
 
     def bytes(self) -> int:
         """Of what the run leaves."""
-        state = sum(t.numel() * t.element_size() for t in self.trainer.state().values())
+        state = sum(t.numel() * t.element_size() for t in self.trainer.state.tensors().values())
         return round((1.3 + _kept(self.config)) * state) + RECORD
 
 
@@ -156,10 +147,11 @@ def _diagnosis(evaluator: Evaluator) -> float:
 
 def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> float:
     """Train so many updates or so long, whichever is over first; seconds an update took."""
-    counters = trainer.counters
+    counters = trainer.state.counters
     update, spent = counters.update, counters.seconds
     limit = {"updates": update + updates, "minutes": (spent + seconds) / 60}
-    trainer.config = config.model_copy(update={"train": config.train.model_copy(update=limit)})
+    limited = config.model_copy(update={"train": config.train.model_copy(update=limit)})
+    trainer.config = trainer.state.config = limited
     trainer.train(_nothing, _nothing)
     return (counters.seconds - spent) / max(1, counters.update - update)
 

@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from core.config import LONGEST_CONFIG, Config, parse
 from core.errors import InputError
-from core.players import as_module, build_generator, drawing_of
-from core.protocols import Generator
-from core.rollout import Drawing, sample_tokens
+from core.interfaces import Generator, SamplingSpec
 from core.seeding import generator as random_stream
 from core.text.bounded import insist_on_room, read_bounded
 from core.text.vocabulary import Vocabulary
+from core.training.players import as_module, build_generator, sampling_spec
+from core.training.rollout import sample_tokens
 from variants import registry
 
 BATCH = 250  # sentences drawn at a time; part of what a seed means
@@ -30,7 +30,7 @@ class Writer:
     """Draws sentences from a generator."""
 
     generator: Generator
-    drawing: Drawing
+    drawing: SamplingSpec
     vocabulary: Vocabulary
     joiner: str = " "
 
@@ -65,7 +65,7 @@ def make_writer(
 ) -> Writer:
     """A writer with the sampling of a configuration, at the temperature of its end."""
     joiner = "" if config.corpus.level == "character" else " "
-    return Writer(generator, drawing_of(config, registry(), progress), vocabulary, joiner)
+    return Writer(generator, sampling_spec(config, registry(), progress), vocabulary, joiner)
 
 
 def save_generator(

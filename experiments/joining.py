@@ -17,7 +17,7 @@ import optuna
 
 from core.errors import MachineError
 from experiments.commands.corpora import corpus_key
-from experiments.parts import open_corpus
+from experiments.single_run.run import open_corpus
 from studies.definition import Study
 
 PACKAGES = ("core", "variants", "studies", "experiments")

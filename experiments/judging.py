@@ -8,7 +8,7 @@ from typing import Any
 from core.config import parse, read_toml
 from core.errors import InputError
 from core.tracking.protocol import ENDED, Tracker
-from experiments.parts import open_corpus
+from experiments.single_run.run import open_corpus
 from studies.analysis.people import results
 from studies.judgement import REAL, Answer, answers
 from variants import registry

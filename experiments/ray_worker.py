@@ -37,7 +37,7 @@ def work_on(errand: Errand) -> str:
     """Take runs from the study's queue until it is empty; which node it was, and how many runs."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.joining import check
-    from experiments.runner import run
+    from experiments.single_run.run import run
     from studies.definition import from_definition
     from studies.running.execute import work
     from studies.running.queue import load_queue

@@ -27,7 +27,7 @@ from core.metrics.catalogue import CATALOGUE, DEFINED, LEAST, METRICS, OF_GENERA
 from core.metrics.document import Document
 from core.metrics.published import GROUPS as PUBLISHED
 from core.text.settings import CorpusSettings
-from experiments.loading import SYSTEMS, systems
+from experiments.single_run.loading import SYSTEMS, systems
 from studies.kinds import find_kind, kinds
 from studies.table import StudyTable
 from variants import registry

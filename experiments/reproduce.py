@@ -20,9 +20,9 @@ from core.config import Config, parse, read_toml
 from core.errors import InputError
 from core.statistics import Interval
 from core.tracking.environment import difference
-from core.tracking.protocol import RunRecord, Tracker
-from experiments.runner import run
-from experiments.wanted import Result
+from core.tracking.protocol import RunLabels, RunRecord, Tracker
+from experiments.single_run.run import run
+from experiments.single_run.session import Result
 from variants import registry
 
 Verdict = Literal["identical", "within", "outside", "unknown"]
@@ -84,9 +84,9 @@ def reproduce(
     config = _config(tracker, record, say)
     order: dict[str, Any] = {
         "config": config,
-        "experiment": EXPERIMENT,
-        "name": f"again: {record.name}",
-        "tags": {"level": "run", "reproduces": record.run_id},
+        "labels": RunLabels(
+            EXPERIMENT, f"again: {record.name}", None, {"level": "run", "reproduces": record.run_id}
+        ),
         "report": report,
     }
     result = run(tracker=tracker, **order)

@@ -1,5 +1,5 @@
-"""What runs that have ended no longer need: the checkpoints to go on from, and journals that were
-delivered whole. What was kept on purpose (`experiments.checkpoints`), the configuration and the
+"""What runs that have ended no longer need: the checkpoints to resume from, and journals that were
+delivered whole. Kept checkpoints (`experiments.single_run.checkpoints`), the configuration and the
 result stay.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.tracking.delivery import complete
-from experiments.checkpoints import LAST
+from experiments.single_run.checkpoints import LAST
 
 UNFINISHED = "*.writing"  # what a kill left of a file
 

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from core.config import GAME, SLOTS, conflict, parse
-from core.players import build
-from core.rollout import sample_tokens
 from core.seeding import generator as stream
-from core.steps import Diverged
-from core.train import Trainer
+from core.training.loop import Trainer
+from core.training.optimisation import Diverged
+from core.training.players import build
+from core.training.rollout import sample_tokens
 from variants import registry
 
 Names = dict[str, str]  # slot -> strategy
@@ -119,7 +119,7 @@ def trains(names: Names) -> None:
         return
     assert trainer.counters.update == 3
     assert logged
-    tokens = sample_tokens(players.averaged, players.drawing(config, 1.0), N, stream(0, "x"))
+    tokens = sample_tokens(players.averaged, players.sampling_at(config, 1.0), N, stream(0, "x"))
     assert tokens.shape == (N, S)
     assert int(tokens.min()) >= 0
     assert int(tokens.max()) < V

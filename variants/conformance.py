@@ -11,16 +11,16 @@ from typing import Any
 
 from core.config import SLOTS, StrategyConfig, slot_name
 from core.errors import InputError
-from core.protocols import Shape
+from core.types import Shape
 from variants import Registry
 
 METHODS = {
     "generator": ("draw_noise", "begin", "step", "fork", "parallel", "logits", "embed"),
     "next_input": ("draw", "queries"),
     "noise_mapping": ("draw", "__call__"),
-    "sampling": ("randomness", "select", "feedback", "words"),
+    "sampling": ("randomness", "select", "feedback", "discriminator_input"),
     "temperature": ("__call__",),
-    "estimator": ("judge", "loss"),
+    "estimator": ("prepare", "loss"),
     "discriminator": ("score", "__call__"),
     "objective": ("discriminator", "generator", "reward"),
     "penalty": ("draw", "__call__"),
@@ -32,7 +32,7 @@ ATTRIBUTES = {
     "next_input": ("streams",),
     "sampling": ("soft_feedback",),
     "estimator": ("target",),
-    "objective": ("relativistic", "compares"),
+    "objective": ("relativistic", "uses_features"),
     "schedule": ("adversarial",),
     "system": ("generator", "sampling", "others", "adversarial"),
 }

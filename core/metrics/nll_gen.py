@@ -20,18 +20,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from core.interfaces import Generator, SamplingSpec
 from core.metrics.intervals import Measure, ratio
 from core.nn.likelihood import negative_log_likelihood
-from core.players import as_module
-from core.protocols import Generator
-from core.rollout import Drawing
-from core.sentences import Noise
-from core.text.vocabulary import PAD
+from core.training.players import as_module
+from core.types import PAD, Noise
 
 BATCH = 250  # sentences at a time
 
 
-def nll_gen(generator: Generator, drawing: Drawing, rows: np.ndarray) -> Measure:
+def nll_gen(generator: Generator, drawing: SamplingSpec, rows: np.ndarray) -> Measure:
     """Of real sentences as ids (n, S), padded; undefined without one, and for a generator whose
     likelihood nobody can compute.
     """
@@ -61,7 +59,7 @@ def nll_gen(generator: Generator, drawing: Drawing, rows: np.ndarray) -> Measure
     return Measure(value, n, n, ratio(numerators, denominators))
 
 
-def explicit(drawing: Drawing, noise: Noise) -> bool:
+def explicit(drawing: SamplingSpec, noise: Noise) -> bool:
     """Whether the probability of a sentence is the product of its words' under softmax(l)."""
     sampling = drawing.sampling
     offers = getattr(sampling, "offers", ())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.protocols import Seeds
+from core.types import Seeds
 
 
 class Laid(tuple[int, ...]):

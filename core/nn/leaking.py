@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from core.protocols import Shape
 from core.seeding import draw_seed
-from core.sentences import Noise
+from core.types import Noise, Shape
 
 
 class Leaking(Protocol):

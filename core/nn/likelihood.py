@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from core.nn.linear import linear, product
-from core.text.vocabulary import PAD
+from core.types import PAD
 
 NOTHING = -100  # no word has this id
 PART = 2**20  # logits at a time, where a step of all sentences has fewer

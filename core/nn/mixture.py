@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from core.nn.gumbel import gumbel
 from core.nn.linear import linear, product
 from core.nn.words import longest
-from core.protocols import Seeds
+from core.types import Seeds
 
 
 @dataclass(frozen=True)

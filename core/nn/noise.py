@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.sentences import Noise, NoiseKind
+from core.types import Noise, NoiseKind
 
 TRUNCATION = 1.5
 

@@ -27,10 +27,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from core.interfaces import NextInput, NoiseMapping
 from core.nn.noise import scaled
-from core.protocols import NextInput, NoiseMapping, Shape
 from core.seeding import draw_seed
-from core.sentences import Noise
+from core.types import Noise, Shape
 
 Walk = Callable[[Tensor, Any, "list[Tensor] | None"], tuple[Tensor, Any]]
 

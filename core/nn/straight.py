@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from core.nn.mixture import MixedWords, distribution
 from core.nn.words import TokenWords
-from core.protocols import Seeds
+from core.types import Seeds
 
 
 @dataclass(frozen=True)

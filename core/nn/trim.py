@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 if TYPE_CHECKING:
-    from core.protocols import Discriminator
+    from core.interfaces import Discriminator
 
 FEW = 8  # sentences; a smaller group is not worth a pass of its own
 SIMILAR = 0.75  # of the longest sentence of a group

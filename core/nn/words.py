@@ -1,4 +1,4 @@
-"""Words as a discriminator sees them: its bias-free first layer applied to them, without a
+"""Sentences as a discriminator sees them: its bias-free first layer applied to them, without a
 one-hot ever being built. Distributions are in `core.nn.mixture`.
 """
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.sentences import Words
-from core.text.vocabulary import END, PAD
+from core.types import END, PAD, DiscriminatorInput
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class TokenWords:
         return counts.scatter_add_(1, self.tokens.T, ones.T) / N
 
 
-def mean_difference(real: Words, fake: Words, vocabulary: int) -> Tensor:
+def mean_difference(real: DiscriminatorInput, fake: DiscriminatorInput, vocabulary: int) -> Tensor:
     """The original's progress curve: sum over positions and words of |mean real - mean fake|.
 
     Between 0 and 2 S; 0 says only that the words are right position by position. Hidden words do
@@ -53,7 +52,7 @@ def mean_difference(real: Words, fake: Words, vocabulary: int) -> Tensor:
 
 
 def longest_of(tokens: Tensor) -> int:
-    """Words of the longest of sentences (N, S), the end token among them."""
+    """Length of the longest of sentences (N, S), the end token included."""
     return int((tokens != PAD).sum(1).max())
 
 
@@ -64,16 +63,16 @@ def visible(tokens: Tensor) -> Tensor:
 
 
 def longest(mask: Tensor | None, length: int) -> int:
-    """Words of the longest sentence of a mask (N, S); `length` where nothing is hidden."""
+    """Length of the longest sentence of a mask (N, S); `length` where nothing is masked."""
     return length if mask is None else int(mask.any(0).sum())
 
 
-def movable(words: Words) -> bool:
+def movable(words: DiscriminatorInput) -> bool:
     """Whether its sentences may change places: not where chance was drawn for all as one batch."""
     return words.take(torch.arange(0)) is not None
 
 
-def lengths(*words: Words) -> Tensor | None:
+def lengths(*words: DiscriminatorInput) -> Tensor | None:
     """Of each sentence, or of the longest of those that stand beside each other, how many words
     are seen (N,); None where nothing is hidden.
     """

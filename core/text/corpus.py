@@ -24,7 +24,8 @@ from core.text.bounded import insist_on_room, read_bounded
 from core.text.known import Known, all_keys
 from core.text.mapped import Held, Mapped
 from core.text.settings import CorpusSettings, Kind
-from core.text.vocabulary import END, PAD, Vocabulary
+from core.text.vocabulary import Vocabulary
+from core.types import END, PAD
 
 FORMAT = 1
 LONGEST_MANIFEST = 4_000_000  # bytes

@@ -12,7 +12,8 @@ from itertools import chain
 
 import numpy as np
 
-from core.text.vocabulary import UNK, Vocabulary
+from core.text.vocabulary import Vocabulary
+from core.types import UNK
 
 PLACE = np.uint64(32)  # bits of a word's id
 _STEP, _FIRST, _SECOND = (

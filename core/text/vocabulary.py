@@ -10,8 +10,8 @@ import numpy as np
 
 from core.errors import InputError
 from core.text.bounded import read_bounded
+from core.types import END, PAD, START, UNK
 
-PAD, START, END, UNK = range(4)
 LARGEST = 500_000_000  # bytes of a vocabulary's file
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 

@@ -28,6 +28,16 @@ ENDED = ("ok", *WORST)  # outcomes with a result; a killed or failed run has non
 
 
 @dataclass(frozen=True)
+class RunLabels:
+    """Where a run is filed in the store: its experiment, its name, its parent run, its tags."""
+
+    experiment: str = "runs"
+    name: str | None = None  # None: system and seed
+    parent_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One sentence: row `row` of the fixed latents, after `step` updates."""
 

@@ -14,7 +14,7 @@ from core.tracking.protocol import Tracker
 from experiments.commands.corpora import prepare
 from experiments.console import err
 from experiments.joining import check, write_down
-from experiments.loading import resolve_file
+from experiments.single_run.loading import resolve_file
 from studies.definition import Study, load_study, make_study
 from studies.plan import Limit
 from studies.running.execute import begin, free_name, grow

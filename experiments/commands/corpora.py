@@ -22,9 +22,9 @@ def prepare(configs: Iterable[Config], store_dir: Path) -> dict[str, str]:
 
     InputError when a source cannot be read, leaves too little, or does not fit the model.
     """
-    from core.batches import Batches
+    from core.training.batches import Batches
     from experiments.console import err, progress
-    from experiments.parts import open_corpus
+    from experiments.single_run.run import open_corpus
 
     opened: dict[str, Corpus] = {}
     for config in configs:

@@ -34,7 +34,7 @@ Tracking = Annotated[
 
 def complete_system(incomplete: str) -> list[str]:
     """For the shell: systems that come with the harness, and TOML files as far as typed."""
-    from experiments.loading import systems
+    from experiments.single_run.loading import systems
 
     files = (str(file) for file in Path().glob(f"{incomplete}*") if file.suffix == ".toml")
     folders = (f"{file}/" for file in Path().glob(f"{incomplete}*") if file.is_dir())

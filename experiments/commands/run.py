@@ -43,12 +43,12 @@ def run(
     them: torchrun --nproc-per-node 2 -m experiments run FILE.toml
     """
     from core.errors import InputError
-    from core.shares import leads
     from core.tracking.mlflow_store import open_tracker
+    from core.training.data_parallel import is_main
     from experiments.commands.corpora import prepare
     from experiments.console import err, print_json, progress
-    from experiments.loading import load
-    from experiments.runner import run as train
+    from experiments.single_run.loading import load
+    from experiments.single_run.run import run as train
 
     overrides = list(set_ or [])
     overrides += [f"seed={seed}"] if seed is not None else []
@@ -59,7 +59,7 @@ def run(
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
     tracker = open_tracker()
-    if not leads():  # one of several processes of torchrun: another speaks for all
+    if not is_main():  # one of several processes of torchrun: another speaks for all
         train(config, tracker=tracker, resume=resume)
         return
     if config is not None:
@@ -88,8 +88,8 @@ def sample(
 ) -> None:
     """Draw sentences from a run's model."""
     from core.tracking.mlflow_store import open_tracker
-    from experiments.checkpoints import writer_of
     from experiments.console import print_json
+    from experiments.single_run.checkpoints import writer_of
 
     tracker = open_tracker()
     record = tracker.run(run)

@@ -48,8 +48,8 @@ def sweep(
 ) -> None:
     """Quality and diversity of runs over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import open_tracker
-    from experiments.checkpoints import writer_of
     from experiments.console import err, out, print_json, progress, table
+    from experiments.single_run.checkpoints import writer_of
     from studies.analysis.temperature import sweep_figure
 
     tracker, swept = open_tracker(), _numbers(temperatures)
@@ -135,7 +135,7 @@ def _sweep_run(
 def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
     """The corpus that a run was trained on, built again where it is gone."""
     from core.config import parse, read_toml
-    from experiments.parts import open_corpus
+    from experiments.single_run.run import open_corpus
     from variants import registry
 
     file = tracker.artifact(run_id, "config.toml")

@@ -35,7 +35,7 @@ def worker(
     """
     from core.tracking.mlflow_store import open_tracker
     from experiments.joining import check
-    from experiments.runner import run as train
+    from experiments.single_run.run import run as train
     from studies.definition import from_definition
     from studies.running.execute import work
     from studies.running.queue import load_queue

@@ -15,7 +15,7 @@ from experiments.commands.beginning import Begun
 from experiments.console import err, out, print_json, progress, table
 from experiments.estimate import Estimate, estimate
 from experiments.ray_worker import Errand, Places
-from experiments.runner import run as train
+from experiments.single_run.run import run as train
 from studies.definition import Study
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.plan import Limit

@@ -10,8 +10,8 @@ from typing import Protocol
 import optuna
 
 from core.config import Config
-from core.tracking.protocol import WORST, Tracker
-from core.train import Stopped
+from core.tracking.protocol import WORST, RunLabels, Tracker
+from core.training.loop import Stopped
 from studies.arms import Arm, Proposals
 from studies.definition import Study
 from studies.plan import Job, Key, Plan
@@ -36,24 +36,21 @@ class RunResult(Protocol):
 
 
 class Train(Protocol):
-    """Trains one configuration; `experiments.runner.run` is the one there is."""
+    """Trains one configuration; `experiments.single_run.run.run` is the one there is."""
 
     def __call__(
         self,
         config: Config | None,
         *,
         tracker: Tracker,
-        experiment: str,
-        name: str,
-        parent_id: str | None,
-        tags: Mapping[str, str],
+        labels: RunLabels,
         resume: str | None,
         started: Callable[[str], None],
         report: Report | None,
-        tested: bool,
+        test: bool,
     ) -> RunResult:
         """Train and record under the study's experiment. `report` hears every logged value and may
-        raise `Stopped`; a `tested` run is scored on the test split at its end.
+        raise `Stopped`; with `test` the run is scored on the test split at its end.
         """
         ...
 
@@ -166,14 +163,16 @@ class Worker:
         return self.train(
             config.model_copy(update={"seed": job.seed}),
             tracker=self.tracker,
-            experiment=name,
-            name=variant if job.arm else f"{variant} · seed {job.seed}",
-            parent_id=self.queue.user_attrs["parent_run_id"] if job.arm else parents[variant],
-            tags={"study": name, "variant": variant, **_tags(job.arm, trial)},
+            labels=RunLabels(
+                name,
+                variant if job.arm else f"{variant} · seed {job.seed}",
+                self.queue.user_attrs["parent_run_id"] if job.arm else parents[variant],
+                {"study": name, "variant": variant, **_tags(job.arm, trial)},
+            ),
             resume=run_id,
             started=lambda identity: trial.set_user_attr("run_id", identity),
             report=report,
-            tested=job.tested,
+            test=job.tested,
         )
 
 

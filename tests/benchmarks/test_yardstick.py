@@ -7,7 +7,7 @@ import torch
 from benchmarks.sizes import Setting
 from benchmarks.yardstick import Yardstick
 from core.nn.linear import Linear
-from core.players import as_module
+from core.training.players import as_module
 
 TINY = Setting(batch=2, length=4, vocabulary=11, light=True, micro_batch=None)
 
@@ -17,7 +17,7 @@ def test_the_yardstick_moves_both_players_with_layers_of_torch() -> None:
     plain.sample()
     for step, player in (
         (plain.generator_step, plain.generator),
-        (plain.discriminator_step, plain.opponent.discriminator),
+        (plain.discriminator_step, plain.adversary.discriminator),
     ):
         module = as_module(player)
         assert not [part for part in module.modules() if isinstance(part, Linear)]

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.chaos.tally import Tally
 
-OURS = ["core.text", "core.config", "core.checkpoint", "core.tracking.journal",
+OURS = ["core.text", "core.config", "core.training.checkpoint", "core.tracking.journal",
         "core.tracking.delivery", "core.metrics.files", "experiments.generate",
         "studies.definition", "studies.judgement", "studies.summary",
         "variants"]  # fmt: skip

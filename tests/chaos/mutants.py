@@ -29,12 +29,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from core import checkpoint
-from core.checkpoint import Counters
 from core.config import parse, read_toml
 from core.errors import InputError, MachineError
 from core.metrics.files import read_sentences
-from core.players import build_generator
 from core.text.build import build_corpus
 from core.text.corpus import Corpus, describe
 from core.text.generated import draw_corpus
@@ -45,6 +42,9 @@ from core.text.unpack import Make, linked_texts, tar_members, zip_member
 from core.text.vocabulary import Vocabulary
 from core.tracking.delivery import Delivery
 from core.tracking.journal import Entry
+from core.training import checkpoint
+from core.training.checkpoint import Counters
+from core.training.players import build_generator
 from experiments.generate import load_generator, save_generator
 from studies.definition import load_study
 from studies.judgement import Answer, agreement, answers, file_of, keep

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.tracking.mlflow_client import store_dir_of
+from core.tracking.protocol import RunLabels
 from tests.chaos import runs
 from tests.chaos.children import child
 from tests.chaos.servers import FAULTS, FaultyProxy, mlflow_server
@@ -93,11 +94,11 @@ def _reach(address: str) -> None:
 def _train(address: str, experiment: str) -> str:
     from core.tracking import delivery
     from core.tracking.mlflow_store import open_tracker
-    from experiments.runner import run
+    from experiments.single_run.run import run
 
     delivery.RETRY_SECONDS = 0.1
     tracker = open_tracker(address)
-    return run(runs.config(), tracker=tracker, experiment=experiment).outcome
+    return run(runs.config(), tracker=tracker, labels=RunLabels(experiment)).outcome
 
 
 def _sync(address: str) -> None:

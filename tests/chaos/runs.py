@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from core.config import Config
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import RunRecord
-from experiments.parts import open_corpus
-from experiments.runner import run
+from experiments.single_run.run import open_corpus, run
 from tests.conftest import tiny
 
 UPDATES = 6

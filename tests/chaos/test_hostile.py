@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 
 from core.config import override, parse, read_toml
 from core.errors import InputError, MachineError
-from core.players import build_generator
 from core.text import unpack
 from core.text.corpus import Corpus
 from core.text.readers import READERS
@@ -32,6 +31,7 @@ from core.text.settings import CorpusSettings
 from core.text.unpack import tar_members, zip_member
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.tracking.rendering import plain
+from core.training.players import build_generator
 from experiments.commands.study import folder_name
 from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter

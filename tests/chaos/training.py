@@ -10,10 +10,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from core import checkpoint
-from core.checkpoint import Checkpoint
 from core.tracking.mlflow_store import open_tracker
-from experiments import course, runner
+from core.training import checkpoint
+from core.training.checkpoint import Checkpoint
+from experiments.single_run import run as single_run
+from experiments.single_run import session
 from studies import storage
 from studies.definition import load_study
 from studies.plan import Limit
@@ -45,14 +46,14 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     if by_heartbeat:  # as seen from another machine
         jobs.mark_mine = _elsewhere
     went_on: list[int] = []
-    whole = course.Run._restore
+    whole = session.Session._restore
 
     def restore(self: Any, saved: Checkpoint) -> None:
         went_on.append(saved.counters.update)
         whole(self, saved)
 
-    course.Run._restore = restore  # type: ignore[method-assign]
-    execute.work(NAME, open_tracker(uri), url, runner.run, registry(), None)  # type: ignore[arg-type]
+    session.Session._restore = restore  # type: ignore[method-assign]
+    execute.work(NAME, open_tracker(uri), url, single_run.run, registry(), None)  # type: ignore[arg-type]
     return sorted(went_on)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import RunLabels, Tracker
 from experiments.commands.beginning import begin_or_join
-from experiments.runner import run
+from experiments.single_run.run import run
 from studies.definition import load_study
 from studies.plan import Limit
 from tests.cluster.studies import attempts, faults, started_at, tiny_study
@@ -80,10 +80,10 @@ def test_a_run_begun_on_one_machine_ends_on_another(mlflow_address: str, tmp_pat
             raise RuntimeError("the machine is gone")
 
     with pytest.raises(RuntimeError, match="gone"):
-        run(config, tracker=tracker, experiment=name, report=stop, started=begun.append)
+        run(config, tracker=tracker, labels=RunLabels(name), report=stop, started=begun.append)
     before = tracker.history(begun[0], "train/generator_loss")
     assert [step for step, _ in before] == [1, 2]
-    result = run(config, tracker=open_at(there, mlflow_address), experiment=name,
+    result = run(config, tracker=open_at(there, mlflow_address), labels=RunLabels(name),
                  resume=begun[0])  # fmt: skip
     assert (result.run_id, result.outcome) == (begun[0], "ok")
     after = tracker.history(begun[0], "train/generator_loss")

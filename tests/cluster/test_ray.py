@@ -17,7 +17,7 @@ from core.tracking.protocol import Tracker
 from experiments.commands.beginning import begin_or_join
 from experiments.ray_launcher import launch
 from experiments.ray_worker import Errand, Places
-from experiments.runner import run
+from experiments.single_run.run import run
 from studies.definition import Study, load_study
 from studies.plan import Limit
 from studies.report import write

@@ -10,11 +10,10 @@ import torch
 
 from core.config import FOLDERS, parse
 from core.errors import InputError
-from core.phases import Progress
-from core.sentences import Scores
 from core.tracking.memory import MemoryTracker
-from experiments.loading import load, systems
-from experiments.runner import run
+from core.types import Progress, Scores
+from experiments.single_run.loading import load, systems
+from experiments.single_run.run import run
 from tests.conftest import tiny
 from variants import registry
 from variants.conformance import check
@@ -105,7 +104,7 @@ def test_every_other_setting_trains(tmp_path: Path, setting: str) -> None:
     assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
 
 
-SCORING = [n for n in registry().names("objective") if n != "rank"]  # which compares features
+SCORING = [n for n in registry().names("objective") if n != "rank"]  # which uses_features features
 
 
 @pytest.mark.parametrize("objective", SCORING)

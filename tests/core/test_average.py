@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from core.players import as_module, build
-from core.train import Trainer
+from core.training.loop import Trainer
+from core.training.players import as_module, build
 from tests.conftest import tiny
 from variants import registry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.batches import moved
+from core.training.batches import moved
 
 BATCH = torch.arange(12).view(3, 4)
 

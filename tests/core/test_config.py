@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from core.config import flatten, override, parse, parse_override, read_toml
 from core.errors import InputError
-from experiments.loading import load, systems
+from experiments.single_run.loading import load, systems
 from tests.conftest import SMOKE, tiny
 from variants import registry
 

@@ -7,11 +7,12 @@ import sys
 import pytest
 import torch
 
-from core.checkpoint import Counters
 from core.denormals import denormals_are_zero
-from core.phases import Phase, Stage
-from core.players import as_module, build
-from core.steps import Steps
+from core.interfaces import StepContext
+from core.training.loop import train_phase
+from core.training.players import as_module, build
+from core.training.state import TrainingState
+from core.types import Phase
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, V
 from variants import registry
@@ -48,13 +49,13 @@ def test_in_a_step() -> None:
 
     config, found = tiny(), []
     players = build(config, registry(), V, torch.device("cpu"))
-    steps = Steps(config, players, Few(), torch.device("cpu"))  # type: ignore[arg-type]
+    state = TrainingState(config, players, Few(), torch.device("cpu"))  # type: ignore[arg-type]
 
-    def loss(_: Stage) -> torch.Tensor:
+    def loss(_: StepContext) -> torch.Tensor:
         found.append(product())
         return sum(p.sum() for p in as_module(players.generator).parameters())  # type: ignore[return-value]
 
-    steps.play(Phase("generator", loss), 0.0, Counters())
+    train_phase(state, Phase("generator", loss))
     assert found == [0.0]
     assert product() != 0
 

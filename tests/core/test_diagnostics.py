@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.diagnostics import calibration_error, signal_and_noise
 from core.tracking.memory import MemoryTracker
-from experiments.runner import run
+from core.training.diagnostics import calibration_error, signal_and_noise
+from experiments.single_run.run import run
 from tests.conftest import tiny
 from tests.core.test_rewards import DENSE
 

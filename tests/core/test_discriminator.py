@@ -9,13 +9,12 @@ import torch
 from torch.nn.functional import one_hot
 
 from core.errors import InputError
-from core.nn.input_grad import double_backward
+from core.interfaces import Discriminator
 from core.nn.spectral import SCALING, WEIGHTS
-from core.nn.words import TokenWords, mean_difference, visible
-from core.players import as_module, build
-from core.protocols import Discriminator
-from core.sentences import Rows, Scores
-from core.text.vocabulary import END
+from core.nn.words import TokenWords, mean_difference
+from core.training.players import as_module, build
+from core.training.scoring import double_backward, score
+from core.types import END, Embedded, visible
 from tests.conftest import tiny
 from tests.reference.dense import DenseWords
 from variants import registry
@@ -38,8 +37,8 @@ SPECTRAL = ["lstm", "cnn", "multi_cnn"]
 
 def make(*overrides: str) -> Discriminator:
     players = build(tiny(*overrides), registry(), V, torch.device("cpu"))
-    assert players.opponent is not None
-    return players.opponent.discriminator.double()  # type: ignore[attr-defined, no-any-return]
+    assert players.adversary is not None
+    return players.adversary.discriminator.double()  # type: ignore[attr-defined, no-any-return]
 
 
 def words() -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,13 +62,13 @@ def test_gradient_penalty_equals_the_dense_definition(name: str, hide: bool) -> 
     mask = torch.arange(S) < ends if hide else None
     strategy = registry().strategy("penalty", "gradient_penalty")
     penalty = strategy(strategy.Config(weight=10.0))
-    real = Rows.of(TokenWords(tokens, mask), D.embedding)
-    fake = Rows.of(DenseWords(soft, mask), D.embedding)
+    real = Embedded.of(TokenWords(tokens, mask), D.embedding)
+    fake = Embedded.of(DenseWords(soft, mask), D.embedding)
     eps = torch.rand(N, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     value = penalty(D, real, fake, eps)
     x = (eps * one_hot(tokens, V) + (1 - eps) * soft).requires_grad_(True)
     with double_backward(D):
-        scores = Scores.by(D, Rows.of(DenseWords(x, mask), D.embedding)).sentences()
+        scores = score(D, Embedded.of(DenseWords(x, mask), D.embedding)).sentences()
         (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     expected = 10.0 * ((g.flatten(1).norm(dim=1) - 1) ** 2).mean()
     assert torch.allclose(value, expected, atol=1e-10)
@@ -136,7 +135,7 @@ def test_a_sentences_score_is_the_mean_of_what_it_shows() -> None:
     mask = visible(tokens)
     for name in ("lstm", "multi_cnn"):
         D = make(*QUIET[name])
-        scores = Scores.by(D, Rows.of(TokenWords(tokens, mask), D.embedding))
+        scores = score(D, Embedded.of(TokenWords(tokens, mask), D.embedding))
         shown = scores.values[:, :4] if name == "lstm" else scores.values
         few = (tokens[:, :3] == END).any(1)
         assert torch.allclose(scores.sentences()[~few], shown[~few].mean(1), atol=1e-12)
@@ -218,7 +217,7 @@ def test_a_last_layer_is_kept_small_by_itself() -> None:
 
     def step(decay: float, penalty: float) -> dict[str, torch.Tensor]:
         config = tiny(*given, f"discriminator.output_decay={decay}")
-        opponent = build(config, registry(), V, torch.device("cpu")).opponent
+        opponent = build(config, registry(), V, torch.device("cpu")).adversary
         assert opponent is not None
         D: Any = opponent.discriminator
         for _ in range(3):  # Adam's first is as long for any gradient

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from core.players import as_module, build_generator
-from core.protocols import Generator
-from core.rollout import Drawing, unroll
+from core.interfaces import Generator, SamplingSpec
 from core.seeding import generator as stream
-from core.sentences import Noise
+from core.training.players import as_module, build_generator
+from core.training.rollout import unroll
+from core.types import Noise
 from tests.conftest import tiny
 from variants import registry
 
@@ -83,8 +83,8 @@ def test_rollout_equals_the_differentiable_one(next_input: str, body: str) -> No
     config = tiny()
     sampling = registry().strategy("sampling", "gumbel_softmax")(config.sampling)
     with torch.no_grad():
-        fast = unroll(generator, Drawing(sampling), noise, (3,), differentiable=False)
-    plain = unroll(generator, Drawing(sampling), noise, (3,), differentiable=True)
+        fast = unroll(generator, SamplingSpec(sampling), noise, (3,), differentiable=False)
+    plain = unroll(generator, SamplingSpec(sampling), noise, (3,), differentiable=True)
     assert torch.equal(fast[0], plain[0])
     assert torch.allclose(fast[1], plain[1], atol=1e-12)
 
@@ -105,7 +105,7 @@ def test_noise_is_what_makes_sentences_differ(body: str) -> None:
     generator, noise = make("sampling.name=detached", *BODIES[body])
     config = tiny("sampling.name=detached")
     sampling = registry().strategy("sampling", "detached")(config.sampling)
-    tokens, _ = unroll(generator, Drawing(sampling), noise, (), differentiable=False)
+    tokens, _ = unroll(generator, SamplingSpec(sampling), noise, (), differentiable=False)
     assert len({tuple(row) for row in tokens.tolist()}) > 1
 
 

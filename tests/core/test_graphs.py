@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from core import graphs
-from core.graphs import Drawn, Graphs, Walk
+from core.interfaces import Generator, SamplingSpec
 from core.nn.gumbel import Laid, gumbel
 from core.nn.plain_decoding import PlainDecoder
-from core.players import as_module, build, build_generator
-from core.protocols import Generator
-from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
+from core.training.cuda_graphs import Drawn, Graphs, Walk
+from core.training.players import as_module, build, build_generator
+from core.training.rollout import sample, sample_with_grad
 from tests.conftest import tiny
 from variants import registry
 from variants.generator import transformer
@@ -26,7 +26,7 @@ NO_GPU = "needs a GPU: torch.cuda.is_available() is False"
 SAMPLINGS = ("detached", "categorical", "gumbel_softmax", "straight_through_gumbel")
 
 
-def made(sampling: str, device: torch.device = CPU) -> tuple[Generator, Drawing]:
+def made(sampling: str, device: torch.device = CPU) -> tuple[Generator, SamplingSpec]:
     own = (
         ("estimator.name=leave_one_out", "objective.name=hinge")
         if sampling == "categorical"
@@ -34,7 +34,7 @@ def made(sampling: str, device: torch.device = CPU) -> tuple[Generator, Drawing]
     )
     config = tiny(f"sampling.name={sampling}", *own, "model.mask_after_eos=true")
     players = build(config, registry(), V, device)
-    return players.generator, players.drawing(config, 0.0)
+    return players.generator, players.sampling_at(config, 0.0)
 
 
 def again(walk: Walk) -> tuple[Drawn, Callable[[], None]]:
@@ -64,7 +64,7 @@ def test_a_captured_rollout_is_the_one_step_by_step(sampling: str) -> None:
     equal(*made(sampling, torch.device("cuda")))
 
 
-def equal(generator: Generator, drawing: Drawing) -> None:
+def equal(generator: Generator, drawing: SamplingSpec) -> None:
     """Draws with other noise, other weights and another size, with a graph and without."""
     device, rollout = generator.head.weight.device, Graphs()
     kept = []
@@ -72,7 +72,7 @@ def equal(generator: Generator, drawing: Drawing) -> None:
         found = []
         for way in (None, rollout):
             rng = stream(turn, "noise", device)
-            draw = draw_words(generator, replace(drawing, rollout=way), count, rng, 2)
+            draw = sample(generator, replace(drawing, rollout=way), count, rng, 2)
             found.append(draw)
         plain, ours = found
         mask = plain.words.mask
@@ -88,7 +88,7 @@ def equal(generator: Generator, drawing: Drawing) -> None:
         assert torch.equal(plain.tokens[plain.words.mask], ours.tokens[plain.words.mask])
     assert len(rollout._captured) == 2
     rng = stream(9, "noise", device)
-    with_gradient = draw_for_gradient(generator, replace(drawing, rollout=rollout), N, rng)
+    with_gradient = sample_with_grad(generator, replace(drawing, rollout=rollout), N, rng)
     assert with_gradient.hidden.requires_grad
 
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_a_graph_is_said_in_words(
 ) -> None:
     config = tiny(*settings)
     generator = build_generator(config, registry(), V)
-    drawing = build(config, registry(), V, CPU).drawing(config, 0.0)
+    drawing = build(config, registry(), V, CPU).sampling_at(config, 0.0)
     noise = generator.draw_noise(8, stream(0, "noise"))
     monkeypatch.setattr(graphs, "LARGEST", 10)
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from core.nn import likelihood
 from core.nn.likelihood import negative_log_likelihood
-from core.text.vocabulary import PAD
+from core.types import PAD
 
 N, S, E, V = 4, 7, 5, 13
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from core.nn.gumbel import gumbel
 from core.nn.mixture import MixedWords
 from core.nn.panels import COLUMNS, whole
-from core.players import build
-from core.train import Trainer
+from core.training.loop import Trainer
+from core.training.players import build
 from tests.conftest import tiny
 from tests.core.largest import Largest
 from tests.reference.dense import DenseWords, dense_mixture

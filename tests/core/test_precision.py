@@ -8,15 +8,15 @@ import shutil
 import pytest
 import torch
 
-from core.checkpoint import Counters
 from core.config import Config
-from core.nn.input_grad import double_backward
 from core.nn.layers import Block, feed
 from core.nn.precision import settle
-from core.phases import Phase
-from core.players import as_module, build
 from core.seeding import generator as stream
-from core.steps import Steps
+from core.training.loop import train_phase
+from core.training.players import as_module, build
+from core.training.scoring import double_backward
+from core.training.state import TrainingState
+from core.types import Phase
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, N, S, V, gradients_of
 from variants import registry
@@ -30,10 +30,10 @@ def gradients(config: Config) -> tuple[dict[str, torch.Tensor], dict[str, float]
     """Of a step of each player, by weight, and what was logged."""
     torch.set_num_threads(1)
     players = build(config, registry(), V, CPU)
-    steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
     for player in ("discriminator", "generator"):
-        steps.play(Phase(player, "adversarial"), 0.0, Counters())
-    return gradients_of(players), steps.values
+        train_phase(state, Phase(player, "adversarial"))
+    return gradients_of(players), state.metrics
 
 
 def near(ours: torch.Tensor, exact: torch.Tensor, tolerance: float) -> bool:
@@ -56,8 +56,8 @@ def test_in_bf16_the_penalty_and_the_words_are_those_of_float32() -> None:
     for settings in ((), ("precision=bf16",)):
         config = tiny(*WIDE, *settings)
         players = build(config, registry(), V, CPU)
-        assert players.opponent is not None
-        D = players.opponent.discriminator
+        assert players.adversary is not None
+        D = players.adversary.discriminator
         x = torch.randn(N, S, D.embedding.shape[1], generator=stream(0, "x"))
         with double_backward(D):
             in_float32 = D.score(x, None)

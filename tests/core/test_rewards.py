@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from core.rewards import MovingBaseline, discounted, leave_one_out
 from core.tracking.memory import MemoryTracker
-from experiments.runner import run
+from core.training.rewards import MovingBaseline, discounted, leave_one_out
+from experiments.single_run.run import run
 from tests.conftest import tiny
 
 DENSE = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.checkpoint import Counters
 from core.config import Config
 from core.errors import InputError
-from core.phases import Phase
-from core.players import Players, as_module, build
-from core.steps import Steps
-from core.text.vocabulary import PAD
+from core.training.discriminator_step import draw_fakes
+from core.training.loop import train_phase
+from core.training.players import Players, as_module, build
+from core.training.state import TrainingState
+from core.types import PAD, Phase
 from experiments import load
 from tests.conftest import tiny
 from variants import registry
@@ -21,7 +21,9 @@ CPU = torch.device("cpu")
 
 
 class Batches:
-    """Random sentences of V words."""
+    """Random sentences of V tokens."""
+
+    sentences, per_epoch = 100, 10
 
     def batch(self, number: int) -> torch.Tensor:
         return torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(number))
@@ -43,10 +45,10 @@ def after(config: Config, phases: list[Phase]) -> tuple[dict[str, torch.Tensor],
     torch.set_default_dtype(torch.float64)
     try:
         players = build(config, registry(), V, CPU)
-        steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+        state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
         for phase in phases:
-            steps.play(phase, 0.0, Counters())
-        return gradients_of(players), steps.values
+            train_phase(state, phase)
+        return gradients_of(players), state.metrics
     finally:
         torch.set_default_dtype(before)
 
@@ -66,12 +68,15 @@ def test_micro_batches_add_up_to_the_whole_batch(hide: str) -> None:
 
 
 def test_rates_fall_to_their_share() -> None:
-    config = tiny("train.lr_decay=0.01", f"train.batch_size={N}", "train.generator_lr=0.5")
+    config = tiny(
+        "train.lr_decay=0.01", f"train.batch_size={N}", "train.generator_lr=0.5", "train.updates=10"
+    )
     players = build(config, registry(), V, CPU)
-    steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
     rates = []
-    for progress in (0.0, 0.5, 1.0):
-        steps.play(Phase("generator", "adversarial"), progress, Counters())
+    for update in (0, 5, 10):
+        state.counters.update = update
+        train_phase(state, Phase("generator", "adversarial"))
         rates.append(players.optimiser.param_groups[0]["lr"])
     assert rates == pytest.approx([0.5, 0.05, 0.005])
 
@@ -96,7 +101,7 @@ def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
 
     config = load("mle", [f"train.batch_size={N}", f"model.length={S}"])
     players = build(config, registry(), V, CPU)
-    steps = Steps(config, players, Short(), CPU)  # type: ignore[arg-type]
+    state = TrainingState(config, players, Short(), CPU)  # type: ignore[arg-type]
     seen: list[int] = []
     parallel = players.generator.parallel
 
@@ -105,7 +110,7 @@ def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
         return parallel(tokens, noise)  # type: ignore[arg-type]
 
     as_module(players.generator).parallel = watched  # type: ignore[assignment]
-    steps.play(Phase("generator", "likelihood"), 0.0, Counters())
+    train_phase(state, Phase("generator", "likelihood"))
     assert seen == [5]
 
 
@@ -113,8 +118,8 @@ def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
 def test_the_d_steps_of_a_phase_reuse_their_fakes_only_where_asked(reuse: str, drawn: int) -> None:
     config = tiny(f"train.batch_size={N}", f"train.reuse_fakes={reuse}")
     players = build(config, registry(), V, CPU)
-    steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
-    words = list(steps.fakes(3, 0.0))
+    state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    words = list(draw_fakes(state, 3))
     assert len(words) == 3
     table = torch.randn(V, 4)
     assert len({tuple(w.embed(table).flatten().tolist()) for w in words}) == drawn

@@ -13,13 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import checkpoint, train
 from core.errors import InputError, MachineError
 from core.seeding import Streams, derive
 from core.tracking.memory import MemoryRun, MemoryTracker
 from core.tracking.mlflow_store import open_tracker
-from experiments.evaluator import Evaluator
-from experiments.runner import run
+from core.training import checkpoint
+from core.training import loop as train
+from experiments.single_run.evaluator import Evaluator
+from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
 
 SCRIPT = """
@@ -27,7 +28,7 @@ import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.conftest import tiny
 from core.tracking.memory import MemoryRun, MemoryTracker
-from experiments.runner import run
+from experiments.single_run.run import run
 import json
 tracker = MemoryTracker(Path({store_dir!r}))
 result = run(tiny(), tracker=tracker)
@@ -98,7 +99,7 @@ def test_killed_and_resumed_equals_never_killed(
 
 
 def mle():  # type: ignore[no-untyped-def]
-    from experiments.loading import load
+    from experiments.single_run.loading import load
 
     return load(
         "mle",

@@ -9,15 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.micro_batches import MicroBatches
+from core.interfaces import SamplingSpec
 from core.nn.trim import FEW, cut, grouped, score_by_length
-from core.phases import Phase
-from core.players import as_module, build, build_generator
-from core.protocols import Shape
-from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
-from core.sentences import Rows, Scores
-from core.text.vocabulary import END, PAD
+from core.training.micro_batches import MicroBatches
+from core.training.players import as_module, build, build_generator
+from core.training.rollout import sample, sample_with_grad
+from core.training.scoring import score
+from core.types import END, PAD, Embedded, Phase, Shape
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, after
 from variants import registry
@@ -27,11 +26,11 @@ N, S, V = 24, 16, 11
 CPU = torch.device("cpu")
 
 
-def masked_rows(width: int) -> Rows:
+def masked_rows(width: int) -> Embedded:
     torch.manual_seed(0)
     lengths = torch.randint(1, S + 1, (N,)).clamp(max=12)
     mask = torch.arange(S) < lengths[:, None]
-    return Rows(torch.randn(N, S, width, dtype=torch.float64, requires_grad=True), mask)
+    return Embedded(torch.randn(N, S, width, dtype=torch.float64, requires_grad=True), mask)
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=80))
@@ -62,20 +61,20 @@ def test_parts_hold_everybody_in_order_and_no_more_than_there_is_room_for(
 
 def test_scores_and_gradients_are_those_of_the_whole_length() -> None:
     players = build(tiny("model.length=16"), registry(), V, CPU)
-    assert players.opponent is not None
-    D = players.opponent.discriminator
+    assert players.adversary is not None
+    D = players.adversary.discriminator
     as_module(D).double()
-    penalty, rows = players.opponent.penalty, masked_rows(D.embedding.shape[1])
+    penalty, rows = players.adversary.penalty, masked_rows(D.embedding.shape[1])
     assert rows.mask is not None
     assert len(grouped(sorted(rows.mask.sum(1).tolist(), reverse=True))) > 1
     drawn = penalty.draw(N, stream(0, "penalty"))
     weights = torch.randn(N, dtype=torch.float64)
-    wanted = [rows.embedded, *as_module(D).parameters()]
+    wanted = [rows.values, *as_module(D).parameters()]
     found = []
     for offers in (type(D).offers, type(D).offers - {"trimming"}):
         D.offers = offers  # type: ignore[misc]
-        scores = Scores.by(D, rows).values
-        other = Rows(rows.embedded.flip(0), rows.mask.flip(0))
+        scores = score(D, rows).values
+        other = Embedded(rows.values.flip(0), rows.mask.flip(0))
         loss = (scores * weights).sum() + penalty(D, rows, other, drawn)
         found.append([scores, *torch.autograd.grad(loss, wanted, allow_unused=True)])
     for ours, plain in zip(*found, strict=True):
@@ -91,9 +90,9 @@ def test_a_score_a_step_is_that_of_the_whole_length(name: str) -> None:
     rows, weights = masked_rows(4), torch.randn(N, S, dtype=torch.float64)
     assert rows.mask is not None
     found = []
-    for score in (Scores.by(D, rows).values, D.score(rows.embedded, rows.mask)):
-        wanted = [rows.embedded, *(p for n, p in D.named_parameters() if n != "embedding")]
-        found.append([score, *torch.autograd.grad((score * weights).sum(), wanted)])
+    for scores in (score(D, rows).values, D.score(rows.values, rows.mask)):
+        wanted = [rows.values, *(p for n, p in D.named_parameters() if n != "embedding")]
+        found.append([scores, *torch.autograd.grad((scores * weights).sum(), wanted)])
     for ours, plain in zip(*found, strict=True):
         assert torch.allclose(ours, plain, atol=1e-10)
 
@@ -101,9 +100,9 @@ def test_a_score_a_step_is_that_of_the_whole_length(name: str) -> None:
 def test_scores_of_steps_are_padded_back() -> None:
     rows = masked_rows(4)
     assert rows.mask is not None
-    by_step = score_by_length(lambda x, mask: x.sum(2), rows.embedded, rows.mask)
+    by_step = score_by_length(lambda x, mask: x.sum(2), rows.values, rows.mask)
     assert by_step.shape == (N, S)
-    assert torch.allclose(by_step * rows.mask, rows.embedded.sum(2) * rows.mask)
+    assert torch.allclose(by_step * rows.mask, rows.values.sum(2) * rows.mask)
 
 
 @pytest.mark.parametrize("micro_batch", ["4", "8"])
@@ -199,8 +198,8 @@ def test_a_rollout_stops_when_every_sentence_has_ended(monkeypatch: pytest.Monke
     drawn = {}
     for hide in (True, False):
         steps.clear()
-        drawing = Drawing(sampling, 1.0, hide)  # type: ignore[arg-type]
-        drawn[hide] = draw_words(generator, drawing, 3, stream(3, "noise"))
+        drawing = SamplingSpec(sampling, 1.0, hide)  # type: ignore[arg-type]
+        drawn[hide] = sample(generator, drawing, 3, stream(3, "noise"))
         assert len(steps) == (4 if hide else 16)
     ours, plain = drawn[True], drawn[False]
     mask = ours.words.mask
@@ -209,8 +208,8 @@ def test_a_rollout_stops_when_every_sentence_has_ended(monkeypatch: pytest.Monke
     assert (ours.tokens[:, 4:] == PAD).all()
     W = torch.randn(V, 3)
     assert torch.allclose(ours.words.embed(W)[mask], plain.words.embed(W)[mask], atol=1e-6)
-    with_gradient = draw_for_gradient(
-        generator, Drawing(sampling, 1.0, True), 3, stream(3, "noise")  # type: ignore[arg-type]
+    with_gradient = sample_with_grad(
+        generator, SamplingSpec(sampling, 1.0, True), 3, stream(3, "noise")  # type: ignore[arg-type]
     )  # fmt: skip
     assert torch.allclose(with_gradient.hidden[mask], plain.hidden[mask], atol=1e-5)
     assert torch.allclose(ours.words.mean(V)[4:], torch.zeros(12, V))

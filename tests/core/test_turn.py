@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.interfaces import SamplingSpec
 from core.nn.likelihood import entropy, log_likelihood
-from core.players import as_module, build_generator
-from core.rollout import Drawing, completions, draw_words
 from core.seeding import generator as stream
-from core.sentences import Scores
-from core.text.vocabulary import PAD
+from core.training.players import as_module, build_generator
+from core.training.rollout import completions, sample
+from core.types import PAD, Scores
 from tests.conftest import tiny
 from variants import registry
 
@@ -40,7 +40,7 @@ def test_likelihood_counts_padding_that_was_drawn() -> None:
 def test_scores_of_steps_are_averaged_where_visible() -> None:
     mask = torch.tensor([[True, True, False], [True, False, False]])
     scores = Scores(torch.tensor([[1.0, 3.0, 99.0], [5.0, 99.0, 99.0]]), mask)
-    assert scores.sentences().tolist() == [2.0, 5.0]
+    assert scores.per_sentence().tolist() == [2.0, 5.0]
     assert scores.mean() == 3.5
     assert scores.filled().tolist() == [[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]]
     other = Scores(torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool))
@@ -92,8 +92,8 @@ def test_completions_keep_their_prefix_and_follow_the_generator() -> None:
     with torch.no_grad():
         generator.head.weight.mul_(8)
     sampling = registry().strategy("sampling", "gumbel_softmax")(config.sampling)
-    drawing, rng = Drawing(sampling), stream(0, "noise")
-    draw = draw_words(generator, drawing, N, rng)
+    drawing, rng = SamplingSpec(sampling), stream(0, "noise")
+    draw = sample(generator, drawing, N, rng)
     K = 3000
     found = completions(generator, drawing, draw, K, rng)
     assert found.shape == (S - 1, N, K, S)

@@ -10,15 +10,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from core import checkpoint
 from core.config import EvaluationConfig, TrainConfig
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.tracking.journal import Journal
 from core.tracking.memory import MemoryTracker
-from experiments.checkpoints import kept, writer_at
+from core.training import checkpoint
 from experiments.room import spare
-from experiments.runner import run
+from experiments.single_run.checkpoints import kept, writer_at
+from experiments.single_run.run import run
 from tests.conftest import tiny
 from tests.experiments.test_cli import textgan
 

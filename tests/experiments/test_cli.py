@@ -257,7 +257,7 @@ def test_a_full_disk_gets_words(
     def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("core.checkpoint.write", full)
+    monkeypatch.setattr("core.training.checkpoint.write", full)
     code, out, err = textgan("run", SMOKE, *QUICK, capsys=capsys)
     assert (code, out) == (1, "")
     assert "no space left" in err

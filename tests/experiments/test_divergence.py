@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from core import checkpoint
 from core.errors import MachineError
-from core.steps import Diverged, Steps
 from core.tracking.memory import MemoryTracker
-from experiments.runner import run
+from core.training import checkpoint, generator_step, loop
+from core.training.optimisation import Diverged
+from core.training.state import TrainingState
+from core.types import Phase
+from experiments.single_run.run import run
 from tests.conftest import tiny
 
 SHORT = ("train.updates=8", "train.checkpoint_every=2", "train.log_every=1")
@@ -23,16 +25,16 @@ SHORT = ("train.updates=8", "train.checkpoint_every=2", "train.log_every=1")
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -> list[float]:
     """G's loss is `value` at update `at`, the first `times` times; the rates seen."""
-    honest, left, rates = Steps._losses, [times], []
+    honest, left, rates = generator_step._losses, [times], []
 
-    def losses(self: Steps, turn: Any, estimator: Any) -> Iterator[torch.Tensor]:
-        for found in honest(self, turn, estimator):
-            rates.append(self.players.optimiser.param_groups[0]["lr"])
+    def losses(state: TrainingState, batch: Any) -> Iterator[torch.Tensor]:
+        for found in honest(state, batch):
+            rates.append(state.players.optimiser.param_groups[0]["lr"])
             wrong = len(rates) >= at and left[0] > 0
             left[0] -= wrong
             yield found * 0 + value if wrong else found
 
-    monkeypatch.setattr(Steps, "_losses", losses)
+    monkeypatch.setattr(generator_step, "_losses", losses)
     return rates
 
 
@@ -79,15 +81,11 @@ def test_the_second_time_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_weights_that_are_not_finite_are_never_saved_or_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Steps.play
+    def spoil(state: TrainingState, phase: Phase) -> None:  # no loss tells
+        next(state.players.generator_module.parameters()).data[0] = math.inf
+        state.record_loss(phase.player, 0.0)
 
-    def spoil(self: Steps, *arguments: Any) -> None:
-        honest(self, *arguments)
-        next(iter(self.players.generator.parameters())).data[0] = math.inf  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(Steps, "play", spoil)
-    # No loss tells.
-    monkeypatch.setattr(Steps, "_descend", lambda *given: 0.0 * len(list(given[4])))
+    monkeypatch.setattr(loop, "train_phase", spoil)
     result = run(tiny("train.updates=2"), tracker=MemoryTracker(tmp_path))
     assert result.outcome == "diverged"
 
@@ -107,15 +105,15 @@ def test_the_machines_faults_get_words_and_keep_the_last_checkpoint(
     error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run(tiny(*SHORT), tracker=MemoryTracker(tmp_path / "whole"))
-    honest, calls = Steps._descend, [0]
+    honest, calls = loop.train_phase, [0]
 
-    def fail(self: Steps, *arguments: Any) -> float:
-        calls[0] += 1
-        if calls[0] == 12:
+    def fail(state: TrainingState, phase: Phase) -> None:
+        calls[0] += phase.repeats
+        if calls[0] >= 12 > calls[0] - phase.repeats:
             raise error
-        return honest(self, *arguments)
+        honest(state, phase)
 
-    monkeypatch.setattr(Steps, "_descend", fail)
+    monkeypatch.setattr(loop, "train_phase", fail)
     tracker = MemoryTracker(tmp_path / "broken")
     with pytest.raises(MachineError, match=words):
         run(tiny(*SHORT), tracker=tracker)

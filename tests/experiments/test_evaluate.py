@@ -10,7 +10,7 @@ import pytest
 from core.metrics.document import Document
 from core.text.grammar import grammar
 from core.text.seen import hash_of
-from core.train import Stopped
+from core.training.loop import Stopped
 from experiments import baselines
 from tests.experiments.test_cli import QUICK, STUDY, textgan
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from core import checkpoint
 from core.child import environment
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
-from experiments.runner import run
+from core.training import checkpoint
+from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
 
 SMOKE = ROOT / "experiments" / "smoke" / "design_axes.toml"

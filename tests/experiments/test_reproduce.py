@@ -10,9 +10,10 @@ import pytest
 
 from core.errors import InputError
 from core.tracking.memory import MemoryRun, MemoryTracker
+from core.tracking.protocol import RunLabels
 from experiments.cli import status
 from experiments.reproduce import further_run, reproduce
-from experiments.runner import run
+from experiments.single_run.run import run
 from tests.conftest import tiny
 
 
@@ -47,7 +48,7 @@ def test_a_stored_run_that_was_trained_stacked_cannot_be_repeated_and_says_so(
     tmp_path: Path,
 ) -> None:
     tracker = MemoryTracker(tmp_path)
-    first = run(tiny("train.updates=1"), tracker=tracker, tags={"stacked": "2"})
+    first = run(tiny("train.updates=1"), tracker=tracker, labels=RunLabels(tags={"stacked": "2"}))
     with pytest.raises(InputError, match=r"with 1 other run.*cannot be repeated"):
         reproduce(tracker, first.run_id)
 
@@ -55,7 +56,7 @@ def test_a_stored_run_that_was_trained_stacked_cannot_be_repeated_and_says_so(
 def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     tags = {"study": "s", "variant": "v", "level": "seed"}
-    first = run(tiny("train.updates=1"), tracker=tracker, experiment="s", tags=tags)
+    first = run(tiny("train.updates=1"), tracker=tracker, labels=RunLabels("s", tags=tags))
     for seed, value in enumerate((0.0, 1.0)):
         other = tracker.start_run("s", f"other {seed}", params={}, tags=tags)
         other.log_metrics(dict.fromkeys(first.metrics, value), 1)

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from core.tracking.mlflow_store import open_tracker
 from experiments.generate import load_generator
-from experiments.runner import run
+from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
 
 MLFLOW_SECONDS = 120

@@ -14,7 +14,7 @@ import pytest
 
 from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from experiments.runner import run
+from experiments.single_run.run import run
 from studies.definition import load_study
 from studies.report import publish
 from studies.running.execute import begin, work

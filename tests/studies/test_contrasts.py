@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from experiments.loading import resolve_file
+from experiments.single_run.loading import resolve_file
 from studies.analysis.choices import choices
 from studies.definition import from_definition, load_study
 from studies.effects import effects

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from experiments.loading import resolve_file
+from experiments.single_run.loading import resolve_file
 from studies.attribution import (
     contributions,
     exact_shapley,

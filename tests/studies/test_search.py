@@ -15,8 +15,8 @@ from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Tracker
-from core.train import Stopped
-from experiments.loading import resolve_file
+from core.training.loop import Stopped
+from experiments.single_run.loading import resolve_file
 from studies.definition import Study, load_study
 from studies.plan import Limit
 from studies.reading import read, sections

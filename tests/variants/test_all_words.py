@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.interfaces import SamplingSpec
 from core.nn.words import TokenWords
-from core.players import build
-from core.rewards import discounted, leave_one_out
-from core.rollout import Drawing, draw_for_gradient
 from core.seeding import generator as stream
-from core.sentences import Scores
-from core.turn import Turn
+from core.training.generator_batch import GeneratorBatch
+from core.training.players import build
+from core.training.rewards import discounted, leave_one_out
+from core.training.rollout import sample_with_grad
+from core.types import Scores
 from tests.conftest import tiny
 from variants import registry
 
@@ -38,7 +39,7 @@ def _in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def turn_of(objective: str, gamma: float) -> tuple[Turn, torch.nn.Module]:
+def turn_of(objective: str, gamma: float) -> tuple[GeneratorBatch, torch.nn.Module]:
     config = tiny(
         *SETTINGS,
         f"objective.name={objective}",
@@ -46,21 +47,21 @@ def turn_of(objective: str, gamma: float) -> tuple[Turn, torch.nn.Module]:
         f"estimator.gamma={gamma}",
     )
     players = build(config, registry(), V, torch.device("cpu"))
-    assert players.opponent is not None
-    generator, D = players.generator, players.opponent.discriminator
+    assert players.adversary is not None
+    generator, D = players.generator, players.adversary.discriminator
     with torch.no_grad():
         D.embedding.normal_()  # scores that differ from word to word
-    drawing = Drawing(players.sampling, 1.0, mask_after_eos=True)
+    drawing = SamplingSpec(players.sampling, 1.0, mask_after_eos=True)
     rng = stream(0, "test")
-    draw = draw_for_gradient(generator, drawing, N, rng)
+    draw = sample_with_grad(generator, drawing, N, rng)
     real_tokens = torch.randint(V, draw.tokens.shape, generator=torch.Generator().manual_seed(1))
     real = TokenWords(real_tokens, drawing.mask(real_tokens))
-    turn = Turn(draw, real, generator, drawing, D, players.opponent.objective, rng)
-    return turn, players.opponent.estimator  # type: ignore[return-value]
+    turn = GeneratorBatch(draw, real, generator, drawing, D, players.adversary.objective, rng)
+    return turn, players.adversary.estimator  # type: ignore[return-value]
 
 
-def scores_of_each_word(turn: Turn) -> Tensor:
-    """(N, S, V), the plain way: each word put in place of the one drawn, and judged."""
+def scores_of_each_word(turn: GeneratorBatch) -> Tensor:
+    """(N, S, V), the plain way: each word put in place of the one drawn, and prepared."""
     D, tokens = turn.discriminator, turn.draw.tokens
     found = torch.empty(*tokens.shape, V, dtype=torch.float64)
     for step in range(tokens.shape[1]):
@@ -77,7 +78,7 @@ def scores_of_each_word(turn: Turn) -> Tensor:
 def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> None:
     turn, estimator = turn_of(objective, gamma)
     weights = list(turn.generator.parameters())  # type: ignore[attr-defined]
-    ours = estimator.loss(turn, estimator.judge(turn))
+    ours = estimator.loss(turn, estimator.prepare(turn))
     scores, mask = scores_of_each_word(turn), turn.mask
     assert mask is not None
     real = turn.real_scores()
@@ -86,9 +87,9 @@ def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> Non
     p = turn.generator.logits(turn.draw.hidden).softmax(-1)  # (N, S, V)
     plain = -((p * rewards).sum(-1) * mask).sum(1).mean()
     if gamma:
-        drawn = turn.visible(turn.rewards().values)
+        drawn = turn.masked(turn.rewards().values)
         later = leave_one_out(discounted(drawn, gamma) - drawn, mask)
-        plain = plain + turn.climb(later)
+        plain = plain + turn.policy_gradient_loss(later)
     assert torch.allclose(ours, plain, atol=1e-12)
     ours_of = torch.autograd.grad(ours, weights, retain_graph=True)
     for a, b in zip(ours_of, torch.autograd.grad(plain, weights), strict=True):

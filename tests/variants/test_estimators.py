@@ -10,14 +10,14 @@ import torch
 
 from core.config import Config
 from core.nn.words import TokenWords
-from core.phases import Phase
-from core.players import _length, as_module, build
 from core.ranks import log_complement, log_ranks
-from core.rollout import draw_for_gradient
 from core.seeding import generator as stream
 from core.tracking.memory import MemoryTracker
-from core.turn import Turn
-from experiments.runner import run
+from core.training.generator_batch import GeneratorBatch
+from core.training.players import _length, as_module, build
+from core.training.rollout import sample_with_grad
+from core.types import Phase
+from experiments.single_run.run import run
 from tests.conftest import tiny
 from tests.core.test_steps import Batches, N, V, after
 from variants import registry
@@ -75,14 +75,14 @@ def test_micro_batches_are_the_whole_batch(name: str) -> None:
     for parts in (1, 2):
         turn = make_turn(config, parts)
         estimator = registry().strategy("estimator", name)(config.estimator)
-        judged = estimator.judge(turn)
-        losses = [estimator.loss(turn, judged)]
+        prepared = estimator.prepare(turn)
+        losses = [estimator.loss(turn, prepared)]
         if parts == 2:
             assert turn.draw.anew is not None
             halves = [slice(0, N // 2), slice(N // 2, N)]
             turns = turn.split(map(turn.draw.anew, halves), halves)
             losses = [
-                estimator.loss(part, [tensor[half] for tensor in judged])
+                estimator.loss(part, [tensor[half] for tensor in prepared])
                 for part, half in zip(turns, halves, strict=True)
             ]
         loss = torch.stack(losses).mean()
@@ -94,17 +94,17 @@ def test_micro_batches_are_the_whole_batch(name: str) -> None:
         assert whole is None or torch.allclose(whole, part, atol=1e-6, rtol=1e-4)
 
 
-def make_turn(config: Config, parts: int) -> Turn:
+def make_turn(config: Config, parts: int) -> GeneratorBatch:
     """The same draw of fresh players, however many parts it is to be cut into."""
     players = build(config, registry(), V, torch.device("cpu"))
-    drawing, opponent = players.drawing(config, 0.0), players.opponent
+    drawing, opponent = players.sampling_at(config, 0.0), players.adversary
     assert opponent is not None
-    draw = draw_for_gradient(players.generator, drawing, N, stream(0, "noise"), 2)
+    draw = sample_with_grad(players.generator, drawing, N, stream(0, "noise"), 2)
     if parts == 1:
         assert draw.anew is not None
         draw = replace(draw.anew(slice(0, N)), noise=draw.noise)
     real = Batches().batch(0)
-    return Turn(
+    return GeneratorBatch(
         draw,
         TokenWords(real, drawing.mask(real)),
         players.generator,

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus as sp
 
-from core.phases import Phase, Progress
-from core.sentences import Rows, Scores
+from core.types import Embedded, Phase, Progress, Scores
 from tests.conftest import tiny
 from variants import registry
 
@@ -111,12 +110,12 @@ def test_slopes_are_penalised_where_they_should(name: str) -> None:
     D, penalty = Quadratic(), make("penalty", name, gamma=3.0)
     shape = (4, 5, 2)
     real, fake = (
-        Rows(torch.randn(shape, dtype=torch.float64, requires_grad=True)) for _ in range(2)
+        Embedded(torch.randn(shape, dtype=torch.float64, requires_grad=True)) for _ in range(2)
     )
     found = penalty(D, real, fake, penalty.draw(4, torch.Generator()))
 
-    def plain(rows: Rows) -> Tensor:  # the gradient of a row is 2 (x a) a
-        slopes = 2 * (rows.embedded @ D.a).unsqueeze(-1) * D.a
+    def plain(rows: Embedded) -> Tensor:  # the gradient of a row is 2 (x a) a
+        slopes = 2 * (rows.values @ D.a).unsqueeze(-1) * D.a
         return 1.5 * slopes.square().sum((1, 2)).mean()
 
     parts = {"r1": [real], "r2": [fake], "r1_r2": [real, fake]}[name]
@@ -171,28 +170,28 @@ def test_likelihood_is_interleaved() -> None:
 
 
 def test_phases_set_their_learning_rate() -> None:
-    from core.checkpoint import Counters
-    from core.steps import Steps
+    from core.training.loop import train_phase
+    from core.training.state import TrainingState
     from tests.core.test_steps import CPU, Batches, N, V, build
 
     config = tiny(f"train.batch_size={N}", "next_input.name=last_token")
     players = build(config, registry(), V, CPU)
-    steps = Steps(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
     for rate in (1e-2, None):
-        steps.play(Phase("generator", "likelihood", rate=rate), 0.0, Counters())
+        train_phase(state, Phase("generator", "likelihood", lr=rate))
         found = players.optimiser.param_groups[0]["lr"]
         assert math.isclose(found, rate or config.train.generator_lr)
 
 
 def test_a_phase_that_begins_anew_has_an_optimiser_without_moments() -> None:
-    from core.checkpoint import Counters
-    from core.steps import Steps
+    from core.training.loop import train_phase
+    from core.training.state import TrainingState
     from tests.core.test_steps import CPU, Batches, N, V, build
 
     players = build(tiny(f"train.batch_size={N}"), registry(), V, CPU)
-    steps = Steps(tiny(f"train.batch_size={N}"), players, Batches(), CPU)  # type: ignore[arg-type]
+    state = TrainingState(tiny(f"train.batch_size={N}"), players, Batches(), CPU)  # type: ignore[arg-type]
     counted = []
     for anew in (False, False, True):
-        steps.play(Phase("generator", "adversarial", anew=anew), 0.0, Counters())
+        train_phase(state, Phase("generator", "adversarial", reset_optimiser=anew))
         counted.append({int(kept["step"]) for kept in players.optimiser.state.values()})
     assert counted == [{1}, {2}, {1}]

@@ -2,7 +2,7 @@
 
 A bias-free projection V -> E of the words; for each kernel its filters' maximum over time; one
 highway layer; dropout; a linear layer to one score (the paper's two classes come to the difference
-of their logits). Words behind the end are zero vectors. Kernels longer than the sentences are left
+of their logits). Tokens after the end are zero vectors. Kernels longer than the sentences are left
 out.
 """
 
@@ -19,8 +19,7 @@ from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count
 from core.nn.decayed import DecayedLinear
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
-from core.protocols import Shape
-from core.sentences import Words
+from core.types import DiscriminatorInput, Shape
 
 
 class CNNDiscriminator(nn.Module):
@@ -59,7 +58,7 @@ class CNNDiscriminator(nn.Module):
         if config.spectral_norm:
             normalised(self)
 
-    def forward(self, words: Words) -> Tensor:
+    def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N,) of words."""
         return self.score(words.embed(self.embedding), words.mask)
 

@@ -20,8 +20,7 @@ from core.config import Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.layers import sinusoidal
 from core.nn.spectral import normalised
-from core.protocols import Shape
-from core.sentences import Words
+from core.types import DiscriminatorInput, Shape
 
 
 class LSTMDiscriminator(nn.Module):
@@ -61,7 +60,7 @@ class LSTMDiscriminator(nn.Module):
         if config.spectral_norm:
             normalised(self)
 
-    def forward(self, words: Words) -> Tensor:
+    def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N, S) of words."""
         return self.score(words.embed(self.embedding), words.mask)
 

@@ -3,7 +3,7 @@
 A bias-free projection V -> R w of the words is cut into R representations of w numbers a word (64
 of one in the paper). The same convolutions read each of them; maximum over time, highway, dropout
 and two linear layers give each representation a score. The objective is taken of every score, and
-then the mean. Words behind the end are zero vectors; kernels longer than the sentences are left
+then the mean. Tokens after the end are zero vectors; kernels longer than the sentences are left
 out.
 """
 
@@ -18,8 +18,7 @@ from core.config import Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
-from core.protocols import Shape
-from core.sentences import Words
+from core.types import DiscriminatorInput, Shape
 
 
 class MultiCNNDiscriminator(nn.Module):
@@ -69,7 +68,7 @@ class MultiCNNDiscriminator(nn.Module):
         if config.spectral_norm:
             normalised(self)
 
-    def forward(self, words: Words) -> Tensor:
+    def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N, R) of words."""
         return self.score(words.embed(self.embedding), words.mask)
 

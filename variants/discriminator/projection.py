@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.dropout import Dropout
 from core.nn.spectral import normalised
-from core.protocols import Shape
-from core.sentences import Words
+from core.types import DiscriminatorInput, Shape
 
 
 class ProjectionDiscriminator(nn.Module):
@@ -54,7 +53,7 @@ class ProjectionDiscriminator(nn.Module):
         if config.spectral_norm:
             normalised(self)
 
-    def forward(self, words: Words) -> Tensor:
+    def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N, S) of words."""
         return self.score(words.embed(self.embedding), words.mask)
 

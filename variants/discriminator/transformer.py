@@ -18,8 +18,7 @@ from torch.nn.functional import avg_pool1d, max_pool1d, pad
 from core.config import Search, StrategyConfig
 from core.nn.attention import padding_mask
 from core.nn.layers import Block, sinusoidal
-from core.protocols import Shape
-from core.sentences import Words
+from core.types import DiscriminatorInput, Shape
 
 CLASS_ROW = slice(0, 1)
 
@@ -72,7 +71,7 @@ class TransformerDiscriminator(nn.Module):
         self.out = nn.Linear(width, 1)
         self.register_buffer("positions", sinusoidal(shape.length, E), persistent=False)
 
-    def forward(self, words: Words) -> Tensor:
+    def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N,) of words."""
         return self.score(words.embed(self.embedding), words.mask)
 

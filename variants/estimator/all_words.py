@@ -21,11 +21,10 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
+from core.interfaces import EstimatorContext, NextTokenDiscriminator
 from core.nn.likelihood import by_step
-from core.protocols import WordDiscriminator
-from core.rewards import discounted, leave_one_out
-from core.sentences import Rows, Scores
-from core.turn import Turn
+from core.training.rewards import discounted, leave_one_out
+from core.types import Embedded, Scores
 
 
 class AllWords:
@@ -49,32 +48,32 @@ class AllWords:
     def __init__(self, config: Config) -> None:
         self.gamma = config.gamma
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """D's queries (N, S, E) and values (N, S), scores of real words (N, S) to compare with,
         advantages of what comes later (N, S).
         """
-        D = cast(WordDiscriminator, turn.discriminator)
+        D = cast(NextTokenDiscriminator, context.discriminator)
         with torch.no_grad():
-            queries, values = D.queries(Rows.of(turn.draw.words, D.embedding).embedded)
-        real = turn.real_scores()
+            queries, values = D.queries(Embedded.of(context.draw.d_input, D.embedding).values)
+        real = context.real_scores()
         later = torch.zeros_like(values)
         if self.gamma > 0:
-            rewards = turn.visible(turn.rewards().values)
-            later = leave_one_out(discounted(rewards, self.gamma) - rewards, turn.mask)
+            rewards = context.masked(context.rewards().values)
+            later = leave_one_out(discounted(rewards, self.gamma) - rewards, context.mask)
         return queries, values, values if real is None else real.filled(), later
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
         """Minus the mean over sentences of the sum over visible steps."""
-        queries, values, real, later = judged
-        table = turn.discriminator.embedding.detach()  # (V, E)
+        queries, values, real, later = prepared
+        table = context.discriminator.embedding.detach()  # (V, E)
 
         def expected(logits: Tensor, step: int) -> Tensor:
             with torch.no_grad():
                 scores = torch.addmm(values[:, step, None], queries[:, step], table.T)  # (N, V)
                 beside = Scores(real[:, step, None].expand_as(scores))
-                rewards = turn.objective.reward(Scores(scores), beside)
+                rewards = context.objective.reward(Scores(scores), beside)
             return (logits.softmax(-1) * rewards).sum(-1)
 
-        means = by_step(expected, turn.draw.hidden, turn.generator.head)  # (N, S)
-        loss = -turn.visible(means).sum(1).mean()
-        return loss if self.gamma == 0 else loss + turn.climb(later)
+        means = by_step(expected, context.draw.hidden, context.generator.head)  # (N, S)
+        loss = -context.masked(means).sum(1).mean()
+        return loss if self.gamma == 0 else loss + context.policy_gradient_loss(later)

@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.rewards import MovingBaseline, discounted, leave_one_out
-from core.turn import Turn
+from core.interfaces import EstimatorContext
+from core.training.rewards import MovingBaseline, discounted, leave_one_out
 
 
 class DenseReinforce(nn.Module):
@@ -44,14 +44,14 @@ class DenseReinforce(nn.Module):
         self.gamma = config.gamma
         self.moving = MovingBaseline(config.rho) if config.baseline == "moving" else None
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N, S)."""
-        rewards = turn.visible(turn.rewards().values)
+        rewards = context.masked(context.rewards().values)
         returns = discounted(rewards, self.gamma)
         if self.moving is not None:
-            return (self.moving.subtract(returns, turn.mask),)
-        return (leave_one_out(returns, turn.mask),)
+            return (self.moving.subtract(returns, context.mask),)
+        return (leave_one_out(returns, context.mask),)
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
-        """See `Turn.climb`."""
-        return turn.climb(judged[0])
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.climb`."""
+        return context.policy_gradient_loss(prepared[0])

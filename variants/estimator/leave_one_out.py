@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.rewards import leave_one_out
-from core.turn import Turn
+from core.interfaces import EstimatorContext
+from core.training.rewards import leave_one_out
 
 
 class LeaveOneOut:
@@ -30,10 +30,10 @@ class LeaveOneOut:
     def __init__(self, config: Config) -> None:
         pass
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N,)."""
-        return (leave_one_out(turn.rewards().sentences()),)
+        return (leave_one_out(context.rewards().per_sentence()),)
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
-        """See `Turn.climb`."""
-        return turn.climb(judged[0])
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.climb`."""
+        return context.policy_gradient_loss(prepared[0])

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.turn import Turn
+from core.interfaces import EstimatorContext
 
 
 class MaliGAN:
@@ -36,11 +36,11 @@ class MaliGAN:
     def __init__(self, config: Config) -> None:
         self.baseline = config.baseline
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
-        """N w_i - b, (N,): `climb` takes a mean where the paper has a sum."""
-        weights = turn.looked().sentences().softmax(0)
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
+        """N w_i - b, (N,): `policy_gradient_loss` takes a mean where the paper has a sum."""
+        weights = context.detached_scores().per_sentence().softmax(0)
         return (len(weights) * weights - self.baseline,)
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
-        """See `Turn.climb`."""
-        return turn.climb(judged[0])
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.climb`."""
+        return context.policy_gradient_loss(prepared[0])

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.turn import Turn
+from core.interfaces import EstimatorContext
 
 
 class Pathwise:
@@ -27,10 +27,10 @@ class Pathwise:
     def __init__(self, config: Config) -> None:
         pass
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Nothing: a sentence's gradient depends on that sentence alone."""
         return ()
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
         """G's objective of D's scores of the words drawn."""
-        return turn.objective.generator(turn.scores(), turn.real_scores())
+        return context.objective.generator(context.scores(), context.real_scores())

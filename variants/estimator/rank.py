@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.rewards import leave_one_out
-from core.turn import Turn
+from core.interfaces import EstimatorContext
+from core.training.rewards import leave_one_out
 
 
 class RankEstimator:
@@ -39,17 +39,17 @@ class RankEstimator:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N, S)."""
-        real = turn.real_scores()
+        real = context.real_scores()
         assert real is not None
         N, device = len(real.values), real.values.device
-        picked = torch.randperm(N, generator=turn.rng, device=device)[: self.config.references]
-        values = turn.values(self.config.completions, real.rows(picked))
+        picked = torch.randperm(N, generator=context.rng, device=device)[: self.config.references]
+        values = context.mc_q_values(self.config.completions, real.select(picked))
         if self.config.baseline == "leave_one_out":
-            values = leave_one_out(values, turn.mask)
+            values = leave_one_out(values, context.mask)
         return (values,)
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
-        """See `Turn.climb`."""
-        return turn.climb(judged[0])
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.climb`."""
+        return context.policy_gradient_loss(prepared[0])

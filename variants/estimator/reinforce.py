@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.rewards import MovingBaseline
-from core.turn import Turn
+from core.interfaces import EstimatorContext
+from core.training.rewards import MovingBaseline
 
 
 class Reinforce(nn.Module):
@@ -33,10 +33,10 @@ class Reinforce(nn.Module):
         super().__init__()
         self.baseline = MovingBaseline(config.rho)
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N,)."""
-        return (self.baseline.subtract(turn.rewards().sentences()),)
+        return (self.baseline.subtract(context.rewards().per_sentence()),)
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
-        """See `Turn.climb`."""
-        return turn.climb(judged[0])
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.climb`."""
+        return context.policy_gradient_loss(prepared[0])

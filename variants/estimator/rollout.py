@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.rewards import leave_one_out
-from core.turn import Turn
+from core.interfaces import EstimatorContext
+from core.training.rewards import leave_one_out
 
 
 class Rollout:
@@ -39,13 +39,13 @@ class Rollout:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N, S)."""
-        values = turn.values(self.config.completions)
+        values = context.mc_q_values(self.config.completions)
         if self.config.baseline == "leave_one_out":
-            values = leave_one_out(values, turn.mask)
+            values = leave_one_out(values, context.mask)
         return (values,)
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
-        """See `Turn.climb`."""
-        return turn.climb(judged[0])
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.climb`."""
+        return context.policy_gradient_loss(prepared[0])

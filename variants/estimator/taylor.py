@@ -24,11 +24,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
+from core.interfaces import EstimatorContext
 from core.nn.likelihood import HELD, by_step
 from core.nn.linear import linear
-from core.rewards import MovingBaseline
-from core.rollout import TOGETHER
-from core.turn import Turn
+from core.training.rewards import MovingBaseline
+from core.training.rollout import TOGETHER
 
 TINY = 1e-8
 
@@ -53,17 +53,17 @@ class Taylor(nn.Module):
         self.bandwidth = config.bandwidth
         self.baseline = MovingBaseline(config.rho)
 
-    def judge(self, turn: Turn) -> tuple[Tensor, ...]:
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N,) and the slope of the reward at each embedded word (N, S, E)."""
-        rewards, slopes = turn.slopes()
+        rewards, slopes = context.input_grad()
         return self.baseline.subtract(rewards), slopes
 
-    def loss(self, turn: Turn, judged: Sequence[Tensor]) -> Tensor:
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
         """Minus the mean over sentences of sum_t sum_w A_t(w) p(w), A without gradient."""
-        advantages, slopes = judged
-        table = turn.discriminator.embedding.detach()  # (V, E)
+        advantages, slopes = prepared
+        table = context.discriminator.embedding.detach()  # (V, E)
         kernel = Kernel(table, self.bandwidth)
-        tokens, hidden, head = turn.draw.tokens, turn.draw.hidden, turn.generator.head
+        tokens, hidden, head = context.draw.tokens, context.draw.hidden, context.generator.head
         at_once = tokens.numel() * len(table) <= HELD
         smooth = smoothed(hidden, head, kernel) if at_once else None
 
@@ -78,7 +78,7 @@ class Taylor(nn.Module):
             return (weights * p).sum(-1)
 
         values = by_step(of_step, hidden, head)
-        return -turn.visible(values).sum(1).mean()
+        return -context.masked(values).sum(1).mean()
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import nn
 
 from core.config import Search, StrategyConfig
+from core.interfaces import NextInput, NoiseMapping
 from core.nn.recurrent import RecurrentGenerator, Stack
-from core.protocols import NextInput, NoiseMapping, Shape
+from core.types import Shape
 
 
 class GRUGenerator(RecurrentGenerator):

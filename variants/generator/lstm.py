@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import nn
 
 from core.config import Search, StrategyConfig
+from core.interfaces import NextInput, NoiseMapping
 from core.nn.recurrent import RecurrentGenerator, Stack
-from core.protocols import NextInput, NoiseMapping, Shape
+from core.types import Shape
 from variants.next_input.last_token import LastToken
 from variants.noise_mapping.none import NoMapping
 

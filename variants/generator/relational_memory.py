@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
+from core.interfaces import NextInput, NoiseMapping
 from core.nn.recurrent import RecurrentGenerator, Walk
-from core.protocols import NextInput, NoiseMapping, Shape
+from core.types import Shape
 
 FORGET = 1.0  # bias of the forget gate
 

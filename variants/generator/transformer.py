@@ -24,14 +24,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
+from core.interfaces import NextInput, NoiseMapping
 from core.nn.attention import AttentionMask, GrowingCache, causal_mask, two_stream_mask
 from core.nn.decoding import decode
 from core.nn.layers import EVERY, Block, NoiseBlock, Step, sinusoidal
 from core.nn.noise import draw_noise, injected_rows, rows_of, scaled
 from core.nn.walk import Decoder, Walk
-from core.protocols import NextInput, NoiseMapping, Shape
 from core.seeding import draw_seed
-from core.sentences import Noise
+from core.types import Noise, Shape
 
 Memory = Tensor | None  # (N, S, 2E), keys and values of the mapped noise
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from core.protocols import Objective
-from core.sentences import Rows, Scores
-from core.text.vocabulary import END
+from core.interfaces import Objective
+from core.training.scoring import score
+from core.types import END, Embedded, Scores
 from variants.laboratory.toy import (
     FLOAT,
     ToyDiscriminator,
@@ -53,8 +53,8 @@ class Case:
         return (ends == 0) | ((ends == 1) & (tokens == END))
 
     def scores(self, embedded: Tensor, mask: Tensor | None) -> Scores:
-        """D's scores, or its features if the objective compares features."""
-        return Scores.by(self.discriminator, Rows(embedded, mask), self.objective.compares)
+        """D's scores, or its features if the objective uses_features features."""
+        return score(self.discriminator, Embedded(embedded, mask), self.objective.uses_features)
 
     def rewards(self, tokens: Tensor) -> Scores:
         """The reward of each score of some sentences."""
@@ -75,7 +75,7 @@ def sequence(case: Case) -> Tensor:
     """-grad E R: the sequence objective, the reference for every estimator."""
     tokens = sentences(case.generator.length)
     p = log_likelihood(case.generator, tokens).sum(1).exp()
-    return gradient(case, -(p * case.rewards(tokens).sentences()).sum())
+    return gradient(case, -(p * case.rewards(tokens).per_sentence()).sum())
 
 
 def discounted(case: Case) -> Tensor:
@@ -100,7 +100,7 @@ def reweighted(case: Case) -> Tensor:
     mask = case.mask(tokens)
     log_p = (by_token if mask is None else by_token * mask).sum(1)
     p = by_token.sum(1).exp().detach()
-    scores = case.scores(case.discriminator.embedding[tokens], mask).sentences()
+    scores = case.scores(case.discriminator.embedding[tokens], mask).per_sentence()
     batches = torch.tensor(list(itertools.product(range(len(tokens)), repeat=N)))
     weights = scores[batches].softmax(1) - case.estimator.baseline / N
     probabilities = p[batches].prod(1, keepdim=True)
@@ -116,7 +116,7 @@ def smoothed(case: Case) -> Tensor:
     embedded = table[tokens].requires_grad_(True)
     mask = case.mask(tokens)
     scores = case.scores(embedded, mask)
-    rewards = scores.sentences(case.objective.reward(scores, None))
+    rewards = scores.per_sentence(case.objective.reward(scores, None))
     (input_grad,) = torch.autograd.grad(rewards.sum(), embedded)
     square = ((table[:, None] - table) ** 2).sum(-1)
     kernel = (-square / (2 * case.estimator.bandwidth**2)).exp()
@@ -139,7 +139,7 @@ def _expected_loss(case: Case, rows: list[Tensor], weights: Tensor) -> Tensor:
     """G's loss when D sees `rows`, one distribution or one-hot (Q, V) per step; weighted sum."""
     embedded = torch.stack(rows, dim=1) @ case.discriminator.embedding
     values = case.scores(embedded, None)
-    losses = values.sentences(-case.objective.reward(values, None))
+    losses = values.per_sentence(-case.objective.reward(values, None))
     return (weights * losses).sum()
 
 

@@ -14,10 +14,11 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
+from core.interfaces import SamplingSpec
 from core.nn.words import TokenWords
-from core.rollout import Drawing, draw_for_gradient
 from core.seeding import generator as stream
-from core.turn import Turn
+from core.training.generator_batch import GeneratorBatch
+from core.training.rollout import sample_with_grad
 from variants import Registry
 from variants.laboratory.exact import TARGETS, Case, gradient, sequence
 from variants.laboratory.toy import (
@@ -120,7 +121,7 @@ def measure(
         sampling_config,
         mask_after_eos=mask_after_eos,
     )
-    drawing = Drawing(sampling_class(sampling_config), case.temperature, mask_after_eos)
+    drawing = SamplingSpec(sampling_class(sampling_config), case.temperature, mask_after_eos)
     estimates = torch.stack(
         list(_estimates(case, drawing, estimator_class(estimator_config), draws))
     )
@@ -128,11 +129,11 @@ def measure(
     return _row(setup.label, target, estimates, TARGETS[target](case), sequence(case))
 
 
-def _estimates(case: Case, drawing: Drawing, estimator: Any, draws: int) -> Iterator[Tensor]:
+def _estimates(case: Case, drawing: SamplingSpec, estimator: Any, draws: int) -> Iterator[Tensor]:
     rng, own = stream(0, "laboratory noise"), stream(0, "laboratory estimator")
     for _ in range(draws):
-        draw = draw_for_gradient(case.generator, drawing, case.batch, rng)
-        turn = Turn(
+        draw = sample_with_grad(case.generator, drawing, case.batch, rng)
+        context = GeneratorBatch(
             draw,
             TokenWords(case.real, case.mask(case.real)),
             case.generator,
@@ -141,7 +142,7 @@ def _estimates(case: Case, drawing: Drawing, estimator: Any, draws: int) -> Iter
             case.objective,
             own,
         )
-        yield gradient(case, estimator.loss(turn, estimator.judge(turn)))
+        yield gradient(case, estimator.loss(context, estimator.prepare(context)))
 
 
 def _row(label: str, target: str, estimates: Tensor, exact: Tensor, reference: Tensor) -> Row:

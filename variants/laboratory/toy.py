@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from core.seeding import generator as stream
-from core.sentences import Noise, Words
+from core.types import DiscriminatorInput, Noise
 
 V = 3
 WIDTH, FEATURES = 2, 6  # of the discriminators
@@ -107,9 +107,9 @@ class ToyDiscriminator(nn.Module):
         """Scores (N,)."""
         return self.features(embedded, mask) @ self.out
 
-    def __call__(self, words: Words) -> Tensor:
+    def __call__(self, d_input: DiscriminatorInput) -> Tensor:
         """See `Discriminator.__call__`."""
-        return self.score(words.embed(self.embedding), words.mask)
+        return self.score(d_input.embed(self.embedding), d_input.mask)
 
 
 class ToyStepDiscriminator(ToyDiscriminator):

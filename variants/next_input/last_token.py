@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from core.config import StrategyConfig
 from core.nn.noise import draw_noise
-from core.protocols import Shape
-from core.sentences import NoiseKind
+from core.types import NoiseKind, Shape
 
 
 class LastToken(nn.Module):

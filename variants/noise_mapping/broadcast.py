@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.mapping import linear_layers
 from core.nn.noise import draw_noise
-from core.protocols import Shape
-from core.sentences import NoiseKind
+from core.types import NoiseKind, Shape
 
 
 class BroadcastMapping(nn.Module):

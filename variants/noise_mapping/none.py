@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
-from core.protocols import Shape
-from core.sentences import NoiseKind
+from core.types import NoiseKind, Shape
 
 
 class NoMapping(nn.Module):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.sentences import Scores
+from core.types import Scores
 
 
 class Hinge:
@@ -22,7 +22,7 @@ class Hinge:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Lim & Ye 2017"
     relativistic = False
-    compares = False
+    uses_features = False
 
     def __init__(self, config: Config) -> None:
         pass

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.losses import Smoothing
-from core.sentences import Scores
+from core.training.losses import Smoothing
+from core.types import Scores
 
 
 class LeastSquares:
@@ -26,7 +26,7 @@ class LeastSquares:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Mao et al. 2017"
     relativistic = False
-    compares = False
+    uses_features = False
 
     def __init__(self, config: Config) -> None:
         self.label = 1 - config.label_smoothing

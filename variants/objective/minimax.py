@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
-from core.losses import Smoothing, cross_entropy
-from core.sentences import Scores
+from core.training.losses import Smoothing, cross_entropy
+from core.types import Scores
 
 
 class Minimax:
@@ -33,7 +33,7 @@ class Minimax:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
     relativistic = False
-    compares = False
+    uses_features = False
 
     def __init__(self, config: Config) -> None:
         self.smoothing, self.signed = config.label_smoothing, config.reward == "signed"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.ranks import log_complement, log_ranks
-from core.sentences import Scores
+from core.types import Scores
 
 
 class Rank:
@@ -31,7 +31,7 @@ class Rank:
     needs: ClassVar[dict[str, str]] = {"discriminator": "features"}
     paper = "Lin et al. 2017"
     relativistic = True
-    compares = True
+    uses_features = True
 
     def __init__(self, config: Config) -> None:
         self.gamma = config.gamma

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
-from core.sentences import Scores
+from core.types import Scores
 
 
 class RelativisticAverage:
@@ -29,7 +29,7 @@ class RelativisticAverage:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Jolicoeur-Martineau 2019"
     relativistic = True
-    compares = False
+    uses_features = False
 
     def __init__(self, config: Config) -> None:
         pass

@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.losses import Smoothing, cross_entropy
-from core.sentences import Scores
+from core.training.losses import Smoothing, cross_entropy
+from core.types import Scores
 
 
 class ReverseKL:
@@ -28,7 +28,7 @@ class ReverseKL:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Sonderby et al. 2017; Lin et al. 2020"
     relativistic = False
-    compares = False
+    uses_features = False
 
     def __init__(self, config: Config) -> None:
         self.smoothing = config.label_smoothing

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.sentences import Scores
+from core.types import Scores
 
 
 class Wasserstein:
@@ -22,7 +22,7 @@ class Wasserstein:
     needs: ClassVar[dict[str, str]] = {}
     paper = "Arjovsky et al. 2017"
     relativistic = False
-    compares = False
+    uses_features = False
 
     def __init__(self, config: Config) -> None:
         pass

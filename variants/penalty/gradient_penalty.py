@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.input_grad import input_grad
-from core.protocols import Discriminator
-from core.sentences import Rows, Scores
+from core.interfaces import Discriminator
+from core.training.scoring import input_grad, score
+from core.types import Embedded
 
 # Keeps the square root differentiable where D is flat.
 TINY = 1e-12
@@ -45,18 +45,18 @@ class GradientPenalty:
         return torch.rand(count, 1, 1, generator=rng, device=rng.device)
 
     def __call__(
-        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
+        self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar with gradient with respect to D."""
         W = discriminator.embedding  # (V, E)
-        a, b = real.embedded, fake.embedded  # (N, S, E) each
+        a, b = real.values, fake.values  # (N, S, E) each
         assert drawn is not None
         eps = drawn.to(a.dtype)
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask
 
         def scores(x: Tensor) -> Tensor:
-            return Scores.by(discriminator, Rows(x, mask)).sentences()
+            return score(discriminator, Embedded(x, mask)).per_sentence()
 
         g = input_grad(discriminator, scores, x)  # (N, S, E)
         squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)

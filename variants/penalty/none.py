@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.protocols import Discriminator
-from core.sentences import Rows
+from core.interfaces import Discriminator
+from core.types import Embedded
 
 
 class NoPenalty:
@@ -31,7 +31,7 @@ class NoPenalty:
         """Nothing."""
 
     def __call__(
-        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
+        self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
     ) -> Tensor:
         """Zero."""
         return discriminator.embedding.new_zeros(())

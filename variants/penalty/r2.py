@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.nn.input_grad import squared_grad_norm
-from core.protocols import Discriminator
-from core.sentences import Rows
+from core.interfaces import Discriminator
+from core.training.scoring import squared_grad_norm
+from core.types import Embedded
 
 
 class R2:
@@ -34,7 +34,7 @@ class R2:
         """Nothing."""
 
     def __call__(
-        self, discriminator: Discriminator, real: Rows, fake: Rows, drawn: Tensor | None
+        self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
     ) -> Tensor:
         """Gamma / 2 E ||grad D(fake)||^2."""
         return self.weight * squared_grad_norm(discriminator, fake).mean()

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
+from core.interfaces import Generator
 from core.nn.words import TokenWords
-from core.protocols import Generator, Seeds
 from core.sampling import WordsDrawn
+from core.types import Seeds
 
 
 class Categorical(WordsDrawn):
@@ -30,7 +31,7 @@ class Categorical(WordsDrawn):
     def __init__(self, config: Config) -> None:
         pass
 
-    def words(
+    def discriminator_input(
         self,
         generator: Generator,
         tokens: Tensor,

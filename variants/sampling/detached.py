@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
+from core.interfaces import Generator
 from core.nn.mixture import MixedWords
-from core.protocols import Generator, Seeds
+from core.types import Seeds
 
 
 class Detached:
@@ -45,7 +46,7 @@ class Detached:
         """Never asked for: the feedback is a word."""
         raise AssertionError("detached sampling feeds words back")
 
-    def words(
+    def discriminator_input(
         self,
         generator: Generator,
         tokens: Tensor,

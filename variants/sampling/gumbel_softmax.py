@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
+from core.interfaces import Generator
 from core.nn.mixture import MixedWords
-from core.protocols import Generator, Seeds
 from core.sampling import WordsDrawn
+from core.types import Seeds
 
 
 class GumbelSoftmax(WordsDrawn):
@@ -41,7 +42,7 @@ class GumbelSoftmax(WordsDrawn):
         mixed = MixedWords(hidden[:, None], generator.head, seeds, temperature, start=step)
         return mixed.embed(generator.embedding.weight)[:, 0]
 
-    def words(
+    def discriminator_input(
         self,
         generator: Generator,
         tokens: Tensor,

@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from core.config import StrategyConfig
+from core.interfaces import Generator
 from core.nn.mixture import MixedWords
 from core.nn.straight import StraightWords
-from core.protocols import Generator, Seeds
 from core.sampling import WordsDrawn
+from core.types import Seeds
 
 
 class StraightThroughGumbel(WordsDrawn):
@@ -30,7 +31,7 @@ class StraightThroughGumbel(WordsDrawn):
     def __init__(self, config: Config) -> None:
         pass
 
-    def words(
+    def discriminator_input(
         self,
         generator: Generator,
         tokens: Tensor,

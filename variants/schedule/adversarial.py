@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from core.config import Search, StrategyConfig
-from core.phases import Phase, Progress
+from core.types import Phase, Progress
 
 
 class Adversarial:

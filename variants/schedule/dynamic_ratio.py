@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from core.config import Search, StrategyConfig
-from core.phases import Phase, Player, Progress
+from core.types import Phase, Player, Progress
 
 # A loss of exactly zero would make its relative change undefined.
 TINY = 1e-12

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from core.config import Search, StrategyConfig
-from core.phases import Phase, Progress
+from core.types import Phase, Progress
 
 
 class Interleaved:
@@ -37,7 +37,7 @@ class Interleaved:
             Phase("discriminator", "adversarial", config.n_d),
             Phase("generator", "adversarial"),
         )
-        self._likelihood = Phase("generator", "likelihood", rate=config.likelihood_lr)
+        self._likelihood = Phase("generator", "likelihood", lr=config.likelihood_lr)
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The game; likelihood before it in updates 0, k, 2k and so on."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from core.config import StrategyConfig
-from core.phases import Phase, Progress
+from core.types import Phase, Progress
 
 
 class MaximumLikelihood:

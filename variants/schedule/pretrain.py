@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from core.config import Search, StrategyConfig
-from core.phases import Phase, Progress
+from core.types import Phase, Progress
 
 Epochs = Annotated[float, Field(ge=0)]
 Updates = Annotated[int, Field(ge=0)]
@@ -47,15 +47,15 @@ class Pretrain:
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """What this update belongs to."""
-        config, epoch = self.config, progress.epoch
+        config, epoch = self.config, progress.updates_per_epoch
         game = config.generator_updates + round(config.generator_epochs * epoch)
         if progress.update < game:
-            return (Phase("generator", "likelihood", rate=config.generator_lr),)
+            return (Phase("generator", "likelihood", lr=config.generator_lr),)
         game += config.discriminator_updates + round(config.discriminator_epochs * epoch)
         if progress.update < game:
             return (Phase("discriminator", "adversarial"),)
         begins = progress.update == game
         return (
             Phase("discriminator", "adversarial", config.n_d),
-            Phase("generator", "adversarial", anew=begins),
+            Phase("generator", "adversarial", reset_optimiser=begins),
         )

@@ -1,7 +1,7 @@
 """CatGAN (Liu et al. 2020), its form for one category: G's children compete, the fittest goes on.
 
-Words are Gumbel-softmax of temperature tau = beta^-p, p the share of the run that is spent. With r
-and f D's scores of real and drawn text, every update
+D sees Gumbel-softmax tokens of temperature tau = beta^-p, p the spent fraction of the run. With
+r and f D's scores of real and drawn text, every update
 
     vary:    each child is G after one step, one child for each pair of an objective of G,
              relativistic average  E sp(-(f - E r)) + E sp(r - E f)  or
@@ -12,9 +12,9 @@ and f D's scores of real and drawn text, every update
     D:       n_D steps of the relativistic average objective, words drawn by the new G at the
              temperature that it was chosen with
 
-The paper's generator is told a category and D compares real and drawn text category by category;
-our corpora have no labels, so there is one, and the evolution is what remains (its general form).
-Objectives, temperatures, one parent and the shape of the fitness follow the authors' code.
+The paper's generator is told a category and D uses_features real and drawn text category by category.
+Our corpora have no labels, so there is one category, and the evolution is what remains (its general
+form). Objectives, temperatures, one parent and the shape of the fitness follow the authors' code.
 
 Not settled for us by paper or code, so our choice: the fitness of both levels, temperatures within
 an objective and then objectives, is the same one, so the best of all children is taken. Other
@@ -35,14 +35,13 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
+from core.interfaces import SamplingSpec, StepContext
 from core.moves import imitate
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
-from core.nn.words import TokenWords, visible
-from core.phases import Phase, Progress, Stage
-from core.protocols import Shape
-from core.rollout import Drawing, draw_for_gradient, draw_words
-from core.sentences import Scores, Words
+from core.nn.words import TokenWords
+from core.training.rollout import sample, sample_with_grad
+from core.types import DiscriminatorInput, Phase, Progress, Scores, Shape, visible
 from variants.discriminator.multi_cnn import MultiCNNDiscriminator
 from variants.generator.relational_memory import RelationalMemoryGenerator
 from variants.next_input.last_token import LastToken
@@ -127,7 +126,7 @@ class CatGAN:
         if progress.update < self.config.generator_updates:
             return (Phase("generator", self.imitate),)
         children = [
-            Phase(f"child_{i}", partial(self.vary, i), rate=self.config.child_lr)
+            Phase(f"child_{i}", partial(self.vary, i), lr=self.config.child_lr)
             for i in range(len(self.kinds))
         ]
         return (
@@ -136,66 +135,66 @@ class CatGAN:
             Phase("discriminator", self.judge, self.config.n_d - 1),
         )
 
-    def imitate(self, stage: Stage) -> Tensor:
+    def imitate(self, context: StepContext) -> Tensor:
         """Likelihood of real text in nats a word."""
-        return imitate(self.generator, stage)
+        return imitate(self.generator, context)
 
-    def vary(self, number: int, stage: Stage) -> Tensor:
+    def vary(self, number: int, context: StepContext) -> Tensor:
         """The loss of a child, which begins as its parent."""
         child, (objective, _) = self.children[number], self.kinds[number]
         child.load_state_dict(self.generator.state_dict())
         with torch.no_grad():
-            real = self._scores(self._real(stage))
-        drawing = self._drawing(number, stage)
-        draw = draw_for_gradient(child, drawing, stage.size, stage.rng("noise"))
-        loss = objective.generator(self._scores(draw.words), real)
+            real = self._scores(self._real(context))
+        drawing = self._drawing(number, context)
+        draw = sample_with_grad(child, drawing, context.batch_size, context.rng("noise"))
+        loss = objective.generator(self._scores(draw.d_input), real)
         self._losses[number] = float(loss.detach())
         return loss
 
-    def select(self, stage: Stage) -> Tensor:
+    def select(self, context: StepContext) -> Tensor:
         """The fittest child is G; then the first of D's steps."""
         self.discriminator.eval()
         with torch.no_grad():
-            real = self._scores(self._real(stage)).mean()
-            fitness = [self.fitness(i, real, stage) for i in range(len(self.kinds))]
+            real = self._scores(self._real(context)).mean()
+            fitness = [self.fitness(i, real, context) for i in range(len(self.kinds))]
         self.discriminator.train()
         self._chosen = fitness.index(max(fitness))
         self.generator.load_state_dict(self.children[self._chosen].state_dict())
-        stage.values["train/chosen"] = float(self._chosen)
-        stage.values["train/fitness"] = fitness[self._chosen]
-        stage.values["train/generator_loss"] = self._losses[self._chosen]
-        return self.judge(stage)
+        context.metrics["train/chosen"] = float(self._chosen)
+        context.metrics["train/fitness"] = fitness[self._chosen]
+        context.metrics["train/generator_loss"] = self._losses[self._chosen]
+        return self.judge(context)
 
-    def fitness(self, number: int, real: Tensor, stage: Stage) -> float:
+    def fitness(self, number: int, real: Tensor, context: StepContext) -> float:
         """F of a child; `real` is the mean of D's scores of real text."""
-        child, drawing = self.children[number], self._drawing(number, stage)
-        draw = draw_words(child, drawing, stage.size, stage.rng("fitness"))
-        quality = -(self._scores(draw.words).mean() - real).square()
+        child, drawing = self.children[number], self._drawing(number, context)
+        draw = sample(child, drawing, context.batch_size, context.rng("fitness"))
+        quality = -(self._scores(draw.d_input).mean() - real).square()
         assert draw.noise is not None
         hidden = child.parallel(draw.tokens, draw.noise)
         shown = visible(draw.tokens)
         nats = -log_likelihood(hidden, child.head, draw.tokens) * shown
         return float(quality + self.config.diversity * nats.sum() / shown.sum())
 
-    def judge(self, stage: Stage) -> Tensor:
+    def judge(self, context: StepContext) -> Tensor:
         """D's loss."""
-        drawing = self._drawing(self._chosen, stage)
-        draw = draw_words(self.generator, drawing, stage.size, stage.rng("noise"))
-        r, f = self._scores(self._real(stage)), self._scores(draw.words)
-        stage.values["train/real_score"] = float(r.mean().detach())
-        stage.values["train/fake_score"] = float(f.mean().detach())
+        drawing = self._drawing(self._chosen, context)
+        draw = sample(self.generator, drawing, context.batch_size, context.rng("noise"))
+        r, f = self._scores(self._real(context)), self._scores(draw.d_input)
+        context.metrics["train/real_score"] = float(r.mean().detach())
+        context.metrics["train/fake_score"] = float(f.mean().detach())
         return AVERAGE.discriminator(r, f)
 
-    def _drawing(self, number: int, stage: Stage) -> Drawing:
+    def _drawing(self, number: int, context: StepContext) -> SamplingSpec:
         shift = self.kinds[number][1] * self.config.temperature_step
-        warmth = stage.drawing.temperature * self.temperature(shift)
-        return replace(stage.drawing, temperature=warmth, mask_after_eos=True)
+        warmth = context.sampling.temperature * self.temperature(shift)
+        return replace(context.sampling, temperature=warmth, mask_after_eos=True)
 
-    def _scores(self, words: Words) -> Scores:
+    def _scores(self, words: DiscriminatorInput) -> Scores:
         """A score (N,) a sentence, the mean of its representations'."""
         return Scores(self.discriminator(words).mean(1))
 
     @staticmethod
-    def _real(stage: Stage) -> Words:
-        tokens = stage.next_real()
+    def _real(context: StepContext) -> DiscriminatorInput:
+        tokens = context.next_batch()
         return TokenWords(tokens, visible(tokens))

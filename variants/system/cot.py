@@ -20,12 +20,10 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
+from core.interfaces import StepContext
 from core.nn.likelihood import by_step, negative_log_likelihood
-from core.nn.words import visible
-from core.phases import Phase, Progress, Stage
-from core.protocols import Shape
-from core.rollout import draw_for_gradient, draw_words
-from core.text.vocabulary import PAD
+from core.training.rollout import sample, sample_with_grad
+from core.types import PAD, Phase, Progress, Shape, visible
 from variants.generator.lstm import language_model
 from variants.sampling.categorical import Categorical
 
@@ -71,25 +69,29 @@ class CoT:
         """The mediator, then G, every update."""
         return self._phases
 
-    def mediate(self, stage: Stage) -> Tensor:
+    def mediate(self, context: StepContext) -> Tensor:
         """The mediator's loss in nats a sentence: a batch of either kind of text."""
-        real = stage.next_real()
-        drawn = draw_words(self.generator, stage.drawing, stage.size, stage.rng("noise")).tokens
+        real = context.next_batch()
+        drawn = sample(
+            self.generator, context.sampling, context.batch_size, context.rng("noise")
+        ).tokens
         drawn = drawn.masked_fill(~visible(drawn), PAD)
         tokens = torch.cat([real, drawn])
-        noise = self.mediator.draw_noise(len(tokens), stage.rng("mediator"))
+        noise = self.mediator.draw_noise(len(tokens), context.rng("mediator"))
         hidden = self.mediator.parallel(tokens, noise)
         nats = negative_log_likelihood(hidden, self.mediator.head, tokens).sum(1)
         of_real, of_drawn = nats.detach().chunk(2)
-        stage.values["train/mediator_real_nats"] = float(of_real.mean())
-        stage.values["train/mediator_drawn_nats"] = float(of_drawn.mean())
+        context.metrics["train/mediator_real_nats"] = float(of_real.mean())
+        context.metrics["train/mediator_drawn_nats"] = float(of_drawn.mean())
         return nats.mean()
 
-    def cooperate(self, stage: Stage) -> Tensor:
+    def cooperate(self, context: StepContext) -> Tensor:
         """G's loss in nats a sentence, exact at each prefix of drawn words."""
-        draw = draw_for_gradient(self.generator, stage.drawing, stage.size, stage.rng("noise"))
+        draw = sample_with_grad(
+            self.generator, context.sampling, context.batch_size, context.rng("noise")
+        )
         with torch.no_grad():
-            noise = self.mediator.draw_noise(stage.size, stage.rng("mediator"))
+            noise = self.mediator.draw_noise(context.batch_size, context.rng("mediator"))
             mediated = self.mediator.parallel(draw.tokens, noise)
 
         def divergence(logits: Tensor, step: int) -> Tensor:

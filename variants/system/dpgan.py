@@ -22,13 +22,11 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
+from core.interfaces import StepContext
 from core.moves import drawn, imitate, nats
 from core.nn.likelihood import log_likelihood
-from core.nn.words import visible
-from core.phases import Phase, Progress, Stage
-from core.protocols import Shape
-from core.rollout import draw_for_gradient
-from core.text.vocabulary import PAD
+from core.training.rollout import sample_with_grad
+from core.types import PAD, Phase, Progress, Shape, visible
 from variants.generator.lstm import language_model
 from variants.sampling.categorical import Categorical
 
@@ -80,27 +78,29 @@ class DPGAN:
             Phase("generator", self.imitate, config.teacher_steps),
         )
 
-    def imitate(self, stage: Stage) -> Tensor:
+    def imitate(self, context: StepContext) -> Tensor:
         """Likelihood of real text in nats a word."""
-        return imitate(self.generator, stage)
+        return imitate(self.generator, context)
 
-    def judge(self, stage: Stage) -> Tensor:
+    def judge(self, context: StepContext) -> Tensor:
         """D's loss, in nats a word."""
-        draw = drawn(self.generator, stage)
+        draw = drawn(self.generator, context)
         shown = draw.tokens.masked_fill(~visible(draw.tokens), PAD)
-        tokens = torch.cat([stage.next_real(), shown])
-        of_words = nats(self.discriminator, tokens, stage)
+        tokens = torch.cat([context.next_batch(), shown])
+        of_words = nats(self.discriminator, tokens, context)
         real, fake = (of_words.sum(1) / (tokens != PAD).sum(1).clamp(min=1)).chunk(2)
-        stage.values["train/real_score"] = float(real.detach().mean())
-        stage.values["train/fake_score"] = float(fake.detach().mean())
+        context.metrics["train/real_score"] = float(real.detach().mean())
+        context.metrics["train/fake_score"] = float(fake.detach().mean())
         return fake.mean() - real.mean()
 
-    def surprise(self, stage: Stage) -> Tensor:
+    def surprise(self, context: StepContext) -> Tensor:
         """G's loss: minus Q_t times the log-likelihood of each drawn word, their sum a sentence."""
-        draw = draw_for_gradient(self.generator, stage.drawing, stage.size, stage.rng("noise"))
+        draw = sample_with_grad(
+            self.generator, context.sampling, context.batch_size, context.rng("noise")
+        )
         shown = visible(draw.tokens)
         with torch.no_grad():
-            values = self._values(self._drawn_nats(draw.tokens, stage) * shown, shown)
+            values = self._values(self._drawn_nats(draw.tokens, context) * shown, shown)
         log_p = log_likelihood(draw.hidden, self.generator.head, draw.tokens)
         return -(values * log_p * shown).sum(1).mean()
 
@@ -114,7 +114,7 @@ class DPGAN:
         sentence = rewards.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
         return sentence * torch.stack(sums[::-1], dim=1)
 
-    def _drawn_nats(self, tokens: Tensor, stage: Stage) -> Tensor:
+    def _drawn_nats(self, tokens: Tensor, context: StepContext) -> Tensor:
         D = self.discriminator
-        hidden = D.parallel(tokens, D.draw_noise(len(tokens), stage.rng("discriminator")))
+        hidden = D.parallel(tokens, D.draw_noise(len(tokens), context.rng("discriminator")))
         return -log_likelihood(hidden, D.head, tokens)

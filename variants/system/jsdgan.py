@@ -33,9 +33,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import Search, StrategyConfig
+from core.interfaces import StepContext
 from core.moves import imitate, nats
-from core.phases import Phase, Progress, Stage
-from core.protocols import Shape
+from core.types import Phase, Progress, Shape
 from variants.generator.lstm import LSTMGenerator, language_model
 from variants.sampling.categorical import Categorical
 
@@ -72,14 +72,14 @@ class JSDGAN:
         early = progress.update < self.config.generator_updates
         return (Phase("generator", self.imitate if early else self.approach),)
 
-    def imitate(self, stage: Stage) -> Tensor:
+    def imitate(self, context: StepContext) -> Tensor:
         """Likelihood of real text in nats a word."""
-        return imitate(self.generator, stage)
+        return imitate(self.generator, context)
 
-    def approach(self, stage: Stage) -> Tensor:
+    def approach(self, context: StepContext) -> Tensor:
         """JSD(P, Q) in nats, between 0 and log 2."""
-        log_q = -nats(self.generator, stage.next_real(), stage).sum(1)
-        log_r = log_q + math.log(stage.sentences)
+        log_q = -nats(self.generator, context.next_batch(), context).sum(1)
+        log_r = log_q + math.log(context.train_size)
         real, fake = -softplus(log_r), -softplus(-log_r)  # log D, log(1 - D)
-        stage.values["train/log_ratio"] = float(log_r.detach().mean())
+        context.metrics["train/log_ratio"] = float(log_r.detach().mean())
         return math.log(2) + (real + log_r.exp() * fake).mean() / 2

@@ -27,14 +27,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from core.config import Search, StrategyConfig
+from core.interfaces import StepContext
 from core.moves import drawn, outlook, tell_apart
 from core.nn.convolution import Counts
 from core.nn.leaking import LeakGenerator, Sizes, Walk
 from core.nn.likelihood import log_likelihood, negative_log_likelihood
-from core.nn.words import visible
-from core.phases import Phase, Progress, Stage
-from core.protocols import Shape
-from core.text.vocabulary import PAD
+from core.types import PAD, Phase, Progress, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.sampling.categorical import Categorical
 
@@ -97,37 +95,37 @@ class LeakGAN:
             return (Phase("generator", self.imitate),)
         return (
             Phase("discriminator", self.judge, self.config.n_d),
-            Phase("generator", self.pursue, anew=game == 0),
+            Phase("generator", self.pursue, reset_optimiser=game == 0),
         )
 
-    def judge(self, stage: Stage) -> Tensor:
+    def judge(self, context: StepContext) -> Tensor:
         """D's loss."""
-        return tell_apart(self.discriminator, self.generator, stage)
+        return tell_apart(self.discriminator, self.generator, context)
 
-    def imitate(self, stage: Stage) -> Tensor:
+    def imitate(self, context: StepContext) -> Tensor:
         """Likelihood of real words for the worker, real transitions for the manager."""
-        tokens = stage.next_real()
+        tokens = context.next_batch()
         walk = self.generator.walk(tokens)
         shown = (tokens != PAD).float()
         nats = negative_log_likelihood(walk.hidden, self.generator.head, tokens)
         transitions = self._transitions(walk) * shown
-        stage.values["train/likelihood_loss"] = float(nats.detach().sum() / shown.sum())
+        context.metrics["train/likelihood_loss"] = float(nats.detach().sum() / shown.sum())
         return (nats.sum() - transitions.sum()) / shown.sum()
 
-    def pursue(self, stage: Stage) -> Tensor:
+    def pursue(self, context: StepContext) -> Tensor:
         """Rewarded transitions for the manager, the goals' reward of words for the worker."""
-        draw = drawn(self.generator, stage)
+        draw = drawn(self.generator, context)
         walk = self.generator.walk(draw.tokens)
         shown = visible(draw.tokens).float()
         with torch.no_grad():
             count = self.config.completions
-            ahead = outlook(self.discriminator, self.generator, draw, count, stage)
+            ahead = outlook(self.discriminator, self.generator, draw, count, context)
             values = self._ranked(ahead)
             intrinsic = self._intrinsic(walk)
         manager = (values * self._transitions(walk) * shown).sum() / shown.sum()
         log_p = log_likelihood(walk.hidden, self.generator.head, draw.tokens)
         worker = (intrinsic * log_p * shown).sum() / shown.sum()
-        stage.values["train/intrinsic_reward"] = float((intrinsic * shown).sum() / shown.sum())
+        context.metrics["train/intrinsic_reward"] = float((intrinsic * shown).sum() / shown.sum())
         return -(manager + worker)
 
     def _ranked(self, values: Tensor) -> Tensor:

@@ -26,13 +26,12 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
+from core.interfaces import StepContext
 from core.moves import imitate, outlook, tell_apart
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
-from core.nn.words import visible
-from core.phases import Phase, Progress, Stage
-from core.protocols import Shape
-from core.rollout import draw_for_gradient
+from core.training.rollout import sample_with_grad
+from core.types import Phase, Progress, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.generator.lstm import language_model
 from variants.sampling.categorical import Categorical
@@ -92,24 +91,26 @@ class SentiGAN:
             return (Phase("discriminator", self.judge),)
         return (
             Phase("discriminator", self.judge, config.n_d),
-            Phase("generator", self.avoid, anew=game == 0),
+            Phase("generator", self.avoid, reset_optimiser=game == 0),
         )
 
-    def imitate(self, stage: Stage) -> Tensor:
+    def imitate(self, context: StepContext) -> Tensor:
         """Likelihood of real text in nats a word."""
-        return imitate(self.generator, stage)
+        return imitate(self.generator, context)
 
-    def judge(self, stage: Stage) -> Tensor:
+    def judge(self, context: StepContext) -> Tensor:
         """D's loss."""
-        return tell_apart(self.discriminator, self.generator, stage)
+        return tell_apart(self.discriminator, self.generator, context)
 
-    def avoid(self, stage: Stage) -> Tensor:
+    def avoid(self, context: StepContext) -> Tensor:
         """G's loss: the probability of each drawn word times its fine, their sum a sentence."""
-        draw = draw_for_gradient(self.generator, stage.drawing, stage.size, stage.rng("noise"))
+        draw = sample_with_grad(
+            self.generator, context.sampling, context.batch_size, context.rng("noise")
+        )
         shown = visible(draw.tokens)
         with torch.no_grad():
             count = self.config.completions
-            fines = 1 - outlook(self.discriminator, self.generator, draw, count, stage)  # (N, S)
-            stage.values["train/fine"] = float((fines * shown).sum() / shown.sum())
+            fines = 1 - outlook(self.discriminator, self.generator, draw, count, context)  # (N, S)
+            context.metrics["train/fine"] = float((fines * shown).sum() / shown.sum())
         p = log_likelihood(draw.hidden, self.generator.head, draw.tokens).exp()
         return (fines * p * shown).sum(1).mean()

@@ -12,7 +12,7 @@ and D and the next step see the soft-argmax softmax(L l) with a large L in its p
 gradient passes through all steps. All chance is in z.
 
 Pretraining, as in the paper by an autoencoder: z^ of real text, and its likelihood by G from there;
-G and D move on it in turn. Deviations: the paper also pretrains D on sentences with two words
+G and D move on it in context. Deviations: the paper also pretrains D on sentences with two words
 swapped, which is left out; z is added to the word before it instead of through a matrix of its own;
 the kernel is one Gaussian at the median distance and the estimate the unbiased one, as the paper
 leaves both open; D's convolutions have SeqGAN's highway behind them; L is 100.
@@ -30,17 +30,25 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from core.config import Search, StrategyConfig
+from core.interfaces import Generator, SamplingSpec, StepContext
 from core.nn.convolution import Counts
 from core.nn.discrepancy import squared_mmd
 from core.nn.likelihood import negative_log_likelihood
 from core.nn.mixture import MixedWords
 from core.nn.noise import draw_noise
-from core.nn.words import TokenWords, visible
-from core.phases import Phase, Progress, Stage
-from core.protocols import Generator, Seeds, Shape
-from core.rollout import Drawing, draw_for_gradient, draw_words
-from core.sentences import Draw, NoiseKind, Words
-from core.text.vocabulary import PAD
+from core.nn.words import TokenWords
+from core.training.rollout import sample, sample_with_grad
+from core.types import (
+    PAD,
+    DiscriminatorInput,
+    Draw,
+    NoiseKind,
+    Phase,
+    Progress,
+    Seeds,
+    Shape,
+    visible,
+)
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.generator.lstm import LSTMGenerator
 from variants.next_input.last_token import LastToken
@@ -129,47 +137,47 @@ class TextGANMMD:
             Phase("generator", self.match, config.n_g),
         )
 
-    def reconstruct(self, stage: Stage) -> Tensor:
+    def reconstruct(self, context: StepContext) -> Tensor:
         """Likelihood, in nats a word, of real text by G from the z^ that D reads in it."""
-        tokens, G = stage.next_real(), self.generator
+        tokens, G = context.next_batch(), self.generator
         features = self.discriminator(TokenWords(tokens, visible(tokens)))
         noise = replace(
-            G.draw_noise(len(tokens), stage.rng("likelihood")),
+            G.draw_noise(len(tokens), context.rng("likelihood")),
             latent=self.discriminator.latent(features),
         )
         nats = negative_log_likelihood(G.parallel(tokens, noise), G.head, tokens)
         loss = nats.sum() / (tokens != PAD).sum()
-        stage.values["train/reconstruction_nats"] = float(loss.detach())
+        context.metrics["train/reconstruction_nats"] = float(loss.detach())
         return loss
 
-    def judge(self, stage: Stage) -> Tensor:
+    def judge(self, context: StepContext) -> Tensor:
         """D's loss."""
-        D, config, tokens = self.discriminator, self.config, stage.next_real()
-        drawing = self._hiding(stage)
-        draw = draw_words(self.generator, drawing, stage.size, stage.rng("noise"))
-        real, fake = D(TokenWords(tokens, visible(tokens))), D(draw.words)
+        D, config, tokens = self.discriminator, self.config, context.next_batch()
+        drawing = self._hiding(context)
+        draw = sample(self.generator, drawing, context.batch_size, context.rng("noise"))
+        real, fake = D(TokenWords(tokens, visible(tokens))), D(draw.d_input)
         r, f = D.score(real), D.score(fake)
         missed = (D.latent(fake) - self._latent(draw)).square().sum(1).mean()
         discrepancy = squared_mmd(fake, real)
-        stage.values["train/real_score"] = float(r.detach().mean())
-        stage.values["train/fake_score"] = float(f.detach().mean())
-        stage.values["train/latent_error"] = float(missed.detach())
+        context.metrics["train/real_score"] = float(r.detach().mean())
+        context.metrics["train/fake_score"] = float(f.detach().mean())
+        context.metrics["train/latent_error"] = float(missed.detach())
         game = softplus(-r).mean() + softplus(f).mean()
         loss: Tensor = game + config.reconstruction * missed - config.discrepancy * discrepancy
         return loss
 
-    def match(self, stage: Stage) -> Tensor:
+    def match(self, context: StepContext) -> Tensor:
         """G's loss: MMD^2 of the features of drawn and real text."""
-        tokens, drawing = stage.next_real(), self._hiding(stage)
-        draw = draw_for_gradient(self.generator, drawing, stage.size, stage.rng("noise"))
+        tokens, drawing = context.next_batch(), self._hiding(context)
+        draw = sample_with_grad(self.generator, drawing, context.batch_size, context.rng("noise"))
         with torch.no_grad():
             real = self.discriminator(TokenWords(tokens, visible(tokens)))
-        fake: Tensor = self.discriminator(draw.words)
+        fake: Tensor = self.discriminator(draw.d_input)
         return squared_mmd(fake, real)
 
     @staticmethod
-    def _hiding(stage: Stage) -> Drawing:
-        return replace(stage.drawing, mask_after_eos=True)
+    def _hiding(context: StepContext) -> SamplingSpec:
+        return replace(context.sampling, mask_after_eos=True)
 
     @staticmethod
     def _latent(draw: Draw) -> Tensor:
@@ -212,7 +220,7 @@ class Reader(nn.Module):
         )
         self.latent = nn.Linear(self.cnn.width, config.width)
 
-    def forward(self, words: Words) -> Tensor:
+    def forward(self, words: DiscriminatorInput) -> Tensor:
         """Features (N, F)."""
         return self.cnn.features(words.embed(self.cnn.embedding), words.mask)
 

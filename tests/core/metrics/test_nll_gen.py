@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from core.metrics.nll_gen import nll_gen
-from core.players import as_module, build_generator, drawing_of
-from core.text.vocabulary import END, PAD
 from core.tracking.memory import MemoryTracker
-from experiments.runner import run
+from core.training.players import as_module, build_generator, sampling_spec
+from core.types import END, PAD
+from experiments.single_run.run import run
 from tests.conftest import tiny
 from variants import registry
 
@@ -42,7 +42,7 @@ def test_equals_the_sum_over_words_one_by_one(settings: tuple[str, ...]) -> None
     config = tiny("model.length=7", *settings)
     generator = build_generator(config, registry(), V)
     module = as_module(generator).double()
-    found = nll_gen(generator, drawing_of(config, registry(), 1.0), rows())
+    found = nll_gen(generator, sampling_spec(config, registry(), 1.0), rows())
     assert module.training  # left as it was
     module.eval()
     nats, tokens = 0.0, 0
@@ -80,14 +80,14 @@ def test_equals_the_sum_over_words_one_by_one(settings: tuple[str, ...]) -> None
 def test_an_implicit_generator_has_none(settings: tuple[str, ...]) -> None:
     config = tiny("model.length=7", *settings)
     generator = build_generator(config, registry(), V)
-    assert nll_gen(generator, drawing_of(config, registry(), 1.0), rows()).value is None
+    assert nll_gen(generator, sampling_spec(config, registry(), 1.0), rows()).value is None
 
 
 def test_its_interval_covers() -> None:
     """Of 60 sentences drawn anew 400 times, of very unequal lengths."""
     config = tiny("model.length=7", *RECURRENT)
     generator = build_generator(config, registry(), V)
-    drawing, pool, rng = drawing_of(config, registry(), 1.0), rows(), np.random.default_rng(0)
+    drawing, pool, rng = sampling_spec(config, registry(), 1.0), rows(), np.random.default_rng(0)
     drawn = [nll_gen(generator, drawing, pool[rng.integers(0, N, 60)]) for _ in range(400)]
     true = np.mean([measure.value for measure in drawn])
     bounds = [measure.interval() or (0.0, 0.0) for measure in drawn]

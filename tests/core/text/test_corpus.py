@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.batches import Batches
 from core.errors import InputError, MachineError
 from core.text import build as building
 from core.text.build import build_corpus, prepare_corpus, split_of
@@ -21,7 +20,9 @@ from core.text.generated import draw_corpus
 from core.text.readers import READERS, kind_of
 from core.text.seen import Seen
 from core.text.settings import CorpusSettings, Kind, rules_for
-from core.text.vocabulary import END, PAD, SPECIALS, UNK, Vocabulary
+from core.text.vocabulary import SPECIALS, Vocabulary
+from core.training.batches import Batches
+from core.types import END, PAD, UNK
 
 WORDS = ["river", "stone", "quiet", "song", "finds", "keeps", "every", "the", "old", "road"]
 

@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.batches import Batches
-from core.shares import Share
 from core.text import corpus as corpora
 from core.text import mapped, order
 from core.text.build import build_corpus
@@ -21,6 +19,7 @@ from core.text.known import keys_of
 from core.text.mapped import Held, Mapped, of_files
 from core.text.order import Computed, ordered
 from core.text.settings import CorpusSettings
+from core.training.batches import Batches
 from tests.core.text.test_corpus import text_file
 
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from core.batches import Batches
 from core.errors import InputError
 from core.metrics.suite import Suite
 from core.text.generated import draw_corpus, fitted, oracle_of
 from core.text.lstm_oracle import WORDS, LstmOracle, lstm_oracle
 from core.text.settings import CorpusSettings
-from core.text.vocabulary import END, PAD, SPECIALS
+from core.text.vocabulary import SPECIALS
 from core.tracking.memory import MemoryTracker
-from experiments.parts import open_corpus
-from experiments.runner import run
+from core.training.batches import Batches
+from core.types import END, PAD
+from experiments.single_run.run import open_corpus, run
 from tests.conftest import tiny
 
 LENGTH = 8

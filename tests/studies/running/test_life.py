@@ -20,8 +20,8 @@ from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate, unlike
-from experiments.evaluator import Evaluator
 from experiments.generate import Writer
+from experiments.single_run.evaluator import Evaluator
 from studies.analysis.certainty import certainty
 from studies.analysis.standing import trained_together
 from studies.plan import Limit

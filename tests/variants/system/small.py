@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from core.config import Config, parse
-from core.phases import Stage
-from core.players import as_module, build_system
-from core.rollout import Drawing
+from core.interfaces import SamplingSpec, StepContext
 from core.seeding import Streams
+from core.training.players import as_module, build_system
 from tests.conftest import tiny
 from variants import registry
 
@@ -49,9 +48,9 @@ def made(name: str, vocabulary: int = V) -> Any:
     return system
 
 
-def stage(system: Any, tokens: torch.Tensor) -> Stage:
-    drawing = Drawing(system.sampling)
-    return Stage(
+def stage(system: Any, tokens: torch.Tensor) -> StepContext:
+    drawing = SamplingSpec(system.sampling)
+    return StepContext(
         len(tokens), CPU, drawing, lambda: tokens, Streams(0, CPU).__getitem__, {}, len(tokens)
     )
 

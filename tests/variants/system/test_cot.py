@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.rollout import draw_words
 from core.seeding import Streams
 from core.seeding import generator as stream
+from core.training.rollout import sample
 from tests.variants.system.small import CPU, N, made, sentences, stage
 
 
@@ -15,7 +15,7 @@ def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
     system = made("cot")
     here = stage(system, sentences())
     value = system.cooperate(here)
-    draw = draw_words(system.generator, here.drawing, N, Streams(0, CPU)["noise"])
+    draw = sample(system.generator, here.drawing, N, Streams(0, CPU)["noise"])
     G = system.generator.logits(system.generator.parallel(draw.tokens, draw.noise))
     M = system.mediator.logits(system.mediator.parallel(draw.tokens, draw.noise))
     log_g, log_m = G.log_softmax(-1), M.log_softmax(-1).detach()

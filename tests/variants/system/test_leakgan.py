@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cosine_similarity
 
-from core.phases import Progress
-from core.players import build
 from core.seeding import generator as stream
+from core.training.players import build
+from core.types import Progress
 from tests.variants.system.small import CPU, N, S, V, made, sentences, stage, whole
 from variants import registry
 
@@ -89,7 +89,7 @@ def test_manager_and_worker_have_losses_of_their_own() -> None:
 
 def test_d_does_not_move_with_the_generator_that_saves_it() -> None:
     players = build(whole("leakgan"), registry(), V, CPU)
-    D = players.mover("discriminator").module
+    D = players.trainable("discriminator").module
     before = [p.clone() for p in D.parameters()]
     for p in D.parameters():
         p.grad = torch.ones_like(p)  # left from its own last step

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from core.rollout import completions, draw_words
 from core.seeding import Streams
+from core.training.rollout import completions, sample
 from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
 
@@ -15,7 +15,7 @@ def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:
     here = stage(system, sentences())
     value = system.avoid(here)
     streams = Streams(0, CPU)
-    draw = draw_words(G, here.drawing, N, streams["noise"])
+    draw = sample(G, here.drawing, N, streams["noise"])
     continued = completions(G, here.drawing, draw, 2, streams["completions"])
 
     def fine(tokens: torch.Tensor) -> torch.Tensor:  # of one sentence
@@ -44,7 +44,7 @@ def test_sentigans_discriminator_tells_real_from_drawn() -> None:
     system, real = made("sentigan"), sentences()
     here = stage(system, real)
     value = system.judge(here)
-    tokens = draw_words(system.generator, here.drawing, N, Streams(0, CPU)["noise"]).tokens
+    tokens = sample(system.generator, here.drawing, N, Streams(0, CPU)["noise"]).tokens
     ended = (tokens == 2).cumsum(1) - (tokens == 2).long() > 0
     D = system.discriminator
     of_real = D.score(D.embedding[real], None).sigmoid()

@@ -9,11 +9,11 @@ import pytest
 
 from core.config import parse, read_toml
 from core.errors import InputError
-from core.phases import Progress
 from core.tracking.memory import MemoryTracker
+from core.types import Progress
 from experiments.generate import load_generator
-from experiments.loading import SYSTEMS
-from experiments.runner import run
+from experiments.single_run.loading import SYSTEMS
+from experiments.single_run.run import run
 from tests.variants.system.small import SMALL, made, whole
 from variants import registry
 

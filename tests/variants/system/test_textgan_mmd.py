@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
+from core.interfaces import StepContext
 from core.nn.discrepancy import squared_mmd
-from core.phases import Stage
 from core.seeding import Streams
 from core.seeding import generator as stream
 from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
 
-def _soft(system: Any, here: Stage) -> tuple[torch.Tensor, torch.Tensor]:
+def _soft(system: Any, here: StepContext) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of the sentences that come next, word by word from dense distributions, and z."""
     G, D = system.generator, system.discriminator
     noise = G.draw_noise(N, Streams(0, CPU)["noise"])
@@ -29,7 +29,7 @@ def _soft(system: Any, here: Stage) -> tuple[torch.Tensor, torch.Tensor]:
     return D.cnn.features(torch.stack(seen, dim=1), None), noise.latent
 
 
-def _softer(system: Any, real: torch.Tensor) -> Stage:
+def _softer(system: Any, real: torch.Tensor) -> StepContext:
     """A stage whose soft words are not hard ones."""
     here = stage(system, real)
     return replace(here, drawing=replace(here.drawing, temperature=0.3))

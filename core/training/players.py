@@ -12,27 +12,27 @@ import torch
 from torch import nn
 
 from core.config import SYSTEM, Config, Resolver
-from core.nn.decayed import decays
-from core.nn.precision import fuse, lower
-from core.protocols import (
+from core.interfaces import (
     Discriminator,
     Estimator,
     Generator,
     Objective,
     Penalty,
     Sampling,
+    SamplingSpec,
     Schedule,
-    Shape,
     System,
     Temperature,
 )
-from core.rollout import Drawing
+from core.nn.decayed import decays
+from core.nn.precision import fuse, lower
 from core.seeding import derive
+from core.types import Shape
 
 
 @dataclass
-class Opponent:
-    """What an adversarial schedule needs besides the generator."""
+class Adversary:
+    """The discriminator and what an adversarial schedule needs with it."""
 
     discriminator: Discriminator
     estimator: Estimator
@@ -42,8 +42,8 @@ class Opponent:
 
 
 @dataclass
-class Mover:
-    """Who moves in a phase."""
+class Trainable:
+    """A player's module and its optimiser."""
 
     module: nn.Module
     optimiser: torch.optim.Optimizer
@@ -59,44 +59,57 @@ class Players:
     sampling: Sampling
     temperature: Temperature
     schedule: Schedule
-    opponent: Opponent | None
-    others: Mapping[str, Mover] = field(default_factory=dict)
+    adversary: Adversary | None
+    others: Mapping[str, Trainable] = field(default_factory=dict)
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Every module with weights, by name."""
         yield "generator", as_module(self.generator)
         if self.averaged is not self.generator:
             yield "averaged", as_module(self.averaged)
-        if self.opponent is not None:
-            yield "discriminator", as_module(self.opponent.discriminator)
-            if isinstance(self.opponent.estimator, nn.Module):  # it remembers something
-                yield "estimator", self.opponent.estimator
+        if self.adversary is not None:
+            yield "discriminator", as_module(self.adversary.discriminator)
+            if isinstance(self.adversary.estimator, nn.Module):  # it remembers something
+                yield "estimator", self.adversary.estimator
         inside = set(as_module(self.generator).modules())  # comes with the generator already
         yield from ((n, m.module) for n, m in self.others.items() if m.module not in inside)
 
     def optimisers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
         """Every optimiser, by the name of its player."""
         yield "generator", self.optimiser
-        if self.opponent is not None:
-            yield "discriminator", self.opponent.optimiser
+        if self.adversary is not None:
+            yield "discriminator", self.adversary.optimiser
         for name, mover in self.others.items():
             yield name, mover.optimiser
 
-    def mover(self, player: str) -> Mover:
+    @property
+    def generator_module(self) -> nn.Module:
+        """The trained generator as a module."""
+        return as_module(self.generator)
+
+    @property
+    def averaged_module(self) -> nn.Module:
+        """The averaged generator as a module."""
+        return as_module(self.averaged)
+
+    def trainable(self, player: str) -> Trainable:
         """The player of a phase by its name."""
         if player == "generator":
-            return Mover(as_module(self.generator), self.optimiser)
-        if self.opponent is not None:
-            return Mover(as_module(self.opponent.discriminator), self.opponent.optimiser)
+            return Trainable(as_module(self.generator), self.optimiser)
+        if self.adversary is not None:
+            return Trainable(as_module(self.adversary.discriminator), self.adversary.optimiser)
         return self.others[player]
 
-    def drawing(self, config: Config, progress: float) -> Drawing:
-        """How sentences are drawn at this progress (0 to 1) of the run."""
-        return Drawing(
+    def sampling_at(
+        self, config: Config, progress: float, rollout: Any | None = None
+    ) -> SamplingSpec:
+        """How sentences are drawn at this progress (0 to 1) of the run; `rollout` see there."""
+        return SamplingSpec(
             self.sampling,
             self.temperature(progress),
             config.model.mask_after_eos,
             _length(config, progress),
+            rollout,
         )
 
 
@@ -110,15 +123,17 @@ def _length(config: Config, progress: float) -> int:
 
 
 @contextmanager
-def still(*modules: nn.Module) -> Iterator[None]:
-    """Inside, no weight of these gets a gradient, and none is computed."""
-    for module in modules:
-        module.requires_grad_(False)
+def frozen_parameters(*modules: nn.Module) -> Iterator[None]:
+    """No parameter of these modules gets a gradient inside; afterwards each flag is as before."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    flags = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for module in modules:
-            module.requires_grad_(True)
+        for parameter, flag in zip(parameters, flags, strict=True):
+            parameter.requires_grad_(flag)
 
 
 def as_module(part: Any) -> nn.Module:
@@ -149,13 +164,13 @@ def build_system(config: Config, resolver: Resolver, vocabulary: int) -> System:
     return system
 
 
-def drawing_of(config: Config, resolver: Resolver, progress: float) -> Drawing:
+def sampling_spec(config: Config, resolver: Resolver, progress: float) -> SamplingSpec:
     """How the sentences of a configuration are drawn for people and metrics."""
     if config.system is not None:
         system = resolver.strategy(SYSTEM, config.system.name)
-        return Drawing(system.sampling, system.temperature(progress))
+        return SamplingSpec(system.sampling, system.temperature(progress))
     sampling = _build(config, resolver, "sampling")
-    return Drawing(sampling, _build(config, resolver, "temperature")(progress))
+    return SamplingSpec(sampling, _build(config, resolver, "temperature")(progress))
 
 
 def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
@@ -176,7 +191,7 @@ def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch
     generator = build_generator(config, resolver, vocabulary)
     module = as_module(generator).to(device)
     averaged = deepcopy(generator) if config.train.ema > 0 else generator
-    opponent = None
+    adversary = None
     if config.discriminator is not None:
         with seeded(config.seed, "discriminator"):
             shape = Shape(config.model.length, vocabulary, config.model.noise)
@@ -186,7 +201,7 @@ def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch
         if isinstance(estimator, nn.Module):
             estimator.to(device)
         decay = config.train.discriminator_weight_decay
-        opponent = Opponent(
+        adversary = Adversary(
             discriminator,
             estimator,
             _build(config, resolver, "objective"),
@@ -200,7 +215,7 @@ def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch
         _build(config, resolver, "sampling"),
         _build(config, resolver, "temperature"),
         _build(config, resolver, "schedule"),
-        opponent,
+        adversary,
     )
 
 
@@ -213,7 +228,7 @@ def _whole(config: Config, system: System, device: torch.device) -> Players:
         optimiser = _adam(
             other.to(device), train.discriminator_lr, config, train.discriminator_weight_decay
         )
-        others[name] = Mover(other, optimiser)
+        others[name] = Trainable(other, optimiser)
     return Players(
         system.generator,
         deepcopy(system.generator) if train.ema > 0 else system.generator,
@@ -226,21 +241,14 @@ def _whole(config: Config, system: System, device: torch.device) -> Players:
     )
 
 
-class seeded:  # noqa: N801 - reads as a verb: with seeded(...)
-    """Weights made inside come from their own stream; torch's global generator is left as it was.
-
-    Modules of torch draw their initial weights from the global generator, the only one they know.
+@contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Modules made inside draw their initial weights from a stream of their own. torch's modules
+    know only the global generator, which is left as it was.
     """
-
-    def __init__(self, seed: int, name: str) -> None:
-        self._seed = derive(seed, f"weights {name}")
-
-    def __enter__(self) -> None:
-        self._before = torch.get_rng_state()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self._before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, f"weights {name}"))
+        yield
 
 
 def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.config import Search
-from core.sentences import Scores
+from core.types import Scores
 
 # One-sided: D's label of real sentences is 1 - s, of drawn ones 0 (Salimans et al. 2016).
 Smoothing = Annotated[float, Field(ge=0, lt=0.5), Search(0, 0.3)]

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from core.config import Config
 from core.denormals import denormals_are_zero
+from core.interfaces import Generator, SamplingSpec
 from core.nn.likelihood import entropy
 from core.nn.words import TokenWords
-from core.players import Opponent, Players, as_module
-from core.protocols import Generator
-from core.rollout import Drawing, draw_for_gradient, draw_words
 from core.seeding import generator as stream
-from core.sentences import Draw, Rows, Scores
-from core.turn import Turn
+from core.training.generator_batch import GeneratorBatch
+from core.training.players import Adversary, Players, as_module
+from core.training.rollout import sample, sample_with_grad
+from core.training.scoring import score
+from core.types import Draw, Embedded, Scores
 
 BINS = 10
 
@@ -45,20 +46,20 @@ def diagnose(
     """
     device = real.device
     rng = stream(config.seed, name, device)
-    drawing = players.drawing(config, progress)
+    spec = players.sampling_at(config, progress)
     generator = deepcopy(players.generator)
     as_module(generator).eval()
-    real = real[:, : drawing.length or generator.length]
-    draw = draw_words(generator, drawing, len(real), rng)
+    real = real[:, : spec.length or generator.length]
+    draw = sample(generator, spec, len(real), rng)
     values = _of_words(draw, generator)
-    opponent = players.opponent
-    if opponent is None:
+    adversary = players.adversary
+    if adversary is None:
         return values
-    own = replace(opponent, estimator=deepcopy(opponent.estimator))
+    own = replace(adversary, estimator=deepcopy(adversary.estimator))
     with _at_rest(as_module(own.discriminator)):
-        values |= _of_discriminator(own, TokenWords(real, drawing.mask(real)), draw)
+        values |= _of_discriminator(own, TokenWords(real, spec.mask(real)), draw)
         if gradients:
-            values |= _of_gradient(gradients, own, generator, drawing, real, rng)
+            values |= _of_gradient(gradients, own, generator, spec, real, rng)
     return values
 
 
@@ -81,7 +82,7 @@ def _at_rest(judge: nn.Module) -> Iterator[None]:
 
 
 def _of_words(draw: Draw, generator: Generator) -> dict[str, float | None]:
-    mask = draw.words.mask
+    mask = draw.d_input.mask
     seen = torch.ones_like(draw.tokens, dtype=torch.bool) if mask is None else mask
     with torch.no_grad():
         nats = entropy(draw.hidden, generator.head)[seen].mean()
@@ -93,17 +94,19 @@ def _of_words(draw: Draw, generator: Generator) -> dict[str, float | None]:
     }
 
 
-def _of_discriminator(opponent: Opponent, real: TokenWords, draw: Draw) -> dict[str, float | None]:
-    if opponent.objective.compares:  # it has features, not scores
+def _of_discriminator(
+    adversary: Adversary, real: TokenWords, draw: Draw
+) -> dict[str, float | None]:
+    if adversary.objective.uses_features:  # it has features, not scores
         return {}
-    D = opponent.discriminator
+    D = adversary.discriminator
     with torch.no_grad():
-        r, f = (Scores.by(D, Rows.of(words, D.embedding)) for words in (real, draw.words))
-        above = r.sentences()[:, None] - f.sentences()
+        r, f = (score(D, Embedded.of(words, D.embedding)) for words in (real, draw.d_input))
+        above = r.per_sentence()[:, None] - f.per_sentence()
         values: dict[str, float | None] = {
             "diagnosis/d_auc": float((above > 0).double().mean() + (above == 0).double().mean() / 2)
         }
-        if "log_ratio" in getattr(opponent.objective, "offers", ()):
+        if "log_ratio" in getattr(adversary.objective, "offers", ()):
             real_odds, fake_odds = _visible(r), _visible(f)
             right = (real_odds > 0).double().mean() + (fake_odds <= 0).double().mean()
             values["diagnosis/d_accuracy"] = float(right / 2)
@@ -129,9 +132,9 @@ def calibration_error(real: Tensor, fake: Tensor) -> float:
 @denormals_are_zero()
 def _of_gradient(
     count: int,
-    opponent: Opponent,
+    adversary: Adversary,
     generator: Generator,
-    drawing: Drawing,
+    spec: SamplingSpec,
     real: Tensor,
     rng: torch.Generator,
 ) -> dict[str, float | None]:
@@ -139,16 +142,16 @@ def _of_gradient(
 
     def gradients() -> Iterator[Tensor]:
         for _ in range(count):
-            turn = Turn(
-                draw_for_gradient(generator, drawing, len(real), rng),
-                TokenWords(real, drawing.mask(real)),
+            batch = GeneratorBatch(
+                sample_with_grad(generator, spec, len(real), rng),
+                TokenWords(real, spec.mask(real)),
                 generator,
-                drawing,
-                opponent.discriminator,
-                opponent.objective,
+                spec,
+                adversary.discriminator,
+                adversary.objective,
                 rng,
             )
-            loss = opponent.estimator.loss(turn, opponent.estimator.judge(turn))
+            loss = adversary.estimator.loss(batch, adversary.estimator.prepare(batch))
             parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
             yield torch.cat([part.flatten() for part in parts])
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core import checkpoint
-from core.checkpoint import Checkpoint
 from core.config import Config, parse, read_toml
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
-from core.players import as_module, build_generator
 from core.tracking.protocol import Tracker
-from core.train import Trainer
+from core.training import checkpoint
+from core.training.checkpoint import Checkpoint
+from core.training.players import as_module, build_generator
+from core.training.state import TrainingState
 from experiments.generate import Writer, load_generator, make_writer
 from variants import registry
 
@@ -45,35 +45,35 @@ class Checkpoints:
         """Whether there is one to go on from, whole or not."""
         return self.path.exists() or self.path.with_suffix(".previous").exists()
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, state: TrainingState) -> None:
         """The state as it is, to go on from."""
-        checkpoint.write(self.path, trainer.state(), trainer.counters)
-        every, update = self._config.train.keep_every, trainer.counters.update
+        checkpoint.write(self.path, state.tensors(), state.counters)
+        every, update = self._config.train.keep_every, state.counters.update
         if every is not None and update and update % every == 0:
             checkpoint.keep(self.path, self._kept(str(update)))
 
-    def offer(self, trainer: Trainer) -> None:
+    def offer(self, state: TrainingState) -> None:
         """Keep the state if its evaluation is the best so far; that of an untrained generator is
         none.
         """
-        metric, counters = self._config.evaluation.keep_best, trainer.counters
+        metric, counters = self._config.evaluation.keep_best, state.counters
         value = counters.evaluation.get(metric) if metric is not None else None
         if metric is None or value is None or counters.update == 0:
             return
         sign = 1 if metric_info(metric).direction == "higher" else -1
         if counters.best is None or sign * value > sign * counters.best[1]:
             counters.best = (counters.update, value)
-            checkpoint.overwrite(self._kept(BEST), trainer.state(), counters)
+            checkpoint.overwrite(self._kept(BEST), state.tensors(), counters)
 
-    def keep_diverged(self, trainer: Trainer) -> None:
+    def keep_diverged(self, state: TrainingState) -> None:
         """The state that a divergence left."""
-        checkpoint.write(self._folder / DIVERGED, trainer.state(), trainer.counters)
+        checkpoint.write(self._folder / DIVERGED, state.tensors(), state.counters)
 
-    def best(self, trainer: Trainer) -> dict[str, str]:
+    def best(self, state: TrainingState) -> dict[str, str]:
         """The tag that says which update is kept as the best."""
-        if trainer.counters.best is None:
+        if state.counters.best is None:
             return {}
-        update, value = trainer.counters.best
+        update, value = state.counters.best
         return {BEST: f"{self._config.evaluation.keep_best} {value:.6g} at update {update}"}
 
     def _kept(self, name: str) -> Path:
@@ -96,7 +96,7 @@ def writer_of(tracker: Tracker, run_id: str, at: str | None) -> Writer:
 
 def writer_at(store_dir: Path, run_id: str, name: str) -> Writer:
     """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
-    from experiments.parts import open_corpus
+    from experiments.single_run.run import open_corpus
 
     folder = store_dir / "runs" / run_id
     found = kept(folder)

@@ -1,31 +1,29 @@
-"""What is asked of a generator while it trains and at its end: its sentences, their scores, and
-diagnoses of both players.
-"""
+"""Sentences of the generator in training, their scores, and diagnoses of both players."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from core.diagnostics import diagnose
 from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
-from core.text.corpus import Split
-from core.train import Trainer
+from core.text.corpus import Corpus, Split
+from core.text.generated import oracle_of
+from core.training.diagnostics import diagnose
+from core.training.state import TrainingState
 from experiments.generate import Writer, make_writer
-from experiments.parts import Parts
 
 Text = list[list[str]]
 Values = dict[str, float | None]
 
 
 class Evaluator:
-    """Looks at the players of `trainer` as they stand; changes nothing."""
+    """Evaluates the players of a run as they are; changes nothing."""
 
-    def __init__(self, parts: Parts, trainer: Trainer) -> None:
-        self.config, self.corpus, self.oracle = parts.config, parts.corpus, parts.oracle
-        self.trainer = trainer
-        self.suite = self._suite(self.corpus.validation)
+    def __init__(self, corpus: Corpus, state: TrainingState) -> None:
+        self.config, self.corpus, self.state = state.config, corpus, state
+        self.oracle = oracle_of(self.config.corpus, self.config.model.length)
+        self.suite = self._suite(corpus.validation)
 
     def _suite(self, split: Split) -> Suite:
         references = split.sentences(self.config.evaluation.references)
@@ -33,9 +31,9 @@ class Evaluator:
 
     def writer(self) -> Writer:
         """The generator that is shown and scored, at the run's temperature."""
-        trainer = self.trainer
+        state = self.state
         return make_writer(
-            self.config, trainer.players.averaged, self.corpus.vocabulary, trainer.progress
+            self.config, state.players.averaged, self.corpus.vocabulary, state.progress
         )
 
     def drawn(self, stream: str) -> Text:
@@ -67,10 +65,10 @@ class Evaluator:
 
     def diagnoses(self, gradients: int) -> Values:
         """`diagnosis/...` of both players, on held-out text, with so many gradients of G."""
-        trainer, train = self.trainer, self.config.train
+        state, train = self.state, self.config.train
         split = self.corpus.validation
         count = min(train.micro_batch or train.batch_size, len(split))
         rows = split.rows(np.arange(count), self.config.model.length)
-        real = torch.from_numpy(rows).to(trainer.steps.device)
-        stream = f"diagnosis {trainer.counters.update}"
-        return diagnose(self.config, trainer.players, real, trainer.progress, stream, gradients)
+        real = torch.from_numpy(rows).to(state.device)
+        stream = f"diagnosis {state.counters.update}"
+        return diagnose(self.config, state.players, real, state.progress, stream, gradients)

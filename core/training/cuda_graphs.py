@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.interfaces import Generator, SamplingSpec
 from core.nn.gumbel import Laid, fill
-from core.players import as_module
-from core.protocols import Generator, Seeds
-from core.rollout import Drawing, unroll
-from core.sentences import Noise
+from core.training.players import as_module
+from core.training.rollout import unroll
+from core.types import Noise, Seeds
 
 log = logging.getLogger(__name__)
 Drawn = tuple[Tensor, Tensor]  # tokens (N, S), hidden (N, S, E)
@@ -43,8 +43,10 @@ class Graphs:
         self._captured: dict[tuple[Any, ...], _Captured] = {}
         self._said: set[str] = set()
 
-    def __call__(self, generator: Generator, drawing: Drawing, noise: Noise, seeds: Seeds) -> Drawn:
-        """See `core.rollout.unroll`."""
+    def __call__(
+        self, generator: Generator, drawing: SamplingSpec, noise: Noise, seeds: Seeds
+    ) -> Drawn:
+        """See `core.training.rollout.unroll`."""
         why = obstacle(generator, drawing, noise, seeds)
         if why is not None:
             if why not in self._said:
@@ -59,7 +61,7 @@ class Graphs:
         return self._captured[key](noise, seeds)
 
 
-def obstacle(generator: Generator, drawing: Drawing, noise: Noise, seeds: Seeds) -> str | None:
+def obstacle(generator: Generator, drawing: SamplingSpec, noise: Noise, seeds: Seeds) -> str | None:
     """Why a rollout cannot be a graph, in words."""
     weight, steps = generator.head.weight, drawing.length or generator.length
     if "capture" not in getattr(generator, "offers", ()):
@@ -73,7 +75,9 @@ def obstacle(generator: Generator, drawing: Drawing, noise: Noise, seeds: Seeds)
     return None if weight.device.type == "cuda" else "there is no GPU"
 
 
-def _key(generator: Generator, drawing: Drawing, noise: Noise, seeds: Seeds) -> tuple[Any, ...]:
+def _key(
+    generator: Generator, drawing: SamplingSpec, noise: Noise, seeds: Seeds
+) -> tuple[Any, ...]:
     """What a graph has built in."""
     module = as_module(generator)
     places = [weight.data_ptr() for weight in [*module.parameters(), *module.buffers()]]
@@ -88,7 +92,9 @@ def _tensors(noise: Noise) -> tuple[Tensor | None, ...]:
 class _Captured:
     """One rollout, captured."""
 
-    def __init__(self, generator: Generator, drawing: Drawing, noise: Noise, seeds: Seeds) -> None:
+    def __init__(
+        self, generator: Generator, drawing: SamplingSpec, noise: Noise, seeds: Seeds
+    ) -> None:
         latent, inputs, injected = (None if x is None else x.clone() for x in _tensors(noise))
         self.noise = replace(noise, latent=latent, inputs=inputs, injected=injected)
         self.chance = seeds

@@ -1,0 +1,407 @@
+"""What the parts of a text GAN owe each other.
+
+A generator G turns noise into S distributions over V tokens. A *sampling* selects a token from
+each distribution and says what the discriminator D sees of it. An *estimator* turns D's scores into
+a gradient for G. An *objective* and a *penalty* make the losses. A *schedule* says which player is
+trained when. Every part is a strategy in a slot (`core.slots`), has a file under `variants/`, and
+declares what it needs of the other slots and what it offers them (`Strategy`).
+
+Capabilities that the strategies of the tree use:
+
+- sampling: `differentiable_words` (a gradient passes from D to G through what D sees), `hard_words`
+  (D sees token ids drawn from softmax(l)), `likelihood` (tokens are drawn in proportion to it);
+- estimator: `score_function` (weights the log-likelihood of drawn tokens), `gradient`;
+- discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
+  `trimming` (positions after the end may be cut off, no score changes), `packing` (its
+  `packs` says whether it cuts them off itself);
+- generator: `capture` (a rollout draws no numbers and reads no value, so a CUDA graph can hold it);
+- objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
+
+Letters and shapes as in `core.types`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from core.config import StrategyConfig
+from core.types import (
+    DiscriminatorInput,
+    Draw,
+    Embedded,
+    Noise,
+    NoiseKind,
+    Phase,
+    Progress,
+    Scores,
+    Seeds,
+    visible,
+)
+
+
+class Strategy(Protocol):
+    """What every strategy of every slot carries about itself.
+
+    `needs` maps a slot to the capability that the strategy in that slot must offer; `offers` are
+    the capabilities of this one. The check of a configuration reads nothing else.
+    """
+
+    Config: ClassVar[type[StrategyConfig]]
+    offers: ClassVar[frozenset[str]]
+    needs: ClassVar[Mapping[str, str]]
+    paper: ClassVar[str]
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Noise to tokens. `step` and `parallel` are the same function, evaluated two ways."""
+
+    length: int  # S
+    embedding: nn.Embedding  # the table (V, E) behind `embed`
+    head: nn.Linear  # E to V
+
+    def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
+        """Noise for `count` sentences; `scale` multiplies it (temperature of implicit models)."""
+        ...
+
+    def begin(self, noise: Noise, differentiable: bool) -> Any:
+        """Start a rollout; `differentiable` asks for a state that carries gradients."""
+        ...
+
+    def step(self, state: Any, last: Tensor | None) -> Tensor:
+        """One step: embedding of the last token (N, E), None at first, to hidden (N, E)."""
+        ...
+
+    def fork(self, state: Any, rows: Tensor) -> Any:
+        """A copy of the state for the sentences `rows` (K,), which may repeat; `state` does not
+        change. Only for rollouts without gradient.
+        """
+        ...
+
+    def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
+        """All S steps at once given the drawn tokens (N, S): hidden (N, S, E), with gradient."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The vocabulary head: (..., E) to (..., V)."""
+        ...
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Token ids (...) to input embeddings (..., E)."""
+        ...
+
+
+class NextInput(Protocol):
+    """The input of each step of the generator."""
+
+    streams: int  # 1: the last token is the query; 2: a query of its own next to the tokens
+
+    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
+        """The noise it needs for `count` sentences, or None."""
+        ...
+
+    def queries(self, drawn: Tensor | None, count: int) -> Tensor:
+        """Two streams: the query of every step (N, S, E). One stream: the first input (N, 1, E), or
+        (N, S, E) what is added to the last token of every step (the first step has no last token).
+        """
+        ...
+
+
+class NoiseMapping(Protocol):
+    """A latent to the memory that the noise blocks attend to."""
+
+    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
+        """The latent of `count` sentences, or None when there is no mapping."""
+        ...
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Latent to memory (N, S, E)."""
+        ...
+
+
+class Sampling(Protocol):
+    """How a token is selected, what D sees of it, and what the next step is fed."""
+
+    soft_feedback: bool  # the next step is fed a mixture, with gradient, instead of a token
+
+    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
+        """A seed a batch for the noise that selecting tokens draws; empty if it draws none."""
+        ...
+
+    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
+        """Logits (N, V) of one step to tokens (N,); may write over the logits."""
+        ...
+
+    def feedback(
+        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
+    ) -> Tensor:
+        """Soft feedback only: from hidden (N, E) the mixture that is fed on, embedded (N, E)."""
+        ...
+
+    def discriminator_input(
+        self,
+        generator: Generator,
+        tokens: Tensor,
+        hidden: Tensor,
+        seeds: Seeds,
+        temperature: float,
+        mask: Tensor | None,
+    ) -> DiscriminatorInput:
+        """What D sees of the whole sentences: tokens (N, S) and hidden (N, S, E)."""
+        ...
+
+
+class Temperature(Protocol):
+    """The sampling temperature over a run; `progress` goes from 0 to 1."""
+
+    def __call__(self, progress: float) -> float:
+        """Temperature tau > 0 at this progress."""
+        ...
+
+
+class Discriminator(Protocol):
+    """Sentences to scores: high means real."""
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Capabilities; with "step_scores" its scores are of steps."""
+        ...
+
+    @property
+    def embedding(self) -> Tensor:
+        """(V, E), the first layer, linear and without a bias."""
+        ...
+
+    def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """Embedded tokens (N, S, E) to scores: (N,), (N, R) of R representations, or (N, S) of
+        steps, each of the tokens so far.
+        """
+        ...
+
+    def __call__(self, d_input: DiscriminatorInput) -> Tensor:
+        """Scores: `score(d_input.embed(self.embedding), d_input.mask)`."""
+        ...
+
+
+class NextTokenDiscriminator(Discriminator, Protocol):
+    """A per-step discriminator that knows the score of every next token ("word_scores")."""
+
+    def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """From the tokens before each step of embedded (N, S, E): q (N, S, E) and v (N, S), so that
+        D_t with token w at step t is <q_t, embedding_w> + v_t.
+        """
+        ...
+
+
+class Objective(Protocol):
+    """The two adversarial losses of D's scores; both are minimised."""
+
+    relativistic: bool  # G's loss and reward use real scores too
+    uses_features: bool  # it reads D's features, not its scores
+
+    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
+        """D's loss, a scalar."""
+        ...
+
+    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
+        """G's loss, a scalar; `real` is given to relativistic objectives only."""
+        ...
+
+    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
+        """What a score-function estimator maximises: one number a score, in the shape of `fake`.
+
+        Minus G's loss of that score, unless the objective's docstring says otherwise.
+        """
+        ...
+
+
+class EstimatorContext(Protocol):
+    """All that an estimator may read in a generator step: N drawn sentences before D, or a part."""
+
+    @property
+    def draw(self) -> Draw:
+        """The drawn sentences."""
+        ...
+
+    @property
+    def real(self) -> DiscriminatorInput:
+        """As many real sentences."""
+        ...
+
+    @property
+    def generator(self) -> Generator:
+        """G."""
+        ...
+
+    @property
+    def discriminator(self) -> Discriminator:
+        """D, behind instance noise if there is any."""
+        ...
+
+    @property
+    def objective(self) -> Objective:
+        """The objective, for its rewards and its generator loss."""
+        ...
+
+    @property
+    def rng(self) -> torch.Generator:
+        """The estimator's own random numbers."""
+        ...
+
+    @property
+    def mask(self) -> Tensor | None:
+        """(N, S) bool, False after the end token; None when nothing is masked."""
+        ...
+
+    # With gradient.
+
+    def scores(self) -> Scores:
+        """D's scores of the drawn sentences, differentiable through what D sees of them."""
+        ...
+
+    def log_probs(self) -> Tensor:
+        """Log p (N, S) of each drawn token given those before it; 0 after the end."""
+        ...
+
+    def policy_gradient_loss(self, advantages: Tensor) -> Tensor:
+        """The score-function loss: minus the mean over sentences of sum_t A_t log p_t, with
+        advantages A (N, S), or (N,) for the same at every step.
+        """
+        ...
+
+    # Without gradient.
+
+    def masked(self, values: Tensor) -> Tensor:
+        """Values (N, S) of steps, 0 after the end."""
+        ...
+
+    def detached_scores(self) -> Scores:
+        """D's scores of the drawn sentences."""
+        ...
+
+    def real_scores(self) -> Scores | None:
+        """D's scores of the real sentences; None unless the objective is relativistic."""
+        ...
+
+    def rewards(
+        self, d_input: DiscriminatorInput | None = None, real: Scores | None = None
+    ) -> Scores:
+        """The objective's reward for each score of the drawn sentences, or of others. `real` are
+        the scores that a relativistic objective compares with, by default `real_scores()`.
+        """
+        ...
+
+    def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
+        """Action values (N, S) by Monte Carlo: the mean reward of `count` completions of the prefix
+        that ends with each token; for the last token the sentence's own reward. `real` as in
+        `rewards`.
+        """
+        ...
+
+    def input_grad(self) -> tuple[Tensor, Tensor]:
+        """Rewards (N,) of the drawn sentences and their gradients (N, S, E) at D's embeddings."""
+        ...
+
+
+class Estimator(Protocol):
+    """D's scores to a loss whose gradient trains G.
+
+    In two steps, so that a batch may be cut into micro-batches: `prepare` sees the whole batch
+    without gradient (rewards, baselines), `loss` one part of it. An estimator that keeps something
+    between updates (a moving baseline) is a module that keeps it in a buffer, which the checkpoint
+    saves.
+
+    `target` names the gradient that its expectation is: "sequence" (of the expected reward of
+    sentences), "discounted", "reweighted", "smoothed", "relaxed" (of what D sees instead of
+    tokens). The laboratory (`variants/laboratory/`) knows each of them exactly and tests the
+    estimator against it.
+    """
+
+    target: ClassVar[str]
+
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
+        """What `loss` needs of the whole batch: tensors without gradient, first axis N."""
+        ...
+
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """A scalar, the mean over the context's sentences, whose gradient with respect to G is the
+        estimate; `prepared` are the rows of these sentences.
+        """
+        ...
+
+
+class Penalty(Protocol):
+    """A term added to D's loss: a mean over sentences."""
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor | None:
+        """The random numbers it needs for `count` sentences, first axis N; None for none."""
+        ...
+
+    def __call__(
+        self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
+    ) -> Tensor:
+        """The weighted penalty, a scalar, of sentences after D's first layer."""
+        ...
+
+
+@dataclass(frozen=True)
+class SamplingSpec:
+    """How sentences are drawn: the sampling strategy, its temperature, the mask, the length."""
+
+    sampling: Sampling
+    temperature: float = 1.0  # tau of the sampling strategy
+    mask_after_eos: bool = False  # D does not see what follows the end token
+    length: int | None = None  # steps; None: as many as the generator has
+    # Replaces the step-by-step rollout without gradient (a CUDA graph): (generator, spec, noise,
+    # seeds) to tokens (N, S) and hidden (N, S, E).
+    rollout: Callable[[Generator, SamplingSpec, Noise, Seeds], tuple[Tensor, Tensor]] | None = None
+
+    def mask(self, tokens: Tensor) -> Tensor | None:
+        """Which of the tokens (N, S) D sees, (N, S) bool; None for all."""
+        return visible(tokens) if self.mask_after_eos else None
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What the loss of a whole system may use of the run."""
+
+    batch_size: int  # N
+    device: torch.device
+    sampling: SamplingSpec
+    next_batch: Callable[[], Tensor]  # the next real sentences (N, S), others at every call
+    rng: Callable[[str], torch.Generator]  # a random stream of the run by its name
+    metrics: dict[str, float]  # "train/...", logged
+    train_size: int  # sentences of the training split
+
+
+class Schedule(Protocol):
+    """Which player is trained when, as data for the loop."""
+
+    adversarial: bool  # whether a discriminator takes part at all
+
+    def phases(self, progress: Progress) -> Sequence[Phase]:
+        """The phases of one update."""
+        ...
+
+
+class System(Schedule, Protocol):
+    """A whole text GAN that does not factor into the slots: its players, its phases, their losses.
+
+    The run gives it what it gives every model: batches, budget, random streams, steps with clipping
+    and detection of divergence, averaged weights, evaluation, record, checkpoints. Its generator is
+    trained with `train.generator_lr`, the others with `train.discriminator_lr`. Its modules hold
+    all that it keeps between updates.
+    """
+
+    generator: Generator  # that is trained, sampled and evaluated
+    sampling: Sampling
+    others: Mapping[str, nn.Module]  # further players by name
+
+    def temperature(self, progress: float) -> float:
+        """Temperature of drawing, tau > 0, at this progress."""
+        ...

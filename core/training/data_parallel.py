@@ -1,0 +1,135 @@
+"""Data parallel training as torch defines it: `torchrun` starts one process for each rank.
+
+Every rank holds the whole model and draws its own part of each batch. Gradients are averaged over
+ranks before each optimiser step, so the weights stay equal. Rank 0 evaluates, records and saves.
+Without `torchrun` every function here does nothing. Only the loop, the optimisation, the state and
+the set-up of a run call them; the steps do not know about ranks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from core.errors import InputError
+
+# The other ranks wait while rank 0 builds a corpus or evaluates; torchrun ends them if it dies.
+TIMEOUT = timedelta(hours=6)
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Number of this process, from 0; also before the process group is initialised."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train this run."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process evaluates, records and saves."""
+    return rank() == 0
+
+
+@contextmanager
+def process_group(*, cuda: bool) -> Iterator[None]:
+    """Join the processes that torchrun has started, if it has started several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def local_batch_size(batch_size: int) -> int:
+    """Sentences of a batch that each rank draws; InputError if the batch cannot be divided."""
+    size, rest = divmod(batch_size, world_size())
+    if rest:
+        raise InputError(
+            f"train.batch_size = {batch_size} must be a multiple of the {world_size()} processes "
+            f"that torchrun has started"
+        )
+    return size
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def main_first(act: Callable[[], T]) -> T:
+    """Call `act` on rank 0 first, then on the others: they find done what rank 0 has written."""
+    if not is_main():
+        barrier()
+    result = act()
+    if is_main():
+        barrier()
+    return result
+
+
+def broadcast(value: T) -> T:
+    """Rank 0's value, on every rank; anything that pickle can hold."""
+    if world_size() == 1:
+        return value
+    box: list[Any] = [value]
+    dist.broadcast_object_list(box)
+    received: T = box[0]
+    return received
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on some rank."""
+    return _mean(float(flag)) > 0
+
+
+def mean_over_ranks(value: float) -> float:
+    """Mean of a number over ranks."""
+    return _mean(value)
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace each gradient by its mean over ranks; buffers become those of rank 0."""
+    if world_size() == 1:
+        return
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    for weight in weights:
+        if weight.grad is None:  # a rank whose part did not use this weight
+            weight.grad = torch.zeros_like(weight)
+    flat = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    sizes = [weight.numel() for weight in weights]
+    for weight, mean in zip(weights, torch.split(flat, sizes), strict=True):
+        weight.grad = mean.view_as(weight).clone()
+    broadcast_tensors(list(module.buffers()))
+
+
+def broadcast_tensors(tensors: list[Tensor]) -> None:
+    """Give every rank the tensors of rank 0, in place."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def _mean(value: float) -> float:
+    if world_size() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    summed = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.all_reduce(summed)
+    return float(summed) / world_size()

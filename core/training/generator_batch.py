@@ -1,0 +1,123 @@
+"""What an estimator may read in a generator step: the drawn sentences and D's scores of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from core.interfaces import Discriminator, Generator, Objective, SamplingSpec
+from core.nn.likelihood import log_likelihood
+from core.nn.words import TokenWords
+from core.training.rollout import completions
+from core.training.scoring import score
+from core.types import DiscriminatorInput, Draw, Embedded, Scores
+
+
+@dataclass(frozen=True)
+class GeneratorBatch:
+    """One batch of N drawn sentences before D, or a part of it: `core.interfaces.EstimatorContext`,
+    where its methods are described.
+    """
+
+    draw: Draw
+    real: DiscriminatorInput  # as many real sentences
+    generator: Generator
+    sampling: SamplingSpec
+    discriminator: Discriminator
+    objective: Objective
+    rng: torch.Generator  # the estimator's own random numbers
+    micro_batches: int = 1  # that the batch is cut into to save memory
+
+    @property
+    def mask(self) -> Tensor | None:
+        """See `EstimatorContext`."""
+        return self.draw.d_input.mask
+
+    def scores(self) -> Scores:
+        """See `EstimatorContext`."""
+        return self._score(self.draw.d_input)
+
+    def log_probs(self) -> Tensor:
+        """See `EstimatorContext`."""
+        draw = self.draw
+        return self.masked(log_likelihood(draw.hidden, self.generator.head, draw.tokens))
+
+    def policy_gradient_loss(self, advantages: Tensor) -> Tensor:
+        """See `EstimatorContext`."""
+        if advantages.dim() == 1:
+            advantages = advantages.unsqueeze(1)
+        return -(advantages * self.log_probs()).sum(1).mean()
+
+    def masked(self, values: Tensor) -> Tensor:
+        """See `EstimatorContext`."""
+        return values if self.mask is None else values * self.mask
+
+    def detached_scores(self) -> Scores:
+        """See `EstimatorContext`."""
+        return self._detached(self.draw.d_input)
+
+    def real_scores(self) -> Scores | None:
+        """See `EstimatorContext`."""
+        return self._detached(self.real) if self.objective.relativistic else None
+
+    def rewards(
+        self, d_input: DiscriminatorInput | None = None, real: Scores | None = None
+    ) -> Scores:
+        """See `EstimatorContext`."""
+        drawn = self._detached(self.draw.d_input if d_input is None else d_input)
+        compared = self.real_scores() if real is None else real
+        with torch.no_grad():
+            return replace(drawn, values=self.objective.reward(drawn, compared))
+
+    def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
+        """See `EstimatorContext`."""
+        continued = completions(self.generator, self.sampling, self.draw, count, self.rng)
+        N, S = self.draw.tokens.shape
+        if real is None:
+            real = self.real_scores()
+        paired = real
+        if real is not None and not self.objective.uses_features:  # one real sentence a completion
+            each = torch.arange(N, device=real.values.device)
+            paired = real.select(each.repeat_interleave(count))
+        values = []
+        for completed in continued:  # (N, count, S)
+            tokens = completed.reshape(N * count, S)
+            rewards = self.rewards(TokenWords(tokens, self.sampling.mask(tokens)), paired)
+            values.append(rewards.per_sentence().view(N, count).mean(1))
+        return torch.stack([*values, self.rewards(None, real).per_sentence()], dim=1)
+
+    def input_grad(self) -> tuple[Tensor, Tensor]:
+        """See `EstimatorContext`."""
+        real = self.real_scores()
+        rewards: list[Tensor] = []
+        gradients: list[Tensor] = []
+        reals = [None] * self.micro_batches if real is None else real.chunk(self.micro_batches)
+        for part, compared in zip(self.draw.d_input.chunk(self.micro_batches), reals, strict=True):
+            x = part.embed(self.discriminator.embedding).detach().requires_grad_(True)
+            scores = self._score_embedded(Embedded(x, part.mask))
+            of_part = scores.per_sentence(self.objective.reward(scores, compared))
+            gradients += torch.autograd.grad(of_part.sum(), x)
+            rewards.append(of_part.detach())
+        return torch.cat(rewards), torch.cat(gradients)
+
+    def split(self, draws: Iterable[Draw], pieces: Sequence[slice]) -> Iterator[GeneratorBatch]:
+        """Parts of the batch one by one; `draws` are its own draw in these pieces."""
+        rows = torch.arange(len(self.draw.tokens), device=self.draw.tokens.device)
+        for part, piece in zip(draws, pieces, strict=True):
+            real = self.real.take(rows[piece])
+            assert real is not None  # real sentences carry no noise of a batch
+            yield replace(self, draw=part, real=real, micro_batches=1)
+
+    def _score(self, d_input: DiscriminatorInput) -> Scores:
+        return self._score_embedded(Embedded.of(d_input, self.discriminator.embedding))
+
+    def _score_embedded(self, embedded: Embedded) -> Scores:
+        return score(self.discriminator, embedded, self.objective.uses_features)
+
+    def _detached(self, d_input: DiscriminatorInput) -> Scores:
+        """Scores without gradient, one micro-batch at a time."""
+        with torch.no_grad():
+            return Scores.cat([self._score(part) for part in d_input.chunk(self.micro_batches)])

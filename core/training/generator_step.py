@@ -1,0 +1,79 @@
+"""An adversarial step of the generator: the estimator makes a loss of D's scores of a draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from core.interfaces import Estimator
+from core.nn.likelihood import entropy
+from core.nn.words import lengths, movable
+from core.training.generator_batch import GeneratorBatch
+from core.training.optimisation import optimise
+from core.training.players import as_module, frozen_parameters
+from core.training.rollout import sample_with_grad, split
+from core.training.state import TrainingState
+from core.types import Draw
+
+
+def generator_step(state: TrainingState) -> float:
+    """Train G once against D; the loss."""
+    adversary, spec = state.adversary, state.sampling
+    parts = state.micro_batches.count
+    draw = sample_with_grad(
+        state.players.generator, spec, state.batch_size, state.streams["noise"], parts
+    )
+    batch = GeneratorBatch(
+        draw,
+        state.last_real(),
+        state.players.generator,
+        spec,
+        state.noisy_discriminator(),
+        adversary.objective,
+        state.streams["estimator"],
+        parts,
+    )
+    with frozen_parameters(as_module(adversary.discriminator)):
+        return optimise(state, "generator", _losses(state, batch))
+
+
+def _losses(state: TrainingState, batch: GeneratorBatch) -> Iterator[Tensor]:
+    """G's loss, one micro-batch at a time.
+
+    If the draw can be computed again part by part, each part carries its own gradient. If not, the
+    gradients of all parts are collected at the hidden states and passed through G once.
+    """
+    estimator, bonus = state.adversary.estimator, state.config.train.entropy
+    prepared = estimator.prepare(batch)
+    if state.micro_batches.count == 1:
+        yield _loss(batch, estimator, prepared, bonus)
+        return
+    draw, leaf = batch.draw, None
+    if draw.recompute is not None:
+        length = lengths(draw.d_input) if movable(draw.d_input) else None
+        pieces = state.micro_batches.pieces(length, padded=True)
+        draws: Iterable[Draw] = map(draw.recompute, pieces)
+    else:
+        leaf = draw.hidden.detach().requires_grad_(True)
+        whole = replace(draw, hidden=leaf, d_input=draw.d_input_from(leaf))
+        draws = split(whole, state.micro_batches.count)
+        pieces = state.micro_batches.pieces(None, padded=True)
+    for piece, part in zip(pieces, batch.split(draws, pieces), strict=True):
+        fraction = (piece.stop - piece.start) / len(draw.tokens)
+        yield _loss(part, estimator, [each[piece] for each in prepared], bonus) * fraction
+    if leaf is not None:
+        assert leaf.grad is not None
+        draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+
+
+def _loss(
+    batch: GeneratorBatch, estimator: Estimator, prepared: Sequence[Tensor], bonus: float
+) -> Tensor:
+    """The estimator's loss, less `bonus` times the entropy of G's next-token distributions."""
+    loss = estimator.loss(batch, prepared)
+    if bonus:
+        token_entropy = entropy(batch.draw.hidden, batch.generator.head)  # (N, S)
+        loss = loss - bonus * batch.masked(token_entropy).sum(1).mean()
+    return loss

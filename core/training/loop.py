@@ -1,0 +1,131 @@
+"""The training loop, in the order in which things happen.
+
+while the budget lasts:
+    for each phase that the schedule gives:  D, G through its estimator, or likelihood
+    average the weights; count the update
+    log, evaluate, save, each when it is due
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from core.denormals import denormals_are_zero
+from core.nn.words import mean_difference
+from core.training import data_parallel
+from core.training.checkpoint import Checkpoint
+from core.training.discriminator_step import discriminator_step, draw_fakes
+from core.training.generator_step import generator_step
+from core.training.likelihood_step import likelihood_step
+from core.training.optimisation import check_weights, set_learning_rate, update_average
+from core.training.state import TrainingState
+from core.training.system_step import system_step
+from core.types import Phase, Progress
+
+Log = Callable[[Mapping[str, float | None], int], None]  # values by name, update
+CLOCKS = {"wall": time.monotonic, "cpu": time.process_time}
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """A callback ends the run early, such as a pruner; the text says why."""
+
+
+class Trainer:
+    """Trains one run. `log` hears the numbers of training."""
+
+    def __init__(self, state: TrainingState, log: Log) -> None:
+        self.state, self.config, self.log = state, state.config, log
+        self.clock = CLOCKS[state.config.train.clock]
+        self._interrupted = False
+
+    def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
+        """Train to the end of the budget. Diverged if a number is not finite, or too large."""
+        state, counters, train = self.state, self.state.counters, self.config.train
+        if counters.update == 0:
+            self._timed(evaluate)
+            if train.rollback is not None:
+                save()  # something to go back to
+        while not state.budget_spent():
+            start = self.clock()
+            state.metrics, state.last_seen = {}, None
+            for phase in self._phases():
+                train_phase(state, phase)
+            update_average(state)
+            counters.update += 1
+            counters.seconds += data_parallel.broadcast(self.clock() - start)
+
+            last = state.budget_spent()
+            evaluation_due = counters.update % self.config.evaluation.every == 0 or last
+            save_due = counters.update % train.checkpoint_every == 0 or last
+            if counters.update % train.log_every == 0 or last:
+                self.log(self._metrics(), counters.update)
+            if evaluation_due or save_due:
+                check_weights(state)
+            if evaluation_due:
+                self._timed(evaluate)
+            interrupted = data_parallel.any_rank(self._interrupted)
+            if save_due or interrupted:
+                save()
+            if interrupted:
+                raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        """Save and stop at the end of this update: only a state between updates can be resumed."""
+        self._interrupted = True
+
+    def roll_back(self, saved: Checkpoint | None) -> bool:
+        """Go back to `saved` with smaller learning rates, once a run (`train.rollback`); False if
+        that is not possible.
+        """
+        if self.config.train.rollback is None or self.state.counters.rollbacks or saved is None:
+            return False
+        self.state.restore(saved)
+        self.state.counters.rollbacks = 1
+        return True
+
+    def _phases(self) -> list[Phase]:
+        """The phases of the update about to run."""
+        state, counters = self.state, self.state.counters
+        per_epoch = max(1, state.batches.per_epoch // data_parallel.world_size())
+        progress = Progress(counters.update, counters.losses, per_epoch)
+        return list(state.players.schedule.phases(progress))
+
+    def _timed(self, evaluate: Callable[[], None]) -> None:
+        """Evaluate, with its time counted apart: a budget of minutes holds only training, so that
+        systems that are slow to evaluate are not trained less.
+        """
+        start = self.clock()
+        try:
+            evaluate()
+        finally:
+            self.state.counters.evaluating += self.clock() - start
+
+    def _metrics(self) -> dict[str, float | None]:
+        """The numbers of this update's training."""
+        state, counters = self.state, self.state.counters
+        difference = None
+        if state.last_seen is not None:
+            vocabulary = state.players.generator.head.out_features
+            difference = float(mean_difference(*state.last_seen, vocabulary))
+        return {
+            **state.metrics,
+            "train/updates_per_second": counters.update / max(counters.seconds, 1e-9),
+            "train/mean_difference": difference,
+        }
+
+
+@denormals_are_zero()
+def train_phase(state: TrainingState, phase: Phase) -> None:
+    """All steps of one phase."""
+    set_learning_rate(state, phase)
+    if callable(phase.loss):
+        for _ in range(phase.repeats):
+            state.record_loss(phase.player, system_step(state, phase))
+    elif phase.player == "discriminator":
+        for fake in draw_fakes(state, phase.repeats):
+            state.record_loss(phase.player, discriminator_step(state, fake))
+    else:
+        step = generator_step if phase.loss == "adversarial" else likelihood_step
+        for _ in range(phase.repeats):
+            state.record_loss(phase.player, step(state))

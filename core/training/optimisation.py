@@ -1,0 +1,102 @@
+"""One optimiser step: backward, averaged over ranks, clipped, checked for divergence, applied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from core.training import data_parallel
+from core.training.state import TrainingState
+from core.types import Phase
+
+
+class Diverged(Exception):  # noqa: N818 - a result, not an error
+    """A loss, a gradient or a weight is no longer a finite number, or a loss is too large.
+
+    `values` are the numbers that led there: the loss, the norm, each weight's gradient norm.
+    """
+
+    def __init__(self, reason: str, values: Mapping[str, float]) -> None:
+        super().__init__(reason)
+        self.values = dict(values)
+
+
+def set_learning_rate(state: TrainingState, phase: Phase) -> None:
+    """The learning rate of a phase's steps; its optimiser's moments are forgotten if it asks so."""
+    train = state.config.train
+    own = train.generator_lr if phase.player == "generator" else train.discriminator_lr
+    factor = train.lr_decay**state.progress * (train.rollback or 1.0) ** state.counters.rollbacks
+    optimiser = state.players.trainable(phase.player).optimiser
+    for group in optimiser.param_groups:
+        group["lr"] = (phase.lr or own) * factor
+    if phase.reset_optimiser:
+        optimiser.state.clear()
+
+
+def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> float:
+    """Sum the gradients of the parts of a loss and apply them to a player; the loss.
+
+    Diverged if the loss or the gradient norm is not finite, or the loss above `train.max_loss`.
+    """
+    trainable = state.players.trainable(player)
+    trainable.optimiser.zero_grad(set_to_none=True)
+    values = []
+    for loss in losses:
+        torch.autograd.backward(loss)
+        values.append(loss.detach())  # read after the last part: a GPU need not wait between parts
+    value = data_parallel.mean_over_ranks(sum(map(float, values)))
+    data_parallel.average_gradients(trainable.module)
+    norm = _clip(trainable.module, state.config.train.clip)
+    if not math.isfinite(norm) or not abs(value) <= state.config.train.max_loss:  # NaN fails it too
+        raise _diverged(state, player, value, norm)
+    trainable.optimiser.step()
+    state.metrics[f"train/{player}_gradient_norm"] = norm
+    return value
+
+
+def check_weights(state: TrainingState) -> None:
+    """Diverged if a weight is not finite: weights that are sampled, scored or saved must be."""
+    for name, module in state.players.modules():
+        for key, weight in module.state_dict().items():
+            if not bool(torch.isfinite(weight).all()):
+                update = state.counters.update
+                reason = f"weights {name}.{key} not finite after update {update}"
+                raise Diverged(reason, state.metrics)
+
+
+def update_average(state: TrainingState) -> None:
+    """Move the averaged generator towards the trained one (exponential moving average).
+
+    The decay is shorter at first, min(ema, (1 + n) / (10 + n)) at update n, so that the initial
+    weights are soon forgotten.
+    """
+    players, n = state.players, state.counters.update
+    if players.averaged is players.generator:
+        return
+    decay = min(state.config.train.ema, (1 + n) / (10 + n))
+    with torch.no_grad():
+        means = players.averaged_module.parameters()
+        for mean, weight in zip(means, players.generator_module.parameters(), strict=True):
+            mean.lerp_(weight, 1 - decay)
+
+
+def _clip(module: nn.Module, limit: float | None) -> float:
+    """Clip the global gradient norm; the norm before."""
+    return float(nn.utils.clip_grad_norm_(module.parameters(), limit or math.inf))
+
+
+def _diverged(state: TrainingState, player: str, value: float, norm: float) -> Diverged:
+    module = state.players.trainable(player).module
+    norms = {
+        f"gradient/{name}": float(weight.grad.norm())
+        for name, weight in module.named_parameters()
+        if weight.grad is not None
+    }
+    numbers = {f"{player}_loss": value, f"{player}_gradient_norm": norm, **norms}
+    reason = (
+        f"{player} loss {value:g}, gradient norm {norm:g} at update {state.counters.update + 1}"
+    )
+    return Diverged(reason, {**state.metrics, **numbers})

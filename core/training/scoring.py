@@ -1,0 +1,113 @@
+"""D's scores of sentences, and their gradients at D's embeddings, which penalties take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from core.interfaces import Discriminator
+from core.nn import trim
+from core.nn.layers import Block
+from core.types import DiscriminatorInput, Embedded, Scores
+
+
+def score(discriminator: Discriminator, embedded: Embedded, features: bool = False) -> Scores:
+    """D's scores of sentences after its first layer; with `features` those that it makes them from,
+    and no scores.
+    """
+    if features:
+        found = discriminator.features(embedded.values, embedded.mask)  # type: ignore[attr-defined]
+        return Scores(found.new_zeros(len(found)), None, found)
+    values = trim.score(discriminator, embedded.values, embedded.mask)
+    return Scores(values, embedded.mask if "step_scores" in discriminator.offers else None)
+
+
+@contextmanager
+def double_backward(discriminator: Discriminator) -> Iterator[None]:
+    """What D computes inside can be differentiated twice.
+
+    Its blocks compute in float32 whatever the precision is (a penalty compares a norm with one),
+    and not through torch's compiler. Fused attention and cuDNN's recurrent layers, which have no
+    second derivative, are off.
+    """
+    blocks = []
+    if isinstance(discriminator, nn.Module):
+        blocks = [part for part in discriminator.modules() if isinstance(part, Block)]
+    before = [(block.autocast, block.compiled) for block in blocks]
+    for block in blocks:
+        block.autocast = block.compiled = False
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        for block, flags in zip(blocks, before, strict=True):
+            block.autocast, block.compiled = flags
+
+
+def input_grad(
+    discriminator: Discriminator, scores: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """The gradient of the sum of D's `scores` at embedded tokens x (N, S, E), in their shape;
+    differentiable with respect to D and x.
+    """
+    with double_backward(discriminator):
+        (gradient,) = torch.autograd.grad(scores(x).sum(), x, create_graph=True)
+    return gradient
+
+
+def squared_grad_norm(discriminator: Discriminator, embedded: Embedded) -> Tensor:
+    """||grad D(x)||^2 (N,) with respect to embedded tokens x (N, S, E), differentiable in D.
+
+    Tokens have neighbours only in the embedding space, so the gradient is taken there. The scores
+    of a per-step discriminator are summed, which gives one gradient for each sentence.
+    """
+
+    def scores(x: Tensor) -> Tensor:
+        return score(discriminator, Embedded(x, embedded.mask)).values
+
+    return input_grad(discriminator, scores, embedded.values).square().sum((1, 2))
+
+
+@dataclass(frozen=True)
+class NoisyDiscriminator:
+    """D behind instance noise: it sees real and generated sentences through the same Gaussian noise
+    of standard deviation `sigma` in its embedding space, so that the two overlap while G is still
+    far off (Sonderby et al. 2017; Arjovsky & Bottou 2017).
+    """
+
+    discriminator: Discriminator
+    sigma: float
+    rng: torch.Generator
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What the discriminator offers."""
+        return self.discriminator.offers
+
+    @property
+    def embedding(self) -> Tensor:
+        """Its first layer, in front of the noise."""
+        return self.discriminator.embedding
+
+    def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """See `Discriminator.score`."""
+        return self.discriminator.score(self._noisy(embedded), mask)
+
+    def features(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """Of discriminators that offer them."""
+        noisy = self._noisy(embedded)
+        result: Tensor = self.discriminator.features(noisy, mask)  # type: ignore[attr-defined]
+        return result
+
+    def __call__(self, d_input: DiscriminatorInput) -> Tensor:
+        """See `Discriminator.__call__`."""
+        return self.score(d_input.embed(self.embedding), d_input.mask)
+
+    def _noisy(self, embedded: Tensor) -> Tensor:
+        noise = torch.empty_like(embedded, requires_grad=False).normal_(generator=self.rng)
+        return embedded + self.sigma * noise

@@ -1,0 +1,150 @@
+"""The state of one run in training: its players, its data, its random streams, how far it is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from core.config import Config
+from core.errors import InputError
+from core.interfaces import Discriminator, SamplingSpec
+from core.nn.words import TokenWords
+from core.seeding import Streams
+from core.training import checkpoint, data_parallel
+from core.training.batches import Batches, to_device
+from core.training.checkpoint import Checkpoint, Counters
+from core.training.cuda_graphs import Graphs
+from core.training.micro_batches import MicroBatches
+from core.training.players import Adversary, Players
+from core.training.scoring import NoisyDiscriminator
+from core.types import DiscriminatorInput
+
+LOSSES_KEPT = 2
+
+
+class TrainingState:
+    """What every step reads and changes. A checkpoint holds all of it (`tensors`, `counters`)."""
+
+    def __init__(
+        self, config: Config, players: Players, batches: Batches, device: torch.device
+    ) -> None:
+        self.config, self.players, self.batches, self.device = config, players, batches, device
+        self.streams = Streams(config.seed, device, data_parallel.rank())
+        self.counters = Counters()
+        self.metrics: dict[str, float] = {}  # "train/..." of this update
+        self.batch_size = data_parallel.local_batch_size(config.train.batch_size)  # N
+        self._graphs = Graphs() if config.train.rollout == "graph" else None
+        self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
+        self.micro_batches = MicroBatches(
+            self.batch_size,
+            _parts(self.batch_size, config.train.micro_batch),
+            config.model.length,
+            "trimming"
+            in getattr(players.adversary and players.adversary.discriminator, "offers", ()),
+        )
+
+    # How far the run is.
+
+    @property
+    def progress(self) -> float:
+        """0 at the start of the budget, 1 at its end; of two budgets, of the one nearer its end."""
+        train, fractions = self.config.train, [0.0]
+        if train.updates:
+            fractions.append(self.counters.update / train.updates)
+        if train.minutes:
+            fractions.append(self.counters.seconds / (60 * train.minutes))
+        return min(1.0, max(fractions))
+
+    def budget_spent(self) -> bool:
+        """Whether the run has used its updates or its minutes."""
+        train, counters = self.config.train, self.counters
+        enough = train.updates is not None and counters.update >= train.updates
+        return enough or (train.minutes is not None and counters.seconds >= 60 * train.minutes)
+
+    def record_loss(self, player: str, loss: float) -> None:
+        """Keep a step's loss, for the curves and for schedules that read it."""
+        self.metrics[f"train/{player}_loss"] = loss
+        history = self.counters.losses.setdefault(player, [])
+        history.append(loss)
+        del history[:-LOSSES_KEPT]
+
+    # What steps need.
+
+    @property
+    def sampling(self) -> SamplingSpec:
+        """How sentences are drawn at this point of the run."""
+        return self.players.sampling_at(self.config, self.progress, self._graphs)
+
+    def next_tokens(self) -> Tensor:
+        """The next real sentences (N, S)."""
+        tokens = self._real_tokens(self.counters.batches)
+        self.counters.batches += 1
+        return tokens
+
+    def next_real(self) -> DiscriminatorInput:
+        """The next real sentences as D sees them."""
+        self.counters.batches += 1
+        return self.last_real()
+
+    def last_real(self) -> DiscriminatorInput:
+        """The real sentences read last, read again: a checkpoint keeps only their number."""
+        spec = self.sampling
+        tokens = self._real_tokens(max(0, self.counters.batches - 1))[:, : spec.length]
+        return TokenWords(tokens, spec.mask(tokens))
+
+    def _real_tokens(self, number: int) -> Tensor:
+        number = number * data_parallel.world_size() + data_parallel.rank()
+        return to_device(self.batches.batch(number), self.device)
+
+    @property
+    def adversary(self) -> Adversary:
+        """Who trains against the generator."""
+        if self.players.adversary is None:
+            raise AssertionError("an adversarial phase without a discriminator passed the check")
+        return self.players.adversary
+
+    def noisy_discriminator(self) -> Discriminator:
+        """D behind this point's instance noise; D itself without."""
+        sigma = self.config.train.instance_noise * (1 - self.progress)
+        discriminator = self.adversary.discriminator
+        if not sigma:
+            return discriminator
+        return NoisyDiscriminator(discriminator, sigma, self.streams["instance"])
+
+    # Checkpoints.
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that the rest of the run depends on."""
+        tensors: dict[str, Tensor] = {}
+        for name, module in self.players.modules():
+            tensors |= checkpoint.module_tensors(name, module)
+        for name, optimiser in self.players.optimisers():
+            tensors |= checkpoint.optimiser_tensors(name, optimiser)
+        return tensors | {f"random.{k}": v for k, v in self.streams.state().items()}
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue where `saved` was taken. Ranks other than 0 start new random streams there: a
+        run may resume with another number of processes.
+        """
+        for name, module in self.players.modules():
+            module.load_state_dict(saved.group(f"weights.{name}"))
+        for name, optimiser in self.players.optimisers():
+            checkpoint.load_optimiser(optimiser, saved.group(f"optimiser.{name}"))
+        self.counters = saved.counters
+        if data_parallel.is_main():
+            self.streams.restore(saved.group("random"))
+        else:
+            rank, update = data_parallel.rank(), saved.counters.update
+            self.streams = Streams(self.config.seed, self.device, rank, update)
+
+
+def _parts(batch_size: int, micro_batch: int | None) -> int:
+    """Micro-batches of a batch."""
+    if micro_batch is None or micro_batch >= batch_size:
+        return 1
+    if batch_size % micro_batch:
+        raise InputError(
+            f"each process draws {batch_size} sentences, which must be a multiple of "
+            f"train.micro_batch = {micro_batch}"
+        )
+    return batch_size // micro_batch

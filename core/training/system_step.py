@@ -1,0 +1,24 @@
+"""A step of a whole system's player, on a loss that the system brings."""
+
+from __future__ import annotations
+
+from core.interfaces import StepContext
+from core.training.optimisation import optimise
+from core.training.state import TrainingState
+from core.types import Phase
+
+
+def system_step(state: TrainingState, phase: Phase) -> float:
+    """Train a player of a whole system once; the loss."""
+    assert callable(phase.loss)
+    context = StepContext(
+        state.batch_size,
+        state.device,
+        state.sampling,
+        state.next_tokens,
+        state.streams.__getitem__,
+        state.metrics,
+        state.batches.sentences,
+    )
+    # The loss is computed inside `optimise`, after the gradients of the last step are cleared.
+    return optimise(state, phase.player, (loss(context) for loss in (phase.loss,)))

@@ -1,0 +1,238 @@
+"""One run from a configuration: corpus, players, training, evaluation, everything on record.
+
+Next to the tracking store, `runs/<run id>/` keeps the configuration, the checkpoint and, once the
+run has ended, its result. A resumed run needs nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from core.allocator import keep_freed_memory
+from core.config import Config, parse, read_toml
+from core.errors import InputError, MachineError
+from core.nn.precision import settle
+from core.text.build import prepare_corpus
+from core.text.corpus import Corpus
+from core.text.generated import draw_corpus, fitted
+from core.text.settings import CorpusSettings
+from core.tracking.environment import difference, environment_tags
+from core.tracking.memory import MemoryTracker
+from core.tracking.mlflow_store import open_tracker
+from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
+from core.training import data_parallel
+from experiments.single_run.checkpoints import Checkpoints
+from experiments.single_run.session import Report, Result, Session
+from variants import registry
+
+ID_LENGTH = 32
+
+
+def run(
+    config: Config | None,
+    *,
+    tracker: Tracker | None = None,
+    labels: RunLabels | None = None,
+    resume: str | None = None,
+    report: Report | None = None,
+    started: Callable[[str], None] | None = None,
+    test: bool = False,
+) -> Result:
+    """Train, evaluate and record one run. `resume` continues a run by id or name; then `config`
+    may be None.
+
+    A finished run returns its result again. One that died continues from its checkpoint, or starts
+    anew under its id if it has none. An interrupt ends the run as `killed` after the current
+    update; it can be resumed. `report` hears every value and may raise `Stopped`; `started` hears
+    the run's id as soon as there is one. With `test` the run is scored on the test split at its
+    end, as `test/...`.
+    """
+    tracker = tracker or open_tracker()
+    run_id, folder = _find(tracker, resume) if resume is not None else ("", Path())
+    if resume is not None:
+        if (folder / "result.json").exists():
+            return Result(**json.loads((folder / "result.json").read_text()))
+        config = _stored_config(folder, config)
+    if config is None:
+        raise InputError("nothing to run: give a system or a file, or --resume RUN")
+    device = set_up_process(config)
+    with data_parallel.process_group(cuda=device.type == "cuda"):
+        data_parallel.local_batch_size(config.train.batch_size)  # fails before anything is made
+        build = partial(open_corpus, config.corpus, tracker.store_dir, config.model.length)
+        corpus = data_parallel.main_first(build)
+        if not data_parallel.is_main():
+            record = _discarded_record()
+        elif resume is not None:
+            record = _continue(tracker, run_id, folder, config, corpus)
+        else:
+            record, folder = _start(tracker, config, corpus, device, labels or RunLabels())
+            if started is not None:
+                started(record.run_id)
+            _log_inputs(record, config, corpus)
+        folder = data_parallel.broadcast(folder)
+        session = Session(config, corpus, device, record, folder, report)
+        result = session.train(test=test)
+        return replace(result, run_id=data_parallel.broadcast(result.run_id))
+
+
+def set_up_process(config: Config) -> torch.device:
+    """Set threads, precision and allocator of this process; the device to train on.
+
+    MachineError when CUDA is asked for and not there.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise MachineError("device = 'cuda': this machine has no usable GPU; use device = 'cpu'")
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    torch.set_num_threads(config.train.threads)
+    settle(config.precision, device)
+    keep_freed_memory()
+    return device
+
+
+def open_corpus(
+    settings: CorpusSettings,
+    store_dir: Path,
+    length: int,
+    progress: Callable[[int], None] | None = None,
+) -> Corpus:
+    """The corpus of a run, built in the store's folder unless it is there already. `progress` hears
+    how many sentences a build has kept so far.
+    """
+    return prepare_corpus(
+        fitted(settings, length),
+        store_dir / "corpora",
+        max_words=length - 1,
+        generate=draw_corpus,
+        progress=progress,
+    )
+
+
+# A new run, a resumed run.
+
+
+def _start(
+    tracker: Tracker, config: Config, corpus: Corpus, device: torch.device, labels: RunLabels
+) -> tuple[RunTracker, Path]:
+    """A new run's record and folder."""
+    identity = _identity(labels, config.seed)
+    # The settings are written before the run begins: whatever kills it, it can be resumed.
+    _write_config(tracker.store_dir / "runs" / identity, config)
+    processes = data_parallel.world_size()
+    record = tracker.start_run(
+        labels.experiment,
+        labels.name or f"{config.name} seed {config.seed}",
+        params=config.flat(),
+        tags={
+            "level": "run",
+            "system": config.name,
+            "seed": str(config.seed),
+            "corpus": corpus.fingerprint,
+            "likeness": config.likeness(),
+            **environment_tags(device),
+            **({"processes": str(processes)} if processes > 1 else {}),
+            **labels.tags,
+        },
+        parent_id=labels.parent_id,
+        identity=identity,
+    )
+    return record, _run_folder(tracker.store_dir / "runs", identity, record.run_id)
+
+
+def _continue(
+    tracker: Tracker, run_id: str, folder: Path, config: Config, corpus: Corpus
+) -> RunTracker:
+    """The record of a run that is resumed."""
+    if not (folder / "config.toml").exists():  # begun on another machine
+        _write_config(folder, config)
+    record = tracker.continue_run(run_id)
+    if not Checkpoints(folder, config).any():  # it may have died before all this was recorded
+        record.log_params(config.flat())
+        _log_inputs(record, config, corpus)
+    return record
+
+
+def _identity(labels: RunLabels, seed: int) -> str:
+    """What a run is known by before the store has given it an id. A study's run of one variant and
+    seed has one identity, even if its first process died at once.
+    """
+    if not {"study", "variant"} <= labels.tags.keys():
+        return uuid.uuid4().hex
+    job = json.dumps([labels.tags["study"], labels.tags["variant"], seed])
+    return hashlib.sha256(job.encode()).hexdigest()[:ID_LENGTH]
+
+
+def _log_inputs(record: RunTracker, config: Config, corpus: Corpus) -> None:
+    record.log_text(config.toml(), "config.toml")
+    record.log_dataset(Path(config.corpus.source).name, corpus.fingerprint, config.corpus.source)
+    patch = difference()
+    if patch:
+        record.log_text(patch, "uncommitted.patch")
+
+
+def _discarded_record() -> RunTracker:
+    """The record of a rank other than 0: in memory, read by nobody."""
+    folder = Path(tempfile.mkdtemp(prefix="textgan-rank-"))
+    return MemoryTracker(folder).start_run("rank", "rank", params={}, tags={})
+
+
+# The folder of a run.
+
+
+def _find(tracker: Tracker, key: str) -> tuple[str, Path]:
+    """Id and folder of the run that `key` means; the store is not queried if the folder is here."""
+    runs = tracker.store_dir / "runs"
+    if len(key) == ID_LENGTH and key.isalnum() and (runs / key / "config.toml").exists():
+        return key, runs / key
+    record = tracker.run(key)
+    return record.run_id, _run_folder(runs, record.tags.get(IDENTITY, record.run_id), record.run_id)
+
+
+def _run_folder(runs: Path, identity: str, run_id: str) -> Path:
+    """The folder of a run under its own id; it was made under the run's identity."""
+    reserved, folder = runs / identity, runs / run_id
+    if not identity.isalnum():  # a tag that anybody may have written
+        return folder
+    if not folder.exists() and reserved.exists():
+        reserved.rename(folder)
+    elif reserved.exists() and reserved != folder:
+        shutil.rmtree(reserved)
+    return folder
+
+
+def _write_config(folder: Path, config: Config) -> None:
+    """Write what a resumed run is made from, whole or not at all."""
+    unfinished = folder / "config.writing"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(config.toml(), encoding="utf-8")
+        unfinished.replace(folder / "config.toml")
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def _stored_config(folder: Path, given: Config | None) -> Config:
+    file = folder / "config.toml"
+    if not file.exists():
+        if given is None:
+            raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
+        return given  # begun on another machine: anew, under its id
+    stored = parse(read_toml(file), registry(), str(file))
+    if given is not None and given != stored:
+        ours, theirs = given.flat(), stored.flat()
+        keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
+        raise InputError(
+            f"--resume: the configuration differs from the run's in {', '.join(keys)}; "
+            f"leave it out to continue with the run's own"
+        )
+    return stored

@@ -1,0 +1,262 @@
+"""A run in this process: its training state, what happens at its evaluations, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.config import Config
+from core.errors import MachineError, machine_error
+from core.text.corpus import Corpus
+from core.tracking.protocol import Outcome, RunTracker, Sample
+from core.training import data_parallel
+from core.training.batches import Batches
+from core.training.checkpoint import Checkpoint
+from core.training.loop import Stopped, Trainer
+from core.training.optimisation import Diverged
+from core.training.players import build
+from core.training.state import TrainingState
+from experiments.description import description
+from experiments.figures import log_curves
+from experiments.generate import save_generator
+from experiments.single_run.checkpoints import Checkpoints
+from experiments.single_run.evaluator import Evaluator
+from variants import registry
+
+Sentences = list[list[str]]
+Report = Callable[
+    [int, int | None, Mapping[str, float | None]], None
+]  # update, of how many, values
+COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a run."""
+
+    run_id: str
+    outcome: Outcome
+    updates: int
+    seconds: float
+    metrics: Mapping[str, float | None]  # "eval/..." of the last evaluation
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+class Collapsed(Exception):  # noqa: N818 - a result, not an error
+    """G has generated almost only the same sentences for too many evaluations."""
+
+
+def training_state(config: Config, corpus: Corpus, device: torch.device) -> TrainingState:
+    """The state of a run before its first update."""
+    players = build(config, registry(), len(corpus.vocabulary), device)
+    size = data_parallel.local_batch_size(config.train.batch_size)
+    batches = Batches(corpus.train, size, config.model.length, config.seed)
+    return TrainingState(config, players, batches, device)
+
+
+class Session:
+    """Trains one run and records it. Rank 0 evaluates, records and saves for all."""
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        device: torch.device,
+        record: RunTracker,
+        folder: Path,
+        report: Report | None,
+    ) -> None:
+        self.config, self.corpus = config, corpus
+        self.record, self.folder, self.report = record, folder, report
+        self.state = training_state(config, corpus, device)
+        self.trainer = Trainer(self.state, self._log)
+        self.evaluator = Evaluator(corpus, self.state)
+        self.checkpoints = Checkpoints(folder, config)
+        saved = self.checkpoints.last()
+        if saved is not None:
+            self._restore(saved)
+
+    def train(self, *, test: bool) -> Result:
+        """Train to the end, however it ends. With `test` the test split is scored at the end."""
+        try:
+            with interrupts_after_the_update(self.trainer.interrupt):
+                if self.state.counters.update == 0 and data_parallel.is_main():
+                    self.record.log_metrics(self.evaluator.real(), 0)
+                outcome, reason = self._train()
+            if test and outcome in ("ok", "collapsed"):
+                self._test()
+            return self._end(outcome, reason)
+        except KeyboardInterrupt:
+            self.record.finish("killed", f"interrupted at update {self.state.counters.update}")
+            raise
+        except BaseException as error:
+            known = machine_error(error, self.config.train.batch_size)
+            words = str(known) if known else f"{type(error).__name__}: {error}"
+            with contextlib.suppress(MachineError):  # the disk may have no room even for this
+                self.record.finish("failed", words[:500])
+            if known is None:
+                raise
+            raise known from error
+
+    def _train(self) -> tuple[Outcome, str]:
+        try:
+            try:
+                self.trainer.train(self._evaluate, self._save)
+            except Diverged as diverged:
+                self._keep_divergence(diverged)
+                if not self.trainer.roll_back(self.checkpoints.last()):
+                    raise
+                update = self.state.counters.update
+                self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
+                self.trainer.train(self._evaluate, self._save)
+        except Diverged as diverged:
+            self._keep_divergence(diverged)
+            return "diverged", str(diverged)
+        except Collapsed as collapsed:
+            return "collapsed", str(collapsed)
+        except Stopped as stopped:
+            return "killed", str(stopped)
+        if self._is_collapsed():
+            return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
+        return "ok", ""
+
+    def _restore(self, saved: Checkpoint) -> None:
+        try:
+            self.state.restore(saved)
+        except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+            raise MachineError(
+                f"{self.checkpoints.path}: does not fit the run's configuration "
+                f"({str(error).splitlines()[0][:200]}); remove it to start the run anew"
+            ) from None
+
+    # What the loop calls.
+
+    def _evaluate(self) -> None:
+        """Score, record the first sentences, and stop if the generator has collapsed."""
+        settings, counters = self.config.evaluation, self.state.counters
+        sentences, values = Sentences(), dict[str, float | None]()
+        if data_parallel.is_main():
+            sentences = self.evaluator.drawn("evaluation")
+            values = self.evaluator.validation(sentences)
+            values |= self.evaluator.diagnoses(settings.gradients)
+        values = data_parallel.broadcast(values)
+        counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
+        self._log(values, counters.update)
+        if data_parallel.is_main():
+            self._log_sentences(sentences[: settings.shown])
+            self.checkpoints.offer(self.state)
+        counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
+        if counters.update == 0:  # nothing has been trained yet
+            counters.collapsed = 0
+        if settings.patience and counters.collapsed >= settings.patience:
+            raise Collapsed(
+                f"fewer than {COLLAPSED_BELOW:.0%} unique sentences in {counters.collapsed} "
+                f"evaluations, stopped at update {counters.update}"
+            )
+
+    def _log_sentences(self, sentences: Sentences) -> None:
+        """Add sentences to the table of samples."""
+        counters, writer = self.state.counters, self.evaluator.writer()
+        counters.samples += [
+            (counters.update, row, writer.text(sentence)) for row, sentence in enumerate(sentences)
+        ]
+        self.record.log_samples([Sample(*sample) for sample in counters.samples])
+
+    def _log(self, values: Mapping[str, float | None], step: int) -> None:
+        self.record.log_metrics(values, step)
+        if self.report is not None:
+            self.report(step, self.config.train.updates, values)
+
+    def _save(self) -> None:
+        if not data_parallel.is_main():
+            return
+        self.record.persist()  # a checkpoint never knows more than the journal
+        self.checkpoints.save(self.state)
+
+    def _is_collapsed(self) -> bool:
+        return (self.state.counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW
+
+    # The end.
+
+    def _keep_divergence(self, diverged: Diverged) -> None:
+        """Keep the state that diverged, and its numbers."""
+        numbers = {
+            key: value if isfinite(value) else None for key, value in diverged.values.items()
+        }
+        update = self.state.counters.update
+        document = {"reason": str(diverged), "updates": update, "values": numbers}
+        self.record.log_text(json.dumps(document, indent=2), "diverged.json")
+        if data_parallel.is_main():
+            self.checkpoints.keep_diverged(self.state)
+
+    def _test(self) -> None:
+        """Score other sentences on the test split, which nothing was chosen by."""
+        counters = self.state.counters
+        values = self.evaluator.test() if data_parallel.is_main() else {}
+        values = data_parallel.broadcast(values)
+        self.record.log_metrics(values, counters.update)
+        counters.evaluation = {**counters.evaluation, **values}
+
+    def _end(self, outcome: Outcome, reason: str) -> Result:
+        """Record model, figures and description; the result."""
+        counters, record = self.state.counters, self.record
+        result = Result(
+            record.run_id, outcome, counters.update, counters.seconds, counters.evaluation
+        )
+        if not data_parallel.is_main():
+            return result
+        with tempfile.TemporaryDirectory() as temporary:
+            generator = self.state.players.averaged
+            save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
+            record.log_model(Path(temporary))
+        log_curves(record)
+        ending = f"{outcome} after {counters.update} updates in {counters.seconds:.0f} s"
+        record.describe(description(self.config, record.run_id, ending, counters.samples))
+        spent = {
+            "updates": str(counters.update),
+            "seconds": f"{counters.seconds:.1f}",
+            "evaluating": f"{counters.evaluating:.1f}",
+        }
+        record.set_tags(spent | self.checkpoints.best(self.state))
+        record.finish(outcome, reason)
+        temporary_file = self.folder / "result.writing"
+        temporary_file.write_text(json.dumps(result.document()), encoding="utf-8")
+        temporary_file.replace(self.folder / "result.json")
+        return result
+
+
+@contextlib.contextmanager
+def interrupts_after_the_update(note: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM (a machine that shuts down) call `note`; the second interrupts at once.
+    Outside the main thread, which alone receives signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        note()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
