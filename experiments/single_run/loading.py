@@ -9,7 +9,7 @@ from core.config import Config, current_tables, override, parse, read_toml
 from core.errors import InputError, nearest
 from variants import registry
 
-SYSTEMS = Path(__file__).parent / "systems"
+SYSTEMS = Path(__file__).parents[1] / "systems"
 
 
 def systems() -> dict[str, Path]:
