@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core import graphs
 from core.interfaces import Generator, SamplingSpec
 from core.nn.gumbel import Laid, gumbel
 from core.nn.plain_decoding import PlainDecoder
 from core.seeding import generator as stream
+from core.training import cuda_graphs as graphs
 from core.training.cuda_graphs import Drawn, Graphs, Walk
 from core.training.players import as_module, build, build_generator
 from core.training.rollout import sample, sample_with_grad

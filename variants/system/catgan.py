@@ -12,7 +12,7 @@ r and f D's scores of real and drawn text, every update
     D:       n_D steps of the relativistic average objective, words drawn by the new G at the
              temperature that it was chosen with
 
-The paper's generator is told a category and D uses_features real and drawn text category by category.
+The paper's generator is told a category and D compares real and drawn text category by category.
 Our corpora have no labels, so there is one category, and the evolution is what remains (its general
 form). Objectives, temperatures, one parent and the shape of the fitness follow the authors' code.
 
