@@ -16,6 +16,7 @@ from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunTracker
 from core.training.loop import Trainer
 from core.training.players import build
+from core.training.state import TrainingState
 from variants import registry
 
 SIZE = Setting(batch=8, length=8, vocabulary=200, light=True, micro_batch=None)
@@ -53,7 +54,8 @@ def loop(record: RunTracker, block: int) -> tuple[float, float]:
     def log(values: object, step: int) -> None:
         record.log_metrics(values, block * UPDATES + step)  # type: ignore[arg-type]
 
-    trainer = Trainer(config, players, Sentences(SIZE), CPU, log)  # type: ignore[arg-type]
+    state = TrainingState(config, players, Sentences(SIZE), CPU)  # type: ignore[arg-type]
+    trainer = Trainer(state, log)
     wall, cpu = time.perf_counter(), time.thread_time()
     trainer.train(lambda: None, lambda: None)
     return time.thread_time() - cpu, time.perf_counter() - wall

@@ -25,10 +25,11 @@ from core.metrics.suite import Suite
 from core.tracking.mlflow_store import open_tracker
 from core.training import loop
 from core.training.batches import Batches
-from experiments import evaluator, load, runner
+from experiments import load, run
 from experiments.generate import Writer
+from experiments.single_run import evaluator
 from experiments.single_run.evaluator import Evaluator
-from experiments.single_run.session import Run
+from experiments.single_run.session import Session
 
 UPDATES = 40
 PARTS = ("drawing", "metrics", "diagnoses", "likelihood", "shown", "logged", "saved")
@@ -58,16 +59,16 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         patch.object(Batches, "batch", timed("batches", Batches.batch)),
         patch.object(loop, "train_phase", timed("steps", loop.train_phase)),
-        patch.object(Run, "_evaluate", timed("evaluation", Run._evaluate)),
+        patch.object(Session, "_evaluate", timed("evaluation", Session._evaluate)),
         patch.object(Evaluator, "diagnoses", timed("diagnoses", Evaluator.diagnoses)),
         patch.object(Writer, "tokens", timed("drawing", Writer.tokens)),
         patch.object(Suite, "evaluate", timed("metrics", Suite.evaluate)),
         patch.object(evaluator, "nll_gen", timed("likelihood", evaluator.nll_gen)),
-        patch.object(Run, "_show", timed("shown", Run._show)),
-        patch.object(Run, "_log", timed("logged", Run._log)),
-        patch.object(Run, "_save", timed("saved", Run._save)),
+        patch.object(Session, "_log_sentences", timed("shown", Session._log_sentences)),
+        patch.object(Session, "_log", timed("logged", Session._log)),
+        patch.object(Session, "_save", timed("saved", Session._save)),
     ):
-        runner.run(config, tracker=open_tracker(f"sqlite:///{Path(folder)}/mlflow.db"))
+        run(config, tracker=open_tracker(f"sqlite:///{Path(folder)}/mlflow.db"))
     every, update = config.evaluation.every, sum(parts["steps"]) / UPDATES
     evaluation = parts["evaluation"][-1]  # the first one has compiled and indexed
     document = {

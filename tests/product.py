@@ -22,6 +22,7 @@ from core.training.loop import Trainer
 from core.training.optimisation import Diverged
 from core.training.players import build
 from core.training.rollout import sample_tokens
+from core.training.state import TrainingState
 from variants import registry
 
 Names = dict[str, str]  # slot -> strategy
@@ -93,7 +94,7 @@ def tables(names: Names) -> dict[str, Any]:
 class RandomBatches:
     """Random sentences of V words."""
 
-    per_epoch = 10
+    per_epoch = sentences = 10
 
     def batch(self, number: int) -> torch.Tensor:
         tokens = torch.randint(4, V, (N, S), generator=torch.Generator().manual_seed(number))
@@ -106,24 +107,19 @@ def trains(names: Names) -> None:
     config, device = parse(tables(names), registry()), torch.device("cpu")
     players = build(config, registry(), V, device)
     logged: list[Mapping[str, float | None]] = []
-    trainer = Trainer(
-        config,
-        players,
-        RandomBatches(),
-        device,
-        lambda values, step: logged.append(values),  # type: ignore[arg-type]
-    )
+    state = TrainingState(config, players, RandomBatches(), device)  # type: ignore[arg-type]
+    trainer = Trainer(state, lambda values, step: logged.append(values))
     try:
         trainer.train(lambda: None, lambda: None)
     except Diverged:
         return
-    assert trainer.counters.update == 3
+    assert state.counters.update == 3
     assert logged
     tokens = sample_tokens(players.averaged, players.sampling_at(config, 1.0), N, stream(0, "x"))
     assert tokens.shape == (N, S)
     assert int(tokens.min()) >= 0
     assert int(tokens.max()) < V
-    trainer.state()
+    state.tensors()
 
 
 def covering_array(seed: int = 0) -> list[Names]:

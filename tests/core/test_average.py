@@ -6,6 +6,7 @@ import torch
 
 from core.training.loop import Trainer
 from core.training.players import as_module, build
+from core.training.state import TrainingState
 from tests.conftest import tiny
 from variants import registry
 
@@ -15,7 +16,7 @@ V, N = 29, 4
 class Batches:
     """Random sentences of V words."""
 
-    per_epoch = 10
+    per_epoch = sentences = 10
 
     def batch(self, number: int) -> torch.Tensor:
         return torch.randint(4, V, (N, 8), generator=torch.Generator().manual_seed(number))
@@ -30,9 +31,9 @@ def test_the_average_is_short_at_first() -> None:
 
     def follow() -> None:
         """After each update, and once before the first."""
-        if trainer.counters.update == 0:
+        if state.counters.update == 0:
             return
-        decay = decays[trainer.counters.update - 1]
+        decay = decays[state.counters.update - 1]
         weights = as_module(players.generator).parameters()
         for average, weight in zip(mean, weights, strict=True):
             average.mul_(decay).add_((1 - decay) * weight.detach())
@@ -40,6 +41,7 @@ def test_the_average_is_short_at_first() -> None:
             assert torch.allclose(ours, plain, atol=1e-6)
 
     batches = Batches()
-    trainer = Trainer(config, players, batches, cpu, lambda _, __: None)  # type: ignore[arg-type]
+    state = TrainingState(config, players, batches, cpu)  # type: ignore[arg-type]
+    trainer = Trainer(state, lambda _, __: None)
     trainer.train(follow, lambda: None)
-    assert trainer.counters.update == 4
+    assert state.counters.update == 4

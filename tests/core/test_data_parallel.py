@@ -25,10 +25,12 @@ from pathlib import Path
 from core.tracking.memory import MemoryTracker
 from core.training import data_parallel
 from experiments.single_run import session
+from experiments.single_run.loading import load
 from experiments.single_run.run import run
 from tests.conftest import tiny
 
-folder, resume, *overrides = sys.argv[1:]
+folder, system, *overrides = sys.argv[1:]
+config = tiny(*overrides) if system == "gan" else load(system, overrides)
 losses = []
 def report(step, _, values):
     if "train/generator_loss" in values:
@@ -41,13 +43,14 @@ def keep(self, outcome, reason):
     return end(self, outcome, reason)
 session.Session._end = keep
 tracker = MemoryTracker(Path(folder) / f"store_{data_parallel.rank()}")
-run(tiny(*overrides), tracker=tracker, report=report)
+run(config, tracker=tracker, report=report)
 """
 
 
-def torchrun(
-    folder: Path, *overrides: str
-) -> list[tuple[dict[str, list[float]], list[float], str]]:
+End = tuple[dict[str, list[float]], list[float], str]  # weights, losses, outcome
+
+
+def torchrun(folder: Path, *arguments: str) -> list[End]:
     """What each of two ranks ended with: weights, losses, outcome."""
     folder.mkdir()
     script = folder / "script.py"
@@ -55,7 +58,7 @@ def torchrun(
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), str(folder), "", *overrides],
+         str(script), str(folder), *arguments],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -68,9 +71,11 @@ def torchrun(
 
 
 def test_two_ranks_end_with_equal_weights_and_the_loss_falls(tmp_path: Path) -> None:
-    mle = ("schedule.name=mle", "train.updates=40", "train.log_every=1", "train.generator_lr=1e-2",
-           "train.batch_size=16", "evaluation.every=40")  # fmt: skip
-    first, second = torchrun(tmp_path / "mle", *mle)
+    settings = ("model.length=12", "train.updates=40", "train.log_every=1",
+                "train.batch_size=16", "evaluation.every=40", "corpus.difficulty=easy",
+                "corpus.sentences=300", "evaluation.sentences=20",
+                "evaluation.references=20")  # fmt: skip
+    first, second = torchrun(tmp_path / "mle", "mle", *settings)
     assert first[2] == second[2] != "diverged"
     assert first[0] == second[0], "weights differ between ranks"
     losses = first[1]
@@ -80,7 +85,7 @@ def test_two_ranks_end_with_equal_weights_and_the_loss_falls(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_adversarial_training_of_two_ranks_ends_with_equal_weights(tmp_path: Path) -> None:
     settings = ("train.updates=4", "train.ema=0.5", "train.micro_batch=2", "train.batch_size=8")
-    first, second = torchrun(tmp_path / "gan", *settings)
+    first, second = torchrun(tmp_path / "gan", "gan", *settings)
     assert first[0] == second[0]
 
 

@@ -68,7 +68,7 @@ def test_gradient_penalty_equals_the_dense_definition(name: str, hide: bool) -> 
     value = penalty(D, real, fake, eps)
     x = (eps * one_hot(tokens, V) + (1 - eps) * soft).requires_grad_(True)
     with double_backward(D):
-        scores = score(D, Embedded.of(DenseWords(x, mask), D.embedding)).sentences()
+        scores = score(D, Embedded.of(DenseWords(x, mask), D.embedding)).per_sentence()
         (g,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     expected = 10.0 * ((g.flatten(1).norm(dim=1) - 1) ** 2).mean()
     assert torch.allclose(value, expected, atol=1e-10)
@@ -138,7 +138,7 @@ def test_a_sentences_score_is_the_mean_of_what_it_shows() -> None:
         scores = score(D, Embedded.of(TokenWords(tokens, mask), D.embedding))
         shown = scores.values[:, :4] if name == "lstm" else scores.values
         few = (tokens[:, :3] == END).any(1)
-        assert torch.allclose(scores.sentences()[~few], shown[~few].mean(1), atol=1e-12)
+        assert torch.allclose(scores.per_sentence()[~few], shown[~few].mean(1), atol=1e-12)
 
 
 def test_every_representation_is_read_by_the_same_convolutions() -> None:

@@ -15,7 +15,7 @@ from core.seeding import generator as stream
 from core.training import cuda_graphs as graphs
 from core.training.cuda_graphs import Drawn, Graphs, Walk
 from core.training.players import as_module, build, build_generator
-from core.training.rollout import sample, sample_with_grad
+from core.training.rollout import _rollout, sample, sample_with_grad
 from tests.conftest import tiny
 from variants import registry
 from variants.generator import transformer
@@ -75,9 +75,9 @@ def equal(generator: Generator, drawing: SamplingSpec) -> None:
             draw = sample(generator, replace(drawing, rollout=way), count, rng, 2)
             found.append(draw)
         plain, ours = found
-        mask = plain.words.mask
+        mask = plain.d_input.mask
         assert mask is not None
-        assert torch.equal(mask, ours.words.mask)
+        assert torch.equal(mask, ours.d_input.mask)
         assert torch.equal(plain.tokens[mask], ours.tokens[mask])
         torch.testing.assert_close(plain.hidden[mask], ours.hidden[mask], rtol=1e-4, atol=1e-5)
         kept.append((plain, ours))
@@ -85,7 +85,7 @@ def equal(generator: Generator, drawing: SamplingSpec) -> None:
             for weight in as_module(generator).parameters():
                 weight.add_(0.01 * torch.ones_like(weight))
     for plain, ours in kept:  # later replays have not written over what was given out
-        assert torch.equal(plain.tokens[plain.words.mask], ours.tokens[plain.words.mask])
+        assert torch.equal(plain.tokens[plain.d_input.mask], ours.tokens[plain.d_input.mask])
     assert len(rollout._captured) == 2
     rng = stream(9, "noise", device)
     with_gradient = sample_with_grad(generator, replace(drawing, rollout=rollout), N, rng)
@@ -115,7 +115,7 @@ def test_without_a_gpu_it_says_once_that_it_walks_step_by_step(
 ) -> None:
     generator, drawing = made("detached")
     noise, rollout = generator.draw_noise(N, stream(0, "noise")), Graphs()
-    plain = drawing.walk(generator, noise, ())
+    plain = _rollout(generator, drawing, noise, ())
     for _ in range(2):
         for a, b in zip(plain, rollout(generator, drawing, noise, ()), strict=True):
             assert torch.equal(a, b)

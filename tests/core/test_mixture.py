@@ -11,6 +11,7 @@ from core.nn.mixture import MixedWords
 from core.nn.panels import COLUMNS, whole
 from core.training.loop import Trainer
 from core.training.players import build
+from core.training.state import TrainingState
 from tests.conftest import tiny
 from tests.core.largest import Largest
 from tests.reference.dense import DenseWords, dense_mixture
@@ -74,7 +75,7 @@ def test_gumbel_noise_has_the_distribution_and_is_finite() -> None:
 class Batches:
     """Random sentences of V words."""
 
-    per_epoch = 1
+    per_epoch = sentences = 1
 
     def __init__(self, count: int, length: int, vocabulary: int) -> None:
         self.shape, self.vocabulary = (count, length), vocabulary
@@ -110,7 +111,8 @@ def test_no_step_of_training_holds_n_s_v(overrides: list[str]) -> None:
     )  # fmt: skip
     players = build(config, registry(), big, torch.device("cpu"))
     batches = Batches(count, length, big)
-    trainer = Trainer(config, players, batches, torch.device("cpu"), lambda values, step: None)  # type: ignore[arg-type]
+    state = TrainingState(config, players, batches, torch.device("cpu"))  # type: ignore[arg-type]
+    trainer = Trainer(state, lambda values, step: None)
     with Largest() as largest:
         trainer.train(lambda: None, lambda: None)
     in_panels = whole(big, COLUMNS)  # a few columns more

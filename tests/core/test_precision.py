@@ -61,7 +61,7 @@ def test_in_bf16_the_penalty_and_the_words_are_those_of_float32() -> None:
         x = torch.randn(N, S, D.embedding.shape[1], generator=stream(0, "x"))
         with double_backward(D):
             in_float32 = D.score(x, None)
-        drawing = players.drawing(config, 0.0)
+        drawing = players.sampling_at(config, 0.0)
         noise = players.generator.draw_noise(N, stream(0, "noise"))
         found.append((in_float32, *drawing.walk(players.generator, noise, (1,)), D.score(x, None)))
     for ours, exact in list(zip(*found, strict=True))[:-1]:

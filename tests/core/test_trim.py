@@ -202,14 +202,14 @@ def test_a_rollout_stops_when_every_sentence_has_ended(monkeypatch: pytest.Monke
         drawn[hide] = sample(generator, drawing, 3, stream(3, "noise"))
         assert len(steps) == (4 if hide else 16)
     ours, plain = drawn[True], drawn[False]
-    mask = ours.words.mask
+    mask = ours.d_input.mask
     assert mask is not None
     assert torch.equal(ours.tokens[mask], plain.tokens[mask])
     assert (ours.tokens[:, 4:] == PAD).all()
     W = torch.randn(V, 3)
-    assert torch.allclose(ours.words.embed(W)[mask], plain.words.embed(W)[mask], atol=1e-6)
+    assert torch.allclose(ours.d_input.embed(W)[mask], plain.d_input.embed(W)[mask], atol=1e-6)
     with_gradient = sample_with_grad(
         generator, SamplingSpec(sampling, 1.0, True), 3, stream(3, "noise")  # type: ignore[arg-type]
     )  # fmt: skip
     assert torch.allclose(with_gradient.hidden[mask], plain.hidden[mask], atol=1e-5)
-    assert torch.allclose(ours.words.mean(V)[4:], torch.zeros(12, V))
+    assert torch.allclose(ours.d_input.mean(V)[4:], torch.zeros(12, V))

@@ -45,7 +45,7 @@ def test_scores_of_steps_are_averaged_where_visible() -> None:
     assert scores.filled().tolist() == [[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]]
     other = Scores(torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool))
     assert scores.minus(other).values.tolist() == [[0.0, 2.0, 1.0], [4.0, 4.0, 4.0]]
-    twice = scores.rows(torch.tensor([0, 0, 1, 1]))
+    twice = scores.select(torch.tensor([0, 0, 1, 1]))
     assert Scores.cat(twice.chunk(2)).values.tolist() == twice.values.tolist()
 
 

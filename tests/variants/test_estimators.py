@@ -78,9 +78,9 @@ def test_micro_batches_are_the_whole_batch(name: str) -> None:
         prepared = estimator.prepare(turn)
         losses = [estimator.loss(turn, prepared)]
         if parts == 2:
-            assert turn.draw.anew is not None
+            assert turn.draw.recompute is not None
             halves = [slice(0, N // 2), slice(N // 2, N)]
-            turns = turn.split(map(turn.draw.anew, halves), halves)
+            turns = turn.split(map(turn.draw.recompute, halves), halves)
             losses = [
                 estimator.loss(part, [tensor[half] for tensor in prepared])
                 for part, half in zip(turns, halves, strict=True)
@@ -101,8 +101,8 @@ def make_turn(config: Config, parts: int) -> GeneratorBatch:
     assert opponent is not None
     draw = sample_with_grad(players.generator, drawing, N, stream(0, "noise"), 2)
     if parts == 1:
-        assert draw.anew is not None
-        draw = replace(draw.anew(slice(0, N)), noise=draw.noise)
+        assert draw.recompute is not None
+        draw = replace(draw.recompute(slice(0, N)), noise=draw.noise)
     real = Batches().batch(0)
     return GeneratorBatch(
         draw,

@@ -153,9 +153,9 @@ def test_pretraining_is_as_long_as_asked() -> None:
         discriminator_updates=3,
         n_d=4,
     )
-    likelihood = [Phase("generator", "likelihood", rate=1e-2)]
+    likelihood = [Phase("generator", "likelihood", lr=1e-2)]
     game = [Phase("discriminator", "adversarial", 4), Phase("generator", "adversarial")]
-    begin = [game[0], Phase("generator", "adversarial", anew=True)]
+    begin = [game[0], Phase("generator", "adversarial", reset_optimiser=True)]
     assert phases(schedule, 0) == phases(schedule, 16) == likelihood
     assert phases(schedule, 17) == phases(schedule, 19) == [Phase("discriminator", "adversarial")]
     assert phases(schedule, 20) == begin
@@ -171,8 +171,9 @@ def test_likelihood_is_interleaved() -> None:
 
 def test_phases_set_their_learning_rate() -> None:
     from core.training.loop import train_phase
+    from core.training.players import build
     from core.training.state import TrainingState
-    from tests.core.test_steps import CPU, Batches, N, V, build
+    from tests.core.test_steps import CPU, Batches, N, V
 
     config = tiny(f"train.batch_size={N}", "next_input.name=last_token")
     players = build(config, registry(), V, CPU)
@@ -185,8 +186,9 @@ def test_phases_set_their_learning_rate() -> None:
 
 def test_a_phase_that_begins_anew_has_an_optimiser_without_moments() -> None:
     from core.training.loop import train_phase
+    from core.training.players import build
     from core.training.state import TrainingState
-    from tests.core.test_steps import CPU, Batches, N, V, build
+    from tests.core.test_steps import CPU, Batches, N, V
 
     players = build(tiny(f"train.batch_size={N}"), registry(), V, CPU)
     state = TrainingState(tiny(f"train.batch_size={N}"), players, Batches(), CPU)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ and D and the next step see the soft-argmax softmax(L l) with a large L in its p
 gradient passes through all steps. All chance is in z.
 
 Pretraining, as in the paper by an autoencoder: z^ of real text, and its likelihood by G from there;
-G and D move on it in context. Deviations: the paper also pretrains D on sentences with two words
+G and D take steps on it in turn. Deviations: the paper also pretrains D on sentences with two words
 swapped, which is left out; z is added to the word before it instead of through a matrix of its own;
 the kernel is one Gaussian at the median distance and the estimate the unbiased one, as the paper
 leaves both open; D's convolutions have SeqGAN's highway behind them; L is 100.
@@ -70,7 +70,7 @@ class SoftArgmax(Detached):
         mixed = MixedWords(hidden[:, None], generator.head, (), temperature)
         return mixed.embed(generator.embedding.weight)[:, 0]
 
-    def words(
+    def discriminator_input(
         self,
         generator: Generator,
         tokens: Tensor,

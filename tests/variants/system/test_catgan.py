@@ -37,7 +37,7 @@ def test_catgans_children_begin_as_their_parent_with_losses_of_their_own(
 ) -> None:
     system, real = made("catgan"), sentences()
     here = stage(system, real)
-    here = replace(here, drawing=replace(here.drawing, temperature=0.8))
+    here = replace(here, sampling=replace(here.sampling, temperature=0.8))
     value = system.vary(number, here)
     child, G, D = system.children[number], system.generator, system.discriminator
     for a, b in zip(child.parameters(), G.parameters(), strict=True):
@@ -75,7 +75,7 @@ def test_the_fittest_of_catgans_children_is_the_next_generator(
     monkeypatch.setattr(system, "fitness", lambda number, *_: values[number])
     here = stage(system, real)
     loss = system.select(here)
-    assert here.values["train/chosen"] == 4
+    assert here.metrics["train/chosen"] == 4
     chosen, D = system.children[4], system.discriminator
     for a, b in zip(chosen.parameters(), system.generator.parameters(), strict=True):
         assert torch.equal(a, b)

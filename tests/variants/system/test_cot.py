@@ -15,7 +15,7 @@ def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
     system = made("cot")
     here = stage(system, sentences())
     value = system.cooperate(here)
-    draw = sample(system.generator, here.drawing, N, Streams(0, CPU)["noise"])
+    draw = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"])
     G = system.generator.logits(system.generator.parallel(draw.tokens, draw.noise))
     M = system.mediator.logits(system.mediator.parallel(draw.tokens, draw.noise))
     log_g, log_m = G.log_softmax(-1), M.log_softmax(-1).detach()
@@ -35,9 +35,11 @@ def test_the_mediator_learns_both_kinds_of_text() -> None:
     real = sentences()
     here = stage(system, real)
     value = system.mediate(here)
-    mean = (here.values["train/mediator_real_nats"] + here.values["train/mediator_drawn_nats"]) / 2
+    mean = (
+        here.metrics["train/mediator_real_nats"] + here.metrics["train/mediator_drawn_nats"]
+    ) / 2
     assert float(value.detach()) == pytest.approx(mean)
     logits = system.mediator.logits(system.mediator.parallel(real, system.mediator.draw_noise(
         N, stream(0, "x"))))  # fmt: skip
     nats = -logits.log_softmax(-1).gather(2, real.unsqueeze(-1)).sum() / N
-    assert here.values["train/mediator_real_nats"] == pytest.approx(float(nats.detach()))
+    assert here.metrics["train/mediator_real_nats"] == pytest.approx(float(nats.detach()))

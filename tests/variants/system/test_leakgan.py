@@ -75,7 +75,7 @@ def test_manager_and_worker_have_losses_of_their_own() -> None:
     system = made("leakgan")
     G = system.generator
     here = stage(system, sentences())
-    here.values.clear()
+    here.metrics.clear()
     system.pursue(here).backward()
     moved = {n.split(".")[0] for n, p in G.named_parameters() if p.grad is not None}
     assert moved == {"manager", "goal", "worker", "project", "embedding", "start", "head"}

@@ -79,4 +79,4 @@ def test_the_game_begins_without_the_moments_of_likelihood_where_published_code_
     kinds = [phase.loss.__name__ for phase in phases]
     first = next(i for i, kind in enumerate(kinds) if kind != "imitate")
     assert first > 0
-    assert [i for i, phase in enumerate(phases) if phase.anew] == [first]
+    assert [i for i, phase in enumerate(phases) if phase.reset_optimiser] == [first]
