@@ -180,6 +180,8 @@ def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str,
         "data": _pair(then, now, "corpus"),
         "device": _pair(then, now, "device"),
         "processor": _pair(then, now, "cpu"),
+        "processes": (then.tags.get("processes", "1"), now.tags.get("processes", "1")),
+        "kernels": (_kernels(then), _kernels(now)),
     }
     before, after = (_versions(run.tags.get("versions", "")) for run in (then, now))
     for package in sorted({*before, *after}):
@@ -192,6 +194,19 @@ def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str,
         words = "none" if old == "none" else "some (its uncommitted.patch)"
         differing["uncommitted changes"] = words, "none" if new == "none" else "others"
     return differing
+
+
+def _kernels(record: RunRecord) -> str:
+    """The kernels that a run was computed with. Until version 0.1, transformers on a CPU had
+    attention kernels and second derivatives that were removed; they rounded differently.
+    """
+    if "kernels" in record.tags:
+        return record.tags["kernels"]
+    transformers = "transformer" in (
+        record.params.get("generator.name"), record.params.get("discriminator.name")
+    )  # fmt: skip
+    removed = transformers and record.tags.get("device", "").startswith("cpu")
+    return "attention kernels that were removed" if removed else "cpu"
 
 
 def _pair(then: RunRecord, now: RunRecord, tag: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Numbers that tell why a run goes as it does, from sentences that no step has seen.
+"""Diagnoses of both players on sentences that no step has used.
 
-Everything is drawn from a stream of its own and computed on a copy of G and a D at rest, so that
-how often one looks changes nothing.
+Everything is drawn from a random stream of its own and computed on a copy of G and on D in
+evaluation mode, so that the number of evaluations does not change the run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.nn.likelihood import entropy
 from core.nn.words import TokenWords
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
-from core.training.players import Adversary, Players, as_module
+from core.training.players import Adversary, Players, as_module, frozen_parameters
 from core.training.rollout import sample, sample_with_grad
 from core.training.scoring import score
 from core.types import Draw, Embedded, Scores
@@ -33,16 +33,18 @@ BINS = 10
 def diagnose(
     config: Config, players: Players, real: Tensor, progress: float, name: str, gradients: int
 ) -> dict[str, float | None]:
-    """Diagnoses by their names in the record; `real` are held-out sentences (N, S), `name` that of
-    the stream to draw from, `gradients` how many of G's to take, a batch each.
+    """Diagnoses by their names in the record.
 
-    - `next_word_entropy`: mean entropy of G's next-word distributions, nats.
-    - `effective_vocabulary`: exp of the entropy of the drawn words' frequencies, words.
-    - `d_auc`: chance that D scores a real sentence above a drawn one; .5 is blindness.
+    `real` are held-out sentences (N, S), `name` names the random stream to draw from, `gradients`
+    is the number of gradients of G to take, one batch each.
+
+    - `next_word_entropy`: mean entropy of G's next-token distributions, nats.
+    - `effective_vocabulary`: exp of the entropy of the drawn tokens' frequencies, tokens.
+    - `d_auc`: probability that D scores a real sentence above a generated one; .5 is chance.
     - `d_accuracy`, `d_calibration_error` (expected, 10 bins, Guo et al. 2017): of sigma(score) as a
-      probability of being real; for objectives whose scores are log-odds.
-    - `g_gradient_norm`, `g_signal_to_noise`: of the mean of these gradients, its noise
-      that of one of them; absent where there are none.
+      probability of being real; only if the objective's scores are log-odds.
+    - `g_gradient_norm`, `g_signal_to_noise`: norm of the mean gradient, and its ratio to the noise
+      of one gradient; absent if `gradients` is 0.
     """
     device = real.device
     rng = stream(config.seed, name, device)
@@ -51,12 +53,12 @@ def diagnose(
     as_module(generator).eval()
     real = real[:, : spec.length or generator.length]
     draw = sample(generator, spec, len(real), rng)
-    values = _of_words(draw, generator)
+    values = _of_tokens(draw, generator)
     adversary = players.adversary
     if adversary is None:
         return values
     own = replace(adversary, estimator=deepcopy(adversary.estimator))
-    with _at_rest(as_module(own.discriminator)):
+    with _evaluation_mode(as_module(own.discriminator)):
         values |= _of_discriminator(own, TokenWords(real, spec.mask(real)), draw)
         if gradients:
             values |= _of_gradient(gradients, own, generator, spec, real, rng)
@@ -64,24 +66,21 @@ def diagnose(
 
 
 @contextmanager
-def _at_rest(judge: nn.Module) -> Iterator[None]:
-    """D as it judges outside of training, and afterwards as it was. Not a copy: a recurrent layer
-    whose weights are normalised cannot be copied between two steps. cuDNN's recurrent layers have
-    no backward pass outside of training.
+def _evaluation_mode(discriminator: nn.Module) -> Iterator[None]:
+    """D in evaluation mode without gradients of its weights; afterwards as before. It is no copy,
+    because a recurrent layer with spectral normalisation cannot be copied between two steps.
+    cuDNN's recurrent layers have no backward pass in evaluation mode.
     """
-    asked = [weight.requires_grad for weight in judge.parameters()]
-    training = judge.training
-    judge.eval().requires_grad_(False)
+    training = discriminator.training
+    discriminator.eval()
     try:
-        with torch.backends.cudnn.flags(enabled=False):
+        with torch.backends.cudnn.flags(enabled=False), frozen_parameters(discriminator):
             yield
     finally:
-        judge.train(training)
-        for weight, with_gradient in zip(judge.parameters(), asked, strict=True):
-            weight.requires_grad_(with_gradient)
+        discriminator.train(training)
 
 
-def _of_words(draw: Draw, generator: Generator) -> dict[str, float | None]:
+def _of_tokens(draw: Draw, generator: Generator) -> dict[str, float | None]:
     mask = draw.d_input.mask
     seen = torch.ones_like(draw.tokens, dtype=torch.bool) if mask is None else mask
     with torch.no_grad():
@@ -97,7 +96,7 @@ def _of_words(draw: Draw, generator: Generator) -> dict[str, float | None]:
 def _of_discriminator(
     adversary: Adversary, real: TokenWords, draw: Draw
 ) -> dict[str, float | None]:
-    if adversary.objective.uses_features:  # it has features, not scores
+    if adversary.objective.uses_features:  # features are not scores
         return {}
     D = adversary.discriminator
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The strategies of one configuration, built: who plays, with which weights and optimisers."""
+"""The players of one run, built from its configuration: modules, optimisers, strategies."""
 
 from __future__ import annotations
 

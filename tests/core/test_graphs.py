@@ -13,7 +13,7 @@ from core.nn.gumbel import Laid, gumbel
 from core.nn.plain_decoding import PlainDecoder
 from core.seeding import generator as stream
 from core.training import cuda_graphs as graphs
-from core.training.cuda_graphs import Drawn, Graphs, Walk
+from core.training.cuda_graphs import Drawn, Graphs, Rollout
 from core.training.players import as_module, build, build_generator
 from core.training.rollout import _rollout, sample, sample_with_grad
 from tests.conftest import tiny
@@ -37,12 +37,12 @@ def made(sampling: str, device: torch.device = CPU) -> tuple[Generator, Sampling
     return players.generator, players.sampling_at(config, 0.0)
 
 
-def again(walk: Walk) -> tuple[Drawn, Callable[[], None]]:
-    """What a captured graph does, by walking again: it reads and writes where it did."""
-    drawn = walk()
+def again(rollout: Rollout) -> tuple[Drawn, Callable[[], None]]:
+    """What a captured graph does, by rolling out again: it reads and writes where it did."""
+    drawn = rollout()
 
     def replay() -> None:
-        for place, new in zip(drawn, walk(), strict=True):
+        for place, new in zip(drawn, rollout(), strict=True):
             place.copy_(new)
 
     return drawn, replay
