@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.sizes import CPU, Sentences, Setting
-from core.allocator import keep_freed_memory
 from core.config import Config, parse, read_toml
+from core.process import keep_freed_memory
 from core.training.loop import train_phase
 from core.training.players import build
 from core.training.state import TrainingState

@@ -22,9 +22,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from core import child
+from core import process
 from core.errors import InputError
-from core.text.seen import hash_of
+from core.text.hashing import hash_of
 
 UPDATES = 400
 LONGEST = 63  # words; longer training sentences are left out
@@ -52,11 +52,11 @@ class MleBaseline:
         if self.possible and not self._file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "train.txt").write_text(text + "\n", encoding="utf-8")
-            command = child.command(
+            command = process.command(
                 "experiments.baselines", str(self._folder), str(UPDATES), str(count)
             )
             # One thread: the other cores are the metrics'.
-            alone = {**child.environment(), "OMP_NUM_THREADS": "1"}
+            alone = {**process.environment(), "OMP_NUM_THREADS": "1"}
             self._writing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=alone)
             atexit.register(self._writing.kill)  # nobody waits for it after an interrupt
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from core.config import LONGEST_CONFIG, Config, parse
 from core.errors import InputError
+from core.files import check_fits_in_memory, read_bounded
 from core.interfaces import Generator, SamplingSpec
 from core.seeding import generator as random_stream
-from core.text.bounded import insist_on_room, read_bounded
 from core.text.vocabulary import Vocabulary
 from core.training.players import as_module, build_generator, sampling_spec
 from core.training.rollout import sample_tokens
@@ -121,7 +121,7 @@ def _tables(file: Path) -> Mapping[str, Any]:
 def _shapes(file: Path) -> dict[str, list[int]]:
     """Shapes of a safetensors file's weights, read from its header."""
     try:
-        insist_on_room(file)
+        check_fits_in_memory(file)
         with safe_open(file, framework="pt") as weights:
             return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

@@ -28,8 +28,8 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from core.errors import InputError
+from core.files import read_bounded
 from core.statistics import Interval
-from core.text.bounded import read_bounded
 from core.tracking.journal import cut_unfinished_line
 
 RESAMPLES = 2000

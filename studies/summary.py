@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from core.errors import InputError
-from core.text.bounded import read_bounded
+from core.files import read_bounded
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.reading import read

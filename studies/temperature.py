@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InputError
-from core.text.bounded import read_bounded
+from core.files import read_bounded
 
 LARGEST = 10_000_000  # bytes of a file of sweeps
 Interval = tuple[float, float] | None

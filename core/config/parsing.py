@@ -19,7 +19,7 @@ from core.config.renamed import KEYS, current_tables, current_value, warn_rename
 from core.config.schema import Config, StrategyConfig
 from core.config.slots import FOLDERS, GAME_SETTINGS, NEEDED, PLURALS, SLOTS
 from core.errors import InputError, nearest
-from core.text.bounded import read_bounded
+from core.files import read_bounded
 
 Tables = Mapping[str, Any]
 LONGEST_CONFIG = 4_000_000  # bytes

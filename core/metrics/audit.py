@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from core.metrics.ngrams import NgramTable, Sentence
-from core.text.seen import hash_of
+from core.text.hashing import hash_of
 
 RESPLITS = 40
 MOST = 20_000

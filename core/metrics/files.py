@@ -19,9 +19,9 @@ from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
 from core.metrics.published import DEFECTS, NEEDS, PROTOCOLS
 from core.metrics.suite import Suite
-from core.text.generated import Oracle
+from core.text.hashing import hash_of
+from core.text.oracles import Oracle
 from core.text.readers import lines
-from core.text.seen import hash_of
 
 NGRAM_SEED = 0
 UNEQUAL = 0.02  # of the samples, that the row of real text may have more or fewer

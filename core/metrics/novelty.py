@@ -15,17 +15,17 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
-from core.text.known import Known
+from core.text.hashing import SentenceSet
 
 LONGEST = 64  # words; a longer run counts as this long
 AT_ONCE = 8  # levels indexed at first, and more at a time where a run is longer
-Training = AbstractSet[tuple[str, ...]] | Known
+Training = AbstractSet[tuple[str, ...]] | SentenceSet
 
 
 def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
     """Of each sentence, whether the training text has it: bool (sentences,)."""
-    if isinstance(training, Known):
-        return training.which(sentences)
+    if isinstance(training, SentenceSet):
+        return training.contains(sentences)
     return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
 
 

@@ -40,8 +40,7 @@ from core.metrics.intervals import (
     share,
 )
 from core.metrics.ngrams import Sentence
-from core.text.generated import Oracle
-from core.text.lstm_oracle import LstmOracle
+from core.text.oracles import LstmOracle, Oracle
 from core.text.pcfg import Grammar
 
 SPREAD = 50  # sentences of equal probability, for a mass that no few of them decide

@@ -35,7 +35,7 @@ from core.metrics.novelty import CopyIndex, Training, copied
 from core.metrics.oracle import oracle
 from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
 from core.text.corpus import Split
-from core.text.generated import Oracle
+from core.text.oracles import Oracle
 
 MOST = 10_000  # sentences of each side for what costs the square of their number
 Found = dict[str, Measure]
@@ -79,7 +79,7 @@ class Suite:
     def training(self) -> Training:
         """The different sentences of the training text."""
         if isinstance(self._training, Split):
-            return self._training.known()
+            return self._training.sentence_set()
         return {tuple(sentence) for sentence in self._training}
 
     @cached_property

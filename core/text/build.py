@@ -1,9 +1,9 @@
 """Builds a corpus folder from a source, in one pass and constant memory.
 
-Sentences are read, cleaned and judged; those kept are counted and spilled to a temporary file;
-the vocabulary is made; the spilled sentences are encoded and written to their splits. A sentence's
-split is a hash of its words, so it is the same in every corpus that holds it. The folder appears
-under its name only when it is whole.
+Sentences are read, cleaned and filtered; those kept are counted and written to a temporary file;
+the vocabulary is made from the counts; the sentences are encoded and written to their splits. The
+split of a sentence is a hash of its words, so it is the same in every corpus that has the sentence.
+The folder appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
 
 from core.errors import InputError, MachineError
-from core.text.cleaning import Cleaned
-from core.text.cleaning_pool import clean_all
+from core.text.cleaning import Cleaned, clean_all
 from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
-from core.text.generated import Drawn
+from core.text.hashing import HashSet, hash_of
+from core.text.oracles import draw_corpus
 from core.text.readers import READERS, kind_of, shard_files
-from core.text.seen import Seen, hash_of
 from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
 from core.text.vocabulary import Vocabulary
 
-Progress = Callable[[int], None]
-Generate = Callable[[CorpusSettings], Drawn]
+Progress = Callable[[int], None]  # sentences kept so far
 REPORT_EVERY = 1000
 SHOWN_REASONS = 4
 
@@ -41,22 +40,21 @@ def build_corpus(
     output: Path,
     *,
     max_words: int | None = None,
-    generate: Generate | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Build `output` from `settings.source`; `generate` draws generated sources.
+    """Build the folder `output` from `settings.source`.
 
-    `max_words` is the limit where the settings name none. InputError when nothing is left,
-    MachineError when the disk gives out; either way nothing half-written stays.
+    `max_words` applies if the settings have no limit of their own. InputError if no sentence is
+    left, MachineError if the disk fails; nothing incomplete stays in either case.
     """
     if output.exists():
         raise InputError(f"{output}: exists already; remove it or give another --output")
     kind = kind_of_source(settings)
     rules = rules_for(settings, kind, max_words)
-    sentences, words_known = open_source(settings, kind, rules, generate)
+    sentences, known_words = _open_source(settings, kind, rules)
     with _folder(output) as folder:
         tally = _Tally()
-        tally.counts.update(dict.fromkeys(words_known, 0))
+        tally.counts.update(dict.fromkeys(known_words, 0))
         with (folder / "spill").open("w", encoding="utf-8", newline="\n") as spill:
             for words in _kept(sentences, settings, kind, rules, tally):
                 spill.write(" ".join(words) + "\n")
@@ -90,86 +88,89 @@ def build_corpus(
 
 
 def prepare_corpus(
-    settings: CorpusSettings,
-    cache: Path,
-    *,
-    max_words: int,
-    generate: Generate | None = None,
-    progress: Progress | None = None,
+    settings: CorpusSettings, cache: Path, *, max_words: int, progress: Progress | None = None
 ) -> Corpus:
-    """The corpus that a run trains on: a built folder as it is, else built into `cache` once."""
+    """The corpus of a run: a built folder as it is, any other source built into `cache` once."""
     source = Path(settings.source)
     if settings.source not in GENERATED and (source / "manifest.json").exists():
         return Corpus.open(source, settings.in_memory)
     kind = kind_of_source(settings)
-    asked = settings.model_dump(mode="json", exclude={"in_memory", "source"})
-    key = json.dumps([asked, max_words, kind, source_sha256(settings, kind), FORMAT])
+    content = settings.model_dump(mode="json", exclude={"in_memory", "source"})
+    key = json.dumps([content, max_words, kind, source_sha256(settings, kind), FORMAT])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.exists():
         try:
-            build_corpus(
-                settings, folder, max_words=max_words, generate=generate, progress=progress
-            )
+            build_corpus(settings, folder, max_words=max_words, progress=progress)
         except InputError:
-            # Another process may have built the same corpus meanwhile; its own is as good.
+            # Another process may have built the same corpus in the meantime.
             if not folder.exists():
                 raise
     return Corpus.open(folder, settings.in_memory)
 
 
 def kind_of_source(settings: CorpusSettings) -> Kind:
-    """The kind of the source; InputError where there is nothing at that path."""
+    """The kind of the source; InputError if there is nothing at its path."""
     generated = settings.source in GENERATED
     return "generated" if generated else kind_of(Path(settings.source), settings)
 
 
-def open_source(
-    settings: CorpusSettings, kind: Kind, rules: Rules, generate: Generate | None
-) -> tuple[Iterator[Cleaned], tuple[str, ...]]:
-    """The sentences of the source as words, read and cleaned, or as drawn; and the words that the
-    vocabulary has whether they occur or not.
-    """
-    if kind == "generated":
-        if generate is None:
-            raise InputError(f"corpus.source = {settings.source!r}: nothing here can draw it")
-        drawn = generate(settings)
-        return (Cleaned(words, 1.0) for words in drawn.sentences), drawn.words
-    texts = (text for _, text in READERS[kind](Path(settings.source), settings))
-    return clean_all(texts, rules, settings.level), ()
-
-
 def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
-    """Checksum of the source's bytes; of its description for one that is drawn."""
-    digest = hashlib.sha256()
+    """Checksum of the source's bytes; of its description for a generated one."""
     if kind == "generated":
         drawn = settings.sentences or DRAWN
-        part = settings.oracle_seed if settings.endless else settings.difficulty
-        digest.update(f"{settings.source} {part} {drawn}".encode())
-        return digest.hexdigest()
+        part = settings.oracle_seed if settings.fixed_length else settings.difficulty
+        return hashlib.sha256(f"{settings.source} {part} {drawn}".encode()).hexdigest()
     path = Path(settings.source)
-    for file in shard_files(path) if path.is_dir() else [path]:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return _sha256(shard_files(path) if path.is_dir() else [path])
+
+
+def fingerprint_of(folder: Path) -> str:
+    """SHA-256 of a corpus folder's content: vocabulary, tokens and offsets."""
+    names = ["vocabulary.txt", *(f"{s}.{part}" for s in SPLITS for part in ("ids", "offsets"))]
+    return _sha256(folder / name for name in names)
 
 
 def split_of(words: list[str], settings: CorpusSettings) -> SplitName:
-    """The split of a sentence: a hash of its words against the shares."""
+    """The split of a sentence, from a hash of its words."""
     place = hash_of(words) / 2**64
     if place < settings.test:
         return "test"
     return "validation" if place < settings.test + settings.validation else "train"
 
 
-class _Tally:
-    """What happened to the sentences."""
+def _open_source(
+    settings: CorpusSettings, kind: Kind, rules: Rules
+) -> tuple[Iterator[Cleaned], tuple[str, ...]]:
+    """The cleaned sentences of the source, and words that the vocabulary has even if they do not
+    occur.
+    """
+    if kind == "generated":
+        drawn = draw_corpus(settings)
+        return (Cleaned(words, 1.0) for words in drawn.sentences), drawn.words
+    texts = (text for _, text in READERS[kind](Path(settings.source), settings))
+    return clean_all(texts, rules, settings.level), ()
 
-    def __init__(self) -> None:
-        self.read = self.kept = self.words = self.longest = 0
-        self.dropped: Counter[str] = Counter()
-        self.counts: Counter[str] = Counter()
-        self.splits = dict.fromkeys(SPLITS, 0)
+
+def _sha256(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass
+class _Tally:
+    """Counts of the sentences so far."""
+
+    read: int = 0
+    kept: int = 0
+    words: int = 0
+    longest: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)  # of words
+    splits: dict[SplitName, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
 
 
 def _kept(
@@ -179,7 +180,7 @@ def _kept(
     rules: Rules,
     tally: _Tally,
 ) -> Iterator[list[str]]:
-    seen = Seen()
+    seen = HashSet()
     enough = settings.sentences or (DRAWN if kind == "generated" else None)
     for cleaned in sentences:
         if tally.kept == enough:
@@ -187,8 +188,8 @@ def _kept(
         tally.read += 1
         words = cleaned.words
         reason = _reason_to_drop(cleaned, rules)
-        if reason is None and rules.drop_duplicates:
-            reason = None if seen.add(hash_of(words)) else "duplicate"
+        if reason is None and rules.drop_duplicates and not seen.add(hash_of(words)):
+            reason = "duplicate"
         if reason is not None:
             tally.dropped[reason] += 1
             continue
@@ -241,17 +242,6 @@ def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
     return "uint16" if len(vocabulary) <= 2**16 else "uint32"
 
 
-def fingerprint_of(folder: Path) -> str:
-    """SHA-256 of a corpus folder's content: vocabulary, ids and offsets."""
-    digest = hashlib.sha256()
-    names = ["vocabulary.txt", *(f"{s}.{part}" for s in SPLITS for part in ("ids", "offsets"))]
-    for name in names:
-        with (folder / name).open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _nothing_left(settings: CorpusSettings, rules: Rules, tally: _Tally) -> str:
     if tally.read == 0:
         return f"{settings.source}: no sentence found in it"
@@ -277,22 +267,21 @@ def _nothing_left(settings: CorpusSettings, rules: Rules, tally: _Tally) -> str:
 
 @contextmanager
 def _folder(output: Path) -> Iterator[Path]:
-    """A temporary folder beside `output` that takes its name on success and goes otherwise."""
+    """A temporary folder next to `output`, renamed to it on success and removed otherwise."""
+    folder = None
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    except OSError as error:
-        raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
-    try:
         yield folder
         folder.chmod(0o755)
         try:
             folder.replace(output)
-        except OSError as error:
+        except OSError:
             if output.exists():
-                raise InputError(f"{output}: was made by somebody else meanwhile") from None
-            raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
+                raise InputError(f"{output}: another process made it in the meantime") from None
+            raise
     except OSError as error:
         raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

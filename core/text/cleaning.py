@@ -1,24 +1,39 @@
-"""Text to words, as the original does it, or not at all.
+"""Text to words, as the original cleans it, or split on white space only.
 
-`original`: NLTK's word tokeniser (the one that needs no downloaded data), lower case, then only
-tokens made of letters stay. How large a share of the tokens survives says whether a line was a
+`original`: NLTK's word tokeniser (the one that needs no downloaded data) on lower-case text; then
+only tokens made of letters are kept. The share of tokens that is kept tells whether a line was a
 sentence at all; punctuation does not count against it.
+
+Tokenising is five sixths of building a corpus, so large sources are cleaned on all cores. Blocks
+are handed out and collected in order, with a bounded number in progress: memory stays constant and
+the result does not depend on the number of cores.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, islice
+from multiprocessing import get_context
 from typing import Literal, Protocol
 
-from core.text.settings import Level
+from core.text.settings import Level, Rules
 
 LETTERS = re.compile(r"[^\W\d_]+")
 WORD = re.compile(r"\w")
 # What the tokeniser splits off a word ('s, 'll, n't): part of a word, not one that can be lost.
 CLITIC = re.compile(r"['\u2019]\w+|n['\u2019]t")
+BLOCK = 2000  # sentences that a process cleans at a time
+FEW_BLOCKS = 10  # below this many, one process is faster than starting several
+MAX_PROCESSES = 8
+AHEAD = 3  # blocks in progress per process
 
 
 class Tokenizer(Protocol):
@@ -31,7 +46,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The words of one sentence and the share of its tokens that survived."""
+    """The words of one sentence and the share of its tokens that was kept."""
 
     words: list[str]
     kept: float
@@ -39,7 +54,7 @@ class Cleaned:
 
 @cache
 def tokenizer() -> Tokenizer:
-    """NLTK's destructive word tokeniser (Penn Treebank conventions); imported when first used."""
+    """NLTK's destructive word tokeniser (Penn Treebank conventions); imported at first use."""
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
     result: Tokenizer = NLTKWordTokenizer()
@@ -47,7 +62,7 @@ def tokenizer() -> Tokenizer:
 
 
 def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned:
-    """One line of text to its words, or to its characters (a space is a word there: U+2581)."""
+    """One line of text to its words, or to its characters (a space is the character U+2581)."""
     if rule == "none":
         words, kept = text.split(), 1.0
     else:
@@ -58,3 +73,47 @@ def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned
     if level == "character":
         return Cleaned(list("\u2581".join(words)), kept)
     return Cleaned(words, kept)
+
+
+def clean_all(texts: Iterable[str], rules: Rules, level: Level) -> Iterator[Cleaned]:
+    """The texts cleaned, in order; on all cores if there are enough of them."""
+    blocks = _blocks(texts)
+    first = list(islice(blocks, FEW_BLOCKS))
+    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    if len(first) < FEW_BLOCKS or processes == 1:
+        for block in chain(first, blocks):
+            yield from _clean_block(block, rules, level)
+        return
+    # Forked from a clean server: a fork of a process with threads may hang.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
+    pending: deque[Future[list[Cleaned]]] = deque()
+    try:
+        for block in chain(first, blocks):
+            pending.append(pool.submit(_clean_block, block, rules, level))
+            if len(pending) > AHEAD * processes:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Load NLTK without libraries that only other parts of it use: 0.4 s instead of 2.2 s, and
+    160 MB less. NLTK works without the ones that cannot be imported.
+    """
+    for name in ("sklearn", "scipy", "pandas", "matplotlib"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    tokenizer()
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    texts = iter(texts)
+    while block := list(islice(texts, BLOCK)):
+        yield block
+
+
+def _clean_block(texts: list[str], rules: Rules, level: Level) -> list[Cleaned]:
+    return [clean(text, rules.cleaning, level) for text in texts]

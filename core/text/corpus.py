@@ -1,14 +1,20 @@
-"""A corpus on disk: a folder of memory-mapped word ids, a vocabulary and a manifest.
+"""A corpus on disk: a folder of memory-mapped tokens, a vocabulary and a manifest.
 
 manifest.json    counts, settings, checksums, format version
 vocabulary.txt   one word a line
-train.ids        the words of all sentences, one behind another (uint16 or uint32)
+train.ids        the tokens of all sentences, concatenated (uint16 or uint32)
 train.offsets    where each sentence begins, and the end (int64); likewise validation, test
+
+Reading a mapped file brings up to 2 MB around the place into the process. The system may take these
+pages back at any time, but until then they count as memory of the process. So they are released
+whenever there are more than `MAX_RESIDENT` bytes: a process holds no more of a corpus than that.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
+import resource
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -20,24 +26,24 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InputError
-from core.text.bounded import insist_on_room, read_bounded
-from core.text.known import Known, all_keys
-from core.text.mapped import Held, Mapped
+from core.files import check_fits_in_memory, read_bounded
+from core.text.hashing import SentenceSet, all_keys
 from core.text.settings import CorpusSettings, Kind
 from core.text.vocabulary import Vocabulary
 from core.types import END, PAD
 
 FORMAT = 1
-LONGEST_MANIFEST = 4_000_000  # bytes
+MAX_MANIFEST = 4_000_000  # bytes
+MAX_RESIDENT = 2**26  # bytes of mapped files in memory
 OFFSET = np.dtype(np.int64)
-PIECE = 2**13  # sentences that a walk over all of them looks at together: some megabytes of numbers
-AT_ONCE = 32  # rows drawn before a look at what is held of the files
+PIECE = 2**13  # sentences read together where all of a split are: some megabytes of numbers
+ROWS = 32  # rows read between two checks of resident memory
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Manifest(BaseModel):
-    """What a corpus says about itself."""
+    """The content of manifest.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,20 +53,62 @@ class Manifest(BaseModel):
     settings: CorpusSettings
     max_words: int | None  # the limit applied
     source_sha256: str
-    fingerprint: str  # SHA-256 of vocabulary, ids and offsets
+    fingerprint: str  # SHA-256 of vocabulary, tokens and offsets
     read: int  # sentences read
     kept: int
     dropped: Mapping[str, int]  # reason -> sentences
     splits: Mapping[SplitName, int]  # sentences
-    words: int  # tokens kept
-    vocabulary: int  # V, specials included
+    words: int  # words kept
+    vocabulary: int  # V, special tokens included
     longest: int  # words of the longest sentence
     id_type: Literal["uint16", "uint32"]
 
 
+class MappedFile:
+    """A file of numbers of one type; `values` is the read-only array."""
+
+    def __init__(self, file: Path, dtype: np.dtype) -> None:
+        with file.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        self.values: np.ndarray = np.frombuffer(self._map, dtype)
+
+    def release(self) -> None:
+        """Release its pages; the next access reads them again, mostly from the system's cache."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class Resident:
+    """Keeps the resident pages of some files below `MAX_RESIDENT`."""
+
+    def __init__(self, files: Sequence[MappedFile]) -> None:
+        self._files, self._before = files, resident_file_bytes()
+
+    def limit(self) -> None:
+        """Release the pages if there are too many."""
+        if self._files and resident_file_bytes() - self._before > MAX_RESIDENT:
+            self.release()
+
+    def release(self) -> None:
+        """Release the pages."""
+        for file in self._files:
+            file.release()
+        self._before = resident_file_bytes()
+
+
+def resident_file_bytes() -> int:
+    """Bytes of files that this process holds in memory; 0 where the system does not tell."""
+    try:
+        pages_of_files = Path("/proc/self/statm").read_text().split()[2]
+    except FileNotFoundError:
+        return 0
+    return int(pages_of_files) * resource.getpagesize()
+
+
 class Split:
-    """The sentences of one split as flat ids and offsets; with `endless` none has an end. Of the
-    files that they lie in no more is held than was touched lately.
+    """The sentences of one split as flat tokens `ids` (tokens,) and `offsets` (sentences + 1,).
+
+    With `fixed_length` no sentence has an end token. `files` are the mapped files of the arrays.
     """
 
     def __init__(
@@ -68,21 +116,21 @@ class Split:
         ids: np.ndarray,
         offsets: np.ndarray,
         vocabulary: Vocabulary,
-        endless: bool = False,
-        files: Sequence[Mapped] = (),
+        fixed_length: bool = False,
+        files: Sequence[MappedFile] = (),
     ) -> None:
         self.ids, self.offsets, self.vocabulary = ids, offsets, vocabulary
-        self.endless, self._held = endless, Held(files)
+        self.fixed_length, self._resident = fixed_length, Resident(files)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The whole split in its order, some sentences at a time: flat ids and lengths."""
+        """The whole split in its order, `PIECE` sentences at a time: flat tokens and lengths."""
         for begin in range(0, len(self), PIECE):
             offsets = np.array(self.offsets[begin : begin + PIECE + 1])
             yield self.ids[offsets[0] : offsets[-1]], np.diff(offsets)
-            self._held.give_back()
+            self._resident.release()
 
     @cached_property
     def length_counts(self) -> np.ndarray:
@@ -95,11 +143,11 @@ class Split:
         return counts
 
     def check_fits(self, length: int) -> None:
-        """InputError when a sentence and its end token have no room in `length` positions, or when
-        one without an end does not fill them.
+        """InputError if a sentence and its end token do not fit in `length` positions, or if
+        sentences of fixed length do not fill them.
         """
         longest = len(self.length_counts) - 1
-        if self.endless:
+        if self.fixed_length:
             if longest != length:
                 raise InputError(
                     f"the corpus has sentences of {longest} words without an end, but "
@@ -114,12 +162,12 @@ class Split:
             )
 
     def rows(self, indices: np.ndarray, length: int) -> np.ndarray:
-        """Token ids as int64 (n, length), padded with `<pad>`; all must fit (`check_fits`)."""
+        """Tokens as int64 (n, length), padded with `<pad>`; all must fit (`check_fits`)."""
         found = np.empty((len(indices), length), dtype=np.int64)
-        for begin in range(0, len(indices), AT_ONCE):
-            some = np.asarray(indices[begin : begin + AT_ONCE])
-            found[begin : begin + AT_ONCE] = self._rows(some, length)
-            self._held.look()
+        for begin in range(0, len(indices), ROWS):
+            some = np.asarray(indices[begin : begin + ROWS])
+            found[begin : begin + ROWS] = self._rows(some, length)
+            self._resident.limit()
         return found
 
     def _rows(self, indices: np.ndarray, length: int) -> np.ndarray:
@@ -128,13 +176,13 @@ class Split:
         column = np.arange(length)
         inside = column < counts[:, None]
         place = np.where(inside, starts[:, None] + column, 0)
-        words = self.ids[place].astype(np.int64) if len(self.ids) else np.zeros_like(place)
-        if words.size and words.max() >= len(self.vocabulary):
+        tokens = self.ids[place].astype(np.int64) if len(self.ids) else np.zeros_like(place)
+        if tokens.size and tokens.max() >= len(self.vocabulary):
             raise InputError(
-                f"the corpus has a word {words.max()}, its vocabulary only {len(self.vocabulary)}; "
-                f"it is damaged, rebuild it"
+                f"the corpus has a token {tokens.max()}, but a vocabulary of "
+                f"{len(self.vocabulary)} words; it is damaged, rebuild it"
             )
-        return np.where(inside, words, np.where(column == counts[:, None], END, PAD))
+        return np.where(inside, tokens, np.where(column == counts[:, None], END, PAD))
 
     def sentence(self, index: int) -> list[str]:
         """One sentence as words."""
@@ -150,12 +198,12 @@ class Split:
         """The first `limit` sentences as words; all without a limit."""
         return list(islice(self, limit))
 
-    def known(self) -> Known:
-        """Which sentences it has."""
-        return Known(self.keys(), self.vocabulary)
+    def sentence_set(self) -> SentenceSet:
+        """Its sentences, to look others up in."""
+        return SentenceSet(self.keys(), self.vocabulary)
 
     def keys(self) -> np.ndarray:
-        """What each sentence is known by (sentences,), see `core.text.known`."""
+        """The key of each sentence (sentences,) uint64, see `core.text.hashing`."""
         return all_keys(self.pieces(), len(self))
 
 
@@ -171,12 +219,12 @@ class Corpus:
 
     @classmethod
     def open(cls, directory: Path, in_memory: bool = False) -> Corpus:
-        """Open a folder that `build_corpus` made; InputError when it is not one, or is damaged."""
+        """Open a folder that `build_corpus` made; InputError for any other or a damaged one."""
         file = directory / "manifest.json"
         try:
             if not file.exists():
                 raise InputError(f"{directory}: not a corpus, it has no manifest.json")
-            found = json.loads(read_bounded(file, LONGEST_MANIFEST))
+            found = json.loads(read_bounded(file, MAX_MANIFEST))
             if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
                 raise InputError(
                     f"{file}: corpus format {found['format']}, this version reads {FORMAT}"
@@ -203,61 +251,57 @@ class Corpus:
             count = self.manifest.splits.get(name, -1)
             if count < 0 or table.stat().st_size != (count + 1) * OFFSET.itemsize:
                 raise InputError(
-                    f"{table}: damaged, its size is not what manifest.json says; rebuild"
+                    f"{table}: damaged, its size does not match manifest.json; rebuild"
                 )
-            mapped = [Mapped(table, OFFSET)]
+            mapped = [MappedFile(table, OFFSET)]
             offsets = mapped[0].values
             if not _ascend(mapped[0]) or file.stat().st_size != int(offsets[-1]) * dtype.itemsize:
-                raise InputError(f"{file}: damaged, its size is not what its offsets say; rebuild")
+                raise InputError(f"{file}: damaged, its size does not match its offsets; rebuild")
             if in_memory or offsets[-1] == 0:
-                insist_on_room(file)
+                check_fits_in_memory(file)
                 ids = np.fromfile(file, dtype=dtype)
             else:
-                mapped.append(Mapped(file, dtype))
+                mapped.append(MappedFile(file, dtype))
                 ids = mapped[1].values
-            return Split(ids, offsets, self.vocabulary, self.manifest.settings.endless, mapped)
+            return Split(ids, offsets, self.vocabulary, self.manifest.settings.fixed_length, mapped)
         except FileNotFoundError as error:
             raise InputError(f"{error.filename}: missing from the corpus; rebuild it") from None
 
 
-def _ascend(table: Mapped) -> bool:
+def _ascend(table: MappedFile) -> bool:
     """Whether offsets begin at 0 and none is smaller than the one before it."""
     for begin in range(0, len(table.values), PIECE):
         if (np.diff(table.values[begin : begin + PIECE + 1]) < 0).any():
             return False
-        table.give_back()
+        table.release()
     return bool(table.values[0] == 0)
 
 
 def describe(corpus: Corpus, top: int = 20) -> dict[str, Any]:
-    """What `textgan corpus show` shows: counts, lengths, frequent words, overlap of splits."""
+    """The content of `textgan corpus show`: counts, lengths, frequent words, overlap of splits."""
     splits = corpus.splits()
     V, longest = len(corpus.vocabulary), max(len(s.length_counts) for s in splits.values())
-    words, lengths = np.zeros(V, dtype=np.int64), np.zeros(longest, dtype=np.int64)
+    occurrences, lengths = np.zeros(V, dtype=np.int64), np.zeros(longest, dtype=np.int64)
     for split in splits.values():
         lengths[: len(split.length_counts)] += split.length_counts
         for ids, _ in split.pieces():
-            words += np.bincount(ids, minlength=V)
-    train = corpus.train.known()
-    overlap = {
-        name: int(train.has(split.keys()).sum())
-        for name, split in splits.items()
-        if name != "train"
-    }
-    counts = Counter(
-        {word: int(n) for word, n in zip(corpus.vocabulary.words, words, strict=True) if n}
-    )
-    quantiles = _quantiles(lengths, [0, 0.25, 0.5, 0.75, 1]) if lengths.sum() else []
+            occurrences += np.bincount(ids, minlength=V)
+    train = corpus.train.sentence_set()
+    words = zip(corpus.vocabulary.words, occurrences.tolist(), strict=True)
     return {
         **corpus.manifest.model_dump(mode="json"),
-        "length_quantiles": quantiles,
-        "frequent_words": dict(counts.most_common(top)),
-        "in_train_too": overlap,
+        "length_quantiles": _quantiles(lengths, [0, 0.25, 0.5, 0.75, 1]) if lengths.sum() else [],
+        "frequent_words": dict(Counter({word: n for word, n in words if n}).most_common(top)),
+        "in_train_too": {
+            name: int(train.contains_keys(split.keys()).sum())
+            for name, split in splits.items()
+            if name != "train"
+        },
     }
 
 
 def _quantiles(counts: np.ndarray, shares: list[float]) -> list[float]:
-    """Quantiles of lengths, of which `counts[n]` are n, as `np.quantile` has them."""
+    """Quantiles of lengths, of which `counts[n]` are n, as `np.quantile` computes them."""
     ends, places = np.cumsum(counts), (counts.sum() - 1) * np.array(shares)
     low, high = (
         np.searchsorted(ends, at, side="right") for at in (np.floor(places), np.ceil(places))

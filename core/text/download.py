@@ -1,8 +1,8 @@
-"""Downloads one file over HTTP(S): resumable, bounded, checked.
+"""Downloads one file over HTTPS: resumable, bounded, checked.
 
-Bytes arrive in FILE.part, with the server's validator (ETag or date) beside it; an interrupted
-download goes on from there if the server still has the same file, and starts again otherwise. The
-file takes its name only when it is whole and its checksum is the one expected.
+Bytes go to FILE.part, with the server's validator (ETag or date) in FILE.part.json. An interrupted
+download continues if the server still has the same file, and starts again otherwise. The file gets
+its name only when it is complete and its checksum is correct.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from core.errors import MachineError
 if TYPE_CHECKING:
     import requests
 
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
+Progress = Callable[[int, int | None], None]  # bytes so far, all bytes if known
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
-PATIENCE, SLOWEST = 600.0, 50_000.0  # a download may take so many seconds, and the time its limit
-# takes at so many bytes a second
+# A download may take PATIENCE seconds plus the time of its largest size at SLOWEST bytes a second.
+PATIENCE, SLOWEST = 600.0, 50_000.0
 RETRIES = 3
 BLOCK = 1 << 18
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -32,10 +32,10 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 def download(
     address: str, file: Path, *, limit: int, sha256: str | None = None, progress: Progress
 ) -> str:
-    """Put what is at `address` into `file`; its SHA-256.
+    """Download `address` to `file`, at most `limit` bytes; the SHA-256 of the file.
 
-    `limit` is the most bytes taken. MachineError for anything that the network, the server or the
-    disk does wrong; what has arrived stays for the next attempt, unless its checksum is wrong.
+    MachineError for any failure of network, server or disk. The part that has arrived stays for the
+    next attempt, unless its checksum is wrong.
     """
     import requests
 
@@ -71,15 +71,15 @@ def file_sha256(file: Path) -> str:
 
 
 def _in_time(seconds: float, act: Callable[[threading.Event], None]) -> None:
-    """Do `act` in a thread of its own; TimeoutError when it takes longer, whatever it waits for: a
-    server that sends a byte a minute is never silent for long. The event tells it that it is late.
+    """Run `act` in its own thread; TimeoutError if it takes longer, whatever it waits for: a
+    server that sends a byte a minute never exceeds a read timeout. The event tells it to stop.
     """
     late, raised = threading.Event(), list[BaseException]()
 
     def work() -> None:
         try:
             act(late)
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             raised.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -106,7 +106,7 @@ def _transfer(
         session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response,
     ):
         response.raise_for_status()
-        _insist_on_tls(response.url)  # wherever it was sent on to
+        _insist_on_tls(response.url)  # after redirects
         going_on = response.status_code == 206 and response.headers.get(
             "Content-Range", ""
         ).startswith(f"bytes {have}-")

@@ -1,6 +1,6 @@
 r"""Probabilistic context-free grammars with an exact oracle.
 
-A grammar rewrites symbols until only *tags* are left, and each tag then draws one word; every word
+A grammar rewrites symbols until only *tags* are left. Then each tag draws one word; every word
 belongs to one tag. The probability of a sentence is the sum over its derivations,
 
     P(w) = sum_derivations prod P(rule)  =  inside(S, tags) * prod_t P(w_t | tag_t),
@@ -24,7 +24,7 @@ import numpy as np
 
 Rule = tuple[float, tuple[str, ...]]
 Template = tuple[str, ...]
-TEMPLATES_KEPT = 65_536
+CACHED_TEMPLATES = 65_536
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,6 @@ class Grammar:
         span(self.start)
         return spans
 
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """All words, sorted."""
-        return tuple(sorted(self._tags))
-
-    @property
-    def max_length(self) -> int:
-        """Words of the longest sentence."""
-        return self._spans[self.start][1]
-
     def sample(self, count: int, seed: int) -> list[list[str]]:
         """`count` sentences, the same for the same seed in any process."""
         rng = np.random.Generator(np.random.PCG64(seed))
@@ -133,13 +123,10 @@ class Grammar:
             return -math.inf
         return self.log_template(template) + sum(self._log_word[word] for word in sentence)
 
-    def log_template(self, template: Template) -> float:
-        """Log inside(S, template): the log-probability of a tag sequence in nats."""
-        return self._inside_cached(template)
-
     @cached_property
-    def _inside_cached(self) -> Callable[[Template], float]:
-        return lru_cache(maxsize=TEMPLATES_KEPT)(self._inside)
+    def log_template(self) -> Callable[[Template], float]:
+        """Log inside(S, template): the log-probability of a tag sequence in nats."""
+        return lru_cache(maxsize=CACHED_TEMPLATES)(self._inside)
 
     def _inside(self, template: Template) -> float:
         spans, alternatives = self._spans, self._alternatives
@@ -201,20 +188,6 @@ class Grammar:
             return known[symbol]
 
         return templates_of(self.start)
-
-    def derivations(self) -> int:
-        """How many derivations the templates have in all; as many as templates: unambiguous."""
-        known: dict[str, int] = dict.fromkeys(self.words, 1)
-
-        def count(symbol: str) -> int:
-            if symbol not in known:
-                known[symbol] = sum(
-                    math.prod(count(part) for part in right)
-                    for _, right in self._alternatives[symbol]
-                )
-            return known[symbol]
-
-        return count(self.start)
 
     @staticmethod
     def _concatenated(parts: list[dict[Template, float]]) -> Iterator[tuple[Template, float]]:

@@ -1,10 +1,8 @@
-"""Sources of sentences: lines, fortune files, a column of a CSV, a folder of shards.
+"""Readers of sources: lines, fortune files, a column of a CSV, a folder of shards.
 
-Every reader yields (line number, text) one sentence at a time, holds no more than a line or an
-entry in memory, and answers anything that is not UTF-8 text with an InputError that names file and
-line. A fortune entry may hold several sentences; each becomes one of its own, cut after ., ! or ?
-where white space and a capital or a quote follow, since short sentences are what a model learns
-first.
+Every reader yields (line number, text), one sentence at a time, and keeps at most a line or an
+entry in memory. Text that is not UTF-8 is an InputError that names file and line. A fortune entry
+is split into its sentences: after ., ! or ? if white space and a capital letter or a quote follow.
 """
 
 from __future__ import annotations
@@ -57,7 +55,7 @@ def read_lines(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]
 
 
 def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-    """Entries between lines with %, author lines (--) left out, cut into sentences."""
+    """Entries between lines with %, without author lines (--), split into sentences."""
     entry: list[str] = []
     start, size = 1, 0
     for number, text in lines(path):
@@ -77,7 +75,7 @@ def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, s
 
 
 def read_csv(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-    """One column of a CSV with a header; `corpus.column`, or the only one, or one named text."""
+    """One column of a CSV with a header: `corpus.column`, the only one, or the one named text."""
     numbered = lines(path)
     reader = csv.reader((text + "\n" for _, text in numbered), strict=True)
     try:
@@ -93,7 +91,7 @@ def read_csv(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
 
 
 def read_shards(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-    """Every file of a folder and its sub-folders, in the order of their paths, as lines."""
+    """Every file of a folder and its sub-folders as lines, in the order of their paths."""
     files = shard_files(path)
     if not files:
         raise InputError(f"{path}: the folder holds no files")
@@ -110,7 +108,7 @@ READERS: Mapping[Kind, Reader] = {
 
 
 def kind_of(path: Path, settings: CorpusSettings) -> Kind:
-    """The kind of a source, as told or as a look at it suggests."""
+    """The kind of a source, as configured or guessed from its name and content."""
     if not path.exists():
         raise InputError(
             f"corpus.source = {settings.source!r}: no such file or folder "
@@ -134,10 +132,10 @@ def kind_of(path: Path, settings: CorpusSettings) -> Kind:
 
 
 def shard_files(path: Path) -> list[Path]:
-    """The files below a folder in the order of their paths, hidden ones left out.
+    """The files below a folder in the order of their paths, without hidden ones.
 
-    A link that leads out of the folder is an InputError: a folder from a stranger must not make a
-    model learn what lies elsewhere on this machine.
+    A link that leads out of the folder is an InputError: an untrusted folder must not make a model
+    learn other files of this machine.
     """
     inside = path.resolve()
     found = sorted(

@@ -1,24 +1,35 @@
-"""Where known corpora come from: the original's four sources, captions and news.
+"""Recipes of known corpora: the original's four sources, captions and news.
 
-A recipe says what to fetch and how to make one source of it (a text file, a CSV or a folder of
-shards). What was fetched, when, and its checksums are kept in `origin.json` beside it: where no
-checksum was known, the one of the first fetch is the one that a later fetch must match.
+A recipe names the files to download and makes one source of them (a text file, a CSV or a folder of
+shards). `origin.json` next to it records what was fetched, when, and the checksums: without a known
+checksum, later fetches must match the first.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
-from collections.abc import Mapping, Sequence
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 
 from core.errors import InputError, MachineError
+from core.files import check_fits_in_memory
 from core.text.download import Progress, download, file_sha256
-from core.text.unpack import DAMAGED, Make, joined, linked_texts, tar_members, zip_member
 
 GITHUB = "https://raw.githubusercontent.com"
+MAX_UNPACKED = 20_000_000_000  # bytes that an archive may unpack to
+# What Python's archive readers raise for a file that is damaged, encrypted or of another kind.
+DAMAGED = (OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, struct.error,
+           zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)  # fmt: skip
+Make = Callable[[Sequence[Path], Path], None]  # downloaded files, the source to make
 
 
 @dataclass(frozen=True)
@@ -41,14 +52,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch came to."""
+    """The result of a fetch."""
 
     source: Path
-    checked: bool  # every file against a checksum known before
+    checked: bool  # whether every file had a known checksum
 
 
 def fetch(name: str, recipe: Recipe, folder: Path, progress: Progress) -> Fetched:
-    """Make `folder/recipe.result` and `folder/origin.json`; at once when they are there."""
+    """Make `folder/recipe.result` and `folder/origin.json`, unless they exist."""
     source, record = folder / recipe.result, folder / "origin.json"
     known = _recorded(record)
     if source.exists() and known:
@@ -78,16 +89,14 @@ def fetch(name: str, recipe: Recipe, folder: Path, progress: Progress) -> Fetche
 
 
 def unpack(name: str, make: Make, files: Sequence[Path], result: Path) -> None:
-    """Make the source from what was fetched, whole or not at all; MachineError where it is
-    damaged.
-    """
+    """Make the source from the downloaded files; MachineError, and no source, if one is damaged."""
     _remove(result)
     try:
         make(files, result)
     except DAMAGED as error:
         _remove(result)
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise MachineError(f"{name}: what was fetched cannot be unpacked ({why})") from None
+        raise MachineError(f"{name}: the download cannot be unpacked ({why})") from None
 
 
 def _recorded(record: Path) -> Mapping[str, str]:
@@ -104,6 +113,98 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
+
+
+def joined(files: Sequence[Path], result: Path) -> None:
+    """Text files concatenated, each ended by a newline."""
+    with result.open("wb") as out:
+        for file in files:
+            with file.open("rb") as stream:
+                last = b"\n"
+                while block := stream.read(1 << 20):
+                    out.write(block)
+                    last = block[-1:]
+            if last != b"\n":
+                out.write(b"\n")
+
+
+def tar_members(within: str) -> Make:
+    """The files below a folder of a tar archive, as a folder of shards; nothing else is unpacked.
+
+    Links, devices and paths that lead out of the folder are refused (tarfile's `data` filter).
+    """
+
+    def make(files: Sequence[Path], result: Path) -> None:
+        result.mkdir()
+        left = MAX_UNPACKED
+        with tarfile.open(files[0]) as archive:
+            for member in archive:
+                if member.isfile() and within in member.name.split("/"):
+                    left -= member.size
+                    if left < 0:
+                        raise OSError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+                    member.name = Path(member.name).name
+                    archive.extract(member, result, filter="data")
+        if not any(result.iterdir()):
+            raise OSError(f"the archive has no files below {within}/")
+
+    return make
+
+
+def zip_member(name: str) -> Make:
+    """One file of a zip archive."""
+
+    def make(files: Sequence[Path], result: Path) -> None:
+        with zipfile.ZipFile(files[0]) as archive:
+            found = [each for each in archive.namelist() if Path(each).name == name]
+            if not found:
+                raise OSError(f"the archive has no {name}")
+            left = MAX_UNPACKED  # whatever the archive says of the size
+            with archive.open(found[0]) as stream, result.open("wb") as out:
+                while block := stream.read(1 << 20):
+                    left -= out.write(block)
+                    if left < 0:
+                        raise OSError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+
+    return make
+
+
+class _Links(HTMLParser):
+    """Texts of the links whose address has a part."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part, self.texts = part, list[str]()
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a" and self.part in (dict(attrs).get("href") or ""):
+            self._inside = True
+            self.texts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag != "a"
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.texts[-1] += data
+
+
+def linked_texts(part: str) -> Make:
+    """The texts of all links of HTML pages that lead to an address with `part`, one a line."""
+
+    def make(files: Sequence[Path], result: Path) -> None:
+        found: dict[str, None] = {}
+        for file in files:
+            check_fits_in_memory(file)
+            page = _Links(part)
+            page.feed(file.read_text(encoding="utf-8", errors="replace"))
+            found |= {" ".join(text.split()): None for text in page.texts if text.strip()}
+        if not found:
+            raise OSError(f"the pages have no links to {part}")
+        result.write_text("".join(f"{text}\n" for text in found), encoding="utf-8")
+
+    return make
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -1,4 +1,4 @@
-"""What a corpus is made of: where it comes from, how it is cleaned, what is kept."""
+"""Settings of a corpus: its source, how it is cleaned, which sentences are kept."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Kind = Literal["lines", "fortune", "csv", "shards", "generated"]
 Level = Literal["word", "character"]
 GENERATED = ("grammar", "lstm_oracle")
-ENDLESS = ("lstm_oracle",)  # sources whose sentences have one length and no end
-DRAWN = 10_000  # sentences drawn from a generated source unless told otherwise
+FIXED_LENGTH = ("lstm_oracle",)  # sources whose sentences have one length and no end token
+DRAWN = 10_000  # sentences drawn from a generated source by default
 
 
 class CorpusSettings(BaseModel):
@@ -38,25 +38,25 @@ class CorpusSettings(BaseModel):
     source: Annotated[str, Field(min_length=1)] = "grammar"
     difficulty: Literal["easy", "default", "hard"] = "default"  # of the grammar
     oracle_seed: Annotated[int, Field(ge=0)] = 0  # of the lstm_oracle's weights
-    sentences: Annotated[int, Field(ge=1)] | None = None  # how many are loaded; None: all
-    reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"  # auto: by its look
-    column: str | None = None  # csv: the column taken
+    sentences: Annotated[int, Field(ge=1)] | None = None  # number of sentences read; None: all
+    reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"  # auto: from its content
+    column: str | None = None  # csv: the column to read
     level: Level = "word"  # what a token is
     cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space
     min_words: Annotated[int, Field(ge=1)] | None = None  # shorter sentences are dropped
     max_words: Annotated[int, Field(ge=1)] | None = None  # None: model.length - 1
-    min_kept: Annotated[float, Field(ge=0, le=1)] | None = None  # share of words that survive
-    vocabulary_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 70_000  # without specials
-    unknown: Literal["drop", "unk"] = "drop"  # sentences that the vocabulary does not cover
+    min_kept: Annotated[float, Field(ge=0, le=1)] | None = None  # least share of tokens kept
+    vocabulary_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 70_000  # without special tokens
+    unknown: Literal["drop", "unk"] = "drop"  # sentences with words outside the vocabulary
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share, by hash of the sentence
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.1  # likewise
-    duplicates: Literal["drop", "keep"] | None = None  # sentences that stand there twice
-    in_memory: bool = False  # load the ids before training instead of mapping the file
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share, by hash of the sentence
+    duplicates: Literal["drop", "keep"] | None = None  # repeated sentences
+    in_memory: bool = False  # load the tokens before training instead of mapping the file
 
     @property
-    def endless(self) -> bool:
-        """Whether the sentences have one length and no end."""
-        return self.source in ENDLESS
+    def fixed_length(self) -> bool:
+        """Whether the sentences have one length and no end token."""
+        return self.source in FIXED_LENGTH
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> CorpusSettings:
@@ -69,7 +69,7 @@ class CorpusSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Rules:
-    """What `CorpusSettings` comes to for one kind of source."""
+    """`CorpusSettings` with the defaults of one kind of source filled in."""
 
     cleaning: Literal["original", "none"]
     min_words: int
@@ -79,7 +79,7 @@ class Rules:
 
 
 def rules_for(settings: CorpusSettings, kind: Kind, max_words: int | None) -> Rules:
-    """The settings with the defaults of `kind` filled in; `max_words` is the model's limit."""
+    """The rules for a kind of source; `max_words` is the model's limit."""
     generated, long = kind == "generated", kind in ("csv", "shards")
     cleaning = settings.cleaning
     if cleaning == "auto":

@@ -1,4 +1,4 @@
-"""Words to ids and back: four specials, then words by frequency, ties in alphabetical order."""
+"""Words to tokens and back: four special tokens, then words by frequency, ties alphabetically."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError
-from core.text.bounded import read_bounded
+from core.files import read_bounded
 from core.types import END, PAD, START, UNK
 
-LARGEST = 500_000_000  # bytes of a vocabulary's file
+MAX_BYTES = 500_000_000  # of a vocabulary's file
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Immutable; `words[i]` is the word of id i, the specials first."""
+    """Immutable; `words[i]` is the word of token i, the special ones first."""
 
     words: tuple[str, ...]
     _ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -45,19 +45,19 @@ class Vocabulary:
         return word in self._ids
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
-        """Ids (length,) int64; unknown words become <unk>."""
+        """Tokens (length,) int64; unknown words become <unk>."""
         return np.array([self._ids.get(word, UNK) for word in words], dtype=np.int64)
 
-    def decode(self, ids: Sequence[int] | np.ndarray) -> list[str]:
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
         """Words up to the first `<end>`; padding and start tokens are left out."""
         words = []
-        for i in ids:
-            if i == END:
+        for token in tokens:
+            if token == END:
                 break
-            if i not in (PAD, START):
-                if i >= len(self.words):
-                    raise InputError(f"word {i} is not in a vocabulary of {len(self.words)}")
-                words.append(self.words[int(i)])
+            if token not in (PAD, START):
+                if token >= len(self.words):
+                    raise InputError(f"token {token} is not in a vocabulary of {len(self.words)}")
+                words.append(self.words[int(token)])
         return words
 
     def save(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
         """What `save` wrote; InputError when it is not that."""
-        text = read_bounded(path, LARGEST)
+        text = read_bounded(path, MAX_BYTES)
         try:
             return cls(tuple(text.removesuffix("\n").split("\n")))
         except InputError as error:

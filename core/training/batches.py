@@ -12,7 +12,7 @@ from torch import Tensor
 from core.errors import InputError
 from core.seeding import derive
 from core.text.corpus import Split
-from core.text.order import Order, ordered
+from core.text.hashing import Order, shuffled
 
 
 class Batches:
@@ -46,7 +46,7 @@ class Batches:
             epoch, place = divmod(number, self.per_epoch)
             if epoch != self._epoch:
                 seed = derive(self._seed, f"epoch {epoch}")
-                self._epoch, self._order = epoch, ordered(len(self._split), seed)
+                self._epoch, self._order = epoch, shuffled(len(self._split), seed)
             rows = self._order[place * self._size : (place + 1) * self._size]
             self._last = number, torch.from_numpy(self._split.rows(rows, self._length))
         return self._last[1]

@@ -24,7 +24,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from core.errors import MachineError
-from core.text.bounded import insist_on_room
+from core.files import check_fits_in_memory
 
 FORMAT = 1
 log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ SIZE = 8  # bytes of the header's length, at the beginning of a safetensors file
 
 def _read_whole(path: Path) -> Checkpoint | None:
     """None for a file that is not what `write` wrote; MachineError for another format."""
-    insist_on_room(path)
+    check_fits_in_memory(path)
     content = path.read_bytes()
     data, checksum = content[:-DIGEST], content[-DIGEST:]
     if hashlib.sha256(data).hexdigest().encode() != checksum:

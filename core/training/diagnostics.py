@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from core.config import Config
-from core.denormals import denormals_are_zero
 from core.interfaces import Generator, SamplingSpec
 from core.nn.likelihood import entropy
 from core.nn.words import TokenWords
+from core.process import denormals_are_zero
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
 from core.training.players import Adversary, Players, as_module, frozen_parameters

@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from core.denormals import denormals_are_zero
 from core.nn.words import mean_difference
+from core.process import denormals_are_zero
 from core.training import data_parallel
 from core.training.checkpoint import Checkpoint
 from core.training.discriminator_step import discriminator_step, draw_fakes

@@ -32,7 +32,6 @@ def build(
     from core.config import explain, override
     from core.errors import InputError
     from core.text.build import build_corpus
-    from core.text.generated import draw_corpus
     from core.text.settings import CorpusSettings
     from experiments.commands.corpora import summary
     from experiments.console import err, progress
@@ -46,9 +45,7 @@ def build(
     if others:
         raise InputError(f"--set {others[0]}: only corpus.KEY=VALUE has a meaning here")
     with progress("sentences") as advance:
-        corpus = build_corpus(
-            settings, output, generate=draw_corpus, progress=lambda n: advance(n, None, "")
-        )
+        corpus = build_corpus(settings, output, progress=lambda n: advance(n, None, ""))
     err.print(summary(corpus), markup=False)
     err.print(f"written: {output}; use it with --set corpus.source={output}", markup=False)
 

@@ -11,7 +11,7 @@ from experiments.commands.options import Json, examples
 
 if TYPE_CHECKING:
     from core.metrics.files import Evaluation
-    from core.text.generated import Oracle
+    from core.text.oracles import Oracle
     from core.tracking.protocol import Tracker
 
 
@@ -123,7 +123,7 @@ def _oracle(name: str | None) -> Oracle | None:
     """`grammar:DIFFICULTY`, or `lstm_oracle:LENGTH:SEED`, both numbers optional."""
     from core.errors import InputError
     from core.text.grammar import SIZES, grammar
-    from core.text.lstm_oracle import LENGTH, lstm_oracle
+    from core.text.oracles import LENGTH, lstm_oracle
 
     if name is None:
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.markdown import Markdown
 
-from core import child
+from core import process
 from core.tracking.protocol import Tracker
 from experiments.commands.beginning import Begun
 from experiments.console import err, out, print_json, progress, table
@@ -101,7 +101,7 @@ def _here(
     until: float | None,
     watch: Watch,
 ) -> None:
-    command = child.command("experiments", "worker", name, "--storage", url)
+    command = process.command("experiments", "worker", name, "--storage", url)
     command += ["--until", f"{until:.3f}"] if until is not None else []
 
     def here() -> None:

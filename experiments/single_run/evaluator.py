@@ -8,7 +8,7 @@ import torch
 from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
 from core.text.corpus import Corpus, Split
-from core.text.generated import oracle_of
+from core.text.oracles import oracle_of
 from core.training.diagnostics import diagnose
 from core.training.state import TrainingState
 from experiments.generate import Writer, make_writer

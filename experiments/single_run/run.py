@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from core.allocator import keep_freed_memory
 from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError
 from core.nn.precision import settle
+from core.process import keep_freed_memory
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
-from core.text.generated import draw_corpus, fitted
+from core.text.oracles import fit_length
 from core.text.settings import CorpusSettings
 from core.tracking.environment import difference, environment_tags
 from core.tracking.memory import MemoryTracker
@@ -110,10 +110,9 @@ def open_corpus(
     how many sentences a build has kept so far.
     """
     return prepare_corpus(
-        fitted(settings, length),
+        fit_length(settings, length),
         store_dir / "corpora",
         max_words=length - 1,
-        generate=draw_corpus,
         progress=progress,
     )
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import optuna
 
-from core.child import environment
 from core.errors import MachineError
+from core.process import environment
 from core.tracking.protocol import RunTracker
 from studies.running.progress import Progress, progress
 from studies.running.queue import load_queue

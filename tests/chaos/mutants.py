@@ -34,11 +34,9 @@ from core.errors import InputError, MachineError
 from core.metrics.files import read_sentences
 from core.text.build import build_corpus
 from core.text.corpus import Corpus, describe
-from core.text.generated import draw_corpus
 from core.text.readers import READERS as CORPUS_READERS
-from core.text.recipes import unpack
+from core.text.recipes import Make, linked_texts, tar_members, unpack, zip_member
 from core.text.settings import CorpusSettings
-from core.text.unpack import Make, linked_texts, tar_members, zip_member
 from core.text.vocabulary import Vocabulary
 from core.tracking.delivery import Delivery
 from core.tracking.journal import Entry
@@ -157,7 +155,6 @@ def targets(folder: Path) -> list[Target]:
     (made / "study.toml").write_bytes((SMOKE.parent / "design_axes.toml").read_bytes())
     corpus = build_corpus(
         CorpusSettings(sentences=100, difficulty="easy"), made / "corpus", max_words=7,
-        generate=draw_corpus,
     )  # fmt: skip
     (made / "vocabulary.txt").write_bytes((made / "corpus" / "vocabulary.txt").read_bytes())
     state = {"weights.x": torch.arange(6.0), "random.noise": torch.ones(4, dtype=torch.uint8)}

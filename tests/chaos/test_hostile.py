@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 
 from core.config import override, parse, read_toml
 from core.errors import InputError, MachineError
-from core.text import unpack
+from core.text import recipes
 from core.text.corpus import Corpus
 from core.text.readers import READERS
+from core.text.recipes import tar_members, zip_member
 from core.text.recipes import unpack as unpack_source
 from core.text.settings import CorpusSettings
-from core.text.unpack import tar_members, zip_member
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.tracking.rendering import plain
 from core.training.players import build_generator
@@ -262,7 +262,7 @@ def test_no_name_of_a_study_leaves_the_folder_of_reports(name: str) -> None:
 def test_what_unpacks_to_more_than_it_may_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpack, "MOST", 1000)
+    monkeypatch.setattr(recipes, "MAX_UNPACKED", 1000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.csv", b"0" * 5000)
     with pytest.raises(OSError, match="unpacks to more than 1,000"):
@@ -291,11 +291,11 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     file = tmp_path / "huge.toml"
     with file.open("wb") as out:
         out.truncate(10**12)  # a sparse terabyte
-    with pytest.raises(InputError, match="more than it can need"):
+    with pytest.raises(InputError, match="too large for such a file"):
         read_toml(file)
     (tmp_path / "corpus").mkdir()
     file.rename(tmp_path / "corpus" / "manifest.json")
-    with pytest.raises(InputError, match="more than it can need"):
+    with pytest.raises(InputError, match="too large for such a file"):
         Corpus.open(tmp_path / "corpus")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.allocator import LARGEST, keep_freed_memory
+from core.process import MAX_HEAP_BLOCK, keep_freed_memory
 
 
 def test_a_freed_tensor_costs_no_page_faults_the_second_time() -> None:
@@ -29,7 +29,7 @@ def test_a_freed_tensor_costs_no_page_faults_the_second_time() -> None:
 def test_large_tensors_between_small_ones_do_not_add_up() -> None:
     if not keep_freed_memory():
         pytest.skip("no mallopt here")
-    size = LARGEST // 4 + 2**20  # float32 numbers
+    size = MAX_HEAP_BLOCK // 4 + 2**20  # float32 numbers
     before, small = own_pages(), []
     for _ in range(10):
         torch.ones(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from core import child
+from core import process
 
 
 def test_a_folder_of_the_same_name_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -13,9 +13,9 @@ def test_a_folder_of_the_same_name_is_not_taken_for_ours(tmp_path: Path) -> None
     for name in ("__init__.py", "__main__.py"):
         (tmp_path / "experiments" / name).write_text("raise SystemExit('somebody else')\n")
     said = subprocess.run(
-        child.command("experiments", "variants", "--help"),
+        process.command("experiments", "variants", "--help"),
         cwd=tmp_path,
-        env=child.environment(),
+        env=process.environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from core.denormals import denormals_are_zero
 from core.interfaces import StepContext
+from core.process import denormals_are_zero
 from core.training.loop import train_phase
 from core.training.players import as_module, build
 from core.training.state import TrainingState

@@ -9,7 +9,7 @@ import pytest
 
 from core.metrics.document import Document
 from core.text.grammar import grammar
-from core.text.seen import hash_of
+from core.text.hashing import hash_of
 from core.training.loop import Stopped
 from experiments import baselines
 from tests.experiments.test_cli import QUICK, STUDY, textgan
@@ -98,7 +98,7 @@ def test_samples_from_elsewhere_join_a_study_and_people_judge(
 
 
 def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from core.text.lstm_oracle import lstm_oracle
+    from core.text.oracles import lstm_oracle
 
     source = lstm_oracle(6, 3)
     file = tmp_path / "drawn.txt"

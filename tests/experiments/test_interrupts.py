@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.child import environment
+from core.process import environment
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.training import checkpoint

@@ -7,7 +7,7 @@ import pytest
 
 from core.metrics.audit import audit
 from core.text.grammar import grammar
-from core.text.seen import hash_of
+from core.text.hashing import hash_of
 from tests.conftest import DATA
 
 

@@ -8,6 +8,7 @@ what more draws, other sources and real captions gave.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -223,7 +224,8 @@ def test_of_a_language_model_of_the_samples(
 def test_of_neighbours(pools: dict[str, list[list[str]]]) -> None:
     pool = pools["default"]
     directions = np.random.default_rng(1).normal(size=(1000, 12))
-    words = {word: i for i, word in enumerate(grammar("default").vocabulary)}
+    vocabulary = chain.from_iterable(grammar("default").words.values())
+    words = {word: i for i, word in enumerate(sorted(vocabulary))}
 
     class BagOfWords:
         name = "bag"

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from core.errors import InputError, MachineError
 from core.text import build as building
 from core.text.build import build_corpus, prepare_corpus, split_of
-from core.text.cleaning import clean
-from core.text.cleaning_pool import clean_all
+from core.text.cleaning import clean, clean_all
 from core.text.corpus import Corpus, describe
-from core.text.generated import draw_corpus
+from core.text.hashing import HashSet
 from core.text.readers import READERS, kind_of
-from core.text.seen import Seen
 from core.text.settings import CorpusSettings, Kind, rules_for
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.training.batches import Batches
@@ -86,8 +84,8 @@ def test_cleaning_on_all_cores_gives_the_same_in_the_same_order() -> None:
 
 
 def test_seen_is_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.text.seen.RECENT", 64)
-    rng, plain, seen = np.random.default_rng(0), set[int](), Seen()
+    monkeypatch.setattr("core.text.hashing.RECENT", 64)
+    rng, plain, seen = np.random.default_rng(0), set[int](), HashSet()
     for key in rng.integers(0, 2**64, size=700, dtype=np.uint64)[rng.integers(0, 700, size=3000)]:
         assert seen.add(int(key)) == (int(key) not in plain)
         plain.add(int(key))
@@ -205,8 +203,8 @@ def test_a_damaged_corpus_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_builds_its_corpus_once(tmp_path: Path) -> None:
     settings = CorpusSettings(source="grammar", difficulty="easy", sentences=200)
-    first = prepare_corpus(settings, tmp_path, max_words=11, generate=draw_corpus)
-    second = prepare_corpus(settings, tmp_path, max_words=11, generate=draw_corpus)
+    first = prepare_corpus(settings, tmp_path, max_words=11)
+    second = prepare_corpus(settings, tmp_path, max_words=11)
     assert first.directory == second.directory
     assert first.manifest.kept == 200
     built = CorpusSettings(source=str(first.directory), in_memory=True)

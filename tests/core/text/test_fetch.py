@@ -17,9 +17,8 @@ import pytest
 
 from core.errors import MachineError
 from core.text.download import download
-from core.text.recipes import RECIPES, Recipe, fetch
+from core.text.recipes import RECIPES, Recipe, fetch, joined, linked_texts, tar_members, zip_member
 from core.text.settings import CorpusSettings
-from core.text.unpack import joined, linked_texts, tar_members, zip_member
 
 BODY = b"".join(b"sentence %d of the corpus\n" % i for i in range(40_000))
 SHA256 = hashlib.sha256(BODY).hexdigest()

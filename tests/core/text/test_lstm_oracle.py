@@ -11,8 +11,7 @@ from torch import nn
 
 from core.errors import InputError
 from core.metrics.suite import Suite
-from core.text.generated import draw_corpus, fitted, oracle_of
-from core.text.lstm_oracle import WORDS, LstmOracle, lstm_oracle
+from core.text.oracles import WORDS, LstmOracle, draw_corpus, fit_length, lstm_oracle, oracle_of
 from core.text.settings import CorpusSettings
 from core.text.vocabulary import SPECIALS
 from core.tracking.memory import MemoryTracker
@@ -87,13 +86,13 @@ def test_as_a_corpus_every_sentence_fills_the_row(tmp_path: Path) -> None:
 
 def test_another_length_of_words_is_refused() -> None:
     with pytest.raises(InputError, match=r"exactly model.length = 8 words"):
-        fitted(CorpusSettings(source="lstm_oracle", max_words=7), LENGTH)
+        fit_length(CorpusSettings(source="lstm_oracle", max_words=7), LENGTH)
 
 
 def test_scores_are_of_whole_sentences() -> None:
     oracle = oracle_of(SETTINGS, LENGTH)
     assert isinstance(oracle, LstmOracle)
-    real = list(draw_corpus(fitted(SETTINGS, LENGTH)).sentences)[:4]
+    real = list(draw_corpus(fit_length(SETTINGS, LENGTH)).sentences)[:4]
     scores = Suite(real, (), oracle).evaluate([*real, real[0][:-1], [*real[0][:-1], "<unk>"]])
     assert scores["valid"] == pytest.approx(4 / 6)
     assert scores["oracle_nll"] == pytest.approx(float(oracle.nll(real).mean()))

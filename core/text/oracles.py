@@ -1,27 +1,35 @@
-"""The classical oracle of SeqGAN (Yu et al. 2017): a language drawn from a random LSTM.
+"""Generated sources, whose probabilities are known: the built-in grammar and SeqGAN's random LSTM.
 
-All weights, biases too, are independent N(0, 1): embeddings (V, 32), one LSTM layer of 32, a linear
-layer to V = 5000 words. The first input is the embedding of word 0, states begin at zero, and every
-sentence has exactly `length` words (20 or 40 in the paper), with no end.
+The random LSTM (Yu et al. 2017) is a language whose weights, biases included, are independent
+N(0, 1): embeddings (V, 32), one LSTM layer of width 32, a linear layer to V = 5000 words. The first
+input is the embedding of word 0, states start at zero, and every sentence has exactly `length`
+words (20 or 40 in the paper), without an end token.
 
     P(sentence) = prod_t softmax(W h_t + b)[word_t],  NLL of a sentence = -log P(sentence) / length
 
-The words are named w0000 to w4999. Weights are a function of one seed, sentences of both.
+The words are named w0000 to w4999. Weights are a function of one seed, sentences of two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
 
+from core.errors import InputError
+from core.text.grammar import grammar
+from core.text.pcfg import Grammar
+from core.text.settings import DRAWN, CorpusSettings
+
 WORDS = 5000  # V
-WIDTH = 32  # E, and of the state
+WIDTH = 32  # of embedding and state
 START = 0  # the word whose embedding is the first input
-AT_ONCE = 500  # sentences whose logits are in memory
+BATCH = 500  # sentences whose logits are in memory
 ENTROPY_SENTENCES = 1000
-LENGTH = 20  # where nobody says another
+LENGTH = 20  # default
+SEED = 0  # of the sentences: the corpus is the same for every seed of a run
 
 State = tuple[np.ndarray, np.ndarray]  # h, c (n, WIDTH)
 
@@ -44,31 +52,31 @@ class LstmOracle:
         self._out, self._out_bias = normal(WIDTH, WORDS), normal(WORDS)
 
     def sample(self, count: int, seed: int = 0) -> list[list[str]]:
-        """`count` sentences; the first ones are the same however many are drawn."""
+        """`count` sentences; the first ones do not depend on `count`."""
         rng = np.random.Generator(np.random.PCG64([self.seed, seed]))
         drawn: list[list[str]] = []
         while len(drawn) < count:
-            words = np.full(AT_ONCE, START)
-            state = _zero(AT_ONCE)
-            ids = np.empty((self.length, AT_ONCE), dtype=np.int64)
+            words = np.full(BATCH, START)
+            state = _zero(BATCH)
+            ids = np.empty((self.length, BATCH), dtype=np.int64)
             for t in range(self.length):
                 logits, state = self._step(words, state)
                 shares = np.cumsum(np.exp(logits - logits.max(1, keepdims=True)), axis=1)
-                place = rng.random(AT_ONCE, dtype=np.float32) * shares[:, -1]
+                place = rng.random(BATCH, dtype=np.float32) * shares[:, -1]
                 words = (shares > place[:, None]).argmax(1)
                 ids[t] = words
             drawn += [[self.words[i] for i in row] for row in ids.T]
         return drawn[:count]
 
     def valid(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-        """Which sentences it can make, bool: `length` words, all of them its own."""
+        """Which sentences are in the language: bool (sentences,)."""
         return np.array(
             [len(s) == self.length and all(word in self._ids for word in s) for s in sentences],
             dtype=bool,
         )
 
     def nll(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-        """-log P / length of valid sentences: nats a word, as published."""
+        """-log P / length of valid sentences, in nats per word as published."""
         found = [np.empty(0)]
         for ids in self._encoded(sentences):
             total = np.zeros(len(ids))
@@ -81,8 +89,8 @@ class LstmOracle:
 
     @cached_property
     def entropy(self) -> float:
-        """Nats a word: the exact entropy of the next word, averaged over the prefixes of 1000
-        sentences of its own; the standard error of that mean is below .02.
+        """Entropy in nats per word: that of the next word, averaged over the prefixes of 1000
+        sentences of the oracle; the standard error of that mean is below .02.
         """
         total = 0.0
         for ids in self._encoded(self.sample(ENTROPY_SENTENCES, seed=1)):
@@ -94,11 +102,11 @@ class LstmOracle:
         return total / (ENTROPY_SENTENCES * self.length)
 
     def _encoded(self, sentences: Sequence[Sequence[str]]) -> Iterator[np.ndarray]:
-        for i in range(0, len(sentences), AT_ONCE):
-            yield np.array([[self._ids[word] for word in s] for s in sentences[i : i + AT_ONCE]])
+        for i in range(0, len(sentences), BATCH):
+            yield np.array([[self._ids[word] for word in s] for s in sentences[i : i + BATCH]])
 
     def _along(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Logits (n, V) of each step of sentences (n, length), given the words before it."""
+        """Logits (n, V) of each step of sentences (n, length), given the previous words."""
         words, state = np.full(len(ids), START), _zero(len(ids))
         for t in range(self.length):
             logits, state = self._step(words, state)
@@ -106,7 +114,7 @@ class LstmOracle:
             words = ids[:, t]
 
     def _step(self, words: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Logits (n, V) of the word behind `words` (n,), and the state there."""
+        """Logits (n, V) of the word after `words` (n,), and the new state."""
         h, c = state
         gates = self._embedding[words] @ self._of_input + h @ self._of_state + self._bias
         i, f, o, candidate = np.split(gates, 4, axis=1)
@@ -119,6 +127,45 @@ class LstmOracle:
 def lstm_oracle(length: int, seed: int = 0) -> LstmOracle:
     """The oracle of a length and seed, made once."""
     return LstmOracle(length, seed)
+
+
+Oracle = Grammar | LstmOracle
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Sentences as words, and the words of the language if it names them itself."""
+
+    sentences: Iterable[list[str]]
+    words: tuple[str, ...] = ()
+
+
+def draw_corpus(settings: CorpusSettings) -> Drawn:
+    """The sentences of a generated source."""
+    count = settings.sentences or DRAWN
+    if settings.fixed_length:
+        oracle = lstm_oracle(settings.max_words or LENGTH, settings.oracle_seed)
+        return Drawn(oracle.sample(count, SEED), oracle.words)
+    return Drawn(grammar(settings.difficulty).sample(count, SEED))
+
+
+def oracle_of(settings: CorpusSettings, length: int) -> Oracle | None:
+    """The oracle that gives the probability of every sentence of a source; None for real text."""
+    if settings.fixed_length:
+        return lstm_oracle(length, settings.oracle_seed)
+    return grammar(settings.difficulty) if settings.source == "grammar" else None
+
+
+def fit_length(settings: CorpusSettings, length: int) -> CorpusSettings:
+    """The settings for a model of S = `length` steps, which sentences of fixed length fill."""
+    if not settings.fixed_length:
+        return settings
+    if settings.max_words not in (None, length):
+        raise InputError(
+            f"corpus.max_words = {settings.max_words}: sentences of {settings.source} have exactly "
+            f"model.length = {length} words; leave it out"
+        )
+    return settings.model_copy(update={"max_words": length})
 
 
 def _zero(count: int) -> State:
