@@ -22,7 +22,7 @@ from benchmarks.measure import Times, show
 from benchmarks.peak import counted
 from benchmarks.sizes import N_D, Setting, discriminator_phase, generator_phase
 from benchmarks.yardstick import Yardstick
-from core.nn.precision import Precision, settle
+from core.nn.precision import Precision, set_matmul_precision
 from core.training.loop import train_phase
 from core.training.rollout import sample
 from core.training.state import TrainingState
@@ -37,7 +37,7 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
     """All measures; the yardstick computes in float32, the original's way."""
     setting = replace(setting, device="cuda", micro_batch=None)
     gpu = torch.device("cuda")
-    settle("float32", gpu)
+    set_matmul_precision("float32", gpu)
     yardstick = Yardstick(setting)
     plain_sample = timed(yardstick.sample, plain_repeats)
     plain_g = timed(yardstick.generator_step, plain_repeats)
@@ -46,7 +46,7 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
     torch.cuda.empty_cache()
     name, work = torch.cuda.get_device_name(), 0.0
     for precision in PRECISIONS:
-        settle(precision, gpu)
+        set_matmul_precision(precision, gpu)
         limit = peak(precision)
         for rollout in ("steps", "graph"):
             steps = replace(setting, precision=precision, rollout=rollout).state()

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-import core.nn.mixture
+import core.nn.discriminator_input
 import core.training.rollout
 from benchmarks.captions import lengths
 from benchmarks.measure import show, times
@@ -101,7 +101,7 @@ def whole_length() -> Iterator[None]:
     with (
         patch.object(TransformerDiscriminator, "offers", offers),
         patch.object(core.training.rollout, "longest", all_of),
-        patch.object(core.nn.mixture, "longest", all_of),
+        patch.object(core.nn.discriminator_input, "longest", all_of),
         patch.object(core.training.rollout, "LOOK", 10**9),
     ):
         yield

@@ -43,6 +43,7 @@ class Setting:
     device: str = "cpu"
     precision: str = "float32"
     rollout: str = "steps"
+    kernels: str = "auto"
 
     @property
     def place(self) -> torch.device:
@@ -51,7 +52,8 @@ class Setting:
 
     def config(self, attention: str = "causal") -> Config:
         """The original's system at this size."""
-        tables: dict[str, Any] = load("gan_textgen").tables() | {"precision": self.precision}
+        tables: dict[str, Any] = load("gan_textgen").tables() | {"kernels": self.kernels}
+        tables["precision"] = self.precision
         tables["model"] |= {"length": self.length, "mask_after_eos": self.mask_after_eos}
         tables["generator"] |= {"attention": attention}
         tables["next_input"] = {"name": self.next_input}

@@ -8,15 +8,15 @@ yardstick of cost, not of values.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import one_hot
 
 from benchmarks.sizes import Setting
 from core.interfaces import SamplingSpec
-from core.nn.linear import Linear
-from core.training.players import as_module
 from core.training.rollout import unroll
 from core.types import Scores
 from tests.reference.dense import DenseWords
@@ -27,15 +27,11 @@ class Yardstick:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.players = setting.players("full")
+        self.players = replace(setting, kernels="torch").players("full")
         assert self.players.adversary is not None
         self.generator, self.adversary = self.players.generator, self.players.adversary
         self.drawing = SamplingSpec(self.players.sampling)
         self.rng = torch.Generator(device=setting.place).manual_seed(0)
-        for player in (self.generator, self.adversary.discriminator):
-            for part in as_module(player).modules():
-                if isinstance(part, Linear):
-                    part.__class__ = nn.Linear
 
     def sample(self) -> None:
         """Draw a batch of sentences."""

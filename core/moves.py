@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.interfaces import Generator, StepContext
+from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import negative_log_likelihood
-from core.nn.words import TokenWords
 from core.training.rollout import completions, sample
 from core.types import PAD, DiscriminatorInput, Draw, visible
 
@@ -38,7 +38,7 @@ def imitate(generator: Generator, context: StepContext) -> Tensor:
 
 def score(discriminator: Judge, tokens: Tensor) -> Tensor:
     """D's scores (N,) of sentences; what stands behind the end is hidden from it."""
-    return discriminator(TokenWords(tokens, visible(tokens)))
+    return discriminator(HardTokens(tokens, visible(tokens)))
 
 
 def tell_apart(discriminator: Judge, generator: Generator, context: StepContext) -> Tensor:

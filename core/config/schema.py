@@ -161,6 +161,8 @@ class Config(Frozen):
     # "tf32": a GPU's float32 products with 10 bits behind the point. "bf16": that, and transformer
     # blocks in bfloat16; weights, vocabulary head, losses, rollouts and penalties stay float32.
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+    # "auto": compiled kernels on a CPU. "torch": their definition in torch, equal to rounding.
+    kernels: Literal["auto", "torch"] = "auto"
     corpus: CorpusSettings = CorpusSettings()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -193,6 +195,8 @@ class Config(Frozen):
     def likeness(self) -> str:
         """The same for two runs that differ in seed and name only."""
         tables = self.model_copy(update={"seed": 0, "name": ""}).tables()
+        if self.kernels == "auto":  # stored hashes are older than this key
+            del tables["kernels"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]
 
     def toml(self) -> str:

@@ -1,9 +1,7 @@
-"""Gumbel(0, 1) noise that can be drawn again: g = -log(-log u) with u uniform.
+"""Draws from softmax(l): argmax(l + g) with Gumbel(0, 1) noise g (Gumbel 1954).
 
-argmax(l + g) is a draw from softmax(l) (Gumbel 1954). The noise of one rollout step is a function
-of (seeds, step), so that the one-pass evaluation of a gradient sees the very noise that selected
-the words, and nobody has to keep (N, S, V) of it. Each seed serves an equal share of the
-sentences: batches that were drawn together can be looked at apart.
+The noise of one rollout step is a function of (seeds, step). It can be drawn again, so the parallel
+pass of a gradient sees the noise that selected the tokens, and nobody keeps (N, S, V) of it.
 """
 
 from __future__ import annotations
@@ -11,44 +9,52 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.interfaces import Generator
+from core.kernels import Kernels
+from core.kernels.torch import TORCH
+from core.seeding import draw_seeds
 from core.types import Seeds
 
 
-class Laid(tuple[int, ...]):
-    """Seeds whose noise was drawn beforehand, for all steps: (S, N, V)."""
+class DrawnSeeds(tuple[int, ...]):
+    """Seeds whose noise was drawn in advance for all steps: (S, N, V)."""
 
     noise: Tensor
 
-    def __new__(cls, seeds: Seeds, noise: Tensor) -> Laid:
+    def __new__(cls, seeds: Seeds, noise: Tensor) -> DrawnSeeds:
         """These seeds and their noise."""
-        laid = super().__new__(cls, seeds)
-        laid.noise = noise
-        return laid
+        drawn = super().__new__(cls, seeds)
+        drawn.noise = noise
+        return drawn
 
 
-def gumbel(seeds: Seeds, step: int, like: Tensor) -> Tensor:
-    """Noise of one step, in the shape (N, V) and on the device of `like`; not to be written to."""
-    if isinstance(seeds, Laid):
+def gumbel_noise(kernels: Kernels, seeds: Seeds, step: int, like: Tensor) -> Tensor:
+    """Noise of one step, with shape (N, V), device and type of `like`; not to be written to."""
+    if isinstance(seeds, DrawnSeeds):
         return seeds.noise[step]
-    return fill(torch.empty_like(like, requires_grad=False), seeds, step)
+    return kernels.gumbel(torch.empty_like(like, requires_grad=False), seeds, step)
 
 
-def fill(noise: Tensor, seeds: Seeds, step: int) -> Tensor:
-    """Noise of one step in the place of `noise` (N, V)."""
-    if noise.device.type == "cpu" and noise.dtype == torch.float32:
-        return _numbered(noise, seeds, step)
-    for seed, rows in zip(seeds, noise.chunk(len(seeds)), strict=True):
-        rng = torch.Generator(device=noise.device).manual_seed((seed + step) % 2**63)
-        rows.uniform_(generator=rng)
-    # Zero is drawn too; a quarter of the spacing keeps its logarithm finite.
-    return noise.clamp_min_(torch.finfo(noise.dtype).eps / 4).log_().neg_().log_().neg_()
+class GumbelMax:
+    """Base of the samplings that draw a token from softmax(l) and feed it back.
 
+    A sampling adds what D sees of it (`d_input`), and `feedback` if the next step is fed a mixture.
+    """
 
-def _numbered(noise: Tensor, seeds: Seeds, step: int) -> Tensor:
-    """The same, of numbered random words: an eighth of the time."""
-    from core.nn import philox  # brings a compiler: only where it is used
+    kernels: Kernels = TORCH
+    soft_feedback = False
 
-    room = philox.room_of(noise.shape[1])
-    for seed, rows in zip(seeds, noise.chunk(len(seeds)), strict=True):
-        philox.fill(rows.numpy(), room, seed, step)
-    return noise
+    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
+        """The seeds of the Gumbel noise."""
+        return draw_seeds(batches, rng)
+
+    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
+        """argmax(l + g): (N, V) to (N,)."""
+        noise = gumbel_noise(self.kernels, seeds, step, logits)
+        return logits.add_(noise).max(dim=-1).indices
+
+    def feedback(
+        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
+    ) -> Tensor:
+        """Never called: the token is fed back."""
+        raise AssertionError(f"{type(self).__name__} feeds tokens back")

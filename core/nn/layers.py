@@ -2,23 +2,61 @@
 
 `NoiseBlock` (B of them): self-attention; add fresh noise; cross-attention to the mapped noise;
 feed-forward. `Block` (the O output blocks, and the discriminator's layers): self-attention;
-feed-forward. Positions are sinusoidal (Vaswani et al. 2017).
+feed-forward. Attention is softmax(q k^T / sqrt(d)) v over H heads of width d = E/H, positions are
+sinusoidal (Vaswani et al. 2017).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear
+from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
-from core.nn.attention import Attention, AttentionMask, GrowingCache
-from core.nn.linear import Linear
+from core.kernels import Kernels
+from core.kernels.torch import TORCH, KeyValueCache
+
+# Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.
+AttentionMask = Tensor | None
+ALL_ROWS = slice(None)
+LEAKY_SLOPE = 0.2
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear`, same weights and values, by the kernels of the run."""
+
+    kernels: Kernels = TORCH
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        return self.kernels.linear(x, self.weight, self.bias)
+
+
+def kernels_of(layer: nn.Module) -> Kernels:
+    """The kernels that a layer computes with; those of torch where it is one of torch's own."""
+    found: Kernels = getattr(layer, "kernels", TORCH)
+    return found
+
+
+def mapping_layers(
+    depth: int, width: int, activation: Literal["none", "leaky_relu"]
+) -> nn.Sequential:
+    """The mapping network: `depth` linear layers of one width, in the original with nothing between
+    them (so that the whole is one linear map), or with a leaky ReLU as in Karras et al. 2019. Depth
+    0 is the identity.
+    """
+    layers: list[nn.Module] = []
+    for number in range(depth):
+        if number > 0 and activation == "leaky_relu":
+            layers.append(nn.LeakyReLU(LEAKY_SLOPE))
+        layers.append(Linear(width, width))
+    return nn.Sequential(*layers)
 
 
 def sinusoidal(length: int, width: int) -> Tensor:
@@ -30,6 +68,69 @@ def sinusoidal(length: int, width: int) -> Tensor:
     return table.flatten(1)[:, :width]
 
 
+# Attention.
+
+
+def padding_mask(visible: Tensor | None) -> AttentionMask:
+    """Keys by `visible` (N, K), False after the end; None where nothing is hidden."""
+    return None if visible is None else visible[:, None, None, :]
+
+
+@lru_cache(maxsize=64)
+def causal_mask(S: int, device: torch.device) -> Tensor:
+    """(S, S): each of S tokens sees those up to itself."""
+    return torch.ones(S, S, dtype=torch.bool, device=device).tril()
+
+
+@lru_cache(maxsize=64)
+def two_stream_mask(S: int, device: torch.device) -> Tensor:
+    """(2S - 1, 2S - 1): S - 1 tokens, then S queries. Tokens see tokens up to themselves; the query
+    of step t sees the tokens before t and itself.
+    """
+    square = torch.ones(S, S, dtype=torch.bool, device=device)
+    tokens = square[:-1, :-1].tril()
+    before = square[:, :-1].tril(-1)
+    nothing = torch.zeros(S - 1, S, dtype=torch.bool, device=device)
+    itself = torch.eye(S, dtype=torch.bool, device=device)
+    return torch.cat([torch.cat([tokens, nothing], 1), torch.cat([before, itself], 1)])
+
+
+class Attention(nn.Module):
+    """Multi-head attention of `width` E over `heads` H; keys and values may have another source."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.out = Linear(width, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: AttentionMask = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Queries from x (N, P, E) over memory (N, K, 2E), keys and values side by side as
+        `key_value` gives them, and over those in the cache: (N, P, E).
+        """
+        k, v = (self._heads(part) for part in memory.chunk(2, dim=-1))
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        y = scaled_dot_product_attention(self._heads(self.query(x)), k, v, attn_mask=mask)
+        result: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return result
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(N, P, E) to (N, H, P, d)."""
+        N, P, E = x.shape
+        return x.view(N, P, self.heads, E // self.heads).transpose(1, 2)
+
+
+# Blocks.
+
+
 class FeedForward(nn.Sequential):
     """Linear, GELU, linear: E to hidden to E."""
 
@@ -37,24 +138,11 @@ class FeedForward(nn.Sequential):
         super().__init__(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
 
 
-@dataclass(frozen=True)
-class Step:
-    """The cache of a rollout step, the position of its first row, and what its rows see."""
-
-    cache: GrowingCache
-    layer: int
-    start: int  # position of the first row
-    mask: AttentionMask  # (P, start + P)
-
-
-EVERY = slice(None)
-
-
 class Block(nn.Module):
     """Self-attention and feed-forward over x (N, P, E).
 
-    `asking` are the rows whose result is wanted: all of them are seen, but only these compute. The
-    last block of a stack needs few (D's class row, G's queries).
+    `rows` are the queries whose result is needed: all rows are keys, but only these are computed
+    further. The last block of a stack needs few (D's class row, G's queries).
     """
 
     autocast = False  # compute in bfloat16 (`core.nn.precision`), x stays as it is
@@ -67,27 +155,28 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, hidden)
         self.feed_forward_norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, where: AttentionMask | Step, asking: slice = EVERY) -> Tensor:
-        """All rows at once, or one rollout step on a cache."""
-        with self._numbers(x):
-            return self._feed(self._attend(x, where, asking))
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask = None,
+        rows: slice = ALL_ROWS,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """All rows at once, or the new rows of a rollout step on its cache."""
+        with self._precision(x):
+            return self._feed(self._attend(x, mask, rows, cache))
 
-    def _numbers(self, x: Tensor) -> AbstractContextManager[object]:
-        if self.autocast:
-            return torch.autocast(x.device.type, torch.bfloat16)
-        return nullcontext()
+    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
+        return torch.autocast(x.device.type, torch.bfloat16) if self.autocast else nullcontext()
 
-    def _attend(self, x: Tensor, where: AttentionMask | Step, asking: slice) -> Tensor:
-        asks = x[:, asking]
-        k, v = self.attention.memory(x)
-        if isinstance(where, Step):
-            k, v = where.cache.extend(where.layer, k, v, where.start)
-            mask = where.mask
-        else:
-            mask = where
+    def _attend(
+        self, x: Tensor, mask: AttentionMask, rows: slice, cache: KeyValueCache | None
+    ) -> Tensor:
+        queries = x[:, rows]
         if mask is not None and mask.dim() == 2:  # a row for each query
-            mask = mask[asking]
-        result: Tensor = self.attention_norm(self.attention.attend(asks, k, v, mask)) + asks
+            mask = mask[rows]
+        attended = self.attention(queries, self.attention.key_value(x), mask, cache)
+        result: Tensor = self.attention_norm(attended) + queries
         return result
 
     def _feed(self, x: Tensor) -> Tensor:
@@ -108,22 +197,60 @@ class NoiseBlock(Block):
         self.cross = Attention(width, heads)
         self.cross_norm = nn.LayerNorm(width)
 
-    def inject(
+    def forward(
         self,
         x: Tensor,
-        where: AttentionMask | Step,
-        noise: Tensor,
-        memory: Tensor | None,
-        asking: slice = EVERY,
+        mask: AttentionMask = None,
+        rows: slice = ALL_ROWS,
+        cache: KeyValueCache | None = None,
+        noise: Tensor | None = None,
+        memory: Tensor | None = None,
     ) -> Tensor:
-        """X and noise (N, P, E); memory (N, K, 2E), which `cross.key_value` made, None without a
-        mapping.
-        """
-        with self._numbers(x):
-            x = self._attend(x, where, asking) + noise[:, asking]
+        """Noise (N, P, E); memory (N, K, 2E) by `cross.key_value`, None without a mapping."""
+        assert noise is not None
+        with self._precision(x):
+            x = self._attend(x, mask, rows, cache) + noise[:, rows]
             if memory is not None:
-                x = self.cross_norm(self.cross.attend(x, *self.cross.split(memory), None)) + x
+                x = self.cross_norm(self.cross(x, memory)) + x
             return self._feed(x)
+
+
+@dataclass(frozen=True)
+class DecoderStack:
+    """The blocks of a decoder and what N sentences read besides their tokens."""
+
+    noise_blocks: Sequence[NoiseBlock]
+    output_blocks: Sequence[Block]
+    memories: Sequence[Tensor | None]  # keys and values (N, K, 2E) of each noise block
+    injected: Tensor | None  # (B, streams, N, S, E); the last new row reads the last stream
+    count: int  # N
+    length: int  # rows at most
+
+    def __call__(
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        noise: Tensor | None,
+        rows: slice,
+        caches: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """All blocks over x (N, P, E) with noise (B, N, P, E), the last one for `rows` alone."""
+        B, last = len(self.noise_blocks), len(self.noise_blocks) + len(self.output_blocks) - 1
+        for layer, block in enumerate([*self.noise_blocks, *self.output_blocks]):
+            cache = None if caches is None else caches[layer]
+            some = rows if layer == last else ALL_ROWS
+            if layer < B:
+                assert noise is not None
+                x = block(x, mask, some, cache, noise[layer], self.memories[layer])
+            else:
+                x = block(x, mask, some, cache)
+        return x
+
+    def fork(self, rows: Tensor) -> DecoderStack:
+        """The same blocks for the sentences `rows` (K,), which may repeat."""
+        memories = [None if memory is None else memory[rows] for memory in self.memories]
+        injected = None if self.injected is None else self.injected[:, :, rows]
+        return replace(self, memories=memories, injected=injected, count=len(rows))
 
 
 def feed(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from core.nn.linear import linear, product
+from core.kernels import Kernels
+from core.nn.layers import kernels_of
 from core.types import PAD
 
 NOTHING = -100  # no word has this id
@@ -37,7 +38,8 @@ def negative_log_likelihood(
     size = max(len(tokens), PART // head.out_features, 1)
     given: Tensor | None = head.bias
     bias = head.weight.new_zeros(head.out_features) if given is None else given
-    found: Tensor = _Nats.apply(seen, words, head.weight, bias, size)  # type: ignore[no-untyped-call]
+    parts = (seen, words, head.weight, bias, size, kernels_of(head))
+    found: Tensor = _TokenNll.apply(*parts)  # type: ignore[no-untyped-call]
     nothing = found.new_zeros(tokens.numel())
     return nothing.index_copy(0, places, found).view_as(tokens)
 
@@ -62,14 +64,20 @@ def by_step(measure: Measured, hidden: Tensor, head: nn.Linear) -> Tensor:
     they are many, they are computed anew for the backward pass.
     """
     if hidden[..., 0].numel() * head.out_features <= ROOM:
-        logits = linear(hidden, head.weight, head.bias).unbind(1)
-        found = [measure(of_step, step) for step, of_step in enumerate(logits)]
-    else:
-        found = [_anew(measure, h, head, step) for step, h in enumerate(hidden.unbind(1))]
+        found = [measure(logits, step) for step, logits in enumerate(head(hidden).unbind(1))]
+        return torch.stack(found, dim=1)
+
+    def one(h: Tensor, step: int) -> Tensor:
+        return measure(head(h), step)
+
+    steps = enumerate(hidden.unbind(1))
+    found = [
+        checkpoint(one, h, step, use_reentrant=False, preserve_rng_state=False) for step, h in steps
+    ]
     return torch.stack(found, dim=1)
 
 
-class _Nats(torch.autograd.Function):
+class _TokenNll(torch.autograd.Function):
     """-log softmax(h weight^T + bias) at the words (M,), of hidden (M, E), `size` rows at a time.
 
     What `_part` says of a part is held for the backward pass where that is little, else computed
@@ -78,13 +86,15 @@ class _Nats(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor, size: int
-    ) -> Tensor:
+        ctx: Any, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor, size: int,
+        kernels: Kernels,
+    ) -> Tensor:  # fmt: skip
+        ctx.kernels = kernels
         ctx.parts = [slice(start, start + size) for start in range(0, len(words), size)]
         few = len(words) * len(weight) <= HELD and any(ctx.needs_input_grad)
         found, held = hidden.new_empty(len(words)), []
         for part in ctx.parts:
-            found[part], *slopes = _part(hidden[part], words[part], weight, bias)
+            found[part], *slopes = _part(kernels, hidden[part], words[part], weight, bias)
             held += slopes if few else []
         ctx.save_for_backward(hidden, words, weight, bias, *held)
         return found
@@ -93,41 +103,30 @@ class _Nats(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         hidden, words, weight, bias, *held = ctx.saved_tensors
+        kernels: Kernels = ctx.kernels
         of_hidden, of_bias = torch.empty_like(hidden), torch.zeros_like(bias)
         of_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
         for number, part in enumerate(ctx.parts):
             if held:
                 slopes, z = held[2 * number : 2 * number + 2]
             else:
-                _, slopes, z = _part(hidden[part], words[part], weight, bias)
+                _, slopes, z = _part(kernels, hidden[part], words[part], weight, bias)
             scale = given[part] / z
-            of_hidden[part] = product(slopes, weight.T).mul_(scale[:, None])
+            of_hidden[part] = kernels.linear(slopes, weight.T).mul_(scale[:, None])
             of_weight.addmm_((hidden[part] * scale[:, None]).T, slopes)
             of_bias.addmv_(slopes.T, scale)
-        return of_hidden, None, of_weight.T, of_bias, None
+        return of_hidden, None, of_weight.T, of_bias, None, None
 
 
 def _part(
-    hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor
+    kernels: Kernels, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of some rows: the nats (M,) of their words, Z times their gradient at the logits (M, V), and
     Z (M,), the sum of e^(l - m), l a row's logits and m the largest.
     """
-    logits, at = linear(hidden, weight, bias), words[:, None]
+    logits, at = kernels.linear(hidden, weight, bias), words[:, None]
     most, of_word = logits.amax(1), logits.gather(1, at)[:, 0]
     slopes = logits.sub_(most[:, None]).exp_()
     z = slopes.sum(1)
     slopes.scatter_(1, at, ((of_word - most).exp_() - z)[:, None])
     return z.log() + most - of_word, slopes, z
-
-
-def _anew(measure: Measured, hidden: Tensor, head: nn.Linear, step: int) -> Tensor:
-    """`measure` of the logits of hidden (K, E), which are not kept for the backward pass."""
-
-    def one(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return measure(linear(h, weight, bias), step)
-
-    found: Tensor = checkpoint(
-        one, hidden, head.weight, head.bias, use_reentrant=False, preserve_rng_state=False
-    )
-    return found

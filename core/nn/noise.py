@@ -43,12 +43,3 @@ def rows_of(noise: Noise, rows: Tensor) -> Noise:
         injected=None if injected is None else injected[:, :, rows],
         count=len(rows),
     )
-
-
-def injected_rows(injected: Tensor, start: int, rows: int) -> Tensor:
-    """Of what is injected (B, streams, N, S, E) the part of `rows` rows (1 or 2) from `start` on,
-    the last one being of the last stream: (B, P, N, E).
-    """
-    streams = injected.shape[1]
-    parts = [injected[:, streams - rows + p, :, start + p] for p in range(rows)]
-    return torch.stack(parts, dim=1)

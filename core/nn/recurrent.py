@@ -20,7 +20,6 @@ noise's seed, so that both ways of evaluation see the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,11 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from core.interfaces import NextInput, NoiseMapping
+from core.nn.layers import Linear
 from core.nn.noise import scaled
 from core.seeding import draw_seed
 from core.types import Noise, Shape
-
-Walk = Callable[[Tensor, Any, "list[Tensor] | None"], tuple[Tensor, Any]]
 
 
 class Body(Protocol):
@@ -57,10 +55,6 @@ class Body(Protocol):
         """P steps: inputs (N, P, I) to outputs (N, P, H) and the state behind the last."""
         ...
 
-    def frozen(self) -> Walk:
-        """The same without gradient, as the weights are now, for many calls of one step."""
-        ...
-
 
 @dataclass
 class RolloutState:
@@ -70,7 +64,6 @@ class RolloutState:
     memory: Tensor | None  # (N, S, E), the mapped latent
     body: Any
     masks: list[Tensor] | None
-    walk: Walk
     step: int = 0
 
 
@@ -95,7 +88,7 @@ class RecurrentGenerator(nn.Module):
         )
         self.body, self.next_input, self.noise_mapping = body, next_input, noise_mapping
         self.embedding = nn.Embedding(shape.vocabulary, width)
-        self.head = nn.Linear(body.hidden, shape.vocabulary)
+        self.head: nn.Linear = Linear(body.hidden, shape.vocabulary)
         reads = "memory" in getattr(noise_mapping, "offers", ())
         self.start = nn.Linear(width, body.starts) if reads else None
 
@@ -114,9 +107,8 @@ class RecurrentGenerator(nn.Module):
         if noise.latent is not None and self.start is not None:
             memory = self.noise_mapping(noise.latent)
             first = torch.tanh(self.start(memory.sum(1) / memory.shape[1] ** 0.5))
-        walk = self.body if differentiable else self.body.frozen()
         body = self.body.begin(first, noise.count)
-        return RolloutState(queries, memory, body, self._masks(noise), walk)
+        return RolloutState(queries, memory, body, self._masks(noise))
 
     def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
         """See `Generator.fork`."""
@@ -125,7 +117,6 @@ class RecurrentGenerator(nn.Module):
             None if state.memory is None else state.memory[rows],
             self.body.fork(state.body, rows),
             None if state.masks is None else [mask[rows] for mask in state.masks],
-            state.walk,
             state.step,
         )
 
@@ -135,7 +126,7 @@ class RecurrentGenerator(nn.Module):
         """See `Generator.step`."""
         words = self._first(state.queries) if last is None else last[:, None]
         x = self._inputs(words, state, state.step)
-        hidden, state.body = state.walk(x, state.body, state.masks)
+        hidden, state.body = self.body(x, state.body, state.masks)
         state.step += 1
         result: Tensor = hidden[:, 0]
         return result
@@ -228,29 +219,10 @@ class Stack(nn.Module):
         self, x: Tensor, state: list[Any], masks: list[Tensor] | None
     ) -> tuple[Tensor, list[Any]]:
         """See `Body.__call__`."""
-        return self._walk(self.layers, x, state, masks)
-
-    def frozen(self) -> Walk:
-        """See `Body.frozen`."""
-        weight = next(self.layers.parameters())
-        if weight.device.type != "cpu" or weight.dtype != torch.float32:
-            return self
-        from core.nn.recurrent_step import FrozenLayer  # brings a compiler: only where it is used
-
-        layers = [FrozenLayer(layer) for layer in self.layers]  # type: ignore[arg-type]
-        return lambda x, state, masks: self._walk(layers, x, state, masks)
-
-    def _walk(
-        self,
-        layers: Iterable[Callable[..., Any]],
-        x: Tensor,
-        state: list[Any],
-        masks: list[Tensor] | None,
-    ) -> tuple[Tensor, list[Any]]:
         if masks is not None:
             x = x * masks[0]
         after = []
-        for number, (layer, before) in enumerate(zip(layers, state, strict=True)):
+        for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             x, new = layer(x, before)
             after.append(new)
             if masks is not None:

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from core.interfaces import Generator, SamplingSpec
-from core.nn.gumbel import Laid, fill
+from core.nn.gumbel import DrawnSeeds
+from core.nn.layers import kernels_of
 from core.training.players import as_module
 from core.training.rollout import unroll
 from core.types import Noise, Seeds
@@ -95,12 +96,12 @@ class _Captured:
     ) -> None:
         latent, inputs, injected = (None if x is None else x.clone() for x in _tensors(noise))
         self.noise = replace(noise, latent=latent, inputs=inputs, injected=injected)
-        self.seeds = seeds
+        self.seeds, self.kernels = seeds, kernels_of(generator.head)
         if seeds:
             weight = generator.head.weight
             steps = spec.length or generator.length
             room = weight.new_zeros(steps, noise.count, len(weight), requires_grad=False)
-            self.seeds = Laid(seeds, room)
+            self.seeds = DrawnSeeds(seeds, room)
         to_the_end = replace(spec, mask_after_eos=False)
 
         def rollout() -> Drawn:
@@ -113,9 +114,9 @@ class _Captured:
         for own, x in zip(_tensors(self.noise), _tensors(noise), strict=True):
             if own is not None and x is not None:
                 own.copy_(x)
-        if isinstance(self.seeds, Laid):
+        if isinstance(self.seeds, DrawnSeeds):
             for step, room in enumerate(self.seeds.noise):
-                fill(room, seeds, step)
+                self.kernels.gumbel(room, seeds, step)
         self.replay()
         tokens, hidden = self.drawn
         return tokens.clone(), hidden.clone()

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from core.config import Config
 from core.interfaces import Generator, SamplingSpec
+from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import entropy
-from core.nn.words import TokenWords
 from core.process import denormals_are_zero
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
@@ -59,7 +59,7 @@ def diagnose(
         return values
     own = replace(adversary, estimator=deepcopy(adversary.estimator))
     with _evaluation_mode(as_module(own.discriminator)):
-        values |= _of_discriminator(own, TokenWords(real, spec.mask(real)), draw)
+        values |= _of_discriminator(own, HardTokens(real, spec.mask(real)), draw)
         if gradients:
             values |= _of_gradient(gradients, own, generator, spec, real, rng)
     return values
@@ -94,7 +94,7 @@ def _of_tokens(draw: Draw, generator: Generator) -> dict[str, float | None]:
 
 
 def _of_discriminator(
-    adversary: Adversary, real: TokenWords, draw: Draw
+    adversary: Adversary, real: HardTokens, draw: Draw
 ) -> dict[str, float | None]:
     if adversary.objective.uses_features:  # features are not scores
         return {}
@@ -143,7 +143,7 @@ def _of_gradient(
         for _ in range(count):
             batch = GeneratorBatch(
                 sample_with_grad(generator, spec, len(real), rng),
-                TokenWords(real, spec.mask(real)),
+                HardTokens(real, spec.mask(real)),
                 generator,
                 spec,
                 adversary.discriminator,

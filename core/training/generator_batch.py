@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from core.interfaces import Discriminator, Generator, Objective, SamplingSpec
+from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import log_likelihood
-from core.nn.words import TokenWords
 from core.training.rollout import completions
 from core.training.scoring import score
 from core.types import DiscriminatorInput, Draw, Embedded, Scores
@@ -85,7 +85,7 @@ class GeneratorBatch:
         values = []
         for completed in continued:  # (N, count, S)
             tokens = completed.reshape(N * count, S)
-            rewards = self.rewards(TokenWords(tokens, self.sampling.mask(tokens)), paired)
+            rewards = self.rewards(HardTokens(tokens, self.sampling.mask(tokens)), paired)
             values.append(rewards.per_sentence().view(N, count).mean(1))
         return torch.stack([*values, self.rewards(None, real).per_sentence()], dim=1)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from core.interfaces import Estimator
+from core.nn.discriminator_input import lengths, movable
 from core.nn.likelihood import entropy
-from core.nn.words import lengths, movable
 from core.training.generator_batch import GeneratorBatch
 from core.training.optimisation import optimise
 from core.training.players import as_module, frozen_parameters

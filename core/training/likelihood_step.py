@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from core.nn.discriminator_input import longest_of
 from core.nn.likelihood import negative_log_likelihood
-from core.nn.words import longest_of
 from core.training.optimisation import optimise
 from core.training.state import TrainingState
 from core.types import PAD

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from core.nn.words import mean_difference
+from core.nn.discriminator_input import mean_difference
 from core.process import denormals_are_zero
 from core.training import data_parallel
 from core.training.checkpoint import Checkpoint

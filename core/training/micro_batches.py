@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from core.nn.discriminator_input import lengths, movable
 from core.nn.trim import cut
-from core.nn.words import lengths, movable
 from core.types import DiscriminatorInput
 
 Pair = tuple[DiscriminatorInput, DiscriminatorInput, Tensor | None, float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,13 @@ from core.interfaces import (
     System,
     Temperature,
 )
-from core.nn.decayed import decays
-from core.nn.precision import fuse, lower
+from core.kernels import choose, use_kernels
+from core.nn.precision import compile_feed_forward, enable_autocast
+from core.nn.regularisation import weight_decays
 from core.seeding import derive
 from core.types import Shape
+
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -144,9 +147,18 @@ def as_module(part: Any) -> nn.Module:
 
 
 def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:
-    """The generator of a configuration for a vocabulary of V words, weights by the run's seed."""
+    """The generator of a configuration for a vocabulary of V words, weights by the run's seed; on
+    the CPU, with its kernels.
+    """
     if config.system is not None:
-        return build_system(config, resolver, vocabulary).generator
+        generator = build_system(config, resolver, vocabulary).generator
+    else:
+        generator = _generator(config, resolver, vocabulary)
+    use_kernels(choose(CPU, config.kernels), generator)
+    return generator
+
+
+def _generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:
     shape = Shape(config.model.length, vocabulary, config.model.noise)
     width = getattr(config.generator, "width", config.model.length)
     with seeded(config.seed, "generator"):
@@ -168,9 +180,12 @@ def sampling_spec(config: Config, resolver: Resolver, progress: float) -> Sampli
     """How the sentences of a configuration are drawn for people and metrics."""
     if config.system is not None:
         system = resolver.strategy(SYSTEM, config.system.name)
-        return SamplingSpec(system.sampling, system.temperature(progress))
-    sampling = _build(config, resolver, "sampling")
-    return SamplingSpec(sampling, _build(config, resolver, "temperature")(progress))
+        sampling, temperature = copy(system.sampling), system.temperature(progress)
+    else:
+        sampling = _build(config, resolver, "sampling")
+        temperature = _build(config, resolver, "temperature")(progress)
+    use_kernels(choose(CPU, config.kernels), sampling)
+    return SamplingSpec(sampling, temperature)
 
 
 def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
@@ -179,16 +194,19 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
         players = _whole(config, build_system(config, resolver, vocabulary), device)
     else:
         players = _of_slots(config, resolver, vocabulary, device)
+    kernels = choose(device, config.kernels)
+    use_kernels(kernels, players.sampling)
     for _, module in players.modules():
+        use_kernels(kernels, module)
         if config.precision == "bf16":
-            lower(module)
+            enable_autocast(module)
         if config.train.compile:
-            fuse(module)
+            compile_feed_forward(module)
     return players
 
 
 def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
-    generator = build_generator(config, resolver, vocabulary)
+    generator = _generator(config, resolver, vocabulary)
     module = as_module(generator).to(device)
     averaged = deepcopy(generator) if config.train.ema > 0 else generator
     adversary = None
@@ -233,7 +251,7 @@ def _whole(config: Config, system: System, device: torch.device) -> Players:
         system.generator,
         deepcopy(system.generator) if train.ema > 0 else system.generator,
         _adam(module, train.generator_lr, config),
-        system.sampling,
+        copy(system.sampling),
         system.temperature,
         system,
         None,
@@ -259,7 +277,7 @@ def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:
 def _adam(
     module: nn.Module, rate: float, config: Config, decay: float = 0.0
 ) -> torch.optim.Optimizer:
-    betas, own = (config.train.beta1, config.train.beta2), decays(module)
+    betas, own = (config.train.beta1, config.train.beta2), weight_decays(module)
     groups = dict[float, list[nn.Parameter]]()
     for parameter in module.parameters():
         groups.setdefault(decay + own.get(parameter, 0.0), []).append(parameter)

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from core.interfaces import Generator, SamplingSpec
-from core.nn.linear import frozen
+from core.nn.discriminator_input import lengths, longest, movable
 from core.nn.noise import rows_of
-from core.nn.words import lengths, longest, movable
 from core.types import END, PAD, DiscriminatorInput, Draw, Noise, Seeds
 
 CHECK_EVERY = 4  # steps between two checks whether all sentences have ended; each waits for a GPU
@@ -38,7 +37,7 @@ def unroll(
     when every sentence has ended; the rest is padding and zeros.
     """
     sampling, tau = spec.sampling, spec.temperature
-    state, head = generator.begin(noise, differentiable), frozen(generator.head)
+    state = generator.begin(noise, differentiable)
     last: Tensor | None = None
     tokens, hidden = [], []
     length = spec.length or generator.length
@@ -46,7 +45,7 @@ def unroll(
     for t in range(length):
         h = generator.step(state, last)
         with torch.no_grad():  # the selection has no gradient, whatever is fed back
-            logits = head(h)
+            logits = generator.head(h)
             if decoding_temperature != 1:
                 logits = logits.div_(decoding_temperature)
             token = sampling.select(logits, t, seeds, tau)
@@ -154,12 +153,11 @@ def _complete(
     N, S = tokens.shape
     seeds = spec.sampling.randomness(1, rng)
     forks = torch.arange(N, device=tokens.device).repeat_interleave(count)
-    head = frozen(generator.head)
     completed = tokens.new_empty(N, 0)  # of every row in the rollout, the drawn sentences first
     last: Tensor | None = None
     for t in range(S):
         h = generator.step(state, last)
-        token = spec.sampling.select(head(h), t, seeds, spec.temperature)
+        token = spec.sampling.select(generator.head(h), t, seeds, spec.temperature)
         token[:N] = tokens[:, t]
         completed = torch.cat([completed, token.unsqueeze(1)], dim=1)
         if t < S - 1:

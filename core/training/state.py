@@ -8,7 +8,7 @@ from torch import Tensor
 from core.config import Config
 from core.errors import InputError
 from core.interfaces import Discriminator, SamplingSpec
-from core.nn.words import TokenWords
+from core.nn.discriminator_input import HardTokens
 from core.seeding import Streams
 from core.training import checkpoint, data_parallel
 from core.training.batches import Batches, to_device
@@ -90,7 +90,7 @@ class TrainingState:
         """The real sentences read last, read again: a checkpoint keeps only their number."""
         spec = self.sampling
         tokens = self._real_tokens(max(0, self.counters.batches - 1))[:, : spec.length]
-        return TokenWords(tokens, spec.mask(tokens))
+        return HardTokens(tokens, spec.mask(tokens))
 
     def _real_tokens(self, number: int) -> Tensor:
         number = number * data_parallel.world_size() + data_parallel.rank()

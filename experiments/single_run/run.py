@@ -20,7 +20,7 @@ import torch
 
 from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError
-from core.nn.precision import settle
+from core.nn.precision import set_matmul_precision
 from core.process import keep_freed_memory
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
@@ -95,7 +95,7 @@ def set_up_process(config: Config) -> torch.device:
     cuda = config.device != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     torch.set_num_threads(config.train.threads)
-    settle(config.precision, device)
+    set_matmul_precision(config.precision, device)
     keep_freed_memory()
     return device
 

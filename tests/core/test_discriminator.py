@@ -10,8 +10,8 @@ from torch.nn.functional import one_hot
 
 from core.errors import InputError
 from core.interfaces import Discriminator
-from core.nn.spectral import SCALING, WEIGHTS
-from core.nn.words import TokenWords, mean_difference
+from core.nn.discriminator_input import HardTokens, mean_difference
+from core.nn.regularisation import SCALED_LAYERS, SCALED_WEIGHTS
 from core.training.players import as_module, build
 from core.training.scoring import double_backward, score
 from core.types import END, Embedded, visible
@@ -51,7 +51,7 @@ def words() -> tuple[torch.Tensor, torch.Tensor]:
 def test_indices_equal_one_hot(name: str) -> None:
     D, (tokens, _) = make(*QUIET[name]), words()
     dense = DenseWords(one_hot(tokens, V).double())
-    assert torch.allclose(D(TokenWords(tokens)), D(dense), atol=1e-12)
+    assert torch.allclose(D(HardTokens(tokens)), D(dense), atol=1e-12)
 
 
 @pytest.mark.parametrize("hide", [False, True])
@@ -62,7 +62,7 @@ def test_gradient_penalty_equals_the_dense_definition(name: str, hide: bool) -> 
     mask = torch.arange(S) < ends if hide else None
     strategy = registry().strategy("penalty", "gradient_penalty")
     penalty = strategy(strategy.Config(weight=10.0))
-    real = Embedded.of(TokenWords(tokens, mask), D.embedding)
+    real = Embedded.of(HardTokens(tokens, mask), D.embedding)
     fake = Embedded.of(DenseWords(soft, mask), D.embedding)
     eps = torch.rand(N, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     value = penalty(D, real, fake, eps)
@@ -87,7 +87,7 @@ def test_pooling_halves_the_length_and_scores(pooling: str) -> None:
         make(f"discriminator.pooling={pooling}", "discriminator.backbone_blocks=2"),
         words(),
     )
-    assert D(TokenWords(tokens, visible(tokens))).shape == (N,)
+    assert D(HardTokens(tokens, visible(tokens))).shape == (N,)
 
 
 @pytest.mark.parametrize("name", QUIET)
@@ -98,15 +98,15 @@ def test_hidden_words_do_not_matter(name: str) -> None:
     changed[:, 5:] = 0
     mask = visible(tokens)
     assert mask[:, 5:].sum() == 0
-    assert torch.allclose(D(TokenWords(tokens, mask)), D(TokenWords(changed, mask)), atol=1e-12)
-    assert not torch.allclose(D(TokenWords(tokens)), D(TokenWords(changed)), atol=1e-6)
+    assert torch.allclose(D(HardTokens(tokens, mask)), D(HardTokens(changed, mask)), atol=1e-12)
+    assert not torch.allclose(D(HardTokens(tokens)), D(HardTokens(changed)), atol=1e-6)
 
 
 def test_a_step_score_knows_the_words_so_far() -> None:
     D, (tokens, _) = make(*QUIET["lstm"]), words()
     changed = tokens.clone()
     changed[:, 5] = (tokens[:, 5] + 1) % V
-    before, after = D(TokenWords(tokens)), D(TokenWords(changed))
+    before, after = D(HardTokens(tokens)), D(HardTokens(changed))
     assert before.shape == (N, S)
     assert torch.equal(before[:, :5], after[:, :5])
     assert not torch.isclose(before[:, 5:], after[:, 5:], atol=1e-9).any()
@@ -126,7 +126,7 @@ def test_a_convolution_answers_to_its_strongest_place() -> None:
     g = (c @ D.highway.gate.weight.T + D.highway.gate.bias).sigmoid()
     y = g * D.highway.transform(c).relu() + (1 - g) * c
     assert torch.allclose(D.features(x, None), y, atol=1e-12)
-    assert torch.allclose(D(TokenWords(tokens)), D.out(y).squeeze(-1), atol=1e-12)
+    assert torch.allclose(D(HardTokens(tokens)), D.out(y).squeeze(-1), atol=1e-12)
 
 
 def test_a_sentences_score_is_the_mean_of_what_it_shows() -> None:
@@ -135,7 +135,7 @@ def test_a_sentences_score_is_the_mean_of_what_it_shows() -> None:
     mask = visible(tokens)
     for name in ("lstm", "multi_cnn"):
         D = make(*QUIET[name])
-        scores = score(D, Embedded.of(TokenWords(tokens, mask), D.embedding))
+        scores = score(D, Embedded.of(HardTokens(tokens, mask), D.embedding))
         shown = scores.values[:, :4] if name == "lstm" else scores.values
         few = (tokens[:, :3] == END).any(1)
         assert torch.allclose(scores.per_sentence()[~few], shown[~few].mean(1), atol=1e-12)
@@ -144,11 +144,11 @@ def test_a_sentences_score_is_the_mean_of_what_it_shows() -> None:
 def test_every_representation_is_read_by_the_same_convolutions() -> None:
     D: Any = make(*QUIET["multi_cnn"])
     tokens, _ = words()
-    scores = D(TokenWords(tokens))
+    scores = D(HardTokens(tokens))
     assert scores.shape == (N, 16)
     order = torch.arange(64).view(16, 4).flip(0).flatten()
     D.embedding.data = D.embedding.data[:, order]
-    assert torch.allclose(D(TokenWords(tokens)), scores.flip(1), atol=1e-12)
+    assert torch.allclose(D(HardTokens(tokens)), scores.flip(1), atol=1e-12)
 
 
 def test_kernels_that_fit_nowhere_are_refused() -> None:
@@ -161,33 +161,33 @@ def test_kernels_that_fit_nowhere_are_refused() -> None:
 @pytest.mark.parametrize("name", ["cnn", "multi_cnn", "lstm"])
 def test_a_shorter_batch_is_scored(name: str) -> None:
     D, (tokens, _) = make(*QUIET[name]), words()
-    assert len(D(TokenWords(tokens[:, :2]))) == N
+    assert len(D(HardTokens(tokens[:, :2]))) == N
 
 
 def test_dropout_goes_on_where_its_state_was_taken() -> None:
     D, (tokens, _) = make("discriminator.name=lstm"), words()
-    first, second = D(TokenWords(tokens)), D(TokenWords(tokens))
+    first, second = D(HardTokens(tokens)), D(HardTokens(tokens))
     assert not torch.allclose(first, second)
     again = make("discriminator.name=lstm")
-    assert torch.equal(again(TokenWords(tokens)), first)
+    assert torch.equal(again(HardTokens(tokens)), first)
     state = again.state_dict()  # type: ignore[attr-defined]
     resumed = make("discriminator.name=lstm", "seed=5")
     resumed.load_state_dict(state)  # type: ignore[attr-defined]
-    assert torch.equal(resumed(TokenWords(tokens)), second)
+    assert torch.equal(resumed(HardTokens(tokens)), second)
     resumed.eval()  # type: ignore[attr-defined]
-    assert torch.equal(resumed(TokenWords(tokens)), resumed(TokenWords(tokens)))
+    assert torch.equal(resumed(HardTokens(tokens)), resumed(HardTokens(tokens)))
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
 def test_spectral_norm_makes_every_weight_of_norm_one(name: str) -> None:
     D, (tokens, _) = make(*QUIET[name], "discriminator.spectral_norm=true"), words()
     for _ in range(200):
-        D(TokenWords(tokens))
+        D(HardTokens(tokens))
     module = as_module(D)
     found = 0
     for part in module.modules():
-        for weight in WEIGHTS:
-            if isinstance(part, SCALING) and hasattr(part, weight):
+        for weight in SCALED_WEIGHTS:
+            if isinstance(part, SCALED_LAYERS) and hasattr(part, weight):
                 matrix = getattr(part, weight).flatten(1)
                 assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=1e-2)
                 found += 1
@@ -206,7 +206,7 @@ def test_visible_keeps_the_first_end_and_rows_without_one() -> None:
 def test_mean_difference_equals_its_definition() -> None:
     tokens, soft = words()
     expected = (one_hot(tokens, V).double().mean(0) - soft.mean(0)).abs().sum()
-    ours = mean_difference(TokenWords(tokens), DenseWords(soft), V)
+    ours = mean_difference(HardTokens(tokens), DenseWords(soft), V)
     assert torch.allclose(ours.double(), expected, atol=1e-6)
 
 
@@ -223,7 +223,7 @@ def test_a_last_layer_is_kept_small_by_itself() -> None:
         for _ in range(3):  # Adam's first is as long for any gradient
             opponent.optimiser.zero_grad()
             out = D.out.weight.square().sum() + D.out.bias.square().sum()
-            (D(TokenWords(tokens)).mean() + penalty / 2 * out).backward()
+            (D(HardTokens(tokens)).mean() + penalty / 2 * out).backward()
             opponent.optimiser.step()
         return dict(as_module(D).named_parameters())
 

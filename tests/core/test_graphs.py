@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from core.interfaces import Generator, SamplingSpec
-from core.nn.gumbel import Laid, gumbel
-from core.nn.plain_decoding import PlainDecoder
+from core.kernels.torch import TORCH
+from core.nn.gumbel import DrawnSeeds, gumbel_noise
 from core.seeding import generator as stream
 from core.training import cuda_graphs as graphs
 from core.training.cuda_graphs import Drawn, Graphs, Rollout
@@ -18,7 +18,6 @@ from core.training.players import as_module, build, build_generator
 from core.training.rollout import _rollout, sample, sample_with_grad
 from tests.conftest import tiny
 from variants import registry
-from variants.generator import transformer
 
 N, V = 4, 11
 CPU = torch.device("cpu")
@@ -26,13 +25,17 @@ NO_GPU = "needs a GPU: torch.cuda.is_available() is False"
 SAMPLINGS = ("detached", "categorical", "gumbel_softmax", "straight_through_gumbel")
 
 
-def made(sampling: str, device: torch.device = CPU) -> tuple[Generator, SamplingSpec]:
+def made(
+    sampling: str, device: torch.device = CPU, kernels: str = "auto"
+) -> tuple[Generator, SamplingSpec]:
     own = (
         ("estimator.name=leave_one_out", "objective.name=hinge")
         if sampling == "categorical"
         else ()
     )
-    config = tiny(f"sampling.name={sampling}", *own, "model.mask_after_eos=true")
+    config = tiny(
+        f"sampling.name={sampling}", *own, "model.mask_after_eos=true", f"kernels={kernels}"
+    )
     players = build(config, registry(), V, device)
     return players.generator, players.sampling_at(config, 0.0)
 
@@ -54,8 +57,7 @@ def test_what_a_graph_reads_and_writes_is_what_the_steps_do(
 ) -> None:
     monkeypatch.setattr(graphs, "capture", again)
     monkeypatch.setattr(graphs, "obstacle", lambda *_: None)
-    monkeypatch.setattr(transformer, "decode", PlainDecoder)  # as on a GPU
-    equal(*made(sampling))
+    equal(*made(sampling, kernels="torch"))  # as on a GPU
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
@@ -94,9 +96,10 @@ def equal(generator: Generator, drawing: SamplingSpec) -> None:
 
 def test_laid_noise_is_the_noise_of_its_seeds() -> None:
     like = torch.empty(N, V)
-    laid = Laid((3, 4), torch.stack([gumbel((3, 4), step, like) for step in range(2)]))
+    laid = DrawnSeeds((3, 4), torch.stack([gumbel_noise(TORCH, (3, 4), t, like) for t in range(2)]))
     assert tuple(laid) == (3, 4)
-    assert torch.equal(gumbel(laid, 1, like), gumbel((3, 4), 1, like))
+    expected = gumbel_noise(TORCH, (3, 4), 1, like)
+    assert torch.equal(gumbel_noise(TORCH, laid, 1, like), expected)
 
 
 def test_no_more_graphs_are_kept_than_a_run_needs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +124,12 @@ def test_without_a_gpu_it_says_once_that_it_walks_step_by_step(
             assert torch.equal(a, b)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "train.rollout = 'graph': there is no GPU; words are drawn step by step"
+        "train.rollout = 'graph': there is no GPU; tokens are drawn step by step"
     )
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    (("generator.name=lstm",), "LSTMGenerator draws or decides inside its rollout"),
+    (("generator.name=lstm",), "LSTMGenerator draws random numbers or reads values in its rollout"),
     (("generator.attention=full",), "generator.attention = 'full' draws noise at every step"),
     (("sampling.name=gumbel_softmax", "sampling.feedback=soft"), "a mixture that is fed back"),
     (("sampling.name=gumbel_softmax",), "Gumbel noise of 8 sentences has more than 10 numbers"),

@@ -10,10 +10,11 @@ import torch
 
 from core.config import Config
 from core.nn.layers import Block, feed
-from core.nn.precision import settle
+from core.nn.precision import set_matmul_precision
 from core.seeding import generator as stream
 from core.training.loop import train_phase
 from core.training.players import as_module, build
+from core.training.rollout import unroll
 from core.training.scoring import double_backward
 from core.training.state import TrainingState
 from core.types import Phase
@@ -63,7 +64,8 @@ def test_in_bf16_the_penalty_and_the_words_are_those_of_float32() -> None:
             in_float32 = D.score(x, None)
         drawing = players.sampling_at(config, 0.0)
         noise = players.generator.draw_noise(N, stream(0, "noise"))
-        found.append((in_float32, *drawing.walk(players.generator, noise, (1,)), D.score(x, None)))
+        drawn = unroll(players.generator, drawing, noise, (1,), differentiable=False)
+        found.append((in_float32, *drawn, D.score(x, None)))
     for ours, exact in list(zip(*found, strict=True))[:-1]:
         assert torch.equal(ours, exact)
     assert not torch.equal(found[0][-1], found[1][-1])
@@ -85,14 +87,14 @@ def test_every_block_of_a_system_is_lowered_where_asked() -> None:
 
 def test_a_cpu_is_left_as_it_is() -> None:
     before = torch.get_float32_matmul_precision()
-    settle("bf16", CPU)
+    set_matmul_precision("bf16", CPU)
     assert torch.get_float32_matmul_precision() == before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to have TF32 products")
 def test_a_gpu_takes_the_products_that_it_is_told_to() -> None:
     for precision, words in (("tf32", "high"), ("float32", "highest")):
-        settle(precision, torch.device("cuda"))  # type: ignore[arg-type]
+        set_matmul_precision(precision, torch.device("cuda"))  # type: ignore[arg-type]
         assert torch.get_float32_matmul_precision() == words
         assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
 

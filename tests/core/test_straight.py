@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.nn.gumbel import gumbel
-from core.nn.mixture import MixedWords
-from core.nn.straight import StraightWords
+from core.kernels.torch import TORCH
+from core.nn.discriminator_input import StraightThroughTokens, TokenMixture
+from core.nn.gumbel import gumbel_noise
 from tests.reference.dense import dense_mixture
 
 V, N, S, E = 7, 4, 3, 5
@@ -23,11 +23,11 @@ def test_value_is_hard_and_gradient_is_soft(seeds: tuple[int, ...], tau: float) 
     logits = head(hidden)
     noise = None
     if seeds:
-        noise = torch.stack([gumbel(seeds, t, logits[:, t]) for t in range(S)], dim=1)
+        noise = torch.stack([gumbel_noise(TORCH, seeds, t, logits[:, t]) for t in range(S)], dim=1)
     p = dense_mixture(logits, noise, tau)
     hard = torch.nn.functional.one_hot(tokens, V).to(p)
     plain = (hard + p - p.detach()) @ table
-    ours = StraightWords(tokens, MixedWords(hidden, head, seeds, tau)).embed(table)
+    ours = StraightThroughTokens(tokens, TokenMixture(hidden, head, seeds, tau)).embed(table)
     assert torch.allclose(ours, plain, atol=1e-12)
     wanted = [hidden, head.weight, head.bias, table]
     for a, b in zip(
@@ -36,5 +36,5 @@ def test_value_is_hard_and_gradient_is_soft(seeds: tuple[int, ...], tau: float) 
         strict=True,
     ):
         assert torch.allclose(a, b, atol=1e-10)
-    chunks = StraightWords(tokens, MixedWords(hidden, head, seeds, tau)).chunk(2)
+    chunks = StraightThroughTokens(tokens, TokenMixture(hidden, head, seeds, tau)).chunk(2)
     assert torch.equal(torch.cat([c.embed(table) for c in chunks]), ours)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.interfaces import SamplingSpec
-from core.nn.words import TokenWords
+from core.nn.discriminator_input import HardTokens
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
 from core.training.players import build
@@ -55,7 +55,7 @@ def turn_of(objective: str, gamma: float) -> tuple[GeneratorBatch, torch.nn.Modu
     rng = stream(0, "test")
     draw = sample_with_grad(generator, drawing, N, rng)
     real_tokens = torch.randint(V, draw.tokens.shape, generator=torch.Generator().manual_seed(1))
-    real = TokenWords(real_tokens, drawing.mask(real_tokens))
+    real = HardTokens(real_tokens, drawing.mask(real_tokens))
     turn = GeneratorBatch(draw, real, generator, drawing, D, players.adversary.objective, rng)
     return turn, players.adversary.estimator  # type: ignore[return-value]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.config import Config
-from core.nn.words import TokenWords
+from core.nn.discriminator_input import HardTokens
 from core.ranks import log_complement, log_ranks
 from core.seeding import generator as stream
 from core.tracking.memory import MemoryTracker
@@ -106,7 +106,7 @@ def make_turn(config: Config, parts: int) -> GeneratorBatch:
     real = Batches().batch(0)
     return GeneratorBatch(
         draw,
-        TokenWords(real, drawing.mask(real)),
+        HardTokens(real, drawing.mask(real)),
         players.generator,
         drawing,
         opponent.discriminator,

@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
-from core.nn.decayed import DecayedLinear
-from core.nn.dropout import Dropout
-from core.nn.spectral import normalised
+from core.nn.regularisation import DecayedLinear, Dropout, spectrally_normalised
 from core.types import DiscriminatorInput, Shape
 
 
@@ -56,7 +54,7 @@ class CNNDiscriminator(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.out = DecayedLinear(self.width, 1, config.output_decay)
         if config.spectral_norm:
-            normalised(self)
+            spectrally_normalised(self)
 
     def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N,) of words."""

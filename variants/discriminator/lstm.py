@@ -17,9 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.nn.dropout import Dropout
 from core.nn.layers import sinusoidal
-from core.nn.spectral import normalised
+from core.nn.regularisation import Dropout, spectrally_normalised
 from core.types import DiscriminatorInput, Shape
 
 
@@ -58,7 +57,7 @@ class LSTMDiscriminator(nn.Module):
         table = sinusoidal(shape.length, config.positions) if config.positions else None
         self.register_buffer("positions", table, persistent=False)
         if config.spectral_norm:
-            normalised(self)
+            spectrally_normalised(self)
 
     def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N, S) of words."""

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
-from core.nn.dropout import Dropout
-from core.nn.spectral import normalised
+from core.nn.regularisation import Dropout, spectrally_normalised
 from core.types import DiscriminatorInput, Shape
 
 
@@ -66,7 +65,7 @@ class MultiCNNDiscriminator(nn.Module):
             nn.Linear(self.responses.features, config.hidden), nn.Linear(config.hidden, 1)
         )
         if config.spectral_norm:
-            normalised(self)
+            spectrally_normalised(self)
 
     def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N, R) of words."""

@@ -18,8 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.nn.dropout import Dropout
-from core.nn.spectral import normalised
+from core.nn.regularisation import Dropout, spectrally_normalised
 from core.types import DiscriminatorInput, Shape
 
 
@@ -51,7 +50,7 @@ class ProjectionDiscriminator(nn.Module):
         self.query = nn.Linear(H, E)
         self.value = nn.Linear(H, 1)
         if config.spectral_norm:
-            normalised(self)
+            spectrally_normalised(self)
 
     def forward(self, words: DiscriminatorInput) -> Tensor:
         """Scores (N, S) of words."""

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from core.config import Search, StrategyConfig
-from core.nn.attention import padding_mask
-from core.nn.layers import Block, sinusoidal
+from core.nn.layers import Block, padding_mask, sinusoidal
 from core.types import DiscriminatorInput, Shape
 
 CLASS_ROW = slice(0, 1)

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.interfaces import EstimatorContext
 from core.nn.likelihood import HELD, by_step
-from core.nn.linear import linear
 from core.training.rewards import MovingBaseline
 from core.training.rollout import TOGETHER
 
@@ -86,7 +85,7 @@ def smoothed(hidden: Tensor, head: nn.Linear, kernel: Kernel) -> Tensor:
     """L (N, S, V) of all steps' distributions, whose hidden states are (N, S, E): the kernel, made
     in columns where the vocabulary is large, is made once and not at every step.
     """
-    p = linear(hidden, head.weight, head.bias).softmax(-1)
+    p = head(hidden).softmax(-1)
     return kernel.smooth(p.flatten(0, 1)).view_as(p)
 
 

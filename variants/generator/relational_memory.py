@@ -23,7 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
 from core.interfaces import NextInput, NoiseMapping
-from core.nn.recurrent import RecurrentGenerator, Walk
+from core.nn.recurrent import RecurrentGenerator
 from core.types import Shape
 
 FORGET = 1.0  # bias of the forget gate
@@ -80,10 +80,6 @@ class RelationalMemory(nn.Module):
     def fork(self, state: Tensor, rows: Tensor) -> Tensor:
         """See `Body.fork`."""
         return state[rows]
-
-    def frozen(self) -> Walk:
-        """See `Body.frozen`."""
-        return self
 
     def masks(self, inputs: int) -> list[int]:
         """One over the inputs, one over the outputs."""

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from core.interfaces import SamplingSpec
-from core.nn.words import TokenWords
+from core.nn.discriminator_input import HardTokens
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
 from core.training.rollout import sample_with_grad
@@ -135,7 +135,7 @@ def _estimates(case: Case, drawing: SamplingSpec, estimator: Any, draws: int) ->
         draw = sample_with_grad(case.generator, drawing, case.batch, rng)
         context = GeneratorBatch(
             draw,
-            TokenWords(case.real, case.mask(case.real)),
+            HardTokens(case.real, case.mask(case.real)),
             case.generator,
             drawing,
             case.discriminator,

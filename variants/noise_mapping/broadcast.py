@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.nn.mapping import linear_layers
+from core.nn.layers import mapping_layers
 from core.nn.noise import draw_noise
 from core.types import NoiseKind, Shape
 
@@ -32,7 +32,7 @@ class BroadcastMapping(nn.Module):
         super().__init__()
         self.length = shape.length
         self.width = width
-        self.layers = linear_layers(config.layers, shape.length, config.activation)
+        self.layers = mapping_layers(config.layers, shape.length, config.activation)
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor:
         """The latent (N, S)."""

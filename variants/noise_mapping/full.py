@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.nn.mapping import linear_layers
+from core.nn.layers import mapping_layers
 from core.nn.noise import draw_noise
 from core.types import NoiseKind, Shape
 
@@ -31,7 +31,7 @@ class FullMapping(nn.Module):
     def __init__(self, config: Config, shape: Shape, width: int) -> None:
         super().__init__()
         self.size = (shape.length, width)
-        self.layers = linear_layers(config.layers, width, config.activation)
+        self.layers = mapping_layers(config.layers, width, config.activation)
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor:
         """The latent (N, S, E)."""

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from core.config import StrategyConfig
 from core.interfaces import Generator
-from core.nn.words import TokenWords
-from core.sampling import WordsDrawn
+from core.nn.discriminator_input import HardTokens
+from core.nn.gumbel import GumbelMax
 from core.types import Seeds
 
 
-class Categorical(WordsDrawn):
+class Categorical(GumbelMax):
     """A draw from softmax(l); D sees token ids."""
 
     class Config(StrategyConfig):
@@ -39,6 +39,6 @@ class Categorical(WordsDrawn):
         seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
-    ) -> TokenWords:
+    ) -> HardTokens:
         """The words (N, S)."""
-        return TokenWords(tokens, mask)
+        return HardTokens(tokens, mask)

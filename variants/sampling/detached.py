@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.config import StrategyConfig
 from core.interfaces import Generator
-from core.nn.mixture import MixedWords
+from core.nn.discriminator_input import TokenMixture
 from core.types import Seeds
 
 
@@ -54,6 +54,6 @@ class Detached:
         seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
-    ) -> MixedWords:
+    ) -> TokenMixture:
         """softmax(l), (N, S, V)."""
-        return MixedWords(hidden, generator.head, (), 1.0, mask)
+        return TokenMixture(hidden, generator.head, (), 1.0, mask)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from core.config import StrategyConfig
 from core.interfaces import Generator
-from core.nn.mixture import MixedWords
-from core.sampling import WordsDrawn
+from core.nn.discriminator_input import TokenMixture
+from core.nn.gumbel import GumbelMax
 from core.types import Seeds
 
 
-class GumbelSoftmax(WordsDrawn):
+class GumbelSoftmax(GumbelMax):
     """A draw from softmax(l), relaxed so that a gradient passes."""
 
     class Config(StrategyConfig):
@@ -39,7 +39,7 @@ class GumbelSoftmax(WordsDrawn):
         self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
     ) -> Tensor:
         """softmax((l + g) / tau) times the embedding, (N, E)."""
-        mixed = MixedWords(hidden[:, None], generator.head, seeds, temperature, start=step)
+        mixed = TokenMixture(hidden[:, None], generator.head, seeds, temperature, start=step)
         return mixed.embed(generator.embedding.weight)[:, 0]
 
     def discriminator_input(
@@ -50,6 +50,6 @@ class GumbelSoftmax(WordsDrawn):
         seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
-    ) -> MixedWords:
+    ) -> TokenMixture:
         """softmax((l + g) / tau) at every step, with the noise that selected the words."""
-        return MixedWords(hidden, generator.head, seeds, temperature, mask)
+        return TokenMixture(hidden, generator.head, seeds, temperature, mask)

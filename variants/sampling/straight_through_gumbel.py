@@ -10,13 +10,12 @@ from torch import Tensor
 
 from core.config import StrategyConfig
 from core.interfaces import Generator
-from core.nn.mixture import MixedWords
-from core.nn.straight import StraightWords
-from core.sampling import WordsDrawn
+from core.nn.discriminator_input import StraightThroughTokens, TokenMixture
+from core.nn.gumbel import GumbelMax
 from core.types import Seeds
 
 
-class StraightThroughGumbel(WordsDrawn):
+class StraightThroughGumbel(GumbelMax):
     """A hard word forwards, Gumbel-softmax backwards."""
 
     class Config(StrategyConfig):
@@ -39,6 +38,8 @@ class StraightThroughGumbel(WordsDrawn):
         seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
-    ) -> StraightWords:
+    ) -> StraightThroughTokens:
         """The words, with the gradient of softmax((l + g) / tau)."""
-        return StraightWords(tokens, MixedWords(hidden, generator.head, seeds, temperature, mask))
+        return StraightThroughTokens(
+            tokens, TokenMixture(hidden, generator.head, seeds, temperature, mask)
+        )

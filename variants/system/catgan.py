@@ -38,8 +38,8 @@ from core.config import Search, StrategyConfig
 from core.interfaces import SamplingSpec, StepContext
 from core.moves import imitate
 from core.nn.convolution import Counts
+from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import log_likelihood
-from core.nn.words import TokenWords
 from core.training.rollout import sample, sample_with_grad
 from core.types import DiscriminatorInput, Phase, Progress, Scores, Shape, visible
 from variants.discriminator.multi_cnn import MultiCNNDiscriminator
@@ -197,4 +197,4 @@ class CatGAN:
     @staticmethod
     def _real(context: StepContext) -> DiscriminatorInput:
         tokens = context.next_batch()
-        return TokenWords(tokens, visible(tokens))
+        return HardTokens(tokens, visible(tokens))

@@ -32,11 +32,9 @@ from torch.nn.functional import softplus
 from core.config import Search, StrategyConfig
 from core.interfaces import Generator, SamplingSpec, StepContext
 from core.nn.convolution import Counts
-from core.nn.discrepancy import squared_mmd
+from core.nn.discriminator_input import HardTokens, TokenMixture
 from core.nn.likelihood import negative_log_likelihood
-from core.nn.mixture import MixedWords
 from core.nn.noise import draw_noise
-from core.nn.words import TokenWords
 from core.training.rollout import sample, sample_with_grad
 from core.types import (
     PAD,
@@ -67,7 +65,7 @@ class SoftArgmax(Detached):
         self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
     ) -> Tensor:
         """Softmax times the embedding, (N, E)."""
-        mixed = MixedWords(hidden[:, None], generator.head, (), temperature)
+        mixed = TokenMixture(hidden[:, None], generator.head, (), temperature)
         return mixed.embed(generator.embedding.weight)[:, 0]
 
     def discriminator_input(
@@ -78,9 +76,9 @@ class SoftArgmax(Detached):
         seeds: Seeds,
         temperature: float,
         mask: Tensor | None,
-    ) -> MixedWords:
+    ) -> TokenMixture:
         """The same at every step, (N, S, V)."""
-        return MixedWords(hidden, generator.head, (), temperature, mask)
+        return TokenMixture(hidden, generator.head, (), temperature, mask)
 
 
 class TextGANMMD:
@@ -140,7 +138,7 @@ class TextGANMMD:
     def reconstruct(self, context: StepContext) -> Tensor:
         """Likelihood, in nats a word, of real text by G from the z^ that D reads in it."""
         tokens, G = context.next_batch(), self.generator
-        features = self.discriminator(TokenWords(tokens, visible(tokens)))
+        features = self.discriminator(HardTokens(tokens, visible(tokens)))
         noise = replace(
             G.draw_noise(len(tokens), context.rng("likelihood")),
             latent=self.discriminator.latent(features),
@@ -155,7 +153,7 @@ class TextGANMMD:
         D, config, tokens = self.discriminator, self.config, context.next_batch()
         drawing = self._hiding(context)
         draw = sample(self.generator, drawing, context.batch_size, context.rng("noise"))
-        real, fake = D(TokenWords(tokens, visible(tokens))), D(draw.d_input)
+        real, fake = D(HardTokens(tokens, visible(tokens))), D(draw.d_input)
         r, f = D.score(real), D.score(fake)
         missed = (D.latent(fake) - self._latent(draw)).square().sum(1).mean()
         discrepancy = squared_mmd(fake, real)
@@ -171,7 +169,7 @@ class TextGANMMD:
         tokens, drawing = context.next_batch(), self._hiding(context)
         draw = sample_with_grad(self.generator, drawing, context.batch_size, context.rng("noise"))
         with torch.no_grad():
-            real = self.discriminator(TokenWords(tokens, visible(tokens)))
+            real = self.discriminator(HardTokens(tokens, visible(tokens)))
         fake: Tensor = self.discriminator(draw.d_input)
         return squared_mmd(fake, real)
 
@@ -228,3 +226,23 @@ class Reader(nn.Module):
         """Scores (N,) of features."""
         scores: Tensor = self.cnn.out(features).squeeze(-1)
         return scores
+
+
+def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy (Gretton et al. 2012, eq. 3): the unbiased estimate of x
+    (N, F) and y (N, F), N at least 2, with the Gaussian kernel exp(-|a - b|^2 / (2 s^2)). s^2 is
+    the median squared distance of two different rows of both (the lower one of two) and constant
+    for the gradient. May be below zero.
+    """
+    N = len(x)
+    both = torch.cat([x, y])
+    norms = both.square().sum(1)
+    squared = (norms[:, None] + norms - 2 * both @ both.T).clamp(min=0)  # (2N, 2N)
+    with torch.no_grad():
+        above = torch.ones_like(squared, dtype=torch.bool).triu(1)
+        scale = squared[above].median().clamp(min=torch.finfo(squared.dtype).tiny)
+    kernel = (-squared / (2 * scale)).exp()
+    own = 1 - torch.eye(N, dtype=kernel.dtype, device=kernel.device)
+    pairs = (kernel[:N, :N] + kernel[N:, N:]) * own
+    across = kernel[:N, N:]
+    return pairs.sum() / (N * (N - 1)) - 2 * across.mean()

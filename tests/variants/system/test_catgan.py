@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from core.nn.gumbel import gumbel
+from core.kernels.torch import TORCH
+from core.nn.gumbel import gumbel_noise
 from core.seeding import Streams
 from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
@@ -21,7 +22,7 @@ def _relaxed(system: Any, G: Any, tau: float, rng: torch.Generator) -> tuple[Any
     open_ended = torch.ones(N, 1)
     for t in range(S):
         logits = G.logits(G.step(state, last))
-        noisy = logits + gumbel(seeds, t, logits)
+        noisy = logits + gumbel_noise(TORCH, seeds, t, logits)
         seen.append((noisy / tau).softmax(-1) @ D.embedding * open_ended)
         words.append(noisy.argmax(-1))
         nats.append(-logits.log_softmax(-1)[range(N), words[-1]] * open_ended[:, 0])

@@ -40,32 +40,32 @@ def test_a_leaking_generators_one_pass_equals_its_steps() -> None:
 def test_the_leaking_head_is_the_papers_action_embeddings_times_the_goal() -> None:
     system = made("leakgan")
     G, tokens = system.generator, sentences()
-    walk, c, H, k = G.walk(tokens), 3, 5, 3
+    found, c, H, k = G.parallel_pass(tokens), 3, 5, 3
     words = torch.cat([G.start.expand(N, 1, -1), G.embedding(tokens[:, :-1])], dim=1)
     o = G.worker(words)[0][:, 6]
-    before = [G.first_goals[i].expand(N, -1) for i in range(c)] + list(walk.goals.unbind(1))
+    before = [G.first_goals[i].expand(N, -1) for i in range(c)] + list(found.goals.unbind(1))
     w = G.project(before[6] + before[7] + before[8])  # g_3, g_4, g_5
     actions = (G.head.weight.view(V, H + 1, k) * torch.cat(
         [o, torch.ones(N, 1, dtype=o.dtype)], dim=1)[:, None, :, None]).sum(2)  # fmt: skip
     expected = torch.einsum("nvk,nk->nv", actions, w)
-    assert torch.allclose(G.logits(walk.hidden[:, 6]), expected, atol=1e-10)
+    assert torch.allclose(G.logits(found.hidden[:, 6]), expected, atol=1e-10)
 
 
 def test_leaked_rewards_equal_their_definitions() -> None:
     system = made("leakgan")
-    walk = system.generator.walk(sentences())
-    f, g, c = walk.features, walk.goals, 3
+    found = system.generator.parallel_pass(sentences())
+    f, g, c = found.features, found.goals, 3
     for t in range(S):
         ahead = f[:, min(t + c, S)] - f[:, t]
         assert torch.allclose(
-            system._transitions(walk)[:, t], cosine_similarity(ahead, g[:, t], dim=-1)
+            system._transitions(found)[:, t], cosine_similarity(ahead, g[:, t], dim=-1)
         )
         s = t + 1  # words behind the one that is rewarded, itself included
         parts = [
             cosine_similarity(f[:, s] - f[:, s - i], g[:, s - i], dim=-1)
             for i in range(1, min(c, s) + 1)
         ]
-        assert torch.allclose(system._intrinsic(walk)[:, t], torch.stack(parts).mean(0))
+        assert torch.allclose(system._intrinsic(found)[:, t], torch.stack(parts).mean(0))
     ranked = system._ranked(torch.tensor([[0.1], [0.9], [0.5]]))
     assert ranked.flatten().argsort().tolist() == [0, 2, 1]
     assert ((ranked > 0) & (ranked < 1)).all()
@@ -80,9 +80,9 @@ def test_manager_and_worker_have_losses_of_their_own() -> None:
     moved = {n.split(".")[0] for n, p in G.named_parameters() if p.grad is not None}
     assert moved == {"manager", "goal", "worker", "project", "embedding", "start", "head"}
     assert all(p.grad is None for p in system.discriminator.parameters())
-    walk = G.walk(sentences())
+    found = G.parallel_pass(sentences())
     nothing = torch.autograd.grad(
-        walk.hidden.sum(), list(G.manager.parameters()), allow_unused=True
+        found.hidden.sum(), list(G.manager.parameters()), allow_unused=True
     )
     assert nothing == (None,) * len(nothing)  # the worker sends nothing to the goals
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from core.interfaces import StepContext
-from core.nn.discrepancy import squared_mmd
 from core.seeding import Streams
 from core.seeding import generator as stream
 from tests.variants.system.small import CPU, N, S, made, sentences, stage
+from variants.system.textgan_mmd import squared_mmd
 
 
 def _soft(system: Any, here: StepContext) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,5 +1,5 @@
-"""A rollout in one compiled function a step: its vectors' functions against their definitions, and
-its steps against torch's own on the same caches, for sizes that fill no tile, panel or vector."""
+"""The compiled decoder: the functions of its vectors against their definitions, and its steps
+against the blocks themselves, for sizes that fill no tile, panel or vector."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from numba import njit
 from scipy.special import ndtr
 from torch import Tensor
 
-from core.nn import simd
-from core.nn.decoding import decode
-from core.nn.fused_decoding import FusedDecoder
-from core.nn.layers import Block, NoiseBlock
-from core.nn.plain_decoding import PlainDecoder
-from core.nn.walk import Decoder, Walk
+from core.kernels import Decoder
+from core.kernels import numba_simd as simd
+from core.kernels.cpu import CPU, CpuDecoder
+from core.kernels.torch import TORCH, TorchDecoder
+from core.nn.layers import Block, DecoderStack, NoiseBlock
 
 LANES = simd.LANES
 
@@ -64,20 +63,23 @@ def test_what_is_not_a_number_stays_none(function: Any) -> None:
     assert np.isnan(applied(function, np.full(LANES, math.nan, np.float32))).all()
 
 
-def stack(E: int, H: int, mapped: int, N: int, streams: int, S: int) -> tuple[Any, ...]:
-    """Blocks, what they cross to, what is injected."""
+def stack(E: int, H: int, mapped: int, N: int, streams: int, S: int) -> DecoderStack:
+    """Two noise blocks and two others, with memories of `mapped` rows."""
     torch.manual_seed(0)
     noise_blocks = [NoiseBlock(E, 3 * E + 1, H) for _ in range(2)]
     output_blocks = [Block(E, 3 * E + 1, H) for _ in range(2)]
     memories: list[Any] = [None, None]
     if mapped:
         with torch.no_grad():
-            memories = [block.cross.memory(torch.randn(N, mapped, E)) for block in noise_blocks]
-    return noise_blocks, output_blocks, memories, torch.randn(2, streams, N, S, E), N, S
+            rows = [torch.randn(N, mapped, E) for _ in noise_blocks]
+            memories = [b.cross.key_value(x) for b, x in zip(noise_blocks, rows, strict=True)]
+    injected = torch.randn(2, streams, N, S, E)
+    return DecoderStack(noise_blocks, output_blocks, memories, injected, N, S)
 
 
-def walk(decoder: Decoder, rows: Tensor, streams: int, steps: range) -> list[Tensor]:
-    """Hidden states of some steps; rows (streams, S, N, E), the last stream asks."""
+@torch.no_grad()
+def hidden(decoder: Decoder, rows: Tensor, streams: int, steps: range) -> list[Tensor]:
+    """Hidden states of some steps; rows (streams, S, N, E), the last stream queries."""
     found = []
     for t in steps:
         new = [rows[-1, t]] if streams == 1 or t == 0 else [rows[0, t - 1], rows[1, t]]
@@ -94,10 +96,10 @@ def test_the_compiled_step_is_torchs(E: int, H: int, N: int, mapped: int, stream
     S = 2 * LANES + 3
     parts = stack(E, H, mapped, N, streams, S)
     rows = torch.randn(streams, S, N, E)
-    fused, plain = decode(Walk(*parts)), PlainDecoder(Walk(*parts))
-    assert isinstance(fused, FusedDecoder)
+    fused, plain = CPU.decoder(parts), TORCH.decoder(parts)
+    assert isinstance(fused, CpuDecoder)
     for ours, theirs in zip(
-        *(walk(decoder, rows, streams, range(S)) for decoder in (fused, plain)), strict=True
+        *(hidden(decoder, rows, streams, range(S)) for decoder in (fused, plain)), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
@@ -107,15 +109,15 @@ def test_a_fork_goes_its_own_way_and_leaves_the_other(streams: int) -> None:
     N, S, E, half = 4, 20, 16, 9
     parts = stack(E, 4, 5, N, streams, S)
     rows = torch.randn(streams, S, N, E)
-    whole = walk(decode(Walk(*parts)), rows, streams, range(S))
+    whole = hidden(CPU.decoder(parts), rows, streams, range(S))
     of = torch.tensor([2, 0, 2, 3, 1, 1])
-    first = decode(Walk(*parts))
-    walk(first, rows, streams, range(half))
+    first = CPU.decoder(parts)
+    hidden(first, rows, streams, range(half))
     other = first.fork(of)
-    walk(other, torch.randn(streams, S, len(of), E), streams, range(half, half + 2))
+    hidden(other, torch.randn(streams, S, len(of), E), streams, range(half, half + 2))
     again = first.fork(of)
-    found = walk(again, rows[:, :, of], streams, range(half, S))
-    rest = walk(first, rows, streams, range(half, S))
+    found = hidden(again, rows[:, :, of], streams, range(half, S))
+    rest = hidden(first, rows, streams, range(half, S))
     for a, b, c in zip(whole[half:], found, rest, strict=True):
         torch.testing.assert_close(b, a[of], rtol=0, atol=0)
         torch.testing.assert_close(c, a, rtol=0, atol=0)
@@ -124,9 +126,9 @@ def test_a_fork_goes_its_own_way_and_leaves_the_other(streams: int) -> None:
 def test_what_memory_held_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = stack(16, 4, 5, 3, 2, 20)
     rows = torch.randn(2, 20, 3, 16)
-    before = walk(decode(Walk(*parts)), rows, 2, range(20))
+    before = hidden(CPU.decoder(parts), rows, 2, range(20))
     monkeypatch.setattr(np, "empty", lambda shape, kind: np.full(shape, math.nan, kind))
-    after = walk(decode(Walk(*parts)), rows, 2, range(20))
+    after = hidden(CPU.decoder(parts), rows, 2, range(20))
     for a, b in zip(before, after, strict=True):
         assert torch.equal(a, b)
 
@@ -134,21 +136,20 @@ def test_what_memory_held_before_does_not_matter(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("layer", range(4))
 def test_a_diverged_weight_shows(layer: int) -> None:
     parts = stack(16, 4, 5, 3, 1, 8)
-    block = [*parts[0], *parts[1]][layer]
+    block = [*parts.noise_blocks, *parts.output_blocks][layer]
     for name, _ in itertools.islice(block.named_parameters(), 0, None, 3):
         weight = block.get_parameter(name)
         kept = weight.detach().clone()
         with torch.no_grad():
             weight.fill_(math.nan)
-        (hidden,) = walk(decode(Walk(*parts)), torch.randn(1, 8, 3, 16), 1, range(1))
-        assert hidden.isnan().all(), name
+        (found,) = hidden(CPU.decoder(parts), torch.randn(1, 8, 3, 16), 1, range(1))
+        assert found.isnan().all(), name
         with torch.no_grad():
             weight.copy_(kept)
 
 
 def test_other_types_take_torchs_way() -> None:
-    noise_blocks, output_blocks, memories, injected, N, S = stack(16, 4, 0, 3, 1, 8)
-    for block in (*noise_blocks, *output_blocks):
+    parts = stack(16, 4, 0, 3, 1, 8)
+    for block in (*parts.noise_blocks, *parts.output_blocks):
         block.double()
-    parts = noise_blocks, output_blocks, memories, injected.double(), N, S
-    assert isinstance(decode(Walk(*parts)), PlainDecoder)
+    assert isinstance(CPU.decoder(parts), TorchDecoder)

@@ -1,9 +1,9 @@
-"""Vectors of float32 numbers in numba: as many as one register of this processor holds.
+"""SIMD vectors of float32 numbers in numba: as many as one register of this processor holds.
 
-Numba has scalars and arrays; whether a loop over them becomes vector instructions is for LLVM to
-guess, and a loop's tail costs more than the loop where there are a few dozen numbers. Here the
-vector is a type, with the few instructions that a transformer needs, and its functions in closed
-form to the rounding of float32:
+Numba has scalars and arrays; LLVM may or may not vectorise a loop over them, and the tail of a
+loop costs more than the loop if there are a few dozen numbers. Here the vector is a type, with the
+few instructions that a transformer needs, and its functions are accurate to the rounding of
+float32:
 
     exp(x) = 2^n exp(r), n = round(x / log 2), |r| <= log(2) / 2, a Taylor polynomial in r
     log(x) = n log 2 + log(1 + r), x = 2^n (1 + r), 1 + r between sqrt(1/2) and sqrt(2)
@@ -11,7 +11,7 @@ form to the rounding of float32:
     Q(z) = exp(-z^2 / 2) P(t), t = 1 / (1 + a z)
 
 (GELU: Hendrycks & Gimpel 2016; the form of Q is formula 7.1.26 of Abramowitz & Stegun 1964, with
-more terms.) What is not a number stays none. Addresses count bytes.
+more terms.) NaN stays NaN. Addresses are in bytes.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ _operator(operator.truediv, "fdiv")
 
 # The functions.
 
-ZERO, HALF, ONE, TWO = (np.float32(x) for x in (0.0, 0.5, 1.0, 2.0))
+ZERO, HALF, ONE = (np.float32(x) for x in (0.0, 0.5, 1.0))
 SHIFT = np.float32(1.5 * 2**23)  # adding it rounds to a whole number
 LEAST = np.float32(-87.0)  # below, exp leaves float32's normal numbers
 INVERSE_LOG2 = np.float32(1 / math.log(2))
@@ -326,18 +326,3 @@ def gelu(x: Any) -> Any:
     t = splat(ONE) / fma(splat(A), z, splat(ONE))
     q = _tail(t) * exp(splat(-HALF) * z * z)
     return larger(x, splat(ZERO)) - z * q
-
-
-@inlined
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x), the error below 1.2e-7; by e^-|x|, which does not overflow."""
-    small = exp(splat(ZERO) - larger(splat(ZERO) - x, x))
-    return by_sign(x, splat(ONE), small) / (splat(ONE) + small)
-
-
-@inlined
-def tanh(x: Any) -> Any:
-    """The hyperbolic tangent, the error below 1.2e-7."""
-    small = exp(splat(-TWO) * larger(splat(ZERO) - x, x))
-    size = (splat(ONE) - small) / (splat(ONE) + small)
-    return by_sign(x, size, splat(ZERO) - size)

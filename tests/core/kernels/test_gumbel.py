@@ -10,8 +10,9 @@ import torch
 from numba import njit
 from scipy.stats import gumbel_r, kstest
 
-from core.nn import philox, simd
-from core.nn.gumbel import gumbel
+from core.kernels import Kernels, numba_philox, numba_simd
+from core.kernels.cpu import CPU
+from core.kernels.torch import TORCH, philox
 
 WORD = 2**32
 
@@ -37,25 +38,38 @@ def test_the_definition_gives_the_published_answers() -> None:
 def test_words_are_the_papers(key: int, c: int, row: int, step: int) -> None:
     @njit
     def walk(out: Any, key: int, c: int, row: int, step: int) -> None:
-        philox.words(out.ctypes.data, 4 * simd.LANES, key, c, row, step)
+        numba_philox.words(out.ctypes.data, 4 * numba_simd.LANES, key, c, row, step)
 
-    found = np.zeros((4, simd.LANES), np.uint32)
+    found = np.zeros((4, numba_simd.LANES), np.uint32)
     walk(found, key, c, row, step)
     for place, words in enumerate(found.T):
         counter = (c + place, row, step, 0)
-        assert tuple(int(w) for w in words) == plain(counter, (key % WORD, key // WORD))
+        expected = plain(counter, (key % WORD, key // WORD))
+        assert tuple(int(w) for w in words) == expected
+        defined = philox(np.full(1, c + place, np.uint64), np.full(1, row, np.uint64), step, key)
+        assert tuple(int(w[0]) for w in defined) == expected
 
 
-def test_noise_is_of_these_words() -> None:
+@pytest.mark.parametrize("kernels", [TORCH, CPU])
+def test_noise_is_of_these_words(kernels: Kernels) -> None:
     V = 70  # C is 32: numbers 32 and 33 are the second words of counters 0 and 1
-    noise = gumbel((5, 8), 3, torch.empty(4, V))
+    noise = kernels.gumbel(torch.empty(4, V), (5, 8), 3)
     for seed, row, number, counter, word in ((5, 0, 0, 0, 0), (8, 3, 33, 1, 1), (8, 2, 69, 5, 2)):
         u = ((plain((counter, row % 2, 3, 0), (seed, 0))[word] >> 9) + 0.5) / 2**23
         assert float(noise[row, number]) == pytest.approx(-np.log(-np.log(u)), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(4, 70), (6, 1), (2, 4600)])
+def test_the_compiled_noise_is_the_definitions(shape: tuple[int, int]) -> None:
+    seeds = (2**62 - 1, 7)
+    ours, theirs = (kernels.gumbel(torch.empty(shape), seeds, 63) for kernels in (CPU, TORCH))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    wide = CPU.gumbel(torch.empty(shape, dtype=torch.float64), seeds, 63)
+    torch.testing.assert_close(wide.float(), theirs, rtol=1e-6, atol=1e-6)
+
+
 def test_noise_is_gumbels_and_independent() -> None:
-    g = torch.stack([gumbel((1, 2), t, torch.empty(20, 500)) for t in range(10)]).double()
+    g = torch.stack([CPU.gumbel(torch.empty(20, 500), (1, 2), t) for t in range(10)]).double()
     assert kstest(g.flatten().numpy(), gumbel_r.cdf).pvalue > 0.01
     pairs = (
         (g[:, :, 1:], g[:, :, :-1]),
@@ -69,14 +83,16 @@ def test_noise_is_gumbels_and_independent() -> None:
 
 
 def test_log_is_exact_to_rounding() -> None:
-    spread = np.exp(np.linspace(-80, 80, 512 * simd.LANES))
-    off = np.logspace(-6, -0.4, 256 * simd.LANES)
+    spread = np.exp(np.linspace(-80, 80, 512 * numba_simd.LANES))
+    off = np.logspace(-6, -0.4, 256 * numba_simd.LANES)
     x = np.concatenate([spread, 1 - off, 1 + off]).astype(np.float32)
 
     @njit
     def walk(x: Any, y: Any) -> None:
-        for i in range(0, x.size, simd.LANES):
-            simd.store(y.ctypes.data + 4 * i, simd.log(simd.load(x.ctypes.data + 4 * i)))
+        for i in range(0, x.size, numba_simd.LANES):
+            numba_simd.store(
+                y.ctypes.data + 4 * i, numba_simd.log(numba_simd.load(x.ctypes.data + 4 * i))
+            )
 
     y = np.empty_like(x)
     walk(x, y)

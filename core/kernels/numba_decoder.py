@@ -1,11 +1,10 @@
-"""One step of a transformer's rollout as one compiled function, float32 on a processor.
+"""One step of a transformer decoder as one compiled function, float32 on a CPU.
 
-The layers are those of `core.nn.plain_decoding`, whose words hold here too. Row r = p R + n is row
-p of sentence n. Products are `core.nn.panels`'. Keys and values lie as (L / LANES, 2, d, LANES) for
-each sentence and head: what an attention reads is one piece of memory, and is fetched two heads
-ahead.
+The blocks are those of `core.nn.layers`. Row r = p R + n is row p of sentence n. Products are those
+of `numba_gemm`. Keys and values are stored as (L / LANES, 2, d, LANES) for each sentence and head:
+what an attention reads is one piece of memory, and is prefetched two heads ahead.
 
-Places in memory are addresses in bytes; who calls keeps the arrays alive.
+Addresses are in bytes; the caller keeps the arrays alive.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from core.compiled import compiled
-from core.nn.panels import ROWS, Array, linear
-from core.nn.simd import (
+from core.kernels.numba_gemm import ROWS, Array, gemm
+from core.kernels.numba_simd import (
     LANES,
     ONE,
     ZERO,
@@ -43,19 +42,19 @@ LOWEST = np.float32(-3e38)
 
 
 class Sizes(NamedTuple):
-    """Numbers of a rollout."""
+    """Sizes of a rollout."""
 
     sentences: int  # N
     rows: int  # R: N, padded to whole tiles
     width: int  # E
     padded: int  # E, padded to whole panels
     heads: int  # H
-    seen: int  # rows of the mapped noise; 0 without
+    memory: int  # rows that cross-attention reads; 0 without
     eps: float  # of the norms
 
 
 class Weights(NamedTuple):
-    """Of all layers, which are the first axis; panels as the module says."""
+    """Of all layers, which are the first axis; packed as `numba_gemm` says."""
 
     query_key_value: Array
     query_key_value_bias: Array
@@ -69,19 +68,19 @@ class Weights(NamedTuple):
     enter_bias: Array
     leave: Array
     leave_bias: Array
-    norms: Array  # (layers, 3, 2, E): behind attention, cross-attention, feed-forward
+    norms: Array  # (layers, 3, 2, E): after attention, cross-attention, feed-forward
 
 
 class Caches(NamedTuple):
-    """What the layers see; L in whole vectors."""
+    """Keys, values and noise that the layers read; L in whole vectors."""
 
-    words: Array  # (layers, N, H, L / LANES, 2, d, LANES)
-    mapped: Array  # (B, N, H, L / LANES, 2, d, LANES)
+    own: Array  # (layers, N, H, L / LANES, 2, d, LANES)
+    memory: Array  # (B, N, H, L / LANES, 2, d, LANES)
     noise: Array  # (B, streams, N, S, E), E in whole vectors
 
 
-class Room(NamedTuple):
-    """Where a step works."""
+class Buffers(NamedTuple):
+    """Working memory of a step."""
 
     x: Array  # (2, R, E)
     projected: Array  # (2, R, 3 E)
@@ -96,7 +95,7 @@ class Rollout(NamedTuple):
     sizes: Sizes
     weights: Weights
     caches: Caches
-    room: Room
+    buffers: Buffers
 
 
 @called
@@ -133,7 +132,7 @@ def _write(memory: int, place: int, row: int, E: int, d: int) -> None:
     """Put a head's key and value from a projected row (q, k, v) into its memory at `place`."""
     piece = memory + place // LANES * 8 * d * LANES
     lane = place % LANES
-    if lane == 0:  # what is behind it is multiplied with zero, and must be a number
+    if lane == 0:  # the other lanes are multiplied with zero, and must be numbers
         for e in range(2 * d):
             store(piece + 4 * LANES * e, splat(ZERO))
     for e in range(d):
@@ -143,66 +142,63 @@ def _write(memory: int, place: int, row: int, E: int, d: int) -> None:
 
 @called
 def _fetch(memory: int, size: int) -> None:
-    """Ask for what will be read soon."""
+    """Prefetch what will be read soon."""
     for place in range(0, size, LINE):
         prefetch(memory + place)
 
 
 @called
-def _look_back(rollout: Rollout, layer: int, start: int, rows: int, away: int) -> None:
-    """Remember the keys and values of `rows` rows from `start` on; all but `away` ask."""
-    sizes, room = rollout.sizes, rollout.room
+def _self_attention(rollout: Rollout, layer: int, start: int, rows: int, skipped: int) -> None:
+    """Write keys and values of `rows` rows from `start` on; all but the first `skipped` query."""
+    sizes, buffers = rollout.sizes, rollout.buffers
     E, H, d = sizes.padded, sizes.heads, sizes.width // sizes.heads
-    words = rollout.caches.words[layer]
-    head, read = (
-        8 * d * LANES * words.shape[2],
-        8 * d * ((start + rows + LANES - 1) // LANES) * LANES,
-    )
-    projected, mixed = room.projected.ctypes.data, room.mixed.ctypes.data
+    own = rollout.caches.own[layer]
+    head = 8 * d * LANES * own.shape[2]
+    read = 8 * d * ((start + rows + LANES - 1) // LANES) * LANES
+    projected, mixed = buffers.projected.ctypes.data, buffers.mixed.ctypes.data
     for n in range(sizes.sentences):
         for h in range(H):
-            memory = words.ctypes.data + (n * H + h) * head
+            memory = own.ctypes.data + (n * H + h) * head
             _fetch(memory + 2 * head, read)
             for p in range(rows):
                 row = projected + 4 * ((p * sizes.rows + n) * 3 * E + h * d)
                 _write(memory, start + p, row, E, d)
-            for p in range(away, rows):
+            for p in range(skipped, rows):
                 row, to = p * sizes.rows + n, mixed + 4 * ((p * sizes.rows + n) * E + h * d)
                 q = projected + 4 * (row * 3 * E + h * d)
-                _attend(q, memory, to, d, start + p + 1, room.scores.ctypes.data)
+                _attend(q, memory, to, d, start + p + 1, buffers.scores.ctypes.data)
 
 
 @called
-def _look_across(rollout: Rollout, layer: int, rows: int, away: int) -> None:
-    """Rows `away` to `rows` ask the mapped noise."""
-    sizes, room = rollout.sizes, rollout.room
+def _cross_attention(rollout: Rollout, layer: int, rows: int, skipped: int) -> None:
+    """Rows `skipped` to `rows` query the mapped noise."""
+    sizes, buffers = rollout.sizes, rollout.buffers
     E, H, d = sizes.padded, sizes.heads, sizes.width // sizes.heads
-    mapped = rollout.caches.mapped[layer]
-    head = 8 * d * LANES * mapped.shape[2]
-    projected, mixed = room.projected.ctypes.data, room.mixed.ctypes.data
+    cached = rollout.caches.memory[layer]
+    head = 8 * d * LANES * cached.shape[2]
+    projected, mixed = buffers.projected.ctypes.data, buffers.mixed.ctypes.data
     for n in range(sizes.sentences):
         for h in range(H):
-            memory = mapped.ctypes.data + (n * H + h) * head
+            memory = cached.ctypes.data + (n * H + h) * head
             _fetch(memory + 2 * head, head)
-            for p in range(away, rows):
+            for p in range(skipped, rows):
                 place = 4 * ((p * sizes.rows + n) * E + h * d)
-                _attend(
-                    projected + place, memory, mixed + place, d, sizes.seen, room.scores.ctypes.data
-                )
+                q, y = projected + place, mixed + place
+                _attend(q, memory, y, d, sizes.memory, buffers.scores.ctypes.data)
 
 
 @called
-def _feed_forward(rollout: Rollout, layer: int, rows: int, skip: int) -> None:
+def _feed_forward(rollout: Rollout, layer: int, rows: int, offset: int) -> None:
     """The feed-forward layers over x, a block of rows at a time, into `projected`."""
-    weights, room, E = rollout.weights, rollout.room, rollout.sizes.padded
-    x, y = room.x.ctypes.data + skip, room.projected.ctypes.data + skip
-    inside, F = room.inside.ctypes.data, room.inside.shape[1]
+    weights, buffers, E = rollout.weights, rollout.buffers, rollout.sizes.padded
+    x, y = buffers.x.ctypes.data + offset, buffers.projected.ctypes.data + offset
+    inside, F = buffers.inside.ctypes.data, buffers.inside.shape[1]
     for row in range(0, rows, BLOCK):
         count, place = min(BLOCK, rows - row), 4 * row * E
-        linear(x + place, E, count, weights.enter[layer], weights.enter_bias[layer], inside, F)
+        gemm(x + place, E, count, weights.enter[layer], weights.enter_bias[layer], inside, F)
         for i in range(0, count * F, LANES):
             store(inside + 4 * i, gelu(load(inside + 4 * i)))
-        linear(inside, F, count, weights.leave[layer], weights.leave_bias[layer], y + place, E)
+        gemm(inside, F, count, weights.leave[layer], weights.leave_bias[layer], y + place, E)
 
 
 @called
@@ -227,12 +223,14 @@ def _norm(x: int, y: int, width: int, numbers: Array, eps: float, noise: int) ->
 
 
 @called
-def _add_norm(rollout: Rollout, layer: int, which: int, start: int, rows: int, away: int) -> None:
-    """X += norm(projected) for rows `away` to `rows`; behind self-attention noise is injected."""
+def _add_norm(
+    rollout: Rollout, layer: int, which: int, start: int, rows: int, skipped: int
+) -> None:
+    """X += norm(projected) for rows `skipped` to `rows`; noise is injected after self-attention."""
     sizes, noise, numbers = rollout.sizes, rollout.caches.noise, rollout.weights.norms[layer, which]
-    x, y = rollout.room.x.ctypes.data, rollout.room.projected.ctypes.data
+    x, y = rollout.buffers.x.ctypes.data, rollout.buffers.projected.ctypes.data
     injecting = which == 0 and layer < noise.shape[0]
-    for p in range(away, rows):
+    for p in range(skipped, rows):
         for n in range(sizes.sentences):
             place = 4 * (p * sizes.rows + n) * sizes.padded
             injected = 0
@@ -242,37 +240,38 @@ def _add_norm(rollout: Rollout, layer: int, which: int, start: int, rows: int, a
 
 
 @called
-def _layer(rollout: Rollout, layer: int, start: int, rows: int, away: int) -> None:
-    """One block; the first `away` rows are only remembered."""
-    sizes, weights, room = rollout.sizes, rollout.weights, rollout.room
+def _layer(rollout: Rollout, layer: int, start: int, rows: int, skipped: int) -> None:
+    """One block; of the first `skipped` rows only keys and values are kept."""
+    sizes, weights, buffers = rollout.sizes, rollout.weights, rollout.buffers
     E = sizes.padded
-    skip, asking = 4 * away * sizes.rows * E, (rows - away) * sizes.rows
-    x, projected, mixed = room.x.ctypes.data, room.projected.ctypes.data, room.mixed.ctypes.data
-    linear(
+    offset, queries = 4 * skipped * sizes.rows * E, (rows - skipped) * sizes.rows
+    x, mixed = buffers.x.ctypes.data, buffers.mixed.ctypes.data
+    projected = buffers.projected.ctypes.data
+    gemm(
         x, E, rows * sizes.rows, weights.query_key_value[layer],
         weights.query_key_value_bias[layer], projected, 3 * E,
     )  # fmt: skip
-    _look_back(rollout, layer, start, rows, away)
-    x, projected, mixed = x + skip, projected + skip, mixed + skip
-    linear(mixed, E, asking, weights.out[layer], weights.out_bias[layer], projected, E)
-    _add_norm(rollout, layer, 0, start, rows, away)
-    if layer < rollout.caches.mapped.shape[0]:
+    _self_attention(rollout, layer, start, rows, skipped)
+    x, projected, mixed = x + offset, projected + offset, mixed + offset
+    gemm(mixed, E, queries, weights.out[layer], weights.out_bias[layer], projected, E)
+    _add_norm(rollout, layer, 0, start, rows, skipped)
+    if layer < rollout.caches.memory.shape[0]:
         w, b = weights.cross_query[layer], weights.cross_query_bias[layer]
-        linear(x, E, asking, w, b, projected, E)
-        _look_across(rollout, layer, rows, away)
+        gemm(x, E, queries, w, b, projected, E)
+        _cross_attention(rollout, layer, rows, skipped)
         w, b = weights.cross_out[layer], weights.cross_out_bias[layer]
-        linear(mixed, E, asking, w, b, projected, E)
-        _add_norm(rollout, layer, 1, start, rows, away)
-    _feed_forward(rollout, layer, asking, skip)
-    _add_norm(rollout, layer, 2, start, rows, away)
+        gemm(mixed, E, queries, w, b, projected, E)
+        _add_norm(rollout, layer, 1, start, rows, skipped)
+    _feed_forward(rollout, layer, queries, offset)
+    _add_norm(rollout, layer, 2, start, rows, skipped)
 
 
 @compiled
 def step(rollout: Rollout, start: int, rows: int) -> None:
-    """One step: the new rows (1 or 2) from position `start` on stand in the first rows of `room.x`,
-    and are replaced by what is behind all blocks; of two, only the second is whole.
+    """One step: the new rows (1 or 2) from position `start` on are in the first rows of `buffers.x`
+    and are replaced by the output of all blocks; of two, only the second is complete.
     """
     layers = rollout.weights.norms.shape[0]
     for layer in range(layers):
-        away = rows - 1 if layer == layers - 1 else 0  # only the last row asks
-        _layer(rollout, layer, start, rows, away)
+        skipped = rows - 1 if layer == layers - 1 else 0  # only the last row queries
+        _layer(rollout, layer, start, rows, skipped)

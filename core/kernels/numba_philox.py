@@ -1,9 +1,4 @@
-"""Gumbel noise from numbered random words, in vectors: float32 on a processor.
-
-Philox 4x32-10 (Salmon et al. 2011) turns a counter of four 32-bit words and a key of two into four
-random words; nothing has to be drawn before. Word w of counter (c, row, step, 0) is number w C + c
-of its row, with C a multiple of 16: the same whatever a vector holds.
-"""
+"""Gumbel noise from Philox 4x32-10 in SIMD vectors: float32 on a CPU. Defined in `torch.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from core.compiled import compiled
-from core.nn.simd import (
+from core.kernels.numba_simd import (
     INT,
     INTS,
     LANES,

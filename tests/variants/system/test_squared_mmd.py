@@ -8,7 +8,7 @@ from statistics import median_low
 
 import torch
 
-from core.nn.discrepancy import squared_mmd
+from variants.system.textgan_mmd import squared_mmd
 
 
 def test_it_is_the_mean_over_pairs_of_different_rows() -> None:

@@ -1,13 +1,13 @@
-"""Products of a few rows with a weight that stands still, float32 on a processor.
+"""Packed GEMM: products of a few rows with a weight that is frozen during a rollout, float32.
 
-A weight W (K, C) lies as panels (C / COLUMNS, K, COLUMNS), so that a tile of ROWS x COLUMNS sums
-stays in registers while k runs. Rows come in whole tiles, columns in whole panels.
+A weight W (K, C) is stored as panels (C / COLUMNS, K, COLUMNS), so that a tile of ROWS x COLUMNS
+sums stays in registers while k runs. Rows come in whole tiles, columns in whole panels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,7 @@ from numba.core import cgutils
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.compiled import compiled
-from core.nn.linear import Affine
-from core.nn.simd import (
+from core.kernels.numba_simd import (
     LANES,
     REGISTERS,
     at_float,
@@ -35,16 +33,17 @@ ROWS = REGISTERS // 4
 COLUMNS = 2 * LANES
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
 
 
-def whole(count: int, of: int) -> int:
-    """The next multiple of `of`."""
-    return math.ceil(count / of) * of
+def round_up(count: int, multiple: int) -> int:
+    """The next multiple."""
+    return math.ceil(count / multiple) * multiple
 
 
-def panels(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
-    """Of each layer the weights that stand side by side, every one padded to whole panels: (layers,
-    C / COLUMNS, K, COLUMNS) and their biases (layers, C).
+def pack(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
+    """The weights of each layer side by side, every one padded to whole panels: (layers,
+    C / COLUMNS, K, COLUMNS), and their biases (layers, C).
     """
     weights, biases = [], []
     for parts in zip(*layers, strict=True):
@@ -55,26 +54,6 @@ def panels(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
     w = torch.cat(weights, 1)
     w = w.view(len(w), -1, COLUMNS, w.shape[2]).transpose(2, 3)
     return w.contiguous().numpy(), torch.cat(biases, 1).numpy()
-
-
-def frozen(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
-    """X (N, K) to x weight^T + bias (N, C) as the two are now; a call writes over what the one
-    before gave.
-    """
-    with torch.no_grad():
-        w, b = panels([[(weight, bias)]])
-    C, y = len(bias), torch.empty(0, b.shape[1])
-
-    def product(x: Tensor) -> Tensor:
-        nonlocal y
-        N = len(x)
-        rows = pad(x.detach(), (0, 0, 0, -N % ROWS)).contiguous()
-        if len(y) != len(rows):
-            y = torch.empty(len(rows), b.shape[1])
-        multiply(rows.numpy(), w[0], b[0], y.numpy())
-        return y[:N, :C]
-
-    return product
 
 
 @instruction(types.void, *[types.intp] * 7)
@@ -109,17 +88,11 @@ def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, d
 
 
 @called
-def linear(x: int, ldx: int, rows: int, weight: Array, bias: Array, y: int, ldy: int) -> None:
-    """X (rows, K) to x W + bias (rows, C); W in panels, row lengths in numbers."""
+def gemm(x: int, ldx: int, rows: int, weight: Array, bias: Array, y: int, ldy: int) -> None:
+    """X (rows, K) to x W + bias (rows, C); W packed, row lengths in numbers."""
     panels, depth = weight.shape[0], weight.shape[1]
     for panel in range(panels):
         w, b = weight[panel].ctypes.data, bias.ctypes.data + 4 * panel * COLUMNS
         for row in range(0, rows, ROWS):
             to = y + 4 * (row * ldy + panel * COLUMNS)
             _tile(x + 4 * row * ldx, 4 * ldx, w, b, to, 4 * ldy, depth)
-
-
-@compiled
-def multiply(x: Array, weight: Array, bias: Array, y: Array) -> None:
-    """`linear` of whole arrays."""
-    linear(x.ctypes.data, x.shape[1], x.shape[0], weight, bias, y.ctypes.data, y.shape[1])
