@@ -32,10 +32,9 @@ from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunRecord, Sample, Tracker
 from studies.definition import Study, load_study
 from studies.running.execute import begin, work
-from studies.running.progress import progress
-from studies.running.queue import limit_of, load_queue
+from studies.running.queue import limit_of, load_queue, progress
+from studies.running.storage import open_storage
 from studies.running.worker import Worker
-from studies.storage import open_storage
 from tests.cluster.servers import create_database, mlflow_on, postgresql, postgresql_folder
 from variants import registry
 

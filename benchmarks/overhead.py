@@ -17,7 +17,7 @@ from core.tracking.mlflow_store import open_tracker
 from experiments.single_run.run import run
 from studies.definition import load_study
 from studies.running.execute import begin, work
-from studies.storage import storage_url
+from studies.running.storage import storage_url
 from variants import registry
 
 FILE = Path(__file__).parents[1] / "experiments" / "smoke" / "design_axes.toml"

@@ -19,7 +19,7 @@ from experiments import ray_worker
 from experiments.console import err
 from experiments.joining import PACKAGES
 from experiments.ray_worker import Errand, Places
-from studies.running.drive import POLL_SECONDS
+from studies.running.execute import POLL_SECONDS
 
 MOST_LOSSES = 10  # of nodes, that one worker is started again after
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from core.errors import InputError
 from core.metrics.suite import Suite
 from experiments.generate import Writer
-from studies.temperature import Point, Sweep, area
+from studies.analysis.temperature import Point, Sweep, area
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 QUALITY, SAMENESS = "bleu_4", "self_bleu_4"

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from core.config import Resolver, current_tables, explain, override, read_toml
 from core.errors import InputError
-from studies.cells import JOINER
 from studies.kinds import find_kind
 from studies.plan import Definition, Kind, Variant
+from studies.settings import JOINER
 from studies.table import StudyTable
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]

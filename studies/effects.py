@@ -1,11 +1,14 @@
-"""What each choice does: contrasts of the values of an axis, all else equal, or of two rows.
+"""Effects of choices: contrasts of the values of an axis, contrasts of rows, and interactions.
 
-Two runs form a pair when they share the seed and every other axis. A contrast is the mean over the
+Two runs form a pair if they share the seed and every other axis. A contrast is the mean over the
 cells of the other axes of the difference of scores. Its interval and its p are one computation; p
-is adjusted (Holm) over the contrasts that the study's file names or, apart from those, over all
-that it does not name. Whether seeds are treated as pairs is decided once for a study, by the
-correlation that sharing them achieved. In a fraction of a design nothing pairs: there the main
-effects of a linear model stand in.
+is adjusted (Holm) over the contrasts that the study's file names and, separately, over all others.
+Whether seeds are treated as pairs is decided once per study, by the correlation over shared seeds.
+In a fraction of a design there are no pairs: main effects of a linear model are used instead.
+
+For axes A and B the interaction of levels a, a' and b, b' is the difference a - a' at b minus the
+same difference at b', in the mean over the cells of the other axes. It is computed as one
+difference: per seed the sum of the scores of (a, b) and (a', b') against that of (a', b), (a, b').
 """
 
 from __future__ import annotations
@@ -17,15 +20,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
 from core.statistics import Difference, difference, holm, seed_correlation
-from studies.cells import bare
 from studies.leaderboard import Leaderboard, Row
-from studies.main_effects import main_effect
+from studies.settings import bare
 from studies.table import Contrast
 
 LEVEL = 0.05
+UPPER = 0.975
 Stratum = tuple[list[float], list[float]]
+Two = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,27 +44,43 @@ class Effect:
     low: float
     high: float
     pairs: int
-    p: float  # two-sided, of this contrast alone: below .05 where the interval leaves zero out
-    adjusted: float  # the same by Holm, over its family
+    p: float  # two-sided, of this contrast alone: below .05 if the interval excludes zero
+    adjusted: float  # p by Holm, over its family
     named: bool = False  # in the study's file, before the run
     paired: bool = True
     modelled: bool = False  # by the linear model of a fraction of a design
 
     @property
-    def values(self) -> tuple[str, str]:
-        """Level and reference beside their axis: without its name, which a row's label needs."""
+    def values(self) -> Two:
+        """Level and reference without the axis's name, which a row's label contains."""
         return bare(self.axis, self.level), bare(self.axis, self.reference)
 
     @property
     def title(self) -> str:
-        """In words."""
+        """For tables and figures."""
         subject = f"{self.axis}: " if self.axis else ""
         return f"{subject}{' - '.join(self.values)}"
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves zero out; of a single pair nothing does."""
+        """Whether the interval excludes zero; that of a single pair never does."""
         return self.p <= LEVEL and not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """`of[0]` minus `of[1]` of one axis, at `at[0]` of the other, minus the same at `at[1]`."""
+
+    axes: Two
+    of: Two
+    at: Two
+    difference: Difference  # of the two differences
+    adjusted: float  # p by Holm, over all interactions of the study
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is significant after the adjustment."""
+        return self.adjusted <= LEVEL and not self.difference.low <= 0 <= self.difference.high
 
 
 def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effect]:
@@ -75,20 +96,37 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     found = []
     for family, is_named in ((named, True), (others, False)):
         made = [_effect(board.rows, each, paired, is_named) for each in family]
-        there = [effect for effect in made if effect is not None]
-        adjusted = holm([effect.p for effect in there])
-        found += [replace(effect, adjusted=p) for effect, p in zip(there, adjusted, strict=True)]
+        known = [effect for effect in made if effect is not None]
+        adjusted = holm([effect.p for effect in known])
+        found += [replace(effect, adjusted=p) for effect, p in zip(known, adjusted, strict=True)]
     return found
 
 
+def interactions(board: Leaderboard) -> list[Interaction]:
+    """Every two levels of every two axes, the smallest p first; none without two axes."""
+    rows, paired = board.rows, pairing(board)[1]
+    found = []
+    for one, other in itertools.combinations(axes(rows), 2):
+        of_one = itertools.combinations(levels(rows, one), 2)
+        of_other = list(itertools.combinations(levels(rows, other), 2))
+        for of, at in itertools.product(of_one, of_other):
+            strata = _interaction_strata(rows, (one, other), of, at)
+            if strata:
+                each = compared(strata, paired)
+                found.append(Interaction((one, other), of, at, each, each.p))
+    adjusted = holm([each.adjusted for each in found])
+    found = [replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True)]
+    return sorted(found, key=lambda each: (each.difference.p, each.axes, each.of, each.at))
+
+
 def apart(board: Leaderboard, variant: str, other: str, *, paired: bool) -> Difference | None:
-    """One row minus another, as `effects` has it; None where they cannot be compared."""
+    """One row minus another, as `effects` has it; None if they cannot be compared."""
     strata = _strata(board.rows, ("", variant, other), paired)
     return compared(strata, paired) if strata else None
 
 
 def pairing(board: Leaderboard) -> tuple[float, bool]:
-    """The correlation that shared seeds achieved over all rows, and whether to pair on them."""
+    """The correlation over shared seeds of all rows, and whether to pair on them."""
     scores = matrix(board)
     return seed_correlation(scores) if scores.size else (0.0, False)
 
@@ -112,6 +150,53 @@ def levels(rows: Sequence[Row], axis: str) -> list[str]:
     return sorted({row.cell[axis] for row in rows if axis in row.cell})
 
 
+def compared(strata: Sequence[Stratum], paired: bool) -> Difference:
+    """`difference` with draws that depend on the scores alone, so that a contrast has the same
+    interval wherever it is shown; with the sides exchanged, the same with the other sign.
+    """
+    given = list(strata)
+    exchanged = [(theirs, ours) for ours, theirs in given]
+    first = min(given, exchanged)
+    rng = np.random.default_rng(zlib.crc32(json.dumps(first).encode()))
+    found = difference(first, rng, paired=paired)
+    if first == given:
+        return found
+    return replace(found, value=-found.value, low=-found.high, high=-found.low)
+
+
+def main_effect(
+    rows: Sequence[Row], axis: str, level: str, reference: str, *, blocked: bool
+) -> Difference | None:
+    """`level` minus `reference` of an axis in the linear model of all axes' main effects.
+
+    Observations are runs; `blocked` gives each seed its own level. Student's interval and p;
+    interactions are part of the residual. None if the model leaves no degree of freedom, or the
+    design does not identify this contrast.
+    """
+    runs = [(row, seed, score) for row in rows for seed, score in row.scores.items()]
+    columns = [np.ones(len(runs))]
+    weights = [0.0]
+    for name in sorted({key for row in rows for key in row.cell}):
+        for each in sorted({row.cell[name] for row in rows})[1:]:
+            columns.append(np.array([float(row.cell[name] == each) for row, _, _ in runs]))
+            weights.append(float(name == axis) * ((each == level) - float(each == reference)))
+    for seed in sorted({seed for _, seed, _ in runs})[1:] if blocked else ():
+        columns.append(np.array([float(s == seed) for _, s, _ in runs]))
+        weights.append(0.0)
+    X, y, c = np.stack(columns, axis=1), np.array([run[2] for run in runs]), np.array(weights)
+    estimates, _, rank, _ = np.linalg.lstsq(X, y)
+    freedom = len(y) - int(rank)
+    identified = np.allclose(np.linalg.pinv(X) @ (X @ c), c)
+    if freedom < 1 or not identified or not c.any():
+        return None
+    value = float(c @ estimates)
+    residual = float(np.square(y - X @ estimates).sum()) / freedom
+    error = float(np.sqrt(residual * (c @ np.linalg.pinv(X.T @ X) @ c)))
+    reach = float(stats.t.ppf(UPPER, freedom)) * error
+    p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+    return Difference(value, value - reach, value + reach, p, len(runs), blocked)
+
+
 def _effect(
     rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool, named: bool
 ) -> Effect | None:
@@ -129,20 +214,6 @@ def _effect(
                   found.p, found.p, named, found.paired, not strata)  # fmt: skip
 
 
-def compared(strata: Sequence[Stratum], paired: bool) -> Difference:
-    """`difference` with draws that depend on the scores alone, whatever the contrast is called and
-    wherever it is shown; turned round, the same with the other sign.
-    """
-    asked = list(strata)
-    turned = [(theirs, ours) for ours, theirs in asked]
-    first = min(asked, turned)
-    rng = np.random.default_rng(zlib.crc32(json.dumps(first).encode()))
-    found = difference(first, rng, paired=paired)
-    if first == asked:
-        return found
-    return replace(found, value=-found.value, low=-found.high, high=-found.low)
-
-
 def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -> list[Stratum]:
     """For each cell of the other axes the scores with `level` and with `reference`."""
     axis, level, reference = contrast
@@ -151,9 +222,9 @@ def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -
         value, used = (lambda row: row.cell.get(axis)), [row for row in rows if axis in row.cell]
     else:
         value, used = (lambda row: row.variant), list(rows)
-    cells: dict[frozenset[tuple[str, str]], dict[str | None, Mapping[int, float]]] = {}
+    cells: dict[frozenset[Two], dict[str | None, Mapping[int, float]]] = {}
     for row in used:
-        others = frozenset(_without(row.cell, axis).items()) if axis else frozenset()
+        others = _others(row, [axis]) if axis else frozenset()
         cells.setdefault(others, {})[value(row)] = row.scores
     both = [(c[level], c[reference]) for c in cells.values() if level in c and reference in c]
     if not paired and all(len(ours) > 1 and len(theirs) > 1 for ours, theirs in both):
@@ -162,5 +233,24 @@ def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -
     return [([a[s] for s in seeds], [b[s] for s in seeds]) for a, b, seeds in shared if seeds]
 
 
-def _without(cell: Mapping[str, str], axis: str) -> dict[str, str]:
-    return {key: value for key, value in cell.items() if key != axis}
+def _interaction_strata(rows: Sequence[Row], both: Two, of: Two, at: Two) -> list[Stratum]:
+    """For each cell of the other axes, over the seeds that all four cells have: the two sums."""
+    cells: dict[frozenset[Two], dict[Two, Mapping[int, float]]] = {}
+    for row in (row for row in rows if set(both) <= set(row.cell)):
+        place = row.cell[both[0]], row.cell[both[1]]
+        cells.setdefault(_others(row, both), {})[place] = row.scores
+    (a, b), (c, d) = of, at
+    corners = ((a, c), (b, d), (b, c), (a, d))
+    made = []
+    for cell in (cell for cell in cells.values() if all(place in cell for place in corners)):
+        plus, also, minus, less = (cell[place] for place in corners)
+        seeds = sorted(set(plus) & set(also) & set(minus) & set(less))
+        if seeds:
+            sums = [plus[s] + also[s] for s in seeds], [minus[s] + less[s] for s in seeds]
+            made.append(sums)
+    return made
+
+
+def _others(row: Row, without: Sequence[str]) -> frozenset[Two]:
+    """The row's levels on all other axes."""
+    return frozenset(item for item in row.cell.items() if item[0] not in without)

@@ -1,109 +1,165 @@
-"""Figures of a study. Every one says what it shows in its title, every dot is a run."""
+"""Drawing: one style for all figures, common parts, and figures as files or inside a page.
+
+In a page the SVG is inline and every colour is a CSS variable, so that the same drawing works in
+light and dark mode and in print. Every dot of a figure is a run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as Tree
 
-from studies.analysis.wording import chance
-from studies.effects import Effect
-from studies.leaderboard import Leaderboard
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008: told apart by colour-blind people too.
+# Okabe & Ito 2008: distinguishable for colour-blind readers.
 BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 AMBER, SKY, GREY = "#e69f00", "#56b4e9", "#8a94a0"
-PAPER = "#fefefe"
-FAR = 1.5  # spans of the data that real text may lie outside of them and still be on the scale
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
+PAPER, INK, MUTED, LINE = "#fefefe", "#1d2630", "#66727f", "#d5dbe1"
+# Colours of figures -> variables of the page's style sheet.
+VARIABLES = {
+    INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", BLUE: "blue", ORANGE: "orange",
+    GREEN: "green", PINK: "pink", AMBER: "amber", SKY: "sky", GREY: "grey",
+}  # fmt: skip
+STYLE: Any = {
+    "font.size": 9.5,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "grid.alpha": 1.0,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "legend.frameon": False,
+    "svg.hashsalt": "textgan",
+    "pdf.fonttype": 42,  # text stays text
+}
+FORMATS = ("png", "svg", "pdf")
+SVG = "http://www.w3.org/2000/svg"
+Maker = Callable[[], "Figure"]
+Ends = tuple[float, float] | None
 
 
-def leaderboard_figure(board: Leaderboard) -> Figure:
-    """Every seed a dot, the score with its interval, best on top, real text as a line."""
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure with one panel, in inches."""
     from matplotlib.figure import Figure
 
-    rows = board.rows[::-1]
-    drawing = Figure(figsize=(8, 1.4 + 0.38 * len(rows)), layout="constrained")
-    axis = drawing.subplots()
-    for y, row in enumerate(rows):
-        values = list(row.scores.values())
-        if row.interval is not None:
-            axis.plot(row.interval, [y, y], color=BLUE, lw=2.2, solid_capstyle="round")
-        axis.plot(row.score, y, "D", color=BLUE, ms=6)
-        axis.plot(values, [y - 0.24] * len(values), "o", color=GREY, ms=4, mew=0)
-    real = board.baselines.get("real")
-    if real is not None:
-        _real_text(axis, real)
-    _rows(axis, [row.variant for row in rows])
-    axis.set_xlabel(_label(board))
-    return drawing
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
 
 
-def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
-    """A forest plot: every contrast with its interval, what is clear of zero in blue."""
+def panels(
+    down: int, across: int, used: int, size: tuple[float, float], **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of panels, of which the first `used` are kept."""
     from matplotlib.figure import Figure
 
-    shown = list(found)[::-1]
-    drawing = Figure(figsize=(8, 1.4 + 0.38 * len(shown)), layout="constrained")
-    axis = drawing.subplots()
-    axis.axvline(0, color=GREY, lw=1)
-    for y, effect in enumerate(shown):
-        colour = BLUE if effect.clear else GREY
-        axis.plot([effect.low, effect.high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
-        axis.plot(effect.difference, y, "D", color=colour, ms=6)
-        axis.annotate(f"p {chance(effect.adjusted)}", (1, y), (4, 0), ("axes fraction", "data"),
-                      "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
-    _rows(axis, [e.title for e in shown])
-    equal = ", all else equal" if any(effect.axis for effect in found) else ""
-    axis.set_xlabel(f"difference of {board.metric}{equal} (p adjusted by Holm)")
-    return drawing
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, **shared).ravel()
+    for axis in grid[used:]:
+        axis.remove()
+    return figure, list(grid[:used])
 
 
-def preference_figure(preferred: Mapping[str, tuple[float, float, float]]) -> Figure:
-    """Source -> share of its comparisons that it won, low, high; as often as not as a line."""
-    from matplotlib.figure import Figure
-
-    rows = list(preferred.items())[::-1]
-    drawing = Figure(figsize=(8, 1.4 + 0.38 * len(rows)), layout="constrained")
-    axis = drawing.subplots()
-    axis.axvline(0.5, color=GREY, lw=1)
-    for y, (_, (value, low, high)) in enumerate(rows):
-        colour = BLUE if low > 0.5 or high < 0.5 else GREY
-        axis.plot([low, high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
+def forest(
+    labels: Sequence[str], values: Sequence[float], ends: Sequence[Ends], colours: Sequence[str]
+) -> tuple[Figure, Axes]:
+    """One row per label, the first on top at y = len(labels) - 1: a diamond with its interval."""
+    figure, axis = canvas(8, 1.4 + 0.38 * len(labels))
+    rows = list(zip(values, ends, colours, strict=True))[::-1]
+    for y, (value, interval, colour) in enumerate(rows):
+        if interval is not None:
+            axis.plot(interval, [y, y], color=colour, lw=2.2, solid_capstyle="round")
         axis.plot(value, y, "D", color=colour, ms=6)
-    _rows(axis, [name for name, _ in rows])
-    axis.set_xlim(0, 1)
-    axis.set_xlabel("preferred, share of comparisons, with 95% intervals")
-    return drawing
-
-
-def is_near(real: float, low: float, high: float) -> bool:
-    """Whether a scale from `low` to `high` can hold real text without flattening all else."""
-    reach = FAR * max(high - low, 1e-12)
-    return low - reach <= real <= high + reach
-
-
-def _real_text(axis: Axes, real: float) -> None:
-    """Real text as a dashed line; a note at the edge where it is far from all else."""
-    low, high = axis.dataLim.intervalx
-    words = f"real text: {real:.3g}, {'beyond' if real > high else 'below'} this scale"
-    if is_near(real, low, high):
-        axis.axvline(real, color=ORANGE, ls="--", lw=1.2)
-        words = "real text"
-    axis.annotate(words, (1, 1), (0, 2), "axes fraction", "offset points", color=ORANGE,
-                  fontsize=8.5, ha="right", va="bottom")  # fmt: skip
-
-
-def _rows(axis: Axes, labels: Sequence[str]) -> None:
-    axis.set_yticks(range(len(labels)), labels)
+    axis.set_yticks(range(len(labels)), labels[::-1])
     axis.set_ylim(-0.7, len(labels) - 0.1)
+    bare_rows(axis)
+    return figure, axis
+
+
+def bare_rows(axis: Axes) -> None:
+    """Rows with labels on the left: vertical grid lines, no frame."""
     axis.grid(axis="x", alpha=0.25)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
 
 
-def _label(board: Leaderboard) -> str:
-    return f"{board.metric} ({'higher' if board.higher_is_better else 'lower'} is better)"
+def bare_plane(axis: Axes) -> None:
+    """A plot of two quantities: light grid, no frame at the top and right."""
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def legend_beside(axis: Axes) -> None:
+    """A legend right of the panel."""
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def draw(maker: Maker) -> Figure:
+    """The figure, in the report's style."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        return maker()
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Files in `folder`, PNG, SVG and PDF; the same bytes for the same figure."""
+    import matplotlib as mpl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.{suffix}" for suffix in formats]
+    with mpl.rc_context(STYLE):
+        for file in files:
+            dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file.suffix[1:], {})
+            figure.savefig(file, dpi=160, metadata=dates)
+    return files
+
+
+def inline(figure: Figure, name: str, label: str) -> Markup:
+    """The figure as an `<svg>` element; `label` is for screen readers."""
+    import matplotlib as mpl
+
+    written = io.BytesIO()
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    root = Tree.fromstring(written.getvalue())  # noqa: S314 - our own; drops comments
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
+    for size in ("width", "height"):
+        root.attrib.pop(size, None)
+    width = float(root.get("viewBox", "0 0 600 400").split()[2])
+    root.attrib.update({"role": "img", "aria-label": label, "class": "figure",
+                        "style": f"max-width: {width * 1.3:.0f}px"})  # fmt: skip
+    for prefix, space in (("", SVG), ("xlink", "http://www.w3.org/1999/xlink")):
+        Tree.register_namespace(prefix, space)
+    return Markup(_coloured(Tree.tostring(root, encoding="unicode")))  # noqa: S704 - from a parser
+
+
+def _coloured(svg: str) -> str:
+    def variable(match: re.Match[str]) -> str:
+        name = VARIABLES.get(match[0].lower())
+        return f"var(--{name})" if name else match[0]
+
+    # A variable can be a colour in a style attribute; in `fill="..."` it cannot.
+    svg = re.sub(r'\b(fill|stroke)="(#[0-9a-fA-F]{6})"', r'style="\1: \2"', svg)
+    return re.sub(r"#[0-9a-fA-F]{6}\b", variable, svg)

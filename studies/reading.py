@@ -1,4 +1,4 @@
-"""A study read back from the store, and the sections that its kind makes of it."""
+"""Reads a study from the store, and makes the sections of its kind."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def read(tracker: Tracker, study: str) -> Reading:
 
 
 def sections(reading: Reading) -> list[Section]:
-    """Every section of the study's kind; none where no run has ended."""
+    """Every section of the study's kind; none if no run has ended."""
     return find_kind(reading.table.kind).sections(reading) if reading.board.rows else []

@@ -1,72 +1,132 @@
-"""What a study leaves behind for people: its report, and the variants' aggregates.
+"""The report of a study, and what is published with it: the aggregates of its variants.
 
-The report is a function of the store. Published, it is an artifact of the study's own run, the
-variants' runs hold their aggregates, so that the run table of the UI is already the leaderboard,
-and descriptions link what belongs together.
+The report is a function of the store. When published, it is an artifact of the study's own run, and
+the variants' runs hold their aggregates, so that the run table of the UI is already the
+leaderboard. Descriptions link these.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Columns, Tracker
-from studies.analysis.again import again
-from studies.analysis.certainty import certainty
-from studies.analysis.cost import cost, counted_apart
+from core.tracking.rendering import plain
 from studies.analysis.curves import curves
-from studies.analysis.failures import failures
 from studies.analysis.people import people
 from studies.analysis.plane import plane
-from studies.analysis.sentences import sentences
-from studies.analysis.standing import (
-    added_seeds,
-    caveats,
-    outcomes,
-    standing,
-    trained_together,
-    unfinished,
-)
+from studies.analysis.power import power
+from studies.analysis.ranking import caveats, outcomes, ranking, unfinished
+from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
 from studies.analysis.wording import count, number, scored
+from studies.figures import draw, inline, save
 from studies.leaderboard import Leaderboard, Row
-from studies.page.report import HTML, Report
 from studies.reading import read, sections
-from studies.sections import Reading
-from studies.table import Budget
+from studies.sections import Reading, Section
 
-RULE = "\n\n---\n\n"  # in a study's description: links above, what was asked below
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them
 MANY_FINDINGS = 12
 
 
+@dataclass(frozen=True)
+class Report:
+    """Everything that a page shows."""
+
+    title: str
+    question: str
+    facts: Mapping[str, str]  # what ran
+    findings: Sequence[str]  # Markdown sentences
+    headline: Sequence[str]  # the one or two of them for a list of studies
+    sections: Sequence[Section]
+
+    @cached_property
+    def figures(self) -> dict[str, dict[str, Figure]]:
+        """Section key -> name -> figure; each drawn once."""
+        return {
+            section.key: {name: draw(maker) for name, maker in section.figures.items()}
+            for section in self.sections
+        }
+
+    def html(self) -> str:
+        """One self-contained page. Sentences of a corpus are text in it, never markup."""
+        templates = environment()
+        prose = MarkdownIt("commonmark", {"html": False}).enable("table")
+        templates.filters["prose"] = lambda text: Markup(prose.render(text))  # noqa: S704
+        drawings = {
+            key: [inline(figure, f"{key}-{name}", name) for name, figure in made.items()]
+            for key, made in self.figures.items()
+        }
+        return templates.get_template(HTML).render(report=self, drawings=drawings)
+
+    def markdown(self) -> str:
+        """The same as text, with figures as PNG files in a folder."""
+        return environment().get_template(MARKDOWN).render(report=self, folder=FIGURES)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Page, text and figures in `folder`; the files written."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / HTML, folder / MARKDOWN]
+        files[0].write_text(self.html(), encoding="utf-8")
+        files[1].write_text(self.markdown(), encoding="utf-8")
+        for made in self.figures.values():
+            for name, figure in made.items():
+                files += save(figure, folder / FIGURES, name)
+        return files
+
+
+def environment() -> Environment:
+    """The templates, with the filters that quote text."""
+    made = Environment(
+        loader=PackageLoader("studies"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["cell"] = _markdown_cell
+    made.filters["plain"] = plain
+    return made
+
+
+def _markdown_cell(text: str) -> str:
+    """A table cell in Markdown: one line, no bars, no tags."""
+    line = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace("`", "\\`")
+
+
 def build(reading: Reading) -> Report:
-    """The report: leaderboard, what the kind of study adds, and what every study has."""
-    first, own = standing(reading), sections(reading)
-    every = (certainty, people, plane, curves, sentences, failures, cost)
-    found = [first, *own, *(s for make in every for s in make(reading))]
-    found.append(again(reading))
+    """The report: leaderboard, sections of the kind of study, and sections of every study."""
+    first, own = ranking(reading), sections(reading)
+    every = (power, people, plane, curves, samples, failures, cost)
+    found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
     findings = _each_once([sentence for section in found for sentence in section.findings])
     return Report(
         reading.board.study,
         reading.table.question,
         _facts(reading),
-        [
-            *unfinished(reading),
-            *findings[:MANY_FINDINGS],
-            *caveats(reading.board),
-            *added_seeds(reading),
-            *trained_together(reading),
-        ],
+        [*unfinished(reading), *findings[:MANY_FINDINGS], *caveats(reading)],
         [each for section in (first, *own[:1]) for each in section.findings[:1]],
         found,
     )
 
 
 def _each_once(findings: Sequence[str]) -> list[str]:
-    """Without sentences that an earlier one holds already: two sections may see one contrast."""
+    """Without sentences that an earlier one begins with: two sections may have one contrast."""
     kept: list[str] = []
     for sentence in findings:
         if not any(earlier.startswith(sentence.rstrip(".")) for earlier in kept):
@@ -75,7 +135,7 @@ def _each_once(findings: Sequence[str]) -> list[str]:
 
 
 def write(tracker: Tracker, study: str, folder: Path) -> list[Path]:
-    """Write a study's report below `folder`; the files. InputError for an unknown study."""
+    """Write a study's report to `folder`; the files. InputError for an unknown study."""
     return build(read(tracker, study)).write(folder)
 
 
@@ -94,14 +154,13 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
     with tempfile.TemporaryDirectory() as folder:
         report.write(Path(folder))
         parent.log_files(Path(folder))
+    samples_link = tracker.sentences_link(study, board.metric, not board.higher_is_better)
     pages = {
         "Report": tracker.link(study, board.parent_run_id, HTML),
         "leaderboard": link,
-        "sentences of all runs side by side": tracker.sentences_link(
-            study, board.metric, not board.higher_is_better
-        ),
+        "samples of all runs": samples_link,
     }
-    links = " · ".join(f"[{words}]({to})" for words, to in pages.items())
+    links = " · ".join(f"[{title}]({to})" for title, to in pages.items())
     said = "\n".join(f"- {sentence}" for sentence in report.findings)
     parent.describe(f"{links}\n\n{said}{RULE}{about.rpartition(RULE)[2]}")
     parent.finish("ok")
@@ -111,7 +170,7 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
 def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]:
     """Register the winner's model, of its best seed; the run and the version.
 
-    InputError where no run of the best variant ended well.
+    InputError if no run of the best variant ended well.
     """
     runs = {run.run_id: run for run in tracker.runs(board.study, tags={"level": "seed"})}
     good = [
@@ -124,22 +183,22 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
         raise InputError(f"study {board.study!r}: no run of its best variant ended well")
     best = board.rows[0]
     score, seed, run_id = (max if board.higher_is_better else min)(good, key=lambda each: each[0])
-    words = (
+    about = (
         f"`{best.variant}`, the best of {count(len(board.rows), 'variant')} of study "
-        f"{board.study}: {scored(best)} on `{board.metric}` "
-        f"over {count(best.seeds, 'seed')}. These are the weights of seed {seed}, its best, with "
-        f"{number(score)}: expect the variant's score, not this one."
+        f"{board.study}: {scored(best)} on `{board.metric}` (n = {count(best.seeds, 'seed')}). "
+        f"The weights are those of its best seed, {seed}, with {number(score)}; expect the score "
+        f"of the variant, not of this seed."
     )
     tags = {"study": board.study, "variant": best.variant, "seed": str(seed)}
-    return run_id, tracker.register(run_id, name, words, tags)
+    return run_id, tracker.register(run_id, name, about, tags)
 
 
 def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:
     tracker, board = reading.tracker, reading.board
     record = tracker.continue_run(row.run_id)
-    bounds = dict(zip(COLUMNS[1:], row.interval or (), strict=False))  # one run has none
+    bounds = dict(zip(COLUMNS[1:], row.interval or (), strict=False))  # a single run has none
     metrics = {COLUMNS[0]: row.score, **bounds}
-    # More runs, a later point: what a run has at a step stays.
+    # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
     record.log_metrics({**metrics, **_means(reading, row)}, ended)
     record.set_tags({"outcomes": outcomes(row), "rank": f"{rank:03d}"})
@@ -148,40 +207,34 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) ->
     )
     report = tracker.link(board.study, board.parent_run_id, HTML)
     record.describe(
-        f"Number {rank} of {count(len(board.rows), 'variant')} on `{board.metric}`: "
-        f"{scored(row)} over {count(row.seeds, 'seed')} "
-        f"({outcomes(row)}).\n\n[Report]({report}) · [leaderboard]({leaderboard}) · {seeds}"
+        f"Rank {rank} of {count(len(board.rows), 'variant')} on `{board.metric}`: "
+        f"{scored(row)} (n = {count(row.seeds, 'seed')}: {outcomes(row)})."
+        f"\n\n[Report]({report}) · [leaderboard]({leaderboard}) · {seeds}"
     )
     record.finish("ok")
 
 
 def _facts(reading: Reading) -> Mapping[str, str]:
-    board, table = reading.board, reading.table
+    board, table, trials = reading.board, reading.table, len(reading.trials)
     info = metric_info(board.metric)
     runs = f"{count(len(board.rows), 'variant')}, {count(board.runs, 'run')}"
-    trials = len(reading.trials())
+    timed = table.budget and (table.budget.seconds or table.budget.cpu_seconds)
+    older = ", including evaluations" if timed and not counted_apart(reading.seeds) else ""
+    sources = {r.params["corpus.source"] for r in reading.seeds if "corpus.source" in r.params}
     return {
         "kind": table.kind,
         "runs": f"{runs} and {count(trials, 'trial')}" if trials else runs,
         "score": f"{board.metric}, {info.direction} is better: {info.summary}",
-        **({"budget": _budget(reading, table.budget)} if table.budget else {}),
-        "data": ", ".join(sorted({r.params["corpus.source"] for r in reading.seeds
-                                  if "corpus.source" in r.params})) or "unknown",
-    }  # fmt: skip
-
-
-def _budget(reading: Reading, budget: Budget) -> str:
-    timed = budget.seconds is not None or budget.cpu_seconds is not None
-    older = timed and not counted_apart(reading.seeds)
-    return f"{budget.words} a run" + (", evaluations in them" if older else "")
+        **({"budget": f"{table.spent} per run{older}"} if table.budget else {}),
+        "data": ", ".join(sorted(sources)) or "unknown",
+    }
 
 
 def _means(reading: Reading, row: Row) -> dict[str, float]:
     """Mean over seeds of every last evaluation metric of a variant."""
-    wanted = set(row.seed_runs.values())
     values: dict[str, list[float]] = {}
-    for run in reading.seeds:
-        for key, value in run.metrics.items() if run.run_id in wanted else ():
+    for run in reading.runs_of(row):
+        for key, value in run.metrics.items():
             if key.startswith("eval/"):
                 values.setdefault(key, []).append(value)
     return {key: sum(found) / len(found) for key, found in values.items()}

@@ -1,55 +1,68 @@
-"""RESULTS.md, figures, model card and reproduction table, from summaries and from nothing else.
+"""RESULTS.md, figures, model card and reproduction table, from the summaries alone.
 
     python -m studies.results results RESULTS.md --pictures PICTURES --card docs/model_card.md
 
-The same summaries make the same bytes: no date, no machine, no chance.
+The same summaries make the same bytes: no date, no machine, no randomness.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from studies.analysis.temperature import sweep_section
-from studies.model_card import model_card
-from studies.page.drawing import Maker, draw, save
-from studies.page.report import Report, environment
-from studies.report import build
-from studies.reproduction import reproduction
-from studies.sections import Section
-from studies.summary import load
-from studies.temperature import read_sweeps
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
-TEMPLATE = "results.md"
-ELSEWHERE = ("training",)  # sections for which the store has more than a summary keeps
+from core.config import Frozen, explain, read_toml
+from core.errors import InputError
+from core.metrics.catalogue import METRICS
+from core.statistics import interval
+from studies.analysis.ranking import findings
+from studies.analysis.temperature import read_sweeps, sweep_section
+from studies.analysis.wording import between, count
+from studies.definition import from_definition
+from studies.figures import Maker, draw, save
+from studies.leaderboard import Row
+from studies.report import Report, build, environment
+from studies.sections import Reading, Section
+from studies.summary import load
+from variants import registry
+
+STORE_ONLY = ("training",)  # sections for which a summary does not have the data
 FORMAT = "svg"
-SWEEPS = "sweeps"  # folder of what `textgan sweep --json` says of a study's runs
-BEST = "from_scratch"  # the study whose winner has a card
-PLANE = "temperature"  # the study that holds it against likelihood over temperature
+SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
+BEST = "from_scratch"  # the study whose winner has a model card
+PLANE = "temperature"  # the study that compares it with maximum likelihood over temperature
+PICTURES = "pictures/results"  # relative to the card
+PUBLISHED, REAL = "published.toml", "real"
+CARD_METRICS = ("valid", "unique", "template_tv", "oracle_nll", "ms_jaccard_2", "bleu_4",
+                "self_bleu_4", "copied", "length")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Render the pages that are named."""
+    """Render the given pages."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("summaries", type=Path, help="folder of JSON files")
     parser.add_argument("pages", type=Path, nargs="+", help="Markdown files to write")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the figures")
     parser.add_argument("--numbers", type=Path, help="Markdown file of published numbers and ours")
     parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
-    asked = parser.parse_args(arguments)
-    reports = reports_of(asked.summaries)
-    write(reports, asked.pages)
+    given = parser.parse_args(arguments)
+    reports = reports_of(given.summaries)
+    write(reports, given.pages)
     for study, name, maker in drawings(reports):
-        save(draw(maker), asked.pictures / study, name, (FORMAT,))
-    if asked.card is not None:
-        render_card(asked.summaries, asked.card)
-    if asked.numbers is not None:
+        save(draw(maker), given.pictures / study, name, (FORMAT,))
+    if given.card is not None:
+        render_card(given.summaries, given.card)
+    if given.numbers is not None:
         with tempfile.TemporaryDirectory() as folder:
-            text = reproduction(asked.summaries, Path(folder))
-        asked.numbers.write_text(text, encoding="utf-8")
+            text = reproduction(given.summaries, Path(folder))
+        given.numbers.write_text(text, encoding="utf-8")
 
 
 def reports_of(summaries: Path) -> dict[str, Report]:
@@ -58,7 +71,7 @@ def reports_of(summaries: Path) -> dict[str, Report]:
     with tempfile.TemporaryDirectory() as folder:
         for file in sorted(summaries.glob("*.json")):
             made = build(load(file, Path(folder) / file.stem))
-            sections = [each for each in made.sections if each.key not in ELSEWHERE]
+            sections = [each for each in made.sections if each.key not in STORE_ONLY]
             made = replace(made, sections=sections)
             swept = _swept(summaries, file.stem)
             reports[file.stem] = made if swept is None else with_sweeps(made, swept)
@@ -66,14 +79,14 @@ def reports_of(summaries: Path) -> dict[str, Report]:
 
 
 def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
-    """Write every page. Where a figure belongs there is a comment, which docs/hooks.py replaces."""
-    text = environment().get_template(TEMPLATE).render(reports=reports)
+    """Write every page. A comment marks each figure's place, and docs/hooks.py replaces it."""
+    text = environment().get_template("results.md").render(reports=reports)
     for page in pages:
         page.write_text(text, encoding="utf-8")
 
 
 def drawings(reports: Mapping[str, Report]) -> Iterator[tuple[str, str, Maker]]:
-    """Every figure: its study, its name, what makes it."""
+    """Every figure: its study, its name, its maker."""
     for study, report in reports.items():
         for section in report.sections:
             for name, maker in section.figures.items():
@@ -81,7 +94,7 @@ def drawings(reports: Mapping[str, Report]) -> Iterator[tuple[str, str, Maker]]:
 
 
 def _swept(summaries: Path, study: str) -> Section | None:
-    """What the sweeps of the study's runs say, if there are any; InputError for no sweeps."""
+    """The sweeps of the study's runs, if there are any; InputError for a bad file."""
     file = summaries / SWEEPS / f"{study}.json"
     return sweep_section(read_sweeps(file)) if file.exists() else None
 
@@ -97,11 +110,130 @@ def with_sweeps(report: Report, swept: Section) -> Report:
 
 
 def render_card(summaries: Path, card: Path) -> None:
-    """Write the card of the best row of the study that looks for a generator worth having."""
+    """Write the model card of the first row of study BEST."""
     swept = _swept(summaries, PLANE)
     with tempfile.TemporaryDirectory() as folder:
         reading = load(summaries / f"{BEST}.json", Path(folder))
-        card.write_text(model_card(reading, BEST, swept, PLANE), encoding="utf-8")
+        card.write_text(model_card(reading, swept), encoding="utf-8")
+
+
+def model_card(reading: Reading, swept: Section | None) -> str:
+    """The card of the first row of a leaderboard, next to the sweeps of the runs of PLANE."""
+    board, tracker = reading.board, reading.tracker
+    best, runs = board.rows[0], reading.runs_of(board.rows[0])
+    definition = tracker.artifact(board.parent_run_id, "study.json").read_text(encoding="utf-8")
+    study = from_definition(definition, registry())
+    variant = next(each for each in study.variants if each.name == best.variant)
+    seed, run_id = min(best.seed_runs.items())
+    return environment().get_template("model_card.md").render(
+        name=best.variant,
+        summary=BEST,
+        study=board.study,
+        question=reading.table.question,
+        rows=len(board.rows),
+        seeds=best.seeds,
+        metric=board.metric,
+        command=tracker.run(board.parent_run_id).tags.get("command", ""),
+        source=variant.config.corpus.source,
+        fingerprint=next((run.tags["corpus"][:16] for run in runs if "corpus" in run.tags), ""),
+        numbers=_card_numbers(reading, best),
+        drawn=variant.config.evaluation.sentences,
+        seed=seed,
+        sentences=_last_samples(reading, run_id),
+        settings=variant.config.toml(),
+        apart=findings(board)[1:2],
+        swept=swept,
+        plane=PLANE,
+        pictures=PICTURES,
+    )  # fmt: skip
+
+
+def _card_numbers(reading: Reading, row: Row) -> list[list[str]]:
+    """A row for each metric: the variant with its interval, real text, which way is better."""
+    runs = [run.metrics for run in reading.runs_of(row)]
+    rows = []
+    for name in CARD_METRICS:
+        values = [found[f"test/{name}"] for found in runs if f"test/{name}" in found]
+        if not values:
+            continue
+        found = interval(values, np.random.default_rng(zlib.crc32(name.encode())))
+        real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
+        direction = METRICS[name].direction
+        better = direction if direction in ("higher", "lower") else "near real text"
+        sure = between(found.ends if len(values) > 1 else None)
+        shown = f"{np.mean(real):.4f}" if real else ""
+        rows.append([name, f"{found.value:.4f}", sure, shown, better])
+    return rows
+
+
+def _last_samples(reading: Reading, run_id: str) -> list[str]:
+    """The samples of a run's last evaluation, in order."""
+    table = json.loads(reading.tracker.artifact(run_id, "samples.json").read_text("utf-8"))
+    step, text = (table["columns"].index(name) for name in ("step", "text"))
+    last = max(line[step] for line in table["data"])
+    return [line[text] for line in table["data"] if line[step] == last]
+
+
+class Number(Frozen):
+    """A number of a paper, and where to find ours."""
+
+    paper: str
+    system: str
+    published: float
+    study: str  # a summary's name
+    row: str  # a variant of it, or REAL
+    metric: str
+    why: str
+
+
+class Numbers(Frozen):
+    """The file."""
+
+    number: list[Number]
+
+
+def reproduction(summaries: Path, store_dir: Path) -> str:
+    """The table of published numbers and ours; text files of summaries go to `store_dir`.
+    InputError for a bad file.
+    """
+    file = summaries / PUBLISHED
+    try:
+        numbers = TypeAdapter(Numbers).validate_python(read_toml(file)).number
+    except ValidationError as error:
+        raise InputError(explain(error, Numbers, str(file))) from None
+    read = {
+        name: load(summaries / f"{name}.json", store_dir / name)
+        for name in sorted({each.study for each in numbers})
+        if (summaries / f"{name}.json").exists()
+    }
+    rows = [_reproduced(each, _values(each, read.get(each.study))) for each in numbers]
+    return environment().get_template("reproduction.md").render(rows=rows)
+
+
+def _values(number: Number, reading: Reading | None) -> list[float]:
+    """Ours, one per seed; none if the study did not run, or has no such row."""
+    if reading is None:
+        return []
+    rows = [row for row in reading.board.rows if number.row in (row.variant, REAL)]
+    wanted = {run_id for row in rows for run_id in row.seed_runs.values()}
+    key = f"{'real' if number.row == REAL else 'test'}/{number.metric}"
+    return [r.metrics[key] for r in reading.seeds if r.run_id in wanted and key in r.metrics]
+
+
+def _reproduced(number: Number, values: Sequence[float]) -> list[str]:
+    head = [number.paper, number.system, number.metric, f"{number.published:.3f}"]
+    if not values:
+        return [*head, "not run", "", number.why]
+    rng = np.random.default_rng(zlib.crc32(f"{number.study} {number.row}".encode()))
+    ours = interval(values, rng)
+    if number.row == REAL:
+        sure = "the held-out text of every run"
+    elif len(values) == 1:
+        sure = between(None)
+    else:
+        sure = f"{between(ours.ends, digits=3)}, {count(len(values), 'run')}"
+    difference = f"{ours.value - number.published:+.3f}"
+    return [*head, f"{ours.value:.3f} ({sure})", difference, number.why]
 
 
 if __name__ == "__main__":

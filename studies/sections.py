@@ -1,6 +1,7 @@
-"""A section of a study's report: what it asks, how to read the answer, numbers and figures.
+"""A study as the store has it, and a section of its report.
 
-Whoever writes a page (HTML, Markdown, a terminal) needs nothing else, whatever the kind of study.
+A section needs nothing else to become a part of a page (HTML, Markdown, a terminal), whatever the
+kind of study.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from core.tracking.protocol import RunRecord, Tracker
-from studies.leaderboard import Leaderboard
+from studies.leaderboard import Leaderboard, Row
 from studies.table import StudyTable
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)  # name -> maker
     document: Mapping[str, Any] = field(default_factory=dict)  # the numbers, for JSON
-    findings: Sequence[str] = ()  # Markdown sentences for the report's summary, most telling first
+    findings: Sequence[str] = ()  # Markdown sentences for the summary, most important first
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A study as the store has it."""
+    """A study read from the store."""
 
     tracker: Tracker
     board: Leaderboard
@@ -45,6 +46,12 @@ class Reading:
         """The runs of the variants' seeds, oldest first."""
         return self.tracker.runs(self.board.study, tags={"level": "seed"})
 
+    @cached_property
     def trials(self) -> list[RunRecord]:
-        """The runs that searched for settings, oldest first."""
+        """The runs of searches for settings, oldest first."""
         return self.tracker.runs(self.board.study, tags={"level": "trial"})
+
+    def runs_of(self, row: Row) -> list[RunRecord]:
+        """The runs of a row that have a score, oldest first."""
+        wanted = set(row.seed_runs.values())
+        return [run for run in self.seeds if run.run_id in wanted]

@@ -1,17 +1,16 @@
-"""What a search varies: the `Search` ranges that stand beside a configuration's fields.
+"""What a search varies: the `Search` ranges that are declared with a configuration's fields.
 
-None is written twice: a study names fields, and may narrow a range or list choices; it cannot widen
-one. Without names every field that has a range is searched, except one whose own value lies
-outside of it (such as an average that is switched off): naming such a field is refused in words.
+A study names fields, and may narrow a range or list choices; it cannot widen a range. Without names
+every field that has a range is searched, except one whose own value lies outside of its range (such
+as an average that is switched off); naming such a field is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -22,24 +21,26 @@ from pydantic import BaseModel
 
 from core.config import SLOTS, Config, Resolver, Search, Tables, parse, slot_name
 from core.errors import InputError, nearest
-from studies.cells import changed, labelled
+from studies.settings import changed, labelled
 
 Settings = Mapping[str, Any]
 Space = Mapping[str, "Range"]
+Sampler = Literal["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"]
+Pruner = Literal["none", "median", "successive_halving"]
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where one field is drawn from."""
+    """The values that one field can take."""
 
     low: float = 0.0
     high: float = 0.0
     log: bool = False
-    whole: bool = False  # whole numbers only
+    whole: bool = False  # integers only
     choices: tuple[tuple[str, Any], ...] = ()  # label and value, instead of an interval
 
     def distribution(self) -> BaseDistribution:
-        """As Optuna has it."""
+        """For Optuna."""
         if self.choices:
             return CategoricalDistribution([label for label, _ in self.choices])
         if self.whole:
@@ -47,21 +48,44 @@ class Range:
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def value(self, drawn: Any) -> Any:
-        """What Optuna drew, as the configuration takes it."""
+        """What Optuna drew, as a value of the configuration."""
         return dict(self.choices)[drawn] if self.choices else drawn
 
     def drawn(self, value: Any) -> Any:
-        """The other way; None where the range does not have the value."""
+        """The reverse of `value`; None if the range does not have the value."""
         if self.choices:
             return next((label for label, each in self.choices if value in (each, label)), None)
         inside = isinstance(value, int | float) and self.low <= value <= self.high
         return value if inside else None
 
-    def words(self) -> str:
+    @property
+    def text(self) -> str:
         """For people."""
         if self.choices:
             return ", ".join(label for label, _ in self.choices)
         return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a search varies of one system, and how."""
+
+    name: str
+    tables: Tables
+    space: Space
+    metrics: tuple[str, ...]  # the first ranks
+    higher: tuple[bool, ...]
+    trials: int
+    resolver: Resolver = field(compare=False)
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "none"
+    published: tuple[Settings, ...] = ()  # enqueued first; the first of them is the system's own
+    warm_start: str | None = None
+
+    def config(self, settings: Settings) -> Config:
+        """The system with these settings; InputError where they do not go together."""
+        where = f"{self.name}, proposed settings"
+        return parse(changed(self.tables, settings, where), self.resolver, where)
 
 
 def space_of(
@@ -80,39 +104,25 @@ def space_of(
         value = own.get(f"{slot_name(key)}.name" if slot_name(key) in SLOTS else key)
         if found[key].drawn(value) is None:
             raise InputError(
-                f"{where}: study.space.{key}: {found[key].words()} leaves out the published value "
-                f"{value!r}, which is to run first; widen it, or set {key} within it"
+                f"{where}: study.space.{key}: {found[key].text} excludes the published value "
+                f"{value!r}, which runs first; widen it, or set {key} within it"
             )
     return found
 
 
 def ranges(config: Config) -> Iterator[tuple[str, Range]]:
-    """Every field of a configuration that has a `Search` beside it, dotted."""
+    """Every field of a configuration that declares a `Search`, dotted."""
     for table, value in config:
         if isinstance(value, BaseModel):
-            for name, field in type(value).model_fields.items():
-                search = _search(field.metadata) or _search(_inner(field.annotation))
+            for name, info in type(value).model_fields.items():
+                search = _search(info.metadata) or _search(_inner(info.annotation))
                 if search is not None:
-                    whole = int in _types(field.annotation)
+                    whole = int in _types(info.annotation)
                     yield f"{table}.{name}", Range(search.low, search.high, search.log, whole)
 
 
-def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    """Draw every field of a space."""
-    found = {}
-    for key, each in space.items():
-        if each.choices:
-            drawn: Any = trial.suggest_categorical(key, [label for label, _ in each.choices])
-        elif each.whole:
-            drawn = trial.suggest_int(key, int(each.low), int(each.high), log=each.log)
-        else:
-            drawn = trial.suggest_float(key, each.low, each.high, log=each.log)
-        found[key] = each.value(drawn)
-    return found
-
-
 def as_drawn(space: Space, settings: Settings) -> dict[str, Any]:
-    """Settings as Optuna knows them, those that the space has."""
+    """Settings as Optuna draws them, as far as the space has them."""
     drawn = {key: space[key].drawn(value) for key, value in settings.items() if key in space}
     return {key: value for key, value in drawn.items() if value is not None}
 
@@ -136,7 +146,7 @@ def _narrowed(key: str, given: Any, declared: Mapping[str, Range], where: str) -
     low, high = given
     if low < own.low or high > own.high:
         raise InputError(f"{where}: [{low:g}, {high:g}] is wider than the field's own range, "
-                         f"{own.words()}; a study may only narrow it")  # fmt: skip
+                         f"{own.text}; a study may only narrow it")  # fmt: skip
     return Range(low, high, own.log, own.whole)
 
 

@@ -1,4 +1,4 @@
-"""The `[study]` table: what every kind of study shares. Each kind adds keys of its own."""
+"""The `[study]` table: keys that every kind of study has. Each kind adds its own."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from core.metrics.catalogue import metric_info, ranking_metric
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
 MANY_TOKENS = 10**15
-UNITS = {"cpu_seconds": "CPU seconds", "tokens": "tokens of G"}  # others are called what they are
+UNITS = {"cpu_seconds": "CPU seconds", "tokens": "generated tokens"}  # others: the key
 
 
 class Budget(Frozen):
     """What each run of the study may spend; exactly one of these."""
 
     seconds: Annotated[float, Field(gt=0)] | None = None
-    cpu_seconds: Annotated[float, Field(gt=0)] | None = None  # equal beside other processes too
+    cpu_seconds: Annotated[float, Field(gt=0)] | None = None  # not affected by other processes
     updates: Annotated[int, Field(ge=1)] | None = None
-    tokens: Annotated[int, Field(ge=1, le=MANY_TOKENS)] | None = None  # of G: updates x N x S
+    tokens: Annotated[int, Field(ge=1, le=MANY_TOKENS)] | None = None  # generated: updates x N x S
 
     @property
-    def words(self) -> str:
-        """What a run may spend: `30 CPU seconds`."""
+    def text(self) -> str:
+        """For people: `30 CPU seconds`."""
         ((key, value),) = ((key, value) for key, value in self if value is not None)
         return f"{value:,g} {UNITS.get(key, key)}"
 
@@ -38,7 +38,7 @@ class Budget(Frozen):
 
 
 class Contrast(Frozen):
-    """A comparison that is named before the run: `level` of an axis, or a variant, minus another.
+    """A planned comparison: `level` of an axis, or a variant, minus another.
 
     With `axis`, all pairs of runs that share every other axis; without, two rows by name.
     """
@@ -49,16 +49,16 @@ class Contrast(Frozen):
 
 
 class System(Frozen):
-    """A whole system beside the variants: its own file's settings, the study's shared ones."""
+    """A whole system next to the variants: its own file's settings and the study's shared ones."""
 
-    system: str  # a name of experiments/systems, or a file
+    system: str  # a name in experiments/systems, or a file
     label: str | None = None
     set: dict[str, Any] = Field(default={})  # dotted settings, on top of everything
 
     @property
     def name(self) -> str:
-        """How the row is called."""
-        return self.label or self.system.rpartition("/")[2].removesuffix(".toml")
+        """Name of the row."""
+        return self.label or system_name(self.system)
 
 
 class StudyTable(Frozen):
@@ -69,7 +69,7 @@ class StudyTable(Frozen):
     question: str = ""
     seeds: Seeds = 3  # how many (0, 1, ...), or which
     metric: str = "eval/ms_jaccard_2"
-    budget: Budget | None = None  # None: what [train] says
+    budget: Budget | None = None  # None: as [train] says
     contrasts: list[Contrast] = Field(default=[])
     systems: list[System] = Field(default=[])
 
@@ -86,7 +86,7 @@ class StudyTable(Frozen):
         names = [each.name for each in given]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{twice[0]!r} stands there twice; give one of them a label")
+            raise ValueError(f"{twice[0]!r} is listed twice; give one of them a label")
         return given
 
     @field_validator("metric")
@@ -102,12 +102,17 @@ class StudyTable(Frozen):
         return seeds
 
     def seed_list(self) -> list[int]:
-        """The seeds, each variant's the same."""
+        """The seeds, the same for each variant."""
         return seed_list(self.seeds)
 
     @property
+    def spent(self) -> str:
+        """The budget of a run, for people."""
+        return self.budget.text if self.budget else "as its file says"
+
+    @property
     def ranked_by(self) -> str:
-        """The logged metric that rows are ranked by."""
+        """The logged metric that ranks the rows."""
         return self.metric
 
     @property
@@ -117,5 +122,10 @@ class StudyTable(Frozen):
 
 
 def seed_list(seeds: Seeds) -> list[int]:
-    """The seeds that `study.seeds` means: as many, or which."""
+    """The seeds of `study.seeds`, which is their number or a list."""
     return seeds if isinstance(seeds, list) else list(range(seeds))
+
+
+def system_name(system: str) -> str:
+    """The name of a system that is given by name or as a file."""
+    return system.rpartition("/")[2].removesuffix(".toml")

@@ -19,9 +19,8 @@ from studies.definition import Study, load_study, make_study
 from studies.plan import Limit
 from studies.running.execute import begin, free_name, grow
 from studies.running.execute import resume as resume_study
-from studies.running.progress import progress
-from studies.running.queue import load_queue
-from studies.storage import SQLITE, alone, open_storage, storage_url
+from studies.running.queue import load_queue, progress
+from studies.running.storage import SQLITE, alone, open_storage, storage_url
 from variants import registry
 
 

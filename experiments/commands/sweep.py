@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from experiments.console import Advance
     from experiments.generate import Writer
     from experiments.sweep import Text
-    from studies.temperature import Sweep
+    from studies.analysis.temperature import Sweep
 
 
 def register(app: typer.Typer) -> None:

@@ -39,7 +39,7 @@ def worker(
     from studies.definition import from_definition
     from studies.running.execute import work
     from studies.running.queue import load_queue
-    from studies.storage import storage_url
+    from studies.running.storage import storage_url
     from variants import registry
 
     tracker = open_tracker(tracking)
@@ -62,7 +62,7 @@ def proxy(
     Whoever reaches the port may write: listen on a network of your own only.
     """
     from experiments.console import err
-    from studies.storage import serve_proxy
+    from studies.running.storage import serve_proxy
 
     err.print(f"workers reach the storage by --storage grpc://{host}:{port}; Ctrl-C ends it")
     serve_proxy(storage, host, port)

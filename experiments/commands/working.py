@@ -20,11 +20,9 @@ from studies.definition import Study
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.plan import Limit
 from studies.report import publish
-from studies.running.drive import Watch, drive, to_record
-from studies.running.execute import work
-from studies.running.progress import Progress
-from studies.running.progress import progress as read_progress
-from studies.running.queue import load_queue
+from studies.running.execute import Watch, drive, to_record, work
+from studies.running.queue import Progress, load_queue
+from studies.running.queue import progress as read_progress
 from studies.table import StudyTable
 from variants import registry
 

@@ -1,4 +1,4 @@
-"""Learning curves: a panel a variant, its seeds and their middle, the others behind in grey."""
+"""Learning curves: a panel for each variant with its seeds and their mean, others in grey."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from core.metrics.catalogue import metric_info
 from core.statistics import interval
-from studies.figures import BLUE, ORANGE, is_near
+from studies.analysis.ranking import is_near
+from studies.figures import BLUE, LINE, ORANGE, panels
 from studies.leaderboard import Row
 from studies.sections import Reading, Section
 
@@ -21,24 +22,23 @@ if TYPE_CHECKING:
 
 SHOWN = 12  # panels
 ACROSS = 4
-BEHIND = "#d5dbe1"
-UNEVEN = 4  # longest to shortest curve, from which the scale is logarithmic
+UNEVEN = 4  # ratio of longest to shortest curve from which the scale is logarithmic
 EVERY_RUN = 8  # seeds below which each is drawn
 READING = (
-    f"Thin: each seed (where there are fewer than {EVERY_RUN}); thick: their interquartile mean, "
-    "with its 95% bootstrap band; grey: the other variants' means; dashed: real held-out text, "
-    "where it is near. A curve still rising at its end says that the budget was too small to rank "
-    "by."
+    f"Thin: each seed (if there are fewer than {EVERY_RUN}). Thick: their interquartile mean with "
+    "its 95% bootstrap band. Grey: the means of the other variants. Dashed: real held-out text, if "
+    "it is within the scale. If a curve still rises at its end, the budget was too small for a "
+    "ranking."
 )
 Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Mapping[int, Curve]]  # variant -> seed -> points
 
 
 def curves(reading: Reading) -> list[Section]:
-    """The study's metric over updates; none where no run was evaluated."""
+    """The study's metric over updates; none if no run was evaluated."""
     board = reading.board
     shown = board.rows[:SHOWN]
-    metric = f"eval/{board.metric.partition('/')[2]}"  # the test split is looked at once
+    metric = f"eval/{board.metric.partition('/')[2]}"  # the test split is evaluated once
     found = {
         row.variant: {
             seed: points for seed, run in row.seed_runs.items()
@@ -55,27 +55,26 @@ def curves(reading: Reading) -> list[Section]:
             "curves",
             "Learning curves",
             f"`{metric}` over updates. {READING}"
-            + (f" The best {SHOWN} are shown, {left_out} more are not." if left_out else ""),
-            figures={"curves": lambda: _figure(shown, found, real, metric)},
+            + (f" Only the best {SHOWN} are shown, {left_out} are not." if left_out else ""),
+            figures={"curves": lambda: curves_figure(shown, found, real, metric)},
         )
     ]
 
 
-def _figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str) -> Figure:
-    from matplotlib.figure import Figure
-
+def curves_figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str) -> Figure:
+    """A panel for each row."""
     across = min(ACROSS, len(rows))
     down = math.ceil(len(rows) / across)
-    drawing = Figure(figsize=(0.8 + 2.5 * across, 0.5 + 2.1 * down), layout="constrained")
-    grid = drawing.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    size = (0.8 + 2.5 * across, 0.5 + 2.1 * down)
+    drawing, grid = panels(down, across, len(rows), size, sharex=True, sharey=True)
     bounds = metric_info(metric).bounds
-    middles = {row.variant: _middle(row.variant, found[row.variant], bounds) for row in rows}
+    middles = {row.variant: middle(row.variant, found[row.variant], bounds) for row in rows}
     seen = [value for seeds in found.values() for points in seeds.values() for _, value in points]
     near = real if real is not None and is_near(real, min(seen), max(seen)) else None
-    for rank, (axis, row) in enumerate(zip(grid, rows, strict=False), start=1):
-        for other, middle in middles.items():
-            if other != row.variant and len(middle):
-                axis.plot(middle[:, 0], middle[:, 1], color=BEHIND, lw=0.8)
+    for rank, (axis, row) in enumerate(zip(grid, rows, strict=True), start=1):
+        for other, line in middles.items():
+            if other != row.variant and len(line):
+                axis.plot(line[:, 0], line[:, 1], color=LINE, lw=0.8)
         _panel(axis, found[row.variant], middles[row.variant])
         if near is not None:
             axis.axhline(near, color=ORANGE, ls="--", lw=1.2)
@@ -85,15 +84,13 @@ def _figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str)
     uneven = bool(steps) and max(ends) > UNEVEN * max(1, min(ends))
     if uneven:
         _logarithmic(grid[0], min(steps), max(ends))
-    for axis in grid[len(rows) :]:
-        axis.remove()
     drawing.supxlabel("updates, on a logarithmic scale" if uneven else "updates", fontsize=9)
     drawing.supylabel(metric, fontsize=9)
     return drawing
 
 
 def _logarithmic(axis: Axes, least: int, most: int) -> None:
-    """From 0 on, logarithmic beyond the first evaluation; the panels share it."""
+    """From 0, logarithmic after the first evaluation; all panels share it."""
     axis.set_xscale("symlog", linthresh=least)
     tens = [10**k for k in range(9) if least <= 10**k <= most]
     axis.set_xticks([0, *tens], ["0", *map(str, tens)])
@@ -101,20 +98,20 @@ def _logarithmic(axis: Axes, least: int, most: int) -> None:
     axis.set_xlim(-0.1 * least, 1.1 * most)
 
 
-def _panel(axis: Axes, seeds: Mapping[int, Curve], middle: np.ndarray) -> None:
+def _panel(axis: Axes, seeds: Mapping[int, Curve], line: np.ndarray) -> None:
     if len(seeds) < EVERY_RUN:
         for points in seeds.values():
             steps, values = zip(*points, strict=True)
             axis.plot(steps, values, color=BLUE, lw=0.7, alpha=0.6)
-    if len(middle):
-        axis.fill_between(middle[:, 0], middle[:, 2], middle[:, 3], color=BLUE, alpha=0.18, lw=0)
-        axis.plot(middle[:, 0], middle[:, 1], color=BLUE, lw=2, solid_capstyle="round")
+    if len(line):
+        axis.fill_between(line[:, 0], line[:, 2], line[:, 3], color=BLUE, alpha=0.18, lw=0)
+        axis.plot(line[:, 0], line[:, 1], color=BLUE, lw=2, solid_capstyle="round")
 
 
-def _middle(variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]) -> np.ndarray:
+def middle(variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]) -> np.ndarray:
     """(steps, 4): step, interquartile mean, low, high, at the steps that every seed has.
 
-    A run that diverged has no later values: the middle ends where the first run does.
+    A run that diverged has no later values, so the mean ends where the first run does.
     """
     at: dict[int, list[float]] = {}
     for points in seeds.values():

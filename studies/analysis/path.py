@@ -1,172 +1,217 @@
-"""What each coordinate between two systems was worth."""
+"""The contribution of each coordinate between two systems: Shapley values and their section.
+
+With v(S) the score of the system whose coordinates in S are the target's and whose others are the
+origin's, coordinate i is attributed the mean over orders of v(before + i) - v(before) (Shapley
+1953). The changes of every order add up to v(all) - v(none), so the attributions do too.
+"""
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.metrics.catalogue import metric_info
 from core.statistics import Difference, Interval, interval
-from studies.analysis.wording import bracket, number
-from studies.attribution import Node, contributions, nodes_of, orders_within, shapley
+from core.statistics.aggregate import RESAMPLES, resample, stretched
+from studies.analysis.wording import between, bracket, number
 from studies.effects import compared, pairing
+from studies.figures import BLUE, GREY, ORANGE, forest
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Node = frozenset[int]  # the coordinates that are the target's
+Order = tuple[int, ...]
+Two = tuple[str, str]
+MOST_LISTED = 7  # coordinates whose every order is listed: 5,040
+TOTAL = "all together"
 READING = (
     "The change of the score between the two ends, attributed to the coordinates: the mean over "
     "{orders} of the change at the coordinate's step (Shapley value), so that the column adds up "
-    "to the whole. 95% intervals are a bootstrap over seeds, which every system shares{drawn}. "
-    "*first* is the change when it alone is made from {start}; *last* when it is made after all "
-    "others, both with their own 95% intervals; where the two differ much, the coordinate's worth "
-    "depends on the company it is in. "
-    "A row of the leaderboard that is called *{start}, but X* is {start} with X as {end} has it, "
-    "and the other way round."
+    "to the total. 95% intervals are a bootstrap over seeds, which every system shares{drawn}. "
+    "*first* is the change if it alone is made from {start}; *last* if it is made after all "
+    "others, both with their own 95% intervals. If the two differ much, the contribution depends "
+    "on the other coordinates. "
+    "A row of the leaderboard called *{start}, but X* is {start} with X as in {end}, and vice "
+    "versa."
 )
 
 
-@dataclass(frozen=True)
-class _Walked:
-    """What ran between the two ends, over the seeds that all of it shares."""
+def orders_within(k: int, nodes: int) -> tuple[list[Order], bool]:
+    """Orders of k coordinates that visit at most `nodes` systems, and whether those are all.
 
-    ends: tuple[str, str]
-    coordinates: list[str]
-    scores: Mapping[Node, np.ndarray]  # by the coordinates changed, a seed each
-    orders: Sequence[tuple[int, ...]]
-    complete: bool  # whether these are all orders
+    If not all fit, orders are drawn (the same ones every time), each with its reverse, so that
+    every coordinate has early and late places.
+    """
+    if 2**k <= nodes and k <= MOST_LISTED:
+        return list(itertools.permutations(range(k))), True
+    rng = np.random.default_rng(k)
+    visited: set[Node] = set()
+    orders: list[Order] = []
+    misses = 0
+    while misses < 50:
+        one = tuple(int(i) for i in rng.permutation(k))
+        for order in (one, one[::-1]):
+            more = visited | set(nodes_of(order))
+            if order in orders or len(more) > nodes:
+                misses += 1
+                continue
+            visited, orders = more, [*orders, order]
+    return orders, False
 
-    @property
-    def changed(self) -> Node:
-        """The node where all is changed."""
-        return frozenset(range(len(self.coordinates)))
 
-    @property
-    def gaps(self) -> list[float]:
-        """What all coordinates together change, a seed each."""
-        found: list[float] = (self.scores[self.changed] - self.scores[frozenset()]).tolist()
-        return found
+def nodes_of(order: Order) -> list[Node]:
+    """The systems that an order visits, from no coordinate changed to all."""
+    return [frozenset(order[:n]) for n in range(len(order) + 1)]
+
+
+def contributions(orders: Sequence[Order], scores: Callable[[Node], np.ndarray]) -> np.ndarray:
+    """(orders, seeds, k): the change of the score at each coordinate's step, per seed."""
+    made = []
+    for order in orders:
+        path = [scores(node) for node in nodes_of(order)]  # each (seeds,)
+        steps = np.diff(np.stack(path, axis=1), axis=1)  # (seeds, k), in the order's order
+        made.append(steps[:, np.argsort(order)])
+    return np.stack(made)
+
+
+def shapley(
+    changes: np.ndarray, rng: np.random.Generator, *, complete: bool, resamples: int = RESAMPLES
+) -> list[Interval]:
+    """Attribution of each coordinate with its 95% interval, from `contributions`.
+
+    Seeds are resampled together for all coordinates (they are paired along a path). If the orders
+    are a sample they are resampled too, so that the interval covers both.
+    """
+    orders, seeds, k = changes.shape
+    picked = resample(seeds, rng, resamples)  # (resamples, seeds)
+    if complete:
+        draws = changes.mean(axis=0)[picked].mean(axis=1)  # (resamples, k)
+    else:
+        drawn = resample(orders, rng, resamples)
+        counts = np.stack([np.bincount(row, minlength=orders) for row in drawn]) / orders
+        weights = np.stack([np.bincount(row, minlength=seeds) for row in picked]) / seeds
+        draws = np.einsum("ro,rs,osk->rk", counts, weights, changes, optimize=True)
+    value = changes.mean(axis=(0, 1))
+    return [stretched(float(value[i]), draws[:, i], seeds) for i in range(k)]
 
 
 def path_sections(reading: Reading) -> list[Section]:
-    """The attribution; none until every system on the way has a seed in common."""
-    walked = _walked(reading)
-    return [] if walked is None else [_section(reading, walked)]
-
-
-def _walked(reading: Reading) -> _Walked | None:
-    ends: tuple[str, str] = reading.table.ends  # type: ignore[attr-defined]
+    """The attribution; none until all systems of the path have a seed in common."""
+    ends: Two = reading.table.ends  # type: ignore[attr-defined]
     budget: int = reading.table.nodes  # type: ignore[attr-defined]
     variants = reading.tracker.runs(reading.board.study, tags={"level": "variant"})
     changed = {run.name: run.params.get("changed", "") for run in variants}
     names = changed.get(ends[1], "").split(", ")
-    scores = {
+    found = {
         frozenset(names.index(n) for n in changed[row.variant].split(", ") if n): row.scores
         for row in reading.board.rows
         if row.variant in changed
     }
     orders, complete = orders_within(len(names), max(budget, len(names) + 1))
-    wanted = {node for order in orders for node in nodes_of(order)}
-    if not names[0] or not wanted <= set(scores):
-        return None
-    seeds = sorted(set.intersection(*(set(scores[node]) for node in wanted)))
+    nodes = {node for order in orders for node in nodes_of(order)}
+    if not names[0] or not nodes <= set(found):
+        return []
+    seeds = sorted(set.intersection(*(set(found[node]) for node in nodes)))
     if not seeds:
-        return None
-    shared = {node: np.array([scores[node][seed] for seed in seeds]) for node in wanted}
-    return _Walked(ends, names, shared, orders, complete)
+        return []
+    scores = {node: np.array([found[node][seed] for seed in seeds]) for node in nodes}
+    said = "every order" if complete else f"{len(orders)} of all orders"
+    drawn = "" if complete else ", and over the drawn orders"
+    how = READING.format(orders=said, start=ends[0], end=ends[1], drawn=drawn)
+    return [_section(reading, names, scores, orders, complete, how)]
 
 
-def _section(reading: Reading, walked: _Walked) -> Section:
-    ends, scores, everything = walked.ends, walked.scores, walked.changed
-    rng = np.random.default_rng(zlib.crc32(reading.board.study.encode()))
-    changes = contributions(walked.orders, scores.__getitem__)
-    worth = shapley(changes, rng, complete=walked.complete)
-    whole = interval(walked.gaps, rng)
-    ranked = sorted(enumerate(worth), key=lambda item: -abs(item[1].value))
-    paired = pairing(reading.board)[1]
+def _section(
+    reading: Reading,
+    names: Sequence[str],
+    scores: Mapping[Node, np.ndarray],
+    orders: Sequence[Order],
+    complete: bool,
+    how: str,
+) -> Section:
+    board, ends = reading.board, reading.table.ends  # type: ignore[attr-defined]
+    rng = np.random.default_rng(zlib.crc32(board.study.encode()))
+    parts = shapley(contributions(orders, scores.__getitem__), rng, complete=complete)
+    none, every = Node(), Node(range(len(names)))
+    whole = interval((scores[every] - scores[none]).tolist(), rng)
+    paired = pairing(board)[1]
     rows, document = [], {}
-    for i, each in ranked:
-        first = _gap(scores, frozenset({i}), frozenset(), paired)
-        last = _gap(scores, everything, everything - {i}, paired)
-        name = walked.coordinates[i]
-        rows.append([name, f"{each.value:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}",
-                     _shown(first), _shown(last)])  # fmt: skip
-        document[name] = {"value": each.value, "low": each.low, "high": each.high,
-                          "first": first and asdict(first),
-                          "last": last and asdict(last)}  # fmt: skip
-    total = sum(each.value for each in worth)
-    rows.append(["all together", f"{total:+.4f}", f"{whole.low:+.4f} to {whole.high:+.4f}", "", ""])
-    said = "every order" if walked.complete else f"{len(walked.orders)} orders of all"
-    found = {walked.coordinates[i]: each for i, each in ranked}
+    found = dict(sorted(enumerate(parts), key=lambda item: -abs(item[1].value)))
+    for i, each in found.items():
+        first = _gap(scores, Node({i}), none, paired)
+        last = _gap(scores, every, every - {i}, paired)
+        sure = between(each.ends, sign="+")
+        rows.append([names[i], f"{each.value:+.4f}", sure, _shown(first), _shown(last)])
+        document[names[i]] = {
+            "value": each.value, "low": each.low, "high": each.high,
+            "first": first and asdict(first), "last": last and asdict(last),
+        }  # fmt: skip
+    total = sum(each.value for each in parts)
+    rows.append([TOTAL, f"{total:+.4f}", between(whole.ends, sign="+"), "", ""])
+    named = {names[i]: each for i, each in found.items()}
     return Section(
         "attribution",
-        f"What makes {ends[1]} differ from {ends[0]}",
-        READING.format(orders=said, start=ends[0], end=ends[1],
-                       drawn="" if walked.complete else ", and over the orders that were drawn"),
-        ("coordinate", "worth", "95% interval", "first", "last"),
+        f"Contributions between {ends[0]} and {ends[1]}",
+        how,
+        ("coordinate", "contribution", "95% interval", "first", "last"),
         rows,
-        {"attribution": lambda: attribution_figure(reading, ends, found, whole)},
-        {"attribution": document, "total": total, "orders": len(walked.orders),
-         "seeds": len(walked.gaps)},
-        _findings(ends, found, reading.board.metric),
+        {"attribution": lambda: attribution_figure(board.metric, ends, named, whole)},
+        {"attribution": document, "total": total, "orders": len(orders),
+         "seeds": len(scores[none])},
+        _findings(ends, named, board.metric),
     )  # fmt: skip
 
 
-def _findings(ends: tuple[str, str], found: Mapping[str, Interval], metric: str) -> list[str]:
-    clear = [(n, each) for n, each in found.items() if each.low > 0 or each.high < 0]
+def _findings(ends: Two, found: Mapping[str, Interval], metric: str) -> list[str]:
+    clear = [(name, each) for name, each in found.items() if _clear(each)]
     if not clear:
-        return [f"No coordinate between {ends[0]} and {ends[1]} has a worth on `{metric}` that "
-                "these seeds can tell from zero."]  # fmt: skip
+        return [f"No coordinate between {ends[0]} and {ends[1]} has a significant contribution to "
+                f"`{metric}`."]  # fmt: skip
     return [
-        f"From {ends[0]} to {ends[1]}, **{name}** is worth {number(each.value)} "
-        f"{bracket(each.low, each.high)} on `{metric}`."
+        f"From {ends[0]} to {ends[1]}, **{name}** contributes {number(each.value)} "
+        f"{bracket(each.low, each.high)} to `{metric}`."
         for name, each in clear[:3]
     ]
 
 
-def _gap(table: Mapping[Node, np.ndarray], a: Node, b: Node, paired: bool) -> Difference | None:
-    if a not in table or b not in table:
+def _clear(each: Interval) -> bool:
+    return each.low > 0 or each.high < 0
+
+
+def _gap(scores: Mapping[Node, np.ndarray], a: Node, b: Node, paired: bool) -> Difference | None:
+    if a not in scores or b not in scores:
         return None
-    return compared([(table[a].tolist(), table[b].tolist())], paired)
+    return compared([(scores[a].tolist(), scores[b].tolist())], paired)
 
 
 def _shown(found: Difference | None) -> str:
     if found is None:
         return ""
-    sure = f" ({found.low:+.4f} to {found.high:+.4f})" if found.pairs > 1 else ""
+    sure = f" ({between((found.low, found.high), sign='+')})" if found.pairs > 1 else ""
     return f"{found.value:+.4f}{sure}"
 
 
 def attribution_figure(
-    reading: Reading, ends: tuple[str, str], found: Mapping[str, Interval], whole: Interval
+    metric: str, ends: Two, found: Mapping[str, Interval], whole: Interval
 ) -> Figure:
-    """Each coordinate's worth with its interval, the whole difference below them."""
-    from matplotlib.figure import Figure
-
-    from studies.figures import BLUE, GREY, ORANGE
-
-    rows = [*list(found.items())[::-1]]
-    drawing = Figure(figsize=(8, 1.8 + 0.42 * (len(rows) + 1)), layout="constrained")
-    axis = drawing.subplots()
-    axis.axvline(0, color=GREY, lw=1)
-    for y, (_, each) in enumerate([("all together", whole), *rows]):
-        clear = each.low > 0 or each.high < 0
-        colour = ORANGE if y == 0 else BLUE if clear else GREY
+    """The contribution of each coordinate with its interval, the whole difference last."""
+    every = [*found.values(), whole]
+    colours = [*(BLUE if _clear(each) else GREY for each in found.values()), ORANGE]
+    drawing, axis = forest(
+        [*found, TOTAL], [each.value for each in every], [each.ends for each in every], colours
+    )
+    for y, (each, colour) in enumerate(list(zip(every, colours, strict=True))[::-1]):
         axis.barh(y, each.value, height=0.5, color=colour, alpha=0.35)
-        axis.plot([each.low, each.high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
-        axis.plot(each.value, y, "D", color=colour, ms=5)
-    axis.set_yticks(range(len(rows) + 1), ["all together", *(name for name, _ in rows)])
+    axis.axvline(0, color=GREY, lw=1, zorder=1)
     axis.axhline(0.5, color=GREY, lw=0.6, ls=":")
-    info = metric_info(reading.board.metric)
-    axis.set_xlabel(f"change of {reading.board.metric} ({info.direction} is better)")
-    axis.set_title(f"From {ends[0]} to {ends[1]}: what each coordinate is worth, with 95% "
-                   "intervals", fontsize=10)  # fmt: skip
-    axis.grid(axis="x", alpha=0.25)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(f"change of {metric} ({metric_info(metric).direction} is better)")
+    title = f"From {ends[0]} to {ends[1]}: contribution of each coordinate, 95% intervals"
+    axis.set_title(title, fontsize=10)
     return drawing

@@ -1,31 +1,27 @@
-"""What people said of a study's sentences, and which metrics agree with them.
+"""Sections on human judgement: preferences, and the metrics that agree with them.
 
-A preference has its interval and raters their agreement (`studies.judgement`). A metric agrees with
-people where it ranks the variants as they do: Spearman's correlation over variants, whose p is
-adjusted for the number of metrics looked at (Holm), since the best of thirty would else look good
-by chance.
+Preferences have intervals, and raters their agreement (`studies.judgement`). A metric agrees with
+people if it ranks the variants as they do: Spearman's correlation over variants, with p adjusted
+for the number of metrics (Holm), because the best of thirty looks good by chance.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.statistics import Interval, holm
 from core.tracking.protocol import ENDED, Tracker
 from studies.analysis.wording import bracket, count, names, number
-from studies.figures import preference_figure
+from studies.figures import BLUE, GREY, forest
 from studies.judgement import agreement, answers, cohen, correlations, preferences
 from studies.sections import Reading, Section
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SURE = 0.05
-FEW = 6  # variants below which no rank correlation can be told from chance
+SIGNIFICANT = 0.05
+FEW = 6  # with fewer variants no rank correlation is significant
 
 
 def results(tracker: Tracker, study: str) -> dict[str, Any]:
-    """What all raters said: preferences, agreement, correlation with the metrics."""
+    """The answers of all raters: preferences, agreement, correlation with the metrics."""
     given = answers(tracker.store_dir, study)
     preferred = preferences(given)
     metrics: dict[str, dict[str, list[float]]] = {}
@@ -56,53 +52,52 @@ def results(tracker: Tracker, study: str) -> dict[str, Any]:
 
 
 def _document(found: Interval | None) -> dict[str, float] | None:
-    if found is None:
-        return None
-    return {"value": found.value, "low": found.low, "high": found.high}
+    return None if found is None else {"value": found.value, "low": found.low, "high": found.high}
 
 
 def people(reading: Reading) -> list[Section]:
-    """Preferences, and metrics beside them; none where nobody was asked."""
+    """Preferences, and metrics that agree with them; none if nobody was asked."""
     found = results(reading.tracker, reading.board.study)
     if not found["answers"]:
         return []
-    sections = [_preferences(found)]
-    if found["correlations"]:
-        sections.append(_metrics(found))
-    return sections
+    return [_preferences(found), *([_metrics(found)] if found["correlations"] else [])]
 
 
 def _preferences(found: dict[str, Any]) -> Section:
-    words = (
-        f"Krippendorff's alpha {_agreed(found['agreement'])}, Cohen's kappa (mean over pairs of "
-        f"raters) {_agreed(found['kappa'])}; 0: chance, 1: perfect"
-        if found["agreement"]
-        else "unknown: it takes two raters of the same comparisons, and answers that differ"
-    )
-    preferred = found["preferred"]
-
-    def figure() -> Figure:
-        return preference_figure(
-            {k: (v["value"], v["low"], v["high"]) for k, v in preferred.items()}
+    agreed = "unknown: it needs two raters of the same comparisons, and different answers"
+    if found["agreement"]:
+        agreed = (
+            f"Krippendorff's alpha {_agreed(found['agreement'])}, Cohen's kappa (mean over pairs "
+            f"of raters) {_agreed(found['kappa'])}; 0: chance, 1: perfect"
         )
+    preferred = found["preferred"]
+    ends = [(one["low"], one["high"]) for one in preferred.values()]
+    colours = [BLUE if low > 0.5 or high < 0.5 else GREY for low, high in ends]
 
+    def figure() -> Any:
+        values = [one["value"] for one in preferred.values()]
+        drawing, axis = forest(list(preferred), values, ends, colours)
+        axis.axvline(0.5, color=GREY, lw=1, zorder=1)
+        axis.set_xlim(0, 1)
+        axis.set_xlabel("preferred, share of comparisons, with 95% intervals")
+        return drawing
+
+    above = [name for name, one in preferred.items() if one["low"] > 0.5]
     return Section(
         "people",
-        "What people prefer",
+        "Human preferences",
         f"Two sentences at a time, blind and in random order: "
         f"{count(found['answers'], 'answer')} of {count(len(found['raters']), 'rater')}. "
-        f"*Preferred* is the share of its comparisons that a variant won, ties half; .5 is as "
-        f"often as not. The interval is a bootstrap over comparisons. "
-        f"Agreement between raters: {words}.",
+        f"*Preferred* is the share of its comparisons that a variant won (a tie counts half); .5 "
+        f"means no preference. The interval is a bootstrap over comparisons. "
+        f"Agreement between raters: {agreed}.",
         ["source", "preferred", "95% interval"],
-        [
-            [name, number(one["value"]), bracket(one["low"], one["high"])]
-            for name, one in preferred.items()
-        ],
+        [[name, number(one["value"]), bracket(one["low"], one["high"])]
+         for name, one in preferred.items()],
         {"preferences": figure},
         {key: found[key] for key in ("answers", "raters", "preferred", "agreement", "kappa")},
-        _sure(preferred),
-    )
+        [f"People prefer the sentences of {names(above)}."] if above else [],
+    )  # fmt: skip
 
 
 def _agreed(found: dict[str, float] | None) -> str:
@@ -111,38 +106,21 @@ def _agreed(found: dict[str, float] | None) -> str:
     return f"{number(found['value'])} {bracket(found['low'], found['high'])}"
 
 
-def _sure(preferred: dict[str, dict[str, float]]) -> list[str]:
-    above = [name for name, one in preferred.items() if one["low"] > 0.5]
-    return [f"People prefer the sentences of {names(above)}."] if above else []
-
-
 def _metrics(found: dict[str, Any]) -> Section:
     related = sorted(found["correlations"].items(), key=lambda item: -abs(item[1]["rho"]))
     most = max(one["variants"] for _, one in related)
-    few = (
-        f" With {count(most, 'variant')} nothing here can be told from chance."
-        if most < FEW
-        else ""
-    )
-    sure = [name for name, one in related if one["p_adjusted"] < SURE]
+    few = f" With {count(most, 'variant')} no correlation is significant." if most < FEW else ""
+    sure = [name for name, one in related if one["p_adjusted"] < SIGNIFICANT]
     return Section(
         "people_metrics",
         "Metrics that agree with people",
         "Spearman's correlation, over variants, of a metric's mean with the preference. A metric "
-        "of which lower is better agrees where rho is negative. *p adjusted* is Holm's, "
-        f"for as many metrics as stand here.{few}",
+        "for which lower is better agrees if rho is negative. *p adjusted* is Holm's, for the "
+        f"number of metrics in this table.{few}",
         ["metric", "rho", "p", "p adjusted", "variants"],
-        [
-            [
-                name,
-                f"{one['rho']:+.2f}",
-                number(one["p"]),
-                number(one["p_adjusted"]),
-                str(one["variants"]),
-            ]
-            for name, one in related
-        ],
+        [[name, f"{one['rho']:+.2f}", number(one["p"]), number(one["p_adjusted"]),
+          str(one["variants"])] for name, one in related],
         {},
         {"correlations": found["correlations"]},
         [f"Metrics that rank as people do: {names(sure)}."] if sure else [],
-    )
+    )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Quality against diversity: a variant that trades one for the other shows it here.
+"""Quality against diversity, which shows a variant that trades one for the other.
 
-Caccia et al. 2020 ("Language GANs Falling Short"): one number for either is not enough, since a
-generator that repeats one good sentence has quality, and one that draws words at random diversity.
+Caccia et al. 2020 ("Language GANs Falling Short"): one number alone is not enough. A generator that
+repeats one good sentence has quality, and one that draws tokens at random has diversity.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.tracking.protocol import RunRecord
-from studies.figures import BLUE, GREY, ORANGE, PAPER
+from studies.figures import BLUE, GREY, ORANGE, PAPER, canvas
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 QUALITY = (("valid", "valid sentences"), ("bleu_4", "BLEU-4"), ("bleu_2", "BLEU-2"))
 DIVERSITY = ("self_bleu_4", "self_bleu_2")
 TRACE = 0.005
-NEAR = 0.06  # of the plane's span: closer numbers are written as one
+NEAR = 0.06  # share of the plane's span: closer numbers are merged into one label
 Point = tuple[float, float]  # diversity, quality
 READING = (
-    "Up is better written, right is more varied; a good generator lies near real text, and one "
-    "that moves away from it in either direction has a fault. A small dot is a run, a number a "
-    "variant's mean and its rank in the leaderboard, the cross real held-out text scored as if it "
-    "had been generated; a diamond a variant trained on likelihood alone."
+    "Higher is better quality, further right is more diversity; a good generator is near real "
+    "text. Small dots are runs. Large dots are means of variants, with the rank in the "
+    "leaderboard; a diamond is a variant trained with maximum likelihood only. The cross is real "
+    "held-out text, scored as if it were generated."
 )
 
 
 def plane(reading: Reading) -> list[Section]:
-    """The plane; none where a run has no such numbers."""
-    quality = next(((k, words) for k, words in QUALITY if _tells(reading, k)), None)
+    """The plane; none if the runs do not have such metrics."""
+    quality = next(((k, label) for k, label in QUALITY if _informs(reading, k)), None)
     diversity = next((k for k in DIVERSITY if _has(reading, k)), None)
     if quality is None or diversity is None:
         return []
@@ -67,8 +67,8 @@ def _has(reading: Reading, name: str) -> bool:
     return any(f"eval/{name}" in run.metrics for run in reading.seeds)
 
 
-def _tells(reading: Reading, name: str) -> bool:
-    """Whether half of the runs have more than a trace of it: what few have separates few."""
+def _informs(reading: Reading, name: str) -> bool:
+    """Whether half of the runs have more than a trace of it; otherwise it separates few runs."""
     more = sum(run.metrics.get(f"eval/{name}", 0) > TRACE for run in reading.seeds)
     return 2 * more >= len(reading.seeds)
 
@@ -85,12 +85,10 @@ def _figure(
     quality: str,
     diversity: str,
 ) -> Figure:
-    from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
     halo = withStroke(linewidth=2.5, foreground=PAPER)
-    drawing = Figure(figsize=(6.6, 4.8), layout="constrained")
-    axis = drawing.subplots()
+    drawing, axis = canvas(6.6, 4.8)
     axis.grid(lw=0.6)
     for variant, found in points.items():
         if found:
@@ -101,8 +99,8 @@ def _figure(
         axis.annotate("real text", (x, y), (0, 9), textcoords="offset points", color=ORANGE,
                       ha="center", fontsize=9)  # fmt: skip
     axis.margins(0.1)
-    for (x, y), words in _numbers(points, axis).items():
-        axis.annotate(words, (x, y), (0, -6), textcoords="offset points", color=BLUE, ha="center",
+    for (x, y), label in _numbers(points, axis).items():
+        axis.annotate(label, (x, y), (0, -6), textcoords="offset points", color=BLUE, ha="center",
                       va="top", fontsize=8.5, path_effects=[halo])  # fmt: skip
     axis.set_xlabel(f"diversity: 1 - Self-BLEU-{diversity[-1]}")
     axis.set_ylabel(f"quality: {quality}")
@@ -117,31 +115,33 @@ def _variant(axis: Axes, found: Sequence[Point], likelihood: bool) -> None:
 
 
 def _numbers(points: Mapping[str, Sequence[Point]], axis: Axes) -> dict[Point, str]:
-    """Where to write which ranks: neighbours share a place."""
+    """Where to write which ranks: neighbours share a label."""
     span = np.array([np.ptp(axis.get_xlim()), np.ptp(axis.get_ylim())])
-    groups: list[list[tuple[int, np.ndarray]]] = []
+    groups: list[dict[int, np.ndarray]] = []  # rank -> mean
     for rank, found in enumerate(points.values(), start=1):
         if not found:
             continue
         place = np.mean(found, axis=0)
-        near = (g for g in groups if np.all(np.abs(g[0][1] - place) < NEAR * span))
+        near = (g for g in groups if np.all(np.abs(_first(g) - place) < NEAR * span))
         group = next(near, None)
         if group is None:
-            groups.append([(rank, place)])
+            groups.append({rank: place})
         else:
-            group.append((rank, place))
+            group[rank] = place
     return {
-        (float(group[0][1][0]), float(min(place[1] for _, place in group))): _ranks(
-            [rank for rank, _ in group]
-        )
+        (float(_first(group)[0]), float(min(y for _, y in group.values()))): ranks(list(group))
         for group in groups
     }
 
 
-def _ranks(ranks: Sequence[int]) -> str:
+def _first(group: Mapping[int, np.ndarray]) -> np.ndarray:
+    return next(iter(group.values()))
+
+
+def ranks(found: Sequence[int]) -> str:
     """`3`, `3, 5`, `7-12`."""
-    words: list[str] = []
-    for _, group in itertools.groupby(enumerate(ranks), key=lambda pair: pair[1] - pair[0]):
+    parts: list[str] = []
+    for _, group in itertools.groupby(enumerate(found), key=lambda pair: pair[1] - pair[0]):
         run = [rank for _, rank in group]
-        words += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
-    return ", ".join(words)
+        parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
+    return ", ".join(parts)

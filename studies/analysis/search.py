@@ -1,4 +1,4 @@
-"""What searches and comparisons say: finalists, tuning curves, importance, the Pareto front."""
+"""Sections of searches and comparisons: finalists, settings, tuning curve, importance, front."""
 
 from __future__ import annotations
 
@@ -6,61 +6,65 @@ import itertools
 import json
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.statistics import Interval, expected_best, with_worst
 from core.tracking.protocol import WORST, RunRecord
-from studies.analysis.choices import contrast_section
+from studies.analysis.effects import contrast_section
+from studies.analysis.wording import between
+from studies.figures import BLUE, COLOURS, GREY, bare_plane, bare_rows, canvas, legend_beside
 from studies.sections import Reading, Section
 from studies.table import Contrast
-from studies.tuning import TuningTable, shown
+from studies.tuning import TuningTable, dominates, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PUBLISHED = "published"
+FINALISTS = ("finalists", "Finalists on seeds not used for tuning")  # key and title
 LEAST_FOR_IMPORTANCE = 8
+Arms = Mapping[str, Sequence[RunRecord]]  # system -> its trials
 
 
 def search_sections(reading: Reading) -> list[Section]:
-    """Sections of a search."""
+    """Sections of a search: every finalist against the published settings, and its trials."""
     rows = [row.variant for row in reading.board.rows if row.variant != PUBLISHED]
     against = [Contrast(level=row, reference=PUBLISHED) for row in sorted(rows)]
-    return [*_contrasts(reading, against), *tuning_sections(reading)]
-
-
-def comparison_sections(reading: Reading) -> list[Section]:
-    """Sections of a comparison."""
-    rows = [row.variant for row in reading.board.rows]
-    every = [Contrast(level=a, reference=b) for a, b in itertools.combinations(rows, 2)]
-    return [*_contrasts(reading, every), *tuning_sections(reading)]
+    named = reading.table.contrasts or against
+    return [*contrast_section(reading, named, *FINALISTS), *tuning_sections(reading)]
 
 
 def tuning_sections(reading: Reading) -> list[Section]:
-    """Tuning curves; with enough trials importance; with several objectives the front."""
+    """Settings, tuning curves, importance (with enough trials), front (of several objectives)."""
     assert isinstance(reading.table, TuningTable)
-    trials = reading.trials()
-    arms = sorted({trial.tags.get("arm", "") for trial in trials})
-    of_arm = {arm: [t for t in trials if t.tags.get("arm", "") == arm] for arm in arms}
-    found = _settings(reading, trials)
-    found += [_curves(reading, of_arm)] if trials else []
-    important = {
-        arm: shares for arm, runs in of_arm.items() if (shares := importance(reading, runs))
+    if not reading.trials:
+        return _settings(reading, {})
+    arms = {
+        name: [trial for trial in reading.trials if trial.tags.get("arm", "") == name]
+        for name in sorted({trial.tags.get("arm", "") for trial in reading.trials})
     }
-    if important:
-        found.append(_importance(important))
-    if len(reading.table.metrics) > 1 and trials:
-        found.append(_front(reading, trials))
+    found = [*_settings(reading, arms), _curves(reading, arms)]
+    shares = {arm: importance(reading, trials) for arm, trials in arms.items()}
+    if any(shares.values()):
+        found.append(_importance({arm: share for arm, share in shares.items() if share}))
+    if len(reading.table.metrics) > 1:
+        found.append(_front(reading.table, reading.trials))
     return found
 
 
-def _settings(reading: Reading, trials: Sequence[RunRecord]) -> list[Section]:
-    """What was found: each row's settings beside the published ones."""
+def _settings_of(trial: RunRecord) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(trial.tags.get("settings", "{}"))
+    return found
+
+
+def _settings(reading: Reading, arms: Arms) -> list[Section]:
+    """Each row's settings next to the published ones."""
     own = {
-        trial.tags.get("arm", ""): shown(json.loads(trial.tags.get("settings", "{}")))
+        arm: shown(_settings_of(trial))
+        for arm, trials in arms.items()
         for trial in trials
         if trial.tags.get("published") == "true"
     }
@@ -77,62 +81,50 @@ def _settings(reading: Reading, trials: Sequence[RunRecord]) -> list[Section]:
     return [
         Section(
             "settings",
-            "What was found",
-            "The settings of the rows above. A row without a trial of its own has its published "
-            "ones: no trial was better.",
+            "Settings found",
+            "The settings of the rows above. A row whose trials were not better has its published "
+            "settings.",
             ("setting", *rows),
             [[key, *(settings.get(key, "") for settings in rows.values())] for key in keys],
         )
     ]
 
 
-def _contrasts(reading: Reading, contrasts: Sequence[Contrast]) -> list[Section]:
-    named = reading.table.contrasts or contrasts
-    return contrast_section(reading, named, "finalists", "Finalists with fresh seeds")
-
-
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
-    """Score of each trial, the worst of all for those that diverged or collapsed."""
+    """Score of each trial; the worst of all for those that diverged or collapsed."""
     known = [None if t.outcome in WORST else t.metrics.get(metric) for t in trials]
     return with_worst(known, higher_is_better=reading.table.higher_is_better)
 
 
-def _curves(reading: Reading, of_arm: dict[str, list[RunRecord]]) -> Section:
+def _curves(reading: Reading, arms: Arms) -> Section:
     metric, higher = reading.table.metric, reading.table.higher_is_better
     curves: dict[str, list[Interval]] = {}
-    for arm, runs in of_arm.items():
+    for arm, trials in arms.items():
         rng = np.random.default_rng(zlib.crc32(arm.encode()))
-        scores = scores_of(reading, runs, metric)
+        scores = scores_of(reading, trials, metric)
         curves[arm] = expected_best(scores, rng, higher_is_better=higher)
     rows = [
-        [arm, str(n), f"{curve[n - 1].value:.4f}",
-         f"{curve[n - 1].low:.4f} to {curve[n - 1].high:.4f}"]
+        [arm, str(n), f"{curve[n - 1].value:.4f}", between(curve[n - 1].ends)]
         for arm, curve in curves.items()
         for n in sorted({1, 2, 5, 10, 20, 50, len(curve)})
         if n <= len(curve)
-    ]  # fmt: skip
+    ]
     return Section(
         "tuning",
-        "How much tuning pays",
-        "The best score that n trials are expected to find: the mean over all subsets of n of the "
-        "trials that were run, the published settings among them, with a bootstrap band over them, "
-        "on the tuning seed and the validation split. Exact for trials that are independent draws; "
-        "a sampler that learns makes later trials better, and then it describes these trials only.",
+        "Expected best score by number of trials",
+        "The expected best score of n trials: the mean over all subsets of n of the trials that "
+        "ran, including the published settings, with a bootstrap band, on the tuning seed and the "
+        "validation split. Exact for trials that are independent draws. The later trials of a "
+        "sampler that learns are better, so that its curve describes these trials only.",
         ("system", "trials", "expected best", "95% band"),
         rows,
-        {"tuning": lambda: _tuning_figure(curves, metric)},
-        {"tuning": {arm: [[c.value, c.low, c.high] for c in curve]
-                    for arm, curve in curves.items()}},
-    )  # fmt: skip
+        {"tuning": lambda: _curves_figure(curves, metric)},
+        {"tuning": {arm: [[c.value, *c.ends] for c in curve] for arm, curve in curves.items()}},
+    )
 
 
-def _tuning_figure(curves: dict[str, list[Interval]], metric: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    from studies.figures import COLOURS
-
-    drawing = Figure(figsize=(6.4, 4), layout="constrained")
-    axis = drawing.subplots()
+def _curves_figure(curves: Mapping[str, Sequence[Interval]], metric: str) -> Figure:
+    drawing, axis = canvas(6.4, 4)
     for colour, (arm, curve) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
         n = range(1, len(curve) + 1)
         axis.plot(n, [c.value for c in curve], color=colour, lw=2, label=arm)
@@ -142,23 +134,21 @@ def _tuning_figure(curves: dict[str, list[Interval]], metric: str) -> Figure:
     axis.set_xlabel("trials")
     axis.locator_params(axis="x", integer=True)
     axis.set_ylabel(f"expected best {metric}")
-    axis.set_title("How much tuning pays, with 95% bands", fontsize=10)
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title("Expected best score by number of trials, with 95% bands", fontsize=10)
+    bare_plane(axis)
     if len(curves) > 1:
-        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        legend_beside(axis)
     return drawing
 
 
 def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float]:
-    """Share of the good trials' distinctness that each setting explains (PED-ANOVA, Watanabe et
-    al. 2023); empty with too few trials.
+    """Importance of each numeric setting for being a good trial (PED-ANOVA, Watanabe et al. 2023);
+    empty with too few trials.
     """
     import optuna
 
-    metric = reading.table.metric
-    scores = scores_of(reading, trials, metric)
-    settings = [json.loads(trial.tags.get("settings", "{}")) for trial in trials]
+    scores = scores_of(reading, trials, reading.table.metric)
+    settings = [_settings_of(trial) for trial in trials]
     keys = sorted(set.intersection(*(set(each) for each in settings))) if settings else []
     numbers = [key for key in keys if all(_is_number(each[key]) for each in settings)]
     varied = [key for key in numbers if len({each[key] for each in settings}) > 1]
@@ -173,11 +163,8 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
     higher = reading.table.higher_is_better
     study = optuna.create_study(direction="maximize" if higher else "minimize")
     for each, score in zip(settings, scores, strict=True):
-        study.add_trial(
-            optuna.create_trial(
-                params={key: float(each[key]) for key in varied}, distributions=space, value=score
-            )
-        )
+        params = {key: float(each[key]) for key in varied}
+        study.add_trial(optuna.create_trial(params=params, distributions=space, value=score))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = optuna.importance.get_param_importances(
@@ -190,94 +177,71 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _importance(important: dict[str, dict[str, float]]) -> Section:
-    rows = [
-        [arm, key, f"{share:.0%}"]
-        for arm, shares in important.items()
-        for key, share in sorted(shares.items(), key=lambda item: -item[1])
+def _importance(shares: Mapping[str, Mapping[str, float]]) -> Section:
+    bars = [
+        (arm, key, share)
+        for arm, settings in shares.items()
+        for key, share in sorted(settings.items(), key=lambda item: -item[1])
     ]
     return Section(
         "importance",
-        "Which setting mattered in the search",
-        "How much the good tenth of the trials differs from all of them in each setting alone "
-        "(PED-ANOVA). It describes this search in this range; it is no test.",
+        "Importance of settings in the search",
+        "How much the best tenth of the trials differs from all trials in each setting alone "
+        "(PED-ANOVA). It describes this search in this range and is not a test.",
         ("system", "setting", "importance"),
-        rows,
-        {"importance": lambda: _importance_figure(important)},
-        {"importance": important},
+        [[arm, key, f"{share:.0%}"] for arm, key, share in bars],
+        {"importance": lambda: _importance_figure(bars)},
+        {"importance": shares},
     )
 
 
-def _importance_figure(important: dict[str, dict[str, float]]) -> Figure:
-    """A bar a setting, a colour a system, the most important on top."""
-    from matplotlib.figure import Figure
-
-    from studies.figures import COLOURS
-
-    colours = dict(zip(important, itertools.cycle(COLOURS), strict=False))
-    bars = [
-        (arm, key, share)
-        for arm, shares in reversed(important.items())
-        for key, share in sorted(shares.items(), key=lambda item: item[1])
-    ]
-    drawing = Figure(figsize=(6.4, 1 + 0.34 * len(bars)), layout="constrained")
-    axis = drawing.subplots()
-    axis.barh(range(len(bars)), [b[2] for b in bars], height=0.6,
-              color=[colours[b[0]] for b in bars])  # fmt: skip
-    several = len(important) > 1
-    axis.set_yticks(range(len(bars)), [f"{a}: {k}" if several else k for a, k, _ in bars])
+def _importance_figure(bars: Sequence[tuple[str, str, float]]) -> Figure:
+    """A bar for each setting, a colour for each system, the most important on top."""
+    arms = list(dict.fromkeys(arm for arm, _, _ in bars))
+    drawing, axis = canvas(6.4, 1 + 0.34 * len(bars))
+    for y, (arm, _, share) in enumerate(bars[::-1]):
+        axis.barh(y, share, height=0.6, color=COLOURS[arms.index(arm) % len(COLOURS)])
+    labels = [f"{arm}: {key}" if len(arms) > 1 else key for arm, key, _ in bars[::-1]]
+    axis.set_yticks(range(len(bars)), labels)
     axis.set_xlabel("importance, share")
-    axis.grid(axis="x", alpha=0.25)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
+    bare_rows(axis)
     return drawing
 
 
-def _front(reading: Reading, trials: Sequence[RunRecord]) -> Section:
-    assert isinstance(reading.table, TuningTable)
-    metrics, directions = reading.table.metrics, reading.table.directions
+def _front(table: TuningTable, trials: Sequence[RunRecord]) -> Section:
+    metrics, directions = table.metrics, table.directions
     usable = [t for t in trials if t.outcome == "ok" and all(m in t.metrics for m in metrics)]
     values = np.array([[t.metrics[m] for m in metrics] for t in usable]).reshape(-1, len(metrics))
     signed = values * np.where(directions, 1.0, -1.0)
-    on_front = np.array(
-        [not any(np.all(b >= a) and np.any(b > a) for b in signed) for a in signed], dtype=bool
-    )
+    on_front = np.array([not any(dominates(b, a) for b in signed) for a in signed], dtype=bool)
     rows = [
         [trial.name, *(f"{value:.4f}" for value in row)]
         for trial, row, on in zip(usable, values, on_front, strict=True)
         if on
     ]
+    labels = [f"{metric} ({'higher' if up else 'lower'} is better)"
+              for metric, up in zip(metrics, directions, strict=True)]  # fmt: skip
     return Section(
         "front",
-        "What cannot be had together",
-        "The front: trials that no other beats in all objectives, on the tuning seed and the "
-        "validation split. One seed each: its exact members would change with another. The line "
-        "only joins them; nothing was run between.",
+        "Pareto front",
+        "Trials that no other trial dominates in all objectives, on the tuning seed and the "
+        "validation split. Each is a single seed: another seed can change the members of the "
+        "front. Nothing ran between the points that the line joins.",
         ("trial", *metrics),
         rows,
-        {"front": lambda: _front_figure(values, on_front, metrics, directions)},
+        {"front": lambda: _front_figure(values, on_front, labels)},
         {"front": rows},
     )
 
 
-def _front_figure(
-    values: np.ndarray, on_front: np.ndarray, metrics: Sequence[str], directions: Sequence[bool]
-) -> Figure:
-    """The first two objectives; the better corner is where both axes say so."""
-    from matplotlib.figure import Figure
-
-    from studies.figures import BLUE, GREY
-
-    drawing = Figure(figsize=(5.6, 4.4), layout="constrained")
-    axis = drawing.subplots()
+def _front_figure(values: np.ndarray, on_front: np.ndarray, labels: Sequence[str]) -> Figure:
+    """The first two objectives."""
+    drawing, axis = canvas(5.6, 4.4)
     axis.plot(*values[~on_front, :2].T, "o", color=GREY, ms=5, label="trial")
     order = np.argsort(values[on_front, 0])
     axis.plot(*values[on_front, :2][order].T, "D:", color=BLUE, ms=6, lw=1, label="front")
-    labels = [f"{metric} ({'higher' if up else 'lower'} is better)"
-              for metric, up in zip(metrics, directions, strict=True)]  # fmt: skip
     axis.set_xlabel(labels[0])
     axis.set_ylabel(labels[1])
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    bare_plane(axis)
+    legend_beside(axis)
     return drawing

@@ -1,40 +1,114 @@
-"""The section of a study's sweeps: each variant's area over its seeds, the plane, who is ahead."""
+"""Sweeps of temperature: their data, each variant's area over its seeds, and the figure.
+
+`area` is the part of the unit square that some point of the sweep dominates in both metrics: one
+number for the whole curve, higher is better, 0 to 1. It depends on the number of sentences and
+references, as its two metrics do, and grows with the swept range: compare equal ones.
+"""
 
 from __future__ import annotations
 
 import itertools
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
+from core.errors import InputError
+from core.files import read_bounded
 from core.statistics import difference, interval
 from studies.analysis.wording import between, contrast, count
-from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PINK, SKY
+from studies.figures import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SKY,
+    bare_plane,
+    canvas,
+)
 from studies.sections import Section
-from studies.temperature import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SEED = " · seed "  # between a run's variant and what tells it from the variant's others
+LARGEST = 10_000_000  # bytes of a file of sweeps
+SEED = " · seed "  # separates a run's variant from its seed
 CURVES = (BLUE, PINK, AMBER, SKY)
-MARKS = {"real": ("D", ORANGE), "ngram": ("^", GREY), "mle": ("s", GREEN)}
-NAMES = {"real": "real text", "ngram": "n-gram model", "mle": "MLE"}
+MARKS = {
+    "real": ("real text", "D", ORANGE),
+    "ngram": ("n-gram model", "^", GREY),
+    "mle": ("MLE", "s", GREEN),
+}
 READING = (
-    "Each run draws the same number of sentences at each temperature; up is nearer to real text, "
-    "right is more varied, and both are of the same sentences (Caccia et al. 2020). A run's *area* "
-    "is the part of the unit square that some temperature of its dominates in both. A system "
-    "whose curve lies above and right of another's is better in this plane whatever the "
-    "temperature; where curves cross, neither is. Beyond real text nothing is gained: BLEU counts "
-    "frequent n-grams and does not see whether a sentence is one."
+    "Each run draws the same number of sentences at each temperature. Higher is nearer to real "
+    "text, further right is more diverse; both are computed from the same sentences (Caccia et al. "
+    "2020). The *area* of a run is the part of the unit square that some temperature dominates in "
+    "both. A system whose curve is above and to the right of another's is better in this plane at "
+    "every temperature; if the curves cross, neither is. A score above real text is no gain: BLEU "
+    "counts frequent n-grams and does not test whether a sentence is valid."
 )
+Ends = tuple[float, float] | None
 
 
-def sweep_section(sweeps: Mapping[str, Sweep]) -> Section:
-    """The sweeps of a study: each variant's area over its seeds, the figure, who is ahead."""
+@dataclass(frozen=True)
+class Point:
+    """Quality and diversity of one sample, each with its interval."""
+
+    temperature: float | None  # None: a baseline
+    quality: float
+    diversity: float
+    quality_interval: Ends
+    diversity_interval: Ends
+    sentences: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The points of a generator, those of the baselines, and the area."""
+
+    swept: str
+    points: tuple[Point, ...]
+    baselines: Mapping[str, Point]
+    area: float
+    references: int
+    notes: tuple[str, ...] = ()  # on baselines, including those that are not available
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+Sweeps = Mapping[str, Sweep]  # run -> its sweep
+SWEEPS = TypeAdapter(dict[str, Sweep])
+
+
+def read_sweeps(file: Path) -> dict[str, Sweep]:
+    """The sweeps that `textgan sweep --json` wrote, by run; InputError for any other file."""
+    try:
+        return SWEEPS.validate_json(read_bounded(file, LARGEST))
+    except ValidationError as error:
+        raise InputError(f"{file}: no sweeps: {error.errors()[0]['msg']}") from None
+
+
+def area(points: Sequence[tuple[float, float]]) -> float:
+    """Area of the union of the rectangles between (0, 0) and each point."""
+    total, height = 0.0, 0.0
+    for x, y in sorted(points, reverse=True):
+        if y > height:
+            total += x * (y - height)
+            height = y
+    return total
+
+
+def sweep_section(sweeps: Sweeps) -> Section:
+    """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
     areas = {name: [one.area for one in runs] for name, runs in _by_variant(sweeps).items()}
     rows = []
     for name, found in areas.items():
@@ -60,25 +134,22 @@ def _findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
     for other in ranked[1:]:
         rng = np.random.default_rng(zlib.crc32(f"{best}/{other}".encode()))
         found = difference([(areas[best], areas[other])], rng, paired=False)
-        words = contrast(best, other, found.value, found.low, found.high, found.pairs,
-                         higher_is_better=True, unit="pair of runs")  # fmt: skip
-        said.append(f"Area over temperature: {words}")
+        text = contrast(best, other, found.value, found.low, found.high, found.pairs,
+                        higher_is_better=True, unit="pair of runs")  # fmt: skip
+        said.append(f"Area over temperature: {text}")
     return said
 
 
-def _by_variant(sweeps: Mapping[str, Sweep]) -> dict[str, list[Sweep]]:
+def _by_variant(sweeps: Sweeps) -> dict[str, list[Sweep]]:
     found: dict[str, list[Sweep]] = {}
     for run, one in sweeps.items():
         found.setdefault(run.partition(SEED)[0], []).append(one)
     return found
 
 
-def sweep_figure(sweeps: Mapping[str, Sweep]) -> Figure:
-    """Curves in the plane of diversity and quality, a colour a variant; baselines as points."""
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(5.6, 4.8), layout="constrained")
-    axis = drawing.subplots()
+def sweep_figure(sweeps: Sweeps) -> Figure:
+    """Curves in the plane of diversity and quality, one colour per variant; baselines as points."""
+    drawing, axis = canvas(5.6, 4.8)
     variants = _by_variant(sweeps)
     for colour, (name, runs) in zip(itertools.cycle(CURVES), variants.items(), strict=False):
         for seed, one in enumerate(runs):
@@ -86,16 +157,15 @@ def sweep_figure(sweeps: Mapping[str, Sweep]) -> Figure:
             _curve(axis, label, one, colour)
     baselines = {name: point for one in sweeps.values() for name, point in one.baselines.items()}
     for name, point in baselines.items():
-        mark, colour = MARKS[name]
-        axis.plot(point.diversity, point.quality, mark, color=colour, ms=8, label=NAMES[name])
+        label, mark, colour = MARKS[name]
+        axis.plot(point.diversity, point.quality, mark, color=colour, ms=8, label=label)
     axis.set_xlabel("1 - Self-BLEU-4 (more diverse to the right)")
     axis.set_ylabel("BLEU-4 (closer to real text upwards)")
     swept = sorted({found.swept for found in sweeps.values()})
     axis.set_title(f"swept: {', '.join(swept)}; bars: 95% intervals", fontsize=10)
     axis.margins(0.1)
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    # Below the axes: points may lie anywhere in them.
+    bare_plane(axis)
+    # Below the axes, since points can be anywhere in them.
     drawing.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return drawing
 
@@ -115,7 +185,7 @@ def _curve(axis: Axes, label: str | None, found: Sweep, colour: str) -> None:
             axis.plot([point.diversity] * 2, point.quality_interval, color=colour, lw=1)
         if point.diversity_interval is not None:
             axis.plot(point.diversity_interval, [point.quality] * 2, color=colour, lw=1)
-    if label is None:  # the first curve of a variant says which end is which
+    if label is None:  # the first curve of a variant shows the temperatures at its ends
         return
     for point in (found.points[0], found.points[-1]):
         axis.annotate(f"{point.temperature:g}", (point.diversity, point.quality), (5, 5),

@@ -1,4 +1,4 @@
-"""Sentences that say what an interval supports, and what it does not."""
+"""Numbers and sentences of reports."""
 
 from __future__ import annotations
 
@@ -16,29 +16,39 @@ def number(value: float) -> str:
     return "0" if text in (".", "-.", "0") else text
 
 
-def chance(p: float) -> str:
+def p_value(p: float) -> str:
     """A p-value to three digits; none is zero."""
     return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def bracket(low: float, high: float) -> str:
-    """An interval, `[.01, .05]`."""
+    """An interval in a sentence: `[.01, .05]`."""
     return f"[{number(low)}, {number(high)}]"
 
 
+def between(ends: tuple[float, float] | None, digits: int = 4, sign: str = "") -> str:
+    """An interval in a table: `0.0100 to 0.0500`; None for a single run, which has none."""
+    return "one run" if ends is None else " to ".join(f"{end:{sign}.{digits}f}" for end in ends)
+
+
+def contrast_cells(
+    value: float, low: float, high: float, pairs: int, p: float, adjusted: float
+) -> list[str]:
+    """A difference in a table: value, interval, pairs, p and adjusted p; a single pair has no p."""
+    if pairs == 1:
+        return [f"{value:+.4f}", "one pair", "1", "", ""]
+    interval = between((low, high), sign="+")
+    return [f"{value:+.4f}", interval, str(pairs), p_value(p), p_value(adjusted)]
+
+
 def scored(row: Row) -> str:
-    """A variant's score with its interval; one run has none."""
+    """A variant's score with its interval; a single run has none."""
     shown = number(row.score)
     return shown if row.interval is None else f"{shown} {bracket(*row.interval)}"
 
 
-def between(ends: tuple[float, float] | None, digits: int = 4) -> str:
-    """The ends of an interval in a table; None of one run, whose spread nobody knows."""
-    return "one run" if ends is None else " to ".join(f"{end:.{digits}f}" for end in ends)
-
-
 def names(found: Sequence[str]) -> str:
-    """`a`, `b` and 3 others."""
+    """`a`, `b` and 3 more."""
     shown = [f"`{name}`" for name in found[:MANY]]
     if len(found) > MANY:
         return f"{', '.join(shown)} and {len(found) - MANY} more"
@@ -53,30 +63,30 @@ def count(n: int, word: str) -> str:
 
 def contrast(
     level: str, reference: str, difference: float, low: float, high: float, pairs: int, *,
-    higher_is_better: bool, invisible: float | None = None, unit: str = "pair",
+    higher_is_better: bool, detectable: float | None = None, unit: str = "pair",
 ) -> str:  # fmt: skip
-    """What a difference `level` minus `reference` with its 95% interval says, and where it stops.
+    """The conclusion from a difference `level` minus `reference` with its 95% interval.
 
-    `invisible` is the size of a true difference that so many pairs would usually miss.
+    `detectable` is the minimum detectable difference, if it is known.
     """
-    over = f"over {count(pairs, unit)}"
+    n = f"n = {count(pairs, unit)}"
     if low == high == 0:
-        return f"`{level}` and `{reference}` score the same {over}."
+        return f"`{level}` and `{reference}` have the same score ({n})."
     if pairs < 2:
         return (
-            f"`{level}` minus `{reference}` is {number(difference)} in a single pair: nothing says "
-            f"how much of it is chance."
+            f"`{level}` minus `{reference}` is {number(difference)} in a single pair; its "
+            f"variation by chance is unknown."
         )
     if low > 0 or high < 0:
-        ahead, behind = (level, reference) if (low > 0) == higher_is_better else (reference, level)
+        better, worse = (level, reference) if (low > 0) == higher_is_better else (reference, level)
         near, far = sorted((abs(low), abs(high)))
         return (
-            f"`{ahead}` beats `{behind}` by {number(abs(difference))} {bracket(near, far)} {over}."
+            f"`{better}` beats `{worse}` by {number(abs(difference))} {bracket(near, far)} ({n})."
         )
-    sentence = (
-        f"`{level}` and `{reference}` cannot be told apart {over}: the difference lies anywhere in "
-        f"{bracket(low, high)}"
+    said = (
+        f"No significant difference between `{level}` and `{reference}` "
+        f"({n}, interval {bracket(low, high)})"
     )
-    if invisible is not None:
-        return f"{sentence}, and true differences below {number(invisible)} are invisible."
-    return f"{sentence}."
+    if detectable is not None:
+        return f"{said}; minimum detectable difference {number(detectable)}."
+    return f"{said}."

@@ -7,18 +7,17 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from core.config import Config, parse
-from studies.analysis.search import comparison_sections
-from studies.arms import Arm
-from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
+from core.config import Config
+from studies.analysis.effects import all_pairs
+from studies.analysis.search import FINALISTS, tuning_sections
+from studies.plan import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
-from studies.space import Range, ranges, space_of
-from studies.systems import tables_of
+from studies.space import Arm, Range, ranges, space_of
 from studies.table import System
-from studies.tuning import TuningTable, finalists, results_of, shown, trial_jobs
+from studies.tuning import TuningTable, final_row, finalists, results_of, trial_jobs
 
 RATES = ("train.generator_lr", "train.discriminator_lr")
-# The first of these that a system uses is tuned with its rates: SCIENCE's "one regulariser".
+# The first of these that a system uses is tuned with its learning rates.
 REGULARISERS = (
     "penalty.weight",
     "penalty.gamma",
@@ -28,8 +27,10 @@ REGULARISERS = (
 )
 
 
-class Comparison:
-    """One arm a system; a row a system, its best settings with fresh seeds on the test split."""
+class Comparison(Kind):
+    """One search per system; one row per system: its best settings with seeds not used for tuning,
+    on the test split.
+    """
 
     class Table(TuningTable):
         """The systems."""
@@ -47,71 +48,67 @@ class Comparison:
             return self
 
     def __init__(self, table: Table, definition: Definition) -> None:
-        self.table, self.rows = table, []
-        for system in table.systems:
-            where = f"{definition.where}, system {system.name}"
-            tables = tables_of(system.name, table, definition)
-            config = parse(tables, definition.resolver, where)
+        self.table = table
+        self.rows: list[tuple[Arm, Variant]] = []
+        for name in (system.name for system in table.systems):
+            tables, config = definition.system(name, table)
             declared = dict(ranges(config))
             named = {key: given for key, given in table.space.items() if key in declared}
+            where = f"{definition.where}, system {name}"
             space = space_of(config, tables, named, definition.resolver, where)
             space = space if named else _usual(config, space)
             own = config.flat()
-            arm = Arm(
-                system.name, tables, space, table.metrics, table.directions, table.trials,
-                definition.resolver, table.sampler, table.pruner,
-                ({key: own.get(key) for key in space},), table.warm_start,
-            )  # fmt: skip
-            self.rows.append((arm, Variant(system.name, {}, config, whole=True)))
+            published = ({key: own.get(key) for key in space},)
+            arm = table.arm(name, tables, space, published, definition.resolver)
+            self.rows.append((arm, Variant(name, {}, config, whole=True)))
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
-        """Trials of all systems in turn; a system's finalists when its trials have ended."""
+        """Trials of all systems in turn; a system's best settings when its trials have ended."""
         table, seeds = self.table, self.table.seed_list()
         trials, finals, later = [], [], 0
         for arm, base in self.rows:
-            jobs = trial_jobs(arm, base, table, limit, done, alone=False)
+            jobs = trial_jobs(arm, base, table, limit, done, f"{arm.name} · ")
             trials.append(jobs)
             results = results_of(jobs, done)
             if results is None:
                 later += len(seeds)
                 continue
-            rows = [base]  # nothing better than its published settings, or nothing that ended well
+            row = base  # if no trial was better than the published settings, or none ended well
             known = [each for each in results if each.published and each.outcome == "ok"]
             best = finalists(results, table)
             if best and not (known and not _better(best[0], known[0], table)):
-                settings = dict(best[0].settings)
-                rows = [Variant(base.name, shown(settings), arm.config(settings), whole=True)]
-            finals += [Job(row, seed, tested=True) for seed in seeds for row in rows]
+                row = final_row(base.name, best[0], arm)
+            finals += [Job(row, seed, tested=True) for seed in seeds]
         in_turn = [job for place in zip(*trials, strict=False) for job in place]
         rest = [job for jobs in trials for job in jobs if job not in in_turn]
         return Plan((*in_turn, *rest, *finals), later)
 
     def arms(self) -> Sequence[Arm]:
-        """One a system."""
+        """One per system."""
         return [arm for arm, _ in self.rows]
 
     def describe(self) -> str:
         """What is equal, and what is tuned."""
-        table, budget = self.table, self.table.budget
-        assert budget is not None
+        table = self.table
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
             for arm, _ in self.rows
         )
         return (
-            f"Every system: {table.trials} trials ({table.sampler}) of {budget.words}, the "
+            f"Every system: {table.trials} trials ({table.sampler}) of {table.spent}, the "
             f"published settings first, over\n\n{tuned}\n\nThen the best settings of each with "
-            f"{len(table.seed_list())} fresh seeds, tested once on the test split."
+            f"{len(table.seed_list())} seeds that were not used for tuning, scored once on the "
+            f"test split."
         )
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:
         """Every system against every other, tuning curves."""
-        return comparison_sections(reading)
+        return [*all_pairs(reading, *FINALISTS), *tuning_sections(reading)]
 
 
 def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:
-    """What is tuned where the study names nothing: of what could be, rates and a regulariser."""
+    """What is tuned if the study names no field: learning rates and one regulariser."""
     rates = RATES if config.discriminator else RATES[:1]
     regulariser = [key for key in REGULARISERS if key in space][:1]
     return {key: space[key] for key in (*rates, *regulariser) if key in space}

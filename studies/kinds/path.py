@@ -1,26 +1,35 @@
-"""Path: from one system to another, a coordinate at a time, and what each was worth."""
+"""Path: from one system to another, one coordinate at a time, and the contribution of each.
+
+A coordinate is a slot (the whole strategy with its settings), a plain setting, or a group of those
+that the study's file names. Coordinates of which some combination is invalid are merged until every
+combination of coordinates is valid, so that every system between the two can run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from core.config import parse
-from studies.analysis.path import path_sections
+from core.config import SLOTS, Config, Resolver, assign, parse
+from core.errors import InputError
+from studies.analysis.path import Node, nodes_of, orders_within, path_sections
 from studies.analysis.wording import count
-from studies.arms import Arm
-from studies.attribution import Node, nodes_of, orders_within
-from studies.coordinates import Walk
-from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
+from studies.plan import Definition, Kind, Variant
 from studies.sections import Reading, Section
-from studies.systems import tables_of
-from studies.table import StudyTable
+from studies.table import StudyTable, system_name
+
+IGNORED = ("name", "seed")
+MOST = 10  # coordinates whose combinations are all checked
+JOINED = " + "
 
 
-class Path:
-    """Every system on the way, with the same seeds."""
+class Path(Kind):
+    """Every system between the two, with the same seeds."""
 
     class Table(StudyTable):
         """The two ends."""
@@ -28,43 +37,31 @@ class Path:
         origin: str = Field(alias="from")  # a system
         target: str = Field(alias="to")
         groups: dict[str, list[str]] = Field(default={})  # name -> slots and settings
-        nodes: Annotated[int, Field(ge=3, le=4096)] = 64  # systems to be trained, at most
+        nodes: Annotated[int, Field(ge=3, le=4096)] = 64  # most systems to train
 
         @property
         def ends(self) -> tuple[str, str]:
             """Names of the two ends."""
-            return _name(self.origin), _name(self.target)
+            return system_name(self.origin), system_name(self.target)
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table, where = table, definition.where
         self.start, self.end = table.ends
-        origin, target = (
-            parse(tables_of(end, table, definition), definition.resolver, f"{where}, {end}")
-            for end in table.ends
-        )
-        walk = Walk(origin, target, definition.resolver, where)
-        self.coordinates = walk.coordinates(table.groups)
+        origin, target = (definition.system(end, table)[1] for end in table.ends)
+        between = Between(origin, target, definition.resolver, where)
+        self.coordinates = between.coordinates(table.groups)
         k = len(self.coordinates)
         self.orders, self.complete = orders_within(k, max(table.nodes, k + 1))
-        nodes = {node: None for order in self.orders for node in nodes_of(order)}
+        nodes = {node for order in self.orders for node in nodes_of(order)}
         self.variants = []
         for node in sorted(nodes, key=lambda node: (len(node), sorted(node))):
             picked = [self.coordinates[i] for i in sorted(node)]
             name = self._called(node)
-            config = walk.config(picked, f"{where}, {name}")
+            config = between.config(picked, f"{where}, {name}")
             changed = ", ".join(each.name for each in picked)
             self.variants.append(Variant(name, {"changed": changed}, config, whole=True))
-        # The ends first: they say whether there is a difference to explain.
+        # The ends first: they show whether there is a difference to explain.
         self.variants = [self.variants[0], self.variants[-1], *self.variants[1:-1]]
-
-    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
-        """Seeds outermost, the two ends first."""
-        seeds = self.table.seed_list()
-        return Plan(tuple(Job(variant, seed) for seed in seeds for variant in self.variants))
-
-    def arms(self) -> Sequence[Arm]:
-        """None: every setting is given."""
-        return ()
 
     def describe(self) -> str:
         """The coordinates and the orders."""
@@ -72,18 +69,17 @@ class Path:
             f"- **{each.name}**: {', '.join(f'`{key}`' for key in each.keys)}"
             for each in self.coordinates
         )
-        spent = self.table.budget.words if self.table.budget else "what its file says"
-        orders = "every order" if self.complete else f"{len(self.orders)} orders, drawn in pairs"
+        orders = "Every order" if self.complete else f"{len(self.orders)} orders, drawn in pairs"
         return (
             f"From **{self.start}** to **{self.end}** in {len(self.coordinates)} coordinates:\n\n"
-            f"{lines}\n\n{orders}, {len(self.variants)} systems x "
-            f"{count(len(self.table.seed_list()), 'seed')}; each run spends {spent}; what "
-            f"cannot be changed on its own is changed together."
+            f"{lines}\n\n{orders}; {len(self.variants)} systems x "
+            f"{count(len(self.table.seed_list()), 'seed')}; budget of each run: "
+            f"{self.table.spent}. Settings that are not valid on their own change together."
         )
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:
-        """What each coordinate was worth."""
+        """The contribution of each coordinate."""
         return path_sections(reading)
 
     def _called(self, node: Node) -> str:
@@ -91,13 +87,107 @@ class Path:
         k = len(self.coordinates)
         if not node or len(node) == k:
             return self.end if node else self.start
-        if 2 * len(node) <= k:
-            return f"{self.start}, but {self._names(node)}"
-        return f"{self.end}, but {self._names(frozenset(range(k)) - node)}"
+        near, others = (
+            (self.start, node)
+            if 2 * len(node) <= k
+            else (self.end, frozenset(range(k)) - node)
+        )  # fmt: skip
+        return f"{near}, but {', '.join(self.coordinates[i].name for i in sorted(others))}"
 
-    def _names(self, node: Node) -> str:
-        return ", ".join(self.coordinates[i].name for i in sorted(node))
+
+@dataclass(frozen=True)
+class Coordinate:
+    """Keys that change together."""
+
+    name: str
+    keys: tuple[str, ...]  # slots and dotted settings
 
 
-def _name(system: str) -> str:
-    return system.rpartition("/")[2].removesuffix(".toml")
+class Between:
+    """The systems between two: what differs, and each configuration."""
+
+    def __init__(self, origin: Config, target: Config, resolver: Resolver, where: str) -> None:
+        self._origin, self._target = origin.tables(), target.tables()
+        self._resolver, self._where = resolver, where
+
+    def coordinates(self, groups: Mapping[str, Sequence[str]]) -> list[Coordinate]:
+        """The coordinates, grouped by the file and by validity; InputError for bad groups."""
+        keys = self._differing()
+        if not keys:
+            raise InputError(f"{self._where}: the two systems do not differ")
+        grouped = []
+        for name, members in groups.items():
+            unknown = [m for m in members if not any(_member(key, [m]) for key in keys)]
+            if unknown:
+                raise InputError(
+                    f"{self._where}: study.groups.{name}: the two systems do not differ in "
+                    f"{unknown[0]!r}; they differ in {', '.join(keys)}"
+                )
+            grouped.append(Coordinate(name, tuple(key for key in keys if _member(key, members))))
+            keys = [key for key in keys if not _member(key, members)]
+        single = [Coordinate(key if "." in key else key.replace("_", " "), (key,)) for key in keys]
+        found = [*single, *grouped]
+        if len(found) > MOST:
+            raise InputError(
+                f"{self._where}: the systems differ in {len(found)} coordinates, at most {MOST} "
+                f"are possible; combine some in study.groups: "
+                f"{', '.join(each.name for each in found)}"
+            )
+        return self._merged(found)
+
+    def config(self, coordinates: Sequence[Coordinate], where: str) -> Config:
+        """The origin with these coordinates of the target; InputError if it is invalid."""
+        tables = deepcopy(self._origin)
+        for key in (key for each in coordinates for key in each.keys):
+            table, _, name = key.partition(".")
+            value = self._target.get(table)
+            if name:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            if value is not None and key in SLOTS:
+                tables[key] = deepcopy(value)
+            elif value is not None:
+                assign(tables, key.split("."), deepcopy(value), where)
+            elif name:
+                tables[table] = {k: v for k, v in tables.get(table, {}).items() if k != name}
+            else:
+                tables.pop(table, None)
+        return parse(tables, self._resolver, where)
+
+    def _differing(self) -> list[str]:
+        keys = [slot for slot in SLOTS if self._origin.get(slot) != self._target.get(slot)]
+        for table in sorted({*self._origin, *self._target} - {*SLOTS, *IGNORED}):
+            ours, theirs = self._origin.get(table, {}), self._target.get(table, {})
+            if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+                names = sorted({*ours, *theirs})
+                keys += [f"{table}.{n}" for n in names if ours.get(n) != theirs.get(n)]
+        return keys
+
+    def _merged(self, found: list[Coordinate]) -> list[Coordinate]:
+        broken = self._broken(found)
+        if any(len(each) == len(found) for each in broken):
+            raise InputError(f"{self._where}: the target itself is invalid")
+        while broken:
+            # Merge the pair that leaves the fewest invalid combinations.
+            pairs = itertools.combinations(range(len(found)), 2)
+            a, b = min(
+                pairs, key=lambda pair: sum((pair[0] in s) == (pair[1] in s) for s in broken)
+            )
+            both = Coordinate(found[a].name + JOINED + found[b].name, found[a].keys + found[b].keys)
+            found = [each for i, each in enumerate(found) if i not in (a, b)] + [both]
+            broken = self._broken(found)
+        return found
+
+    def _broken(self, found: Sequence[Coordinate]) -> list[frozenset[int]]:
+        bad = []
+        for size in range(len(found) + 1):
+            for subset in itertools.combinations(range(len(found)), size):
+                try:
+                    self.config([found[i] for i in subset], self._where)
+                except InputError:
+                    bad.append(frozenset(subset))
+        return bad
+
+
+def _member(key: str, members: Sequence[str]) -> bool:
+    """Whether a key is named, or its whole table is."""
+    return any(key == each or key.startswith(f"{each}.") for each in members)

@@ -8,74 +8,62 @@ from typing import Any
 from pydantic import Field
 
 from core.config import parse
-from studies.analysis.search import search_sections
-from studies.arms import Arm
-from studies.plan import NO_LIMIT, Definition, Done, Job, Limit, Plan, Variant
+from studies.analysis.search import PUBLISHED, search_sections
+from studies.plan import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
-from studies.space import space_of
-from studies.systems import spend
-from studies.tuning import TuningTable, finalists, results_of, shown, trial_jobs
-
-PUBLISHED = "published"
-ARM = "search"
+from studies.settings import spend
+from studies.space import Arm, space_of
+from studies.tuning import TuningTable, final_row, finalists, results_of, trial_jobs
 
 
-class Search:
-    """Trials of one arm, then its best and the published settings with fresh seeds."""
+class Search(Kind):
+    """Trials of one arm, then its best and the published settings with new seeds."""
 
     class Table(TuningTable):
         """Further settings to try first."""
 
-        published: list[dict[str, Any]] = Field(default=[])  # beside the file's own
+        published: list[dict[str, Any]] = Field(default=[])  # in addition to the file's own
         finalists: int = Field(default=3, ge=1, le=100)
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table, where, resolver = table, definition.where, definition.resolver
-        base = spend(definition.tables, table.budget) if table.budget else definition.tables
-        config = parse(base, resolver, where)
+        tables = spend(definition.tables, table.budget)
+        config = parse(tables, resolver, where)
         self.base = Variant(PUBLISHED, {}, config, whole=True)
-        space = space_of(config, base, table.space, resolver, where)
+        space = space_of(config, tables, table.space, resolver, where)
         own = config.flat()
         ours = {key: own.get(key, own.get(f"{key}.name")) for key in space}
-        self.arm = Arm(
-            ARM, base, space, table.metrics, table.directions, table.trials, resolver,
-            table.sampler, table.pruner, (ours, *table.published), table.warm_start,
-        )  # fmt: skip
+        self.arm = table.arm("search", tables, space, (ours, *table.published), resolver)
         for settings in table.published:
             self.arm.config(settings)
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """All trials; when they have ended, the finalists."""
-        table = self.table
-        trials = trial_jobs(self.arm, self.base, table, limit, done, alone=True)
+        table, seeds = self.table, self.table.seed_list()
+        trials = trial_jobs(self.arm, self.base, table, limit, done, "")
         results = results_of(trials, done)
-        seeds = table.seed_list()
         if results is None:
             return Plan(tuple(trials), later=(1 + table.finalists) * len(seeds))
-        rows = [self.base]
-        for best in finalists(results, table):
-            settings = dict(best.settings)
-            rows.append(
-                Variant(best.variant, shown(settings), self.arm.config(settings), whole=True)
-            )
-        finals = [Job(row, seed, tested=True) for seed in seeds for row in rows]
+        best = [final_row(each.variant, each, self.arm) for each in finalists(results, table)]
+        finals = [Job(row, seed, tested=True) for seed in seeds for row in (self.base, *best)]
         return Plan((*trials, *finals))
 
     def arms(self) -> Sequence[Arm]:
-        """The one."""
+        """The only one."""
         return (self.arm,)
 
     def describe(self) -> str:
         """The space."""
         table = self.table
-        fields = "\n".join(f"- `{key}`: {each.words()}" for key, each in self.arm.space.items())
+        fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
             f"{table.trials} trials ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"
-            f"the published settings first; then the best {table.finalists} and the published "
-            f"ones with {len(table.seed_list())} fresh seeds, scored on the test split."
+            f"The published settings run first. Then the best {table.finalists} and the published "
+            f"ones run with {len(table.seed_list())} seeds that were not used for tuning, scored "
+            f"on the test split."
         )
 
     @staticmethod
     def sections(reading: Reading) -> list[Section]:
-        """Finalists against the published settings, tuning curve, importance, front."""
+        """Finalists against the published settings, tuning curve, importance, Pareto front."""
         return search_sections(reading)

@@ -1,41 +1,48 @@
-"""Running a study: a kind plans, Optuna holds the queue of jobs, workers take, MLflow records.
+"""Running a study: a kind plans, Optuna holds the queue of jobs, workers run them, MLflow records.
 
-The driver makes everything once (experiment, parent run, a run for each variant, the queue) before
-any worker starts. A job is one training run; its MLflow run id stands in its trial, so a retry
-goes on with the same run from its checkpoint. Workers are the same whether in this process, in
-others on this machine, or elsewhere; whichever finds the queue empty plans what comes next.
+`begin` makes everything once (experiment, parent run, a run for each variant, the queue) before any
+worker starts. A job is one training run. Its trial holds its MLflow run id, so a retry continues
+the same run from its checkpoint. Workers are the same in this process, in other processes of this
+machine, and on other machines; a worker that finds the queue empty plans what comes next.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import optuna
 from optuna.trial import TrialState
 
 from core.config import Resolver
-from core.errors import InputError
-from core.tracking.protocol import Tracker
+from core.errors import InputError, MachineError
+from core.process import environment
+from core.tracking.protocol import RunTracker, Tracker
 from core.tracking.rendering import code, plain
-from studies.arms import Proposals
 from studies.definition import Study, from_definition
 from studies.plan import NO_LIMIT, Limit
 from studies.running import queue as jobs
-from studies.running.planning import extend
-from studies.running.progress import Progress, progress
-from studies.running.queue import load_queue
+from studies.running.proposals import Proposals
+from studies.running.queue import Progress, load_queue, progress
+from studies.running.storage import open_storage
 from studies.running.worker import Train, Worker
-from studies.storage import open_storage
 from studies.table import StudyTable, seed_list
 
-POLL_SECONDS = 0.5
+IDLE_SECONDS = 0.5
+POLL_SECONDS = 1.0
+SHARE = 50  # reading the queue reads every job; this takes at most a 50th of the time
+Watch = Callable[[Progress], None]
 
 
 def free_name(wanted: str, tracker: Tracker) -> str:
-    """The name, numbered when an experiment has it already."""
+    """The name, numbered if an experiment has it already."""
     taken = set(tracker.experiments())
     numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
     return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
@@ -60,7 +67,7 @@ def begin(
     )
     parent.describe(
         f"{plain(study.table.question)}\n\n{study.kind.describe()} Ranked by "
-        f"`{study.table.ranked_by}`.\n\nAgain: {code(command)}"
+        f"`{study.table.ranked_by}`.\n\nCommand: {code(command)}"
     )
     parent.log_text(json.dumps(study.tables, indent=2), "study.json")
     parent.flush()
@@ -69,13 +76,13 @@ def begin(
     queue.set_user_attr("definition", study.definition())
     queue.set_user_attr("parent_run_id", parent.run_id)
     queue.set_user_attr("variant_run_ids", {})
-    extend(queue, study, tracker)
+    jobs.extend(queue, study, tracker)
 
 
 def grow(name: str, tracker: Tracker, url: str, study: Study) -> int:
-    """Give a begun study the further seeds that `study` has, if that is all that differs; how many.
+    """Give a begun study the further seeds that `study` has, if nothing else differs; how many.
 
-    The study's run remembers that they were added, for the report to say.
+    The study's run records that they were added, so that the report can say it.
     """
     queue = load_queue(name, url)
     before, now = json.loads(queue.user_attrs["definition"]), json.loads(study.definition())
@@ -117,9 +124,9 @@ def work(
     resolver: Resolver,
     until: float | None = None,
 ) -> None:
-    """Take jobs from the queue until there are none and none can come, or the time is over.
+    """Run jobs from the queue until none are left and none can follow, or the time is over.
 
-    No run is begun that is not expected to end before `until` (seconds since 1970), and searching
+    No run starts that is not expected to end before `until` (seconds since 1970), and searching
     ends early enough for the finalists.
     """
     queue = load_queue(name, url)
@@ -138,14 +145,115 @@ def work(
         elif state.waiting:
             worker.take_one()
         elif state.running:
-            # Others are at it: their deaths are noticed here, and what their results call for.
-            time.sleep(POLL_SECONDS)
+            # Wait for other workers: notice their deaths, and plan from their results.
+            time.sleep(IDLE_SECONDS)
             jobs.sweep(queue)
         else:
             return
 
 
 def _no_time(state: Progress, until: float, workers: int) -> bool:
-    """Whether another run, and after it those that are to come, would not end in time."""
+    """Whether another run, and those that must follow it, would not end in time."""
     one = state.seconds or 0.0
     return time.time() + one + one * math.ceil(state.later / workers) > until
+
+
+def drive(
+    name: str,
+    url: str,
+    table: StudyTable,
+    workers: int,
+    run_worker: Callable[[], None],
+    command: Sequence[str],
+    watch: Watch,
+) -> None:
+    """Work in this process, or start several worker processes of `command`; `watch` is called with
+    the progress of the study.
+    """
+    if workers == 1:
+        with _watching(name, url, table, watch):
+            run_worker()
+        return
+    queue = load_queue(name, url)
+    # In their own process groups: the terminal's Ctrl-C reaches only us, and we pass it on once.
+    processes = [
+        subprocess.Popen(command, env=environment(), process_group=0) for _ in range(workers)
+    ]
+    due = time.monotonic()
+    try:
+        while any(process.poll() is None for process in processes):
+            if time.monotonic() >= due:
+                due = time.monotonic() + look(queue, table, watch)
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        _end(processes)
+        raise
+    finally:
+        watch(progress(queue, table))
+    broken = [process.returncode for process in processes if process.returncode]
+    if broken and not progress(queue, table).done:
+        raise MachineError(f"every worker of study {name!r} failed (exit status {broken[0]})")
+
+
+def look(queue: optuna.Study, table: StudyTable, watch: Watch) -> float:
+    """Call `watch` with the progress; seconds until the next look."""
+    before = time.thread_time()
+    watch(progress(queue, table))
+    return max(POLL_SECONDS, SHARE * (time.thread_time() - before))
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Pass the interrupt on: workers end after their step, and immediately at a second one. By
+    SIGTERM, because processes that a script starts in the background ignore SIGINT.
+    """
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    try:
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        _end(processes)
+        raise
+
+
+@contextmanager
+def _watching(name: str, url: str, table: StudyTable, watch: Watch) -> Iterator[None]:
+    """A thread watches the queue while this process works."""
+    over = threading.Event()
+
+    def watch_queue() -> None:
+        queue = load_queue(name, url)
+        pause = POLL_SECONDS
+        while not over.wait(pause):
+            pause = look(queue, table, watch)
+        watch(progress(queue, table))
+
+    thread = threading.Thread(target=watch_queue, name="watching", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def to_record(record: RunTracker, workers: int) -> Watch:
+    """A watch that logs to the study's run, one point whenever another run has ended."""
+    seen = -1
+
+    def watch(state: Progress) -> None:
+        nonlocal seen
+        ended = state.done + state.failed
+        if ended == seen:
+            return
+        seen = ended
+        values = {
+            "study/runs_ended": float(ended),
+            "study/runs_planned": float(state.total),
+            "study/best": state.best,
+            "study/seconds_left": state.seconds_left(workers),
+        }
+        record.log_metrics(values, ended)
+
+    return watch

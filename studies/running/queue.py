@@ -1,14 +1,16 @@
-"""The queue of a study: Optuna's trials, each of which stands for one job.
+"""The queue of a study: one Optuna trial per attempt at a job.
 
-Optuna's storage beside the tracking store holds it, with heartbeats. A trial carries its job's key
-(variant and seed), the run it became, the process that has it, and what came out.
+It is in Optuna's storage next to the tracking store, with heartbeats. A trial holds the key of its
+job (variant and seed), the id of its run, the process that runs it, and the result.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
-from dataclasses import asdict, fields
+import statistics
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +19,15 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import InputError
-from studies.plan import Done, Job, Key, Limit
-from studies.storage import GRACE_SECONDS, MOST_RETRIES, open_storage
+from core.tracking.protocol import Tracker
+from studies.definition import Study
+from studies.plan import Done, Job, Key, Limit, Plan
+from studies.running.storage import GRACE_SECONDS, MOST_RETRIES, alone, open_storage
+from studies.table import StudyTable
 
 
 def load_queue(name: str, url: str) -> optuna.Study:
-    """The queue of a study; InputError when there is none."""
+    """The queue of a study; InputError if there is none."""
     storage = open_storage(url)
     try:
         return optuna.load_study(study_name=name, storage=storage)
@@ -31,13 +36,45 @@ def load_queue(name: str, url: str) -> optuna.Study:
         raise InputError(f"no study {name!r}; known: {known}") from None
 
 
-def enqueue(queue: optuna.Study, job: Job) -> None:
-    """Add a job."""
-    queue.enqueue_trial({}, user_attrs={"variant": job.variant.name, "seed": job.seed})
+def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
+    """Queue the jobs that the results so far call for, each once; the plan."""
+    plan = study.kind.plan(ended(queue), limit_of(queue))
+    known = latest(queue)
+    if any(job.key not in known for job in plan.jobs):
+        with alone(queue._storage, queue.study_name, tracker.store_dir):
+            _enqueue_missing(queue, study, tracker, plan)
+    if later(queue) != plan.later:
+        queue.set_user_attr("later", plan.later)
+    return plan
+
+
+def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: Plan) -> None:
+    known = latest(queue)  # another worker may have been first
+    runs = dict(queue.user_attrs["variant_run_ids"])
+    for job in (job for job in plan.jobs if job.key not in known):
+        if job.variant.name not in runs and job.arm is None:
+            runs[job.variant.name] = _variant_run(queue, study, tracker, job)
+            queue.set_user_attr("variant_run_ids", runs)
+        queue.enqueue_trial({}, user_attrs={"variant": job.variant.name, "seed": job.seed})
+
+
+def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) -> str:
+    name, variant = queue.study_name, job.variant
+    tags = {"study": name, "kind": study.table.kind, "level": "variant", "variant": variant.name}
+    record = tracker.start_run(
+        name,
+        variant.name,
+        params=dict(variant.values),
+        tags={**tags, **({"whole": "true"} if variant.whole else {})},
+        parent_id=queue.user_attrs["parent_run_id"],
+        identity=hashlib.sha256(f"{name}/{variant.name}".encode()).hexdigest()[:32],
+    )
+    record.flush()
+    return record.run_id
 
 
 def again(queue: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a job once more; it goes on with the same run and the same settings."""
+    """Queue a job once more; it continues the same run with the same settings."""
     kept: dict[str, Any] = {
         key: trial.user_attrs[key]
         for key in ("variant", "seed", "run_id", "proposal", "settings", "published")
@@ -46,35 +83,39 @@ def again(queue: optuna.Study, trial: FrozenTrial) -> None:
     queue.enqueue_trial({}, user_attrs=kept)
 
 
+def key_of(trial: FrozenTrial | optuna.Trial) -> Key:
+    """The key of a trial's job."""
+    return trial.user_attrs["variant"], trial.user_attrs["seed"]
+
+
 def planned(queue: optuna.Study) -> list[FrozenTrial]:
-    """The trials that stand for a job, oldest first."""
+    """The trials that are attempts at a job, oldest first."""
     trials = queue.get_trials(deepcopy=False)
     return [t for t in trials if "variant" in t.user_attrs and t.state != TrialState.PRUNED]
 
 
 def latest(queue: optuna.Study) -> dict[Key, FrozenTrial]:
     """The last attempt at each job."""
-    return {(t.user_attrs["variant"], t.user_attrs["seed"]): t for t in planned(queue)}
+    return {key_of(trial): trial for trial in planned(queue)}
 
 
 def ended(queue: optuna.Study) -> list[Done]:
-    """What has come out, one for each job that has ended."""
+    """The results, one for each job that has ended."""
     return [
         Done(
-            variant,
-            seed,
+            *key,
             "failed" if trial.state == TrialState.FAIL else trial.user_attrs["outcome"],
             trial.user_attrs.get("scores", {}),
             trial.user_attrs.get("settings", {}),
             trial.user_attrs.get("published", False),
         )
-        for (variant, seed), trial in latest(queue).items()
+        for key, trial in latest(queue).items()
         if trial.state in (TrialState.COMPLETE, TrialState.FAIL)
     ]
 
 
 def started(queue: optuna.Study) -> list[FrozenTrial]:
-    """The jobs that have ended or are being run."""
+    """The jobs that have ended or are running."""
     over = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
     return [trial for trial in latest(queue).values() if trial.state in over]
 
@@ -91,12 +132,12 @@ def set_limit(queue: optuna.Study, limit: Limit) -> None:
 
 
 def later(queue: optuna.Study) -> int:
-    """How many jobs will be known later."""
+    """Number of jobs that become known later."""
     return int(queue.user_attrs.get("later", 0))
 
 
 def failures(queue: optuna.Study) -> list[str]:
-    """A line for each run that broke and was not made good."""
+    """One line for each run that failed and was not completed since."""
     return [
         f"{variant}, seed {seed}: {trial.user_attrs.get('error', 'its worker died')}"
         for (variant, seed), trial in latest(queue).items()
@@ -105,27 +146,26 @@ def failures(queue: optuna.Study) -> list[str]:
 
 
 def mark_mine(trial: optuna.Trial) -> None:
-    """Write down which process has a trial, so that its death can be seen at once."""
+    """Record which process runs a trial, so that its death is noticed at once."""
     trial.set_user_attr("process", [socket.gethostname(), os.getpid(), trial.number])
 
 
 def is_double(queue: optuna.Study, trial: optuna.Trial) -> bool:
-    """Whether an earlier attempt at the same job stands: two workers that plan at the same moment,
-    with no lock that reaches both, queue a job twice.
+    """Whether an earlier attempt at the same job is still valid: two workers that plan at the same
+    moment, with no lock that both can see, queue a job twice.
     """
-    key = (trial.user_attrs["variant"], trial.user_attrs["seed"])
     return any(
-        (t.user_attrs["variant"], t.user_attrs["seed"]) == key and t.state != TrialState.FAIL
+        key_of(t) == key_of(trial) and t.state != TrialState.FAIL
         for t in planned(queue)
         if t.number < trial.number
     )
 
 
 def sweep(queue: optuna.Study) -> None:
-    """Queue again what dead workers had.
+    """Queue the jobs of dead workers again.
 
-    Dead is: its process on this machine is gone; its heartbeat is older than the grace period; or
-    it was taken longer ago than that and never had one.
+    A worker is dead if its process on this machine is gone, if its heartbeat is older than the
+    grace period, or if it took the job longer ago than that and never had a heartbeat.
     """
     fail_stale_trials(queue)
     for trial in queue.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -140,23 +180,22 @@ def sweep(queue: optuna.Study) -> None:
 
 
 def _deaths(queue: optuna.Study, trial: FrozenTrial) -> int:
-    """How many workers have died of a trial's job."""
-    key = (trial.user_attrs["variant"], trial.user_attrs["seed"])
+    """Number of workers that died while running a trial's job."""
     return sum(
-        (t.user_attrs["variant"], t.user_attrs["seed"]) == key and "error" not in t.user_attrs
+        key_of(t) == key_of(trial) and "error" not in t.user_attrs
         for t in planned(queue)
         if t.state == TrialState.FAIL
     )
 
 
 def _abandoned(trial: FrozenTrial) -> bool:
-    # Of three parts; an earlier version wrote two.
+    # Three parts; an earlier version wrote two.
     host, process, number = (*trial.user_attrs.get("process", ()), None, None, None)[:3]
-    if number != trial.number:  # Optuna's own retry keeps what the attempt before wrote
+    if number != trial.number:  # Optuna's own retry keeps the attributes of the earlier attempt
         host = None
     if host == socket.gethostname():
         return not _alive(process)
-    # Without a process it was killed between being taken and its first word.
+    # Without a process it was killed between taking the job and recording its process.
     begun = trial.datetime_start
     old = begun is None or (datetime.now() - begun).total_seconds() > GRACE_SECONDS
     return host is None and old
@@ -170,3 +209,48 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Jobs of a study by state, the best so far, and the time that the rest may take."""
+
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    later: int = 0  # jobs that become known later
+    best: float | None = None
+    best_variant: str = ""
+    seconds: float | None = None  # median of a run
+
+    @property
+    def total(self) -> int:
+        """All jobs."""
+        return self.done + self.failed + self.running + self.waiting + self.later
+
+    def seconds_left(self, workers: int) -> float | None:
+        """Time for the rest with so many workers; None if no run has ended."""
+        left = self.running / 2 + self.waiting + self.later  # half of a running one is over
+        return None if self.seconds is None else left * self.seconds / max(1, workers)
+
+
+def progress(queue: optuna.Study, table: StudyTable) -> Progress:
+    """State of the queue, each job counted once."""
+    newest = list(latest(queue).values())
+    states = [trial.state for trial in newest]
+    complete = [t for t in newest if t.state == TrialState.COMPLETE and t.value is not None]
+    finite = [t for t in complete if abs(t.value or 0.0) < float("inf")]
+    pick = max if table.higher_is_better else min
+    best = pick(finite, key=lambda t: t.value or 0.0) if finite else None
+    seconds = [t.duration.total_seconds() for t in complete if t.duration is not None]
+    return Progress(
+        states.count(TrialState.COMPLETE),
+        states.count(TrialState.FAIL),
+        states.count(TrialState.RUNNING),
+        states.count(TrialState.WAITING),
+        later(queue),
+        best.value if best else None,
+        best.user_attrs["variant"] if best else "",
+        statistics.median(seconds) if seconds else None,
+    )

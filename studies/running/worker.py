@@ -1,4 +1,4 @@
-"""One process that takes jobs from a study's queue."""
+"""A worker: takes jobs from a study's queue, one after the other."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import optuna
 from core.config import Config
 from core.tracking.protocol import WORST, RunLabels, Tracker
 from core.training.loop import Stopped
-from studies.arms import Arm, Proposals
 from studies.definition import Study
 from studies.plan import Job, Key, Plan
 from studies.running import queue as jobs
-from studies.running.planning import extend
+from studies.running.proposals import Proposals
+from studies.space import Arm
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 
 
 class RunResult(Protocol):
-    """What a training run answers."""
+    """The result of a training run."""
 
     @property
     def outcome(self) -> str:
-        """How it ended."""
+        """Outcome of the run."""
         ...
 
     @property
@@ -36,7 +36,7 @@ class RunResult(Protocol):
 
 
 class Train(Protocol):
-    """Trains one configuration; `experiments.single_run.run.run` is the one there is."""
+    """Trains one configuration; `experiments.single_run.run.run`."""
 
     def __call__(
         self,
@@ -49,14 +49,14 @@ class Train(Protocol):
         report: Report | None,
         test: bool,
     ) -> RunResult:
-        """Train and record under the study's experiment. `report` hears every logged value and may
-        raise `Stopped`; with `test` the run is scored on the test split at its end.
+        """Train and record in the study's experiment. `report` is called with every logged value
+        and may raise `Stopped`; with `test` the run is scored on the test split at its end.
         """
         ...
 
 
 class Worker:
-    """Takes one job after the other."""
+    """Runs jobs, one after the other."""
 
     def __init__(
         self, queue: optuna.Study, study: Study, tracker: Tracker, train: Train, url: str
@@ -67,42 +67,42 @@ class Worker:
         self._proposals = {arm.name: Proposals(name, arm, url) for arm in study.kind.arms()}
 
     def look(self) -> Plan:
-        """Plan what the results so far call for."""
-        plan = extend(self.queue, self.study, self.tracker)
+        """Plan from the results so far."""
+        plan = jobs.extend(self.queue, self.study, self.tracker)
         self._known = {job.key: job for job in plan.jobs}
         return plan
 
     def has_enough(self) -> bool:
-        """Whether the study's budget of runs is spent; a search's is one of trials."""
+        """Whether the study's budget of runs is spent; a search has a budget of trials instead."""
         most = jobs.limit_of(self.queue).trials
         if most is None or self.study.kind.arms():
             return False
         return len(jobs.started(self.queue)) >= most
 
     def take_one(self) -> None:
-        """Run one job, if one is still there."""
+        """Run one job, if one is left."""
         try:
             self.queue.optimize(self._objective, n_trials=1, catch=(Exception,))
         except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
-            # Paused past the grace period: others took the job for lost and have it now.
+            # Paused past the grace period: another worker has taken over the job.
             if "FAIL" not in str(error):
                 raise
 
     def _objective(self, trial: optuna.Trial) -> float:
         attributes = trial.user_attrs
-        if "variant" not in attributes:  # the queue ran dry between the look and the take
+        if "variant" not in attributes:  # the queue ran empty in the meantime
             raise optuna.TrialPruned
         jobs.mark_mine(trial)
-        job = self._job((attributes["variant"], attributes["seed"]))
+        job = self._job(jobs.key_of(trial))
         if job is None or jobs.is_double(self.queue, trial):
-            raise optuna.TrialPruned  # the plan does without it, or another has it
+            raise optuna.TrialPruned  # no longer planned, or another worker has it
         if self._too_many(trial):
             jobs.again(self.queue, self.queue.trials[trial.number])
             raise optuna.TrialPruned
         try:
             result = self._try(trial, job) if job.arm else self._run(trial, job, job.variant.config)
         except KeyboardInterrupt:
-            # Optuna fails the trial; the job waits for whoever comes next.
+            # Optuna fails the trial; the job goes back into the queue.
             jobs.again(self.queue, self.queue.trials[trial.number])
             raise
         except Exception as error:
@@ -116,7 +116,7 @@ class Worker:
         return worst if value is None or result.outcome in WORST else value
 
     def _job(self, key: Key) -> Job | None:
-        if key not in self._known:  # planned by another worker since this one looked
+        if key not in self._known:  # planned by another worker since our last look
             self.look()
         return self._known.get(key)
 
@@ -127,7 +127,7 @@ class Worker:
         return sum(each.number <= trial.number for each in jobs.started(self.queue)) > most
 
     def _try(self, trial: optuna.Trial, job: Job) -> RunResult:
-        """Run a trial of an arm: settings proposed, or those of the attempt before."""
+        """Run a trial of an arm, with new settings or those of the earlier attempt."""
         assert job.arm is not None
         proposals = self._proposals[job.arm.name]
         if "proposal" not in trial.user_attrs:
@@ -140,7 +140,7 @@ class Worker:
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
             value = values.get(job.arm.metrics[0]) if job.arm else None
             if value is not None and proposals.should_stop(number, step, value):
-                raise Stopped(f"pruned at update {step}: below the others at this point")
+                raise Stopped(f"pruned at update {step}: worse than the other trials at this point")
 
         try:
             config = job.arm.config(trial.user_attrs["settings"])

@@ -15,10 +15,9 @@ from core.training import checkpoint
 from core.training.checkpoint import Checkpoint
 from experiments.single_run import run as single_run
 from experiments.single_run import session
-from studies import storage
 from studies.definition import load_study
 from studies.plan import Limit
-from studies.running import execute
+from studies.running import execute, storage
 from studies.running import queue as jobs
 from tests.chaos import runs
 from tests.conftest import ROOT

@@ -20,10 +20,10 @@ from core.tracking.memory import MemoryTracker
 from experiments.joining import MADE_WITH, check, write_down
 from experiments.ray_launcher import check_cluster
 from experiments.ray_worker import Places
-from studies import storage
+from studies.running import storage
 from studies.running.execute import begin, work
 from studies.running.queue import is_double, latest, load_queue, sweep
-from studies.storage import open_storage, storage_url
+from studies.running.storage import open_storage, storage_url
 from tests.chaos.servers import free_port
 from tests.conftest import ROOT
 from tests.studies.test_studies import NAME, FakeTraining, plan

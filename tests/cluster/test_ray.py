@@ -22,9 +22,8 @@ from studies.definition import Study, load_study
 from studies.plan import Limit
 from studies.report import write
 from studies.running.execute import begin, work
-from studies.running.progress import progress
-from studies.running.queue import load_queue
-from studies.storage import GRACE_SECONDS, storage_url
+from studies.running.queue import load_queue, progress
+from studies.running.storage import GRACE_SECONDS, storage_url
 from tests.cluster.studies import faults, tiny_study
 from tests.conftest import ROOT
 from variants import registry

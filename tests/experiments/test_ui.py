@@ -18,7 +18,7 @@ from experiments.single_run.run import run
 from studies.definition import load_study
 from studies.report import publish
 from studies.running.execute import begin, work
-from studies.storage import storage_url
+from studies.running.storage import storage_url
 from tests.conftest import ROOT, tiny
 from variants import registry
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import InputError
 from experiments.single_run.loading import resolve_file
-from studies.analysis.choices import choices
+from studies.analysis.effects import choices
 from studies.definition import from_definition, load_study
 from studies.effects import effects
 from studies.reading import read, sections
@@ -32,7 +32,7 @@ def test_named_contrasts_are_a_family_of_their_own(tmp_path: Path) -> None:
     assert beside.key == "interactions"
     assert section == choices(reading)[0] or section.rows == choices(reading)[0].rows
     assert len(section.rows) == 5
-    assert "first 1 were named" in section.reading
+    assert "first 1 contrasts were planned" in section.reading
     assert section.document["paired"] is True
     assert section.figures["effects"]().axes
 

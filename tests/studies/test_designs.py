@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from studies.designs import design, model_matrix
+from studies.effects import main_effect
+from studies.kinds.ablation import design, model_matrix
 from studies.leaderboard import Row
-from studies.main_effects import main_effect
 
 LEVELS = (3, 2, 2)
 

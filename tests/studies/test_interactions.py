@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from studies.analysis.interactions import interaction_section, interactions_figure
-from studies.interactions import interactions
+from studies.analysis.effects import interaction_section, interactions_figure
+from studies.effects import interactions
 from studies.leaderboard import Leaderboard, Row
 
 Score = Callable[[str, str, str, int], float]
@@ -67,8 +67,7 @@ def test_where_every_cell_varies_alike_none_is_said_to_interact() -> None:
     board = board_of(lambda x, y, z, seed: (x == "x1") + (z == "z1") + 0.1 * seed, 5)
     (section,) = interaction_section(SimpleNamespace(board=board))  # type: ignore[arg-type]
     assert section.findings == [
-        "No choice's effect can be told to hang on another choice, of 3 interactions after "
-        "Holm's adjustment."
+        "No interaction is significant (3 interactions, Holm's adjustment)."
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ import pytest
 
 from core.errors import InputError
 from experiments.single_run.loading import resolve_file
-from studies.attribution import (
+from studies.analysis.path import (
+    Node,
     contributions,
-    exact_shapley,
     nodes_of,
     orders_within,
     shapley,
@@ -63,7 +65,7 @@ def test_what_cannot_be_changed_alone_is_changed_together(tmp_path: Path) -> Non
     assert len(found.variants) == 2**4
     assert [variant.name for variant in found.variants[:2]] == ["here", "there"]
     assert len({variant.config.likeness() for variant in found.variants}) == 16
-    assert "every order" in found.kind.describe()
+    assert "Every order" in found.kind.describe()
 
 
 def test_a_budget_of_systems_takes_the_orders_that_fit(tmp_path: Path) -> None:
@@ -80,6 +82,20 @@ def test_orders_are_the_same_every_time_and_within_the_budget() -> None:
         assert complete == (nodes >= 2**k)
         assert len({node for order in orders for node in nodes_of(order)}) <= nodes
         assert len(set(orders)) == len(orders) >= 2
+
+
+def exact_shapley(k: int, score: Callable[[Node], float]) -> list[float]:
+    """Shapley values by their weights over subsets: the definition."""
+    found = []
+    for i in range(k):
+        others = [j for j in range(k) if j != i]
+        total = 0.0
+        for size in range(k):
+            weight = math.factorial(size) * math.factorial(k - size - 1) / math.factorial(k)
+            for subset in map(frozenset, itertools.combinations(others, size)):
+                total += weight * (score(subset | {i}) - score(subset))
+        found.append(total)
+    return found
 
 
 def test_attributions_are_shapleys_and_add_up() -> None:

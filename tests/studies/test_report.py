@@ -12,13 +12,13 @@ import pytest
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
-from studies.analysis.curves import _figure, _middle
-from studies.analysis.plane import _ranks
-from studies.analysis.standing import caveats, findings, invisible
+from studies.analysis.curves import curves_figure, middle
+from studies.analysis.plane import ranks
+from studies.analysis.ranking import broken, detectable, findings
 from studies.analysis.wording import between, bracket, contrast, names, number
 from studies.effects import effects
+from studies.figures import PAPER, VARIABLES
 from studies.leaderboard import Leaderboard, Row, leaderboard
-from studies.page.drawing import PAPER, VARIABLES
 from studies.reading import read
 from studies.report import _each_once, build, publish, register, write
 from studies.table import Contrast
@@ -27,8 +27,8 @@ from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, star
 EVIL = "<script>alert(1)</script> & $x$ | `y`"
 
 UNCLEAR = (
-    "`a` and `b` cannot be told apart over 15 pairs: the difference lies anywhere in [-.01, .07], "
-    "and true differences below .02 are invisible."
+    "No significant difference between `a` and `b` (n = 15 pairs, interval [-.01, .07]); minimum "
+    "detectable difference .02."
 )
 FEW = ('study.axes.next_input=["noise"]', "study.seeds=2")  # 4 variants
 
@@ -76,7 +76,7 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
 ) -> None:
     files = write(tracker, NAME, tmp_path / "out")
     page = Page(files[0].read_text(encoding="utf-8"))
-    assert page.ids == ["leaderboard", "effects", "interactions", "certainty", "plane", "curves",
+    assert page.ids == ["leaderboard", "effects", "interactions", "power", "plane", "curves",
                         "sentences", "training", "failures", "cost", "again"]  # fmt: skip
     assert all(address.startswith("#") for address in page.addresses), page.addresses
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
@@ -94,7 +94,7 @@ def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) 
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; $x$ | `y`" in page
     assert "<script" not in text
-    assert "(no words)" in page
+    assert "(empty)" in page
     (line,) = (x for x in text.splitlines() if x.startswith("| #0 |") and x.count("alert") == 4)
     assert len(re.findall(r"(?<!\\)\|", line)) == 6, "a bar in a sentence opens no column"
 
@@ -131,12 +131,12 @@ def test_a_published_study_carries_its_report(tracker: MemoryTracker) -> None:
     assert "report.html" in about
     assert link in about
     assert "beats" in about
-    assert "Again: `textgan study x.toml`" in about
+    assert "Command: `textgan study x.toml`" in about
     publish(tracker, NAME)
     assert tracker.run(board.parent_run_id).tags["mlflow.note.content"] == about
     variant = tracker.run(board.rows[0].run_id)
     assert variant.tags["rank"] == "001"
-    assert "Number 1 of 4 variants" in variant.tags["mlflow.note.content"]
+    assert "Rank 1 of 4 variants" in variant.tags["mlflow.note.content"]
     assert variant.metrics["score"] == pytest.approx(board.rows[0].score)
 
 
@@ -157,10 +157,14 @@ def test_aggregates_follow_when_runs_are_added(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tags", "budget", "cost"),
     [
-        ({}, "30 CPU seconds a run, evaluations in them", "took 12 s of training with evaluations"),
+        (
+            {},
+            "30 CPU seconds per run, including evaluations",
+            "took 12 s of training with evaluations",
+        ),
         (
             {"evaluating": "2.0"},
-            "30 CPU seconds a run",
+            "30 CPU seconds per run",
             "took 12 s of training and 8 s of evaluations",
         ),
     ],
@@ -179,14 +183,14 @@ def test_seconds_say_whether_evaluations_are_in_them(
     assert report.facts["budget"] == budget
     (section,) = (each for each in report.sections if each.key == "cost")
     assert cost in section.reading
-    assert section.rows[0][-1] == (tags.get("evaluating") or "in its seconds")
+    assert section.rows[0][-1] == (tags.get("evaluating") or "included")
 
 
 def test_a_study_without_results_says_so(tmp_path: Path) -> None:
     everything_breaks = FakeTraining(breaks=lambda *_: RuntimeError("boom"))
     tracker, _ = start(tmp_path, plan(*FEW, "study.seeds=1"), everything_breaks)
     report = build(read(tracker, NAME))
-    assert report.findings[0] == "No run has ended: nothing can be concluded."
+    assert report.findings[0] == "No run has ended: there is nothing to conclude."
     page = report.html()
     assert "boom" in page
     assert page.count('<td class="brief">failed</td>') == 4
@@ -197,7 +201,7 @@ def test_a_study_under_way_says_so_first(tracker: MemoryTracker, tmp_path: Path)
     second_breaks = FakeTraining(breaks=lambda _, seed: RuntimeError("boom") if seed else None)
     under_way, _ = start(tmp_path, plan(*FEW), second_breaks)
     first = build(read(under_way, NAME)).findings[0]
-    assert first.startswith("So far 4 of 8 planned runs gave a result: what follows may change")
+    assert first == "4 of 8 planned runs have a result so far; conclusions may change."
 
 
 def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard:
@@ -215,13 +219,15 @@ def test_findings_claim_what_the_intervals_support() -> None:
     noise = rng.normal(0, 0.01, size=(3, 10))
     scores = {"a": 0.5 + noise[0], "b": 0.5 + noise[1], "c": 0.2 + noise[2]}
     said = findings(board_of({k: list(v) for k, v in scores.items()}))
-    assert re.match(r"`[ab]` scores highest on `eval/x`: .* real held-out text scores .9.", said[0])
-    assert "ahead of `c`" in said[1]
-    unclear = r"cannot be told apart from `[ab]` with 10 seeds; true differences below .01\d* are"
+    assert re.match(
+        r"`[ab]` has the highest score on `eval/x`: .* real held-out text: .9.", said[0]
+    )
+    assert "better than `c`" in said[1]
+    unclear = r"^No significant difference from `[ab]` \(n = 10 seeds\); .* difference .01\d*\.$"
     assert re.search(unclear, said[2])
     assert "1 is significant at 5%" in said[3]
     low = findings(board_of({"a": [1.0, 1.1], "b": [3.0, 3.1]}, higher=False))
-    assert low[0].startswith("`a` scores lowest, which is best")
+    assert low[0].startswith("`a` has the lowest (best) score on")
     assert "`a` beats `b` by 2" in low[1]
 
 
@@ -243,18 +249,18 @@ def test_a_comparison_has_one_answer_wherever_it_is_shown() -> None:
         assert there.clear == (there.p <= 0.05) == (there.low > 0 or there.high < 0)
         (_, said) = findings(board)
         assert bracket(there.low, there.high) in said
-        assert ("cannot be told apart" in said) == (not there.clear)
+        assert ("No significant difference" in said) == (not there.clear)
 
 
 def test_a_band_stays_within_the_metric_and_a_long_curve_hides_no_short_one() -> None:
     points = {0: [(0, 0.0), (10, 0.01)], 1: [(0, 0.0), (10, 0.9)], 2: [(0, 0.1), (10, 0.02)]}
-    middle = _middle("x", points, (0.0, 1.0))
-    assert middle.shape == (2, 4)
-    assert middle[:, 2].min() >= 0
-    assert middle[:, 3].max() <= 1
+    line = middle("x", points, (0.0, 1.0))
+    assert line.shape == (2, 4)
+    assert line[:, 2].min() >= 0
+    assert line[:, 3].max() <= 1
     rows = board_of({"long": [0.5], "short": [0.4]}).rows
     found = {"long": {0: [(0, 0.0), (1000, 0.5)]}, "short": {0: [(0, 0.0), (20, 0.4)]}}
-    drawing = _figure(rows, found, None, "eval/bleu_4")
+    drawing = curves_figure(rows, found, None, "eval/bleu_4")
     axis = drawing.axes[0]
     assert axis.get_xscale() == "symlog"
     assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "100", "1000"]
@@ -263,35 +269,33 @@ def test_a_band_stays_within_the_metric_and_a_long_curve_hides_no_short_one() ->
 
 def test_one_seed_supports_no_order() -> None:
     said = findings(board_of({"a": [0.5], "b": [0.4]}))
-    assert said[1] == (
-        "With one seed a variant nothing is known of chance: no order here is a result."
-    )
-    assert "`eval/x`: .5 over 1 seed;" in said[0], "one run has no interval"
-    assert not any("beats" in sentence or "ahead" in sentence for sentence in said)
-    assert caveats(board_of({})) == []
+    assert said[1] == "One seed per variant: the order of the variants is not a result."
+    assert "`eval/x`: .5 (n = 1 seed);" in said[0], "one run has no interval"
+    assert not any("beats" in sentence or "better" in sentence for sentence in said)
+    assert broken(board_of({})) == []
 
 
-def test_what_is_invisible_depends_on_the_design() -> None:
+def test_what_is_detectable_depends_on_the_design() -> None:
     ours, theirs = [1.0, 2.0, 3.0, 4.0], [0.1, 1.0, 2.1, 2.9]
-    pairs, apart = (invisible(ours, theirs, paired=paired) for paired in (True, False))
+    pairs, apart = (detectable(ours, theirs, paired=paired) for paired in (True, False))
     assert pairs is not None
     assert apart is not None
     assert pairs < 0.5 < 2 < apart
-    assert invisible([1.0, 2.0], [0.0, 1.0], paired=True) is None
+    assert detectable([1.0, 2.0], [0.0, 1.0], paired=True) is None
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.01, 0.05, "`a` beats `b` by .03 [.01, .05] over 15 pairs."),
-        (-0.05, -0.01, "`b` beats `a` by .03 [.01, .05] over 15 pairs."),
+        (0.01, 0.05, "`a` beats `b` by .03 [.01, .05] (n = 15 pairs)."),
+        (-0.05, -0.01, "`b` beats `a` by .03 [.01, .05] (n = 15 pairs)."),
         (-0.01, 0.07, UNCLEAR),
-        (0.0, 0.0, "`a` and `b` score the same over 15 pairs."),
+        (0.0, 0.0, "`a` and `b` have the same score (n = 15 pairs)."),
     ],
 )
 def test_a_contrast_in_words(low: float, high: float, words: str) -> None:
     difference = 0.03 if low >= 0 else -0.03
-    said = contrast("a", "b", difference, low, high, 15, higher_is_better=True, invisible=0.02)
+    said = contrast("a", "b", difference, low, high, 15, higher_is_better=True, detectable=0.02)
     assert said == words
     if low > 0:
         down = contrast("a", "b", difference, low, high, 15, higher_is_better=False)
@@ -309,7 +313,7 @@ def test_numbers_and_names() -> None:
     assert names(["a"]) == "`a`"
     assert names(["a", "b"]) == "`a` and `b`"
     assert names(list("abcdef")) == "`a`, `b`, `c`, `d` and 2 more"
-    assert _ranks([1, 3, 4, 5, 9]) == "1, 3-5, 9"
+    assert ranks([1, 3, 4, 5, 9]) == "1, 3-5, 9"
 
 
 def test_the_winner_is_registered_with_its_best_seed(
@@ -329,5 +333,5 @@ def test_the_winner_is_registered_with_its_best_seed(
 
 
 def test_two_sections_that_see_one_contrast_say_it_once() -> None:
-    said = ["a and b cannot be told apart, and no more.", "a and b cannot be told apart.", "c."]
+    said = ["No difference (n = 3); minimum .1.", "No difference (n = 3).", "c."]
     assert _each_once(said) == [said[0], "c."]

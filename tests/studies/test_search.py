@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import RunLabels, Tracker
 from core.training.loop import Stopped
 from experiments.single_run.loading import resolve_file
 from studies.definition import Study, load_study
@@ -22,8 +22,8 @@ from studies.plan import Limit
 from studies.reading import read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.queue import ended, load_queue
+from studies.running.storage import storage_url
 from studies.space import ranges
-from studies.storage import storage_url
 from tests.conftest import ROOT, tiny
 from variants import registry
 
@@ -43,20 +43,18 @@ class Landscape:
         config: Config | None,
         *,
         tracker: Tracker,
-        experiment: str,
-        name: str,
-        parent_id: str | None,
-        tags: Mapping[str, str],
+        labels: RunLabels,
         resume: str | None,
         started: Callable[[str], None],
         report: Any,
-        tested: bool,
+        test: bool,
     ) -> Any:
+        name = labels.name or ""
         self.names.append(name)
         assert config is not None
         record = tracker.start_run(
-            experiment, name, params={}, tags={"seed": str(config.seed), **tags},
-            parent_id=parent_id,
+            labels.experiment, name, params={}, tags={"seed": str(config.seed), **labels.tags},
+            parent_id=labels.parent_id,
         )  # fmt: skip
         started(record.run_id)
         self.breaks(name)
@@ -71,7 +69,7 @@ class Landscape:
                     report(step, 20, values)
         except Stopped:
             outcome = "killed"
-        if tested:
+        if test:
             record.log_metrics({f"test/{key[5:]}": value for key, value in values.items()}, 20)
         record.finish(outcome)  # type: ignore[arg-type]
         return tracker.run(record.run_id)
@@ -107,12 +105,12 @@ def test_ranges_stand_beside_the_fields() -> None:
     [
         ("study.space={'train.generator_rates'=true}", "did you mean 'train.generator_lr'"),
         ("study.space={'train.generator_lr'=[1e-9, 1e-3]}", "may only narrow"),
-        ("study.space={'train.generator_lr'=[1e-3, 1e-2]}", "leaves out the published value"),
-        ("study.space={'train.ema'=true}", "leaves out the published value"),
+        ("study.space={'train.generator_lr'=[1e-3, 1e-2]}", "excludes the published value"),
+        ("study.space={'train.ema'=true}", "excludes the published value"),
         ("study.space={'train.generator_lr'=3}", "give true, [low, high]"),
         ("study.space={'sampling'={choices=['gumbel_softmax', 'categorical']}}", "needs"),
         ("study.sampler='tpee'", "study.sampler"),
-        ("study.tuning_seed=1", "fresh ones"),
+        ("study.tuning_seed=1", "not used for tuning"),
         ("study.objectives=['eval/self_bleu_2', 'eval/ms_jaccard_2']", "pruner"),
         ("study.objectives=['eval/self_bleu_2']", "must be one of the objectives"),
         ("study.warm_start='nothing'", "no search 'nothing"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,15 @@ import pytest
 from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import RunLabels, Tracker
 from studies.definition import Study, from_definition, load_study
 from studies.effects import effects
 from studies.leaderboard import leaderboard
 from studies.reading import read
 from studies.report import build, publish
 from studies.running.execute import begin, free_name, grow, resume, work
-from studies.running.progress import progress
-from studies.running.queue import failures, load_queue
-from studies.storage import storage_url
+from studies.running.queue import failures, load_queue, progress
+from studies.running.storage import storage_url
 from tests.conftest import ROOT
 from variants import registry
 
@@ -42,21 +41,23 @@ class FakeTraining:
         config: Config | None,
         *,
         tracker: Tracker,
-        experiment: str,
-        name: str,
-        parent_id: str | None,
-        tags: Mapping[str, str],
+        labels: RunLabels,
         resume: str | None,
         started: Callable[[str], None],
         **_: object,
     ) -> Any:
-        variant, seed = tags["variant"], int(name.split()[-1])
+        name = labels.name or ""
+        variant, seed = labels.tags["variant"], int(name.split()[-1])
         self.seen.append((variant, seed, resume))
         if resume is None:
             assert config is not None
             assert config.seed == seed
             record = tracker.start_run(
-                experiment, name, params={}, tags={**tags, "seed": str(seed)}, parent_id=parent_id
+                labels.experiment,
+                name,
+                params={},
+                tags={**labels.tags, "seed": str(seed)},
+                parent_id=labels.parent_id,
             )
             started(record.run_id)
         else:
@@ -104,7 +105,7 @@ def test_the_design_is_the_full_product() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("study.axes.sampling=['detached', 'detached']", "stands there twice"),
+        ("study.axes.sampling=['detached', 'detached']", "listed twice"),
         ("study.axes.sampling=['detatched']", "did you mean 'detached'"),
         ("study.axes.sampling=[]", "at least 1 item"),
         ("study.axes.train.batch_sizes=[4, 8]", "study.axes.train"),

@@ -15,17 +15,17 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results
-from studies.page.drawing import draw
+from studies.figures import draw
 from studies.reading import read
 from studies.report import build
-from studies.reproduction import reproduction
+from studies.results import reproduction
 from studies.summary import export, load, write
 from tests.conftest import ROOT
 from tests.studies.test_studies import NAME, collapses, plan, start
 from variants import registry
 
 FEW = ('study.axes.next_input=["noise"]', "study.seeds=3", "corpus.source=/far/away/mine.txt")
-SAME = {"leaderboard", "effects", "certainty", "quality_diversity", "curves", "failures"}
+SAME = {"leaderboard", "effects", "power", "quality_diversity", "curves", "failures"}
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def test_every_system_runs_with_every_seed_and_is_tested(tmp_path: Path) -> None
     assert [job.key for job in jobs[:3]] == [("mle", 3), ("slow", 3), ("mle", 5)]
     assert all(job.tested and job.arm is None for job in jobs)
     assert {job.variant.config.train.updates for job in jobs} == {20}
-    assert "2 systems x 3 seeds; each run spends 20 updates" in study.kind.describe()
+    assert "2 systems x 3 seeds; budget of each run: 20 updates" in study.kind.describe()
     tracker, _ = go(tmp_path, study, Landscape())
     reading = read(tracker, "side by side")
     assert reading.board.metric == "test/ms_jaccard_2"

@@ -22,15 +22,13 @@ from experiments.commands.working import duration, show_plan, words
 from experiments.estimate import estimate, unlike
 from experiments.generate import Writer
 from experiments.single_run.evaluator import Evaluator
-from studies.analysis.certainty import certainty
-from studies.analysis.standing import trained_together
+from studies.analysis.power import power
+from studies.analysis.ranking import stacked
 from studies.plan import Limit
 from studies.reading import read
-from studies.running.drive import SHARE, drive, look, to_record
-from studies.running.execute import begin, work
-from studies.running.progress import Progress, progress
-from studies.running.queue import latest, limit_of, load_queue, sweep
-from studies.storage import storage_url
+from studies.running.execute import SHARE, begin, drive, look, to_record, work
+from studies.running.queue import Progress, latest, limit_of, load_queue, progress, sweep
+from studies.running.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry
 
@@ -64,7 +62,7 @@ def test_a_study_that_was_begun_with_stacked_seeds_goes_on_one_run_at_a_time(
     assert len(training.seen) == 8
     for run in tracker.runs(NAME, tags={"level": "seed"})[:3]:
         tracker.continue_run(run.run_id).set_tags({"stacked": "3"})
-    (said,) = trained_together(read(tracker, NAME))
+    (said,) = stacked(read(tracker, NAME))
     assert said.startswith("3 of 8 runs were trained together")
 
 
@@ -280,12 +278,14 @@ class _Ended:
 
 def test_what_the_seeds_can_show(tmp_path: Path) -> None:
     tracker, _ = start(tmp_path, plan(*FEW), FakeTraining())
-    (section,) = certainty(read(tracker, NAME))
+    (section,) = power(read(tracker, NAME))
     said = {row[0]: row[1:] for row in section.rows}
     assert said["correlation over shared seeds"] == ["1.00", "paired"]
-    assert said["share of the variance: what is chosen"][0] == "100%"
-    assert float(said["smallest difference seen with 20 seeds"][0]) == pytest.approx(0, abs=1e-3)
+    assert said["share of the variance: variant"][0] == "100%"
+    assert float(said["minimum detectable difference with 20 seeds"][0]) == pytest.approx(
+        0, abs=1e-3
+    )
     assert section.figures["profile"]().axes
     (tmp_path / "one").mkdir()
     alone, _ = start(tmp_path / "one", plan(FEW[0], "study.seeds=1"), FakeTraining())
-    assert certainty(read(alone, NAME)) == []
+    assert power(read(alone, NAME)) == []

@@ -1,53 +1,26 @@
-"""An arm: one system whose settings are searched for, and Optuna's study that proposes them.
+"""Optuna's study of one arm, which proposes the arm's settings.
 
-The arm's own Optuna study (`STUDY / ARM`) holds proposals and their values and nothing else, so
-samplers see a plain search whatever the study around it is. A sampler is made anew for every
-proposal, seeded by the study, the arm and the proposal's place: what is proposed depends on what
-came before, not on which process asks.
+It is called `STUDY / ARM` and holds proposals and their values only, so samplers see a plain
+search. Every proposal has a new sampler, seeded by the study, the arm and the trial's place: a
+proposal depends on the results before it, not on the process that asks.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from core.config import Config, Resolver, Tables, parse
 from core.errors import InputError
-from studies.cells import changed
-from studies.space import Settings, Space, as_drawn, suggest
-from studies.storage import open_storage
+from studies.running.storage import open_storage
+from studies.space import Arm, Pruner, as_drawn
 
-Sampler = Literal["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"]
-Pruner = Literal["none", "median", "successive_halving"]
 STARTUP = 0.25  # share of the trials that are drawn at random before a sampler learns
 FIRST_REPORTS = 1  # evaluations of a trial that is never pruned
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What a search varies of one system, and how."""
-
-    name: str
-    tables: Tables
-    space: Space
-    metrics: tuple[str, ...]  # the first ranks
-    higher: tuple[bool, ...]
-    trials: int
-    resolver: Resolver = field(compare=False)
-    sampler: Sampler = "tpe"
-    pruner: Pruner = "none"
-    published: tuple[Settings, ...] = ()  # enqueued first; the first of them is the system's own
-    warm_start: str | None = None
-
-    def config(self, settings: Settings) -> Config:
-        """The system with these settings; InputError where they do not go together."""
-        where = f"{self.name}, proposed settings"
-        return parse(changed(self.tables, settings, where), self.resolver, where)
 
 
 @dataclass(frozen=True)
@@ -65,9 +38,10 @@ class Proposals:
     def __init__(self, study: str, arm: Arm, url: str) -> None:
         self.arm, self._storage = arm, open_storage(url, beats=False)
         self._name = f"{study} / {arm.name}"
+        self._space = {key: each.distribution() for key, each in arm.space.items()}
 
     def begin(self) -> None:
-        """Create the arm's Optuna study: published settings first, then what was known before."""
+        """Create the arm's Optuna study: published settings first, then an earlier study's."""
         found = optuna.create_study(
             storage=self._storage,
             study_name=self._name,
@@ -82,20 +56,19 @@ class Proposals:
 
     def ask(self, place: int) -> Proposal:
         """The next settings."""
-        trial = self._load(place).ask()
-        settings = suggest(trial, self.arm.space)
-        published = bool(trial.user_attrs.get("published", False))
-        return Proposal(trial.number, settings, published)
+        trial = self._load(place).ask(self._space)
+        settings = {k: each.value(trial.params[k]) for k, each in self.arm.space.items()}
+        return Proposal(trial.number, settings, bool(trial.user_attrs.get("published", False)))
 
     def should_stop(self, number: int, step: int, value: float) -> bool:
-        """Report a point of the validation curve; whether the trial is worth going on with."""
+        """Report a point of the validation curve; whether to prune the trial."""
         study = self._load(0)
         trial = optuna.Trial(study, study.trials[number]._trial_id)
         trial.report(value, step)
         return trial.should_prune()
 
     def tell(self, number: int, values: Sequence[float | None], *, stopped: bool) -> None:
-        """What came of a proposal. A run that diverged or collapsed has the worst value so far."""
+        """Record a result. A run that diverged or collapsed gets the worst value so far."""
         study = self._load(0)
         if study.trials[number].state.is_finished():
             return
@@ -104,13 +77,12 @@ class Proposals:
             return
         known = [t.values for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
         if None in values and not known:
-            study.tell(number, state=TrialState.FAIL)  # nothing to be worse than
+            study.tell(number, state=TrialState.FAIL)  # there is no worst value yet
             return
-        worst = [
-            (min if up else max)(each[i] for each in known) if known else None
-            for i, up in enumerate(self.arm.higher)
-        ]
-        study.tell(number, worst if None in values else values)  # type: ignore[arg-type]
+        if None in values:
+            pick = [min if up else max for up in self.arm.higher]
+            values = [worst(each[i] for each in known) for i, worst in enumerate(pick)]
+        study.tell(number, values)  # type: ignore[arg-type]
 
     def _load(self, place: int) -> optuna.Study:
         seed = zlib.crc32(f"{self._name}/{place}".encode())
@@ -123,24 +95,23 @@ class Proposals:
         )
 
     def _earlier(self, study: str) -> list[optuna.trial.FrozenTrial]:
-        """Trials of the same arm of an earlier study that lie in this one's space."""
+        """Trials of the same arm of an earlier study that lie in this arm's space."""
         name = f"{study} / {self.arm.name}"
         try:
             found = optuna.load_study(study_name=name, storage=self._storage)
         except KeyError:
             raise InputError(f"study.warm_start: no search {name!r} in this store") from None
-        space = {key: each.distribution() for key, each in self.arm.space.items()}
         fitting = []
         for trial in found.get_trials(states=(TrialState.COMPLETE,)):
-            same = set(trial.params) == set(space) and len(trial.values) == len(self.arm.metrics)
-            if same and all(
-                space[key]._contains(space[key].to_internal_repr(value))
+            same = set(trial.params) == set(self._space)
+            if same and len(trial.values) == len(self.arm.metrics) and all(
+                self._space[key]._contains(self._space[key].to_internal_repr(value))
                 for key, value in trial.params.items()
-            ):
+            ):  # fmt: skip
                 fitting.append(
                     optuna.create_trial(
                         params=trial.params,
-                        distributions=space,
+                        distributions=self._space,
                         values=trial.values,
                         user_attrs={"warm": study},
                     )
@@ -154,7 +125,7 @@ def _sampler(arm: Arm, seed: int, steady: int) -> optuna.samplers.BaseSampler:
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup),
         "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        # One sequence for all proposals: its own count, kept in the storage, moves along it.
+        # One sequence for all proposals: the sampler counts its draws in the storage.
         "quasi_random": lambda: optuna.samplers.QMCSampler(
             scramble=True, seed=steady, warn_asynchronous_seeding=False
         ),

@@ -1,0 +1,260 @@
+"""Sections on effects: contrasts of choices or rows, and interactions of choices."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from studies.analysis.wording import (
+    bracket,
+    contrast,
+    contrast_cells,
+    count,
+    number,
+    p_value,
+)
+from studies.effects import (
+    LEVEL,
+    Effect,
+    Interaction,
+    axes,
+    compared,
+    effects,
+    interactions,
+    levels,
+    pairing,
+)
+from studies.figures import BLUE, COLOURS, GREY, bare_plane, forest, panels
+from studies.leaderboard import Leaderboard, Row
+from studies.sections import Reading, Section
+from studies.settings import bare
+from studies.table import Contrast
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ACROSS = 3  # panels of interactions side by side
+OFFSET = 0.06  # of a step between two levels: lines of one panel do not hide each other's intervals
+SPELLED = 2  # interactions that are described in a sentence
+MODELLED = "from a linear model of the main effects, with Student's 95% interval"
+MEAN = (
+    "the mean over the cells of the other axes, with its 95% interval (bootstrap over seeds within "
+    "cells)"
+)
+INTERACTIONS = (
+    "Whether the effect of one choice depends on another. A row is the difference between two "
+    "levels of an axis at one level of another axis, minus the same difference at the second level "
+    "of that axis, all else equal, with its 95% interval (bootstrap over seeds within cells); *p, "
+    "Holm* is adjusted for the number of rows. No interaction was planned: all are exploratory. In "
+    "the figure a point is the mean score over the cells of the axes that are not in its panel, "
+    "with its 95% interval; parallel lines mean no interaction."
+)
+
+
+def choices(reading: Reading) -> list[Section]:
+    """The effect of each choice; none if there is no contrast."""
+    return contrast_section(reading, reading.table.contrasts, "effects", "Effect of each choice")
+
+
+def all_pairs(reading: Reading, key: str, title: str) -> list[Section]:
+    """The contrasts of the study's file, or of every two rows."""
+    rows = [row.variant for row in reading.board.rows]
+    every = [Contrast(level=a, reference=b) for a, b in itertools.combinations(rows, 2)]
+    return contrast_section(reading, reading.table.contrasts or every, key, title)
+
+
+def contrast_section(
+    reading: Reading, named: Sequence[Contrast], key: str, title: str
+) -> list[Section]:
+    """Contrasts as one section, the named ones first; none if there is no contrast."""
+    board = reading.board
+    found = effects(board, named)
+    if not found:
+        return []
+    correlation, paired = pairing(board)
+    rows = [
+        [e.title, *contrast_cells(e.difference, e.low, e.high, e.pairs, e.p, e.adjusted)]
+        for e in found
+    ]
+    return [
+        Section(
+            key,
+            title,
+            how_to_read(found, correlation, paired),
+            ("contrast", "difference", "95% interval", "pairs", "p", "p, Holm"),
+            rows,
+            {key: lambda: effects_figure(board, found)},
+            {
+                "effects": [asdict(effect) for effect in found],
+                "seed_correlation": correlation,
+                "paired": paired,
+            },
+            _findings(found, higher_is_better=board.higher_is_better),
+        )
+    ]
+
+
+def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
+    """What the rows are, and what they cannot show."""
+    what = "Difference of the score of two rows, with its 95% interval (bootstrap over seeds)."
+    if any(effect.axis for effect in found):
+        how = MODELLED if any(effect.modelled for effect in found) else MEAN
+        what = f"Difference of the score between two choices, all else equal: {how}."
+    named = sum(effect.named for effect in found)
+    families = "No contrast was planned: all are exploratory."
+    if named == len(found):
+        families = "All contrasts were planned before the run."
+    elif named:
+        families = (
+            f"The first {named} contrasts were planned in the study's file before the run; the "
+            "others are exploratory. Each of the two groups has its own adjustment."
+        )
+    seeds = (
+        f"Scores of variants with the same seed correlate by {correlation:.2f}, so runs with the "
+        "same seed are compared as pairs."
+        if paired
+        else f"The correlation over shared seeds ({correlation:.2f}) is not significant, so seeds "
+        "are not treated as pairs."
+    )
+    return (
+        f"{what} *p* is two-sided and from the same computation as the interval: below .05 if the "
+        "interval excludes zero. It has a lower limit that depends on the number of seeds. *p, "
+        f"Holm* is adjusted for the number of contrasts; the intervals are not. {seeds} {families} "
+        "An interval that includes zero does not show that there is no difference."
+    )
+
+
+def _findings(found: list[Effect], *, higher_is_better: bool) -> list[str]:
+    """Planned contrasts first, then significant ones by size, then the rest."""
+    ranked = sorted(found, key=lambda e: (not e.named, not e.clear, -abs(e.difference) * e.clear))
+    said = []
+    for effect in ranked:
+        text = contrast(*effect.values, effect.difference, effect.low, effect.high,
+                        effect.pairs, higher_is_better=higher_is_better,
+                        unit="pair" if effect.paired else "pair of runs")  # fmt: skip
+        if effect.clear and effect.adjusted > LEVEL:
+            family = count(sum(each.named == effect.named for each in found), "contrast")
+            p = number(effect.adjusted)
+            text += f" Not significant after Holm's adjustment for {family} (p {p})."
+        said.append(f"**{effect.axis}**: {text}" if effect.axis else text)
+    return said
+
+
+def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
+    """Every contrast with its interval, significant ones in blue."""
+    drawing, axis = forest(
+        [effect.title for effect in found],
+        [effect.difference for effect in found],
+        [(effect.low, effect.high) for effect in found],
+        [BLUE if effect.clear else GREY for effect in found],
+    )
+    axis.axvline(0, color=GREY, lw=1, zorder=1)
+    for y, effect in enumerate(found[::-1]):
+        axis.annotate(f"p {p_value(effect.adjusted)}", (1, y), (4, 0), ("axes fraction", "data"),
+                      "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
+    equal = ", all else equal" if any(effect.axis for effect in found) else ""
+    axis.set_xlabel(f"difference of {board.metric}{equal} (p adjusted by Holm)")
+    return drawing
+
+
+def interaction_section(reading: Reading) -> list[Section]:
+    """The interactions of every two axes; none without two axes that have all four cells."""
+    board = reading.board
+    found = interactions(board)
+    if not found:
+        return []
+    return [
+        Section(
+            "interactions",
+            "Interactions",
+            INTERACTIONS,
+            ("interaction", "difference of differences", "95% interval", "pairs", "p", "p, Holm"),
+            [_interaction_row(each) for each in found],
+            {"interactions": lambda: interactions_figure(board)},
+            {"interactions": [asdict(each) for each in found]},
+            _interaction_findings(found),
+        )
+    ]
+
+
+def _interaction_row(each: Interaction) -> list[str]:
+    (one, other), of, at = each.axes, *_labels(each)
+    title = f"{one}: {of[0]} - {of[1]}, at {other}: {at[0]} - {at[1]}"
+    found = each.difference
+    cells = contrast_cells(found.value, found.low, found.high, found.pairs, found.p, each.adjusted)
+    return [title, *cells]
+
+
+def _interaction_findings(found: Sequence[Interaction]) -> list[str]:
+    clear = [each for each in found if each.clear]
+    if not clear:
+        tests = count(len(found), "interaction")
+        return [f"No interaction is significant ({tests}, Holm's adjustment)."]
+    said = []
+    for each in clear[:SPELLED]:
+        (one, other), of, at = each.axes, *_labels(each)
+        value, low, high = each.difference.value, each.difference.low, each.difference.high
+        if value < 0:
+            at, low, high = at[::-1], -high, -low
+        said.append(
+            f"**{one} and {other}**: `{of[0]}` minus `{of[1]}` is larger by "
+            f"{number(abs(value))} {bracket(low, high)} with `{at[0]}` than with `{at[1]}`."
+        )
+    return said
+
+
+def _labels(each: Interaction) -> tuple[list[str], list[str]]:
+    """Levels without the names of their axes."""
+    (one, other) = each.axes
+    return [bare(one, label) for label in each.of], [bare(other, label) for label in each.at]
+
+
+def interactions_figure(board: Leaderboard) -> Figure:
+    """A panel for every two axes: levels of one on the x axis, a line for each of the other's."""
+    pairs = list(itertools.combinations(axes(board.rows), 2))
+    across = min(ACROSS, len(pairs))
+    down = math.ceil(len(pairs) / across)
+    size = (0.6 + 3.0 * across, 0.4 + 2.6 * down)
+    drawing, grid = panels(down, across, len(pairs), size, sharey=True)
+    for panel, (one, other) in zip(grid, pairs, strict=True):
+        _panel(panel, board.rows, one, other)
+    drawing.supylabel(board.metric, fontsize=9)
+    return drawing
+
+
+def _panel(panel: Axes, rows: Sequence[Row], one: str, other: str) -> None:
+    along, lines = levels(rows, one), levels(rows, other)
+    for place, (level, colour) in enumerate(zip(lines, itertools.cycle(COLOURS), strict=False)):
+        shift = OFFSET * (place - (len(lines) - 1) / 2)
+        found = [_mean(rows, {one: each, other: level}) for each in along]
+        points = [(x + shift, *mean) for x, mean in enumerate(found) if mean is not None]
+        if not points:
+            continue
+        panel.plot([x for x, *_ in points], [y for _, y, *_ in points], "o-", color=colour, ms=4,
+                   lw=1.4, label=bare(other, level))  # fmt: skip
+        for x, _, low, high in points:
+            panel.plot([x, x], [low, high], color=colour, lw=1.2)
+    panel.set_xticks(range(len(along)), [bare(one, each) for each in along], fontsize=8)
+    panel.margins(x=0.2)
+    panel.set_xlabel(one, fontsize=8.5)
+    panel.legend(frameon=False, fontsize=7.5, title=other, title_fontsize=7.5, ncols=len(lines),
+                 loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1)  # fmt: skip
+    bare_plane(panel)
+    panel.grid(visible=False, axis="x")
+
+
+def _mean(rows: Sequence[Row], cell: Mapping[str, str]) -> tuple[float, float, float] | None:
+    """Mean over the cells that have these levels, with its interval; None if there are none."""
+    strata = [
+        (list(row.scores.values()), [0.0] * len(row.scores))
+        for row in rows
+        if row.scores and cell.items() <= row.cell.items()
+    ]
+    if not strata:
+        return None
+    found = compared(strata, paired=True)
+    return found.value, found.low, found.high

@@ -1,0 +1,120 @@
+"""Statistical power of a study: sources of variance, detectable differences, profiles."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.statistics import (
+    detectable_difference,
+    performance_profile,
+    probability_of_improvement,
+    variance_shares,
+)
+from studies.effects import matrix, pairing
+from studies.figures import COLOURS, bare_plane, canvas, legend_beside
+from studies.leaderboard import Leaderboard
+from studies.sections import Reading, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SEEDS = (3, 5, 10, 20)
+POINTS = 400  # of a profile, so that its steps look like steps
+MANY = 6  # rows of a profile: the number of colours
+READING = (
+    "Of {rows} rows and the {seeds} seeds that all of them have. The shares of the variance are "
+    "components of a two-way layout (variant, seed, residual), with intervals over seeds. The "
+    "minimum detectable difference of two rows is the one that a two-sided test at 5% finds with "
+    "80% power, for the mean spread of all pairs of rows. The profile shows for each score the "
+    "share of a row's runs that are at least as good; a curve that is above another everywhere "
+    "belongs to a better row."
+)
+
+
+def power(reading: Reading) -> list[Section]:
+    """None with fewer than two rows, or fewer than two seeds that all rows have."""
+    board = reading.board
+    scores = matrix(board)
+    if scores.size == 0 or min(scores.shape) < 2:
+        return []
+    k, n = scores.shape
+    correlation, paired = pairing(board)
+    gaps = [np.std(a - b, ddof=1) for a, b in itertools.combinations(scores, 2)]
+    single = float(np.sqrt(np.mean(np.var(scores, axis=1, ddof=1))))
+    spread = float(np.sqrt(np.mean(np.square(gaps)))) if paired else single
+    rows = [
+        ["correlation over shared seeds", f"{correlation:.2f}", "paired" if paired else "unpaired"],
+        *_shares(scores),
+        *(
+            [f"minimum detectable difference with {seeds} seeds",
+             f"{detectable_difference(spread, seeds, paired=paired):.4f}",
+             "this study" if seeds == n else ""]
+            for seeds in sorted({*SEEDS, n})
+        ),
+        _first_two(board),
+    ]  # fmt: skip
+    return [
+        Section(
+            "power",
+            "Statistical power",
+            READING.format(rows=k, seeds=n),
+            ("", "value", ""),
+            rows,
+            {"profile": lambda: profile_figure(board)},
+            {"seed_correlation": correlation, "paired": paired, "spread": spread},
+        )
+    ]
+
+
+def _shares(scores: np.ndarray) -> list[list[str]]:
+    found = variance_shares(scores, np.random.default_rng(0))
+    if found is None:
+        return []
+    named = {"variant": found.configuration, "seed": found.seed, "residual": found.rest}
+    return [
+        [
+            f"share of the variance: {name}",
+            f"{each.value:.0%}",
+            f"{each.low:.0%} to {each.high:.0%}",
+        ]
+        for name, each in named.items()
+    ]
+
+
+def _first_two(board: Leaderboard) -> list[str]:
+    first, second = board.rows[:2]
+    sign = 1.0 if board.higher_is_better else -1.0
+    rng = np.random.default_rng(zlib.crc32(f"{first.variant} {second.variant}".encode()))
+    ours, theirs = ([sign * s for s in row.scores.values()] for row in (first, second))
+    found = probability_of_improvement(ours, theirs, rng)
+    title = f"probability that a run of {first.variant} beats one of {second.variant}"
+    return [title, f"{found.value:.0%}", f"{found.low:.0%} to {found.high:.0%}"]
+
+
+def profile_figure(board: Leaderboard) -> Figure:
+    """Share of runs at least as good as each score, for the first rows."""
+    rows = board.rows[:MANY]
+    scores = [score for row in rows for score in row.scores.values()]
+    at = np.linspace(min(scores), max(scores), POINTS)
+    drawing, axis = canvas(7.2, 4)
+    for colour, row in zip(itertools.cycle(COLOURS), rows, strict=False):
+        rng = np.random.default_rng(zlib.crc32(row.variant.encode()))
+        found = performance_profile(
+            list(row.scores.values()), at.tolist(), rng,
+            higher_is_better=board.higher_is_better, resamples=500,
+        )  # fmt: skip
+        axis.plot(at, [f.value for f in found], color=colour, lw=1.8, label=row.variant)
+        axis.fill_between(
+            at, [f.low for f in found], [f.high for f in found], color=colour, alpha=0.08, lw=0
+        )
+    axis.set_xlabel(board.metric)
+    axis.set_ylabel("share of runs at least as good")
+    bare_plane(axis)
+    legend_beside(axis)
+    title = f"Performance profiles of the first {len(rows)} rows, with 95% bands"
+    axis.set_title(title, fontsize=10)
+    return drawing

@@ -1,0 +1,247 @@
+"""The leaderboard of a study and the conclusions from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.statistics import Difference, detectable_difference, holm
+from core.tracking.protocol import NONE, WORST
+from studies.analysis.wording import between, contrast, count, names, number, scored
+from studies.effects import LEVEL, apart, pairing
+from studies.figures import BLUE, GREY, ORANGE, forest
+from studies.leaderboard import Leaderboard, Row
+from studies.sections import Reading, Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
+EVERY_DOT = 8  # seeds from which on intervals are reliable
+FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
+READING = (
+    "Score: interquartile mean over the seeds (mean below four seeds) of the {split}, with its "
+    "95% bootstrap interval over the seeds. Diverged and collapsed runs get the worst score of the "
+    "study. Other columns are means over seeds. In the figure a grey dot is a run. The order of "
+    "rows is not a finding; the sentences above say which rows differ."
+)
+
+
+def ranking(reading: Reading) -> Section:
+    """Every variant with its interval, real text last."""
+    board = reading.board
+    further = [
+        key for key in FURTHER
+        if key != board.metric and any(key in run.metrics for run in reading.seeds)
+    ]  # fmt: skip
+    rows = [
+        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
+         str(row.seeds), outcomes(row), *(_mean(reading, key, row) for key in further)]
+        for rank, row in enumerate(board.rows, start=1)
+    ]  # fmt: skip
+    real = board.baselines.get("real")
+    if real is not None:
+        others = [_mean(reading, key.replace("eval/", "real/")) for key in further]
+        rows.append(["", "real held-out text", f"{real:.4f}", "", "", "", *others])
+    on_test = board.metric.startswith("test/")
+    split = "test split, evaluated once, at the end" if on_test else "last evaluation"
+    columns = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
+    return Section(
+        "leaderboard",
+        "Leaderboard",
+        READING.format(split=split),
+        [*columns, *(key.partition("/")[2] for key in further)],
+        rows,
+        {"leaderboard": lambda: leaderboard_figure(board)},
+        findings=findings(board),
+    )
+
+
+def findings(board: Leaderboard) -> list[str]:
+    """The conclusions that the leaderboard supports."""
+    if not board.rows:
+        return ["No run has ended: there is nothing to conclude."]
+    best, *others = board.rows
+    real = board.baselines.get("real")
+    place = "highest" if board.higher_is_better else "lowest (best)"
+    subject = f"`{best.variant}` has the {place} score" if others else f"Score of `{best.variant}`"
+    said = [
+        f"{subject} on `{board.metric}`: {scored(best)} (n = {count(best.seeds, 'seed')})"
+        f"{'' if real is None else f'; real held-out text: {number(real)}'}."
+    ]
+    if best.seeds == 1:
+        said.append(
+            "One seed per variant: the order of the variants is not a result."
+            if others
+            else "One seed: the variation between seeds is unknown."
+        )
+    elif others:
+        said += _against(best, others, board)
+    return said
+
+
+def unfinished(reading: Reading) -> list[str]:
+    """How many of the planned runs have a result, if not all."""
+    board = reading.board
+    variants = reading.tracker.runs(board.study, tags={"level": "variant"}, columns=NONE)
+    planned = len(variants) * len(reading.table.seed_list())
+    ended = sum(row.seeds for row in board.rows)
+    if not 0 < ended < planned:
+        return []
+    return [f"{ended} of {planned} planned runs have a result so far; conclusions may change."]
+
+
+def caveats(reading: Reading) -> list[str]:
+    """What limits every finding of this study."""
+    return [*broken(reading.board), *added_seeds(reading), *stacked(reading)]
+
+
+def added_seeds(reading: Reading) -> list[str]:
+    """Whether the number of seeds was changed after runs had ended."""
+    added = reading.tracker.run(reading.board.parent_run_id).tags.get("seeds_added")
+    if added is None:
+        return []
+    return [
+        f"Seeds were added after runs had ended ({added}): if they were added because of the "
+        f"results, p is too small."
+    ]
+
+
+def stacked(reading: Reading) -> list[str]:
+    """Whether stored runs were trained as one program, which changed their clocks."""
+    found = [run for run in reading.seeds if "stacked" in run.tags]
+    if not found:
+        return []
+    return [
+        f"{len(found)} of {count(len(reading.seeds), 'run')} were trained together by an older "
+        f"version (--stack-seeds): their seconds and updates per second are those of the group."
+    ]
+
+
+def outcomes(row: Row) -> str:
+    """`4 ok, 1 collapsed`."""
+    return ", ".join(f"{n} {outcome}" for outcome, n in sorted(row.outcomes.items()))
+
+
+def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
+    """The best variant against each other one."""
+    paired = pairing(board)[1]
+    compared = {
+        row.variant: found for row in others
+        if (found := apart(board, best.variant, row.variant, paired=paired)) and found.pairs > 1
+    }  # fmt: skip
+    missed = {row.variant: _detectable(best, row, compared[row.variant])
+              for row in others if row.variant in compared}  # fmt: skip
+    if not compared:
+        return ["No two variants have two seeds each: they cannot be compared."]
+    if len(compared) == 1:
+        ((other, found),) = compared.items()
+        return [contrast(best.variant, other, found.value, found.low, found.high,
+                         found.pairs, higher_is_better=board.higher_is_better,
+                         detectable=missed[other],
+                         unit="pair" if paired else "pair of runs")]  # fmt: skip
+    clear = [other for other, found in compared.items() if found.p <= LEVEL]
+    unclear = [other for other in compared if other not in clear]
+    said = []
+    if clear:
+        its = f"{'each' if len(clear) > 1 else 'the'} {'paired' if paired else 'unpaired'}"
+        said.append(f"It is better than {names(clear)}: {its} 95% interval excludes zero.")
+    if unclear:
+        sizes = [size for other in unclear if (size := missed[other]) is not None]
+        tail = f"; minimum detectable difference {number(max(sizes))}" if sizes else ""
+        seeds = count(best.seeds, "seed")
+        said.append(f"No significant difference from {names(unclear)} (n = {seeds}){tail}.")
+    sure = sum(p <= LEVEL for p in holm([found.p for found in compared.values()]))
+    said.append(
+        f"The winner was picked after seeing the scores: after Holm's adjustment over its "
+        f"{count(len(compared), 'comparison')}, {sure or 'none'} "
+        f"{'is' if sure == 1 else 'are'} significant at 5%. To confirm it, run it again with new "
+        f"seeds."
+    )
+    return said
+
+
+def _detectable(best: Row, row: Row, found: Difference) -> float | None:
+    seeds = sorted(set(best.scores) & set(row.scores)) if found.paired else []
+    ours = [best.scores[s] for s in seeds] if seeds else list(best.scores.values())
+    theirs = [row.scores[s] for s in seeds] if seeds else list(row.scores.values())
+    return detectable(ours, theirs, paired=found.paired)
+
+
+def detectable(ours: Sequence[float], theirs: Sequence[float], *, paired: bool) -> float | None:
+    """The minimum detectable difference (80% power) of two rows; None without a spread."""
+    if paired:
+        spread = float(np.std(np.subtract(ours, theirs), ddof=1))
+    else:
+        spread = float(np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / 2))
+    size = detectable_difference(spread, min(len(ours), len(theirs)), paired=paired)
+    return size if 0 < size < math.inf else None
+
+
+def broken(board: Leaderboard) -> list[str]:
+    """Runs without a good end, and how far to trust intervals of few seeds."""
+    if not board.rows:
+        return []
+    total = sum(row.seeds for row in board.rows)
+    worst = {outcome: sum(row.outcomes.get(outcome, 0) for row in board.rows) for outcome in WORST}
+    said = []
+    if any(worst.values()):
+        words = " and ".join(f"{n} {outcome}" for outcome, n in worst.items() if n)
+        said.append(
+            f"Of {count(total, 'run')}, {words}: scored as failed runs (worst score); listed below."
+        )
+    if board.failed:
+        said.append(f"{count(board.failed, 'run')} failed with an error: no score; listed below.")
+    if board.rows[0].seeds > 1 and any(row.seeds < EVERY_DOT for row in board.rows):
+        said.append(
+            f"Fewer than {EVERY_DOT} seeds per variant: the intervals are rough, so the figures "
+            f"show every run as a dot."
+        )
+    return said
+
+
+def _mean(reading: Reading, key: str, row: Row | None = None) -> str:
+    """Mean of a metric over the runs of a row, or over all runs."""
+    runs = reading.seeds if row is None else reading.runs_of(row)
+    values = [run.metrics[key] for run in runs if key in run.metrics]
+    return f"{np.mean(values):.3f}" if values else "-"
+
+
+def leaderboard_figure(board: Leaderboard) -> Figure:
+    """The score with its interval, every seed a dot, best on top, real text as a line."""
+    drawing, axis = forest(
+        [row.variant for row in board.rows],
+        [row.score for row in board.rows],
+        [row.interval for row in board.rows],
+        [BLUE] * len(board.rows),
+    )
+    for y, row in enumerate(board.rows[::-1]):
+        dots = list(row.scores.values())
+        axis.plot(dots, [y - 0.24] * len(dots), "o", color=GREY, ms=4, mew=0)
+    real = board.baselines.get("real")
+    if real is not None:
+        _real_text(axis, real)
+    direction = "higher" if board.higher_is_better else "lower"
+    axis.set_xlabel(f"{board.metric} ({direction} is better)")
+    return drawing
+
+
+def is_near(real: float, low: float, high: float) -> bool:
+    """Whether a scale from `low` to `high` can include real text without flattening the rest."""
+    reach = FAR * max(high - low, 1e-12)
+    return low - reach <= real <= high + reach
+
+
+def _real_text(axis: Axes, real: float) -> None:
+    """Real text as a dashed line, or a note at the edge if it is far from the data."""
+    low, high = axis.dataLim.intervalx
+    text = f"real text: {real:.3g}, {'above' if real > high else 'below'} this scale"
+    if is_near(real, low, high):
+        axis.axvline(real, color=ORANGE, ls="--", lw=1.2)
+        text = "real text"
+    axis.annotate(text, (1, 1), (0, 2), "axes fraction", "offset points", color=ORANGE,
+                  fontsize=8.5, ha="right", va="bottom")  # fmt: skip

@@ -1,0 +1,201 @@
+"""Sections on the runs of a study: cost, failures, samples, and how to reproduce them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from core.errors import InputError
+from core.tracking.protocol import ENDED, WORST, RunRecord
+from studies.analysis.wording import count
+from studies.sections import Reading, Section
+
+APART = "evaluating"  # tag: seconds of evaluations
+BAD = (*WORST, "killed", "failed")
+FAILURES = (
+    "Diverged and collapsed runs are results and get the worst score. Failed and interrupted runs "
+    "have no score; `textgan study FILE --resume` runs them again."
+)
+VARIANTS, STEPS, LATENTS = 4, 5, 8  # of the samples
+EMPTY = "(empty)"
+SHORT = 16  # characters of a commit or fingerprint
+Texts = Mapping[int, Mapping[int, str]]  # step -> latent -> sentence
+T = TypeVar("T")
+
+
+def cost(reading: Reading) -> list[Section]:
+    """Seconds and updates of every variant, to judge whether a comparison is fair, and the
+    machine; none if no run has ended.
+    """
+    rows = []
+    for row in reading.board.rows:
+        ended = reading.runs_of(row)
+        seconds, updates = _numbers(ended, "seconds"), _numbers(ended, "updates")
+        if seconds and updates:
+            apart = f"{np.mean(_numbers(ended, APART)):.1f}" if counted_apart(ended) else "included"
+            rows.append(
+                [row.variant, f"{np.mean(updates):.0f}", f"{np.mean(seconds):.1f}",
+                 f"{min(seconds):.1f} to {max(seconds):.1f}",
+                 f"{sum(updates) / sum(seconds):.3g}", apart]
+            )  # fmt: skip
+    if not rows:
+        return []
+    runs, trials = reading.seeds, reading.trials
+    everything = [*runs, *trials]
+    devices = sorted({run.tags["device"] for run in everything if "device" in run.tags})
+    given = f"Budget per run: {reading.table.spent}. " if reading.table.budget else ""
+    also = f" and {count(len(trials), 'trial')}" if trials else ""
+    evaluated = duration(sum(_numbers(everything, APART)))
+    with_ = f"and {evaluated} of evaluations" if counted_apart(everything) else "with evaluations"
+    return [
+        Section(
+            "cost",
+            "Cost",
+            f"{given}{count(len(runs), 'run')}{also} took "
+            f"{duration(sum(_numbers(everything, 'seconds')))} of training {with_} on "
+            f"{', '.join(devices) or 'an unknown device'}. If variants differ in seconds or "
+            f"updates, a ranking at equal updates is not a ranking at equal time.",
+            ["variant", "updates", "seconds per run", "range", "updates per second",
+             "evaluation, s"],
+            rows,
+        )
+    ]  # fmt: skip
+
+
+def counted_apart(runs: Iterable[RunRecord]) -> bool:
+    """Whether the seconds of these runs are of updates only; older ones include evaluations."""
+    return all(APART in run.tags for run in runs if run.outcome in ENDED)
+
+
+def duration(seconds: float) -> str:
+    """`48 s`, `12.5 min`, `3.2 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _numbers(runs: Iterable[RunRecord], tag: str) -> list[float]:
+    return [float(run.tags[tag]) for run in runs if tag in run.tags]
+
+
+def failures(reading: Reading) -> list[Section]:
+    """Every run that did not end well; none if all did."""
+    bad = [run for run in reading.seeds if _outcome(run) in BAD]
+    if not bad:
+        return []
+    bad.sort(key=lambda run: (BAD.index(_outcome(run)), run.name))
+    rows = [
+        [_outcome(run), run.tags.get("variant", run.name), run.tags.get("seed", ""),
+         run.tags.get("updates", ""), run.tags.get("reason", ""), run.run_id[:8]]
+        for run in bad
+    ]  # fmt: skip
+    columns = ["outcome", "variant", "seed", "updates", "reason", "run"]
+    return [Section("failures", "Failures", FAILURES, columns, rows)]
+
+
+def _outcome(run: RunRecord) -> str:
+    if run.outcome is not None:
+        return run.outcome
+    return {"FAILED": "failed", "KILLED": "killed"}.get(run.status, "running")
+
+
+def samples(reading: Reading) -> list[Section]:
+    """Samples of several variants, and of the best during training; none if no run kept any."""
+    rows = reading.board.rows
+    seeds = sorted(set.intersection(*(set(row.seed_runs) for row in rows))) if rows else []
+    if not seeds:
+        return []
+    seed = seeds[0]
+    texts = {row.variant: _texts(reading, row.seed_runs[seed]) for row in _evenly(rows, VARIANTS)}
+    texts = {variant: found for variant, found in texts.items() if found}
+    if not texts:
+        return []
+    last = {variant: found[max(found)] for variant, found in texts.items()}
+    best, found = next(iter(texts.items()))
+    through = {f"after {step}": found[step] for step in _evenly(sorted(found), STEPS)}
+    return [
+        Section(
+            "sentences",
+            "Samples of the variants",
+            f"The last samples of seed {seed}, from the best variant to the worst. They are not "
+            f"selected: they are the first latents of the evaluation, the same noise in every "
+            f"column if the generators take noise of the same shape.",
+            ["", *last],
+            _side_by_side(last),
+        ),
+        Section(
+            "training",
+            "Samples of the best variant during training",
+            f"`{best}`, seed {seed}: each row is one latent, sampled after more and more updates.",
+            ["", *through],
+            _side_by_side(through),
+        ),
+    ]
+
+
+def _evenly(found: Sequence[T], most: int) -> list[T]:
+    """The first, the last, and some evenly between, at most so many."""
+    if len(found) <= most:
+        return list(found)
+    return [found[round(i * (len(found) - 1) / (most - 1))] for i in range(most)]
+
+
+def _texts(reading: Reading, run_id: str) -> Texts:
+    try:
+        file = reading.tracker.artifact(run_id, "samples.json")
+    except InputError:  # a run that ended before its first evaluation
+        return {}
+    table = json.loads(file.read_text(encoding="utf-8"))
+    of = {name: position for position, name in enumerate(table["columns"])}
+    found: dict[int, dict[int, str]] = {}
+    for line in table["data"]:
+        found.setdefault(int(line[of["step"]]), {})[int(line[of["row"]])] = line[of["text"]]
+    return found
+
+
+def _side_by_side(columns: Mapping[str, Mapping[int, str]]) -> list[list[str]]:
+    """A row for each latent."""
+    latents = sorted({latent for column in columns.values() for latent in column})[:LATENTS]
+    return [
+        [f"#{latent}", *(column.get(latent, "") or EMPTY for column in columns.values())]
+        for latent in latents
+    ]
+
+
+def reproduce(reading: Reading) -> Section:
+    """Command, commit, versions, device and data of the study's runs."""
+    board, runs = reading.board, reading.seeds
+    parent = reading.tracker.run(board.parent_run_id)
+    command = parent.tags.get("command", "")
+    if command and "seeds_added" in parent.tags:  # the last --set of a key counts
+        command += f" --set study.seeds={json.dumps(reading.table.seeds, separators=(',', ':'))}"
+    lines = [f"    {command}"] if command else []
+    if board.rows:
+        best = next(iter(board.rows[0].seed_runs.values()))
+        lines.append(f"    textgan reproduce {best[:8]}")
+    tags = {"commit": "git_commit", "corpus": "corpus", "device": "device", "versions": "versions"}
+    rows = [[title, value] for title, tag in tags.items() for value in _distinct(runs, tag)]
+    rows.append(["store", re.sub(r"//([^:/@]*):[^@/]*@", r"//\1:***@", reading.tracker.uri)])
+    rows.append(["study's run", board.parent_run_id])
+    return Section(
+        "again",
+        "How to reproduce",
+        "The whole study; or, in the store that ran it, one run (the first seed of the best "
+        "variant) and a comparison of its numbers:\n\n"
+        + "\n".join(lines)
+        + "\n\nThe artifact `study.json` has the definition as it ran; each run has its own "
+        "`config.toml`.",
+        ["", ""],
+        rows,
+    )
+
+
+def _distinct(runs: Iterable[RunRecord], tag: str) -> list[str]:
+    found = sorted({run.tags[tag] for run in runs if tag in run.tags})
+    if tag == "git_commit":
+        return [value[:SHORT] + ("+dirty" if value.endswith("+dirty") else "") for value in found]
+    return [value[:SHORT] for value in found] if tag == "corpus" else found
