@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 RESULTS = ROOT / "RESULTS.md"
-SHOWN = "## What it has shown so far"  # of the README
+SHOWN = "## What the score can", "## Your own text"  # first page: the README between these
 STUDY = "\n## "  # begins a study in it
 FIGURE = re.compile("<!-- figure: (.+?) -->")  # in RESULTS.md, where a figure belongs
 GENERATED_HERE = re.compile("<!-- generated: (.+?) -->")  # in pages of docs/reference
@@ -36,9 +36,9 @@ METRIC_PAGES = {f"reference/metrics/{group}.md": group for group in LEAST}
 START = {
     "Home": ["index.md"],
     "Getting started": ["start.md", "tour.md"],
-    "Concepts": ["concepts.md", "original.md"],
+    "Concepts": ["concepts.md", "glossary.md", "original.md", "layout.md"],
     "How to": ["howto/*.md"],
-    "Reference": ["reference/*.md", "names.md"],
+    "Reference": ["reference/*.md"],
     "Metrics": [*METRIC_PAGES],
     "Decisions": ["decisions/README.md", "decisions/0*.md"],
     "Results": ["results/index.md", "model_card.md", "reproduction.md"],
@@ -83,8 +83,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri != "index.md":
         return markdown
     readme = _from_root(ROOT / "README.md")
-    section = readme[readme.index(SHOWN) :].partition("\n## ")[0]
-    return markdown.replace("<!-- shown -->", section.strip())
+    begin, end = map(readme.index, SHOWN)
+    return markdown.replace("<!-- shown -->", readme[begin:end].strip())
 
 
 def _licences() -> str:
