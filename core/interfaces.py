@@ -17,7 +17,8 @@ Capabilities that the strategies of the tree use:
 - generator: `capture` (a rollout draws no numbers and reads no value, so a CUDA graph can hold it);
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 
-Letters and shapes as in `core.types`.
+Letters and shapes as in `core.types`. One file because these interfaces refer to each other, and who
+writes a strategy reads them together.
 """
 
 from __future__ import annotations

@@ -1,0 +1,47 @@
+"""Rules of the code's structure that no linter checks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGES = ("core", "variants", "studies", "experiments")
+MOST_PARAMETERS, MOST_LINES = 8, 400
+
+
+def files() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def _is_command(function: ast.AST) -> bool:
+    """Whether its parameters are annotated as options of a Typer command."""
+    return "typer." in ast.unparse(function.args)  # type: ignore[attr-defined]
+
+
+def test_no_function_has_more_than_eight_parameters_but_commands() -> None:
+    found = []
+    for file in files():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef) or _is_command(node):
+                continue
+            given = node.args
+            names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            count = len([name for name in names if name not in ("self", "cls")])
+            if count > MOST_PARAMETERS:
+                found.append(f"{file.relative_to(ROOT)}:{node.lineno} {node.name}: {count}")
+    assert not found
+
+
+def test_a_long_file_states_its_reason_at_its_top() -> None:
+    found = []
+    for file in files():
+        text = file.read_text(encoding="utf-8")
+        lines = text.count("\n")
+        docstring = ast.get_docstring(ast.parse(text)) or ""
+        if lines > MOST_LINES and "one file because" not in docstring.lower():
+            found.append(f"{file.relative_to(ROOT)}: {lines} lines")
+    assert not found, "say in the docstring that it is `one file because` of what"
