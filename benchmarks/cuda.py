@@ -74,7 +74,7 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
 
 def draw(steps: TrainingState) -> None:
     """One batch of words, without gradient."""
-    drawing = steps.sampling
+    drawing = steps.sampling_spec()
     size = steps.config.train.batch_size
     sample(steps.players.generator, drawing, size, steps.streams["noise"])
 

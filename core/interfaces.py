@@ -3,21 +3,21 @@
 A generator G turns noise into S distributions over V tokens. A *sampling* selects a token from
 each distribution and says what the discriminator D sees of it. An *estimator* turns D's scores into
 a gradient for G. An *objective* and a *penalty* make the losses. A *schedule* says which player is
-trained when. Every part is a strategy in a slot (`core.slots`), has a file under `variants/`, and
-declares what it needs of the other slots and what it offers them (`Strategy`).
+trained when. Every part is a strategy in a slot (`core.config.slots`), has a file in `variants/`
+and declares what it needs of the other slots and what it offers them (`Strategy`).
 
 Capabilities that the strategies of the tree use:
 
 - sampling: `differentiable_words` (a gradient passes from D to G through what D sees), `hard_words`
   (D sees token ids drawn from softmax(l)), `likelihood` (tokens are drawn in proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn tokens), `gradient`;
-- discriminator: `scores` of sentences, `step_scores` (N, S), `embedded_words`, `features`;
-  `trimming` (positions after the end may be cut off, no score changes), `packing` (its
-  `packs` says whether it cuts them off itself);
+- discriminator: `scores` of sentences, `step_scores` (N, S), `word_scores` of every next token,
+  `embedded_words`, `features`, `trimming` (positions after the end may be cut off, no score
+  changes);
 - generator: `capture` (a rollout draws no numbers and reads no value, so a CUDA graph can hold it);
 - objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
 
-Letters and shapes as in `core.types`. One file because these interfaces refer to each other, and who
+Letters and shapes as in `core.types`. One file because the interfaces refer to each other and who
 writes a strategy reads them together.
 """
 
@@ -222,7 +222,7 @@ class Objective(Protocol):
 
 
 class EstimatorContext(Protocol):
-    """All that an estimator may read in a generator step: N drawn sentences before D, or a part."""
+    """All that an estimator may read in a generator step on N drawn sentences, or some of them."""
 
     @property
     def draw(self) -> Draw:
@@ -317,8 +317,8 @@ class Estimator(Protocol):
     between updates (a moving baseline) is a module that keeps it in a buffer, which the checkpoint
     saves.
 
-    `target` names the gradient that its expectation is: "sequence" (of the expected reward of
-    sentences), "discounted", "reweighted", "smoothed", "relaxed" (of what D sees instead of
+    `target` names the gradient that is the mean of the estimate: "sequence" (of the expected reward
+    of sentences), "discounted", "reweighted", "smoothed", "relaxed" (of what D sees instead of
     tokens). The laboratory (`variants/laboratory/`) knows each of them exactly and tests the
     estimator against it.
     """

@@ -86,10 +86,10 @@ class Draw:
     tokens: Tensor  # (N, S) int64, the tokens selected
     hidden: Tensor  # (N, S, E) before the vocabulary head; with gradient when one is wanted
     d_input: DiscriminatorInput  # what D sees
-    # What D sees if the hidden states (N, S, E) of these sentences are others.
+    # Builds what D sees from other hidden states (N, S, E) of these sentences.
     d_input_from: Callable[[Tensor], DiscriminatorInput]
     noise: Noise | None = None  # that the generator read; None for a part of a draw
-    # Where `hidden` has no gradient: computes a slice of the sentences again, with gradient.
+    # Only if `hidden` has no gradient: computes a slice of the sentences again, with gradient.
     recompute: Callable[[slice], Draw] | None = None
 
 

@@ -2,32 +2,32 @@
 
 Every rank holds the whole model and draws its own part of each batch. Gradients are averaged over
 ranks before each optimiser step, so the weights stay equal. Rank 0 evaluates, records and saves.
-Without `torchrun` every function here does nothing. Only the loop, the optimisation, the state and
-the set-up of a run call them; the steps do not know about ranks.
+With one process every function here is the identity. The session, the loop, the state and the
+optimisation call them; the steps do not know about ranks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from core.errors import InputError
 
-# The other ranks wait while rank 0 builds a corpus or evaluates; torchrun ends them if it dies.
+# The other ranks wait while rank 0 builds a corpus or evaluates; torchrun ends them if rank 0 dies.
 TIMEOUT = timedelta(hours=6)
 T = TypeVar("T")
 
 
 def rank() -> int:
     """Number of this process, from 0; also before the process group is initialised."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK", "0")) if _started_by_torchrun() else 0
 
 
 def world_size() -> int:
@@ -43,7 +43,7 @@ def is_main() -> bool:
 @contextmanager
 def process_group(*, cuda: bool) -> Iterator[None]:
     """Join the processes that torchrun has started, if it has started several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _started_by_torchrun():
         yield
         return
     if cuda:
@@ -73,7 +73,7 @@ def barrier() -> None:
 
 
 def main_first(act: Callable[[], T]) -> T:
-    """Call `act` on rank 0 first, then on the others: they find done what rank 0 has written."""
+    """Call `act` on rank 0 first, then on the others, which find the files that it has written."""
     if not is_main():
         barrier()
     result = act()
@@ -94,42 +94,43 @@ def broadcast(value: T) -> T:
 
 def any_rank(flag: bool) -> bool:
     """Whether the flag is set on some rank."""
-    return _mean(float(flag)) > 0
+    return mean_over_ranks(float(flag)) > 0
 
 
 def mean_over_ranks(value: float) -> float:
     """Mean of a number over ranks."""
-    return _mean(value)
-
-
-def average_gradients(module: nn.Module) -> None:
-    """Replace each gradient by its mean over ranks; buffers become those of rank 0."""
-    if world_size() == 1:
-        return
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
-    for weight in weights:
-        if weight.grad is None:  # a rank whose part did not use this weight
-            weight.grad = torch.zeros_like(weight)
-    flat = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
-    dist.all_reduce(flat)
-    flat /= world_size()
-    sizes = [weight.numel() for weight in weights]
-    for weight, mean in zip(weights, torch.split(flat, sizes), strict=True):
-        weight.grad = mean.view_as(weight).clone()
-    broadcast_tensors(list(module.buffers()))
-
-
-def broadcast_tensors(tensors: list[Tensor]) -> None:
-    """Give every rank the tensors of rank 0, in place."""
-    if world_size() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)
-
-
-def _mean(value: float) -> float:
     if world_size() == 1:
         return value
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     summed = torch.tensor([value], dtype=torch.float64, device=device)
     dist.all_reduce(summed)
     return float(summed) / world_size()
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace each gradient by its mean over ranks."""
+    if world_size() == 1:
+        return
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    used = torch.tensor([weight.grad is not None for weight in weights], device=weights[0].device)
+    counts = used.float()
+    dist.all_reduce(counts)  # a weight that no rank has used keeps no gradient
+    weights = [weight for weight, count in zip(weights, counts.tolist(), strict=True) if count]
+    gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    means = torch.split(flat / world_size(), [weight.numel() for weight in weights])
+    for weight, mean in zip(weights, means, strict=True):
+        weight.grad = mean.view_as(weight)
+
+
+def broadcast_buffers(modules: Iterable[nn.Module]) -> None:
+    """Give every rank the buffers of rank 0, in place (spectral norms, moving baselines)."""
+    if world_size() > 1:
+        for module in modules:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
+
+
+def _started_by_torchrun() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -15,14 +15,12 @@ from core.training.scoring import score
 from core.training.state import TrainingState
 from core.types import DiscriminatorInput, Embedded
 
-REAL_SCORE, FAKE_SCORE, PENALTY = "train/real_score", "train/fake_score", "train/penalty"
-
 
 def draw_fakes(state: TrainingState, count: int) -> Iterator[DiscriminatorInput]:
     """`count` batches of generated sentences. G does not change between them, so one rollout draws
     as many as memory has room for.
     """
-    spec, generator, rng = state.sampling, state.players.generator, state.streams["noise"]
+    spec, generator, rng = state.sampling_spec(), state.players.generator, state.streams["noise"]
     size, parts = state.batch_size, state.micro_batches.count
     if state.config.train.reuse_fakes:
         fake = sample(generator, spec, size, rng, parts).d_input
@@ -45,18 +43,21 @@ def discriminator_step(state: TrainingState, fake: DiscriminatorInput) -> float:
     discriminator = state.noisy_discriminator()
 
     def losses() -> Iterator[Tensor]:
-        table = discriminator.embedding
         for real_part, fake_part, drawn, fraction in state.micro_batches.pairs(real, fake, random):
+            table = discriminator.embedding
             embedded = Embedded.of(real_part, table), Embedded.of(fake_part, table)
             loss, means = _loss(adversary, discriminator, *embedded, drawn)
             parts.append((fraction, tuple(mean.detach() for mean in means)))
             yield loss * fraction
 
     loss = optimise(state, "discriminator", losses())
-    names = [REAL_SCORE, FAKE_SCORE, PENALTY]
-    for place, name in enumerate(names):
-        if name == PENALTY or not adversary.objective.uses_features:  # features are not scores
-            state.metrics[name] = sum(float(means[place]) * part for part, means in parts)
+    real_score, fake_score, penalty = (
+        sum(fraction * float(means[place]) for fraction, means in parts) for place in range(3)
+    )
+    state.metrics["train/penalty"] = penalty
+    if not adversary.objective.uses_features:  # features are not scores
+        state.metrics["train/real_score"] = real_score
+        state.metrics["train/fake_score"] = fake_score
     return loss
 
 
@@ -67,7 +68,9 @@ def _loss(
     fake: Embedded,
     drawn: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """D's loss, and its parts: mean scores of real and generated sentences, penalty."""
+    """D's loss, and its parts: mean scores of real and generated sentences, penalty. The penalty is
+    on D without instance noise.
+    """
     objective = adversary.objective
     scores = score(discriminator, real + fake, objective.uses_features).chunk(2)
     penalty = adversary.penalty(adversary.discriminator, real, fake, drawn)

@@ -18,8 +18,8 @@ from core.types import DiscriminatorInput, Draw, Embedded, Scores
 
 @dataclass(frozen=True)
 class GeneratorBatch:
-    """One batch of N drawn sentences before D, or a part of it: `core.interfaces.EstimatorContext`,
-    where its methods are described.
+    """N drawn sentences that D scores, or some of them: the `core.interfaces.EstimatorContext` of a
+    generator step. Its methods are described there.
     """
 
     draw: Draw

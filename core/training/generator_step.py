@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -15,12 +15,11 @@ from core.training.optimisation import optimise
 from core.training.players import as_module, frozen_parameters
 from core.training.rollout import sample_with_grad, split
 from core.training.state import TrainingState
-from core.types import Draw
 
 
 def generator_step(state: TrainingState) -> float:
     """Train G once against D; the loss."""
-    adversary, spec = state.adversary, state.sampling
+    adversary, spec = state.adversary, state.sampling_spec()
     parts = state.micro_batches.count
     draw = sample_with_grad(
         state.players.generator, spec, state.batch_size, state.streams["noise"], parts
@@ -40,32 +39,42 @@ def generator_step(state: TrainingState) -> float:
 
 
 def _losses(state: TrainingState, batch: GeneratorBatch) -> Iterator[Tensor]:
-    """G's loss, one micro-batch at a time.
-
-    If the draw can be computed again part by part, each part carries its own gradient. If not, the
-    gradients of all parts are collected at the hidden states and passed through G once.
-    """
+    """G's loss, one micro-batch at a time."""
     estimator, bonus = state.adversary.estimator, state.config.train.entropy
     prepared = estimator.prepare(batch)
     if state.micro_batches.count == 1:
         yield _loss(batch, estimator, prepared, bonus)
         return
-    draw, leaf = batch.draw, None
-    if draw.recompute is not None:
-        length = lengths(draw.d_input) if movable(draw.d_input) else None
-        pieces = state.micro_batches.pieces(length, padded=True)
-        draws: Iterable[Draw] = map(draw.recompute, pieces)
-    else:
-        leaf = draw.hidden.detach().requires_grad_(True)
-        whole = replace(draw, hidden=leaf, d_input=draw.d_input_from(leaf))
-        draws = split(whole, state.micro_batches.count)
-        pieces = state.micro_batches.pieces(None, padded=True)
-    for piece, part in zip(pieces, batch.split(draws, pieces), strict=True):
-        fraction = (piece.stop - piece.start) / len(draw.tokens)
-        yield _loss(part, estimator, [each[piece] for each in prepared], bonus) * fraction
-    if leaf is not None:
-        assert leaf.grad is not None
-        draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    parts = _recomputed_parts if batch.draw.recompute is not None else _parts_of_hidden_states
+    for part, rows in parts(state, batch):
+        fraction = (rows.stop - rows.start) / len(batch.draw.tokens)
+        yield _loss(part, estimator, [each[rows] for each in prepared], bonus) * fraction
+
+
+Parts = Iterator[tuple[GeneratorBatch, slice]]  # micro-batches and their rows of the batch
+
+
+def _recomputed_parts(state: TrainingState, batch: GeneratorBatch) -> Parts:
+    """Each part is computed again with a gradient of its own."""
+    draw = batch.draw
+    assert draw.recompute is not None
+    length = lengths(draw.d_input) if movable(draw.d_input) else None
+    rows = state.micro_batches.pieces(length, padded=True)
+    yield from zip(batch.split(map(draw.recompute, rows), rows), rows, strict=True)
+
+
+def _parts_of_hidden_states(state: TrainingState, batch: GeneratorBatch) -> Parts:
+    """The rollout's graph cannot be cut: the gradients of all parts are collected at the hidden
+    states, and passed through the rollout once, after the last part's backward pass.
+    """
+    draw = batch.draw
+    leaf = draw.hidden.detach().requires_grad_(True)
+    whole = replace(draw, hidden=leaf, d_input=draw.d_input_from(leaf))
+    rows = state.micro_batches.pieces(None, padded=True)
+    draws = split(whole, state.micro_batches.count)
+    yield from zip(batch.split(draws, rows), rows, strict=True)
+    assert leaf.grad is not None
+    draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
 
 
 def _loss(

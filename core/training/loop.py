@@ -1,7 +1,8 @@
 """The training loop, in the order in which things happen.
 
 while the budget lasts:
-    for each phase that the schedule gives:  D, G through its estimator, or likelihood
+    for each phase that the schedule gives:  D, G through its estimator, likelihood, or a
+                                             system's own loss
     average the weights; count the update
     log, evaluate, save, each when it is due
 """
@@ -14,7 +15,6 @@ from collections.abc import Callable, Mapping
 from core.nn.discriminator_input import mean_difference
 from core.process import denormals_are_zero
 from core.training import data_parallel
-from core.training.checkpoint import Checkpoint
 from core.training.discriminator_step import discriminator_step, draw_fakes
 from core.training.generator_step import generator_step
 from core.training.likelihood_step import likelihood_step
@@ -41,10 +41,10 @@ class Trainer:
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
         """Train to the end of the budget. Diverged if a number is not finite, or too large."""
-        state, counters, train = self.state, self.state.counters, self.config.train
+        state, counters, settings = self.state, self.state.counters, self.config.train
         if counters.update == 0:
             self._timed(evaluate)
-            if train.rollback is not None:
+            if settings.rollback is not None:
                 save()  # something to go back to
         while not state.budget_spent():
             start = self.clock()
@@ -52,19 +52,20 @@ class Trainer:
             for phase in self._phases():
                 train_phase(state, phase)
             update_average(state)
+            data_parallel.broadcast_buffers(module for _, module in state.players.modules())
             counters.update += 1
             counters.seconds += data_parallel.broadcast(self.clock() - start)
 
             last = state.budget_spent()
             evaluation_due = counters.update % self.config.evaluation.every == 0 or last
-            save_due = counters.update % train.checkpoint_every == 0 or last
-            if counters.update % train.log_every == 0 or last:
+            save_due = counters.update % settings.checkpoint_every == 0 or last
+            if counters.update % settings.log_every == 0 or last:
                 self.log(self._metrics(), counters.update)
-            if evaluation_due or save_due:
+            interrupted = data_parallel.any_rank(self._interrupted)
+            if evaluation_due or save_due or interrupted:
                 check_weights(state)
             if evaluation_due:
                 self._timed(evaluate)
-            interrupted = data_parallel.any_rank(self._interrupted)
             if save_due or interrupted:
                 save()
             if interrupted:
@@ -73,16 +74,6 @@ class Trainer:
     def interrupt(self) -> None:
         """Save and stop at the end of this update: only a state between updates can be resumed."""
         self._interrupted = True
-
-    def roll_back(self, saved: Checkpoint | None) -> bool:
-        """Go back to `saved` with smaller learning rates, once a run (`train.rollback`); False if
-        that is not possible.
-        """
-        if self.config.train.rollback is None or self.state.counters.rollbacks or saved is None:
-            return False
-        self.state.restore(saved)
-        self.state.counters.rollbacks = 1
-        return True
 
     def _phases(self) -> list[Phase]:
         """The phases of the update about to run."""
@@ -122,10 +113,12 @@ def train_phase(state: TrainingState, phase: Phase) -> None:
     if callable(phase.loss):
         for _ in range(phase.repeats):
             state.record_loss(phase.player, system_step(state, phase))
-    elif phase.player == "discriminator":
+    elif phase.player == "discriminator":  # its fakes are drawn together
         for fake in draw_fakes(state, phase.repeats):
             state.record_loss(phase.player, discriminator_step(state, fake))
-    else:
-        step = generator_step if phase.loss == "adversarial" else likelihood_step
+    elif phase.loss == "adversarial":
         for _ in range(phase.repeats):
-            state.record_loss(phase.player, step(state))
+            state.record_loss(phase.player, generator_step(state))
+    else:
+        for _ in range(phase.repeats):
+            state.record_loss(phase.player, likelihood_step(state))

@@ -1,4 +1,4 @@
-"""One optimiser step: backward, averaged over ranks, clipped, checked for divergence, applied."""
+"""One optimiser step: backward, mean over ranks, divergence check, clipping, update."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def set_learning_rate(state: TrainingState, phase: Phase) -> None:
 def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> float:
     """Sum the gradients of the parts of a loss and apply them to a player; the loss.
 
-    Diverged if the loss or the gradient norm is not finite, or the loss above `train.max_loss`.
+    `losses` is lazy: each part's graph is freed before the next part is computed. Diverged if the
+    loss or the gradient norm is not finite, or the loss above `train.max_loss`.
     """
     trainable = state.players.trainable(player)
     trainable.optimiser.zero_grad(set_to_none=True)
@@ -49,29 +50,38 @@ def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> flo
         values.append(loss.detach())  # read after the last part: a GPU need not wait between parts
     value = data_parallel.mean_over_ranks(sum(map(float, values)))
     data_parallel.average_gradients(trainable.module)
-    norm = _clip(trainable.module, state.config.train.clip)
+    weights = list(trainable.module.parameters())
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
     if not math.isfinite(norm) or not abs(value) <= state.config.train.max_loss:  # NaN fails it too
-        raise _diverged(state, player, value, norm)
+        raise _diverged(state, player, value, float(norm))
+    if state.config.train.clip is not None:
+        nn.utils.clip_grads_with_norm_(weights, state.config.train.clip, norm)
     trainable.optimiser.step()
-    state.metrics[f"train/{player}_gradient_norm"] = norm
+    state.metrics[f"train/{player}_gradient_norm"] = float(norm)
     return value
 
 
 def check_weights(state: TrainingState) -> None:
-    """Diverged if a weight is not finite: weights that are sampled, scored or saved must be."""
-    for name, module in state.players.modules():
-        for key, weight in module.state_dict().items():
-            if not bool(torch.isfinite(weight).all()):
-                update = state.counters.update
-                reason = f"weights {name}.{key} not finite after update {update}"
-                raise Diverged(reason, state.metrics)
+    """Diverged if a weight of some rank is not finite: weights that are sampled, scored or saved
+    must be.
+    """
+    wrong = [
+        f"weights {name}.{key}"
+        for name, module in state.players.modules()
+        for key, weight in module.state_dict().items()
+        if not bool(torch.isfinite(weight).all())
+    ]
+    if data_parallel.any_rank(bool(wrong)):
+        what = wrong[0] if wrong else "weights of another process"
+        raise Diverged(f"{what} not finite after update {state.counters.update}", state.metrics)
 
 
 def update_average(state: TrainingState) -> None:
     """Move the averaged generator towards the trained one (exponential moving average).
 
-    The decay is shorter at first, min(ema, (1 + n) / (10 + n)) at update n, so that the initial
-    weights are soon forgotten.
+    The decay rises from .1 to `train.ema`, as min(ema, (1 + n) / (10 + n)) after n updates, so that
+    the initial weights are soon forgotten.
     """
     players, n = state.players, state.counters.update
     if players.averaged is players.generator:
@@ -81,11 +91,6 @@ def update_average(state: TrainingState) -> None:
         means = players.averaged_module.parameters()
         for mean, weight in zip(means, players.generator_module.parameters(), strict=True):
             mean.lerp_(weight, 1 - decay)
-
-
-def _clip(module: nn.Module, limit: float | None) -> float:
-    """Clip the global gradient norm; the norm before."""
-    return float(nn.utils.clip_grad_norm_(module.parameters(), limit or math.inf))
 
 
 def _diverged(state: TrainingState, player: str, value: float, norm: float) -> Diverged:

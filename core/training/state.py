@@ -37,10 +37,9 @@ class TrainingState:
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         self.micro_batches = MicroBatches(
             self.batch_size,
-            _parts(self.batch_size, config.train.micro_batch),
+            _micro_batch_count(self.batch_size, config.train.micro_batch),
             config.model.length,
-            "trimming"
-            in getattr(players.adversary and players.adversary.discriminator, "offers", ()),
+            players.adversary is not None and "trimming" in players.adversary.discriminator.offers,
         )
 
     # How far the run is.
@@ -70,8 +69,7 @@ class TrainingState:
 
     # What steps need.
 
-    @property
-    def sampling(self) -> SamplingSpec:
+    def sampling_spec(self) -> SamplingSpec:
         """How sentences are drawn at this point of the run."""
         return self.players.sampling_at(self.config, self.progress, self._graphs)
 
@@ -87,8 +85,10 @@ class TrainingState:
         return self.last_real()
 
     def last_real(self) -> DiscriminatorInput:
-        """The real sentences read last, read again: a checkpoint keeps only their number."""
-        spec = self.sampling
+        """The real sentences that were read last, from the data again: a checkpoint keeps only the
+        index of their batch.
+        """
+        spec = self.sampling_spec()
         tokens = self._real_tokens(max(0, self.counters.batches - 1))[:, : spec.length]
         return HardTokens(tokens, spec.mask(tokens))
 
@@ -138,7 +138,7 @@ class TrainingState:
             self.streams = Streams(self.config.seed, self.device, rank, update)
 
 
-def _parts(batch_size: int, micro_batch: int | None) -> int:
+def _micro_batch_count(batch_size: int, micro_batch: int | None) -> int:
     """Micro-batches of a batch."""
     if micro_batch is None or micro_batch >= batch_size:
         return 1

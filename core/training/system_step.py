@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from torch import Tensor
+
 from core.interfaces import StepContext
 from core.training.optimisation import optimise
 from core.training.state import TrainingState
@@ -14,11 +18,14 @@ def system_step(state: TrainingState, phase: Phase) -> float:
     context = StepContext(
         state.batch_size,
         state.device,
-        state.sampling,
+        state.sampling_spec(),
         state.next_tokens,
         state.streams.__getitem__,
         state.metrics,
         state.batches.sentences,
     )
-    # The loss is computed inside `optimise`, after the gradients of the last step are cleared.
-    return optimise(state, phase.player, (loss(context) for loss in (phase.loss,)))
+
+    def losses() -> Iterator[Tensor]:  # computed after the last step's gradients are cleared
+        yield phase.loss(context)  # type: ignore[operator]
+
+    return optimise(state, phase.player, losses())

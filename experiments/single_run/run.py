@@ -32,7 +32,7 @@ from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
 from experiments.single_run.checkpoints import Checkpoints
-from experiments.single_run.session import Report, Result, Session
+from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
 
 ID_LENGTH = 32
@@ -80,8 +80,8 @@ def run(
                 started(record.run_id)
             _log_inputs(record, config, corpus)
         folder = data_parallel.broadcast(folder)
-        session = Session(config, corpus, device, record, folder, report)
-        result = session.train(test=test)
+        with failures_recorded(record, config):
+            result = Session(config, corpus, device, record, folder, report).run(test=test)
         return replace(result, run_id=data_parallel.broadcast(result.run_id))
 
 

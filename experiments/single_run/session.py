@@ -89,42 +89,34 @@ class Session:
         if saved is not None:
             self._restore(saved)
 
-    def train(self, *, test: bool) -> Result:
+    def run(self, *, test: bool) -> Result:
         """Train to the end, however it ends. With `test` the test split is scored at the end."""
-        try:
-            with interrupts_after_the_update(self.trainer.interrupt):
-                if self.state.counters.update == 0 and data_parallel.is_main():
-                    self.record.log_metrics(self.evaluator.real(), 0)
-                outcome, reason = self._train()
-            if test and outcome in ("ok", "collapsed"):
-                self._test()
-            return self._end(outcome, reason)
-        except KeyboardInterrupt:
-            self.record.finish("killed", f"interrupted at update {self.state.counters.update}")
-            raise
-        except BaseException as error:
-            known = machine_error(error, self.config.train.batch_size)
-            words = str(known) if known else f"{type(error).__name__}: {error}"
-            with contextlib.suppress(MachineError):  # the disk may have no room even for this
-                self.record.finish("failed", words[:500])
-            if known is None:
-                raise
-            raise known from error
+        with interrupts_after_the_update(self.trainer.interrupt):
+            if self.state.counters.update == 0 and data_parallel.is_main():
+                self.record.log_metrics(self.evaluator.real(), 0)
+            outcome, reason = self._train()
+        if test and outcome in ("ok", "collapsed"):
+            self._test()
+        return self._end(outcome, reason)
 
     def _train(self) -> tuple[Outcome, str]:
+        """Outcome and reason. A run that diverges goes back to its last checkpoint, once, if
+        `train.rollback` says so.
+        """
         try:
-            try:
-                self.trainer.train(self._evaluate, self._save)
-            except Diverged as diverged:
-                self._keep_divergence(diverged)
-                if not self.trainer.roll_back(self.checkpoints.last()):
-                    raise
-                update = self.state.counters.update
-                self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
-                self.trainer.train(self._evaluate, self._save)
+            self.trainer.train(self._evaluate, self._save)
         except Diverged as diverged:
             self._keep_divergence(diverged)
-            return "diverged", str(diverged)
+            if self.config.train.rollback is None or self.state.counters.rollbacks:
+                return "diverged", str(diverged)
+            saved = self.checkpoints.last()
+            if saved is None:
+                return "diverged", str(diverged)
+            self.state.restore(saved)
+            self.state.counters.rollbacks = 1
+            update = self.state.counters.update
+            self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
+            return self._train()
         except Collapsed as collapsed:
             return "collapsed", str(collapsed)
         except Stopped as stopped:
@@ -147,7 +139,8 @@ class Session:
     def _evaluate(self) -> None:
         """Score, record the first sentences, and stop if the generator has collapsed."""
         settings, counters = self.config.evaluation, self.state.counters
-        sentences, values = Sentences(), dict[str, float | None]()
+        sentences: Sentences = []
+        values: dict[str, float | None] = {}
         if data_parallel.is_main():
             sentences = self.evaluator.drawn("evaluation")
             values = self.evaluator.validation(sentences)
@@ -236,6 +229,26 @@ class Session:
         temporary_file.write_text(json.dumps(result.document()), encoding="utf-8")
         temporary_file.replace(self.folder / "result.json")
         return result
+
+
+@contextlib.contextmanager
+def failures_recorded(record: RunTracker, config: Config) -> Iterator[None]:
+    """If the run fails or is interrupted inside, its record says how. The error is raised again, in
+    words if it is the machine's.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        record.finish("killed", "interrupted; `--resume` continues from the last checkpoint")
+        raise
+    except BaseException as error:
+        known = machine_error(error, config.train.batch_size)
+        words = str(known) if known else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(MachineError):  # the disk may have no room even for this
+            record.finish("failed", words[:500])
+        if known is None:
+            raise
+        raise known from error
 
 
 @contextlib.contextmanager
