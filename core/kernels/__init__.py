@@ -21,6 +21,8 @@ Setting = Literal["auto", "torch"]  # of the configuration: "torch" switches the
 class Kernels(Protocol):
     """The operations. They hold no state, so every layer can share one instance."""
 
+    name: str  # as the record of a run has it
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """X (..., K), weight (C, K), bias (C,) to x weight^T + bias (..., C); differentiable any
         number of times.

@@ -34,6 +34,8 @@ WORK_OF_FEW_ROWS = 2**22
 class CpuKernels(TorchKernels):
     """See `core.kernels.Kernels`."""
 
+    name = "cpu"
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """See `Kernels.linear`."""
         rows = x.numel() // x.shape[-1]

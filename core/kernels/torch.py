@@ -30,6 +30,8 @@ COUNTERS = 16  # of a row: a multiple of this, the widest vector of any processo
 class TorchKernels:
     """See `core.kernels.Kernels`."""
 
+    name = "torch"
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """See `Kernels.linear`."""
         return nn.functional.linear(x, weight, bias)

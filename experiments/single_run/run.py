@@ -20,6 +20,7 @@ import torch
 
 from core.config import Config, parse, read_toml
 from core.errors import InputError, MachineError
+from core.kernels import choose
 from core.nn.precision import set_matmul_precision
 from core.process import keep_freed_memory
 from core.text.build import prepare_corpus
@@ -138,6 +139,7 @@ def _start(
             "seed": str(config.seed),
             "corpus": corpus.fingerprint,
             "likeness": config.likeness(),
+            "kernels": choose(device, config.kernels).name,
             **environment_tags(device),
             **({"processes": str(processes)} if processes > 1 else {}),
             **labels.tags,

@@ -113,10 +113,12 @@ def test_a_run_resumes_with_another_number_of_processes(
     ranks = []
     for rank in (0, 1):
         monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
         state = training_state(config, corpus, torch.device("cpu"))
         state.restore(saved)
         ranks.append(state)
-    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
     assert [state.counters.update for state in ranks] == [saved.counters.update] * 2
     noise = [torch.rand(3, generator=state.streams["noise"]).tolist() for state in ranks]
     assert noise[0] != noise[1]
