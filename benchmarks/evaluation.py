@@ -32,12 +32,13 @@ import psutil
 from benchmarks.captions import captions
 from benchmarks.corpus_build import memory, write_sentences
 from benchmarks.texts import FEW
-from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
-from core.metrics.c2st import c2st
+from core.metrics.bleu import ReferenceIndex, bleu, self_bleu
+from core.metrics.catalogue import BLEU_ORDERS
 from core.metrics.encoders import LatentSemantic
 from core.metrics.fed import fed
 from core.metrics.mmd import mmd
 from core.metrics.suite import Suite
+from core.metrics.two_sample import c2st
 
 SENTENCES = 10_000
 MILLION = 1_000_000
@@ -124,7 +125,7 @@ def bleu_equality() -> None:
     worst = 0.0
     for place in range(FEW):
         others = hypotheses[:place] + hypotheses[place + 1 :]
-        for n in ORDERS:
+        for n in BLEU_ORDERS:
             for found, against in ((ours, references), (own, others)):
                 theirs = sentence_bleu(against, hypotheses[place], [1 / n] * n, smooth)
                 worst = max(worst, abs(float(found[n][place]) - float(theirs)))

@@ -9,7 +9,8 @@ import warnings
 
 from benchmarks.captions import captions
 from benchmarks.measure import Times, show, times
-from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
+from core.metrics.bleu import ReferenceIndex, bleu, self_bleu
+from core.metrics.catalogue import BLEU_ORDERS
 
 SENTENCES = 10_000
 FEW = 2  # hypotheses that NLTK is given
@@ -40,7 +41,7 @@ def plain(hypotheses: list[list[str]], references: list[list[str]]) -> None:
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     smooth = SmoothingFunction().method1
-    for n in ORDERS:
+    for n in BLEU_ORDERS:
         for place in range(FEW):
             weights, others = [1 / n] * n, hypotheses[:place] + hypotheses[place + 1 :]
             sentence_bleu(references, hypotheses[place], weights, smooth)
@@ -55,7 +56,7 @@ def compiled(
         theirs = importlib.import_module("fast_bleu")
     except ImportError:
         return "not installed"
-    weights = {n: [1 / n] * n for n in ORDERS}
+    weights = {n: [1 / n] * n for n in BLEU_ORDERS}
 
     def work() -> None:
         theirs.BLEU(references, weights).get_score(hypotheses[:SOME])

@@ -19,7 +19,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from core.metrics.catalogue import LEAST
+from core.metrics.catalogue import GROUPS
 from experiments.reference import GENERATED, metric_page
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ FIGURE = re.compile("<!-- figure: (.+?) -->")  # in RESULTS.md, where a figure b
 GENERATED_HERE = re.compile("<!-- generated: (.+?) -->")  # in pages of docs/reference
 FIGURES = "pictures/results"  # `make results` draws them there
 NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
-METRIC_PAGES = {f"reference/metrics/{group}.md": group for group in LEAST}
+METRIC_PAGES = {f"reference/metrics/{group}.md": group for group in GROUPS}
 START = {
     "Home": ["index.md"],
     "Getting started": ["start.md", "tour.md"],

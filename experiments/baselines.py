@@ -121,8 +121,8 @@ def train(folder: Path, updates: int) -> None:
     """Train on `train.txt` of a folder and leave the generator there, and its perplexity."""
     import numpy as np
 
-    from core.metrics.nll_gen import nll_gen
     from core.tracking.memory import MemoryTracker
+    from core.training.nll_gen import nll_gen
     from experiments.generate import save_generator
     from experiments.single_run.checkpoints import BEST, writer_at
     from experiments.single_run.loading import load

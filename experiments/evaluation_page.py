@@ -67,18 +67,18 @@ def evaluation_page(
 ) -> str:
     """The page of an evaluation against so many references."""
     baselines = {name: row for name, row in found.baselines.items() if row is not None}
-    shown = {name: row for name, row in found.metrics.items() if row["value"] is not None}
+    shown = {name: row for name, row in found.metrics.items() if row.value is not None}
     rows = [
         [
             (name, ""),
-            (_number(row["value"]), _between(_bounds(found, "samples", name))),
-            (f"{row['samples']:,}", ""),
-            (f"{row['references']:,}", ""),
+            (_number(row.value), _between(_bounds(found, "samples", name))),
+            (f"{row.samples:,}", ""),
+            (f"{row.references:,}", ""),
             *(
                 (_number(baseline.get(name)), _between(_bounds(found, side, name)))
                 for side, baseline in baselines.items()
             ),
-            (row["direction"], ""),
+            (row.direction, ""),
             CATALOGUE[name].summary,
         ]
         for name, row in shown.items()
@@ -105,7 +105,7 @@ def evaluation_figure(found: Evaluation) -> Figure:
     from matplotlib.figure import Figure
 
     sides: dict[str, Mapping[str, Any]] = {
-        "samples": {name: row["value"] for name, row in found.metrics.items()},
+        "samples": {name: row.value for name, row in found.metrics.items()},
         **{name: row for name, row in found.baselines.items() if row is not None},
     }
     drawing = Figure(figsize=(9.6, 3.5), layout="constrained")
@@ -149,7 +149,7 @@ def _bounds(found: Evaluation, side: str, name: str) -> tuple[float, float] | No
     if side != "samples":
         return (found.baseline_intervals.get(side) or {}).get(name)
     row = found.metrics.get(name)
-    return None if row is None or row["low"] is None else (row["low"], row["high"])
+    return None if row is None or row.low is None or row.high is None else (row.low, row.high)
 
 
 def _between(bounds: tuple[float, float] | None) -> str:

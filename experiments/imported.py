@@ -7,9 +7,9 @@ the name ends in "(imported)". What the study ranks by must be among what was me
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from core.errors import InputError
+from core.metrics.files import MetricRow
 from core.tracking.protocol import Sample, Tracker
 
 SHOWN = 10
@@ -33,7 +33,7 @@ def log_imported(
     tracker: Tracker,
     study: str,
     source: str,
-    metrics: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, MetricRow],
     sentences: Sequence[Sequence[str]],
 ) -> str:
     """Record an evaluation as a row; its name. A name that is taken gets a number."""
@@ -56,11 +56,11 @@ def log_imported(
         tags={**marks, "level": "seed", "seed": "0"},
         parent_id=row.run_id,
     )
-    values = {f"eval/{metric}": found["value"] for metric, found in metrics.items()}
+    values = {f"eval/{metric}": found.value for metric, found in metrics.items()}
     for metric, found in metrics.items():
-        if found["low"] is not None:
-            values[f"interval/{metric}_low"] = found["low"]
-            values[f"interval/{metric}_high"] = found["high"]
+        if found.low is not None:
+            values[f"interval/{metric}_low"] = found.low
+            values[f"interval/{metric}_high"] = found.high
     run.log_metrics(values, 0)
     run.log_samples([Sample(0, i, " ".join(words)) for i, words in enumerate(sentences[:SHOWN])])
     run.describe(f"Imported from `{source}`: {len(sentences):,} sentences, scored as they stand.")

@@ -23,9 +23,8 @@ from typer.cli import get_docs_for_click
 
 from core.config import Config, EvaluationConfig, ModelConfig, TrainConfig, read_toml
 from core.config.slots import FOLDERS
-from core.metrics.catalogue import CATALOGUE, DEFINED, LEAST, METRICS, OF_GENERATORS
-from core.metrics.document import Document
-from core.metrics.published import GROUPS as PUBLISHED
+from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
+from core.metrics.files import Evaluation
 from core.text.settings import CorpusSettings
 from experiments.single_run.loading import SYSTEMS, systems
 from studies.kinds import find_kind, kinds
@@ -102,7 +101,7 @@ def metrics(group: str = "") -> str:
                 info.direction,
                 info.summary,
                 page,
-                str(LEAST[info.group]),
+                str(GROUPS[info.group].needs),
                 logged,
             ]
             rows.append("| " + " | ".join(cells) + " |")
@@ -113,25 +112,25 @@ def metric_page(group: str) -> str:
     """The page of one group of metrics."""
     use = (
         "Only training runs have it, because it needs the generator itself."
-        if group in OF_GENERATORS
+        if GROUPS[group].generator
         else f"`textgan evaluate ... --metrics {group}` computes these alone."
     )
     parts = [
         f"# {group}",
         metrics(group),
-        f"{use} With fewer than {LEAST[group]:,} sentences on either side there is a warning. "
-        "[Metrics](../../howto/metrics.md) says how the interval is computed and how often it "
-        "covers.",
-        f"::: core.metrics.{DEFINED[group]}",
+        f"{use} With fewer than {GROUPS[group].needs:,} sentences on either side there is a "
+        "warning. [Metrics](../../howto/metrics.md) says how the interval is computed and how "
+        "often it covers.",
+        f"::: {GROUPS[group].module}",
     ]
-    return "\n\n".join(parts + ["::: core.metrics.published"] * (group in PUBLISHED))
+    return "\n\n".join(parts)
 
 
 def document() -> str:
     """The fields of `textgan evaluate --json` and their JSON Schema."""
-    schema = Document.model_json_schema()
+    schema = Evaluation.model_json_schema()
     parts = []
-    models: list[type[BaseModel]] = [Document, *models_in(Document).values()]
+    models: list[type[BaseModel]] = [Evaluation, *models_in(Evaluation).values()]
     for model in models:
         parts += [f"## {model.__name__}", prose(model), table(model)]
     return "\n\n".join([*parts, "## JSON Schema", f"```json\n{json.dumps(schema, indent=2)}\n```"])

@@ -107,7 +107,7 @@ def _pair(a: str, first: Text, b: str, second: Text) -> Pair:
     if min(len(x), len(y)) < FEWEST:
         return Pair(a, b, shared, None, None, {})
     table = NgramTable([*x, *y], 1)
-    counts = next(table.levels([*x, *y]))
+    counts = next(table.count([*x, *y]))
     of_word = sparse.csr_array(
         (counts.count.astype(float), (counts.sentence, counts.gram)),
         shape=(len(x) + len(y), table.size(1)),

@@ -6,42 +6,54 @@ penalty of the closest reference length (Papineni et al. 2002). Higher is closer
 between 0 and 1; it says nothing of diversity, and grows with the number of references. Interval:
 over hypotheses, the references held fixed.
 
-Self-BLEU-n (Zhu et al. 2018) takes each sentence against all the others, itself left out. Lower is
-more diverse, between 0 and 1; it grows with the sample size, so compare equal sizes only. Interval:
-jackknife, the brevity penalty held, lopsided as the scatter is (`intervals.clumped`).
+Self-BLEU-n (Zhu et al. 2018) is BLEU-n of each sentence against all the others. Lower is more
+diverse, between 0 and 1; it grows with the sample size, so compare equal sizes only. Interval:
+jackknife with the brevity penalty held fixed, asymmetric like its scatter (`intervals.clumped`).
 
-A clipped count needs only the largest count that any reference has of an n-gram; leaving one
-reference out needs the second largest, and who owns the largest; leaving two out, the third.
-"""
+A clipped count needs only the largest count of an n-gram in any reference. Leaving one reference
+out needs the second largest, and which sentence has the largest; leaving two out, the third.
+
+`PROTOCOLS` computes both as published code does, to compare with old tables. The protocols take the
+same sentence BLEU and differ in the sentences on each side. The published tables do not state this,
+and values of two protocols cannot be compared. docs/howto/metrics.md lists the defects of each.
+
+| protocol | BLEU | Self-BLEU |
+|---|---|---|
+| texygen (Zhu et al. 2018) | all against the first 500 references | the first 500, each against the other 499 |
+| textgan (TextGAN-PyTorch) | the first 200 against all | 200 apart against all other samples |
+| relgan (Nie et al. 2019) | the first 200 against all | the first 200 against all samples, itself included |
+| scratchgan (de Masson d'Autume et al. 2019) | 10,000 against 10,000 | 10,000, each against all others |
+"""  # noqa: E501 - a table
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from core.metrics.counting import Index, three_largest
-from core.metrics.intervals import interacting, jackknife
-from core.metrics.ngrams import Counts, Sentence
+from core.metrics.catalogue import BLEU_ORDERS
+from core.metrics.intervals import Bounds, Measure, clumped, interacting, jackknife, mean
+from core.metrics.ngrams import Counts, NgramIndex, Sentence, three_largest
 
-ORDERS = (2, 3, 4, 5)
 SMOOTHING = 0.1
 CHUNK = 50_000  # hypotheses counted at a time
+Text = Sequence[Sentence]
+Found = dict[str, Measure]
 
 
 class ReferenceIndex:
     """References, indexed once, for any number of evaluations."""
 
-    def __init__(self, references: Sequence[Sentence], order: int = max(ORDERS)) -> None:
-        self.ngrams = Index(order)
+    def __init__(self, references: Text, order: int = max(BLEU_ORDERS)) -> None:
+        self.ngrams = NgramIndex(order)
         self.lengths = np.array([len(reference) for reference in references], dtype=np.int64)
-        # The largest count that a reference has of each n-gram.
+        # The largest count of each n-gram in a reference.
         self.best = [counts[0] for _, counts, _ in _indexed(self.ngrams, references)]
 
 
-def bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.ndarray]:
+def bleu(hypotheses: Text, index: ReferenceIndex) -> dict[int, np.ndarray]:
     """N -> sentence BLEU-n of each hypothesis, (hypotheses,)."""
     parts = [
         _bleu(hypotheses[start : start + CHUNK], index)
@@ -50,10 +62,10 @@ def bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.
     return {n: np.concatenate([part[n] for part in parts]) for n in parts[0]}
 
 
-def _bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np.ndarray]:
+def _bleu(hypotheses: Text, index: ReferenceIndex) -> dict[int, np.ndarray]:
     lengths = np.array([len(h) for h in hypotheses], dtype=np.int64)
     clipped = []
-    for counts, best in zip(index.ngrams.look(hypotheses), index.best, strict=True):
+    for counts, best in zip(index.ngrams.count(hypotheses), index.best, strict=True):
         allowed = np.minimum(counts.count, best[counts.gram])
         clipped.append(np.bincount(counts.sentence, allowed, minlength=len(lengths)))
     return _scores(clipped, lengths, _closest(lengths, index.lengths))
@@ -61,13 +73,24 @@ def _bleu(hypotheses: Sequence[Sentence], index: ReferenceIndex) -> dict[int, np
 
 @dataclass(frozen=True)
 class SelfBleu:
-    """Sentence Self-BLEU and what the jackknife needs of how the sentences lean on each other."""
+    """Sentence Self-BLEU, and what the jackknife needs: how sentences depend on each other."""
 
     scores: dict[int, np.ndarray]  # n -> (sentences,)
     clipped: list[np.ndarray]  # of each level (sentences,)
     lengths: np.ndarray  # (sentences,)
     closest: np.ndarray  # (sentences,)
-    leans: list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # a level: who, on whom, matches lost
+    # Of each level: a sentence, another one, matches the first loses without the other.
+    leans: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    def measure(self, order: int) -> Measure:
+        """Self-BLEU of an order with its interval."""
+        value, n = float(self.scores[order].mean()), len(self.lengths)
+
+        def bounds() -> Bounds:
+            # A repeated sentence adds 2 (1 - value) / n; what two sentences share is a quarter.
+            return clumped(value, self.variances[order], (1 - value) / (2 * n), n)
+
+        return Measure(value, n, n - 1, bounds)
 
     @cached_property
     def variances(self) -> dict[int, float]:
@@ -93,17 +116,17 @@ class SelfBleu:
         return found
 
 
-def self_bleu(sentences: Sequence[Sentence]) -> SelfBleu:
+def self_bleu(sentences: Text) -> SelfBleu:
     """BLEU of each sentence against all the others."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
-    clipped, leans = [], []
-    for counts, (first, second, third), (owner, runner) in _indexed(Index(max(ORDERS)), sentences):
+    index, clipped, leans = NgramIndex(max(BLEU_ORDERS)), [], []
+    for counts, (first, second, third), (owner, runner) in _indexed(index, sentences):
         others = np.where(
             owner[counts.gram] == counts.sentence, second[counts.gram], first[counts.gram]
         )
         allowed = np.minimum(counts.count, others)
         clipped.append(np.bincount(counts.sentence, allowed, minlength=len(lengths)))
-        # The two that have most of an n-gram lean on each other for what the third has not.
+        # The two sentences with the largest counts need each other for what the third lacks.
         held = np.flatnonzero(second > third)
         a, b, lost = owner[held], runner[held], (second - third)[held]
         leans.append((np.r_[a, b], np.r_[b, a], np.r_[lost, lost]))
@@ -111,13 +134,11 @@ def self_bleu(sentences: Sequence[Sentence]) -> SelfBleu:
     return SelfBleu(_scores(clipped, lengths, closest), clipped, lengths, closest, leans)
 
 
-def _indexed(
-    index: Index, sentences: Sequence[Sentence]
-) -> Iterator[tuple[Counts, np.ndarray, np.ndarray]]:
-    """Level by level the counts, and of each n-gram the three largest in a sentence (3, n-grams)
-    and who has the first two (2, n-grams).
+def _indexed(index: NgramIndex, sentences: Text) -> Iterator[tuple[Counts, np.ndarray, np.ndarray]]:
+    """For each level the counts, the three largest counts of each n-gram in a sentence
+    (3, n-grams), and the sentences of the first two (2, n-grams).
     """
-    for n, counts in enumerate(index.learn(sentences), start=1):
+    for n, counts in enumerate(index.fit(sentences), start=1):
         entries = counts.sentence, counts.gram, counts.count
         yield counts, *three_largest(*entries, index.size(n))
 
@@ -132,7 +153,7 @@ def _closest(lengths: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 
 def _closest_other(lengths: np.ndarray) -> np.ndarray:
-    """The same among all other sentences: the own length where a second sentence has it."""
+    """The same among all other sentences: its own length if another sentence has it too."""
     known, count = np.unique(lengths, return_counts=True)
     closest = lengths.copy()
     for length in known[count == 1]:
@@ -154,6 +175,72 @@ def _scores(
     silent = clipped[0] == 0
     return {
         n: np.where(silent, 0.0, brevity * np.exp(sum(logs[:n]) / n))
-        for n in ORDERS
+        for n in BLEU_ORDERS
         if n <= len(clipped)
     }
+
+
+def bleu_measures(name: str, hypotheses: Text, index: ReferenceIndex) -> Found:
+    """`name`_2.. of hypotheses against indexed references; undefined if either side is empty."""
+    if not hypotheses or not len(index.lengths):
+        return {}
+    return {
+        f"{name}_{n}": Measure(float(s.mean()), len(hypotheses), len(index.lengths), mean(s))
+        for n, s in bleu(hypotheses, index).items()
+    }
+
+
+def self_bleu_measures(samples: Text) -> Found:
+    """self_bleu_2.. of each sentence against all the others; undefined below two sentences."""
+    if len(samples) < 2:
+        return {}
+    found = self_bleu(samples)
+    return {f"self_bleu_{order}": found.measure(order) for order in found.scores}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How published code computes BLEU and Self-BLEU of samples and references."""
+
+    needs: int  # sentences of each, to be comparable with the published numbers
+    defect: str
+    measure: Callable[[Text, Text], Found]
+
+
+def _texygen(samples: Text, references: Text) -> Found:
+    index = ReferenceIndex(references[:500])
+    return bleu_measures("bleu", samples, index) | self_bleu_measures(samples[:500])
+
+
+def _textgan(samples: Text, references: Text) -> Found:
+    apart = bleu_measures("self_bleu", samples[:200], ReferenceIndex(samples[200:]))
+    return bleu_measures("bleu", samples[:200], ReferenceIndex(references)) | apart
+
+
+def _relgan(samples: Text, references: Text) -> Found:
+    with_itself = bleu_measures("self_bleu", samples[:200], ReferenceIndex(samples))
+    return bleu_measures("bleu", samples[:200], ReferenceIndex(references)) | with_itself
+
+
+def _scratchgan(samples: Text, references: Text) -> Found:
+    index = ReferenceIndex(references[:10_000])
+    return bleu_measures("bleu", samples[:10_000], index) | self_bleu_measures(samples[:10_000])
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "texygen": Protocol(
+        500,
+        "only 500 references, so BLEU is far below that against all; during training its code "
+        "keeps comparing with the first evaluation's sentences",
+        _texygen,
+    ),
+    "textgan": Protocol(
+        201, "only 200 hypotheses, so the interval of BLEU is several .01 wide", _textgan
+    ),
+    "relgan": Protocol(
+        200,
+        "each sentence is one of its own references, so Self-BLEU is always 1; only 200 hypotheses",
+        _relgan,
+    ),
+    "scratchgan": Protocol(10_000, "comparable only at exactly 10,000 against 10,000", _scratchgan),
+}

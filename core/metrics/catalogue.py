@@ -1,151 +1,150 @@
-"""Every metric by name: which way is better, what it is, its group, how many sentences it needs.
+"""Every metric and every group of metrics: the one place that describes them.
 
-The groups are what `--metrics` takes, but for those that need a generator. `least` is the number of
-sentences on each side from which the values of a group are worth comparing; below it there is a
-warning, not a refusal.
+A group is computed together, and `textgan evaluate --metrics` takes its name. This module imports
+nothing of ours, so that the configuration can check a metric's name.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["higher", "lower", "near"]
+SHARE = (0.0, 1.0)
+POSITIVE = (0.0, math.inf)
+BLEU_ORDERS = (2, 3, 4, 5)
+NGRAM_ORDERS = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class GroupInfo:
+    """A group of metrics; its module's docstring is its page in the reference."""
+
+    module: str
+    needs: int  # sentences on each side; with fewer there is a warning
+    references: bool = False  # whether it compares samples with references
+    size_dependent: bool = False  # whether only values of equal sample sizes can be compared
+    in_runs: bool = False  # whether a training run measures it
+    generator: bool = False  # whether it needs the generator itself
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """Which way is better ("near": near to what real text has), and what it is in words."""
+    """A metric. Direction "near": the closer to the value of real text, the better."""
 
     direction: Direction
     summary: str
     group: str
-    bounds: tuple[float, float] = (-math.inf, math.inf)  # no value lies beyond
+    bounds: tuple[float, float] = (-math.inf, math.inf)  # of its values
+    in_runs: bool = True  # False: not measured in runs even if its group is
 
 
-SHARE = (0.0, 1.0)
-
-LEAST: Mapping[str, int] = {
-    "oracle": 500,
-    "unique": 100,
-    "copied": 100,
-    "novelty": 100,
-    "length": 100,
-    "distinct": 100,
-    "ngram_entropy": 500,
-    "bleu": 100,
-    "self_bleu": 500,
-    "ms_jaccard": 500,
-    "lm": 100,
-    "reverse_lm": 1000,
-    "fed": 500,
-    "mmd": 200,
-    "c2st": 200,
-    "nearest_neighbour": 200,
-    "nll_gen": 100,
+GROUPS: Mapping[str, GroupInfo] = {
+    "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True),
+    "unique": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
+    "copied": GroupInfo("core.metrics.diversity", 100, in_runs=True),
+    "novelty": GroupInfo("core.metrics.diversity", 100),
+    "length": GroupInfo("core.metrics.diversity", 100, in_runs=True),
+    "distinct": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
+    "ngram_entropy": GroupInfo("core.metrics.diversity", 500, size_dependent=True),
+    "bleu": GroupInfo("core.metrics.bleu", 100, references=True, in_runs=True),
+    "self_bleu": GroupInfo("core.metrics.bleu", 500, size_dependent=True, in_runs=True),
+    "ms_jaccard": GroupInfo(
+        "core.metrics.ms_jaccard", 500, references=True, size_dependent=True, in_runs=True
+    ),
+    "lm": GroupInfo("core.metrics.lm", 100),
+    "reverse_lm": GroupInfo("core.metrics.lm", 1000, references=True, size_dependent=True),
+    "fed": GroupInfo("core.metrics.fed", 500, references=True),
+    "mmd": GroupInfo("core.metrics.mmd", 200, references=True),
+    "c2st": GroupInfo("core.metrics.two_sample", 200, references=True),
+    "nearest_neighbour": GroupInfo("core.metrics.two_sample", 200, references=True),
+    "nll_gen": GroupInfo("core.training.nll_gen", 100, in_runs=True, generator=True),
 }
-# Where each group is defined, in core/metrics: the docstring there is its page in the reference.
-DEFINED: Mapping[str, str] = {
-    **{group: group for group in LEAST},
-    **dict.fromkeys(("unique", "distinct", "ngram_entropy"), "diversity"),
-    **dict.fromkeys(("copied", "novelty"), "novelty"),
-    **dict.fromkeys(("bleu", "self_bleu"), "bleu"),
-    **dict.fromkeys(("lm", "reverse_lm"), "lm"),
-}
-# That compare samples with the references.
-AGAINST = ("bleu", "ms_jaccard", "reverse_lm", "fed", "mmd", "c2st", "nearest_neighbour")
-# Whose values depend on the number of sentences, so that equal numbers alone may be compared.
-BY_COUNT = ("unique", "distinct", "ngram_entropy", "self_bleu", "ms_jaccard", "reverse_lm")
-OF_GENERATORS = ("nll_gen",)  # that need the generator itself, not what it wrote
-GROUPS = tuple(group for group in LEAST if group not in OF_GENERATORS)
-TRAINED = ("oracle", "unique", "copied", "length", "distinct", "bleu", "self_bleu", "ms_jaccard")
-DISTINCT = (1, 2, 3, 4)
-BLEU = (2, 3, 4, 5)
+TEXT_GROUPS = tuple(group for group, info in GROUPS.items() if not info.generator)
 
 
-def _numbered(
-    name: str,
-    orders: tuple[int, ...],
+def _by_order(
+    group: str,
+    orders: Sequence[int],
     direction: Direction,
     summary: str,
     bounds: tuple[float, float] = SHARE,
 ) -> dict[str, MetricInfo]:
-    return {f"{name}_{n}": MetricInfo(direction, summary.format(n=n), name, bounds) for n in orders}
+    return {
+        f"{group}_{n}": MetricInfo(direction, summary.format(n=n), group, bounds) for n in orders
+    }
 
 
 CATALOGUE: Mapping[str, MetricInfo] = {
-    "valid": MetricInfo("higher", "share that the corpus's source can make", "oracle", SHARE),
+    "valid": MetricInfo("higher", "share of sentences in the oracle's language", "oracle", SHARE),
     "oracle_nll": MetricInfo(
         "near",
-        "mean -log P of the valid ones in nats (lstm_oracle: a word), beside the entropy",
+        "mean -log P of the valid sentences in nats (lstm_oracle: per word); compare with entropy",
         "oracle",
     ),
     "entropy": MetricInfo(
-        "near", "entropy of a sentence in nats (lstm_oracle: of a word), a constant", "oracle"
+        "near", "entropy of the source in nats per sentence (lstm_oracle: per word)", "oracle"
     ),
     "template_tv": MetricInfo(
         "lower", "total variation distance of syntactic templates", "oracle", SHARE
     ),
-    "mass_covered": MetricInfo("higher", "probability of the sentences seen", "oracle", SHARE),
-    "unique": MetricInfo("higher", "distinct sentences over sentences", "unique", SHARE),
+    "mass_covered": MetricInfo(
+        "higher", "probability of the set of generated sentences", "oracle", SHARE, in_runs=False
+    ),
+    "unique": MetricInfo("higher", "distinct sentences / sentences", "unique", SHARE),
     "copied": MetricInfo(
-        "lower", "share that stands in the training text word for word", "copied", SHARE
+        "lower", "share of sentences that occur in the training text", "copied", SHARE
     ),
     "longest_copy": MetricInfo(
-        "near", "mean words of the longest run that the training text has", "novelty"
+        "near", "mean length in words of the longest run copied from the training text", "novelty"
     ),
-    "length": MetricInfo("near", "mean words of a sentence", "length"),
-    **_numbered("distinct", DISTINCT, "higher", "distinct {n}-grams over {n}-grams"),
-    **_numbered(
-        "ngram_entropy",
-        DISTINCT,
-        "near",
-        "entropy of the sample's {n}-grams in nats",
-        (0.0, math.inf),
+    "length": MetricInfo("near", "mean words per sentence", "length"),
+    **_by_order("distinct", NGRAM_ORDERS, "higher", "distinct {n}-grams / {n}-grams"),
+    **_by_order(
+        "ngram_entropy", NGRAM_ORDERS, "near", "entropy of the sample's {n}-grams in nats", POSITIVE
     ),
-    **_numbered("bleu", BLEU, "higher", "BLEU-{n} against all references"),
-    **_numbered("self_bleu", BLEU, "lower", "BLEU-{n} against each other"),
-    **_numbered("ms_jaccard", BLEU, "higher", "overlap of 1..{n}-gram multisets with real text"),
-    "lm": MetricInfo("near", "nats a token under a model of the training text", "lm"),
+    **_by_order("bleu", BLEU_ORDERS, "higher", "BLEU-{n} against all references"),
+    **_by_order("self_bleu", BLEU_ORDERS, "lower", "BLEU-{n} of each sample against the others"),
+    **_by_order(
+        "ms_jaccard", BLEU_ORDERS, "higher", "overlap of 1..{n}-gram multisets with real text"
+    ),
+    "lm": MetricInfo("near", "nats per token under an n-gram model of the training text", "lm"),
     "reverse_lm": MetricInfo(
-        "lower", "nats a token of the references under a model of the samples", "reverse_lm"
+        "lower", "nats per token of the references under an n-gram model of the samples",
+        "reverse_lm",
     ),
-    "fed": MetricInfo("lower", "Frechet distance of embeddings, for infinitely many", "fed"),
-    "mmd": MetricInfo("lower", "unbiased squared discrepancy of embeddings", "mmd"),
-    "c2st": MetricInfo(
-        "lower", "accuracy of a classifier, held out; .5: cannot tell", "c2st", SHARE
-    ),
-    "c2st_p": MetricInfo("higher", "probability of that accuracy, were both real", "c2st"),
+    "fed": MetricInfo("lower", "Frechet distance of embeddings, extrapolated", "fed"),
+    "mmd": MetricInfo("lower", "unbiased squared maximum mean discrepancy of embeddings", "mmd"),
+    "c2st": MetricInfo("lower", "held-out accuracy of a classifier; .5: chance", "c2st", SHARE),
+    "c2st_p": MetricInfo("higher", "p-value of that accuracy if both texts are real", "c2st"),
     "nearest_neighbour": MetricInfo(
-        "near", "accuracy of the nearest neighbour; .5: cannot tell", "nearest_neighbour"
+        "near", "leave-one-out accuracy of the nearest neighbour; .5: chance", "nearest_neighbour"
     ),
     "nll_gen": MetricInfo(
         "lower",
-        "nats a token of held-out text under the generator, if explicit",
+        "nats per token of held-out text under the generator, if it has a likelihood",
         "nll_gen",
-        (0.0, math.inf),
+        POSITIVE,
     ),
-}
+}  # fmt: skip
 
-# What a training run measures, and a study may rank by.
+# The metrics of a training run, by which a study may rank.
 METRICS: Mapping[str, MetricInfo] = {
-    name: info
-    for name, info in CATALOGUE.items()
-    if info.group in (*TRAINED, *OF_GENERATORS) and name != "mass_covered"
+    name: info for name, info in CATALOGUE.items() if GROUPS[info.group].in_runs and info.in_runs
 }
 
 
 def metric_info(key: str) -> MetricInfo:
-    """What is known of a metric by its logged name, `eval/bleu_2` or `test/bleu_2`."""
+    """The metric of a logged name, such as `eval/bleu_2` or `test/bleu_2`."""
     return METRICS[key.partition("/")[2]]
 
 
 def ranking_metric(metric: str) -> str:
-    """The metric, if it can rank; ValueError otherwise."""
+    """The metric, if variants can be ranked by it; ValueError otherwise."""
     if metric.removeprefix("eval/") not in METRICS or not metric.startswith("eval/"):
         raise ValueError("must be one of " + ", ".join(f"eval/{name}" for name in METRICS))
     if metric_info(metric).direction == "near":
-        raise ValueError("has no better or worse of its own, it cannot rank variants")
+        raise ValueError("is best near the value of real text, so it cannot rank variants")
     return metric

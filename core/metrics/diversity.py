@@ -1,19 +1,31 @@
-"""Diversity of a sample: distinct n-grams, distinct sentences, entropy of its n-grams.
+"""Counts of words, n-grams and sentences: diversity, copies of the training text, length.
 
-`distinct_n`: distinct n-grams over all n-grams (Li et al. 2016), between 0 and 1; higher is more
-diverse. `unique`: distinct sentences over sentences, between 0 and 1; higher is more diverse.
-`ngram_entropy_n`: Shannon entropy in nats of the sample's own n-gram frequencies, log L - sum_g
-c(g) log c(g) / L over L n-grams (the plug-in estimate); near to that of as much real text is
-better. All three depend on the sample size (the first two fall, the entropy grows), so compare
-equal sizes only, and all three reward noise.
+- `distinct_n`: distinct n-grams / n-grams (Li et al. 2016), between 0 and 1; higher is more
+  diverse.
+- `unique`: distinct sentences / sentences, between 0 and 1; higher is more diverse.
+- `ngram_entropy_n`: Shannon entropy in nats of the sample's n-gram frequencies, log L - sum_g c(g)
+  log c(g) / L over L n-grams (the plug-in estimate); best near that of as much real text.
+- `copied`: share of sentences that occur in the training text, between 0 and 1.
+- `longest_copy`: mean over sentences of the longest run of words that occurs in the training text,
+  in words. A longer sentence has room for a longer run.
+- `length`: mean number of words, empty sentences included; best near that of real text. A generator
+  that stops early or never stops shows here first, and most other metrics depend on it (BLEU has a
+  brevity penalty, a longer sentence has more n-grams to repeat). Interval: Student's t.
+
+`distinct_n` and `unique` fall with the sample size and the entropy grows, so compare equal sizes
+only; all three reward noise. For both copy metrics lower is more novel, but read them next to their
+values for held-out real text, which copies too where the training text repeats itself, and only on
+splits that share no sentence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
+from core.metrics.catalogue import NGRAM_ORDERS
 from core.metrics.intervals import (
     Bounds,
     Measure,
@@ -22,15 +34,19 @@ from core.metrics.intervals import (
     covered,
     interacting,
     jackknife,
+    mean,
     of_repeats,
     pairwise,
 )
-from core.metrics.ngrams import Counts, NgramTable, Sentence
+from core.metrics.ngrams import UNSEEN, Counts, NgramTable, Sentence
+from core.text.hashing import SentenceSet
 
-ORDERS = (1, 2, 3, 4)
-FEW = 0.1  # share of repeats below which they are counted, above it what is distinct
-TYPICAL = 0.7  # of a sentence's n-grams, that a clump of repeats has: fitted by simulation
-UNSEEN = 3.0  # things that a sample without a single rare one may still have missed: rule of three
+FEW = 0.1  # share of repeats below which repeats are counted, above it what is distinct
+TYPICAL = 0.7  # share of a sentence's n-grams in a clump of repeats: fitted by simulation
+MISSED = 3.0  # rare n-grams that a sample without any may have missed: rule of three
+LONGEST = 64  # words; a longer copy counts as this long
+LEVELS = 8  # of n-grams indexed at first, and added each time a copy is longer
+Training = AbstractSet[tuple[str, ...]] | SentenceSet
 
 
 def distinct(counts: Counts, n: int) -> Measure:
@@ -46,7 +62,7 @@ def distinct(counts: Counts, n: int) -> Measure:
         changes = (size - lost) / np.maximum(total - lengths, 1) - size / total
         ones = np.ones(int(counts.gram.max()) + 1)
         shared = covered(counts.sentence, counts.gram, ones, n)
-        # An alternating series of few rare things may come out below zero; their number does not.
+        # An alternating series of few rare n-grams may be negative; their number is not.
         shared = max(shared, -float((lost**2).sum()))
         variance = jackknife(changes) + shared / total**2
         if total - size < FEW * total:
@@ -55,7 +71,7 @@ def distinct(counts: Counts, n: int) -> Measure:
         found = between(size / total, variance, n)
         if found is None or lost.any():
             return found
-        return found[0], max(found[1], min((size + UNSEEN) / total, 1.0))
+        return found[0], max(found[1], min((size + MISSED) / total, 1.0))
 
     return Measure(size / total, n, 0, bounds)
 
@@ -95,8 +111,44 @@ def ngram_entropy(counts: Counts, n: int) -> Measure:
 
 
 def levels(sentences: Sequence[Sentence]) -> Iterator[Counts]:
-    """Counts of the n-grams of the sentences, for n in ORDERS."""
-    return NgramTable(sentences, max(ORDERS)).levels(sentences)
+    """Counts of the n-grams of the sentences, for n in NGRAM_ORDERS."""
+    return NgramTable(sentences, max(NGRAM_ORDERS)).count(sentences)
+
+
+def length(sentences: Sequence[Sentence], references: int) -> Measure:
+    """Mean words of a non-empty sample; `references` is only recorded."""
+    lengths = np.array([len(sentence) for sentence in sentences], dtype=float)
+    return Measure(float(lengths.mean()), len(sentences), references, mean(lengths))
+
+
+def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
+    """Whether each sentence occurs in the training text: bool (sentences,)."""
+    if isinstance(training, SentenceSet):
+        return training.contains(sentences)
+    return np.array([tuple(sentence) in training for sentence in sentences], dtype=bool)
+
+
+class CopyIndex:
+    """The n-grams of the training text, indexed once, up to the length of the longest copy."""
+
+    def __init__(self, training: Sequence[Sentence]) -> None:
+        self._training = training
+        self._table = NgramTable(training, LEVELS)
+
+    def longest(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """Words of each sentence's longest n-gram in the training text: (sentences,)."""
+        longest = np.zeros(len(sentences), dtype=np.int64)
+        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+        owner = np.repeat(np.arange(len(sentences)), lengths)
+        while True:
+            for n, grams in enumerate(self._table.ids(sentences), start=1):
+                np.maximum.at(longest, owner[grams != UNSEEN], n)
+                if not (longest >= n).any():
+                    return longest
+            if self._table.order == LONGEST:
+                return longest
+            order = min(self._table.order + LEVELS, LONGEST)
+            self._table = NgramTable(self._training, order)
 
 
 def _c_log_c(counts: np.ndarray) -> np.ndarray:

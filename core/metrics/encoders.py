@@ -45,7 +45,7 @@ class LatentSemantic:
 
         self._table = NgramTable(training, 2)
         shared = []
-        for n, counts in enumerate(self._table.levels(training), start=1):
+        for n, counts in enumerate(self._table.count(training), start=1):
             shared.append(np.bincount(counts.gram, minlength=self._table.size(n)))
         found = np.concatenate(shared)
         kept = np.flatnonzero(found >= 2)
@@ -70,7 +70,7 @@ class LatentSemantic:
             chunk = sentences[start : start + CHUNK]
             rows, columns, counts = [], [], []
             base = 0
-            for n, level in enumerate(self._table.levels(chunk), start=1):
+            for n, level in enumerate(self._table.count(chunk), start=1):
                 column = self._column[base + level.gram]
                 known = column >= 0
                 rows.append(level.sentence[known])

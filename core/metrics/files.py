@@ -1,86 +1,102 @@
-"""Metrics of text files: one sentence a line, split on white space, nothing cleaned."""
+"""Metrics of text files: one sentence a line, split on white space, nothing cleaned.
+
+An `Evaluation` is the document that `textgan evaluate --json` prints. Its format is stable: names
+may be added, none is renamed or removed, and no number is NaN (undefined is null).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InputError, nearest
 from core.metrics.audit import audit
-from core.metrics.catalogue import AGAINST, BY_COUNT, CATALOGUE, GROUPS, LEAST
+from core.metrics.bleu import PROTOCOLS
+from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS, Direction
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
-from core.metrics.published import DEFECTS, NEEDS, PROTOCOLS
-from core.metrics.suite import Suite
+from core.metrics.suite import Step, Suite
 from core.text.hashing import hash_of
 from core.text.oracles import Oracle
 from core.text.readers import lines
 
 NGRAM_SEED = 0
-UNEQUAL = 0.02  # of the samples, that the row of real text may have more or fewer
-Step = Callable[[str, float, float], None]
+UNEQUAL = 0.02  # share of the samples by which the row of real text may have more or fewer
 Text = list[list[str]]
 Measured = tuple[str, Measure, Bounds]
+Number = float | None
+BASELINES = ("real", "mle", "ngram")
 
 
 class Baseline(Protocol):
-    """Text that something fitted on the training text has written."""
+    """Text of a model of the training text."""
 
     def __call__(self) -> Sequence[Sentence]:
-        """The sentences; InputError where there are none to be had."""
+        """The sentences; InputError if there are none."""
         ...
 
     def about(self) -> str:
-        """What wrote them, once they are there."""
+        """What the model is, once it has generated them."""
         ...
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an evaluation is given; sentences as words."""
+    """The texts of an evaluation; sentences as words."""
 
     samples: Sequence[Sentence]
     references: Sequence[Sentence]
     held_out: Sequence[Sentence] | None = None
     train: Sequence[Sentence] = ()
     mle: Baseline | None = None  # on `train`
-    grammar: Oracle | None = None
+    oracle: Oracle | None = None
     encoder: Encoder | None = None
-    protocol: str | None = None  # BLEU and Self-BLEU as published code has them
+    protocol: str | None = None  # BLEU and Self-BLEU as published code computes them
 
 
-@dataclass
-class Evaluation:
-    """What an evaluation found; `document` is what `textgan evaluate --json` prints."""
+class MetricRow(BaseModel):
+    """A metric of the samples."""
 
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    baselines: dict[str, dict[str, float | None] | None] = field(default_factory=dict)
-    baseline_intervals: dict[str, dict[str, Bounds] | None] = field(default_factory=dict)
-    about: dict[str, str | None] = field(default_factory=dict)  # what each baseline is
-    warnings: list[str] = field(default_factory=list)
+    model_config = ConfigDict(extra="forbid")
+    value: Number = Field(description="null if undefined, such as copied without --train")
+    low: Number = Field(description="lower end of the 95% interval; null if there is none")
+    high: Number = Field(description="upper end of the interval; null if low is")
+    samples: int = Field(ge=0, description="number of sentences scored")
+    references: int = Field(ge=0, description="number of sentences compared with")
+    direction: Direction = Field(
+        description="which way is better; near: near the value of real text"
+    )
 
-    def document(self) -> dict[str, Any]:
-        """Metrics, baselines, their intervals (low, high) and what they are, warnings."""
-        return {
-            "metrics": self.metrics,
-            "baselines": self.baselines,
-            "baseline_intervals": self.baseline_intervals,
-            "about": self.about,
-            "warnings": self.warnings,
-        }
+
+class Evaluation(BaseModel):
+    """The document of `textgan evaluate --json`."""
+
+    model_config = ConfigDict(extra="forbid")
+    metrics: dict[str, MetricRow] = Field(description="by name, all of the selected groups")
+    baselines: dict[str, dict[str, Number] | None] = Field(
+        description="of real, mle and ngram: values by metric; null if there is no such baseline"
+    )
+    baseline_intervals: dict[str, dict[str, Bounds] | None] = Field(
+        description="the 95% intervals of these values, [low, high]; null if there is none"
+    )
+    about: dict[str, str | None] = Field(
+        description="what each baseline is; of the MLE baseline its budget and perplexity too"
+    )
+    warnings: list[str] = Field(description="sentences for people; empty if there is no problem")
 
 
 def read_sentences(path: Path) -> Text:
     """Sentences of a file as words; an empty line is an empty sentence. InputError if no text.
 
-    Equal words are one object, so that a million sentences take tens of bytes a word.
+    Equal words share one object, so that a million sentences take tens of bytes a word.
     """
     known: dict[str, str] = {}
     sentences = [[known.setdefault(w, w) for w in text.split()] for _, text in lines(path)]
@@ -90,35 +106,35 @@ def read_sentences(path: Path) -> Text:
 
 
 def chosen_groups(names: Sequence[str] | None) -> list[str]:
-    """The groups asked for, all of them when none is; InputError for an unknown one."""
+    """The given groups, or all of them; InputError for an unknown one."""
     for name in names or ():
-        if name not in GROUPS:
-            raise InputError(f"--metrics: no group {name!r}{nearest(name, GROUPS)}")
-    return [group for group in GROUPS if group in (names or GROUPS)]
+        if name not in TEXT_GROUPS:
+            raise InputError(f"--metrics: no group {name!r}{nearest(name, TEXT_GROUPS)}")
+    return [group for group in TEXT_GROUPS if group in (names or TEXT_GROUPS)]
 
 
 def chosen_protocol(name: str | None, groups: Sequence[str] | None) -> str | None:
-    """The protocol; InputError for an unknown one, or for groups beside it."""
+    """The protocol; InputError for an unknown one, or if groups are given too."""
     if name is not None and name not in PROTOCOLS:
         raise InputError(f"--protocol: no protocol {name!r}{nearest(name, PROTOCOLS)}")
     if name is not None and groups:
-        raise InputError("--protocol says what is measured; leave out --metrics")
+        raise InputError("--protocol selects the metrics; leave out --metrics")
     return name
 
 
 def evaluate(
     inputs: Inputs,
-    groups: Sequence[str] = GROUPS,
-    step: Step = lambda words, done, total: None,
+    groups: Sequence[str] = TEXT_GROUPS,
+    step: Step = lambda group, done, total: None,
 ) -> Evaluation:
     """Score the samples and the baselines: real text, an n-gram model, MLE."""
-    suite = Suite(inputs.references, inputs.train, inputs.grammar, inputs.encoder)
+    suite = Suite(inputs.references, inputs.train, inputs.oracle, inputs.encoder)
     rows = _baseline_rows(inputs, suite)
     total = len(groups) * (1 + len(rows) + (inputs.mle is not None))
 
     def measures(scorer: Suite, text: Sequence[Sentence], row: int) -> Iterator[Measured]:
-        """Name, metric and interval, group by group: what an interval needs of a million sentences
-        is forgotten before the next group.
+        """Name, metric and interval, group by group: the data that the intervals of a million
+        sentences need are freed before the next group.
         """
         if inputs.protocol is not None:
             for name, measure in scorer.published(text, inputs.protocol).items():
@@ -129,39 +145,43 @@ def evaluate(
             for name, measure in scorer.measures(text, [group]).items():
                 yield name, measure, _interval(measure)
 
-    found = Evaluation(warnings=_warnings(inputs, groups))
+    metrics, warnings = {}, _warnings(inputs, groups)
     for name, measure, bounds in measures(suite, inputs.samples, 0):
         low, high = bounds or (None, None)
-        found.metrics[name] = {
-            "value": measure.value,
-            "low": low,
-            "high": high,
-            "samples": measure.samples,
-            "references": measure.references or len(inputs.references),
-            "direction": CATALOGUE[name].direction,
-        }
+        metrics[name] = MetricRow(
+            value=measure.value,
+            low=low,
+            high=high,
+            samples=measure.samples,
+            references=measure.references or len(inputs.references),
+            direction=CATALOGUE[name].direction,
+        )
         if (count := min(measure.samples, measure.references)) < measure.least:
-            found.warnings.append(
-                f"{name}: no interval from {count:,} sentences ({measure.least:,} of each would do)"
+            warnings.append(
+                f"{name}: no interval from {count:,} sentences (needs {measure.least:,} of each)"
             )
-    found.baselines = dict.fromkeys(("real", "mle", "ngram"))
-    found.baseline_intervals = dict.fromkeys(found.baselines)
-    found.about = dict.fromkeys(found.baselines)
-    if inputs.mle is not None:  # last, since it may have to be waited for
+    if inputs.mle is not None:  # last, because it may have to be trained first
         step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
         try:
-            written = inputs.mle()
-            about = f"{len(written):,} sentences of {inputs.mle.about()}"
-            rows["mle"] = Row(suite, written, about)
+            sentences = inputs.mle()
+            about = f"{len(sentences):,} sentences of {inputs.mle.about()}"
+            rows["mle"] = Row(suite, sentences, about)
         except InputError as error:
-            found.warnings.append(f"no mle row: {error}")
-    for number, (name, row) in enumerate(rows.items(), start=1):
-        values: dict[str, float | None] = {}
+            warnings.append(f"no mle row: {error}")
+    found = Evaluation(
+        metrics=metrics,
+        baselines=dict.fromkeys(BASELINES),
+        baseline_intervals=dict.fromkeys(BASELINES),
+        about=dict.fromkeys(BASELINES),
+        warnings=warnings,
+    )
+    for number, (baseline, row) in enumerate(rows.items(), start=1):
+        values: dict[str, Number] = {}
         intervals: dict[str, Bounds] = {}
         for metric, measure, bounds in measures(row.scorer, row.sentences, number):
             values[metric], intervals[metric] = measure.value, bounds
-        found.baselines[name], found.baseline_intervals[name] = values, intervals
-        found.about[name] = row.about
+        found.baselines[baseline], found.baseline_intervals[baseline] = values, intervals
+        found.about[baseline] = row.about
     step("done", total, total)
     return found
 
@@ -172,7 +192,7 @@ def _interval(measure: Measure) -> Bounds:
 
 @dataclass(frozen=True)
 class Row:
-    """A baseline: its sentences, what scores them, and what they are in words."""
+    """A baseline: the suite that scores it, its sentences, its description."""
 
     scorer: Suite
     sentences: Sequence[Sentence]
@@ -196,9 +216,10 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
 
 
 def halves(sentences: Sequence[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
-    """Two halves of a text as if split at random, whatever its order: the lower and the higher
-    hashes. The second sentence of the same words has a hash of its own, as the third has; copies
-    that stayed together would make the halves differ.
+    """Two halves of a text as if split at random, whatever its order: lower and higher hashes.
+
+    Each repetition of a sentence has its own hash: repetitions that stayed together would make the
+    halves differ.
     """
     seen: Counter[tuple[str, ...]] = Counter()
     hashes = []
@@ -218,48 +239,48 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
     for pair in audit({name: text for name, text in splits.items() if text}):
         warnings += pair.warnings()
     if inputs.protocol is not None:
-        warnings.append(f"--protocol {inputs.protocol}: {DEFECTS[inputs.protocol]}")
-        least = NEEDS[inputs.protocol]
+        protocol = PROTOCOLS[inputs.protocol]
+        warnings.append(f"--protocol {inputs.protocol}: {protocol.defect}")
         for side, text in (("samples", inputs.samples), ("references", inputs.references)):
-            if len(text) < least:
+            if len(text) < protocol.needs:
                 warnings.append(
-                    f"--protocol {inputs.protocol} takes {least:,} {side}, here are {len(text):,}: "
-                    f"not comparable with its published numbers"
+                    f"--protocol {inputs.protocol} takes {protocol.needs:,} {side}, but there are "
+                    f"{len(text):,}: not comparable with its published numbers"
                 )
         return warnings
     if inputs.held_out is None:
         warnings.append(
-            "no --held-out: the row of real text is one half of the references, by a hash of the "
-            "sentence, against the other half, fewer references than the samples had"
+            "no --held-out: the row of real text is one half of the references (by a hash of the "
+            "sentence) against the other half, so with fewer references than the samples"
         )
     elif unequal := _of_unequal_counts(len(inputs.samples), len(inputs.held_out), groups):
         warnings.append(unequal)
     if not inputs.train and inputs.encoder is None and {"fed", "mmd"} & set(groups):
         warnings.append(
             "no --train: the encoder was fitted on references and samples together, so fed and mmd "
-            "of two files of samples do not share a scale"
+            "of two sample files do not share a scale"
         )
-    compared = [group for group in groups if group in AGAINST]
+    compared = [group for group in groups if GROUPS[group].references]
     for side, text, concerned in (
         ("samples", inputs.samples, groups),
         ("references", inputs.references, compared),
     ):
         count, short = len(text), dict[int, list[str]]()
         for group in concerned:
-            if count < LEAST[group]:
-                short.setdefault(LEAST[group], []).append(group)
-        parts = [f"{', '.join(names)} ({least:,} would do)" for least, names in short.items()]
+            if count < GROUPS[group].needs:
+                short.setdefault(GROUPS[group].needs, []).append(group)
+        parts = [f"{', '.join(names)} (needs {needs:,})" for needs, names in short.items()]
         if parts:
             warnings.append(f"{count:,} {side} are too few for {'; '.join(parts)}")
     return warnings
 
 
 def _of_unequal_counts(samples: int, held_out: int, groups: Sequence[str]) -> str | None:
-    named = [group for group in groups if group in BY_COUNT]
+    named = [group for group in groups if GROUPS[group].size_dependent]
     if not named or abs(samples - held_out) <= UNEQUAL * samples:
         return None
     return (
         f"{samples:,} samples, but the row of real text has {held_out:,} sentences: "
-        f"{', '.join(named)} depend on the number and may not be compared with it "
-        f"({min(samples, held_out):,} of each would do)"
+        f"{', '.join(named)} depend on the number and cannot be compared with it "
+        f"(use {min(samples, held_out):,} of each)"
     )

@@ -5,12 +5,12 @@ Over sentences w_1..w_T between one begin and one end mark, with h a context of 
     p_n(w | h) = (a(h w) - D(a(h w))) / a(h .) + gamma(h) p_{n-1}(w | h'),
     gamma(h)   = (D_1 N_1(h .) + D_2 N_2(h .) + D_3+ N_3+(h .)) / a(h .),
 
-h' the context without its first word. The adjusted count a is the count where n is the order or the
-n-gram begins with the begin mark, else the number of different words seen in front of it (as in
-KenLM, Heafield 2011). Discounts are those of Chen & Goodman, of each order; p_0 is uniform over the
-words seen, the end and one unknown word. A context that was never seen hands its whole weight down.
+h' the context without its first word. The adjusted count a is the count if n is the order or the
+n-gram begins with the begin mark, else the number of different words that precede it (as in KenLM,
+Heafield 2011). Discounts are those of Chen & Goodman, for each order; p_0 is uniform over the words
+seen, the end and one unknown word. An unseen context gives its whole weight to the lower order.
 
-All counts stand in arrays sorted by context, so fitting, scoring and drawing are numpy calls over
+All counts are in arrays sorted by context, so fitting, scoring and sampling are numpy calls over
 all tokens at once.
 """
 
@@ -25,14 +25,14 @@ import numpy as np
 from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
 
 ORDER = 4
-LONGEST = 1000  # words after which a drawn sentence is cut
-BEGIN, END = "\0begin", "\0end"  # no word of a text file holds a zero byte
+MAX_LENGTH = 1000  # words of a drawn sentence
+BEGIN, END = "\0begin", "\0end"  # no word of a text file has a zero byte
 
 
 @dataclass(frozen=True)
 class Level:
-    """The n-grams of one order: arrays (n-grams + 1,) and (contexts + 1,). The last place says what
-    holds for UNSEEN.
+    """The n-grams of one order: arrays (n-grams + 1,) and (contexts + 1,). The last element is that
+    of UNSEEN.
     """
 
     kept: np.ndarray  # (n-grams + 1,) adjusted count less its discount; 0
@@ -42,7 +42,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The n-grams of one order sorted by context, as drawing looks them up."""
+    """The n-grams of one order sorted by context, for sampling."""
 
     word: np.ndarray  # id of the last word (n-grams,)
     ends: np.ndarray  # running total of `kept` (n-grams,)
@@ -50,17 +50,17 @@ class Drawn:
 
 
 class Counted:
-    """A text in the n-grams of a table: how often it has each, and which are inside which."""
+    """The n-grams of a text: how often it has each, and which contain which."""
 
     def __init__(self, table: NgramTable, marked: Sequence[Sentence]) -> None:
         self.table = table
-        # Of each order, the n-gram that ends at each token (tokens,).
+        # For each order, the n-gram that ends at each token (tokens,).
         self.ids = [ids.astype(np.int32) for ids in table.ids(marked)]
         self.starts = np.cumsum([0, *map(len, marked)])
         self.raw = [
             np.bincount(ids[ids != UNSEEN], minlength=table.size(n))
             for n, ids in enumerate(self.ids, start=1)
-        ]  # of each order, how often each n-gram stands there (n-grams,)
+        ]  # for each order, how often each n-gram occurs (n-grams,)
         self._suffix = [self._inside(n) for n in range(1, table.order)]
         self._opening = [self._begins(n) for n in range(1, table.order)]
 
@@ -69,7 +69,7 @@ class Counted:
         raw: Sequence[np.ndarray],
         discounts: Sequence[tuple[float, float, float]] | None = None,
     ) -> list[Level]:
-        """A model of these n-grams as often as `raw` says, of each order (n-grams,)."""
+        """A model of these n-grams with the counts `raw`, for each order (n-grams,)."""
         found = []
         for n in range(1, self.table.order + 1):
             count = self._adjusted(raw, n)
@@ -78,13 +78,13 @@ class Counted:
         return found
 
     def contexts(self, n: int) -> tuple[np.ndarray, int]:
-        """Of each n-gram its context's id, and how many contexts there are."""
+        """The id of each n-gram's context, and how many contexts there are."""
         if n == 1:
             return np.zeros(self.table.size(1), dtype=np.int64), 1
         return self.table.parts(n)[0], self.table.size(n - 1)
 
     def of(self, sentences: np.ndarray) -> list[np.ndarray]:
-        """How often some of the sentences have each n-gram, of each order (n-grams,)."""
+        """How often some of the sentences have each n-gram, for each order (n-grams,)."""
         lengths = np.diff(self.starts)[sentences]
         places = np.repeat(self.starts[sentences] - np.cumsum(lengths) + lengths, lengths)
         places += np.arange(len(places))
@@ -100,7 +100,7 @@ class Counted:
         else:
             suffix, opening = self._suffix[n - 1], self._opening[n - 1]
             count = np.bincount(suffix[raw[n] > 0], minlength=len(raw[n - 1]))
-            # What begins with the begin mark has no word in front of it: its count is its own.
+            # No word precedes the begin mark: these n-grams keep their own count.
             count[opening] = raw[n - 1][opening]
         if n == 1:
             count = count.copy()
@@ -108,7 +108,7 @@ class Counted:
         return count
 
     def _inside(self, n: int) -> np.ndarray:
-        """Of each n-gram of order n + 1, the id of its last n words."""
+        """The id of the last n words of each n-gram of order n + 1."""
         whole, last = self.ids[n], self.ids[n - 1]
         found = np.zeros(self.table.size(n + 1), dtype=np.int64)
         at = whole != UNSEEN
@@ -123,7 +123,7 @@ class Counted:
 
 
 class KneserNey:
-    """A model of some sentences; `discounts` of each order (D_1, D_2, D_3+), None: estimated."""
+    """A model of some sentences; `discounts` (D_1, D_2, D_3+) of each order, None: estimated."""
 
     def __init__(
         self,
@@ -140,10 +140,12 @@ class KneserNey:
         self.levels = counted.levels(counted.raw, discounts)
 
     def score(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
-        """Of each sentence -log p in nats, its end included, and how many tokens that are."""
+        """-log p of each sentence in nats, its end included, and its number of tokens."""
         marked = [marked_sentence(sentence) for sentence in sentences]
         lengths = np.array([len(sentence) for sentence in marked], dtype=np.int64)
-        return nats(self.levels, self.table.ids(marked), lengths, len(self.words)), lengths - 1
+        return sentence_nll(
+            self.levels, self.table.ids(marked), lengths, len(self.words)
+        ), lengths - 1
 
     @cached_property
     def _drawn(self) -> list[Drawn]:
@@ -158,10 +160,10 @@ class KneserNey:
         return found
 
     def sample(self, count: int, rng: np.random.Generator) -> list[list[str]]:
-        """`count` sentences; an unknown word is drawn again, and the longest are cut."""
+        """`count` sentences; unknown words are drawn again, and sentences end at MAX_LENGTH."""
         drawn = [np.full(count, self.begin)]
         going = np.ones(count, dtype=bool)
-        while going.any() and len(drawn) <= LONGEST:
+        while going.any() and len(drawn) <= MAX_LENGTH:
             word = np.full(count, self.end)
             word[going] = self._next([past[going] for past in drawn[-(self.order - 1) :]], rng)
             drawn.append(word)
@@ -173,9 +175,9 @@ class KneserNey:
         ]
 
     def _next(self, past: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """The next word after each of some contexts: `past` are their last words, oldest first."""
+        """The next word of each sentence; `past` are its last words, oldest first."""
         n = len(past[0])
-        # Of the context of order 1, 2, ...
+        # Ids of the contexts of order 1, 2, ...
         ids = [np.zeros(n, dtype=np.int64)]
         ids += [self.table.find(past[-length:]) for length in range(1, len(past) + 1)]
         word = np.full(n, UNSEEN)
@@ -191,18 +193,18 @@ class KneserNey:
             taken = draw < level.ends[last] - base
             place = np.searchsorted(level.ends, base[taken] + draw[taken], side="right")
             word[at[taken]] = level.word[np.minimum(place, last[taken])]
-        rest = np.flatnonzero(word == UNSEEN)  # p_0, but for the unknown word
+        rest = np.flatnonzero(word == UNSEEN)  # p_0 without the unknown word
         others = np.array([i for i in range(len(self.words)) if i != self.begin])
         word[rest] = others[rng.integers(0, len(others), len(rest))]
         return word
 
 
-def nats(
+def sentence_nll(
     levels: Sequence[Level], ids: Iterable[np.ndarray], lengths: np.ndarray, words: int
 ) -> np.ndarray:
-    """-log p (sentences,) of marked sentences of so many tokens: `ids` are of each order the n-gram
-    that ends at each token (tokens,), `words` how many the model knows, the end and the unknown
-    one among them.
+    """-log p (sentences,) in nats of marked sentences of `lengths` tokens. `ids` are the n-grams of
+    each order that end at each token (tokens,); `words` is the number of words of the model, the
+    end and the unknown one included.
     """
     owner = np.repeat(np.arange(len(lengths)), lengths)
     p = np.full(len(owner), 1.0 / words)
@@ -217,7 +219,7 @@ def nats(
 
 
 def marked_sentence(sentence: Sentence) -> list[str]:
-    """Between one begin and one end mark."""
+    """The sentence between a begin and an end mark."""
     return [BEGIN, *sentence, END]
 
 
@@ -236,7 +238,7 @@ def _level(
 
 
 def _discounts(count: np.ndarray) -> tuple[float, float, float]:
-    """Chen & Goodman's D_1, D_2, D_3+ of one order, bounded to what a count can give."""
+    """Chen & Goodman's D_1, D_2, D_3+ of one order, bounded by the count itself."""
     n1, n2, n3, n4 = (int((count == k).sum()) for k in (1, 2, 3, 4))
     if not n1 or not n2:
         return 0.5, 0.5, 0.5

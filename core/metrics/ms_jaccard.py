@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.metrics.catalogue import BLEU_ORDERS
 from core.metrics.intervals import (
     RARE,
     Bounds,
@@ -28,8 +29,6 @@ from core.metrics.intervals import (
     pairwise,
 )
 from core.metrics.ngrams import NgramTable, Sentence
-
-ORDERS = (2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> O
     """The overlap of two texts; None where a side has no sentences."""
     if not samples or not references:
         return None
-    table = NgramTable([*samples, *references], max(ORDERS))
+    table = NgramTable([*samples, *references], max(BLEU_ORDERS))
     whole, without, twice, shared = [], [], [], []
-    levels = zip(table.levels(samples), table.levels(references), strict=True)
+    levels = zip(table.count(samples), table.count(references), strict=True)
     for n, (ours, theirs) in enumerate(levels, start=1):
         size = max(table.size(n), 1)
         mine = np.bincount(ours.gram, ours.count, minlength=size)

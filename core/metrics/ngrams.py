@@ -1,21 +1,29 @@
 """n-grams as integers, counted once for all metrics that need them.
 
-Level n's id of the n-gram ending at a token is the rank of the pair (id at level n - 1 of the
-n-gram before it, token) among the pairs seen. Sentences are flat ids and offsets, so every step
-is a numpy call over all tokens at once: linear in tokens but for the sorting. Counts are handed out
-a level at a time, so that a million sentences need the memory of one level.
+Sentences are flat token ids and offsets. An n-gram of level n is the pair (id of its first n - 1
+tokens at level n - 1, last token), and its id is one of two:
+
+- in an `NgramTable`, the rank of the pair among the pairs of the text: ids are sorted, so contexts
+  are contiguous. Every step is a numpy call over all tokens;
+- in an `NgramIndex`, the order of first appearance, from a hash table: linear in tokens, compiled.
+
+Both yield counts one level at a time: a million sentences need the memory of one level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 
 import numpy as np
 
+from core.compiled import compiled
+
 Sentence = Sequence[str]
 UNSEEN = -1
+HashTable = tuple[np.ndarray, np.ndarray, int]  # keys by id, ids by place, number of ids
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth 1973, section 6.4)
 
 
 @dataclass(frozen=True)
@@ -27,17 +35,17 @@ class Counts:
     count: np.ndarray
 
 
-def numbered(sentences: Sequence[Sentence]) -> dict[str, int]:
+def _vocabulary(sentences: Sequence[Sentence]) -> dict[str, int]:
     """Words to ids, in the order of first appearance."""
     words = dict.fromkeys(chain.from_iterable(sentences))
     return dict(zip(words, range(len(words)), strict=True))
 
 
-def identified(
+def _encode(
     words: Mapping[str, int], sentences: Sequence[Sentence]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of the words of all sentences (tokens,), UNSEEN where there is none, and where each
-    sentence begins and the last one ends (sentences + 1,): int64.
+    """Token ids of all sentences (tokens,), UNSEEN for unknown words, and the offsets of the
+    sentences (sentences + 1,): int64.
     """
     offsets = np.zeros(len(sentences) + 1, dtype=np.int64)
     lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
@@ -51,7 +59,7 @@ class NgramTable:
 
     def __init__(self, sentences: Sequence[Sentence], order: int) -> None:
         self.order = order
-        self.words = numbered(sentences)
+        self.words = _vocabulary(sentences)
         self._keys: list[np.ndarray] = []
         flat, lengths = self._flatten(sentences)
         previous = flat
@@ -65,13 +73,13 @@ class NgramTable:
         return len(self.words) if n == 1 else len(self._keys[n - 2])
 
     def parts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of each n-gram of level n >= 2, in the order of their ids: the id of its first n - 1
-        words at level n - 1, and its last word.
+        """The n-grams of level n >= 2 in the order of their ids: the ids of their first n - 1
+        words at level n - 1, and of their last words.
         """
         return self._keys[n - 2] // len(self.words), self._keys[n - 2] % len(self.words)
 
     def find(self, words: Sequence[np.ndarray]) -> np.ndarray:
-        """Ids of the n-grams whose n words are given one behind another, each (grams,)."""
+        """Ids of the n-grams whose n words are given one after another, each (n-grams,)."""
         found = words[0].astype(np.int64)
         for n, word in enumerate(words[1:], start=2):
             pairs = np.where(found == UNSEEN, UNSEEN, found * len(self.words) + word)
@@ -79,7 +87,7 @@ class NgramTable:
         return found
 
     def ids(self, sentences: Sequence[Sentence]) -> Iterator[np.ndarray]:
-        """For n = 1..order, the id of the n-gram that ends at each token, UNSEEN where none."""
+        """For n = 1..order, the id of the n-gram that ends at each token, or UNSEEN."""
         flat, lengths = self._flatten(sentences)
         previous = flat
         yield flat
@@ -87,7 +95,7 @@ class NgramTable:
             previous = _lookup(self._keys[n - 2], self._pairs(previous, flat, lengths, n))
             yield previous
 
-    def levels(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+    def count(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
         """Counts of the known n-grams in `sentences`, for n = 1..order."""
         lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
         owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -95,13 +103,13 @@ class NgramTable:
             yield self._count_level(owner, grams, n)
 
     def _flatten(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
-        flat, offsets = identified(self.words, sentences)
+        flat, offsets = _encode(self.words, sentences)
         return flat, np.diff(offsets)
 
     def _pairs(
         self, previous: np.ndarray, flat: np.ndarray, lengths: np.ndarray, n: int
     ) -> np.ndarray:
-        """Key of the n-gram that ends at each token; UNSEEN where none ends or a part is unseen."""
+        """Key of the n-gram that ends at each token; UNSEEN if none does or a part is unseen."""
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
         pairs = np.full(len(flat), UNSEEN, dtype=np.int64)
         inside = np.arange(len(flat)) - starts >= n - 1
@@ -123,3 +131,126 @@ def _lookup(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         return np.full(len(pairs), UNSEEN, dtype=np.int64)
     place = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
     return np.where(keys[place] == pairs, place, UNSEEN)  # no key is UNSEEN itself
+
+
+@dataclass
+class NgramIndex:
+    """The n-grams (n = 1..order) of some sentences, to be counted in others."""
+
+    order: int
+    words: dict[str, int] = field(default_factory=dict)
+    levels: list[HashTable] = field(default_factory=list)  # from n = 2 on
+
+    def size(self, n: int) -> int:
+        """Distinct n-grams of level n."""
+        return len(self.words) if n == 1 else self.levels[n - 2][2]
+
+    def fit(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+        """Index the n-grams of `sentences`; yields their counts for n = 1..order."""
+        self.words, self.levels = _vocabulary(sentences), []
+        text = _encode(self.words, sentences)
+        ids = text[0]
+        for n in range(1, self.order + 1):
+            if n > 1:
+                keys, places = _room(len(ids))
+                ids, known = _identify(ids, text, n, len(self.words), (keys, places), 0, True)
+                self.levels.append((keys[:known].copy(), places, known))
+            yield Counts(*_tally(ids, text[1], self.size(n)))
+
+    def count(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+        """Counts of the indexed n-grams in `sentences`, for n = 1..order."""
+        text = _encode(self.words, sentences)
+        ids = text[0]
+        for n in range(1, self.order + 1):
+            if n > 1:
+                keys, places, known = self.levels[n - 2]
+                ids, _ = _identify(ids, text, n, len(self.words), (keys, places), known, False)
+            yield Counts(*_tally(ids, text[1], self.size(n)))
+
+
+def _room(tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """An empty hash table for the pairs of so many tokens: keys by id, and ids by place. The id of
+    a pair is at the place of its hash, or at the next free one.
+    """
+    places = 1 << (tokens + tokens // 4 + 1).bit_length()
+    return np.empty(max(tokens, 1), np.int64), np.full(places, UNSEEN, np.int32)
+
+
+@compiled
+def _identify(
+    before: np.ndarray,
+    text: tuple[np.ndarray, np.ndarray],
+    n: int,
+    words: int,
+    room: tuple[np.ndarray, np.ndarray],
+    known: int,
+    learns: bool,
+) -> tuple[np.ndarray, int]:
+    """Ids (tokens,) of the n-grams that end at each token, and the number of known n-grams.
+
+    `before` are the ids one level below, `text` token ids and offsets, `known` the number of
+    n-grams in the hash table `room`. UNSEEN if no n-gram ends at the token, or if it is unknown and
+    `learns` is False.
+    """
+    (flat, offsets), (keys, places) = text, room
+    ids = np.full(len(flat), UNSEEN, np.int32)
+    last = np.uint64(len(places) - 1)
+    for s in range(len(offsets) - 1):
+        for i in range(offsets[s] + n - 1, offsets[s + 1]):
+            if before[i - 1] == UNSEEN or flat[i] == UNSEEN:
+                continue
+            key = np.int64(before[i - 1]) * words + flat[i]
+            mixed = np.uint64(key) * GOLDEN
+            place = (mixed ^ (mixed >> np.uint64(32))) & last
+            while places[place] != UNSEEN and keys[places[place]] != key:
+                place = (place + np.uint64(1)) & last
+            if places[place] == UNSEEN and learns:
+                places[place], keys[known] = known, key
+                known += 1
+            ids[i] = places[place]
+    return ids, known
+
+
+@compiled
+def _tally(
+    ids: np.ndarray, offsets: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How often each sentence has each n-gram of an id below `size`: sentences, n-grams, counts."""
+    sentence, gram = np.empty(len(ids), np.int32), np.empty(len(ids), np.int32)
+    count = np.empty(len(ids), np.int32)
+    newest = np.full(size, -1, np.int32)  # latest entry of each n-gram
+    entries = 0
+    for s in range(len(offsets) - 1):
+        for i in range(offsets[s], offsets[s + 1]):
+            g = ids[i]
+            if g == UNSEEN:
+                continue
+            entry = newest[g]
+            if entry >= 0 and sentence[entry] == s:
+                count[entry] += 1
+            else:
+                newest[g] = entries
+                sentence[entries], gram[entries], count[entries] = s, g, 1
+                entries += 1
+    return sentence[:entries], gram[:entries], count[:entries]
+
+
+@compiled
+def three_largest(
+    sentence: np.ndarray, gram: np.ndarray, count: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The three largest counts of each n-gram in a sentence (3, size), 0 if there are fewer, and
+    the sentences of the first two (2, size), or -1. Of equal counts the first sentence is first.
+    """
+    counts, owners = np.zeros((3, size), np.int32), np.full((2, size), -1, np.int32)
+    for entry in range(len(gram)):
+        g, c, s = gram[entry], count[entry], sentence[entry]
+        if c > counts[0, g]:
+            counts[2, g], counts[1, g], counts[0, g] = counts[1, g], counts[0, g], c
+            owners[1, g], owners[0, g] = owners[0, g], s
+        elif c > counts[1, g]:
+            counts[2, g], counts[1, g] = counts[1, g], c
+            owners[1, g] = s
+        elif c > counts[2, g]:
+            counts[2, g] = c
+    return counts, owners

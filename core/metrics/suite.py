@@ -1,7 +1,7 @@
-"""All metrics of a sample at once, against references that are indexed once.
+"""All metrics of a sample, against references that are indexed once.
 
-A training run, `textgan evaluate` and the baseline rows all come through here. A training run asks
-for the values of a few cheap groups (`METRICS`); an evaluation for all groups, with intervals.
+Training runs, `textgan evaluate` and baseline rows all use a `Suite`. A training run computes the
+values of a few cheap groups (`METRICS`); an evaluation all groups, with intervals.
 """
 
 from __future__ import annotations
@@ -12,40 +12,31 @@ from functools import cached_property
 import numpy as np
 
 from core.metrics import diversity
-from core.metrics.bleu import ReferenceIndex
-from core.metrics.c2st import c2st
-from core.metrics.catalogue import (
-    BLEU,
-    CATALOGUE,
-    GROUPS,
-    METRICS,
-    TRAINED,
-)
+from core.metrics.bleu import PROTOCOLS, ReferenceIndex, bleu_measures, self_bleu_measures
+from core.metrics.catalogue import BLEU_ORDERS, CATALOGUE, GROUPS, METRICS, TEXT_GROUPS
 from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean, share
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.length import length
 from core.metrics.lm import lm, reverse_lm
 from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
-from core.metrics.novelty import CopyIndex, Training, copied
 from core.metrics.oracle import oracle
-from core.metrics.published import PROTOCOLS, of_index, self_bleu_measures
+from core.metrics.two_sample import c2st, nearest_neighbour
 from core.text.corpus import Split
 from core.text.oracles import Oracle
 
-MOST = 10_000  # sentences of each side for what costs the square of their number
+MAX_PAIRED = 10_000  # sentences on each side for metrics of quadratic cost
 Found = dict[str, Measure]
-Step = Callable[[str, float, float], None]
+IN_RUNS = tuple(group for group in TEXT_GROUPS if GROUPS[group].in_runs)
+Step = Callable[[str, float, float], None]  # name of the group, steps done, steps in all
 
 
 class Suite:
-    """References, training text and oracle of one corpus, ready to score samples.
+    """References, training text and oracle of one corpus, to score samples.
 
-    Without an `encoder` the built-in one is fitted on the training text; without that too, on
+    Without an `encoder` the built-in one is fitted on the training text; without that, on
     references and samples together, and then values of two samples do not share a scale.
     """
 
@@ -53,18 +44,18 @@ class Suite:
         self,
         references: Sequence[Sentence],
         training: Iterable[Sentence] = (),
-        grammar: Oracle | None = None,
+        oracle: Oracle | None = None,
         encoder: Encoder | None = None,
     ) -> None:
         self.references = references
-        self.grammar = grammar
+        self.oracle = oracle
         self._training = training
         self._encoder = encoder
         self._fitted_on: tuple[Sequence[Sentence], Encoder] | None = None
 
     def against(self, references: Sequence[Sentence]) -> Suite:
         """The same corpus, encoder and language model, with other references."""
-        other = Suite(references, self._training, self.grammar, self._fitted)
+        other = Suite(references, self._training, self.oracle, self._fitted)
         for name in ("training", "training_text", "copy_index", "model"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
@@ -76,8 +67,8 @@ class Suite:
         return ReferenceIndex(self.references)
 
     @cached_property
-    def training(self) -> Training:
-        """The different sentences of the training text."""
+    def training(self) -> diversity.Training:
+        """The distinct sentences of the training text."""
         if isinstance(self._training, Split):
             return self._training.sentence_set()
         return {tuple(sentence) for sentence in self._training}
@@ -88,9 +79,9 @@ class Suite:
         return list(self._training)
 
     @cached_property
-    def copy_index(self) -> CopyIndex:
-        """The training text's n-grams, for the longest copy of each sentence."""
-        return CopyIndex(self.training_text)
+    def copy_index(self) -> diversity.CopyIndex:
+        """The n-grams of the training text, for the longest copy in each sentence."""
+        return diversity.CopyIndex(self.training_text)
 
     @cached_property
     def model(self) -> KneserNey:
@@ -118,12 +109,12 @@ class Suite:
     def measures(
         self,
         samples: Sequence[Sentence],
-        groups: Sequence[str] = GROUPS,
+        groups: Sequence[str] = TEXT_GROUPS,
         step: Step = lambda group, done, total: None,
     ) -> Found:
-        """Every metric of the groups by name; one without a value is undefined here.
+        """Every metric of the groups by name; an undefined one has the value None.
 
-        `step` hears of each group before it begins.
+        `step` is called before each group.
         """
         found: Found = {}
         for number, group in enumerate(groups):
@@ -136,26 +127,24 @@ class Suite:
         return found
 
     def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
-        """BLEU and Self-BLEU as a published protocol of this name has them."""
-        measured = PROTOCOLS[protocol](samples, self.references)
+        """BLEU and Self-BLEU as a published protocol computes them."""
+        measured = PROTOCOLS[protocol].measure(samples, self.references)
         undefined = Measure(None, len(samples), len(self.references))
         names = [n for n, info in CATALOGUE.items() if info.group in ("bleu", "self_bleu")]
         return {name: measured.get(name, undefined) for name in names}
 
     def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
-        """Values of `METRICS` by name; None where one is undefined, as of text without its
-        generator those of generators are.
-        """
-        found = self.measures(samples, TRAINED)
+        """Values of `METRICS` by name; None if undefined, as those that need the generator are."""
+        found = self.measures(samples, IN_RUNS)
         values = {name: found[name].value if name in found else None for name in METRICS}
-        values["entropy"] = self.grammar.entropy if self.grammar else None
+        values["entropy"] = self.oracle.entropy if self.oracle else None
         return values
 
 
 def equal_counts(
-    samples: Sequence[Sentence], references: Sequence[Sentence], most: int = MOST
+    samples: Sequence[Sentence], references: Sequence[Sentence], most: int = MAX_PAIRED
 ) -> tuple[list[Sentence], list[Sentence]]:
-    """The same number of both, `most` at the most: evenly spaced ones of the larger text."""
+    """Equal numbers of both, at most `most`: evenly spaced sentences of the larger text."""
     n = min(len(samples), len(references), most)
     return _spread(samples, n), _spread(references, n)
 
@@ -165,14 +154,14 @@ def _spread(sentences: Sequence[Sentence], n: int) -> list[Sentence]:
 
 
 def _bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    return of_index("bleu", samples, suite.index)
+    return bleu_measures("bleu", samples, suite.index)
 
 
 def _ms_jaccard(suite: Suite, samples: Sequence[Sentence]) -> Found:
     overlap = ms_jaccard(samples, suite.references)
     if overlap is None:
         return {}
-    return {f"ms_jaccard_{n}": overlap.measure(n) for n in BLEU}
+    return {f"ms_jaccard_{n}": overlap.measure(n) for n in BLEU_ORDERS}
 
 
 def _levels(
@@ -188,7 +177,7 @@ def _levels(
 def _copied(suite: Suite, samples: Sequence[Sentence]) -> Found:
     if not suite.training:
         return {}
-    hits = copied(samples, suite.training)
+    hits = diversity.copied(samples, suite.training)
     return {"copied": Measure(float(hits.mean()), len(samples), len(suite.references), share(hits))}
 
 
@@ -200,25 +189,17 @@ def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
     return {"longest_copy": found}
 
 
-def _length(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    return {"length": length(samples, len(suite.references))}
-
-
 def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    if suite.grammar is None:
+    if suite.oracle is None:
         return {}
-    constant = Measure(suite.grammar.entropy, len(samples), len(suite.references))
-    return {"entropy": constant, **oracle(samples, suite.grammar)}
+    constant = Measure(suite.oracle.entropy, len(samples), len(suite.references))
+    return {"entropy": constant, **oracle(samples, suite.oracle)}
 
 
 def _lm(suite: Suite, samples: Sequence[Sentence]) -> Found:
     if not suite.training:
         return {}
     return {"lm": lm(samples, suite.model, len(suite.training_text))}
-
-
-def _reverse_lm(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    return {"reverse_lm": reverse_lm(samples, suite.references)}
 
 
 def _fed(suite: Suite, samples: Sequence[Sentence]) -> Found:
@@ -233,10 +214,6 @@ def _mmd(suite: Suite, samples: Sequence[Sentence]) -> Found:
     return {"mmd": mmd(encoder(ours), encoder(theirs))}
 
 
-def _c2st(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    return c2st(*equal_counts(samples, suite.references))
-
-
 def _nearest(suite: Suite, samples: Sequence[Sentence]) -> Found:
     ours, theirs = equal_counts(samples, suite.references)
     return {"nearest_neighbour": nearest_neighbour(ours, theirs, suite.encoder(samples))}
@@ -247,16 +224,16 @@ MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
     "unique": lambda suite, samples: {"unique": diversity.unique(samples)},
     "copied": _copied,
     "novelty": _novelty,
-    "length": _length,
+    "length": lambda suite, samples: {"length": diversity.length(samples, len(suite.references))},
     "distinct": _levels("distinct", diversity.distinct),
     "ngram_entropy": _levels("ngram_entropy", diversity.ngram_entropy),
     "bleu": _bleu,
     "self_bleu": lambda suite, samples: self_bleu_measures(samples),
     "ms_jaccard": _ms_jaccard,
     "lm": _lm,
-    "reverse_lm": _reverse_lm,
+    "reverse_lm": lambda suite, samples: {"reverse_lm": reverse_lm(samples, suite.references)},
     "fed": _fed,
     "mmd": _mmd,
-    "c2st": _c2st,
+    "c2st": lambda suite, samples: c2st(*equal_counts(samples, suite.references)),
     "nearest_neighbour": _nearest,
 }

@@ -74,7 +74,7 @@ def evaluate(
         read_sentences(held_out) if held_out is not None else None,
         training,
         mle_baseline(training, len(ours), _store_dir()),
-        grammar=_oracle(oracle),
+        oracle=_oracle(oracle),
         encoder=SentenceTransformer(encoder) if encoder is not None else None,
         protocol=protocol,
     )
@@ -90,7 +90,7 @@ def evaluate(
         name = log_imported(tracker, log, samples.name, found.metrics, ours)
         err.print(f"recorded in {log} as {name!r}; textgan report {log}", markup=False)
     if json:
-        print_json(found.document())
+        print_json(found.model_dump(mode="json"))
     else:
         _show(found)
 
@@ -146,12 +146,12 @@ def _show(found: Evaluation) -> None:
 
     baselines = {name: row for name, row in found.baselines.items() if row is not None}
     rows = [
-        [name, _number(row["value"]),
-         f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] is not None else "",
-         f"{row['samples']:,} x {row['references']:,}",
-         *(_number(baseline.get(name)) for baseline in baselines.values()), row["direction"]]
+        [name, _number(row.value),
+         f"{_number(row.low)} to {_number(row.high)}" if row.low is not None else "",
+         f"{row.samples:,} x {row.references:,}",
+         *(_number(baseline.get(name)) for baseline in baselines.values()), row.direction]
         for name, row in found.metrics.items()
-        if row["value"] is not None
+        if row.value is not None
     ]  # fmt: skip
     titles = {"real": "real text", "mle": "mle", "ngram": "n-gram"}
     columns = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from core.metrics.nll_gen import nll_gen
 from core.metrics.suite import Suite
 from core.text.corpus import Corpus, Split
 from core.text.oracles import oracle_of
 from core.training.diagnostics import diagnose
+from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
 from experiments.generate import Writer, make_writer
 

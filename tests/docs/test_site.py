@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.config import SLOTS, Config
-from core.metrics.catalogue import CATALOGUE, LEAST
-from core.metrics.document import Document
+from core.metrics.catalogue import CATALOGUE, GROUPS
+from core.metrics.files import Evaluation
 from experiments.reference import GENERATED
 from studies.kinds import kinds
 from tests.conftest import ROOT
@@ -68,11 +68,11 @@ def test_figures_of_results_are_committed_only_where_a_page_shows_them() -> None
 
 
 def test_every_metric_has_a_page_with_its_definition(site: Path) -> None:
-    for group in LEAST:
+    for group in GROUPS:
         text = (site / "reference" / "metrics" / f"{group}.html").read_text(encoding="utf-8")
         names = [name for name, info in CATALOGUE.items() if info.group == group]
         assert all(f"<code>{name}</code>" in text for name in names), group
-        assert f"{LEAST[group]:,} sentences on either side" in text
+        assert f"{GROUPS[group].needs:,} sentences on either side" in text
     assert "relgan" in (site / "reference" / "metrics" / "self_bleu.html").read_text()
 
 
@@ -86,7 +86,7 @@ def test_signatures_and_docstrings_are_in_the_reference(site: Path) -> None:
 
 def test_the_example_of_an_evaluation_is_a_document() -> None:
     page = (ROOT / "docs" / "reference" / "evaluation_json.md").read_text(encoding="utf-8")
-    Document.model_validate_json(page.split("```json\n")[1].split("```")[0])
+    Evaluation.model_validate_json(page.split("```json\n")[1].split("```")[0])
 
 
 def test_the_reference_names_everything_there_is() -> None:

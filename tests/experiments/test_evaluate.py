@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.metrics.document import Document
+from core.metrics.files import Evaluation
 from core.text.grammar import grammar
 from core.text.hashing import hash_of
 from core.training.loop import Stopped
@@ -37,7 +37,7 @@ def test_all_groups_with_baselines_and_a_page(
     code, out, err = textgan(*arguments, capsys=capsys)
     assert code == 0, err
     document = json.loads(out)
-    assert Document.model_validate_json(out, strict=True).model_dump(mode="json") == document
+    assert Evaluation.model_validate_json(out, strict=True).model_dump(mode="json") == document
     for name, row in document["metrics"].items():
         assert set(row) == {"value", "low", "high", "samples", "references", "direction"}, name
         assert row["value"] is not None, name

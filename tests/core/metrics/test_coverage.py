@@ -15,15 +15,14 @@ import pytest
 from scipy import stats
 
 from core.metrics import diversity
-from core.metrics.c2st import c2st
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, of_repeats
 from core.metrics.lm import reverse_lm
 from core.metrics.mmd import mmd
-from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
 from core.metrics.oracle import oracle
 from core.metrics.suite import Suite
+from core.metrics.two_sample import c2st, nearest_neighbour
 from core.text.grammar import grammar
 
 DRAWS = 400

@@ -17,13 +17,12 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
 from core.errors import InputError
-from core.metrics.c2st import c2st
 from core.metrics.encoders import LatentSemantic, SentenceTransformer
 from core.metrics.fed import _first_order, _of_one_text, fed, frechet
 from core.metrics.files import Inputs, evaluate
 from core.metrics.mmd import bandwidth, mmd
-from core.metrics.nearest_neighbour import nearest_neighbour
 from core.metrics.ngrams import Sentence
+from core.metrics.two_sample import c2st, nearest_neighbour
 from core.text.grammar import grammar
 
 RNG = np.random.default_rng(0)
@@ -180,8 +179,8 @@ def test_a_metric_without_an_interval_says_how_many_sentences_would_do() -> None
             return np.random.default_rng(len(sentences)).normal(size=(len(sentences), 24))
 
     found = evaluate(Inputs(drawn[:60], drawn[60:], encoder=Wide()), ["fed"])
-    assert found.metrics["fed"]["low"] is None
-    assert "fed: no interval from 40 sentences (120 of each would do)" in found.warnings
+    assert found.metrics["fed"].low is None
+    assert "fed: no interval from 40 sentences (needs 120 of each)" in found.warnings
 
 
 def test_the_classifier_finds_a_difference_and_no_other() -> None:

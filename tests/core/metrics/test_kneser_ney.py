@@ -14,8 +14,7 @@ from nltk.util import everygrams
 from scipy.linalg import hadamard
 
 from core.metrics.kneser_ney import KneserNey, _discounts
-from core.metrics.lm import lm, reverse_lm
-from core.metrics.refits import GROUPS, halves
+from core.metrics.lm import GROUPS, lm, reverse_lm, score_halves
 from core.text.grammar import grammar
 
 TEXT = st.lists(st.lists(st.sampled_from("abc"), max_size=6), min_size=1, max_size=8)
@@ -89,7 +88,7 @@ def test_scores_equal_the_plain_definition(
 def test_models_of_halves_equal_models_fitted_anew(
     text: list[list[str]], scored: list[list[str]]
 ) -> None:
-    for row, found in zip(hadamard(GROUPS)[1:], halves(text, scored), strict=True):
+    for row, found in zip(hadamard(GROUPS)[1:], score_halves(text, scored), strict=True):
         for sign, nll in zip((1, -1), found, strict=True):
             kept = [s for i, s in enumerate(text) if row[i % GROUPS] == sign]
             np.testing.assert_allclose(nll, KneserNey(kept).score(scored)[0], rtol=0, atol=1e-10)

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from scipy import stats
 
-from core.metrics.bleu import ORDERS, ReferenceIndex, bleu, self_bleu
-from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
-from core.metrics.diversity import levels, ngram_entropy, unique
+from core.metrics.bleu import ReferenceIndex, bleu, self_bleu
+from core.metrics.catalogue import BLEU_ORDERS, CATALOGUE, METRICS, TEXT_GROUPS
+from core.metrics.diversity import CopyIndex, copied, levels, ngram_entropy, unique
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.novelty import CopyIndex, copied
 from core.metrics.oracle import oracle
 from core.metrics.suite import Suite
 from core.text.grammar import grammar
@@ -36,7 +35,7 @@ def nltk(references: list[list[str]], hypothesis: list[str], n: int) -> float:
 @given(TEXT, st.lists(st.lists(st.sampled_from("abcdef"), max_size=12), min_size=1, max_size=6))
 def test_bleu_equals_nltk(references: list[list[str]], hypotheses: list[list[str]]) -> None:
     ours = bleu(hypotheses, ReferenceIndex(references))
-    for n in ORDERS:
+    for n in BLEU_ORDERS:
         theirs = [nltk(references, h, n) for h in hypotheses]
         np.testing.assert_allclose(ours[n], theirs, rtol=0, atol=1e-12)
 
@@ -45,7 +44,7 @@ def test_bleu_equals_nltk(references: list[list[str]], hypotheses: list[list[str
 @given(TEXT)
 def test_self_bleu_leaves_each_sentence_out(sentences: list[list[str]]) -> None:
     ours = self_bleu(sentences).scores
-    for n in ORDERS:
+    for n in BLEU_ORDERS:
         theirs = [nltk(sentences[:i] + sentences[i + 1 :], s, n) for i, s in enumerate(sentences)]
         np.testing.assert_allclose(ours[n], theirs, rtol=0, atol=1e-12)
 
@@ -136,7 +135,7 @@ def test_a_longer_copy_is_found_and_shorter_ones_after_it() -> None:
 def test_every_metric_of_the_catalogue_is_measured() -> None:
     g = grammar("easy")
     found = Suite(g.sample(60, 1), g.sample(60, 2), g).measures(g.sample(60, 3))
-    assert set(found) == {name for name, info in CATALOGUE.items() if info.group in GROUPS}
+    assert set(found) == {name for name, info in CATALOGUE.items() if info.group in TEXT_GROUPS}
     for name, measure in found.items():
         assert measure.value is not None, name
         bounds = measure.interval()

@@ -7,8 +7,8 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from core.errors import InputError
+from core.metrics.bleu import PROTOCOLS
 from core.metrics.files import Inputs, chosen_protocol, evaluate
-from core.metrics.published import PROTOCOLS
 from core.text.grammar import grammar
 
 SMOOTH = SmoothingFunction().method1
@@ -24,7 +24,7 @@ def nltk(hypotheses: list[list[str]], references: list[list[list[str]]], n: int)
 
 
 def values(protocol: str, samples: list[list[str]], references: list[list[str]]) -> list[float]:
-    found = PROTOCOLS[protocol](samples, references)
+    found = PROTOCOLS[protocol].measure(samples, references)
     return [found[f"{name}_3"].value or 0.0 for name in ("bleu", "self_bleu")]
 
 

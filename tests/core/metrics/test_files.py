@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from core.metrics.c2st import c2st
 from core.metrics.files import Inputs, evaluate, halves
+from core.metrics.two_sample import c2st
 from core.text.grammar import grammar
 
 
@@ -50,7 +50,7 @@ def test_unequal_counts_of_samples_and_real_text_are_said() -> None:
     (warning,) = told(150, ["length", "unique", "distinct"])
     assert "100 samples" in warning
     assert "unique, distinct depend on the number" in warning
-    assert "100 of each would do" in warning
+    assert "use 100 of each" in warning
     assert not told(101, ["unique"])
     assert not told(150, ["length"])
 
@@ -58,4 +58,4 @@ def test_unequal_counts_of_samples_and_real_text_are_said() -> None:
 def test_few_references_are_too_few_for_what_compares_with_them_alone() -> None:
     drawn = grammar("easy").sample(150, 1)
     found = evaluate(Inputs(drawn[:100], drawn[110:], held_out=drawn[:100]), ["unique", "bleu"])
-    assert found.warnings == ["40 references are too few for bleu (100 would do)"]
+    assert found.warnings == ["40 references are too few for bleu (needs 100)"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.metrics.nll_gen import nll_gen
 from core.tracking.memory import MemoryTracker
+from core.training.nll_gen import nll_gen
 from core.training.players import as_module, build_generator, sampling_spec
 from core.types import END, PAD
 from experiments.single_run.run import run
