@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from core.config import current_tables, current_text
 from core.tracking.protocol import Tracker
 from studies.kinds import find_kind
 from studies.leaderboard import leaderboard
@@ -11,13 +12,13 @@ from studies.sections import Reading, Section
 
 
 def read(tracker: Tracker, study: str) -> Reading:
-    """Read a study from the store; InputError for an unknown one."""
+    """Read a study from the store, under today's names; InputError for an unknown one."""
     board = leaderboard(tracker, study)
     file = tracker.artifact(board.parent_run_id, "study.json")
-    tables = json.loads(file.read_text(encoding="utf-8"))
-    kind = find_kind(tables["study"].get("kind", "ablation"))
-    table = kind.Table(**{"name": study, **tables["study"]})
-    return Reading(tracker, board, table)
+    given = current_tables(json.loads(file.read_text(encoding="utf-8")))["study"]
+    given["question"] = current_text(given.get("question", ""))
+    kind = find_kind(given.get("kind", "ablation"))
+    return Reading(tracker, board, kind.Table(**{"name": study, **given}))
 
 
 def sections(reading: Reading) -> list[Section]:

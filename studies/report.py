@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from core.config import current_study
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Columns, Tracker
@@ -116,7 +117,7 @@ def build(reading: Reading) -> Report:
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
     findings = _each_once([sentence for section in found for sentence in section.findings])
     return Report(
-        reading.board.study,
+        current_study(reading.board.study),
         reading.table.question,
         _facts(reading),
         [*unfinished(reading), *findings[:MANY_FINDINGS], *caveats(reading)],

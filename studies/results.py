@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from core.config import Frozen, explain, read_toml
+from core.config import Frozen, current_text, explain, read_toml
 from core.errors import InputError
 from core.metrics.catalogue import METRICS
 from core.statistics import interval
@@ -133,7 +133,7 @@ def model_card(reading: Reading, swept: Section | None) -> str:
         rows=len(board.rows),
         seeds=best.seeds,
         metric=board.metric,
-        command=tracker.run(board.parent_run_id).tags.get("command", ""),
+        command=current_text(tracker.run(board.parent_run_id).tags.get("command", "")),
         source=variant.config.corpus.source,
         fingerprint=next((run.tags["corpus"][:16] for run in runs if "corpus" in run.tags), ""),
         numbers=_card_numbers(reading, best),

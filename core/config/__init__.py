@@ -12,7 +12,7 @@ from core.config.parsing import (
     read_toml,
     slot_name,
 )
-from core.config.renamed import KEYS, current_study, current_tables
+from core.config.renamed import KEYS, current_study, current_tables, current_text
 from core.config.schema import (
     Config,
     EvaluationConfig,
@@ -46,6 +46,7 @@ __all__ = [
     "conflict",
     "current_study",
     "current_tables",
+    "current_text",
     "explain",
     "flatten",
     "override",

@@ -6,7 +6,9 @@ store or a summary holds is never rewritten: it is read through this table for g
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +33,8 @@ KEYS: Mapping[str, str] = {
 VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shared": True}}
 # Names of the studies that came with the harness; stored ones begin with them too.
 STUDIES: Mapping[str, str] = {"card_axes": "design_axes", "card_attention": "design_attention"}
+# Phrases of stored questions.
+PHRASES: Mapping[str, str] = {"the card's choices": "the original design axes"}
 
 
 def current_key(key: str) -> str:
@@ -44,6 +48,20 @@ def current_study(name: str) -> str:
         if name == old or name.startswith((f"{old}_", f"{old}-")):
             return new + name.removeprefix(old)
     return name
+
+
+def current_text(text: str) -> str:
+    """A stored question or command with today's names, to show: keys, studies and their files."""
+    for key, values in VALUES.items():
+        for old, new in values.items():
+            text = text.replace(f"{key}={old}", f"{KEYS[key]}={json.dumps(new)}")
+    for old, new in PHRASES.items():
+        text = text.replace(old, new)
+    for old, new in KEYS.items():
+        text = re.sub(rf"(?<![\w.]){re.escape(old)}(?![\w.])", new, text)
+    for old, new in STUDIES.items():
+        text = re.sub(rf"(?<!\w){old}(?![A-Za-z0-9])", new, text)
+    return text
 
 
 def current_value(key: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from core.config import current_text
 from core.errors import InputError
 from core.tracking.protocol import ENDED, WORST, RunRecord
 from studies.analysis.wording import count
@@ -170,7 +171,7 @@ def reproduce(reading: Reading) -> Section:
     """Command, commit, versions, device and data of the study's runs."""
     board, runs = reading.board, reading.seeds
     parent = reading.tracker.run(board.parent_run_id)
-    command = parent.tags.get("command", "")
+    command = current_text(parent.tags.get("command", ""))
     if command and "seeds_added" in parent.tags:  # the last --set of a key counts
         command += f" --set study.seeds={json.dumps(reading.table.seeds, separators=(',', ':'))}"
     lines = [f"    {command}"] if command else []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import KEYS, current_study, current_tables, override
+from core.config import KEYS, current_study, current_tables, current_text, override
 from experiments import load
 from studies.definition import load_study
 from variants import registry
@@ -58,3 +58,19 @@ def test_no_new_name_is_an_old_one() -> None:
     assert current_study("card_axes_captions") == "design_axes_captions"
     assert current_study("card_axes-2") == "design_axes-2"
     assert current_study("discard_axes") == "discard_axes"
+
+
+def test_a_stored_question_or_command_is_shown_with_todays_names() -> None:
+    command = (
+        "textgan study experiments/studies/card_axes.toml --set study.name=card_axes_captions "
+        "--set train.fakes=shared --set train.generator_rate=1e-3"
+    )
+    assert current_text(command) == (
+        "textgan study experiments/studies/design_axes.toml --set study.name=design_axes_captions "
+        "--set train.reuse_fakes=true --set train.generator_lr=1e-3"
+    )
+    question = "Which of the card's choices matters?"
+    assert current_text(question) == "Which of the original design axes matters?"
+    assert current_text("my_card_axes, mytrain.generator_rate") == (
+        "my_card_axes, mytrain.generator_rate"
+    )

@@ -103,8 +103,8 @@ def test_runs_sentences_and_leaderboard_are_there_to_see(
         with page.expect_popup() as opened:  # links of a description open a tab
             page.get_by_role("link", name="Report", exact=True).click()
         report = opened.value.frame_locator("iframe")
-        expect(report.get_by_text("In short")).to_be_visible(timeout=WAIT)
-        expect(report.get_by_text("scores highest on").first).to_be_visible(timeout=WAIT)
+        expect(report.get_by_role("heading", name="Summary")).to_be_visible(timeout=WAIT)
+        expect(report.get_by_text("has the highest score on").first).to_be_visible(timeout=WAIT)
         assert report.locator("svg.figure").count() >= 3
 
         variant = tracker.runs("seen", tags={"rank": "001"})[0]
