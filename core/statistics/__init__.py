@@ -1,8 +1,8 @@
 """Statistics of comparisons over seeds (Agarwal et al. 2021).
 
-Every function that draws takes a numpy Generator; called twice with equal generators it answers
-the same. Runs without a score (diverged, collapsed) are ranked below all others: `with_worst`
-gives them the worst score seen, so that they are never dropped and never decide by how much.
+Every function that resamples takes a numpy Generator; equal generators give equal results. Runs
+without a score (diverged, collapsed) rank below all others: `with_worst` gives them the worst score
+of any run, so that they are never dropped and never decide the size of a difference.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from core.statistics.aggregate import (
     interval,
     with_worst,
 )
+from core.statistics.curves import expected_best, performance_profile
 from core.statistics.difference import (
     Difference,
+    detectable_difference,
     difference,
     holm,
+    power,
     probability_of_improvement,
-    seed_correlation,
 )
-from core.statistics.power import detectable_difference, power
-from core.statistics.profile import performance_profile
-from core.statistics.tuning import expected_best
-from core.statistics.variance import Shares, variance_shares
+from core.statistics.variance import Shares, seed_correlation, variance_shares
 
 __all__ = [
     "Difference",

@@ -1,4 +1,4 @@
-"""One number for several runs, and how sure it is."""
+"""The interquartile mean of several runs with its bootstrap interval and p-value."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from scipy import special, stats
 
 RESAMPLES = 10_000
-CONFIDENCE, LEVEL = 0.95, 0.05  # the one is not one minus the other in floating point
+CONFIDENCE, LEVEL = 0.95, 0.05  # stated apart: in floating point .05 is not 1 - .95
+TAIL = (1 - CONFIDENCE) / 2
 TRIM = 0.25
-MOST = 1 - 1e-9  # p: an interval of no confidence has no width
+MAX_P = 1 - 1e-9  # an interval of confidence 0 has no width
 PRECISION = 1e-9  # of the logarithm of p
 
 
@@ -31,9 +32,9 @@ class Interval:
 
 
 def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of the middle half: 25% trimmed on either side, rounded down to whole values.
+    """Mean of the middle half: 25% trimmed on each side, rounded down to whole values.
 
-    With fewer than four values nothing is trimmed, and it is the mean.
+    With fewer than four values it is the mean.
     """
     return np.asarray(stats.trim_mean(values, TRIM, axis=axis))
 
@@ -43,8 +44,8 @@ def interval(
 ) -> Interval:
     """Interquartile mean of one variant over seeds, with a bootstrap interval over the seeds.
 
-    The percentile interval is stretched for few seeds, see `stretched`. With one value the
-    interval is that value: nothing is known of its spread.
+    The percentile interval is widened for few seeds, see `stretched`. With one value the interval
+    is that value, because its spread is unknown.
     """
     data = np.asarray(values, dtype=float)
     draws = interquartile_mean(data[resample(len(data), rng, resamples)])
@@ -52,7 +53,7 @@ def interval(
 
 
 def with_worst(scores: Sequence[float | None], *, higher_is_better: bool) -> list[float]:
-    """Scores with the missing ones at the worst that any run here has; all missing: zero."""
+    """Scores with missing ones replaced by the worst of these; 0 if all are missing."""
     known = [score for score in scores if score is not None and np.isfinite(score)]
     worst = (min(known) if higher_is_better else max(known)) if known else 0.0
     return [worst if s is None or not np.isfinite(s) else s for s in scores]
@@ -66,42 +67,41 @@ def resample(n: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np
 def stretched(
     value: float, draws: np.ndarray, *counts: int, confidence: float = CONFIDENCE
 ) -> Interval:
-    """The percentile interval of bootstrap draws, wider about the value for few observations.
+    """The percentile interval of bootstrap draws, widened about the value for few observations.
 
-    A percentile interval is too short at small n for two known reasons: the bootstrap's variance
-    is (n-1)/n of the sample's, and it takes normal quantiles where t belongs (Hesterberg 2015,
-    section 4). Both are put right by one factor on the distance of either end from the value; for
-    the mean of n normal values that is Student's interval, and skewness keeps its say. `counts`
-    are the sizes of the groups that were resampled.
+    A percentile interval is too short at small n for two known reasons: the bootstrap variance is
+    (n-1)/n of the sample variance, and it uses normal instead of t quantiles (Hesterberg 2015,
+    section 4). One factor on the distances of the ends from the value corrects both; for the mean
+    of n normal values that is Student's interval, and the interval stays asymmetric for skewed
+    values. `counts` are the sizes of the resampled groups.
     """
     return _between(value, np.sort(draws), counts, confidence)
 
 
-def chance_of_zero(value: float, draws: np.ndarray, *counts: int) -> float:
+def p_of_zero(value: float, draws: np.ndarray, *counts: int) -> float:
     """The two-sided p-value of `stretched`: one minus the confidence at which it reaches zero.
 
-    So p <= .05 says the same as a 95% interval that leaves zero out. No smaller p than .05 is below
-    one over the number of different resamples, which few seeds cannot resolve. 1 where nothing is
-    known of the spread.
+    So p <= .05 if and only if the 95% interval excludes zero. A p below .05 is at least one over
+    the number of different resamples, the resolution of few seeds. 1 if the spread is unknown.
     """
     if sum(n - 1 for n in counts) < 1:
         return 1.0
     ordered = np.sort(draws)
 
-    def leaves_zero_out(p: float) -> bool:
+    def excludes_zero(p: float) -> bool:
         found = _between(value, ordered, counts, 1 - p)
         return found.low > 0 or found.high < 0
 
     different = math.prod(math.comb(2 * n - 1, n) for n in counts)
     least = max(1 / (len(draws) + 1), min(LEVEL, 1 / different))
-    if leaves_zero_out(least):
+    if excludes_zero(least):
         return least
-    if not leaves_zero_out(MOST):
+    if not excludes_zero(MAX_P):
         return 1.0
-    low, high = math.log(least), math.log(MOST)
+    low, high = math.log(least), math.log(MAX_P)
     while high - low > PRECISION:
         middle = (low + high) / 2
-        low, high = (low, middle) if leaves_zero_out(math.exp(middle)) else (middle, high)
+        low, high = (low, middle) if excludes_zero(math.exp(middle)) else (middle, high)
     return math.exp(high)
 
 
@@ -114,7 +114,7 @@ def _between(
 
 
 def _quantile(ordered: np.ndarray, share: float) -> float:
-    """Of sorted values, linear between them, as numpy's."""
+    """Of sorted values, linear interpolation as in numpy."""
     place = share * (len(ordered) - 1)
     below = int(place)
     low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
@@ -122,7 +122,7 @@ def _quantile(ordered: np.ndarray, share: float) -> float:
 
 
 def stretch(counts: Sequence[int], confidence: float = CONFIDENCE) -> float:
-    """The factor of `stretched`; 1 where nothing is known of the spread."""
+    """The factor of `stretched`; 1 if the spread is unknown."""
     freedom = sum(n - 1 for n in counts)
     if freedom < 1:
         return 1.0

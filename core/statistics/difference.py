@@ -1,26 +1,28 @@
-"""Two variants against each other: by how much, how often, how sure."""
+"""Comparing two variants: difference, probability of improvement, power."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from core.statistics.aggregate import (
+    LEVEL,
     RESAMPLES,
     Interval,
-    chance_of_zero,
     interquartile_mean,
+    p_of_zero,
     resample,
     stretched,
 )
 
-TIE = 1e-15
-ROUNDING = 1e-13  # of the largest score; a smaller difference is none
-NIL = 0.05  # share of the variance; below it a shared seed is worth nothing
-NIL_P = 0.2  # and so is one whose effect could be chance this easily
+ROUNDING = 1e-13  # of the largest score; a smaller difference counts as zero
+POWER = 0.8
+GRID = 4000  # points of the integral of `power`
 
 Strata = Sequence[tuple[Sequence[float], Sequence[float]]]
 
@@ -42,13 +44,13 @@ def difference(
 ) -> Difference:
     """A minus B over strata, each with the scores of A and of B, seed by seed.
 
-    The value is the mean over strata of IQM(A) - IQM(B): the difference of the scores that a
-    leaderboard shows. Paired, the seeds of a stratum are drawn together for A and B; unpaired,
-    apart. Interval and p are one computation (`stretched`, `chance_of_zero`): p <= .05 where the
-    interval leaves zero out. Strata of one seed each are pooled into one, whose pairs are the
-    observations: then the interval is over the strata too. A single pair has p 1.
+    The value is the mean over strata of IQM(A) - IQM(B): the difference of the scores of a
+    leaderboard. If paired, the seeds of a stratum are resampled together for A and B. Interval and
+    p are one computation (`stretched`, `p_of_zero`): p <= .05 if and only if the interval excludes
+    zero. Strata of one seed each are pooled into one, whose pairs are the observations, so that the
+    interval is over the strata too. A single pair has p = 1.
 
-    Raises ValueError where paired strata have unequal counts.
+    Raises ValueError if paired strata have unequal counts.
     """
     arrays = [(np.asarray(a, dtype=float), np.asarray(b, dtype=float)) for a, b in strata]
     if paired and any(len(a) != len(b) for a, b in arrays):
@@ -67,7 +69,7 @@ def difference(
     draws[np.abs(draws) <= rounding] = 0.0
     counts = [n for a, b in arrays for n in ((len(a),) if paired else (len(a), len(b)))]
     found = stretched(value, draws, *counts)
-    p = chance_of_zero(value, draws, *counts)
+    p = p_of_zero(value, draws, *counts)
     count = sum(min(len(a), len(b)) for a, b in arrays)
     return Difference(value, found.low, found.high, p, count, paired)
 
@@ -75,8 +77,8 @@ def difference(
 def probability_of_improvement(
     a: Sequence[float], b: Sequence[float], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Interval:
-    """P(a run of A scores above a run of B), ties half, with a bootstrap interval over seeds
-    (Agarwal et al. 2021); inside [0, 1].
+    """P(a run of A scores above a run of B), ties count half, with a bootstrap interval over seeds
+    (Agarwal et al. 2021), within [0, 1].
     """
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     wins = (x[:, None] > y).astype(float) + 0.5 * (x[:, None] == y)
@@ -84,30 +86,6 @@ def probability_of_improvement(
     draws = wins[i[:, :, None], j[:, None, :]].mean(axis=(1, 2))
     found = stretched(float(wins.mean()), draws, len(x), len(y))
     return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
-
-
-def seed_correlation(scores: np.ndarray) -> tuple[float, bool]:
-    """What sharing seeds achieves: the intraclass correlation of variants over seeds.
-
-    `scores` (variants, seeds). Two-way layout without interaction: (MS_seed - MS_rest) /
-    (MS_seed + (k - 1) MS_rest) for k variants, the mean correlation of two variants over seeds
-    (Shrout & Fleiss 1979, ICC(3,1)). The flag says whether it is worth pairing on: it is nil where
-    the correlation is below .05, or the F test of the seeds does not reach p = .2. Estimated from
-    all variants at once, so that choosing by it does not favour any one contrast.
-    """
-    k, n = scores.shape
-    if k < 2 or n < 2:
-        return 0.0, False
-    means = scores.mean(axis=0)
-    rest = scores - means - scores.mean(axis=1, keepdims=True) + scores.mean()
-    ms_seed = k * float(np.square(means - scores.mean()).sum()) / (n - 1)
-    ms_rest = float(np.square(rest).sum()) / ((n - 1) * (k - 1))
-    total = ms_seed + (k - 1) * ms_rest
-    if total <= TIE:
-        return 0.0, False
-    correlation = (ms_seed - ms_rest) / total
-    p = float(stats.f.sf(ms_seed / ms_rest, n - 1, (n - 1) * (k - 1))) if ms_rest > TIE else 0.0
-    return correlation, correlation >= NIL and p <= NIL_P
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -118,3 +96,45 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
+
+
+def power(effect: float, spread: float, seeds: int, *, paired: bool, level: float = LEVEL) -> float:
+    """Probability that a two-sided t-test at `level` detects a true difference `effect`.
+
+    `spread` is the standard deviation of the differences over pairs (paired), or of one variant
+    over seeds (unpaired, two variants of `seeds` each). Exact for normal scores (Cohen 1988).
+    """
+    freedom = seeds - 1 if paired else 2 * seeds - 2
+    if freedom < 1:
+        return 0.0
+    if spread == 0:
+        return 1.0 if effect else level
+    shift = abs(effect) / spread * math.sqrt(seeds if paired else seeds / 2)
+    critical = float(stats.t.ppf(1 - level / 2, freedom))
+    # The noncentral t as a mean over the estimated spread: scipy's is undefined for few seeds.
+    chances = (np.arange(GRID) + 0.5) / GRID
+    scale = np.sqrt(stats.chi2.ppf(chances, freedom) / freedom)
+    beyond = stats.norm.sf(critical * scale - shift) + stats.norm.cdf(-critical * scale - shift)
+    return float(beyond.mean())
+
+
+def detectable_difference(
+    spread: float, seeds: int, *, paired: bool, level: float = LEVEL, wanted: float = POWER
+) -> float:
+    """The minimum detectable difference at power `wanted`; infinite with one seed."""
+    if seeds < 2:
+        return math.inf
+    return spread and _in_spreads(seeds, paired, level, wanted) * spread
+
+
+@cache
+def _in_spreads(seeds: int, paired: bool, level: float, wanted: float) -> float:
+    """The same in units of the spread, which depends on the number of seeds only."""
+
+    def missing(size: float) -> float:
+        return power(size, 1.0, seeds, paired=paired, level=level) - wanted
+
+    high = 1.0
+    while missing(high) < 0:
+        high *= 2
+    return float(optimize.brentq(missing, 0.0, high))

@@ -22,7 +22,7 @@ from core.statistics import (
     variance_shares,
     with_worst,
 )
-from core.statistics.aggregate import chance_of_zero, resample, stretched
+from core.statistics.aggregate import p_of_zero, resample, stretched
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -87,7 +87,7 @@ def test_p_is_where_the_interval_reaches_zero(confidence: float) -> None:
         a = draws.gumbel(size=n)
         means = a[resample(n, draws, 2000)].mean(axis=1)
         found = stretched(float(a.mean()), means, n, confidence=confidence)
-        p = chance_of_zero(float(a.mean()), means, n)
+        p = p_of_zero(float(a.mean()), means, n)
         assert (p <= 1 - confidence) == (not found.low <= 0 <= found.high)
         if 0.003 < p < 0.999:
             touching = stretched(float(a.mean()), means, n, confidence=1 - p)
@@ -95,11 +95,11 @@ def test_p_is_where_the_interval_reaches_zero(confidence: float) -> None:
 
 
 def test_p_at_the_edges() -> None:
-    assert chance_of_zero(1.0, np.ones(99), 9) == pytest.approx(0.01), "no p is zero"
-    resolved = [chance_of_zero(1.0, np.ones(9999), n) for n in (2, 3, 4, 5, 6)]
+    assert p_of_zero(1.0, np.ones(99), 9) == pytest.approx(0.01), "no p is zero"
+    resolved = [p_of_zero(1.0, np.ones(9999), n) for n in (2, 3, 4, 5, 6)]
     assert resolved == pytest.approx([0.05, 0.05, 1 / 35, 1 / 126, 1 / 462])
-    assert chance_of_zero(0.0, np.zeros(99), 4) == 1
-    assert chance_of_zero(1.0, np.ones(99), 1) == 1, "nothing is known of one value's spread"
+    assert p_of_zero(0.0, np.zeros(99), 4) == 1
+    assert p_of_zero(1.0, np.ones(99), 1) == 1, "nothing is known of one value's spread"
     alone = difference([([1.0], [0.0])], rng(), paired=True)
     assert (alone.value, alone.p) == (1.0, 1.0)
     turned = difference([([0.0, 1.0], [5.0, 7.0])], rng(3), paired=True)
