@@ -45,17 +45,21 @@ from core.types import (
 )
 
 
-class Strategy(Protocol):
-    """What every strategy of every slot carries about itself.
+class Strategy:
+    """Base of every strategy of every slot: what it says about itself, with defaults.
 
-    `needs` maps a slot to the capability that the strategy in that slot must offer; `offers` are
-    the capabilities of this one. The check of a configuration reads nothing else.
+    `needs` maps a slot to a capability that the strategy in that slot must offer; `offers` are the
+    capabilities of this one. The check of a configuration reads nothing else. A strategy that is a
+    torch module inherits from `nn.Module` first: `class Mine(nn.Module, Strategy)`.
     """
 
     Config: ClassVar[type[StrategyConfig]]
-    offers: ClassVar[frozenset[str]]
-    needs: ClassVar[Mapping[str, str]]
-    paper: ClassVar[str]
+    offers: frozenset[str] = frozenset()
+    needs: ClassVar[Mapping[str, str]] = {}
+    paper: ClassVar[str] = ""
+
+    def __init__(self, config: Any) -> None:
+        """Nothing to build: for strategies without settings."""
 
 
 @runtime_checkable

@@ -1,47 +1,38 @@
-"""What every strategy of a slot must satisfy, in the tree or from another package.
+"""The rules that every strategy of a slot must keep, in the tree or from another package.
 
-`check` raises AssertionError-like InputErrors in words; the test suite calls it for every
-strategy that the registry finds, and `textgan variants check` for one.
+`textgan variants check` and the test suite call `check`. The methods and attributes of each slot
+are those of its protocol in `core/interfaces.py`.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
+from core import interfaces
 from core.config import SLOTS, StrategyConfig, slot_name
 from core.errors import InputError
-from core.types import Shape
 from variants import Registry
 
-METHODS = {
-    "generator": ("draw_noise", "begin", "step", "fork", "parallel", "logits", "embed"),
-    "next_input": ("draw", "queries"),
-    "noise_mapping": ("draw", "__call__"),
-    "sampling": ("randomness", "select", "feedback", "discriminator_input"),
-    "temperature": ("__call__",),
-    "estimator": ("prepare", "loss"),
-    "discriminator": ("score", "__call__"),
-    "objective": ("discriminator", "generator", "reward"),
-    "penalty": ("draw", "__call__"),
-    "schedule": ("phases",),
-    "system": ("temperature", "phases"),
+PROTOCOLS: dict[str, Any] = {
+    "generator": interfaces.Generator,
+    "next_input": interfaces.NextInput,
+    "noise_mapping": interfaces.NoiseMapping,
+    "sampling": interfaces.Sampling,
+    "temperature": interfaces.Temperature,
+    "estimator": interfaces.Estimator,
+    "discriminator": interfaces.Discriminator,
+    "objective": interfaces.Objective,
+    "penalty": interfaces.Penalty,
+    "schedule": interfaces.Schedule,
+    "system": interfaces.System,
 }
-ATTRIBUTES = {
-    "generator": ("length", "embedding", "head"),
-    "next_input": ("streams",),
-    "sampling": ("soft_feedback",),
-    "estimator": ("target",),
-    "objective": ("relativistic", "uses_features"),
-    "schedule": ("adversarial",),
-    "system": ("generator", "sampling", "others", "adversarial"),
-}
-SHAPE = Shape(length=6, vocabulary=9)
 LIBRARIES = ("builtins", "torch", "typing")
 
 
 def check(registry: Registry, slot: str, name: str) -> Any:
-    """Hold a strategy against the rules; the class. InputError says which one it breaks."""
+    """The class of a strategy. InputError names every rule that it breaks."""
     strategy = registry.strategy(slot, name)
     slot = slot_name(slot)
     faults = list(_faults(registry, slot, name, strategy))
@@ -50,36 +41,44 @@ def check(registry: Registry, slot: str, name: str) -> Any:
     return strategy
 
 
-def _faults(registry: Registry, slot: str, name: str, strategy: Any) -> list[str]:
-    faults = []
-    if not inspect.getdoc(strategy):
-        faults.append("the class has no docstring")
+def _faults(registry: Registry, slot: str, name: str, strategy: Any) -> Iterator[str]:
+    if not strategy.__doc__:
+        yield "the class has no docstring"
     if not isinstance(getattr(strategy, "offers", None), frozenset):
-        faults.append("offers must be a frozenset of capabilities")
+        yield "offers must be a frozenset of capabilities"
     if not isinstance(getattr(strategy, "paper", None), str):
-        faults.append("paper must be a string (empty when there is none)")
+        yield "paper must be a string (empty if there is none)"
     config = getattr(strategy, "Config", None)
     if not (isinstance(config, type) and issubclass(config, StrategyConfig)):
-        return [*faults, "Config must be a StrategyConfig"]
+        yield "Config must be a StrategyConfig"
+        return
     if config.model_fields["name"].default != name:
-        faults.append(f"Config.name must default to {name!r}")
+        yield f"Config.name must default to {name!r}"
     for other, capability in strategy.needs.items():
-        offered = any(
+        if other not in SLOTS or not any(
             capability in registry.strategy(other, n).offers for n in registry.names(other)
-        )
-        if other not in SLOTS or not offered:
-            faults.append(f"needs {capability!r} of {other}, which nothing offers")
-    missing = [m for m in METHODS[slot] if not callable(getattr(strategy, m, None))]
-    faults += [f"no method {method}" for method in missing]
-    faults += [
-        f"no attribute {a}"
-        for a in ATTRIBUTES.get(slot, ())
-        if not hasattr(strategy, a) and a not in _source(strategy)
-    ]
-    return faults
+        ):
+            yield f"needs {capability!r} of {other}, which nothing offers"
+    for member, is_method in _members(PROTOCOLS[slot]):
+        if is_method and not callable(getattr(strategy, member, None)):
+            yield f"no method {member}"
+        elif not is_method and not hasattr(strategy, member) and member not in _source(strategy):
+            yield f"no attribute {member}"
+
+
+def _members(protocol: Any) -> Iterator[tuple[str, bool]]:
+    """Name of each member of a protocol, and whether it is a method."""
+    for klass in protocol.__mro__[: protocol.__mro__.index(Protocol)]:
+        yield from ((name, False) for name in inspect.get_annotations(klass))
+        for name, value in vars(klass).items():
+            if not name.startswith("_") or name == "__call__":
+                if isinstance(value, property):
+                    yield name, False
+                elif inspect.isfunction(value):
+                    yield name, True
 
 
 def _source(strategy: type) -> str:
-    """The text of a class and of those it builds on, up to the libraries'."""
+    """The source of a class and of its base classes outside the libraries."""
     ours = [c for c in strategy.__mro__ if c.__module__.split(".")[0] not in LIBRARIES]
     return "\n".join(inspect.getsource(c) for c in ours)

@@ -9,10 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.interfaces import Generator
 from core.kernels import Kernels
-from core.kernels.torch import TORCH
-from core.seeding import draw_seeds
 from core.types import Seeds
 
 
@@ -33,28 +30,3 @@ def gumbel_noise(kernels: Kernels, seeds: Seeds, step: int, like: Tensor) -> Ten
     if isinstance(seeds, DrawnSeeds):
         return seeds.noise[step]
     return kernels.gumbel(torch.empty_like(like, requires_grad=False), seeds, step)
-
-
-class GumbelMax:
-    """Base of the samplings that draw a token from softmax(l) and feed it back.
-
-    A sampling adds what D sees of it (`d_input`), and `feedback` if the next step is fed a mixture.
-    """
-
-    kernels: Kernels = TORCH
-    soft_feedback = False
-
-    def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
-        """The seeds of the Gumbel noise."""
-        return draw_seeds(batches, rng)
-
-    def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
-        """argmax(l + g): (N, V) to (N,)."""
-        noise = gumbel_noise(self.kernels, seeds, step, logits)
-        return logits.add_(noise).max(dim=-1).indices
-
-    def feedback(
-        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
-    ) -> Tensor:
-        """Never called: the token is fed back."""
-        raise AssertionError(f"{type(self).__name__} feeds tokens back")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,6 @@ from core.kernels.torch import TORCH, KeyValueCache
 # Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.
 AttentionMask = Tensor | None
 ALL_ROWS = slice(None)
-LEAKY_SLOPE = 0.2
 
 
 class Linear(nn.Linear):
@@ -42,21 +40,6 @@ def kernels_of(layer: nn.Module) -> Kernels:
     """The kernels that a layer computes with; those of torch where it is one of torch's own."""
     found: Kernels = getattr(layer, "kernels", TORCH)
     return found
-
-
-def mapping_layers(
-    depth: int, width: int, activation: Literal["none", "leaky_relu"]
-) -> nn.Sequential:
-    """The mapping network: `depth` linear layers of one width, in the original with nothing between
-    them (so that the whole is one linear map), or with a leaky ReLU as in Karras et al. 2019. Depth
-    0 is the identity.
-    """
-    layers: list[nn.Module] = []
-    for number in range(depth):
-        if number > 0 and activation == "leaky_relu":
-            layers.append(nn.LeakyReLU(LEAKY_SLOPE))
-        layers.append(Linear(width, width))
-    return nn.Sequential(*layers)
 
 
 def sinusoidal(length: int, width: int) -> Tensor:

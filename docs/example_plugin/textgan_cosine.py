@@ -1,25 +1,26 @@
-"""A temperature that falls along half a cosine, as learning rates do (Loshchilov & Hutter 2017):
+"""A temperature that falls along half a cosine, like learning rates (Loshchilov & Hutter 2017):
 
-    tau = low + (high - low) (1 + cos(pi i/N)) / 2
+    tau = low + (high - low) (1 + cos(pi progress)) / 2
 
-with i/N the share of the run's own budget that is spent.
+with `progress` the fraction of the run's budget that is spent.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from core.config import Search, StrategyConfig
+from core.interfaces import Strategy
 
 
-class Cosine:
-    """Slow at first, fast in the middle, slow at the end."""
+class Cosine(Strategy):
+    """From `high` to `low` along half a cosine."""
 
     class Config(StrategyConfig):
-        """Where it begins and where it ends; a search may vary both."""
+        """Temperatures at the start and at the end; a search may vary both."""
 
         name: Literal["cosine"] = "cosine"
         high: Annotated[float, Field(gt=0), Search(0.5, 2.0, log=True)] = 1.0
@@ -31,8 +32,6 @@ class Cosine:
                 raise ValueError(f"low {self.low} is above high {self.high}")
             return self
 
-    offers = frozenset({"temperature"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Loshchilov & Hutter 2017"
 
     def __init__(self, config: Config) -> None:

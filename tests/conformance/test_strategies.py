@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -153,3 +156,11 @@ def test_unused_tables_are_refused_in_words() -> None:
     tables["schedule"] = {"name": "mle"}
     with pytest.raises(InputError, match=r"trains without a discriminator.*\[estimator\]"):
         parse(tables, registry())
+
+
+@pytest.mark.parametrize("slot", FOLDERS)
+def test_what_a_slot_shares_has_no_strategys_name(slot: str) -> None:
+    """Importing a strategy's module would replace it in the package."""
+    shared = vars(importlib.import_module(f"variants.{slot}"))
+    for name in registry().names(slot):
+        assert isinstance(shared.get(name, sys), ModuleType), name

@@ -13,11 +13,11 @@ from core.nn.discriminator_input import HardTokens
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
 from core.training.players import build
-from core.training.rewards import discounted, leave_one_out
 from core.training.rollout import sample_with_grad
 from core.types import Scores
 from tests.conftest import tiny
 from variants import registry
+from variants.estimator import discounted, subtract_others
 
 V, N = 7, 3
 SETTINGS = (
@@ -88,7 +88,7 @@ def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> Non
     plain = -((p * rewards).sum(-1) * mask).sum(1).mean()
     if gamma:
         drawn = turn.masked(turn.rewards().values)
-        later = leave_one_out(discounted(drawn, gamma) - drawn, mask)
+        later = subtract_others(discounted(drawn, gamma) - drawn, mask)
         plain = plain + turn.policy_gradient_loss(later)
     assert torch.allclose(ours, plain, atol=1e-12)
     ours_of = torch.autograd.grad(ours, weights, retain_graph=True)

@@ -10,7 +10,6 @@ import torch
 
 from core.config import Config
 from core.nn.discriminator_input import HardTokens
-from core.ranks import log_complement, log_ranks
 from core.seeding import generator as stream
 from core.tracking.memory import MemoryTracker
 from core.training.generator_batch import GeneratorBatch
@@ -23,6 +22,7 @@ from tests.core.test_steps import Batches, N, V, after
 from variants import registry
 from variants.estimator import taylor
 from variants.estimator.taylor import Kernel
+from variants.objective.rank import log_complement, log_ranks
 
 GAME = [Phase("discriminator", "adversarial"), Phase("generator", "adversarial")]
 CNN = ("discriminator.name=cnn", "discriminator.width=8", "discriminator.kernels=[1, 2]",

@@ -1,16 +1,16 @@
-"""ScratchGAN's discriminator: a score a step, of the words so far.
+"""ScratchGAN's discriminator: a score at every step, of the tokens up to it.
 
-A bias-free projection V -> E of the words; sinusoidal positions of a few numbers beside it; L LSTM
-layers, each layer's output normalised and the layers side by side; a linear layer gives the score
-of each step, D_t(x_1 .. x_t), without activation. Scores behind the end are zero.
+A bias-free projection V -> E, concatenated with a small sinusoidal position; L LSTM layers, the
+normalised outputs of all layers concatenated; a linear layer gives the score of each step,
+D_t(x_1 .. x_t), without activation. Scores after the end are zero.
 
-Deviations from the paper's code: layer norm on the outputs of a layer instead of on its gates,
-which keeps torch's fused LSTM; no linear layer before the first LSTM, whose own input map is one.
+Deviations from the paper's code: layer norm on a layer's outputs instead of its gates, which keeps
+torch's fused LSTM; no linear layer before the first LSTM, which has an input matrix of its own.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -19,34 +19,33 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.layers import sinusoidal
 from core.nn.regularisation import Dropout, spectrally_normalised
-from core.types import DiscriminatorInput, Shape
+from core.types import Shape
+from variants.discriminator import DropoutRate, EmbeddingDiscriminator, SearchedSize, first_layer
 
 
-class LSTMDiscriminator(nn.Module):
-    """An LSTM over the words, one score a step."""
+class LSTMDiscriminator(EmbeddingDiscriminator):
+    """ScratchGAN's LSTM: one score per step, of the tokens so far."""
 
     class Config(StrategyConfig):
-        """Sizes; `dropout` of the embedded words and of the layers' outputs."""
+        """Sizes; `dropout` of the embedded tokens and of the layers' outputs."""
 
         name: Literal["lstm"] = "lstm"
-        width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # E
-        hidden: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # of a layer
+        width: SearchedSize = 128  # E
+        hidden: SearchedSize = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
-        positions: Annotated[int, Field(ge=0, le=512)] = 8  # numbers of a position; 0: none
+        positions: Annotated[int, Field(ge=0, le=512)] = 8  # width of a position; 0: no positions
         layer_norm: bool = True
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.1
-        spectral_norm: bool = False  # of each weight behind the projection
+        dropout: DropoutRate = 0.1
+        spectral_norm: bool = False  # of every weight after the projection
 
     offers = frozenset({"step_scores", "embedded_words", "trimming"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "de Masson d'Autume et al. 2019"
 
     positions: Tensor
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__()
         E, H = config.width, config.hidden
-        self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
+        super().__init__(first_layer(shape.vocabulary, E))
         sizes = [E + config.positions, *[H] * (config.layers - 1)]
         self.layers = nn.ModuleList(nn.LSTM(size, H, batch_first=True) for size in sizes)
         self.norms = nn.ModuleList(
@@ -59,12 +58,8 @@ class LSTMDiscriminator(nn.Module):
         if config.spectral_norm:
             spectrally_normalised(self)
 
-    def forward(self, words: DiscriminatorInput) -> Tensor:
-        """Scores (N, S) of words."""
-        return self.score(words.embed(self.embedding), words.mask)
-
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
-        """Embedded words (N, S, E), mask (N, S) True where visible, to scores (N, S)."""
+        """Embedded tokens (N, S, E), mask (N, S) True where visible, to scores (N, S)."""
         N, S, _ = embedded.shape
         x = self.drop_words(embedded)
         if self.positions is not None:

@@ -1,15 +1,14 @@
 """RelGAN's discriminator: many small representations of a sentence, one score for each.
 
-A bias-free projection V -> R w of the words is cut into R representations of w numbers a word (64
-of one in the paper). The same convolutions read each of them; maximum over time, highway, dropout
-and two linear layers give each representation a score. The objective is taken of every score, and
-then the mean. Tokens after the end are zero vectors; kernels longer than the sentences are left
-out.
+A bias-free projection V -> R w is split into R representations of w numbers per token (64 of one in
+the paper). The same convolutions read each of them; maximum over time, highway, dropout and two
+linear layers give each representation a score. The objective is computed for every score, then
+averaged. Tokens after the end are zero vectors. Kernels longer than the sentences are left out.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -17,23 +16,24 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.nn.convolution import Counts, Highway, MaxOverTime, fitting, one_count_a_kernel
 from core.nn.regularisation import Dropout, spectrally_normalised
-from core.types import DiscriminatorInput, Shape
+from core.types import Shape
+from variants.discriminator import DropoutRate, EmbeddingDiscriminator, Size, first_layer
 
 
-class MultiCNNDiscriminator(nn.Module):
-    """Convolutions over R representations of the sentence, a score for each of them."""
+class MultiCNNDiscriminator(EmbeddingDiscriminator):
+    """RelGAN's CNN: R representations of the sentence, one score for each."""
 
     class Config(StrategyConfig):
-        """Sizes; `width` is that of the projection, cut into `representations`."""
+        """Sizes; `width` is that of the projection, split into `representations`."""
 
         name: Literal["multi_cnn"] = "multi_cnn"
-        width: Annotated[int, Field(ge=1, le=8192)] = 64  # R w
+        width: Size = 64  # R w
         representations: Annotated[int, Field(ge=1, le=8192), Search(1, 64, log=True)] = 64  # R
         kernels: Counts = (2, 3, 4, 5)
         filters: Counts = (300, 300, 300, 300)
-        hidden: Annotated[int, Field(ge=1, le=8192)] = 100
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.25
-        spectral_norm: bool = False  # of each weight behind the projection
+        hidden: Size = 100
+        dropout: DropoutRate = 0.25
+        spectral_norm: bool = False  # of every weight after the projection
 
         @model_validator(mode="after")
         def _parts_are_equal(self) -> MultiCNNDiscriminator.Config:
@@ -45,34 +45,25 @@ class MultiCNNDiscriminator(nn.Module):
             one_count_a_kernel(self.kernels, self.filters)
             return self
 
-    offers = frozenset({"scores", "embedded_words"})
-    needs: ClassVar[dict[str, str]] = {}
+    offers = frozenset({"embedded_words"})
     paper = "Nie et al. 2019"
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(first_layer(shape.vocabulary, config.width))
         self.representations = config.representations
-        self.embedding = nn.Parameter(
-            nn.Linear(shape.vocabulary, config.width).weight.detach().T.clone()
-        )
         self.responses = MaxOverTime(
             config.width // config.representations,
             *fitting(config.kernels, config.filters, shape.length),
         )
-        self.highway = Highway(self.responses.features)
+        features = self.responses.features
+        self.highway = Highway(features)
         self.dropout = Dropout(config.dropout)
-        self.out = nn.Sequential(
-            nn.Linear(self.responses.features, config.hidden), nn.Linear(config.hidden, 1)
-        )
+        self.out = nn.Sequential(nn.Linear(features, config.hidden), nn.Linear(config.hidden, 1))
         if config.spectral_norm:
             spectrally_normalised(self)
 
-    def forward(self, words: DiscriminatorInput) -> Tensor:
-        """Scores (N, R) of words."""
-        return self.score(words.embed(self.embedding), words.mask)
-
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
-        """Embedded words (N, S, R w), mask (N, S) True where visible, to scores (N, R)."""
+        """Embedded tokens (N, S, R w), mask (N, S) True where visible, to scores (N, R)."""
         N, S, width = embedded.shape
         R = self.representations
         x = embedded if mask is None else embedded * mask.unsqueeze(-1)

@@ -1,14 +1,14 @@
-"""The original's discriminator: words in, a score out.
+"""The original's discriminator: tokens or distributions to one score.
 
-A bias-free projection V -> E of one-hot words or distributions; sinusoidal positions of width E
-concatenated (2E); B backbone blocks of T layers each, every block optionally followed by a pooling
-that halves the length; a learned class token prepended; O output blocks; a linear layer on the
-class row gives the score, without activation.
+A bias-free projection V -> E of one-hot tokens or distributions, concatenated with sinusoidal
+positions of width E (2E); B backbone blocks of T layers each, every block optionally followed by a
+pooling that halves the length; a learned class token in front; O output blocks; a linear layer on
+the row of the class token gives the score, without activation.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -17,19 +17,20 @@ from torch.nn.functional import avg_pool1d, max_pool1d, pad
 
 from core.config import Search, StrategyConfig
 from core.nn.layers import Block, padding_mask, sinusoidal
-from core.types import DiscriminatorInput, Shape
+from core.types import Shape
+from variants.discriminator import EmbeddingDiscriminator, SearchedSize, first_layer
 
 CLASS_ROW = slice(0, 1)
 
 
-class TransformerDiscriminator(nn.Module):
-    """Backbone, class token, output blocks, one score a sentence."""
+class TransformerDiscriminator(EmbeddingDiscriminator):
+    """The original discriminator: a transformer with a class token; one score per sentence."""
 
     class Config(StrategyConfig):
-        """Sizes; E is the projection's width, everything behind it is 2E wide."""
+        """Sizes; E is the projection's width, all later layers are 2E wide."""
 
         name: Literal["transformer"] = "transformer"
-        width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 64
+        width: SearchedSize = 64
         hidden: Annotated[int, Field(ge=1, le=65536), Search(64, 2048, log=True)] = 512
         heads: Annotated[int, Field(ge=1, le=128)] = 8
         layers_per_block: Annotated[int, Field(ge=1, le=16)] = 2
@@ -43,20 +44,17 @@ class TransformerDiscriminator(nn.Module):
                 raise ValueError(f"2 x width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers: ClassVar[frozenset[str]] = frozenset({"scores", "embedded_words", "trimming"})
-    needs: ClassVar[dict[str, str]] = {}
+    offers = frozenset({"embedded_words", "trimming"})
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
     positions: Tensor
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__()
         E, width = config.width, 2 * config.width
+        super().__init__(first_layer(shape.vocabulary, E))
         self.pooling = config.pooling
-        if config.pooling != "none":  # pools what is hidden together with what is not
-            self.offers = self.offers - {"trimming"}  # type: ignore[misc]
-        # One-hot words times a linear layer: rows as such a layer would start them.
-        self.embedding = nn.Parameter(nn.Linear(shape.vocabulary, E).weight.detach().T.clone())
+        if config.pooling != "none":  # which mixes masked rows with visible ones
+            self.offers = self.offers - {"trimming"}
         self.backbone = nn.ModuleList(
             nn.ModuleList(
                 Block(width, config.hidden, config.heads) for _ in range(config.layers_per_block)
@@ -70,12 +68,8 @@ class TransformerDiscriminator(nn.Module):
         self.out = nn.Linear(width, 1)
         self.register_buffer("positions", sinusoidal(shape.length, E), persistent=False)
 
-    def forward(self, words: DiscriminatorInput) -> Tensor:
-        """Scores (N,) of words."""
-        return self.score(words.embed(self.embedding), words.mask)
-
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
-        """Embedded words (N, S, E), mask (N, S) True where visible, to scores (N,)."""
+        """Embedded tokens (N, S, E), mask (N, S) True where visible, to scores (N,)."""
         N, S, _ = embedded.shape
         x = torch.cat([embedded, self.positions[:S].expand(N, -1, -1)], dim=-1)  # (N, S, 2E)
         seen = padding_mask(mask)

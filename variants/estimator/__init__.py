@@ -1,1 +1,101 @@
-"""From D's verdict to a gradient for G."""
+"""From D's scores to a gradient for G.
+
+What the score-function estimators share. A baseline is subtracted from a reward: if it does not
+depend on the token itself, the expected gradient stays the same (Williams 1992) and its variance
+falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from core.config import Search, StrategyConfig
+from core.interfaces import EstimatorContext, Strategy
+
+DecayRate = Annotated[float, Field(ge=0, lt=1), Search(0, 0.99)]  # rho of a moving baseline
+
+
+class PolicyGradient(Strategy):
+    """E sum_t A_t grad log p(x_t | x_<t), with advantages A that an estimator computes."""
+
+    offers = frozenset({"score_function", "mean_over_sentences"})
+    needs = {"sampling": "hard_words"}
+    target = "sequence"
+
+    def advantages(self, context: EstimatorContext) -> Tensor:
+        """A (N, S), or (N,) for the same at every step; without gradient."""
+        raise NotImplementedError
+
+    def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
+        """The advantages."""
+        return (self.advantages(context),)
+
+    def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
+        """See `EstimatorContext.policy_gradient_loss`."""
+        return context.policy_gradient_loss(prepared[0])
+
+
+class MonteCarlo(PolicyGradient):
+    """A_t = Q_t - b_t, with action values Q from completions of every prefix."""
+
+    class Config(StrategyConfig):
+        """Completions per prefix (K), and the baseline."""
+
+        completions: Annotated[int, Field(ge=1, le=1024), Search(1, 16)] = 16
+        baseline: Literal["none", "leave_one_out"] = "none"
+
+    def __init__(self, config: Config) -> None:
+        self.completions, self.baseline = config.completions, config.baseline
+
+    def q_values(self, context: EstimatorContext) -> Tensor:
+        """Q (N, S)."""
+        return context.mc_q_values(self.completions)
+
+    def advantages(self, context: EstimatorContext) -> Tensor:
+        """Q (N, S) less the baseline."""
+        values = self.q_values(context)
+        return values if self.baseline == "none" else subtract_others(values, context.mask)
+
+
+class MovingBaseline(nn.Module):
+    """b <- rho b + (1 - rho) mean R, starting at zero. b comes from earlier updates, so it is
+    independent of R.
+    """
+
+    value: Tensor
+
+    def __init__(self, rho: float) -> None:
+        super().__init__()
+        self.rho = rho
+        self.register_buffer("value", torch.zeros(()))
+
+    def subtract(self, rewards: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Rewards (N,) or (N, S) less b; then updates b with the mean of the visible rewards."""
+        visible = rewards if mask is None else rewards[mask]
+        advantages = rewards - self.value
+        self.value = self.rho * self.value + (1 - self.rho) * visible.mean()
+        return advantages
+
+
+def subtract_others(rewards: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Rewards (N,) or (N, S) less the mean of the other sentences' at the same step, N at least 2.
+    Only visible steps count; where no other sentence is visible the mean is 0 (Kool et al. 2019).
+    """
+    visible = torch.ones_like(rewards) if mask is None else mask.to(rewards.dtype)
+    others = visible.sum(0) - visible
+    mean = ((rewards * visible).sum(0) - rewards * visible) / others.clamp(min=1)
+    return rewards - mean
+
+
+def discounted(rewards: Tensor, gamma: float) -> Tensor:
+    """Returns R_t = sum over s >= t of gamma^(s - t) r_s, of rewards r (N, S)."""
+    total, totals = torch.zeros_like(rewards[:, 0]), []
+    for reward in reversed(rewards.unbind(1)):
+        total = reward + gamma * total
+        totals.append(total)
+    return torch.stack(totals[::-1], dim=1)

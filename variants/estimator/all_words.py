@@ -1,20 +1,20 @@
-"""The reward of every next word, weighted with its probability, instead of that of the one drawn.
+"""The expected reward of the next token instead of the reward of the sampled one.
 
-With r_t(w) the reward of word w behind the drawn prefix x_<t, and R the discounted returns of
+With r_t(w) the reward of token w after the prefix x_<t, and R the discounted returns of
 `dense_reinforce`,
 
     sum_t grad sum_w p(w | x_<t) r_t(w)  +  E sum_t gamma R_(t+1) grad log p(x_t | x_<t):
 
-the same gradient in the mean as `dense_reinforce`, with the chance of the next word taken out of
-its first part; at gamma = 0 only the prefix's is left. Policies have it as the all-actions gradient
-(Sutton et al. 2001) and expected policy gradients (Ciosek & Whiteson 2018); it needs a D that
-scores all next words at once. What comes later is compared with the batch's other sentences.
+in expectation the same gradient as `dense_reinforce`, but its first part does not depend on which
+token was sampled. With gamma = 0 only that part remains. Known as the all-actions policy gradient
+(Sutton et al. 2001) and as expected policy gradients (Ciosek & Whiteson 2018). It needs a D that
+scores all next tokens at once. The baseline of the second part is the mean of the other sentences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field
@@ -23,12 +23,12 @@ from torch import Tensor
 from core.config import Search, StrategyConfig
 from core.interfaces import EstimatorContext, NextTokenDiscriminator
 from core.nn.likelihood import by_step
-from core.training.rewards import discounted, leave_one_out
 from core.types import Embedded, Scores
+from variants.estimator import PolicyGradient, discounted, subtract_others
 
 
-class AllWords:
-    """The exact mean of a step's reward over its next word, of a D that scores them all."""
+class AllWords(PolicyGradient):
+    """All-actions policy gradient: the expected reward over every possible next token."""
 
     class Config(StrategyConfig):
         """Discount gamma of the rewards of later steps."""
@@ -36,8 +36,7 @@ class AllWords:
         name: Literal["all_words"] = "all_words"
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.0
 
-    offers = frozenset({"score_function", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {
+    needs = {
         "sampling": "hard_words",
         "discriminator": "word_scores",
         "objective": "mean_over_sentences",
@@ -49,8 +48,8 @@ class AllWords:
         self.gamma = config.gamma
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
-        """D's queries (N, S, E) and values (N, S), scores of real words (N, S) to compare with,
-        advantages of what comes later (N, S).
+        """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic
+        objectives, advantages of later steps (N, S).
         """
         D = cast(NextTokenDiscriminator, context.discriminator)
         with torch.no_grad():
@@ -59,7 +58,7 @@ class AllWords:
         later = torch.zeros_like(values)
         if self.gamma > 0:
             rewards = context.masked(context.rewards().values)
-            later = leave_one_out(discounted(rewards, self.gamma) - rewards, context.mask)
+            later = subtract_others(discounted(rewards, self.gamma) - rewards, context.mask)
         return queries, values, values if real is None else real.filled(), later
 
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
@@ -67,13 +66,13 @@ class AllWords:
         queries, values, real, later = prepared
         table = context.discriminator.embedding.detach()  # (V, E)
 
-        def expected(logits: Tensor, step: int) -> Tensor:
+        def expected_reward(logits: Tensor, step: int) -> Tensor:
             with torch.no_grad():
                 scores = torch.addmm(values[:, step, None], queries[:, step], table.T)  # (N, V)
-                beside = Scores(real[:, step, None].expand_as(scores))
-                rewards = context.objective.reward(Scores(scores), beside)
+                compared = Scores(real[:, step, None].expand_as(scores))
+                rewards = context.objective.reward(Scores(scores), compared)
             return (logits.softmax(-1) * rewards).sum(-1)
 
-        means = by_step(expected, context.draw.hidden, context.generator.head)  # (N, S)
+        means = by_step(expected_reward, context.draw.hidden, context.generator.head)  # (N, S)
         loss = -context.masked(means).sum(1).mean()
         return loss if self.gamma == 0 else loss + context.policy_gradient_loss(later)

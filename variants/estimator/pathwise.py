@@ -1,36 +1,33 @@
-"""Pathwise gradient: D's score is differentiated through the words that D sees."""
+"""Pathwise gradient: D's score is differentiated through what D sees of the tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.interfaces import EstimatorContext
+from core.interfaces import EstimatorContext, Strategy
 
 
-class Pathwise:
-    """The chain rule through D and what it sees; needs words that carry a gradient."""
+class Pathwise(Strategy):
+    """Backpropagation through D and the relaxed tokens that it sees (reparameterisation)."""
 
     class Config(StrategyConfig):
         """No settings."""
 
         name: Literal["pathwise"] = "pathwise"
 
-    offers = frozenset({"gradient", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {"sampling": "differentiable_words"}
+    offers = frozenset({"mean_over_sentences"})
+    needs = {"sampling": "differentiable_words"}
     paper = "Kingma & Welling 2014"
     target = "relaxed"
-
-    def __init__(self, config: Config) -> None:
-        pass
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Nothing: a sentence's gradient depends on that sentence alone."""
         return ()
 
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
-        """G's objective of D's scores of the words drawn."""
+        """G's objective of D's scores."""
         return context.objective.generator(context.scores(), context.real_scores())

@@ -1,12 +1,12 @@
-"""TaylorGAN's estimator: one drawn sentence also speaks for its neighbours.
+"""TaylorGAN: a sampled sentence also gives gradients for similar tokens.
 
-A first-order expansion of the reward in D's embedding space, e_w a row of its table, says what the
-sentence would be worth with word w in the place of x_t:
+With e_w the embedding of token w in D's table, a first-order expansion of the reward estimates its
+value if token w replaced x_t:
 
     R_t(w) = R - b + grad_{e_t} R . (e_w - e_{x_t})
 
-and a Gaussian kernel K(v, w) = exp(-||e_v - e_w||^2 / (2 h^2)) says how far to trust it. With
-L(w) = sum_v p(v) K(v, w) the chance, so weighted, that a draw speaks for w,
+A Gaussian kernel K(v, w) = exp(-||e_v - e_w||^2 / (2 h^2)) weights tokens by their distance. With
+L(w) = sum_v p(v) K(v, w) the expected weight of w,
 
     E sum_t sum_w K(x_t, w) / L(w) R_t(w) grad p(w | x_<t)
 
@@ -17,7 +17,7 @@ REINFORCE.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -26,24 +26,23 @@ from torch import Tensor, nn
 from core.config import Search, StrategyConfig
 from core.interfaces import EstimatorContext
 from core.nn.likelihood import HELD, by_step
-from core.training.rewards import MovingBaseline
 from core.training.rollout import TOGETHER
+from variants.estimator import DecayRate, MovingBaseline, PolicyGradient
 
-TINY = 1e-8
+EPSILON = 1e-8
 
 
-class Taylor(nn.Module):
-    """A policy gradient over whole distributions, by a first-order reward for other words."""
+class Taylor(nn.Module, PolicyGradient):
+    """TaylorGAN: a policy gradient that credits similar tokens, by a Taylor expansion of D."""
 
     class Config(StrategyConfig):
         """Bandwidth h of the kernel, decay rho of the baseline."""
 
         name: Literal["taylor"] = "taylor"
         bandwidth: Annotated[float, Field(gt=0), Search(0.05, 5, log=True)] = 0.5
-        rho: Annotated[float, Field(ge=0, lt=1), Search(0, 0.99)] = 0.9
+        rho: DecayRate = 0.9
 
-    offers = frozenset({"score_function", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {"sampling": "hard_words", "discriminator": "embedded_words"}
+    needs = {"sampling": "hard_words", "discriminator": "embedded_words"}
     paper = "Lin et al. 2020"
     target = "smoothed"
 
@@ -53,55 +52,54 @@ class Taylor(nn.Module):
         self.baseline = MovingBaseline(config.rho)
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
-        """Advantages (N,) and the slope of the reward at each embedded word (N, S, E)."""
-        rewards, slopes = context.input_grad()
-        return self.baseline.subtract(rewards), slopes
+        """Advantages (N,) and the gradient of the reward at D's embeddings (N, S, E)."""
+        rewards, input_grad = context.input_grad()
+        return self.baseline.subtract(rewards), input_grad
 
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
         """Minus the mean over sentences of sum_t sum_w A_t(w) p(w), A without gradient."""
-        advantages, slopes = prepared
+        advantages, input_grad = prepared
         table = context.discriminator.embedding.detach()  # (V, E)
         kernel = Kernel(table, self.bandwidth)
         tokens, hidden, head = context.draw.tokens, context.draw.hidden, context.generator.head
         at_once = tokens.numel() * len(table) <= HELD
         smooth = smoothed(hidden, head, kernel) if at_once else None
 
-        def of_step(logits: Tensor, t: int) -> Tensor:
+        def weighted(logits: Tensor, t: int) -> Tensor:
             p = logits.softmax(-1)  # (N, V)
             with torch.no_grad():
-                g = slopes[:, t]
+                g = input_grad[:, t]
                 here = (g * table[tokens[:, t]]).sum(-1, keepdim=True)
-                worth = advantages.unsqueeze(1) + g @ table.T - here
-                spread = kernel.smooth(p) if smooth is None else smooth[:, t]
-                weights = kernel.rows(tokens[:, t]) * worth / (spread + TINY)
+                values = advantages.unsqueeze(1) + g @ table.T - here
+                expected = kernel.smooth(p) if smooth is None else smooth[:, t]
+                weights = kernel.rows(tokens[:, t]) * values / (expected + EPSILON)
             return (weights * p).sum(-1)
 
-        values = by_step(of_step, hidden, head)
-        return -context.masked(values).sum(1).mean()
+        return -context.masked(by_step(weighted, hidden, head)).sum(1).mean()
 
 
 @torch.no_grad()
 def smoothed(hidden: Tensor, head: nn.Linear, kernel: Kernel) -> Tensor:
-    """L (N, S, V) of all steps' distributions, whose hidden states are (N, S, E): the kernel, made
-    in columns where the vocabulary is large, is made once and not at every step.
+    """L (N, S, V) of all steps from hidden (N, S, E): a kernel that is computed in columns is then
+    computed once, not at every step.
     """
     p = head(hidden).softmax(-1)
     return kernel.smooth(p.flatten(0, 1)).view_as(p)
 
 
 class Kernel:
-    """K (V, V) between the rows of a table; kept whole where there is room, else in columns."""
+    """K (V, V) between the rows of a table (V, E); stored if it fits, else computed in columns."""
 
     def __init__(self, table: Tensor, bandwidth: float) -> None:
         self.scaled = table / (bandwidth * 2**0.5)
         self.columns = max(1, TOGETHER // len(table))
         self.whole = self._between(self.scaled) if self.columns >= len(table) else None
 
-    def rows(self, words: Tensor) -> Tensor:
-        """K(words, .), (N, V)."""
+    def rows(self, tokens: Tensor) -> Tensor:
+        """K(tokens, .), (N, V)."""
         if self.whole is not None:
-            return self.whole[words]
-        return torch.cdist(self.scaled[words], self.scaled).square().neg().exp()
+            return self.whole[tokens]
+        return torch.cdist(self.scaled[tokens], self.scaled).square().neg().exp()
 
     def smooth(self, p: Tensor) -> Tensor:
         """P K of distributions p (N, V)."""

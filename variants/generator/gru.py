@@ -1,37 +1,21 @@
-"""A recurrent generator: L layers of gated recurrent units over the words so far."""
+"""A recurrent generator of L layers of gated recurrent units."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import nn
 
-from core.config import Search, StrategyConfig
-from core.interfaces import NextInput, NoiseMapping
-from core.nn.recurrent import RecurrentGenerator, Stack
-from core.types import Shape
+from variants.generator import LayeredGenerator
 
 
-class GRUGenerator(RecurrentGenerator):
-    """GRU layers, fed the last word; separate input and output embeddings."""
+class GRUGenerator(LayeredGenerator):
+    """GRU layers over the tokens so far."""
 
-    class Config(StrategyConfig):
+    class Config(LayeredGenerator.Config):
         """Sizes; `dropout` of the inputs and of every layer's outputs."""
 
         name: Literal["gru"] = "gru"
-        width: Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)] = 128  # E
-        hidden: Annotated[int, Field(ge=1, le=8192)] | None = None  # of a layer; None: width
-        layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
-        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.0
 
-    offers = frozenset({"generator"})
-    needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}
     paper = "Cho et al. 2014"
-
-    def __init__(
-        self, config: Config, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
-    ) -> None:
-        E, hidden = config.width, config.hidden or config.width
-        body = Stack(nn.GRU, E * next_input.streams, hidden, config.layers)
-        super().__init__(body, E, config.dropout, shape, next_input, noise_mapping)
+    layer = nn.GRU

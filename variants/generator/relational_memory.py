@@ -3,18 +3,18 @@
 With memory M (slots, heads x head_size) and the input's projection u = W x, in the notation of
 Santoro et al. 2018:
 
-    A = attention([M; u]),  M~ = norm(M + A),  M^ = norm(M~ + mlp(M~))    slots' rows alone
+    A = attention([M; u]),  M~ = norm(M + A),  M^ = norm(M~ + mlp(M~))    rows of the slots only
     i, f = sigmoid(W_u u + W_m tanh(M) + [0; 1])
     M' = i * tanh(M^) + f * M,   h = M' as one vector
 
-Queries, keys and values are layer-normalised together, as in the papers' code, row by row. RelGAN
-(Nie et al. 2019) takes one slot and two heads of 256. The memory begins as the identity's first
-rows; a mapped latent is added to it.
+The concatenated queries, keys and values of a row share one layer norm, as in the papers' code.
+RelGAN (Nie et al. 2019) uses one slot and two heads of 256. The memory starts as the first rows of
+the identity; a mapped latent is added to it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
-from core.interfaces import NextInput, NoiseMapping
+from core.interfaces import NextInput, NoiseMapping, Strategy
 from core.nn.recurrent import RecurrentGenerator
 from core.types import Shape
 
 FORGET = 1.0  # bias of the forget gate
 
 
-class RelationalMemoryGenerator(RecurrentGenerator):
-    """A memory whose slots attend to one another and to the last word."""
+class RelationalMemoryGenerator(RecurrentGenerator, Strategy):
+    """RelGAN's relational memory: slots that attend to each other and to the last token."""
 
     class Config(StrategyConfig):
-        """Sizes, RelGAN's; `dropout` of the inputs and of the outputs."""
+        """Sizes (RelGAN's); `dropout` of the inputs and of the outputs."""
 
         name: Literal["relational_memory"] = "relational_memory"
         width: Annotated[int, Field(ge=1, le=8192), Search(16, 256, log=True)] = 32  # E
@@ -42,8 +42,6 @@ class RelationalMemoryGenerator(RecurrentGenerator):
         head_size: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 256
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.0
 
-    offers = frozenset({"generator"})
-    needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}
     paper = "Santoro et al. 2018; Nie et al. 2019"
 
     def __init__(

@@ -1,30 +1,30 @@
-"""The core model: a transformer that turns noise into words.
+"""The core model: a transformer that turns noise into tokens.
 
 Sinusoidal positions; B noise blocks (self-attention, add fresh noise, cross-attention to the
 mapped noise, feed-forward) and O output blocks without noise, each sublayer norm(sublayer(x)) + x;
-a linear layer to V words.
+a linear layer to V tokens.
 
-Step t reads the tokens before it and one next-step input (slot `next_input`). With one stream that
-input is the last token; with two it is a query next to the tokens, which no later step sees. Under
-`attention = "causal"` a token's row then depends on nothing after it, so `step` (one or two new
-rows on a key/value cache) and `parallel` (all S tokens and all S queries in one pass under a mask)
-are the same function: values and gradients agree, and a test proves it.
-`attention = "full"` is the original's pattern: at every step the whole prefix again, unmasked,
-with injected noise drawn anew; kept for fidelity and as the yardstick of cost.
+Step t reads the tokens before it and one next-step input (slot `next_input`). With one stream the
+input is the last token. With two streams it is an extra row, a query that no later step sees. With
+`attention = "causal"` the row of a token depends on no later row, so `step` (one or two new rows on
+a key/value cache) and `parallel` (all S tokens and all S queries in one masked pass) are the same
+function: a test compares values and gradients. `attention = "full"` is the original's: every step
+computes the whole prefix again, unmasked, with new injected noise. It is kept for fidelity and as
+the baseline of cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.interfaces import NextInput, NoiseMapping
+from core.interfaces import NextInput, NoiseMapping, Strategy
 from core.kernels import Decoder, Kernels
 from core.kernels.torch import TORCH
 from core.nn.layers import (
@@ -50,11 +50,11 @@ class RolloutState:
     step: int = 0
 
 
-class TransformerGenerator(nn.Module):
-    """The original's generator, with causal attention or its own full one."""
+class TransformerGenerator(nn.Module, Strategy):
+    """The original generator: a transformer that reads noise, with causal or full attention."""
 
     class Config(StrategyConfig):
-        """Sizes; the mapping's depth M stands with the noise mapping."""
+        """Sizes; the depth M of the noise mapping is a setting of `noise_mapping`."""
 
         name: Literal["transformer"] = "transformer"
         width: Annotated[int, Field(ge=2, le=8192), Search(64, 512, log=True)] = 64
@@ -70,8 +70,7 @@ class TransformerGenerator(nn.Module):
                 raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers = frozenset({"generator", "capture"})
-    needs: ClassVar[dict[str, str]] = {"next_input": "next_input"}
+    offers = frozenset({"capture"})
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
     kernels: Kernels = TORCH
@@ -186,8 +185,8 @@ class TransformerGenerator(nn.Module):
 
 
 class FullPrefix:
-    """The original's decoder: at every step the whole prefix again, unmasked, with injected noise
-    drawn anew.
+    """The original's decoder: every step computes the whole prefix again, unmasked, with new
+    injected noise.
     """
 
     def __init__(self, stack: DecoderStack, kind: NoiseKind, noise: Noise) -> None:

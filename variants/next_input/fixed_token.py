@@ -1,27 +1,26 @@
-"""One learned vector asks for every word: q_t = q, beside the words so far (two streams)."""
+"""One learned vector is the query of every step: q_t = q, next to the tokens (two streams)."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+from core.interfaces import Strategy
 from core.types import NoiseKind, Shape
 
 
-class FixedToken(nn.Module):
-    """The same learned vector asks for every word."""
+class FixedToken(nn.Module, Strategy):
+    """The same learned vector is the query of every step."""
 
     class Config(StrategyConfig):
         """No settings."""
 
         name: Literal["fixed_token"] = "fixed_token"
 
-    offers = frozenset({"next_input"})
-    needs: ClassVar[dict[str, str]] = {}
-    paper = "the card's first axis"
+    paper = "one of the original design axes"
     streams = 2
 
     def __init__(self, config: Config, shape: Shape, width: int) -> None:
@@ -30,7 +29,7 @@ class FixedToken(nn.Module):
         self.query = nn.Parameter(torch.randn(width))
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> None:
-        """Draws nothing."""
+        """No noise."""
 
     def queries(self, drawn: Tensor | None, count: int) -> Tensor:
         """The vector at every step (N, S, E)."""

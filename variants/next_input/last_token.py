@@ -1,32 +1,31 @@
-"""The last word itself asks for the next: the usual autoregressive input (one stream).
+"""The last token: the usual autoregressive input (one stream).
 
-The first step has no last word. `first = "noise"` asks with a noise vector, as the original does;
-`first = "start"` with a learned start token.
+The first step has no last token. `first = "noise"` uses a noise vector instead, as the original
+does; `first = "start"` a learned start token.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+from core.interfaces import Strategy
 from core.nn.noise import draw_noise
 from core.types import NoiseKind, Shape
 
 
-class LastToken(nn.Module):
-    """The last word asks for the next; the first is asked for by noise or a start token."""
+class LastToken(nn.Module, Strategy):
+    """The last token; the first step reads noise or a learned start token."""
 
     class Config(StrategyConfig):
-        """How the first word is asked for."""
+        """Input of the first step."""
 
         name: Literal["last_token"] = "last_token"
         first: Literal["noise", "start"] = "noise"
 
-    offers = frozenset({"next_input"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Graves 2013; first = noise: the original gan_textgen"
     streams = 1
 
@@ -36,7 +35,7 @@ class LastToken(nn.Module):
         self.start = nn.Parameter(torch.randn(width)) if config.first == "start" else None
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
-        """One vector a sentence (N, 1, E), or nothing with a start token."""
+        """One vector per sentence (N, 1, E), or nothing with a start token."""
         return draw_noise(noise, (count, 1, self.width), rng) if self.start is None else None
 
     def queries(self, drawn: Tensor | None, count: int) -> Tensor:

@@ -1,44 +1,29 @@
-"""Broadcast noise mapping: z in R^S through M linear layers S -> S, then repeated over E."""
+"""z in R^S through M linear layers S -> S, then repeated over the width E."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
-import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from core.config import Search, StrategyConfig
-from core.nn.layers import mapping_layers
-from core.nn.noise import draw_noise
-from core.types import NoiseKind, Shape
+from core.types import Shape
+from variants.noise_mapping import LinearMapping
 
 
-class BroadcastMapping(nn.Module):
-    """One number a position, through M linear layers over the positions, repeated over E."""
+class BroadcastMapping(LinearMapping):
+    """One number per position, through linear layers over positions, repeated over the width."""
 
-    class Config(StrategyConfig):
-        """Depth M, and a leaky ReLU between the layers (the original has none)."""
+    class Config(LinearMapping.Config):
+        """Depth M (0: identity), and an activation between the layers (the original has none)."""
 
         name: Literal["broadcast"] = "broadcast"
-        layers: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 8
-        activation: Literal["none", "leaky_relu"] = "none"
 
-    offers = frozenset({"memory"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "the original pytorch_textgen"
 
     def __init__(self, config: Config, shape: Shape, width: int) -> None:
-        super().__init__()
-        self.length = shape.length
+        super().__init__(config, (shape.length,))
         self.width = width
-        self.layers = mapping_layers(config.layers, shape.length, config.activation)
-
-    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor:
-        """The latent (N, S)."""
-        return draw_noise(noise, (count, self.length), rng)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Latent (N, S) to memory (N, S, E)."""
-        mapped: Tensor = self.layers(latent)
-        return mapped.unsqueeze(-1).expand(-1, -1, self.width)
+        return super().forward(latent).unsqueeze(-1).expand(-1, -1, self.width)

@@ -1,43 +1,22 @@
-"""Full noise mapping: z in R^(S,E) through M linear layers E -> E, position by position."""
+"""z in R^(S,E) through M linear layers E -> E, the same at every position."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
-import torch
-from pydantic import Field
-from torch import Tensor, nn
-
-from core.config import Search, StrategyConfig
-from core.nn.layers import mapping_layers
-from core.nn.noise import draw_noise
-from core.types import NoiseKind, Shape
+from core.types import Shape
+from variants.noise_mapping import LinearMapping
 
 
-class FullMapping(nn.Module):
-    """One noise vector a position, through M linear layers."""
+class FullMapping(LinearMapping):
+    """One noise vector per position, through linear layers shared by all positions."""
 
-    class Config(StrategyConfig):
-        """Depth M, and a leaky ReLU between the layers (the original has none)."""
+    class Config(LinearMapping.Config):
+        """Depth M (0: identity), and an activation between the layers (the original has none)."""
 
         name: Literal["full"] = "full"
-        layers: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 8
-        activation: Literal["none", "leaky_relu"] = "none"
 
-    offers = frozenset({"memory"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "the original gan_textgen"
 
     def __init__(self, config: Config, shape: Shape, width: int) -> None:
-        super().__init__()
-        self.size = (shape.length, width)
-        self.layers = mapping_layers(config.layers, width, config.activation)
-
-    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor:
-        """The latent (N, S, E)."""
-        return draw_noise(noise, (count, *self.size), rng)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Latent (N, S, E) to memory (N, S, E)."""
-        mapped: Tensor = self.layers(latent)
-        return mapped
+        super().__init__(config, (shape.length, width))

@@ -1,17 +1,18 @@
-"""No noise mapping: the noise blocks have nothing to read, and do without cross-attention."""
+"""No noise mapping: the noise blocks have no memory and leave cross-attention out."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+from core.interfaces import Strategy
 from core.types import NoiseKind, Shape
 
 
-class NoMapping(nn.Module):
+class NoMapping(nn.Module, Strategy):
     """No latent and no memory."""
 
     class Config(StrategyConfig):
@@ -19,16 +20,12 @@ class NoMapping(nn.Module):
 
         name: Literal["none"] = "none"
 
-    offers: frozenset[str] = frozenset()
-    needs: ClassVar[dict[str, str]] = {}
-    paper = ""
-
     def __init__(self, config: Config, shape: Shape, width: int) -> None:
         super().__init__()
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> None:
-        """Draws nothing."""
+        """No latent."""
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Never called: there is no latent."""
-        raise AssertionError("a mapping without a latent was asked for its memory")
+        """Never called, because there is no latent."""
+        raise AssertionError("noise_mapping.none has no latent to map")

@@ -1,1 +1,58 @@
-"""The two losses of the game."""
+"""The two adversarial losses, of D's scores: r of real sentences, f of generated ones.
+
+sp is softplus, sp(x) = log(1 + e^x), and sigma the logistic function, so sp(-x) = -log sigma(x).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from core.config import Search, StrategyConfig
+from core.interfaces import Strategy
+from core.types import Scores
+
+# One-sided: D's label is 1 - s for real sentences, 0 for generated ones (Salimans et al. 2016).
+LabelSmoothing = Annotated[float, Field(ge=0, lt=0.5), Search(0, 0.3)]
+
+
+class ScoreObjective(Strategy):
+    """G's loss is the mean of a function of each score; its negative is the reward."""
+
+    offers = frozenset({"mean_over_sentences"})
+    relativistic = False
+    uses_features = False
+
+    def generator_loss(self, f: Tensor) -> Tensor:
+        """G's loss for each score, of the same shape."""
+        raise NotImplementedError
+
+    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
+        """The mean of G's loss over sentences."""
+        return fake.mean(self.generator_loss(fake.values))
+
+    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
+        """Minus G's loss for each score."""
+        return -self.generator_loss(fake.values)
+
+
+class CrossEntropy(ScoreObjective):
+    """D is a classifier of real and generated sentences; scores are its log-odds."""
+
+    class Config(StrategyConfig):
+        """One-sided label smoothing: D's label for real sentences is 1 minus this."""
+
+        label_smoothing: LabelSmoothing = 0.0
+
+    offers = frozenset({"log_ratio", "mean_over_sentences"})
+
+    def __init__(self, config: Config) -> None:
+        self.smoothing = config.label_smoothing
+
+    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
+        """Cross-entropy: E sp(-r) + E sp(f); with smoothing s, E sp(-r) + s r + E sp(f)."""
+        loss_real = softplus(-real.values) + self.smoothing * real.values
+        return real.mean(loss_real) + fake.mean(softplus(fake.values))

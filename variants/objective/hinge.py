@@ -1,40 +1,30 @@
-"""Hinge objective: D: E max(0, 1 - r) + E max(0, 1 + f); G: -E f (Lim & Ye 2017)."""
+"""D: E max(0, 1 - r) + E max(0, 1 + f); G: -E f (Lim & Ye 2017)."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from core.config import StrategyConfig
 from core.types import Scores
+from variants.objective import ScoreObjective
 
 
-class Hinge:
-    """D is pushed no further than a margin of 1 on either side."""
+class Hinge(ScoreObjective):
+    """Hinge loss: scores beyond a margin of 1 do not count in D's loss."""
 
     class Config(StrategyConfig):
         """No settings."""
 
         name: Literal["hinge"] = "hinge"
 
-    offers = frozenset({"scores", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Lim & Ye 2017"
-    relativistic = False
-    uses_features = False
-
-    def __init__(self, config: Config) -> None:
-        pass
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E max(0, 1 - r) + E max(0, 1 + f)."""
         return real.mean((1 - real.values).relu()) + fake.mean((1 + fake.values).relu())
 
-    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """-E f."""
-        return -fake.mean()
-
-    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """The score itself."""
-        return fake.values
+    def generator_loss(self, f: Tensor) -> Tensor:
+        """-f."""
+        return -f

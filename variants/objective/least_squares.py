@@ -1,32 +1,26 @@
-"""Least-squares objective: D: E (r - 1)^2 / 2 + E f^2 / 2; G: E (f - 1)^2 / 2 (Mao et al. 2017,
-equation 9).
-"""
+"""D: E (r - 1)^2 / 2 + E f^2 / 2; G: E (f - 1)^2 / 2 (Mao et al. 2017, equation 9)."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.training.losses import Smoothing
 from core.types import Scores
+from variants.objective import LabelSmoothing, ScoreObjective
 
 
-class LeastSquares:
-    """Scores are drawn to labels, 1 for real and 0 for drawn; both sides have a gradient."""
+class LeastSquares(ScoreObjective):
+    """Least squares (LSGAN): scores are regressed to 1 for real and 0 for generated sentences."""
 
     class Config(StrategyConfig):
-        """How far D's label of real sentences stays below 1."""
+        """One-sided label smoothing: D's label for real sentences is 1 minus this."""
 
         name: Literal["least_squares"] = "least_squares"
-        label_smoothing: Smoothing = 0.0
+        label_smoothing: LabelSmoothing = 0.0
 
-    offers = frozenset({"scores", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Mao et al. 2017"
-    relativistic = False
-    uses_features = False
 
     def __init__(self, config: Config) -> None:
         self.label = 1 - config.label_smoothing
@@ -35,10 +29,6 @@ class LeastSquares:
         """E (r - 1)^2 / 2 + E f^2 / 2."""
         return (real.mean((real.values - self.label) ** 2) + fake.mean(fake.values**2)) / 2
 
-    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """E (f - 1)^2 / 2."""
-        return fake.mean((fake.values - 1) ** 2) / 2
-
-    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """-(f - 1)^2 / 2: a score above 1 is rewarded less again."""
-        return -((fake.values - 1) ** 2) / 2
+    def generator_loss(self, f: Tensor) -> Tensor:
+        """(f - 1)^2 / 2: the reward falls again for scores above 1."""
+        return ((f - 1) ** 2) / 2

@@ -1,52 +1,42 @@
-"""Minimax objective: D: E sp(-r) + E sp(f); G: -E sp(f), that is E log(1 - sigma(f))
-(Goodfellow et al. 2014, equation 1).
+"""D: E sp(-r) + E sp(f); G: -E sp(f) = E log(1 - sigma(f)) (Goodfellow et al. 2014, equation 1).
 
-As a reward, -log(1 - sigma(f)) has no upper bound and nobody uses it; the published policy
-gradients take the probability of being real itself.
+As a reward, -log(1 - sigma(f)) has no upper bound, and published policy gradients do not use it.
+They take the probability of being real.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from core.config import StrategyConfig
-from core.training.losses import Smoothing, cross_entropy
 from core.types import Scores
+from variants.objective import CrossEntropy
 
 
-class Minimax:
-    """Cross-entropy for D, its negative for G; saturates where D is sure."""
+class Minimax(CrossEntropy):
+    """The original GAN loss: G minimises what D maximises; saturates when D is confident."""
 
-    class Config(StrategyConfig):
-        """How far D's label of real sentences stays below 1; what a sentence is worth to G."""
+    class Config(CrossEntropy.Config):
+        """Label smoothing; the reward of policy gradients."""
 
         name: Literal["minimax"] = "minimax"
-        label_smoothing: Smoothing = 0.0
-        # "signed": 2 sigma(f) - 1, ScratchGAN's. "probability": sigma(f), SeqGAN's: without a
-        # baseline the sign of all rewards decides whether what was drawn grows likelier.
+        # "signed": 2 sigma(f) - 1, as in ScratchGAN. "probability": sigma(f), as in SeqGAN; all
+        # rewards are positive, so without a baseline every sampled token becomes more likely.
         reward: Literal["signed", "probability"] = "signed"
 
-    offers = frozenset({"scores", "log_ratio", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
-    relativistic = False
-    uses_features = False
 
     def __init__(self, config: Config) -> None:
-        self.smoothing, self.signed = config.label_smoothing, config.reward == "signed"
+        super().__init__(config)
+        self.signed = config.reward == "signed"
 
-    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
-        """E sp(-r) + E sp(f), real labels smoothed."""
-        return cross_entropy(real, fake, self.smoothing)
-
-    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """-E sp(f)."""
-        return -fake.mean(softplus(fake.values))
+    def generator_loss(self, f: Tensor) -> Tensor:
+        """-sp(f)."""
+        return -softplus(f)
 
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """The probability of being real, or twice it less 1."""
-        real_or_not = fake.values.sigmoid()
-        return 2 * real_or_not - 1 if self.signed else real_or_not
+        """The probability of being real, sigma(f), or 2 sigma(f) - 1."""
+        probability = fake.values.sigmoid()
+        return 2 * probability - 1 if self.signed else probability

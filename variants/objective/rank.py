@@ -1,34 +1,43 @@
-"""RankGAN's objective: D learns features by whose cosines real sentences rank above drawn ones.
+"""RankGAN's loss: D learns features in which real sentences rank above generated ones.
+
+A reference u prefers a sentence s among others C with probability
+
+    P(s | u, C) = exp(gamma cos(s, u)) / (exp(gamma cos(s, u)) + sum_{c in C} exp(gamma cos(c, u)))
+
+and the rank of s is its mean over references, R(s | U, C) = E_{u in U} P(s | u, C). The losses are
 
     D: -E log R(real | U, C-) - E log(1 - R(fake | U, C+));    G: -E log R(fake | U, C+)
 
-R as in `core.ranks`; references U are the batch's real sentences, the others C- its drawn ones and
-C+ its real ones (Lin et al. 2017, equations 4 to 7). A sentence is not its own reference.
+with U and C+ the real sentences of the batch and C- the generated ones (Lin et al. 2017, equations
+4 to 7). A sentence is not compared with itself.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import math
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from core.config import Search, StrategyConfig
-from core.ranks import log_complement, log_ranks
+from core.interfaces import Strategy
 from core.types import Scores
 
 
-class Rank:
-    """Ranks among real sentences instead of scores."""
+class Rank(Strategy):
+    """RankGAN: ranks among real sentences, by cosine similarity of D's features."""
 
     class Config(StrategyConfig):
-        """How sharply a cosine counts (gamma)."""
+        """Weight gamma of a cosine (inverse temperature)."""
 
         name: Literal["rank"] = "rank"
         gamma: Annotated[float, Field(gt=0), Search(0.5, 20, log=True)] = 5.0
 
     offers = frozenset({"ranks"})
-    needs: ClassVar[dict[str, str]] = {"discriminator": "features"}
+    needs = {"discriminator": "features"}
     paper = "Lin et al. 2017"
     relativistic = True
     uses_features = True
@@ -39,9 +48,9 @@ class Rank:
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """-E log R(real) - E log(1 - R(fake))."""
         r, f = _features(real), _features(fake)
-        of_real = log_ranks(r, r, f, self.gamma)
-        of_fake = log_ranks(f, r, r, self.gamma)
-        return -of_real.mean() - log_complement(of_fake).mean()
+        log_rank_real = log_ranks(r, r, f, self.gamma)
+        log_rank_fake = log_ranks(f, r, r, self.gamma)
+        return -log_rank_real.mean() - log_complement(log_rank_fake).mean()
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """-E log R(fake)."""
@@ -51,6 +60,32 @@ class Rank:
         """Log R(fake)."""
         assert real is not None
         return log_ranks(_features(fake), _features(real), _features(real), self.gamma)
+
+
+def log_ranks(sentences: Tensor, references: Tensor, others: Tensor, gamma: float) -> Tensor:
+    """Log R (N,) of sentences (N, F) by references (U, F) among others (C, F), all features.
+
+    If two of these are the same tensor, no sentence is compared with itself.
+    """
+    ours = gamma * _cosines(sentences, references)  # (N, U)
+    theirs = (gamma * _cosines(others, references)).logsumexp(0)  # (U,)
+    log_p = ours - torch.logaddexp(ours, theirs.expand_as(ours))
+    count = len(references) - (sentences is references)
+    return log_p.logsumexp(1) - math.log(count)
+
+
+def log_complement(log_rank: Tensor) -> Tensor:
+    """log(1 - R) of log R < 0."""
+    tiny = torch.finfo(log_rank.dtype).tiny
+    return (-torch.expm1(log_rank)).clamp(min=tiny).log()
+
+
+def _cosines(a: Tensor, b: Tensor) -> Tensor:
+    cosines = normalize(a, dim=1) @ normalize(b, dim=1).T
+    if a is b:
+        itself = torch.eye(len(a), dtype=torch.bool, device=a.device)
+        cosines = cosines.masked_fill(itself, -math.inf)
+    return cosines
 
 
 def _features(scores: Scores) -> Tensor:

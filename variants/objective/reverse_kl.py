@@ -1,46 +1,28 @@
-"""Reverse-KL objective: D: E sp(-r) + E sp(f); G: -E f.
+"""D: E sp(-r) + E sp(f); G: -E f.
 
-At D's optimum f = log p_data - log p_G, so that G's loss is KL(p_G || p_data)
-(Sonderby et al. 2017; TaylorGAN, Lin et al. 2020).
+At D's optimum f = log p_data - log p_G, so G's loss is KL(p_G || p_data) (Sonderby et al. 2017;
+TaylorGAN, Lin et al. 2020).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
-from core.config import StrategyConfig
-from core.training.losses import Smoothing, cross_entropy
-from core.types import Scores
+from variants.objective import CrossEntropy
 
 
-class ReverseKL:
-    """Cross-entropy for D; G maximises the log-odds themselves."""
+class ReverseKL(CrossEntropy):
+    """Reverse KL: G maximises D's log-odds, an estimate of log p_data - log p_G."""
 
-    class Config(StrategyConfig):
-        """How far D's label of real sentences stays below 1."""
+    class Config(CrossEntropy.Config):
+        """Label smoothing."""
 
         name: Literal["reverse_kl"] = "reverse_kl"
-        label_smoothing: Smoothing = 0.0
 
-    offers = frozenset({"scores", "log_ratio", "mean_over_sentences"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Sonderby et al. 2017; Lin et al. 2020"
-    relativistic = False
-    uses_features = False
 
-    def __init__(self, config: Config) -> None:
-        self.smoothing = config.label_smoothing
-
-    def discriminator(self, real: Scores, fake: Scores) -> Tensor:
-        """E sp(-r) + E sp(f), real labels smoothed."""
-        return cross_entropy(real, fake, self.smoothing)
-
-    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """-E f."""
-        return -fake.mean()
-
-    def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """The score itself, D's estimate of log p_data - log p_G."""
-        return fake.values
+    def generator_loss(self, f: Tensor) -> Tensor:
+        """-f."""
+        return -f

@@ -1,31 +1,30 @@
-"""Gradient penalty: weight * E (||grad_x D(x)|| - 1)^2 at x = eps real + (1 - eps) fake, one eps
-a sentence (Gulrajani et al. 2017).
+"""Gradient penalty: weight * E (||grad_x D(x)|| - 1)^2 at x = eps real + (1 - eps) fake, with one
+eps per sentence (Gulrajani et al. 2017).
 
-x would be an interpolate of one-hot sentences, (N, S, V). D's first layer W (V, E) is linear, so
-with g the gradient at the embedded interpolate x W, the gradient at x is g W^T, and its squared
-norm is sum_s g_s (W^T W) g_s^T: the same number through an E x E Gram matrix. Where D scores steps
-or representations, D(x) is their mean, as in its loss.
+x interpolates one-hot sentences, (N, S, V), but is never built. D's first layer W (V, E) is
+linear: with g the gradient at the embedded interpolate x W, the gradient at x is g W^T, and its
+squared norm is sum_s g_s (W^T W) g_s^T, which needs only the E x E Gram matrix W^T W. If D scores
+steps or representations, D(x) is their mean, as in its loss.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.interfaces import Discriminator
+from core.interfaces import Discriminator, Strategy
 from core.training.scoring import input_grad, score
 from core.types import Embedded
 
-# Keeps the square root differentiable where D is flat.
-TINY = 1e-12
+EPSILON = 1e-12  # keeps the square root differentiable where D is flat
 
 
-class GradientPenalty:
-    """Two-sided penalty on the norm of D's gradient between real and fake sentences."""
+class GradientPenalty(Strategy):
+    """WGAN-GP: D's gradient norm between real and generated sentences should be 1."""
 
     class Config(StrategyConfig):
         """The weight, lambda in the paper."""
@@ -33,15 +32,14 @@ class GradientPenalty:
         name: Literal["gradient_penalty"] = "gradient_penalty"
         weight: Annotated[float, Field(gt=0), Search(0.1, 100, log=True)] = 10.0
 
-    offers = frozenset({"lipschitz"})
-    needs: ClassVar[dict[str, str]] = {"discriminator": "embedded_words"}
+    needs = {"discriminator": "embedded_words"}
     paper = "Gulrajani et al. 2017"
 
     def __init__(self, config: Config) -> None:
         self.weight = config.weight
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """One eps a sentence, (N, 1, 1)."""
+        """One eps per sentence, (N, 1, 1)."""
         return torch.rand(count, 1, 1, generator=rng, device=rng.device)
 
     def __call__(
@@ -60,5 +58,5 @@ class GradientPenalty:
 
         g = input_grad(discriminator, scores, x)  # (N, S, E)
         squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
-        norm = (squared + TINY).sqrt()
+        norm = (squared + EPSILON).sqrt()
         return self.weight * ((norm - 1) ** 2).mean()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.interfaces import Discriminator
+from core.interfaces import Discriminator, Strategy
 from core.types import Embedded
 
 
-class NoPenalty:
+class NoPenalty(Strategy):
     """Nothing is added to D's loss."""
 
     class Config(StrategyConfig):
@@ -20,15 +20,8 @@ class NoPenalty:
 
         name: Literal["none"] = "none"
 
-    offers: frozenset[str] = frozenset()
-    needs: ClassVar[dict[str, str]] = {}
-    paper = ""
-
-    def __init__(self, config: Config) -> None:
-        pass
-
     def draw(self, count: int, rng: torch.Generator) -> None:
-        """Nothing."""
+        """No random numbers."""
 
     def __call__(
         self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None

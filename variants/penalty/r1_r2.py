@@ -1,42 +1,28 @@
-"""R1 and R2 together, gamma / 2 each: what makes a relativistic objective converge (R3GAN, Huang et
-al. 2024).
+"""R1 + R2, gamma / 2 each: with both, a relativistic objective converges (R3GAN, Huang et al.
+2024).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
-import torch
-from pydantic import Field
-from torch import Tensor
-
-from core.config import Search, StrategyConfig
-from core.interfaces import Discriminator
-from core.training.scoring import squared_grad_norm
 from core.types import Embedded
+from variants.penalty import SquaredGradient
 
 
-class R1R2:
-    """D is to be flat at real and at drawn sentences."""
+class R1R2(SquaredGradient):
+    """Squared gradient norm of D at real and at generated sentences."""
 
-    class Config(StrategyConfig):
+    class Config(SquaredGradient.Config):
         """The weight gamma."""
 
         name: Literal["r1_r2"] = "r1_r2"
-        gamma: Annotated[float, Field(gt=0), Search(0.01, 150, log=True)] = 1.0
 
-    offers: frozenset[str] = frozenset()
-    needs: ClassVar[dict[str, str]] = {"discriminator": "embedded_words"}
     paper = "Huang et al. 2024"
 
     def __init__(self, config: Config) -> None:
-        self.weight = config.gamma / 2
+        self.weight = config.gamma  # twice gamma / 2: the mean over both is half of R1 + R2
 
-    def draw(self, count: int, rng: torch.Generator) -> None:
-        """Nothing."""
-
-    def __call__(
-        self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
-    ) -> Tensor:
-        """Gamma / 2 (E ||grad D(real)||^2 + E ||grad D(fake)||^2), in one pass over both."""
-        return self.weight * 2 * squared_grad_norm(discriminator, real + fake).mean()
+    def points(self, real: Embedded, fake: Embedded) -> Embedded:
+        """All sentences, in one pass."""
+        return real + fake

@@ -1,22 +1,20 @@
-"""Categorical sampling: a word drawn from softmax(l); D sees the word itself, no gradient passes.
+"""A token drawn from softmax(l). D sees its id, so no gradient passes from D to G.
 
 For likelihood training and for score-function estimators.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from core.config import StrategyConfig
-from core.interfaces import Generator
-from core.nn.discriminator_input import HardTokens
-from core.nn.gumbel import GumbelMax
-from core.types import Seeds
+from core.nn.discriminator_input import HardTokens, TokenMixture
+from variants.sampling import SampledTokens
 
 
-class Categorical(GumbelMax):
+class Categorical(SampledTokens):
     """A draw from softmax(l); D sees token ids."""
 
     class Config(StrategyConfig):
@@ -25,20 +23,8 @@ class Categorical(GumbelMax):
         name: Literal["categorical"] = "categorical"
 
     offers = frozenset({"hard_words", "likelihood"})
-    needs: ClassVar[dict[str, str]] = {"estimator": "score_function"}
-    paper = ""
+    needs = {"estimator": "score_function"}
 
-    def __init__(self, config: Config) -> None:
-        pass
-
-    def discriminator_input(
-        self,
-        generator: Generator,
-        tokens: Tensor,
-        hidden: Tensor,
-        seeds: Seeds,
-        temperature: float,
-        mask: Tensor | None,
-    ) -> HardTokens:
-        """The words (N, S)."""
-        return HardTokens(tokens, mask)
+    def visible(self, tokens: Tensor, distributions: TokenMixture) -> HardTokens:
+        """The token ids (N, S)."""
+        return HardTokens(tokens, distributions.mask)

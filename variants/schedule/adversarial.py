@@ -1,36 +1,31 @@
-"""n_D steps of D, then one of G (Goodfellow et al. 2014, algorithm 1)."""
+"""n_d steps of D, then one of G, in every update (Goodfellow et al. 2014, algorithm 1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from core.config import Search, StrategyConfig
+from core.config import StrategyConfig
+from core.interfaces import Strategy
 from core.types import Phase, Progress
+from variants.schedule import StepsOfD, adversarial_phases
 
 
-class Adversarial:
-    """n_D : 1, from the first update on."""
+class Adversarial(Strategy):
+    """Adversarial training from the first update: n_d steps of D, then one of G."""
 
     class Config(StrategyConfig):
-        """D's steps for one of G's."""
+        """Steps of D for one of G."""
 
         name: Literal["adversarial"] = "adversarial"
-        n_d: Annotated[int, Field(ge=1, le=1000), Search(1, 10)] = 5
+        n_d: StepsOfD = 5
 
-    offers = frozenset({"adversarial"})
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Goodfellow et al. 2014"
     adversarial = True
 
     def __init__(self, config: Config) -> None:
-        self._phases = (
-            Phase("discriminator", "adversarial", config.n_d),
-            Phase("generator", "adversarial"),
-        )
+        self.n_d = config.n_d
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
-        """The same two phases every update."""
-        return self._phases
+        """The same two phases in every update."""
+        return adversarial_phases(self.n_d)

@@ -1,30 +1,26 @@
-"""Maximum likelihood: one step of G on real sentences, no discriminator at all."""
+"""Maximum likelihood: one teacher-forced step of G on real sentences in every update."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from core.config import StrategyConfig
+from core.interfaces import Strategy
 from core.types import Phase, Progress
 
 
-class MaximumLikelihood:
-    """Teacher-forced likelihood, the baseline of every comparison."""
+class MaximumLikelihood(Strategy):
+    """Maximum likelihood without a discriminator: the baseline of every comparison."""
 
     class Config(StrategyConfig):
         """No settings."""
 
         name: Literal["mle"] = "mle"
 
-    offers: frozenset[str] = frozenset()
-    needs: ClassVar[dict[str, str]] = {"sampling": "likelihood"}
-    paper = ""
+    needs = {"sampling": "likelihood"}
     adversarial = False
 
-    def __init__(self, config: Config) -> None:
-        pass
-
     def phases(self, progress: Progress) -> Sequence[Phase]:
-        """One step of likelihood."""
+        """One likelihood step."""
         return (Phase("generator", "likelihood"),)

@@ -1,28 +1,28 @@
-"""TextGAN (Zhang et al. 2017): G matches the distribution of D's features, D finds z in them again.
+"""TextGAN (Zhang et al. 2017): G matches the distribution of D's features; D recovers z from them.
 
-With z the latent of a drawn sentence x(z), f D's convolutional features, r and d D's scores of real
-and drawn text, z^ a linear map of f, and MMD^2 the kernel discrepancy of the features of real and
-drawn text:
+With z the latent of a generated sentence x(z), phi D's convolutional features, r and f D's scores
+of real and generated text, z^ a linear map of phi, and MMD^2 the squared maximum mean discrepancy
+between the features of real and generated text:
 
-    D:  min  E sp(-r) + E sp(d) + lambda_r E |z^(x(z)) - z|^2 - lambda_m MMD^2
+    D:  min  E sp(-r) + E sp(f) + lambda_r E |z^(x(z)) - z|^2 - lambda_m MMD^2
     G:  min  MMD^2
 
-G is an LSTM whose first state is made of z, which every step reads; a word is the likeliest one,
-and D and the next step see the soft-argmax softmax(L l) with a large L in its place, so that the
-gradient passes through all steps. All chance is in z.
+G is an LSTM whose first state is computed from z; every step reads z as well. The token is the most
+likely one. D and the next step see its soft-argmax, softmax(L l) with a large L, so the gradient
+passes through all steps. All randomness is in z.
 
-Pretraining, as in the paper by an autoencoder: z^ of real text, and its likelihood by G from there;
-G and D take steps on it in turn. Deviations: the paper also pretrains D on sentences with two words
-swapped, which is left out; z is added to the word before it instead of through a matrix of its own;
-the kernel is one Gaussian at the median distance and the estimate the unbiased one, as the paper
-leaves both open; D's convolutions have SeqGAN's highway behind them; L is 100.
+Pretraining is the paper's autoencoder: z^ of real text, and G's likelihood of that text given z^; G
+and D are trained on it in turn. Deviations: the paper also pretrains D on sentences with two tokens
+swapped; z is added to the last token instead of having a matrix of its own; the kernel is one
+Gaussian at the median distance and the estimate is the unbiased one (the paper specifies neither);
+D's convolutions are followed by SeqGAN's highway layer; L is 100.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -30,91 +30,66 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from core.config import Search, StrategyConfig
-from core.interfaces import Generator, SamplingSpec, StepContext
+from core.interfaces import StepContext
 from core.nn.convolution import Counts
-from core.nn.discriminator_input import HardTokens, TokenMixture
 from core.nn.likelihood import negative_log_likelihood
 from core.nn.noise import draw_noise
-from core.training.rollout import sample, sample_with_grad
-from core.types import (
-    PAD,
-    DiscriminatorInput,
-    Draw,
-    NoiseKind,
-    Phase,
-    Progress,
-    Seeds,
-    Shape,
-    visible,
-)
+from core.types import PAD, DiscriminatorInput, NoiseKind, Phase, Progress, Shape
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.generator.lstm import LSTMGenerator
-from variants.next_input.last_token import LastToken
 from variants.sampling.detached import Detached
+from variants.system import (
+    SearchedSteps,
+    Size,
+    Updates,
+    WholeSystem,
+    log_scores,
+    token_inputs,
+    until_end,
+)
 
 SHARPNESS = 100.0  # L
 Weight = Annotated[float, Field(ge=0), Search(0.01, 10, log=True)]
 
 
 class SoftArgmax(Detached):
-    """The likeliest word; D and the next step see softmax(l / temperature)."""
+    """The most likely token; D and the next step see softmax(l / temperature)."""
 
     soft_feedback = True
-
-    def feedback(
-        self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
-    ) -> Tensor:
-        """Softmax times the embedding, (N, E)."""
-        mixed = TokenMixture(hidden[:, None], generator.head, (), temperature)
-        return mixed.embed(generator.embedding.weight)[:, 0]
-
-    def discriminator_input(
-        self,
-        generator: Generator,
-        tokens: Tensor,
-        hidden: Tensor,
-        seeds: Seeds,
-        temperature: float,
-        mask: Tensor | None,
-    ) -> TokenMixture:
-        """The same at every step, (N, S, V)."""
-        return TokenMixture(hidden, generator.head, (), temperature, mask)
+    tempered = True
 
 
-class TextGANMMD:
-    """Kernel matching of D's features, through soft-argmax words."""
+class TextGANMMD(WholeSystem):
+    """TextGAN: kernel matching (MMD) of D's features, with soft-argmax tokens."""
 
     class Config(StrategyConfig):
-        """Sizes, D's filters the paper's; weights of D's loss; pretraining in updates."""
+        """Sizes (D's filters are the paper's); weights of D's loss; pretraining in updates."""
 
         name: Literal["textgan_mmd"] = "textgan_mmd"
         width: Annotated[int, Field(ge=1, le=8192), Search(32, 512, log=True)] = 128  # E, and of z
-        hidden: Annotated[int, Field(ge=1, le=8192)] | None = None  # of the LSTM; None: width
-        discriminator_width: Annotated[int, Field(ge=1, le=8192)] = 64
+        hidden: Size | None = None  # of the LSTM; None: width
+        discriminator_width: Size = 64
         kernels: Counts = (3, 4, 5)
         filters: Counts = (300, 300, 300)
         reconstruction: Weight = 1.0  # lambda_r
         discrepancy: Weight = 1.0  # lambda_m
-        autoencoder_updates: Annotated[int, Field(ge=0)] = 1000  # at first
-        n_d: Annotated[int, Field(ge=1, le=1000), Search(1, 10)] = 1
-        n_g: Annotated[int, Field(ge=1, le=1000), Search(1, 10)] = 1
+        autoencoder_updates: Updates = 1000  # first
+        n_d: SearchedSteps = 1
+        n_g: SearchedSteps = 1
 
-    offers: frozenset[str] = frozenset()
-    needs: ClassVar[dict[str, str]] = {}
     paper = "Zhang et al. 2017"
-    adversarial = False
-
     sampling = SoftArgmax(Detached.Config())
 
     def __init__(self, config: Config, shape: Shape) -> None:
         self.config = config
-        self.generator = LSTMGenerator(
+        start, _ = token_inputs(shape, config.width)
+        self.generator: LSTMGenerator = LSTMGenerator(
             LSTMGenerator.Config(width=config.width, hidden=config.hidden),
             shape,
-            LastToken(LastToken.Config(first="start"), shape, config.width),
+            start,
             Latent(shape.length, config.width),
         )
-        self.discriminator = Reader(config, shape)
+        self.discriminator = FeatureDiscriminator(config, shape)
         self.others = {"discriminator": self.discriminator}
 
     @staticmethod
@@ -123,69 +98,53 @@ class TextGANMMD:
         return 1 / SHARPNESS
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
-        """The autoencoder, G and D in turn, then the game."""
+        """The autoencoder, G and D in turn, then adversarial training."""
         config = self.config
         if progress.update < config.autoencoder_updates:
-            return (
-                Phase("generator", self.reconstruct),
-                Phase("discriminator", self.reconstruct),
-            )
+            return tuple(Phase(p, self.autoencoder_loss) for p in ("generator", "discriminator"))
         return (
-            Phase("discriminator", self.judge, config.n_d),
-            Phase("generator", self.match, config.n_g),
+            Phase("discriminator", self.discriminator_loss, config.n_d),
+            Phase("generator", self.generator_loss, config.n_g),
         )
 
-    def reconstruct(self, context: StepContext) -> Tensor:
-        """Likelihood, in nats a word, of real text by G from the z^ that D reads in it."""
-        tokens, G = context.next_batch(), self.generator
-        features = self.discriminator(HardTokens(tokens, visible(tokens)))
-        noise = replace(
-            G.draw_noise(len(tokens), context.rng("likelihood")),
-            latent=self.discriminator.latent(features),
-        )
-        nats = negative_log_likelihood(G.parallel(tokens, noise), G.head, tokens)
-        loss = nats.sum() / (tokens != PAD).sum()
+    def autoencoder_loss(self, context: StepContext) -> Tensor:
+        """G's negative log-likelihood, in nats per token, of real text given its z^."""
+        tokens, G, D = context.next_batch(), self.generator, self.discriminator
+        noise = G.draw_noise(len(tokens), context.rng("likelihood"))
+        noise = replace(noise, latent=D.latent(D(until_end(tokens))))
+        nll = negative_log_likelihood(G.parallel(tokens, noise), G.head, tokens)
+        loss = nll.sum() / (tokens != PAD).sum()
         context.metrics["train/reconstruction_nats"] = float(loss.detach())
         return loss
 
-    def judge(self, context: StepContext) -> Tensor:
-        """D's loss."""
+    def discriminator_loss(self, context: StepContext) -> Tensor:
+        """Cross-entropy, plus the error of z^, minus the discrepancy that G minimises."""
         D, config, tokens = self.discriminator, self.config, context.next_batch()
-        drawing = self._hiding(context)
-        draw = sample(self.generator, drawing, context.batch_size, context.rng("noise"))
-        real, fake = D(HardTokens(tokens, visible(tokens))), D(draw.d_input)
+        draw = self.sample(masked(context))
+        assert draw.noise is not None
+        real, fake = D(until_end(tokens)), D(draw.d_input)
         r, f = D.score(real), D.score(fake)
-        missed = (D.latent(fake) - self._latent(draw)).square().sum(1).mean()
+        latent_error = (D.latent(fake) - draw.noise.latent).square().sum(1).mean()
         discrepancy = squared_mmd(fake, real)
-        context.metrics["train/real_score"] = float(r.detach().mean())
-        context.metrics["train/fake_score"] = float(f.detach().mean())
-        context.metrics["train/latent_error"] = float(missed.detach())
-        game = softplus(-r).mean() + softplus(f).mean()
-        loss: Tensor = game + config.reconstruction * missed - config.discrepancy * discrepancy
+        log_scores(r, f, context)
+        context.metrics["train/latent_error"] = float(latent_error.detach())
+        adversarial = softplus(-r).mean() + softplus(f).mean()
+        loss: Tensor = (
+            adversarial + config.reconstruction * latent_error - config.discrepancy * discrepancy
+        )
         return loss
 
-    def match(self, context: StepContext) -> Tensor:
-        """G's loss: MMD^2 of the features of drawn and real text."""
-        tokens, drawing = context.next_batch(), self._hiding(context)
-        draw = sample_with_grad(self.generator, drawing, context.batch_size, context.rng("noise"))
+    def generator_loss(self, context: StepContext) -> Tensor:
+        """MMD^2 between the features of generated and real text."""
+        tokens = context.next_batch()
+        draw = self.sample_with_grad(masked(context))
         with torch.no_grad():
-            real = self.discriminator(HardTokens(tokens, visible(tokens)))
-        fake: Tensor = self.discriminator(draw.d_input)
-        return squared_mmd(fake, real)
-
-    @staticmethod
-    def _hiding(context: StepContext) -> SamplingSpec:
-        return replace(context.sampling, mask_after_eos=True)
-
-    @staticmethod
-    def _latent(draw: Draw) -> Tensor:
-        assert draw.noise is not None
-        assert draw.noise.latent is not None
-        return draw.noise.latent
+            real = self.discriminator(until_end(tokens))
+        return squared_mmd(self.discriminator(draw.d_input), real)
 
 
 class Latent(nn.Module):
-    """One vector z a sentence, read at every step."""
+    """One vector z per sentence, read at every step: the noise mapping of G."""
 
     offers = frozenset({"memory"})
 
@@ -202,8 +161,8 @@ class Latent(nn.Module):
         return latent[:, None].expand(-1, self.length, -1)
 
 
-class Reader(nn.Module):
-    """D: features of a sentence, a score of them, and the z they tell of."""
+class FeatureDiscriminator(nn.Module):
+    """D: features of a sentence; from them a score, and an estimate of z."""
 
     def __init__(self, config: TextGANMMD.Config, shape: Shape) -> None:
         super().__init__()
@@ -218,9 +177,9 @@ class Reader(nn.Module):
         )
         self.latent = nn.Linear(self.cnn.width, config.width)
 
-    def forward(self, words: DiscriminatorInput) -> Tensor:
+    def forward(self, d_input: DiscriminatorInput) -> Tensor:
         """Features (N, F)."""
-        return self.cnn.features(words.embed(self.cnn.embedding), words.mask)
+        return self.cnn.features(d_input.embed(self.cnn.embedding), d_input.mask)
 
     def score(self, features: Tensor) -> Tensor:
         """Scores (N,) of features."""
@@ -229,10 +188,11 @@ class Reader(nn.Module):
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy (Gretton et al. 2012, eq. 3): the unbiased estimate of x
-    (N, F) and y (N, F), N at least 2, with the Gaussian kernel exp(-|a - b|^2 / (2 s^2)). s^2 is
-    the median squared distance of two different rows of both (the lower one of two) and constant
-    for the gradient. May be below zero.
+    """Unbiased estimate of MMD^2 between x (N, F) and y (N, F), N at least 2, with gradient; may be
+    negative (Gretton et al. 2012, eq. 3).
+
+    The kernel is exp(-|a - b|^2 / (2 s^2)), with s^2 the median squared distance of two different
+    rows of both (the lower median). s is a constant for the gradient.
     """
     N = len(x)
     both = torch.cat([x, y])
@@ -242,7 +202,11 @@ def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
         above = torch.ones_like(squared, dtype=torch.bool).triu(1)
         scale = squared[above].median().clamp(min=torch.finfo(squared.dtype).tiny)
     kernel = (-squared / (2 * scale)).exp()
-    own = 1 - torch.eye(N, dtype=kernel.dtype, device=kernel.device)
-    pairs = (kernel[:N, :N] + kernel[N:, N:]) * own
-    across = kernel[:N, N:]
-    return pairs.sum() / (N * (N - 1)) - 2 * across.mean()
+    different = 1 - torch.eye(N, dtype=kernel.dtype, device=kernel.device)
+    within = (kernel[:N, :N] + kernel[N:, N:]) * different
+    return within.sum() / (N * (N - 1)) - 2 * kernel[:N, N:].mean()
+
+
+def masked(context: StepContext) -> StepContext:
+    """The context with tokens masked after their end, whatever `model.mask_after_eos` says."""
+    return replace(context, sampling=replace(context.sampling, mask_after_eos=True))

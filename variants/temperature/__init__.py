@@ -1,1 +1,24 @@
-"""The sampling temperature over a run."""
+"""The sampling temperature over a run. `progress` is the fraction of the budget that is spent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from core.config import Search, StrategyConfig
+from core.interfaces import Strategy
+
+
+class Annealed(Strategy):
+    """A temperature that falls from 1 to 1 / beta_max (RelGAN, Nie et al. 2019, section 3.4)."""
+
+    class Config(StrategyConfig):
+        """The inverse temperature at the end."""
+
+        beta_max: Annotated[float, Field(ge=1), Search(1, 1000, log=True)] = 100.0
+
+    paper = "Nie et al. 2019"
+
+    def __init__(self, config: Config) -> None:
+        self.beta_max = config.beta_max

@@ -1,4 +1,4 @@
-"""What only this strategy promises; the rest is held against it by the conformance rules."""
+"""What only this strategy promises. The conformance rules check the rest."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_catgans_children_begin_as_their_parent_with_losses_of_their_own(
     system, real = made("catgan"), sentences()
     here = stage(system, real)
     here = replace(here, sampling=replace(here.sampling, temperature=0.8))
-    value = system.vary(number, here)
+    value = system.child_loss(number, here)
     child, G, D = system.children[number], system.generator, system.discriminator
     for a, b in zip(child.parameters(), G.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -14,7 +14,7 @@ from tests.variants.system.small import CPU, N, made, sentences, stage
 def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
     system = made("cot")
     here = stage(system, sentences())
-    value = system.cooperate(here)
+    value = system.generator_loss(here)
     draw = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"])
     G = system.generator.logits(system.generator.parallel(draw.tokens, draw.noise))
     M = system.mediator.logits(system.mediator.parallel(draw.tokens, draw.noise))
@@ -34,7 +34,7 @@ def test_the_mediator_learns_both_kinds_of_text() -> None:
     system = made("cot")
     real = sentences()
     here = stage(system, real)
-    value = system.mediate(here)
+    value = system.mediator_loss(here)
     mean = (
         here.metrics["train/mediator_real_nats"] + here.metrics["train/mediator_drawn_nats"]
     ) / 2

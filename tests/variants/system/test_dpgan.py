@@ -14,7 +14,7 @@ def test_dpgan_rewards_what_surprises() -> None:
     system = made("dpgan")
     rewards = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 0.0]])
     shown = torch.tensor([[True, True, True], [True, True, False]])
-    Q = system._values(rewards, shown)
+    Q = system.q_values(rewards, shown)
     expected = torch.tensor([[2.75 * 2, 3.5 * 2, 3.0 * 2], [6.5 * 4.5, 5.0 * 4.5, 0.0]])
     assert torch.allclose(Q, expected)
 
@@ -22,7 +22,7 @@ def test_dpgan_rewards_what_surprises() -> None:
 def test_dpgans_losses_are_the_language_models() -> None:
     system, real = made("dpgan"), sentences()
     here = stage(system, real)
-    value = system.judge(here)
+    value = system.discriminator_loss(here)
     D = system.discriminator
     drawn = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"]).tokens
     ended = (drawn == 2).cumsum(1) - (drawn == 2).long() > 0
@@ -36,5 +36,5 @@ def test_dpgans_losses_are_the_language_models() -> None:
     skipped = ended | (drawn == 0)  # padding that was drawn is no word either
     expected = surprise(drawn_padded, skipped) - surprise(real, torch.zeros_like(ended))
     assert torch.allclose(value, expected, atol=1e-10)
-    system.surprise(here).backward()
+    system.generator_loss(here).backward()
     assert all(p.grad is None for p in D.parameters())

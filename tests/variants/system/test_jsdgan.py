@@ -34,7 +34,7 @@ def test_jsdgans_loss_is_the_divergence_over_all_sentences() -> None:
     M, held = (P + Q) / 2, P > 0
     expected = ((P[held] * (P[held] / M[held]).log()).sum() + (Q * (Q / M).log()).sum()) / 2
     real = torch.tensor([x + [0] * (steps - len(x)) for x in data])
-    value = system.approach(stage(system, real))
+    value = system.generator_loss(stage(system, real))
     assert 0 < float(value.detach()) < math.log(2)
     assert torch.allclose(value, expected, atol=1e-10)
     weights = list(G.parameters())

@@ -40,33 +40,33 @@ def test_a_leaking_generators_one_pass_equals_its_steps() -> None:
 def test_the_leaking_head_is_the_papers_action_embeddings_times_the_goal() -> None:
     system = made("leakgan")
     G, tokens = system.generator, sentences()
-    found, c, H, k = G.parallel_pass(tokens), 3, 5, 3
+    states, c, H, k = G.states(tokens), 3, 5, 3
     words = torch.cat([G.start.expand(N, 1, -1), G.embedding(tokens[:, :-1])], dim=1)
     o = G.worker(words)[0][:, 6]
-    before = [G.first_goals[i].expand(N, -1) for i in range(c)] + list(found.goals.unbind(1))
+    before = [G.first_goals[i].expand(N, -1) for i in range(c)] + list(states.goals.unbind(1))
     w = G.project(before[6] + before[7] + before[8])  # g_3, g_4, g_5
     actions = (G.head.weight.view(V, H + 1, k) * torch.cat(
         [o, torch.ones(N, 1, dtype=o.dtype)], dim=1)[:, None, :, None]).sum(2)  # fmt: skip
     expected = torch.einsum("nvk,nk->nv", actions, w)
-    assert torch.allclose(G.logits(found.hidden[:, 6]), expected, atol=1e-10)
+    assert torch.allclose(G.logits(states.hidden[:, 6]), expected, atol=1e-10)
 
 
 def test_leaked_rewards_equal_their_definitions() -> None:
     system = made("leakgan")
-    found = system.generator.parallel_pass(sentences())
-    f, g, c = found.features, found.goals, 3
+    states = system.generator.states(sentences())
+    f, g, c = states.features, states.goals, 3
     for t in range(S):
         ahead = f[:, min(t + c, S)] - f[:, t]
         assert torch.allclose(
-            system._transitions(found)[:, t], cosine_similarity(ahead, g[:, t], dim=-1)
+            system.transitions(states)[:, t], cosine_similarity(ahead, g[:, t], dim=-1)
         )
         s = t + 1  # words behind the one that is rewarded, itself included
         parts = [
             cosine_similarity(f[:, s] - f[:, s - i], g[:, s - i], dim=-1)
             for i in range(1, min(c, s) + 1)
         ]
-        assert torch.allclose(system._intrinsic(found)[:, t], torch.stack(parts).mean(0))
-    ranked = system._ranked(torch.tensor([[0.1], [0.9], [0.5]]))
+        assert torch.allclose(system.intrinsic_rewards(states)[:, t], torch.stack(parts).mean(0))
+    ranked = system.ranked(torch.tensor([[0.1], [0.9], [0.5]]))
     assert ranked.flatten().argsort().tolist() == [0, 2, 1]
     assert ((ranked > 0) & (ranked < 1)).all()
 
@@ -76,13 +76,13 @@ def test_manager_and_worker_have_losses_of_their_own() -> None:
     G = system.generator
     here = stage(system, sentences())
     here.metrics.clear()
-    system.pursue(here).backward()
+    system.generator_loss(here).backward()
     moved = {n.split(".")[0] for n, p in G.named_parameters() if p.grad is not None}
     assert moved == {"manager", "goal", "worker", "project", "embedding", "start", "head"}
     assert all(p.grad is None for p in system.discriminator.parameters())
-    found = G.parallel_pass(sentences())
+    states = G.states(sentences())
     nothing = torch.autograd.grad(
-        found.hidden.sum(), list(G.manager.parameters()), allow_unused=True
+        states.hidden.sum(), list(G.manager.parameters()), allow_unused=True
     )
     assert nothing == (None,) * len(nothing)  # the worker sends nothing to the goals
 
@@ -95,7 +95,7 @@ def test_d_does_not_move_with_the_generator_that_saves_it() -> None:
         p.grad = torch.ones_like(p)  # left from its own last step
     players.optimiser.zero_grad(set_to_none=True)
     system: Any = players.schedule
-    system.pursue(stage(system, sentences())).backward()
+    system.generator_loss(stage(system, sentences())).backward()
     players.optimiser.step()
     assert all(torch.equal(a, b) for a, b in zip(before, D.parameters(), strict=True))
 
@@ -106,6 +106,6 @@ def test_leakgans_phases() -> None:
         [(p.player, p.loss.__name__) for p in system.phases(Progress(update, {}))]
         for update in range(5)
     ]
-    imitation = [("generator", "imitate"), ("discriminator", "judge")]
-    game = [("discriminator", "judge"), ("generator", "pursue")]
+    imitation = [("generator", "likelihood_loss"), ("discriminator", "discriminator_loss")]
+    game = [("discriminator", "discriminator_loss"), ("generator", "generator_loss")]
     assert names == [imitation, imitation, game, imitation[:1], game]

@@ -13,7 +13,7 @@ def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:
     system = made("sentigan")
     G, D = system.generator, system.discriminator
     here = stage(system, sentences())
-    value = system.avoid(here)
+    value = system.generator_loss(here)
     streams = Streams(0, CPU)
     draw = sample(G, here.sampling, N, streams["noise"])
     continued = completions(G, here.sampling, draw, 2, streams["completions"])
@@ -43,7 +43,7 @@ def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:
 def test_sentigans_discriminator_tells_real_from_drawn() -> None:
     system, real = made("sentigan"), sentences()
     here = stage(system, real)
-    value = system.judge(here)
+    value = system.discriminator_loss(here)
     tokens = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"]).tokens
     ended = (tokens == 2).cumsum(1) - (tokens == 2).long() > 0
     D = system.discriminator

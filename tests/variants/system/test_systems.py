@@ -77,6 +77,6 @@ def test_the_game_begins_without_the_moments_of_likelihood_where_published_code_
         if phase.player == "generator"
     ]
     kinds = [phase.loss.__name__ for phase in phases]
-    first = next(i for i, kind in enumerate(kinds) if kind != "imitate")
+    first = next(i for i, kind in enumerate(kinds) if kind != "likelihood_loss")
     assert first > 0
     assert [i for i, phase in enumerate(phases) if phase.reset_optimiser] == [first]

@@ -38,7 +38,7 @@ def _softer(system: Any, real: torch.Tensor) -> StepContext:
 def test_textgans_generator_matches_features_through_soft_words(doubles: None) -> None:
     system, real = made("textgan_mmd"), sentences()
     here = _softer(system, real)
-    value = system.match(here)
+    value = system.generator_loss(here)
     fake, _ = _soft(system, here)
     D = system.discriminator
     theirs = D.cnn.features(D.cnn.embedding[real], None).detach()
@@ -54,7 +54,7 @@ def test_textgans_generator_matches_features_through_soft_words(doubles: None) -
 def test_textgans_discriminator_tells_reconstructs_and_keeps_apart(doubles: None) -> None:
     system, real = made("textgan_mmd"), sentences()
     here = _softer(system, real)
-    value = system.judge(here)
+    value = system.discriminator_loss(here)
     D = system.discriminator
     with torch.no_grad():
         fake, z = _soft(system, here)
@@ -68,7 +68,7 @@ def test_textgans_discriminator_tells_reconstructs_and_keeps_apart(doubles: None
 def test_textgans_autoencoder_moves_both_players(doubles: None) -> None:
     system, real = made("textgan_mmd"), sentences()
     G, D = system.generator, system.discriminator
-    value = system.reconstruct(stage(system, real))
+    value = system.autoencoder_loss(stage(system, real))
     value.backward()
     z = D.latent(D.cnn.features(D.cnn.embedding[real], None))
     noise = replace(G.draw_noise(N, stream(0, "x")), latent=z)

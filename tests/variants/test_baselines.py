@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from core.tracking.memory import MemoryTracker
-from core.training.rewards import MovingBaseline, discounted, leave_one_out
 from experiments.single_run.run import run
 from tests.conftest import tiny
+from variants.estimator import MovingBaseline, discounted, subtract_others
 
 DENSE = (
     "generator.name=lstm",
@@ -31,7 +31,7 @@ def test_leave_one_out_is_the_others_mean_at_each_step() -> None:
     torch.manual_seed(0)
     rewards = torch.randn(5, 3)
     mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]]).bool()
-    found = leave_one_out(rewards, mask)
+    found = subtract_others(rewards, mask)
     for i in range(5):
         for t in range(3):
             others = [rewards[j, t] for j in range(5) if j != i and mask[j, t]]
@@ -39,7 +39,7 @@ def test_leave_one_out_is_the_others_mean_at_each_step() -> None:
             assert torch.allclose(found[i, t], rewards[i, t] - mean, atol=1e-6)
     N = len(rewards)
     assert torch.allclose(
-        leave_one_out(rewards), N / (N - 1) * (rewards - rewards.mean(0)), atol=1e-6
+        subtract_others(rewards), N / (N - 1) * (rewards - rewards.mean(0)), atol=1e-6
     )
 
 
