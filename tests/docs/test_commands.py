@@ -20,7 +20,12 @@ from experiments.cli import status
 from tests.conftest import ROOT
 from variants import registry
 
-PAGES = ["README.md", "docs/start.md", "docs/howto/corpus.md", "docs/howto/strategy.md"]
+PAGES = [
+    pytest.param("README.md", marks=pytest.mark.slow),
+    pytest.param("docs/start.md", marks=pytest.mark.slow),
+    "docs/howto/corpus.md",
+    "docs/howto/strategy.md",
+]
 PROGRAM = ".venv/bin/textgan "
 SMALL = ["train.updates=2", "corpus.sentences=1000", "train.batch_size=4", "evaluation.every=1",
          "evaluation.sentences=20", "evaluation.references=20"]  # fmt: skip

@@ -16,6 +16,7 @@ OVERRIDES = ["train.updates=2", "train.batch_size=4", "evaluation.every=1", "stu
              'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_tour_runs_and_plots_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
