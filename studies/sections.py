@@ -6,9 +6,11 @@ kind of study.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.tracking.protocol import RunRecord, Tracker
@@ -19,18 +21,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
+    (Path(__file__).parent / "templates" / "sections.toml").read_text(encoding="utf-8")
+)
+
+
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer."""
+    """One question and its answer. Title and explanation are in `templates/sections.toml`."""
 
     key: str  # short, unique in a report: anchor and file name
-    title: str
-    reading: str  # how to read it and what it cannot show, in Markdown
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)  # name -> maker
-    document: Mapping[str, Any] = field(default_factory=dict)  # the numbers, for JSON
     findings: Sequence[str] = ()  # Markdown sentences for the summary, most important first
+    values: Mapping[str, Any] = field(default_factory=dict)  # of the placeholders in the texts
+
+    @property
+    def title(self) -> str:
+        """A few words."""
+        return TEXTS[self.key]["title"].format(**self.values)
+
+    @property
+    def explanation(self) -> str:
+        """How to read it and what it cannot show, in Markdown."""
+        return TEXTS[self.key]["explanation"].format(**self.values)
 
 
 @dataclass(frozen=True)

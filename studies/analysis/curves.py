@@ -24,12 +24,6 @@ SHOWN = 12  # panels
 ACROSS = 4
 UNEVEN = 4  # ratio of longest to shortest curve from which the scale is logarithmic
 EVERY_RUN = 8  # seeds below which each is drawn
-READING = (
-    f"Thin: each seed (if there are fewer than {EVERY_RUN}). Thick: their interquartile mean with "
-    "its 95% bootstrap band. Grey: the means of the other variants. Dashed: real held-out text, if "
-    "it is within the scale. If a curve still rises at its end, the budget was too small for a "
-    "ranking."
-)
 Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Mapping[int, Curve]]  # variant -> seed -> points
 
@@ -49,14 +43,13 @@ def curves(reading: Reading) -> list[Section]:
     if not any(found.values()):
         return []
     real = board.baselines.get("real")
-    left_out = len(board.rows) - len(shown)
+    others = len(board.rows) - len(shown)
+    left_out = f" Only the best {SHOWN} are shown, {others} are not." if others else ""
     return [
         Section(
             "curves",
-            "Learning curves",
-            f"`{metric}` over updates. {READING}"
-            + (f" Only the best {SHOWN} are shown, {left_out} are not." if left_out else ""),
             figures={"curves": lambda: curves_figure(shown, found, real, metric)},
+            values={"metric": metric, "few": EVERY_RUN, "left_out": left_out},
         )
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from studies.analysis.wording import (
@@ -29,7 +28,7 @@ from studies.effects import (
 )
 from studies.figures import BLUE, COLOURS, GREY, bare_plane, forest, panels
 from studies.leaderboard import Leaderboard, Row
-from studies.sections import Reading, Section
+from studies.sections import TEXTS, Reading, Section
 from studies.settings import bare
 from studies.table import Contrast
 
@@ -40,36 +39,21 @@ if TYPE_CHECKING:
 ACROSS = 3  # panels of interactions side by side
 OFFSET = 0.06  # of a step between two levels: lines of one panel do not hide each other's intervals
 SPELLED = 2  # interactions that are described in a sentence
-MODELLED = "from a linear model of the main effects, with Student's 95% interval"
-MEAN = (
-    "the mean over the cells of the other axes, with its 95% interval (bootstrap over seeds within "
-    "cells)"
-)
-INTERACTIONS = (
-    "Whether the effect of one choice depends on another. A row is the difference between two "
-    "levels of an axis at one level of another axis, minus the same difference at the second level "
-    "of that axis, all else equal, with its 95% interval (bootstrap over seeds within cells); *p, "
-    "Holm* is adjusted for the number of rows. No interaction was planned: all are exploratory. In "
-    "the figure a point is the mean score over the cells of the axes that are not in its panel, "
-    "with its 95% interval; parallel lines mean no interaction."
-)
 
 
 def choices(reading: Reading) -> list[Section]:
     """The effect of each choice; none if there is no contrast."""
-    return contrast_section(reading, reading.table.contrasts, "effects", "Effect of each choice")
+    return contrast_section(reading, reading.table.contrasts, "effects")
 
 
-def all_pairs(reading: Reading, key: str, title: str) -> list[Section]:
+def all_pairs(reading: Reading, key: str) -> list[Section]:
     """The contrasts of the study's file, or of every two rows."""
     rows = [row.variant for row in reading.board.rows]
     every = [Contrast(level=a, reference=b) for a, b in itertools.combinations(rows, 2)]
-    return contrast_section(reading, reading.table.contrasts or every, key, title)
+    return contrast_section(reading, reading.table.contrasts or every, key)
 
 
-def contrast_section(
-    reading: Reading, named: Sequence[Contrast], key: str, title: str
-) -> list[Section]:
+def contrast_section(reading: Reading, named: Sequence[Contrast], key: str) -> list[Section]:
     """Contrasts as one section, the named ones first; none if there is no contrast."""
     board = reading.board
     found = effects(board, named)
@@ -83,48 +67,28 @@ def contrast_section(
     return [
         Section(
             key,
-            title,
-            how_to_read(found, correlation, paired),
             ("contrast", "difference", "95% interval", "pairs", "p", "p, Holm"),
             rows,
             {key: lambda: effects_figure(board, found)},
-            {
-                "effects": [asdict(effect) for effect in found],
-                "seed_correlation": correlation,
-                "paired": paired,
-            },
             _findings(found, higher_is_better=board.higher_is_better),
+            {"contrasts": explained(found, correlation, paired)},
         )
     ]
 
 
-def how_to_read(found: list[Effect], correlation: float, paired: bool) -> str:
+def explained(found: Sequence[Effect], correlation: float, paired: bool) -> str:
     """What the rows are, and what they cannot show."""
-    what = "Difference of the score of two rows, with its 95% interval (bootstrap over seeds)."
+    texts = TEXTS["contrasts"]
+    what = texts["rows"]
     if any(effect.axis for effect in found):
-        how = MODELLED if any(effect.modelled for effect in found) else MEAN
-        what = f"Difference of the score between two choices, all else equal: {how}."
+        how = "modelled" if any(effect.modelled for effect in found) else "mean"
+        what = texts["choices"].format(how=texts[how])
     named = sum(effect.named for effect in found)
-    families = "No contrast was planned: all are exploratory."
-    if named == len(found):
-        families = "All contrasts were planned before the run."
-    elif named:
-        families = (
-            f"The first {named} contrasts were planned in the study's file before the run; the "
-            "others are exploratory. Each of the two groups has its own adjustment."
-        )
-    seeds = (
-        f"Scores of variants with the same seed correlate by {correlation:.2f}, so runs with the "
-        "same seed are compared as pairs."
-        if paired
-        else f"The correlation over shared seeds ({correlation:.2f}) is not significant, so seeds "
-        "are not treated as pairs."
-    )
-    return (
-        f"{what} *p* is two-sided and from the same computation as the interval: below .05 if the "
-        "interval excludes zero. It has a lower limit that depends on the number of seeds. *p, "
-        f"Holm* is adjusted for the number of contrasts; the intervals are not. {seeds} {families} "
-        "An interval that includes zero does not show that there is no difference."
+    families = "mixed" if 0 < named < len(found) else "planned" if named else "exploratory"
+    return texts["explanation"].format(
+        what=what,
+        seeds=texts["paired" if paired else "unpaired"].format(correlation=correlation),
+        families=texts[families].format(named=named),
     )
 
 
@@ -170,12 +134,9 @@ def interaction_section(reading: Reading) -> list[Section]:
     return [
         Section(
             "interactions",
-            "Interactions",
-            INTERACTIONS,
             ("interaction", "difference of differences", "95% interval", "pairs", "p", "p, Holm"),
             [_interaction_row(each) for each in found],
             {"interactions": lambda: interactions_figure(board)},
-            {"interactions": [asdict(each) for each in found]},
             _interaction_findings(found),
         )
     ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,16 +30,6 @@ Order = tuple[int, ...]
 Two = tuple[str, str]
 MOST_LISTED = 7  # coordinates whose every order is listed: 5,040
 TOTAL = "all together"
-READING = (
-    "The change of the score between the two ends, attributed to the coordinates: the mean over "
-    "{orders} of the change at the coordinate's step (Shapley value), so that the column adds up "
-    "to the total. 95% intervals are a bootstrap over seeds, which every system shares{drawn}. "
-    "*first* is the change if it alone is made from {start}; *last* if it is made after all "
-    "others, both with their own 95% intervals. If the two differ much, the contribution depends "
-    "on the other coordinates. "
-    "A row of the leaderboard called *{start}, but X* is {start} with X as in {end}, and vice "
-    "versa."
-)
 
 
 def orders_within(k: int, nodes: int) -> tuple[list[Order], bool]:
@@ -122,10 +111,7 @@ def path_sections(reading: Reading) -> list[Section]:
     if not seeds:
         return []
     scores = {node: np.array([found[node][seed] for seed in seeds]) for node in nodes}
-    said = "every order" if complete else f"{len(orders)} of all orders"
-    drawn = "" if complete else ", and over the drawn orders"
-    how = READING.format(orders=said, start=ends[0], end=ends[1], drawn=drawn)
-    return [_section(reading, names, scores, orders, complete, how)]
+    return [_section(reading, names, scores, orders, complete)]
 
 
 def _section(
@@ -134,7 +120,6 @@ def _section(
     scores: Mapping[Node, np.ndarray],
     orders: Sequence[Order],
     complete: bool,
-    how: str,
 ) -> Section:
     board, ends = reading.board, reading.table.ends  # type: ignore[attr-defined]
     rng = np.random.default_rng(zlib.crc32(board.study.encode()))
@@ -142,30 +127,25 @@ def _section(
     none, every = Node(), Node(range(len(names)))
     whole = interval((scores[every] - scores[none]).tolist(), rng)
     paired = pairing(board)[1]
-    rows, document = [], {}
+    rows = []
     found = dict(sorted(enumerate(parts), key=lambda item: -abs(item[1].value)))
     for i, each in found.items():
         first = _gap(scores, Node({i}), none, paired)
         last = _gap(scores, every, every - {i}, paired)
         sure = between(each.ends, sign="+")
         rows.append([names[i], f"{each.value:+.4f}", sure, _shown(first), _shown(last)])
-        document[names[i]] = {
-            "value": each.value, "low": each.low, "high": each.high,
-            "first": first and asdict(first), "last": last and asdict(last),
-        }  # fmt: skip
     total = sum(each.value for each in parts)
     rows.append([TOTAL, f"{total:+.4f}", between(whole.ends, sign="+"), "", ""])
     named = {names[i]: each for i, each in found.items()}
     return Section(
         "attribution",
-        f"Contributions between {ends[0]} and {ends[1]}",
-        how,
         ("coordinate", "contribution", "95% interval", "first", "last"),
         rows,
         {"attribution": lambda: attribution_figure(board.metric, ends, named, whole)},
-        {"attribution": document, "total": total, "orders": len(orders),
-         "seeds": len(scores[none])},
         _findings(ends, named, board.metric),
+        {"start": ends[0], "end": ends[1],
+         "orders": "every order" if complete else f"{len(orders)} of all orders",
+         "drawn": "" if complete else ", and over the drawn orders"},
     )  # fmt: skip
 
 

@@ -85,18 +85,13 @@ def _preferences(found: dict[str, Any]) -> Section:
     above = [name for name, one in preferred.items() if one["low"] > 0.5]
     return Section(
         "people",
-        "Human preferences",
-        f"Two sentences at a time, blind and in random order: "
-        f"{count(found['answers'], 'answer')} of {count(len(found['raters']), 'rater')}. "
-        f"*Preferred* is the share of its comparisons that a variant won (a tie counts half); .5 "
-        f"means no preference. The interval is a bootstrap over comparisons. "
-        f"Agreement between raters: {agreed}.",
         ["source", "preferred", "95% interval"],
         [[name, number(one["value"]), bracket(one["low"], one["high"])]
          for name, one in preferred.items()],
         {"preferences": figure},
-        {key: found[key] for key in ("answers", "raters", "preferred", "agreement", "kappa")},
         [f"People prefer the sentences of {names(above)}."] if above else [],
+        {"answers": count(found["answers"], "answer"), "agreement": agreed,
+         "raters": count(len(found["raters"]), "rater")},
     )  # fmt: skip
 
 
@@ -113,14 +108,9 @@ def _metrics(found: dict[str, Any]) -> Section:
     sure = [name for name, one in related if one["p_adjusted"] < SIGNIFICANT]
     return Section(
         "people_metrics",
-        "Metrics that agree with people",
-        "Spearman's correlation, over variants, of a metric's mean with the preference. A metric "
-        "for which lower is better agrees if rho is negative. *p adjusted* is Holm's, for the "
-        f"number of metrics in this table.{few}",
         ["metric", "rho", "p", "p adjusted", "variants"],
         [[name, f"{one['rho']:+.2f}", number(one["p"]), number(one["p_adjusted"]),
           str(one["variants"])] for name, one in related],
-        {},
-        {"correlations": found["correlations"]},
         [f"Metrics that rank as people do: {names(sure)}."] if sure else [],
+        {"few": few},
     )  # fmt: skip

@@ -25,12 +25,6 @@ DIVERSITY = ("self_bleu_4", "self_bleu_2")
 TRACE = 0.005
 NEAR = 0.06  # share of the plane's span: closer numbers are merged into one label
 Point = tuple[float, float]  # diversity, quality
-READING = (
-    "Higher is better quality, further right is more diversity; a good generator is near real "
-    "text. Small dots are runs. Large dots are means of variants, with the rank in the "
-    "leaderboard; a diamond is a variant trained with maximum likelihood only. The cross is real "
-    "held-out text, scored as if it were generated."
-)
 
 
 def plane(reading: Reading) -> list[Section]:
@@ -52,8 +46,6 @@ def plane(reading: Reading) -> list[Section]:
     return [
         Section(
             "plane",
-            "Quality and diversity",
-            READING,
             figures={
                 "quality_diversity": lambda: _figure(
                     points, real, likelihood, quality[1], diversity

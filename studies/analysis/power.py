@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 SEEDS = (3, 5, 10, 20)
 POINTS = 400  # of a profile, so that its steps look like steps
 MANY = 6  # rows of a profile: the number of colours
-READING = (
-    "Of {rows} rows and the {seeds} seeds that all of them have. The shares of the variance are "
-    "components of a two-way layout (variant, seed, residual), with intervals over seeds. The "
-    "minimum detectable difference of two rows is the one that a two-sided test at 5% finds with "
-    "80% power, for the mean spread of all pairs of rows. The profile shows for each score the "
-    "share of a row's runs that are at least as good; a curve that is above another everywhere "
-    "belongs to a better row."
-)
 
 
 def power(reading: Reading) -> list[Section]:
@@ -60,12 +52,10 @@ def power(reading: Reading) -> list[Section]:
     return [
         Section(
             "power",
-            "Statistical power",
-            READING.format(rows=k, seeds=n),
             ("", "value", ""),
             rows,
             {"profile": lambda: profile_figure(board)},
-            {"seed_correlation": correlation, "paired": paired, "spread": spread},
+            values={"rows": k, "seeds": n},
         )
     ]
 

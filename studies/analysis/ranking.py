@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
 EVERY_DOT = 8  # seeds from which on intervals are reliable
 FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
-READING = (
-    "Score: interquartile mean over the seeds (mean below four seeds) of the {split}, with its "
-    "95% bootstrap interval over the seeds. Diverged and collapsed runs get the worst score of the "
-    "study. Other columns are means over seeds. In the figure a grey dot is a run. The order of "
-    "rows is not a finding; the sentences above say which rows differ."
-)
 
 
 def ranking(reading: Reading) -> Section:
@@ -52,12 +46,11 @@ def ranking(reading: Reading) -> Section:
     columns = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
     return Section(
         "leaderboard",
-        "Leaderboard",
-        READING.format(split=split),
         [*columns, *(key.partition("/")[2] for key in further)],
         rows,
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
+        values={"split": split},
     )
 
 

@@ -17,10 +17,6 @@ from studies.sections import Reading, Section
 
 APART = "evaluating"  # tag: seconds of evaluations
 BAD = (*WORST, "killed", "failed")
-FAILURES = (
-    "Diverged and collapsed runs are results and get the worst score. Failed and interrupted runs "
-    "have no score; `textgan study FILE --resume` runs them again."
-)
 VARIANTS, STEPS, LATENTS = 4, 5, 8  # of the samples
 EMPTY = "(empty)"
 SHORT = 16  # characters of a commit or fingerprint
@@ -48,21 +44,24 @@ def cost(reading: Reading) -> list[Section]:
     runs, trials = reading.seeds, reading.trials
     everything = [*runs, *trials]
     devices = sorted({run.tags["device"] for run in everything if "device" in run.tags})
-    given = f"Budget per run: {reading.table.spent}. " if reading.table.budget else ""
-    also = f" and {count(len(trials), 'trial')}" if trials else ""
     evaluated = duration(sum(_numbers(everything, APART)))
-    with_ = f"and {evaluated} of evaluations" if counted_apart(everything) else "with evaluations"
+    values = {
+        "budget": f"Budget per run: {reading.table.spent}. " if reading.table.budget else "",
+        "runs": " and ".join(
+            count(len(found), name) for found, name in ((runs, "run"), (trials, "trial")) if found
+        ),
+        "seconds": duration(sum(_numbers(everything, "seconds"))),
+        "evaluations": f"and {evaluated} of evaluations"
+        if counted_apart(everything) else "with evaluations",
+        "devices": ", ".join(devices) or "an unknown device",
+    }  # fmt: skip
     return [
         Section(
             "cost",
-            "Cost",
-            f"{given}{count(len(runs), 'run')}{also} took "
-            f"{duration(sum(_numbers(everything, 'seconds')))} of training {with_} on "
-            f"{', '.join(devices) or 'an unknown device'}. If variants differ in seconds or "
-            f"updates, a ranking at equal updates is not a ranking at equal time.",
             ["variant", "updates", "seconds per run", "range", "updates per second",
              "evaluation, s"],
             rows,
+            values=values,
         )
     ]  # fmt: skip
 
@@ -95,7 +94,7 @@ def failures(reading: Reading) -> list[Section]:
         for run in bad
     ]  # fmt: skip
     columns = ["outcome", "variant", "seed", "updates", "reason", "run"]
-    return [Section("failures", "Failures", FAILURES, columns, rows)]
+    return [Section("failures", columns, rows)]
 
 
 def _outcome(run: RunRecord) -> str:
@@ -119,21 +118,12 @@ def samples(reading: Reading) -> list[Section]:
     best, found = next(iter(texts.items()))
     through = {f"after {step}": found[step] for step in _evenly(sorted(found), STEPS)}
     return [
-        Section(
-            "sentences",
-            "Samples of the variants",
-            f"The last samples of seed {seed}, from the best variant to the worst. They are not "
-            f"selected: they are the first latents of the evaluation, the same noise in every "
-            f"column if the generators take noise of the same shape.",
-            ["", *last],
-            _side_by_side(last),
-        ),
+        Section("sentences", ["", *last], _side_by_side(last), values={"seed": seed}),
         Section(
             "training",
-            "Samples of the best variant during training",
-            f"`{best}`, seed {seed}: each row is one latent, sampled after more and more updates.",
             ["", *through],
             _side_by_side(through),
+            values={"best": best, "seed": seed},
         ),
     ]
 
@@ -182,17 +172,7 @@ def reproduce(reading: Reading) -> Section:
     rows = [[title, value] for title, tag in tags.items() for value in _distinct(runs, tag)]
     rows.append(["store", re.sub(r"//([^:/@]*):[^@/]*@", r"//\1:***@", reading.tracker.uri)])
     rows.append(["study's run", board.parent_run_id])
-    return Section(
-        "again",
-        "How to reproduce",
-        "The whole study; or, in the store that ran it, one run (the first seed of the best "
-        "variant) and a comparison of its numbers:\n\n"
-        + "\n".join(lines)
-        + "\n\nThe artifact `study.json` has the definition as it ran; each run has its own "
-        "`config.toml`.",
-        ["", ""],
-        rows,
-    )
+    return Section("again", ["", ""], rows, values={"commands": "\n".join(lines)})
 
 
 def _distinct(runs: Iterable[RunRecord], tag: str) -> list[str]:

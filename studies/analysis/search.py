@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PUBLISHED = "published"
-FINALISTS = ("finalists", "Finalists on seeds not used for tuning")  # key and title
 LEAST_FOR_IMPORTANCE = 8
 Arms = Mapping[str, Sequence[RunRecord]]  # system -> its trials
 
@@ -34,7 +33,7 @@ def search_sections(reading: Reading) -> list[Section]:
     rows = [row.variant for row in reading.board.rows if row.variant != PUBLISHED]
     against = [Contrast(level=row, reference=PUBLISHED) for row in sorted(rows)]
     named = reading.table.contrasts or against
-    return [*contrast_section(reading, named, *FINALISTS), *tuning_sections(reading)]
+    return [*contrast_section(reading, named, "finalists"), *tuning_sections(reading)]
 
 
 def tuning_sections(reading: Reading) -> list[Section]:
@@ -81,9 +80,6 @@ def _settings(reading: Reading, arms: Arms) -> list[Section]:
     return [
         Section(
             "settings",
-            "Settings found",
-            "The settings of the rows above. A row whose trials were not better has its published "
-            "settings.",
             ("setting", *rows),
             [[key, *(settings.get(key, "") for settings in rows.values())] for key in keys],
         )
@@ -111,15 +107,9 @@ def _curves(reading: Reading, arms: Arms) -> Section:
     ]
     return Section(
         "tuning",
-        "Expected best score by number of trials",
-        "The expected best score of n trials: the mean over all subsets of n of the trials that "
-        "ran, including the published settings, with a bootstrap band, on the tuning seed and the "
-        "validation split. Exact for trials that are independent draws. The later trials of a "
-        "sampler that learns are better, so that its curve describes these trials only.",
         ("system", "trials", "expected best", "95% band"),
         rows,
         {"tuning": lambda: _curves_figure(curves, metric)},
-        {"tuning": {arm: [[c.value, *c.ends] for c in curve] for arm, curve in curves.items()}},
     )
 
 
@@ -185,13 +175,9 @@ def _importance(shares: Mapping[str, Mapping[str, float]]) -> Section:
     ]
     return Section(
         "importance",
-        "Importance of settings in the search",
-        "How much the best tenth of the trials differs from all trials in each setting alone "
-        "(PED-ANOVA). It describes this search in this range and is not a test.",
         ("system", "setting", "importance"),
         [[arm, key, f"{share:.0%}"] for arm, key, share in bars],
         {"importance": lambda: _importance_figure(bars)},
-        {"importance": shares},
     )
 
 
@@ -223,14 +209,9 @@ def _front(table: TuningTable, trials: Sequence[RunRecord]) -> Section:
               for metric, up in zip(metrics, directions, strict=True)]  # fmt: skip
     return Section(
         "front",
-        "Pareto front",
-        "Trials that no other trial dominates in all objectives, on the tuning seed and the "
-        "validation split. Each is a single seed: another seed can change the members of the "
-        "front. Nothing ran between the points that the line joins.",
         ("trial", *metrics),
         rows,
         {"front": lambda: _front_figure(values, on_front, labels)},
-        {"front": rows},
     )
 
 

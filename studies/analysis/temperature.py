@@ -46,14 +46,6 @@ MARKS = {
     "ngram": ("n-gram model", "^", GREY),
     "mle": ("MLE", "s", GREEN),
 }
-READING = (
-    "Each run draws the same number of sentences at each temperature. Higher is nearer to real "
-    "text, further right is more diverse; both are computed from the same sentences (Caccia et al. "
-    "2020). The *area* of a run is the part of the unit square that some temperature dominates in "
-    "both. A system whose curve is above and to the right of another's is better in this plane at "
-    "every temperature; if the curves cross, neither is. A score above real text is no gain: BLEU "
-    "counts frequent n-grams and does not test whether a sentence is valid."
-)
 Ends = tuple[float, float] | None
 
 
@@ -117,12 +109,9 @@ def sweep_section(sweeps: Sweeps) -> Section:
         rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
     return Section(
         "temperature",
-        "Quality and diversity over temperature",
-        READING,
         ("variant", "area", "95% interval", "seeds"),
         rows,
         {"temperature": lambda: sweep_figure(sweeps)},
-        {"area": areas},
         _findings(areas),
     )
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from core.config import Config
 from studies.analysis.effects import all_pairs
-from studies.analysis.search import FINALISTS, tuning_sections
+from studies.analysis.search import tuning_sections
 from studies.plan import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
@@ -104,7 +104,7 @@ class Comparison(Kind):
     @staticmethod
     def sections(reading: Reading) -> list[Section]:
         """Every system against every other, tuning curves."""
-        return [*all_pairs(reading, *FINALISTS), *tuning_sections(reading)]
+        return [*all_pairs(reading, "finalists"), *tuning_sections(reading)]
 
 
 def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:

@@ -44,4 +44,4 @@ class Systems(Kind):
     @staticmethod
     def sections(reading: Reading) -> list[Section]:
         """Every system against every other."""
-        return all_pairs(reading, "pairs", "Pairwise comparisons of systems")
+        return all_pairs(reading, "pairs")

@@ -32,8 +32,8 @@ def test_named_contrasts_are_a_family_of_their_own(tmp_path: Path) -> None:
     assert beside.key == "interactions"
     assert section == choices(reading)[0] or section.rows == choices(reading)[0].rows
     assert len(section.rows) == 5
-    assert "first 1 contrasts were planned" in section.reading
-    assert section.document["paired"] is True
+    assert "first 1 contrasts were planned" in section.explanation
+    assert "same seed are compared as pairs" in section.explanation
     assert section.figures["effects"]().axes
 
 

@@ -182,7 +182,7 @@ def test_seconds_say_whether_evaluations_are_in_them(
     report = build(read(tracker, NAME))
     assert report.facts["budget"] == budget
     (section,) = (each for each in report.sections if each.key == "cost")
-    assert cost in section.reading
+    assert cost in section.explanation
     assert section.rows[0][-1] == (tags.get("evaluating") or "included")
 
 

@@ -58,7 +58,9 @@ def test_a_summary_says_what_the_store_says(tracker: MemoryTracker, tmp_path: Pa
     assert len(keys) >= 4
     for a, b in zip(ours.sections, theirs.sections, strict=True):
         if a.key in keys:
-            assert (a.reading, a.rows, list(a.figures)) == (b.reading, b.rows, list(b.figures))
+            assert (a.explanation, a.rows, list(a.figures)) == (
+                b.explanation, b.rows, list(b.figures),
+            )  # fmt: skip
 
 
 def test_a_summary_keeps_what_a_run_was_trained_on(tracker: MemoryTracker, tmp_path: Path) -> None:

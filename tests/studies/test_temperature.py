@@ -70,10 +70,10 @@ def test_the_sweeps_of_a_file_join_the_report_before_its_last_section(tmp_path: 
     file = tmp_path / "plane.json"
     file.write_text(json.dumps({name: one.document() for name, one in six(0.2).items()}))
     assert read_sweeps(file) == six(0.2)
-    sections = [Section("first", "First", ""), Section("again", "How to reproduce", "")]
+    sections = [Section("leaderboard"), Section("again")]
     report = Report("plane", "?", {}, ["a"], ["a"], sections)
     joined = results.with_sweeps(report, sweep_section(six(0.2)))
-    assert [each.key for each in joined.sections] == ["first", "temperature", "again"]
+    assert [each.key for each in joined.sections] == ["leaderboard", "temperature", "again"]
     assert joined.findings[0] == "a"
     assert joined.headline == joined.findings[:2]
 
