@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.config import Config
+from core.config import Config, hash_of
 from core.tracking.protocol import Tracker
 from core.training.loop import Trainer
 from experiments.single_run.evaluator import Evaluator
@@ -43,8 +43,8 @@ class Estimate:
 
 def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
     """The mean cost of these jobs."""
-    configs = list({job.variant.config.likeness(): job.variant.config for job in jobs}.values())
-    known = _known(tracker, {config.likeness() for config in configs})
+    configs = list({job.variant.config.config_hash(): job.variant.config for job in jobs}.values())
+    known = _known(tracker, configs)
     if known and len(known) == len(configs):
         seconds = statistics.mean(statistics.mean(each) for each in known.values())
         count = sum(map(len, known.values()))
@@ -71,13 +71,14 @@ def unlike(configs: Sequence[Config], most: int) -> list[Config]:
     return [configs[i] for i in picked]
 
 
-def _known(tracker: Tracker, wanted: set[str]) -> dict[str, list[float]]:
-    """Likeness -> seconds of the runs of the store that ended."""
+def _known(tracker: Tracker, configs: Sequence[Config]) -> dict[str, list[float]]:
+    """Hash of a configuration -> seconds of the runs of the store that ended."""
+    wanted = {stored: each.config_hash() for each in configs for stored in each.stored_hashes()}
     found: dict[str, list[float]] = {}
     for run in tracker.runs():
-        like = run.tags.get("likeness")
-        if like in wanted and run.outcome in ("ok", "collapsed") and run.end is not None:
-            found.setdefault(like, []).append((run.end - run.start) / 1000)
+        key = wanted.get(hash_of(run.tags) or "")
+        if key and run.outcome in ("ok", "collapsed") and run.end is not None:
+            found.setdefault(key, []).append((run.end - run.start) / 1000)
     return found
 
 

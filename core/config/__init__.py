@@ -12,7 +12,19 @@ from core.config.parsing import (
     read_toml,
     slot_name,
 )
-from core.config.renamed import KEYS, current_study, current_tables, current_text
+from core.config.renamed import (
+    HASH_TAG,
+    KEYS,
+    current_params,
+    current_settings,
+    current_study,
+    current_tables,
+    current_text,
+    hash_of,
+    previous_key,
+    previous_value,
+    stored_keys,
+)
 from core.config.schema import (
     Config,
     EvaluationConfig,
@@ -28,6 +40,7 @@ from core.config.slots import FOLDERS, PLUGINS, SLOTS, SYSTEM
 __all__ = [
     "FOLDERS",
     "GAME",
+    "HASH_TAG",
     "KEYS",
     "LONGEST_CONFIG",
     "PLUGINS",
@@ -44,14 +57,20 @@ __all__ = [
     "TrainConfig",
     "assign",
     "conflict",
+    "current_params",
+    "current_settings",
     "current_study",
     "current_tables",
     "current_text",
     "explain",
     "flatten",
+    "hash_of",
     "override",
     "parse",
     "parse_override",
+    "previous_key",
+    "previous_value",
     "read_toml",
     "slot_name",
+    "stored_keys",
 ]

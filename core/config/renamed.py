@@ -1,7 +1,9 @@
 """Configuration keys and study names that had another name once.
 
 Files that people write may use an old key for one release; a warning names the new one. What a
-store or a summary holds is never rewritten: it is read through this table for good.
+store or a summary holds is never rewritten: it is read through these tables for good. Runs, rows
+and studies in a store keep the names that they were given; keys and values are read as today's.
+`tests/store` reads a store that version 0.1 wrote.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# Old dotted key -> new one, since 0.2.
+# Old dotted key -> new one, since 0.2 (configuration files, parameters, settings of trials).
 KEYS: Mapping[str, str] = {
     "model.hide_after_end": "model.mask_after_eos",
     "train.generator_rate": "train.generator_lr",
@@ -31,6 +33,11 @@ KEYS: Mapping[str, str] = {
 }
 # Values of a key that changed its type with its name.
 VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shared": True}}
+# Keys that 0.1 did not have, with the value that means what 0.1 did. Hashes leave them out there,
+# so that a new key does not change the hash of every configuration.
+ADDED: Mapping[str, Any] = {"kernels": "auto"}
+# The tag of a run that holds the hash of its configuration, and the tag that 0.1 gave it.
+HASH_TAG, OLD_HASH_TAG = "config_hash", "likeness"
 # Names of the studies that came with the harness; stored ones begin with them too.
 STUDIES: Mapping[str, str] = {"card_axes": "design_axes", "card_attention": "design_attention"}
 # Phrases of stored questions.
@@ -70,6 +77,23 @@ def current_value(key: str, value: Any) -> Any:
     return known.get(value, value) if isinstance(value, str) else value
 
 
+def current_params(params: Mapping[str, str]) -> Mapping[str, str]:
+    """A stored run's parameters, dotted keys to text, under today's keys."""
+    if KEYS.keys().isdisjoint(params):
+        return params
+    return {current_key(key): str(current_value(key, value)) for key, value in params.items()}
+
+
+def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings, dotted keys to values, under today's keys."""
+    return {current_key(key): current_value(key, value) for key, value in settings.items()}
+
+
+def stored_keys(key: str) -> tuple[str, ...]:
+    """All names under which a store may hold a parameter, today's first."""
+    return (key, *(old for old, new in KEYS.items() if new == key))
+
+
 def current_tables(tables: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
     """Nested tables, a study's included, with today's keys. `where` is what a person wrote: each
     old key in it is warned of.
@@ -85,10 +109,53 @@ def current_tables(tables: Mapping[str, Any], where: str | None = None) -> dict[
     return found
 
 
+def without_added(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's tables without the keys of `ADDED` that have the value given there."""
+    found = _copied(tables)
+    for key, value in ADDED.items():
+        table, _, name = key.rpartition(".")
+        place = found.get(table, {}) if table else found
+        if place.get(name) == value:
+            del place[name]
+    return found
+
+
+def previous_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's tables as version 0.1 had them, of which stored runs keep the hash."""
+    found = _copied(tables)
+    for old, new in KEYS.items():
+        table, _, name = new.partition(".")
+        if isinstance(found.get(table), dict) and name in found[table]:
+            value = found[table].pop(name)
+            found[table][old.partition(".")[2]] = previous_value(new, value)
+    return found
+
+
+def previous_key(key: str) -> str:
+    """The name that version 0.1 had for a key."""
+    return stored_keys(key)[-1]
+
+
+def previous_value(key: str, value: Any) -> Any:
+    """The value that version 0.1 had for what a key's value means."""
+    known = VALUES.get(previous_key(key), {})
+    return next((old for old, new in known.items() if new is value), value)
+
+
+def hash_of(tags: Mapping[str, str]) -> str | None:
+    """The hash of a stored run's configuration, see `Config.stored_hashes`."""
+    return tags.get(HASH_TAG, tags.get(OLD_HASH_TAG))
+
+
 def warn_renamed(key: str, where: str) -> None:
     """Say that a key has a new name."""
     log.warning("%s: %s is now called %s; the old name goes with the next release",
                 where, key, KEYS[key])  # fmt: skip
+
+
+def _copied(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: dict(value) if isinstance(value, Mapping) else value
+            for key, value in tables.items()}  # fmt: skip
 
 
 def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> dict[str, Any]:

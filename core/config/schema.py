@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from core.config.renamed import previous_tables, without_added
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import ranking_metric
 from core.text.settings import CorpusSettings
@@ -192,12 +193,16 @@ class Config(Frozen):
         """Dotted keys to values, as the tracker logs them."""
         return flatten(self.tables())
 
-    def likeness(self) -> str:
+    def config_hash(self) -> str:
         """The same for two runs that differ in seed and name only."""
-        tables = self.model_copy(update={"seed": 0, "name": ""}).tables()
-        if self.kernels == "auto":  # stored hashes are older than this key
-            del tables["kernels"]
-        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]
+        return _hash(self._comparable())
+
+    def stored_hashes(self) -> frozenset[str]:
+        """The hashes that a store may hold of this configuration, version 0.1's included."""
+        return frozenset({self.config_hash(), _hash(previous_tables(self._comparable()))})
+
+    def _comparable(self) -> dict[str, Any]:
+        return without_added(self.model_copy(update={"seed": 0, "name": ""}).tables())
 
     def toml(self) -> str:
         """The file that gives this configuration again."""
@@ -213,3 +218,7 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _hash(tables: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from core.config.renamed import current_params, stored_keys
 from core.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ class Columns:
     def of(self, kind: str) -> tuple[str, ...] | None:
         """The keys of `tags`, `params` or `metrics`."""
         keys: tuple[str, ...] | None = getattr(self, kind)
-        return (*keys, "mlflow.parentRunId") if kind == "tags" and keys is not None else keys
+        if keys is None:
+            return None
+        if kind == "params":
+            return tuple(stored for key in keys for stored in stored_keys(key))
+        return (*keys, "mlflow.parentRunId") if kind == "tags" else keys
 
 
 ALL = Columns()
@@ -74,7 +79,7 @@ NONE = Columns((), (), ())
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as read back from the store."""
+    """A run as read back from the store; parameters have today's keys, whatever was stored."""
 
     run_id: str
     experiment: str
@@ -86,6 +91,9 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)  # last values
     start: int = 0  # milliseconds since 1970
     end: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", current_params(self.params))
 
     @property
     def outcome(self) -> str | None:

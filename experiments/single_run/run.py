@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from core.config import Config, parse, read_toml
+from core.config import HASH_TAG, Config, parse, read_toml
 from core.errors import InputError, MachineError
 from core.kernels import choose
 from core.nn.precision import set_matmul_precision
@@ -138,7 +138,7 @@ def _start(
             "system": config.name,
             "seed": str(config.seed),
             "corpus": corpus.fingerprint,
-            "likeness": config.likeness(),
+            HASH_TAG: config.config_hash(),
             "kernels": choose(device, config.kernels).name,
             **environment_tags(device),
             **({"processes": str(processes)} if processes > 1 else {}),

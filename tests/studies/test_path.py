@@ -64,7 +64,7 @@ def test_what_cannot_be_changed_alone_is_changed_together(tmp_path: Path) -> Non
     assert set(names) == {"next input", "train.batch_size", "game", "sampling + estimator"}
     assert len(found.variants) == 2**4
     assert [variant.name for variant in found.variants[:2]] == ["here", "there"]
-    assert len({variant.config.likeness() for variant in found.variants}) == 16
+    assert len({variant.config.config_hash() for variant in found.variants}) == 16
     assert "Every order" in found.kind.describe()
 
 

@@ -16,6 +16,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from core.config import HASH_TAG
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
 from experiments.commands.working import duration, show_plan, words
@@ -208,7 +209,7 @@ def test_a_dry_run_says_time_and_disk_and_from_what(
     assert document["bytes"] > 8 * 10_000
     assert not (tmp_path / "corpora").exists()
     for variant in study.variants:
-        tags = {"likeness": variant.config.likeness()}
+        tags = {HASH_TAG: variant.config.config_hash()}
         tracker.start_run(NAME, "before", params={}, tags=tags).finish("ok")
     known = estimate(study.kind.plan(()).jobs, _Ended(tracker))  # type: ignore[arg-type]
     assert known.seconds == pytest.approx(5.0)
