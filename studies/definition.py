@@ -74,10 +74,26 @@ def load_study(
 
 def from_definition(definition: str, resolver: Resolver) -> Study:
     """The study of a stored definition."""
-    return make_study(json.loads(definition), resolver, "the stored study")
+    return stored_study(json.loads(definition), resolver, "the stored study")
 
 
-def make_study(tables: Mapping[str, Any], resolver: Resolver, where: str) -> Study:
+def stored_study(stored: Mapping[str, Any], resolver: Resolver, where: str) -> Study:
+    """The study of stored tables. Its definition stays as it is stored, and its rows keep the
+    names that they were given, whatever their keys are called today.
+    """
+    tables = current_tables(stored)
+    made = make_study(tables, resolver, where, old_names=tables != stored)
+    return Study(made.table, stored, made.kind)
+
+
+def same_definition(ours: str, theirs: str) -> bool:
+    """Whether two definitions are of one study, whichever version stored them."""
+    return current_tables(json.loads(ours)) == current_tables(json.loads(theirs))
+
+
+def make_study(
+    tables: Mapping[str, Any], resolver: Resolver, where: str, *, old_names: bool = False
+) -> Study:
     """Every variant of the tables, checked."""
     tables = current_tables(tables)
     try:
@@ -89,7 +105,7 @@ def make_study(tables: Mapping[str, Any], resolver: Resolver, where: str) -> Stu
     except ValidationError as error:
         raise InputError(explain(error, kind.Table, where, prefix="study.")) from None
     config = {key: value for key, value in tables.items() if key not in ("study", "systems")}
-    definition = Definition(config, tables.get("systems", {}), resolver, where)
+    definition = Definition(config, tables.get("systems", {}), resolver, where, old_names)
     return Study(table, tables, kind(table, definition))
 
 

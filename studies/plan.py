@@ -97,6 +97,7 @@ class Definition:
     systems: Mapping[str, Tables]  # row -> the tables of that system's file
     resolver: Resolver
     where: str  # for messages
+    old_names: bool = False  # stored by version 0.1: rows and labels have its names of keys
 
     def system(self, row: str, table: StudyTable) -> tuple[Mapping[str, Any], Config]:
         """Tables and configuration of a system that the study names, with the study's changes."""

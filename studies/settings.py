@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from core.config import SLOTS, assign, slot_name
+from core.config import SLOTS, assign, previous_key, previous_value, slot_name, stored_keys
 from core.errors import InputError
 from studies.table import Budget, Contrast
 
@@ -16,10 +16,15 @@ SHARED = ("evaluation", "device")  # what makes rows comparable, next to corpus 
 SPENT = ("updates", "minutes", "clock")
 
 
-def labelled(axis: str, values: list[Any], where: str) -> dict[str, Any]:
+def labelled(
+    axis: str, values: list[Any], where: str, *, old_names: bool = False
+) -> dict[str, Any]:
     """Label to value; a label is a strategy's name, with its settings where names repeat."""
     is_slot = slot_name(axis) in SLOTS
     names = [value.get("name") if isinstance(value, Mapping) else value for value in values]
+    if old_names:
+        names = [previous_value(axis, name) for name in names]
+        axis = previous_key(axis)
     found: dict[str, Any] = {}
     for name, value in zip(names, values, strict=True):
         label = str(name) if is_slot else f"{axis.rpartition('.')[2]}={name}"
@@ -33,7 +38,9 @@ def labelled(axis: str, values: list[Any], where: str) -> dict[str, Any]:
 
 def bare(axis: str, label: str) -> str:
     """A label of `labelled` without the axis's name, for places that show the axis as well."""
-    return label.removeprefix(f"{axis.rpartition('.')[2]}=")
+    for key in stored_keys(axis):
+        label = label.removeprefix(f"{key.rpartition('.')[2]}=")
+    return label
 
 
 def changed(tables: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -89,7 +89,13 @@ class Arm:
 
 
 def space_of(
-    config: Config, tables: Tables, named: Mapping[str, Any], resolver: Resolver, where: str
+    config: Config,
+    tables: Tables,
+    named: Mapping[str, Any],
+    resolver: Resolver,
+    where: str,
+    *,
+    old_names: bool = False,
 ) -> dict[str, Range]:
     """The space of a configuration, by the study's `named` fields (none: all that have a range)."""
     declared = dict(ranges(config))
@@ -98,7 +104,8 @@ def space_of(
         return {key: each for key, each in declared.items() if each.drawn(own.get(key)) is not None}
     found = {}
     for key, given in named.items():
-        found[key] = _narrowed(key, given, declared, f"{where}: study.space.{key}")
+        at = f"{where}: study.space.{key}"
+        found[key] = _narrowed(key, given, declared, at, old_names=old_names)
         for end in _ends(found[key]):
             parse(changed(tables, {key: end}, where), resolver, f"{where}: study.space.{key}")
         value = own.get(f"{slot_name(key)}.name" if slot_name(key) in SLOTS else key)
@@ -127,12 +134,14 @@ def as_drawn(space: Space, settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in drawn.items() if value is not None}
 
 
-def _narrowed(key: str, given: Any, declared: Mapping[str, Range], where: str) -> Range:
+def _narrowed(
+    key: str, given: Any, declared: Mapping[str, Range], where: str, *, old_names: bool
+) -> Range:
     if isinstance(given, Mapping) and "choices" in given:
         choices = given["choices"]
         if not isinstance(choices, list) or len(choices) < 2:
             raise InputError(f"{where}: choices must be a list of at least two")
-        return Range(choices=tuple(labelled(key, choices, where).items()))
+        return Range(choices=tuple(labelled(key, choices, where, old_names=old_names).items()))
     if key not in declared:
         raise InputError(
             f"{where}: has no range to search{nearest(key, declared)}; "

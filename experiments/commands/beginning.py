@@ -15,7 +15,7 @@ from experiments.commands.corpora import prepare
 from experiments.console import err
 from experiments.joining import check, write_down
 from experiments.single_run.loading import resolve_file
-from studies.definition import Study, load_study, make_study
+from studies.definition import Study, load_study, same_definition, stored_study
 from studies.plan import Limit
 from studies.running.execute import begin, free_name, grow
 from studies.running.execute import resume as resume_study
@@ -60,7 +60,7 @@ def asked_for(
     if plan is not None:
         return Asked(plan.table.name, plan, tracker, url)
     stored = json.loads(load_queue(source, url).user_attrs["definition"])
-    plan = make_study(override(stored, overrides), registry(), f"study {source!r}")
+    plan = stored_study(override(stored, overrides), registry(), f"study {source!r}")
     return Asked(source, plan, tracker, url)
 
 
@@ -101,14 +101,14 @@ def begin_or_join(
 
 def _under_way(plan: Study, tracker: Tracker, url: str) -> str | None:
     """The last study of this definition, if it has not come to its end."""
-    wanted, definition = plan.table.name, json.loads(plan.definition())
+    wanted = plan.table.name
     numbered = [n for n in tracker.experiments() if n.rpartition("-")[0] == wanted]
     for name in (*sorted(numbered, key=lambda n: (len(n), n), reverse=True), wanted):
         try:
             queue = load_queue(name, url)
         except InputError:  # of another storage
             continue
-        if json.loads(queue.user_attrs.get("definition", "null")) != definition:
+        if not same_definition(plan.definition(), queue.user_attrs.get("definition", "{}")):
             continue
         state = progress(queue, plan.table)
         if state.waiting or state.running or state.later:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.config import current_settings
 from core.statistics import Interval, expected_best, with_worst
 from core.tracking.protocol import WORST, RunRecord
 from studies.analysis.effects import contrast_section
@@ -55,8 +56,7 @@ def tuning_sections(reading: Reading) -> list[Section]:
 
 
 def _settings_of(trial: RunRecord) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(trial.tags.get("settings", "{}"))
-    return found
+    return current_settings(json.loads(trial.tags.get("settings", "{}")))
 
 
 def _settings(reading: Reading, arms: Arms) -> list[Section]:

@@ -62,7 +62,8 @@ class Ablation(Kind):
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table, where = table, definition.where
-        axes = {axis: labelled(axis, values, where) for axis, values in table.axes.items()}
+        axes = {axis: labelled(axis, values, where, old_names=definition.old_names)
+                for axis, values in table.axes.items()}  # fmt: skip
         levels = [len(labels) for labels in axes.values()]
         self.design = design(table.design, levels, table.cells, self._best(axes, where))
         base = spend(definition.tables, table.budget)

@@ -55,7 +55,9 @@ class Comparison(Kind):
             declared = dict(ranges(config))
             named = {key: given for key, given in table.space.items() if key in declared}
             where = f"{definition.where}, system {name}"
-            space = space_of(config, tables, named, definition.resolver, where)
+            space = space_of(
+                config, tables, named, definition.resolver, where, old_names=definition.old_names
+            )
             space = space if named else _usual(config, space)
             own = config.flat()
             published = ({key: own.get(key) for key in space},)

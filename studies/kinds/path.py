@@ -8,14 +8,14 @@ combination of coordinates is valid, so that every system between the two can ru
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from core.config import SLOTS, Config, Resolver, assign, parse
+from core.config import SLOTS, Config, Resolver, assign, parse, previous_key
 from core.errors import InputError
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
 from studies.analysis.wording import count
@@ -48,7 +48,9 @@ class Path(Kind):
         self.table, where = table, definition.where
         self.start, self.end = table.ends
         origin, target = (definition.system(end, table)[1] for end in table.ends)
-        between = Between(origin, target, definition.resolver, where)
+        between = Between(
+            origin, target, definition.resolver, where, old_names=definition.old_names
+        )
         self.coordinates = between.coordinates(table.groups)
         k = len(self.coordinates)
         self.orders, self.complete = orders_within(k, max(table.nodes, k + 1))
@@ -106,9 +108,18 @@ class Coordinate:
 class Between:
     """The systems between two: what differs, and each configuration."""
 
-    def __init__(self, origin: Config, target: Config, resolver: Resolver, where: str) -> None:
+    def __init__(
+        self,
+        origin: Config,
+        target: Config,
+        resolver: Resolver,
+        where: str,
+        *,
+        old_names: bool = False,
+    ) -> None:
         self._origin, self._target = origin.tables(), target.tables()
         self._resolver, self._where = resolver, where
+        self._written: Callable[[str], str] = previous_key if old_names else str
 
     def coordinates(self, groups: Mapping[str, Sequence[str]]) -> list[Coordinate]:
         """The coordinates, grouped by the file and by validity; InputError for bad groups."""
@@ -125,7 +136,10 @@ class Between:
                 )
             grouped.append(Coordinate(name, tuple(key for key in keys if _member(key, members))))
             keys = [key for key in keys if not _member(key, members)]
-        single = [Coordinate(key if "." in key else key.replace("_", " "), (key,)) for key in keys]
+        single = [
+            Coordinate(self._written(key) if "." in key else key.replace("_", " "), (key,))
+            for key in keys
+        ]
         found = [*single, *grouped]
         if len(found) > MOST:
             raise InputError(
@@ -159,7 +173,8 @@ class Between:
             ours, theirs = self._origin.get(table, {}), self._target.get(table, {})
             if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
                 names = sorted({*ours, *theirs})
-                keys += [f"{table}.{n}" for n in names if ours.get(n) != theirs.get(n)]
+                found = [f"{table}.{n}" for n in names if ours.get(n) != theirs.get(n)]
+                keys += sorted(found, key=self._written)
         return keys
 
     def _merged(self, found: list[Coordinate]) -> list[Coordinate]:

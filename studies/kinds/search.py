@@ -30,7 +30,9 @@ class Search(Kind):
         tables = spend(definition.tables, table.budget)
         config = parse(tables, resolver, where)
         self.base = Variant(PUBLISHED, {}, config, whole=True)
-        space = space_of(config, tables, table.space, resolver, where)
+        space = space_of(
+            config, tables, table.space, resolver, where, old_names=definition.old_names
+        )
         own = config.flat()
         ours = {key: own.get(key, own.get(f"{key}.name")) for key in space}
         self.arm = table.arm("search", tables, space, (ours, *table.published), resolver)

@@ -26,7 +26,7 @@ from core.errors import InputError, MachineError
 from core.process import environment
 from core.tracking.protocol import RunTracker, Tracker
 from core.tracking.rendering import code, plain
-from studies.definition import Study, from_definition
+from studies.definition import Study, from_definition, same_definition
 from studies.plan import NO_LIMIT, Limit
 from studies.running import queue as jobs
 from studies.running.proposals import Proposals
@@ -89,13 +89,13 @@ def grow(name: str, tracker: Tracker, url: str, study: Study) -> int:
     had = seed_list(before["study"].get("seeds", StudyTable.model_fields["seeds"].default))
     has = study.table.seed_list()
     before["study"]["seeds"] = now["study"].get("seeds")
-    if before != now or not set(had) < set(has):
+    if not same_definition(json.dumps(now), json.dumps(before)) or not set(had) < set(has):
         return 0
     parent = tracker.continue_run(queue.user_attrs["parent_run_id"])
-    parent.log_text(json.dumps(study.tables, indent=2), "study.json")
+    parent.log_text(json.dumps(before, indent=2), "study.json")
     parent.set_tags({"seeds_added": f"{len(had)}, then {len(has)}"})
     parent.flush()
-    queue.set_user_attr("definition", study.definition())
+    queue.set_user_attr("definition", json.dumps(before))  # rows keep the names of its keys
     return len(has) - len(had)
 
 
@@ -103,8 +103,8 @@ def resume(name: str, url: str, study: Study | None, limit: Limit = NO_LIMIT) ->
     """Queue again what is missing: runs that failed, and runs whose worker died."""
     queue = load_queue(name, url)
     jobs.set_limit(queue, limit)
-    if study is not None and json.loads(study.definition()) != json.loads(
-        queue.user_attrs["definition"]
+    if study is not None and not same_definition(
+        study.definition(), queue.user_attrs["definition"]
     ):
         raise InputError(
             f"study {name!r} was begun with another definition; give the same file and --set, or "

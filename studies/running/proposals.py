@@ -8,13 +8,14 @@ proposal depends on the results before it, not on the process that asks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
+from core.config import current_settings, stored_keys
 from core.errors import InputError
 from studies.running.storage import open_storage
 from studies.space import Arm, Pruner, as_drawn
@@ -56,8 +57,10 @@ class Proposals:
 
     def ask(self, place: int) -> Proposal:
         """The next settings."""
-        trial = self._load(place).ask(self._space)
-        settings = {k: each.value(trial.params[k]) for k, each in self.arm.space.items()}
+        study = self._load(place)
+        names = _stored_names(study, self._space)
+        trial = study.ask({names[key]: each for key, each in self._space.items()})
+        settings = {k: each.value(trial.params[names[k]]) for k, each in self.arm.space.items()}
         return Proposal(trial.number, settings, bool(trial.user_attrs.get("published", False)))
 
     def should_stop(self, number: int, step: int, value: float) -> bool:
@@ -103,20 +106,29 @@ class Proposals:
             raise InputError(f"study.warm_start: no search {name!r} in this store") from None
         fitting = []
         for trial in found.get_trials(states=(TrialState.COMPLETE,)):
-            same = set(trial.params) == set(self._space)
+            known = current_settings(trial.params)
+            same = set(known) == set(self._space)
             if same and len(trial.values) == len(self.arm.metrics) and all(
                 self._space[key]._contains(self._space[key].to_internal_repr(value))
-                for key, value in trial.params.items()
+                for key, value in known.items()
             ):  # fmt: skip
                 fitting.append(
                     optuna.create_trial(
-                        params=trial.params,
+                        params=known,
                         distributions=self._space,
                         values=trial.values,
                         user_attrs={"warm": study},
                     )
                 )
         return fitting
+
+
+def _stored_names(study: optuna.Study, space: Iterable[str]) -> dict[str, str]:
+    """Key -> its name in Optuna's study, which is the old one in a study that was begun with it."""
+    trials = study.get_trials(deepcopy=False)
+    known = {key for trial in trials
+             for key in (*trial.params, *trial.system_attrs.get("fixed_params", {}))}  # fmt: skip
+    return {key: next((n for n in stored_keys(key) if n in known), key) for key in space}
 
 
 def _sampler(arm: Arm, seed: int, steady: int) -> optuna.samplers.BaseSampler:

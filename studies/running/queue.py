@@ -18,6 +18,7 @@ import optuna
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
+from core.config import current_settings
 from core.errors import InputError
 from core.tracking.protocol import Tracker
 from studies.definition import Study
@@ -106,7 +107,7 @@ def ended(queue: optuna.Study) -> list[Done]:
             *key,
             "failed" if trial.state == TrialState.FAIL else trial.user_attrs["outcome"],
             trial.user_attrs.get("scores", {}),
-            trial.user_attrs.get("settings", {}),
+            current_settings(trial.user_attrs.get("settings", {})),
             trial.user_attrs.get("published", False),
         )
         for key, trial in latest(queue).items()

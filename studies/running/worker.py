@@ -9,7 +9,7 @@ from typing import Protocol
 
 import optuna
 
-from core.config import Config
+from core.config import Config, current_settings
 from core.tracking.protocol import WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study
@@ -143,7 +143,7 @@ class Worker:
                 raise Stopped(f"pruned at update {step}: worse than the other trials at this point")
 
         try:
-            config = job.arm.config(trial.user_attrs["settings"])
+            config = job.arm.config(current_settings(trial.user_attrs["settings"]))
             prunes = job.arm.pruner != "none" and len(job.arm.metrics) == 1
             result = self._run(trial, job, config, report if prunes else None)
         except Exception:
