@@ -111,6 +111,6 @@ def _metrics(found: dict[str, Any]) -> Section:
         ["metric", "rho", "p", "p adjusted", "variants"],
         [[name, f"{one['rho']:+.2f}", number(one["p"]), number(one["p_adjusted"]),
           str(one["variants"])] for name, one in related],
-        [f"Metrics that rank as people do: {names(sure)}."] if sure else [],
-        {"few": few},
+        findings=[f"Metrics that rank as people do: {names(sure)}."] if sure else [],
+        values={"few": few},
     )  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from core.errors import InputError
+from core.tracking.memory import MemoryTracker
+from studies.analysis.people import people
 from studies.judgement import (
     REAL,
     TIE,
@@ -118,3 +121,24 @@ def test_tossing_a_coin_is_no_agreement_however_many_variants_there_are() -> Non
         assert found is not None
         assert found.low < 0 < found.high
         assert abs(found.value) < 0.1
+
+
+def test_a_report_has_preferences_and_the_metrics_that_agree(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    reading = SimpleNamespace(tracker=tracker, board=SimpleNamespace(study="s"))
+    assert people(reading) == []  # type: ignore[arg-type]
+    for place, variant in enumerate(("a", "b", "c")):
+        tags = {"level": "seed", "variant": variant, "seed": "0"}
+        run = tracker.start_run("s", variant, params={}, tags=tags)
+        run.log_metrics({"eval/m": float(place), "train/loss": 1.0}, 1)
+        run.finish("ok")
+    for number in range(30):
+        first, second = ("ab", "bc", "ac")[number % 3]
+        keep(tmp_path, Answer("s", "better", "ada", number, first, second, first))
+    preferred, metrics = people(reading)  # type: ignore[arg-type]
+    assert [row[:2] for row in preferred.rows] == [["a", "1"], ["b", ".5"], ["c", "0"]]
+    assert preferred.findings == ["People prefer the sentences of `a`."]
+    assert "30 answers of 1 rater" in preferred.explanation
+    assert preferred.figures["preferences"]().axes
+    assert [row[:2] for row in metrics.rows] == [["eval/m", "-1.00"]]
+    assert "With 3 variants no correlation is significant." in metrics.explanation
