@@ -89,13 +89,13 @@ def mle_baseline(
     """The baseline of a training text, in training from now on unless it is kept already; None,
     and a note, where the text is too small for one.
     """
-    from experiments.console import err
+    from experiments.console import stderr
 
     if not training:
         return None
     made = MleBaseline(training, count, store_dir)
     if not made.possible:
-        err.print(f"note: no mle row: {len(training):,} training sentences, {FEWEST} would do")
+        stderr.print(f"note: no mle row: {len(training):,} training sentences, {FEWEST} would do")
         return None
     return made
 

@@ -1,7 +1,7 @@
 """The command line, `textgan`. Commands import what they need when they run, so help is instant.
 
-Exit status: 0 done, 2 bad input, 1 the machine's fault or ours, 130 interrupted. Errors are one or
-two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
+Exit status: 0 success, 2 bad input, 1 a fault of the machine or a bug, 130 interrupted. Errors are
+one or two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
 """
 
 from __future__ import annotations
@@ -14,19 +14,7 @@ from typing import NoReturn
 import typer
 
 from core.errors import MachineError, TextganError, machine_error
-from experiments.commands import (
-    corpus,
-    evaluate,
-    judge,
-    keep,
-    look,
-    reproduce,
-    run,
-    runs,
-    study,
-    sweep,
-    workers,
-)
+from experiments.commands import corpus, evaluate, run, runs, study, tools
 
 app = typer.Typer(
     name="textgan",
@@ -36,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, study, workers, reproduce, evaluate, sweep, judge, keep, look):
+for module in (run, study, evaluate, runs, tools):
     module.register(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")
@@ -44,7 +32,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit. SIGTERM ends it like Ctrl-C, so that workers hear of it."""
+    """Run the command line and exit. SIGTERM ends it like Ctrl-C, so that workers end too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(status(arguments))
 
@@ -56,8 +44,8 @@ def status(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     except typer.TyperException as error:
-        if words := error.format_message():  # none where the help was shown instead
-            _say(words)
+        if message := error.format_message():  # empty if the help was shown
+            _say(message)
         return error.exit_code
     except TextganError as error:
         if os.environ.get("TEXTGAN_DEBUG"):
@@ -70,7 +58,7 @@ def status(arguments: list[str] | None = None) -> int:
         _say(_unexpected(error))
         return MachineError.exit_status
     if result == INTERRUPTED:  # typer answers an interrupt with this number
-        _say("interrupted; --resume goes on from the last checkpoint")
+        _say("interrupted; --resume continues from the last checkpoint")
     return result if isinstance(result, int) else 0
 
 

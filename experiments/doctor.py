@@ -1,4 +1,4 @@
-"""What `textgan doctor` looks at."""
+"""What `textgan doctor` shows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from core.errors import TextganError
-from core.tracking.environment import environment_tags
 from core.tracking.mlflow_store import open_tracker
-from experiments.room import spare
+from experiments.deletion import unneeded
+from experiments.single_run.environment import environment_tags
 
-KEPT = ("artifacts", "runs", "corpora", "journal")  # folders beside the store
+STORED = ("artifacts", "runs", "corpora", "journal")  # folders next to the store
 
 
 def examine() -> dict[str, Any]:
-    """Facts by name; a store that does not open is a fact too."""
+    """Facts by name; `problem` is why the store does not open, or None."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found: dict[str, Any] = {**environment_tags(device), "cores": os.cpu_count()}
     try:
@@ -32,8 +32,9 @@ def examine() -> dict[str, Any]:
             "undelivered": len(tracker.undelivered()),
             "problem": None,
         }
-        found |= {f"{part}_mb": _megabytes(tracker.store_dir / part) for part in KEPT}
-        found["gc_frees_mb"] = round(sum(each.size for each in spare(tracker.store_dir)) / 1e6, 1)
+        found |= {f"{part}_mb": _megabytes(tracker.store_dir / part) for part in STORED}
+        freed = sum(each.size for each in unneeded(tracker.store_dir))
+        found["gc_frees_mb"] = round(freed / 1e6, 1)
         found["free_gb"] = round(shutil.disk_usage(tracker.store_dir).free / 1e9, 1)
     except TextganError as error:
         found["problem"] = str(error)
@@ -41,7 +42,7 @@ def examine() -> dict[str, Any]:
 
 
 def _megabytes(folder: Path) -> float:
-    """Size of a folder; files that go away meanwhile count nothing."""
+    """Size of a folder; a file that is removed meanwhile counts nothing."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:

@@ -1,7 +1,7 @@
-"""What a run will cost: from runs like it in the store, or from a short calibration.
+"""The time and disk that a study needs: from finished runs in the store, or from a calibration.
 
-Runs of the store are used where they had the same settings, seed aside, and ended. Otherwise a few
-representative configurations are trained for some updates and evaluated once, without a record.
+Finished runs with the same settings (except the seed) are used if there are any. Otherwise a few
+different configurations are trained for some updates and evaluated once, without a record.
 """
 
 from __future__ import annotations
@@ -9,36 +9,40 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from rich.markdown import Markdown
 
 from core.config import Config, hash_of
 from core.tracking.protocol import Tracker
 from core.training.loop import Trainer
+from experiments.console import print_json, stdout, table
 from experiments.single_run.evaluator import Evaluator
 from experiments.single_run.run import open_corpus, set_up_process
 from experiments.single_run.session import training_state
-from studies.plan import Job
+from studies.definition import Study
+from studies.plan import Job, Limit
 
-CALIBRATED = 4  # configurations, as unlike as can be
-UPDATES, SECONDS = 1000, 1.0  # of training each, whichever is over first
-WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones of a machine compile
-SHARE = 64  # of an evaluation's sentences one in so many is drawn first
-LONG = 30.0  # seconds of an evaluation that is judged by that share
-GRADIENTS = 2  # of G that are diagnosed; the others take as long
-OVERHEAD = 1.5  # seconds of a run that are neither update nor evaluation: store, model, figures
-RECORD = 600_000  # bytes of a run beside its weights: sentences, figures, journal
+MINUTE, HOUR = 60, 3600
+CALIBRATED = 4  # configurations, as different as possible
+UPDATES, SECONDS = 1000, 1.0  # of training each, whichever ends first
+WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones compile
+SHARE = 64  # one in so many of an evaluation's sentences is drawn first
+LONG = 30.0  # seconds of an evaluation above which that share is extrapolated
+GRADIENTS = 2  # of the generator that are diagnosed; the time per gradient is extrapolated
+OVERHEAD = 1.5  # seconds of a run besides updates and evaluations: store, model, figures
+RECORD = 600_000  # bytes of a run besides its weights: sentences, figures, journal
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one run, typically."""
+    """The mean cost of one run."""
 
     seconds: float
     bytes: int
-    source: str  # in words
+    source: str  # what it is estimated from
 
 
 def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
@@ -60,8 +64,8 @@ def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
 
 
 def unlike(configs: Sequence[Config], most: int) -> list[Config]:
-    """At most so many, each in as many settings as can be unlike those before it: a cost hangs on
-    every axis, and a regular choice might hold one still.
+    """At most `most` configurations, each as different as possible from those before it: the cost
+    depends on every axis, and a regular selection might keep one of them constant.
     """
     settings = [{(key, repr(value)) for key, value in each.flat().items()} for each in configs]
     picked = [0]
@@ -72,7 +76,7 @@ def unlike(configs: Sequence[Config], most: int) -> list[Config]:
 
 
 def _known(tracker: Tracker, configs: Sequence[Config]) -> dict[str, list[float]]:
-    """Hash of a configuration -> seconds of the runs of the store that ended."""
+    """Seconds of the finished runs in the store, by the hash of their configuration."""
     wanted = {stored: each.config_hash() for each in configs for stored in each.stored_hashes()}
     found: dict[str, list[float]] = {}
     for run in tracker.runs():
@@ -84,7 +88,7 @@ def _known(tracker: Tracker, configs: Sequence[Config]) -> dict[str, list[float]
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A run that has begun: its optimisers hold what they will hold."""
+    """A run after its first updates, when the optimisers hold their state."""
 
     config: Config
     trainer: Trainer
@@ -93,7 +97,7 @@ class _Prepared:
 
     @classmethod
     def of(cls, config: Config, tracker: Tracker) -> _Prepared:
-        """A run of this configuration; nothing of it is kept."""
+        """A run of this configuration, of which nothing is kept."""
         began = time.monotonic()
         device = set_up_process(config)
         with tempfile.TemporaryDirectory() as folder:
@@ -101,25 +105,25 @@ class _Prepared:
             store_dir = tracker.store_dir if there else Path(folder)
             corpus = open_corpus(config.corpus, store_dir, config.model.length)
             state = training_state(config, corpus, device)
-            trainer, evaluator = Trainer(state, _silent), Evaluator(corpus, state)
+            trainer, evaluator = Trainer(state, lambda values, step: None), Evaluator(corpus, state)
         seconds = time.monotonic() - began
         _train(trainer, config, WARM, WARM_SECONDS)
         return cls(config, trainer, evaluator, seconds)
 
     def run_seconds(self) -> float:
-        """Of the whole run."""
+        """Estimated seconds of the whole run."""
         one = _train(self.trainer, self.config, UPDATES, SECONDS)
         evaluation = _evaluation(self.evaluator) + _diagnosis(self.evaluator)
         return _seconds(self.config, one, evaluation) + self.seconds + OVERHEAD
 
     def bytes(self) -> int:
-        """Of what the run leaves."""
+        """Estimated bytes that the run leaves on disk."""
         state = sum(t.numel() * t.element_size() for t in self.trainer.state.tensors().values())
         return round((1.3 + _kept(self.config)) * state) + RECORD
 
 
 def _evaluation(evaluator: Evaluator) -> float:
-    """Seconds of an evaluation's sentences and scores, typically."""
+    """Seconds to draw and score an evaluation's sentences."""
     suite, writer, config = evaluator.suite, evaluator.writer(), evaluator.config
 
     def seconds(sentences: int) -> float:
@@ -131,40 +135,40 @@ def _evaluation(evaluator: Evaluator) -> float:
     some = max(2, every // SHARE)
     expected = seconds(some) * every / some
     if expected > LONG:
-        expected = seconds(some) * every / some  # the first has compiled and counted references
+        expected = seconds(some) * every / some  # the first call compiled and counted references
     return expected if expected > LONG else seconds(every)
 
 
 def _diagnosis(evaluator: Evaluator) -> float:
-    """Seconds of an evaluation's diagnoses: what a gradient of G takes is the estimator's own, and
-    with rollouts it is most of an evaluation.
+    """Seconds of an evaluation's diagnoses. A gradient's cost depends on the estimator; with
+    rollouts the diagnoses are most of an evaluation.
     """
-    asked = evaluator.config.evaluation.gradients
-    some = min(asked, GRADIENTS)
+    count = evaluator.config.evaluation.gradients
+    some = min(count, GRADIENTS)
     start = time.monotonic()
     evaluator.diagnoses(some)
-    return (time.monotonic() - start) * max(1, asked) / max(1, some)
+    return (time.monotonic() - start) * max(1, count) / max(1, some)
 
 
 def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> float:
-    """Train so many updates or so long, whichever is over first; seconds an update took."""
+    """Train until the first limit; seconds per update."""
     counters = trainer.state.counters
     update, spent = counters.update, counters.seconds
     limit = {"updates": update + updates, "minutes": (spent + seconds) / 60}
     limited = config.model_copy(update={"train": config.train.model_copy(update=limit)})
     trainer.config = trainer.state.config = limited
-    trainer.train(_nothing, _nothing)
+    trainer.train(lambda: None, lambda: None)
     return (counters.seconds - spent) / max(1, counters.update - update)
 
 
 def _kept(config: Config) -> int:
-    """Checkpoints that stay for good; of a run that ends by the clock none are foreseen."""
+    """Number of kept checkpoints; for a run without a limit of updates, only the best."""
     every, updates = config.train.keep_every, config.train.updates
     return int(config.evaluation.keep_best is not None) + (updates or 0) // (every or 10**9)
 
 
 def _seconds(config: Config, one: float, evaluation: float) -> float:
-    """Updates, as many as the budget holds, and their evaluations."""
+    """Seconds of all updates in the budget, and of their evaluations."""
     train = config.train
     budgets = [60 * train.minutes / one] if train.minutes is not None else []
     budgets += [train.updates] if train.updates is not None else []
@@ -172,9 +176,48 @@ def _seconds(config: Config, one: float, evaluation: float) -> float:
     return updates * one + (2 + updates // config.evaluation.every) * evaluation
 
 
-def _silent(values: Mapping[str, Any], step: int) -> None:
-    return None
+def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) -> None:
+    """Print a study's plan: variants, seeds, number of runs, estimated time and disk."""
+    plan = study.kind.plan((), limit)
+    runs = len(plan.jobs) + plan.later
+    if limit.trials is not None and not study.kind.arms():
+        runs = min(runs, limit.trials)
+    found = estimate(plan.jobs, tracker)
+    seconds = found.seconds * runs / limit.workers
+    if as_json:
+        document = {
+            "study": study.table.name,
+            "variants": list({job.variant.name: None for job in plan.jobs}),
+            "seeds": study.table.seed_list(),
+            "runs": runs,
+            "seconds": seconds,
+            "seconds_a_run": found.seconds,
+            "estimated_from": found.source,
+            "bytes": found.bytes * runs,
+        }
+        print_json(document)
+        return
+    seeds: dict[str, list[str]] = {}
+    for job in plan.jobs:
+        seeds.setdefault(job.variant.name, []).append(str(job.seed))
+    cells = [[name, ", ".join(used)] for name, used in seeds.items()]
+    stdout.print(study.table.question, markup=False)
+    stdout.print(table(["variant", "seeds"], cells))
+    stdout.print(Markdown(study.kind.describe()))
+    later = f" ({plan.later} of them chosen by the results of the others)" if plan.later else ""
+    workers = f"{limit.workers} worker{'s' if limit.workers > 1 else ''}"
+    stdout.print(
+        f"{runs} runs{later}, ranked by {study.table.ranked_by}\n"
+        f"time: about {duration(seconds)} with {workers}, {found.seconds:.1f} s per run, "
+        f"{found.source}\n"
+        f"disk: about {found.bytes * runs / 1e6:.0f} MB"
+    )
 
 
-def _nothing() -> None:
-    return None
+def duration(seconds: float) -> str:
+    """A time with a suitable unit."""
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    return f"{seconds / HOUR:.1f} h"

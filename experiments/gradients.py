@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import MachineError
-from experiments.console import err, out, print_json, progress, table
+from experiments.console import print_json, progress, stderr, stdout, table
 from variants import registry
 from variants.laboratory.measure import CONFIDENCE, SETUPS, Row, measure
 
@@ -36,12 +36,12 @@ def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
             gradients_figure(rows, steps).savefig(output / FIGURE, dpi=150)
         except OSError as error:
             raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
-        err.print(f"figure: {output / FIGURE}")
+        stderr.print(f"figure: {output / FIGURE}")
     if json:
         print_json([{**asdict(row), "agrees": row.agrees} for row in rows])
         return
-    out.print(table(COLUMNS, [_cells(row) for row in rows]))
-    out.print(
+    stdout.print(table(COLUMNS, [_cells(row) for row in rows]))
+    stdout.print(
         f"\n{draws:,} batches of 4 sentences of {steps} of 3 words. Against the exact gradient g\n"
         f"of the expected reward: bias |target - g| / |g|, scale |target| / |g|, angle\n"
         f"in degrees, variance of a batch / |g|^2. z: largest standardised distance of the mean\n"

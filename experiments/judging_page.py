@@ -1,16 +1,16 @@
-"""`textgan judge --page`: the comparisons on a page of this machine, one at a time.
+"""`textgan judge --page`: the comparisons on a web page of this machine, one at a time.
 
-The server listens on loopback alone. A page elsewhere can make a browser ask it under a foreign
-name (DNS rebinding) or send it a form, so requests for other hosts are refused, and so are answers
-without the token that only its own page has. Every sentence is escaped. Nothing on the page says
-where a sentence is from.
+The server listens on loopback only. A web page elsewhere can make a browser send requests to it,
+under a name of its own (DNS rebinding) or as a form. So requests for other hosts are refused, and
+so are answers without the token of our own page. Every sentence is escaped, and nothing on the page
+tells the source of a sentence.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -18,10 +18,10 @@ from jinja2 import Environment
 
 from core.errors import InputError
 from core.tracking.mlflow_client import LOOPBACK
-from studies.judgement import Comparison
+from experiments.console import stderr
+from experiments.judging import QUESTIONS, OnAnswer, Questions
 
 LONGEST = 10_000  # bytes of an answer
-QUESTIONS = {"better": "Which is better?", "real": "Which did a person write?"}
 CHOICES = {"first": 0, "second": 1, "neither": None}
 PAGE = Environment(autoescape=True).from_string("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{ title }}</title>
@@ -60,28 +60,36 @@ addEventListener("keydown", (event) => {
 {% else %}<h1>{{ title }}</h1><p>{{ place }}</p>{% endif %}
 </html>
 """)
-Asked = Sequence[tuple[Comparison, bool]]
+
+
+def ask_on_page(asked: Questions, kind: str, port: int, record: OnAnswer) -> None:
+    """Serve the questions until the last answer, or until the rater stops or presses Ctrl-C."""
+    if not asked:
+        stderr.print("every comparison is answered")
+        return
+    served = JudgingPage(asked, kind, port, record)
+    stderr.print(f"{served.address}: {len(asked)} questions; Ctrl-C ends it and keeps the answers")
+    with suppress(KeyboardInterrupt):
+        served.serve()
 
 
 class JudgingPage:
-    """A server of one rater's comparisons; `say` hears each answer: 0 first, 1 second, None."""
+    """A server of one rater's questions; `record` is called with each answer."""
 
-    def __init__(
-        self, asked: Asked, kind: str, port: int, say: Callable[[Comparison, int | None], None]
-    ) -> None:
+    def __init__(self, asked: Questions, kind: str, port: int, record: OnAnswer) -> None:
         self._left = list(asked)
         self._count = len(self._left)
         self._question = QUESTIONS[kind]
-        self._say = say
+        self._record = record
         self._token = secrets.token_urlsafe(16)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._stopped = not self._left
         try:
             self._server = ThreadingHTTPServer((LOOPBACK[0], port), self._handler())
         except OSError as error:
             raise InputError(
-                f"--port {port}: cannot listen there ({error.strerror}); leave --port out for a "
-                f"free one"
+                f"--port {port}: cannot listen on it ({error.strerror}); without --port a free "
+                f"one is used"
             ) from None
         self.port = int(self._server.server_address[1])
         self.address = f"http://{LOOPBACK[0]}:{self.port}/"
@@ -95,7 +103,7 @@ class JudgingPage:
             self._server.server_close()
 
     def page(self) -> str:
-        """The page as it stands now."""
+        """The current page."""
         if self._stopped:
             done = self._count - len(self._left)
             place = f"{done} of {self._count} answered. This page can be closed."
@@ -112,30 +120,27 @@ class JudgingPage:
         )
 
     def answer(self, form: dict[str, list[str]]) -> bool:
-        """Take an answer; False for a form that is not of this page. One that was sent twice
-        counts once.
-        """
+        """Record an answer, once even if it was sent twice; False for a form of another page."""
         said = form.get("said", [""])[0]
         if form.get("token") != [self._token] or said not in (*CHOICES, "stop"):
             return False
-        with self._turn:
+        with self._lock:
             if said == "stop":
                 self._stopped = True
             elif self._left and form.get("number") == [str(self._left[0][0].number)]:
                 comparison, swapped = self._left.pop(0)
                 side = CHOICES[said]
-                self._say(comparison, side if side is None else side ^ int(swapped))
+                self._record(comparison, side if side is None else side ^ int(swapped))
                 self._stopped = not self._left
         return True
 
     def close_when_done(self) -> None:
-        """End `serve` after the last answer; not from its own thread, which it would wait for."""
+        """End `serve` after the last answer, from another thread: `shutdown` waits for `serve`."""
         if self._stopped:
             threading.Thread(target=self._server.shutdown, daemon=True).start()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         page = self
-        hosts = LOOPBACK
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -153,11 +158,11 @@ class JudgingPage:
                     self._reply(200, page.page())
                     page.close_when_done()
                 else:
-                    self._reply(403, "this is no answer of this page; load it again")
+                    self._reply(403, "not an answer from this page; load it again")
 
             def _ours(self) -> bool:
                 name = self.headers.get("Host", "")
-                if name in [f"{host}:{page.port}" for host in hosts]:
+                if name in [f"{host}:{page.port}" for host in LOOPBACK]:
                     return True
                 self._reply(403, f"this page is {page.address}, not {name!r}")
                 return False
@@ -175,6 +180,6 @@ class JudgingPage:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """The terminal stays quiet."""
+                """Print nothing to the terminal."""
 
         return Handler

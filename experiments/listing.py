@@ -1,4 +1,4 @@
-"""Runs as rows of a table: listed, filtered, sorted, compared."""
+"""`textgan runs list | compare`: runs as rows of a table, filtered, sorted and compared."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
+import typer
+
 from core.errors import InputError, nearest
 from core.metrics.catalogue import METRICS
 from core.tracking.protocol import RunRecord
+from experiments.console import stdout, table
 
 Row = dict[str, Any]
-LEVELS = ("run", "seed", "trial")  # what trains; studies and variants are made of these
+SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/ms_jaccard_2")
+LEVELS = ("run", "seed", "trial")  # training runs; studies and variants group these
 SCORES = ("eval/", "test/")
 FROM_TAGS = ("device", "git_commit", "corpus", "reason")
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -39,7 +44,7 @@ class Clause:
     value: str
 
     def holds(self, row: Row) -> bool:
-        """Whether a row meets it; a run without the value does not, whatever is asked."""
+        """Whether a row meets the clause; a run without the value never does."""
         found = row.get(self.key)
         if found is None:
             return False
@@ -54,7 +59,7 @@ class Clause:
 
 
 def as_rows(runs: Sequence[RunRecord]) -> list[Row]:
-    """A row for each training run: who it is, how it ended, its configuration, its numbers."""
+    """One row per training run: identity, outcome, configuration, metrics."""
     return [_row(run) for run in runs if run.tags.get("level") in LEVELS]
 
 
@@ -76,9 +81,9 @@ def _row(run: RunRecord) -> Row:
 
 
 def parse_filter(text: str, columns: Sequence[str]) -> list[Clause]:
-    """`a > 1 and b = x` as clauses, all of which must hold; InputError for what is not one.
+    """The clauses of `a > 1 and b = x`, all of which must hold; InputError for invalid text.
 
-    Names are columns of the table; `metrics.`, `params.` and `tags.` in front of one are allowed.
+    Names are columns of the table, with or without the prefix `metrics.`, `params.` or `tags.`.
     """
     clauses, position = [], 0
     while position < len(text):
@@ -98,7 +103,7 @@ def parse_filter(text: str, columns: Sequence[str]) -> list[Clause]:
 
 
 def column(name: str, columns: Sequence[str], where: str) -> str:
-    """The column of this name; InputError with the nearest one."""
+    """The column of this name; InputError that suggests the nearest one."""
     plain = name if name in columns else PREFIX.sub("", name)
     if plain not in columns:
         raise InputError(f"{where}: no column {plain!r}{_nearest(plain, columns)}")
@@ -108,6 +113,25 @@ def column(name: str, columns: Sequence[str], where: str) -> str:
 def _nearest(name: str, columns: Sequence[str]) -> str:
     found = nearest(name, columns)
     return found if "mean" in found else "; `textgan runs --csv` shows all of them"
+
+
+def select(
+    rows: Sequence[Row], where: str | None, by: str | None, columns: str | None
+) -> tuple[list[Row], list[str]]:
+    """The rows that `--filter` and `--sort` select, with the columns of `--columns`, and the names
+    of these columns (default: all). InputError for a column that does not exist.
+    """
+    known = list(dict.fromkeys(key for row in rows for key in row)) or list(SHOWN)
+    if where is not None and rows:
+        clauses = parse_filter(where, known)
+        rows = [row for row in rows if all(clause.holds(row) for clause in clauses)]
+    if by is not None and rows:
+        rows = sort(rows, column(by, known, "--sort"))
+    if columns is None:
+        return list(rows), known
+    named = [column(name.strip(), known, "--columns") for name in columns.split(",")]
+    named = list(dict.fromkeys(["run_id", *named]))
+    return [{key: row.get(key) for key in named} for row in rows], named
 
 
 def sort(rows: Sequence[Row], key: str) -> list[Row]:
@@ -122,7 +146,7 @@ def sort(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def compare(rows: Sequence[Row]) -> dict[str, Any]:
-    """What differs in the runs' configurations, and all their metrics, one value a run."""
+    """Settings that differ between the runs, and all metrics, with one value per run."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     known = ("run_id", "study", "variant", "seed", "outcome", "started", "seconds", "reason")
     settings = [k for k in keys if not k.startswith(SCORES) and k not in known]
@@ -132,6 +156,37 @@ def compare(rows: Sequence[Row]) -> dict[str, Any]:
     }  # fmt: skip
     metrics = {key: [row.get(key) for row in rows] for key in keys if key.startswith(SCORES)}
     return {"runs": [row["run_id"] for row in rows], "differences": different, "metrics": metrics}
+
+
+def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print one row per run, for pandas."""
+    typer.echo(pd.DataFrame(list(rows), columns=list(columns)).to_csv(index=False), nl=False)
+
+
+def show(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print a table of runs."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    for row in cells:
+        row[0] = row[0][:8]  # long enough for every command that takes a run
+    stdout.print(table(list(columns), cells) if rows else "no such runs; try: textgan run mle")
+
+
+def show_comparison(rows: Sequence[Row], compared: Mapping[str, Any]) -> None:
+    """Print what `compare` found."""
+    heads = [f"{row['run_id'][:8]} {row['variant']}" for row in rows]
+    for title in ("differences", "metrics"):
+        cells = [[key, *map(_cell, values)] for key, values in compared[title].items()]
+        if cells:
+            stdout.print(table([title, *heads], cells))
+            stdout.print()
+    if not compared["differences"]:
+        stdout.print("their configurations are the same")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _number(value: Any) -> float | int | None:

@@ -1,38 +1,59 @@
-"""Workers of a study as Ray tasks: Ray places them and fractions of GPUs, and starts those again
-whose node is lost. Which run a worker does is decided by the study's queue, as everywhere.
+"""Workers of a study as Ray tasks. Ray places them, gives them fractions of GPUs and restarts those
+of a lost node. The study's queue decides which run a worker trains, as everywhere.
 
-This file alone imports Ray, and only when asked for.
+Only this file imports Ray, and only when it is used.
 """
 
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from core.addresses import INSTALL
-from core.errors import InputError, MachineError
-from experiments import ray_worker
-from experiments.console import err
-from experiments.joining import PACKAGES
-from experiments.ray_worker import Errand, Places
+from core.errors import InputError, MachineError, first_line
+from core.tracking.mlflow_store import open_tracker
+from experiments.console import stderr
+from experiments.single_run.run import run
+from experiments.study_worker import PACKAGES, take_runs
 from studies.running.execute import POLL_SECONDS
 
-MOST_LOSSES = 10  # of nodes, that one worker is started again after
+MOST_LOSSES = 10  # restarts of one worker after losses of its node
 ROOT = Path(__file__).resolve().parents[1]
-LEFT_OUT = ["**/__pycache__", "**/*.pyc"]
+EXCLUDED = ["**/__pycache__", "**/*.pyc"]
 
 
-def check_cluster(places: Places, storage: str, tracking: str) -> None:
-    """InputError where Ray is not installed, or where a queue or a record is out of reach of other
-    machines.
-    """
+@dataclass(frozen=True)
+class WorkerTask:
+    """What a node needs to know of a study."""
+
+    study: str
+    storage: str
+    tracking: str
+    folder: str  # for checkpoints and corpora, on every node; shared or not
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster of a study's workers."""
+
+    address: str | None  # None: RAY_ADDRESS, or this machine alone
+    workers: int
+    gpus: float = 0.0  # per worker
+
+
+def check_cluster(cluster: Cluster, storage: str, tracking: str) -> None:
+    """InputError if Ray is not installed, or if other machines cannot reach storage or tracking."""
     if find_spec("ray") is None:
         raise InputError(f"--launcher ray needs the extra packages of a cluster: {INSTALL}")
-    if places.address is None and "RAY_ADDRESS" not in os.environ:  # this machine alone
+    if cluster.address is None and "RAY_ADDRESS" not in os.environ:  # this machine alone
         return
     for option, url, right in (
         ("--storage", storage, "postgresql://..."),
@@ -44,20 +65,18 @@ def check_cluster(places: Places, storage: str, tracking: str) -> None:
             )
 
 
-def launch(errand: Errand, places: Places, watch: Callable[[], None]) -> None:
-    """Run the workers until the study's queue is empty; `watch` is called again and again.
+def launch(task: WorkerTask, cluster: Cluster, watch: Callable[[], None]) -> None:
+    """Run the workers until the study's queue is empty; call `watch` repeatedly meanwhile.
 
-    MachineError where no worker came to its end.
+    MachineError if every worker failed.
     """
     import ray
     from ray.exceptions import RayError
 
-    with _cluster(places):
-        _say_what_is_missing(places)
-        task = ray.remote(num_cpus=1, num_gpus=places.gpus, max_retries=MOST_LOSSES)(
-            ray_worker.work_on
-        )
-        waiting = [task.remote(errand) for _ in range(places.workers)]
+    with _connected(cluster):
+        _warn_if_full(cluster)
+        remote = ray.remote(num_cpus=1, num_gpus=cluster.gpus, max_retries=MOST_LOSSES)(work_on)
+        waiting = [remote.remote(task) for _ in range(cluster.workers)]
         failures: list[str] = []
         ended = 0
         try:
@@ -65,55 +84,76 @@ def launch(errand: Errand, places: Places, watch: Callable[[], None]) -> None:
                 done, waiting = ray.wait(waiting, timeout=POLL_SECONDS)
                 for each in done:
                     try:
-                        err.print(f"worker at its end: {ray.get(each)}", markup=False)
+                        stderr.print(f"worker finished: {ray.get(each)}", markup=False)
                         ended += 1
                     except RayError as error:
-                        failures.append(_words(error))
-                        err.print(f"worker lost: {failures[-1]}", markup=False)
+                        failures.append(first_line(getattr(error, "cause", None) or error))
+                        stderr.print(f"worker lost: {failures[-1]}", markup=False)
                 watch()
         except BaseException:
-            _end(waiting)
+            _interrupt(waiting)
             raise
         if failures and not ended:
             raise MachineError(f"every worker failed; the first: {failures[0]}")
 
 
+def work_on(task: WorkerTask) -> str:
+    """On a node: take runs until the study's queue is empty; the node and its number of runs."""
+    folder = Path(task.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    os.environ["MLFLOW_TRACKING_URI"] = task.tracking
+    ended = 0
+
+    def train(*arguments: Any, **named: Any) -> Any:
+        nonlocal ended
+        result = run(*arguments, **named)
+        ended += 1
+        text = f"{result.outcome}, {result.updates} updates, {result.seconds:.1f} s"
+        print(f"{named['labels'].name}: {text}", file=sys.stderr, flush=True)  # to the driver
+        return result
+
+    take_runs(task.study, task.storage, open_tracker(task.tracking), task.until, train)
+    return f"{socket.gethostname()}: {ended} runs"
+
+
 @contextmanager
-def _cluster(places: Places) -> Iterator[None]:
-    """Connected to the cluster, which is sent our code; a connection of the caller's is used."""
+def _connected(cluster: Cluster) -> Iterator[None]:
+    """A connection to the cluster, which receives our code; an existing connection is used."""
     import ray
 
     if ray.is_initialized():
         yield
         return
-    code = {"py_modules": [str(ROOT / package) for package in PACKAGES], "excludes": LEFT_OUT}
+    code = {"py_modules": [str(ROOT / package) for package in PACKAGES], "excludes": EXCLUDED}
     try:
-        ray.init(address=places.address, runtime_env=code, log_to_driver=True)
+        ray.init(address=cluster.address, runtime_env=code, log_to_driver=True)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise MachineError(f"--address {places.address}: no Ray cluster there ({first})") from None
+        raise MachineError(
+            f"--address {cluster.address}: no Ray cluster there ({first_line(error)})"
+        ) from None
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _say_what_is_missing(places: Places) -> None:
-    """A cluster may grow when asked, so this is no error."""
+def _warn_if_full(cluster: Cluster) -> None:
+    """Say how many workers have to wait; no error, because a cluster may grow on demand."""
     import ray
 
     has = ray.cluster_resources()
-    for resource, wanted in (("CPU", 1.0), ("GPU", places.gpus)):
-        room = int(has.get(resource, 0.0) / wanted) if wanted else places.workers
-        if room < places.workers:
-            err.print(
-                f"the cluster has room for {room} of {places.workers} workers now "
+    for resource, wanted in (("CPU", 1.0), ("GPU", cluster.gpus)):
+        room = int(has.get(resource, 0.0) / wanted) if wanted else cluster.workers
+        if room < cluster.workers:
+            stderr.print(
+                f"the cluster has room for {room} of {cluster.workers} workers now "
                 f"({has.get(resource, 0.0):g} {resource}, {wanted:g} for each); the others wait"
             )
 
 
-def _end(waiting: list[Any]) -> None:
-    """Interrupt: each worker ends after its step, as by Ctrl-C."""
+def _interrupt(waiting: list[Any]) -> None:
+    """Interrupt the workers, which end after their current update, as with Ctrl-C."""
     import ray
     from ray.exceptions import RayError
 
@@ -122,10 +162,5 @@ def _end(waiting: list[Any]) -> None:
     for each in waiting:
         try:
             ray.get(each)
-        except RayError:  # that it was cancelled
+        except RayError:  # because it was cancelled
             continue
-
-
-def _words(error: Any) -> str:
-    cause = getattr(error, "cause", None) or error
-    return str(cause).strip().splitlines()[0][:300] if str(cause).strip() else type(cause).__name__

@@ -1,9 +1,9 @@
-"""A run once more, from the store alone: the same configuration, corpus and seed, and a verdict.
+"""Repeat a run from the store: the same configuration, corpus and seed, and a verdict.
 
-On one machine with the same versions a run agrees with itself bit for bit, at every evaluation.
-Elsewhere it may not; then the last evaluation is held against the interval in which a further run
-of the same configuration lies with 95% (Student's t over the other seeds of its variant), and
-everything that differs between then and now is named.
+On one machine with the same versions a run repeats bit for bit, at every evaluation. Elsewhere it
+may not. Then the last evaluation is compared with the 95% prediction interval of another run of the
+same configuration (Student's t over the seeds of its variant), and everything that differs between
+then and now is listed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from scipy import stats
 from core.config import Config, parse, read_toml
 from core.errors import InputError
 from core.statistics import Interval
-from core.tracking.environment import difference
-from core.tracking.protocol import RunLabels, RunRecord, Tracker
+from core.tracking.protocol import ENDED, RunLabels, RunRecord, Tracker
+from experiments.console import interval, number, stderr, stdout, table
+from experiments.single_run.environment import uncommitted_changes
 from experiments.single_run.run import run
 from experiments.single_run.session import Result
 from variants import registry
@@ -28,13 +29,12 @@ from variants import registry
 Verdict = Literal["identical", "within", "outside", "unknown"]
 EXPERIMENT = "reproductions"
 STACKED = "stacked"  # tag of stored runs: how many were trained as one program
-SEEDS = 3  # from which an interval can be taken
-WORDS: Mapping[Verdict, str] = {
+SEEDS = 3  # at least, for an interval
+MEANING: Mapping[Verdict, str] = {
     "identical": "The numbers agree bit for bit, at every evaluation.",
-    "within": "The numbers differ, within what another run of this configuration gives.",
-    "outside": "The numbers do not agree: outside of what another run of this configuration gives.",
-    "unknown": "The numbers differ, and there are too few seeds of this configuration to say how "
-    "much of that is chance.",
+    "within": "The numbers differ, but lie within the 95% interval of another run.",
+    "outside": "The numbers do not agree: they lie outside the 95% interval of another run.",
+    "unknown": "The numbers differ, and the configuration has too few seeds for an interval.",
 }
 
 
@@ -45,20 +45,20 @@ class Compared:
     metric: str
     then: float | None
     now: float | None
-    low: float | None  # where a further run lies
+    low: float | None  # of the interval of another run
     high: float | None
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of it."""
+    """The result of repeating a run."""
 
     original: str
     run_id: str
     verdict: Verdict
     outcomes: tuple[str | None, str]  # then and now
-    differs: Mapping[str, tuple[str, str]]  # what is not as it was: then and now
+    differs: Mapping[str, tuple[str, str]]  # what differs, then and now
     metrics: Sequence[Compared]
 
     def document(self) -> dict[str, Any]:
@@ -70,9 +70,9 @@ def reproduce(
     tracker: Tracker,
     key: str,
     report: Callable[..., None] | None = None,
-    say: Callable[[str], None] = lambda words: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Reproduction:
-    """Run `key` again and compare; InputError where the store does not hold what that takes."""
+    """Run `key` again and compare; InputError if the store lacks what that needs."""
     record = tracker.run(key)
     if int(record.tags.get(STACKED, "1")) > 1:
         others = int(record.tags[STACKED]) - 1
@@ -81,79 +81,68 @@ def reproduce(
             f"run{'s' if others > 1 else ''} (--stack-seeds), which no longer exists; its record "
             f"and its model stay readable, but it cannot be repeated"
         )
-    config = _config(tracker, record, say)
-    order: dict[str, Any] = {
-        "config": config,
-        "labels": RunLabels(
-            EXPERIMENT, f"again: {record.name}", None, {"level": "run", "reproduces": record.run_id}
-        ),
-        "report": report,
-    }
-    result = run(tracker=tracker, **order)
+    config = _config(tracker, record, note)
+    tags = {"level": "run", "reproduces": record.run_id}
+    labels = RunLabels(EXPERIMENT, f"again: {record.name}", None, tags)
+    result = run(config, tracker=tracker, labels=labels, report=report)
     again = tracker.run(result.run_id)
     rows = _compare(tracker, record, result)
     verdict = _verdict(rows, record.outcome == result.outcome)
-    open_again = tracker.continue_run(result.run_id)
-    open_again.set_tags({"agrees": verdict})
-    open_again.finish(result.outcome)
+    reopened = tracker.continue_run(result.run_id)
+    reopened.set_tags({"agrees": verdict})
+    reopened.finish(result.outcome)
     return Reproduction(
         record.run_id, result.run_id, verdict, (record.outcome, result.outcome),
         _differences(tracker, record, again), rows,
     )  # fmt: skip
 
 
-def _config(tracker: Tracker, record: RunRecord, say: Callable[[str], None]) -> Config:
-    if record.outcome not in ("ok", "diverged", "collapsed"):
+def _config(tracker: Tracker, record: RunRecord, note: Callable[[str], None]) -> Config:
+    if record.outcome not in ENDED:
         ending = record.outcome or record.status.lower()
-        raise InputError(f"run {record.run_id[:8]} has no result to agree with (it is {ending})")
+        raise InputError(f"run {record.run_id[:8]} has no result to compare with (it is {ending})")
     file = tracker.artifact(record.run_id, "config.toml")
     try:
         config = parse(read_toml(file), registry(), "the run's config.toml")
     except InputError as error:
         commit = record.tags.get("git_commit", "unknown").removesuffix("+dirty")
-        raise InputError(f"{error}\nthe run was made at commit {commit}: check that out") from None
+        raise InputError(f"{error}\nthe run was made at commit {commit}: check it out") from None
     if config.train.minutes is None or "updates" not in record.tags:
         return config
-    say(
-        "the run was ended by the clock: it is run for as many updates, which is not the same "
-        "where a schedule follows the time"
+    note(
+        "the run ended after a time limit; it is repeated for the same number of updates, which "
+        "is not the same if a schedule depends on time"
     )
     spent = {"minutes": None, "updates": int(record.tags["updates"])}
     return config.model_copy(update={"train": config.train.model_copy(update=spent)})
 
 
 def _compare(tracker: Tracker, record: RunRecord, result: Result) -> list[Compared]:
-    seeds = _seeds(tracker, record)
+    variant = record.tags.get("variant")
+    of_variant = {"level": "seed", "variant": variant} if variant is not None else None
+    seeds = tracker.runs(record.experiment, tags=of_variant) if of_variant else []
     rows = []
     for metric, now in sorted(result.metrics.items()):
         then = record.metrics.get(metric)
         values = [run.metrics[metric] for run in seeds if metric in run.metrics]
-        where = further_run(values) if len(values) >= SEEDS else None
+        expected = prediction_interval(values) if len(values) >= SEEDS else None
         same = _curve(tracker, record.run_id, metric) == _curve(tracker, result.run_id, metric)
         if same and _equal(then, now):
             verdict: Verdict = "identical"
-        elif where is None or now is None:
+        elif expected is None or now is None:
             verdict = "unknown"
         else:
-            verdict = "within" if where.low <= now <= where.high else "outside"
-        low, high = (where.low, where.high) if where else (None, None)
+            verdict = "within" if expected.low <= now <= expected.high else "outside"
+        low, high = (expected.low, expected.high) if expected else (None, None)
         rows.append(Compared(metric, then, now, low, high, verdict))
     return rows
 
 
-def further_run(values: Sequence[float]) -> Interval:
-    """Where one more run lies with 95%: mean +- t s sqrt(1 + 1/n), for normal values."""
+def prediction_interval(values: Sequence[float]) -> Interval:
+    """95% prediction interval of one more run: mean +- t s sqrt(1 + 1/n), for normal values."""
     n, mean = len(values), float(np.mean(values))
     reach = float(stats.t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
     return Interval(mean, mean - reach, mean + reach)
-
-
-def _seeds(tracker: Tracker, record: RunRecord) -> list[RunRecord]:
-    """All seeds of the run's variant, itself among them; none for a run of its own."""
-    variant = record.tags.get("variant")
-    if variant is None:
-        return []
-    return tracker.runs(record.experiment, tags={"level": "seed", "variant": variant})
 
 
 def _curve(tracker: Tracker, run_id: str, metric: str) -> list[tuple[int, str]]:
@@ -174,7 +163,7 @@ def _verdict(rows: Sequence[Compared], same_outcome: bool) -> Verdict:
 
 
 def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str, tuple[str, str]]:
-    """Commit, changes that were not committed, versions, device and data, where they differ."""
+    """Commit, uncommitted changes, versions, device and data that differ, then and now."""
     pairs = {
         "commit": _pair(then, now, "git_commit"),
         "data": _pair(then, now, "corpus"),
@@ -183,16 +172,16 @@ def _differences(tracker: Tracker, then: RunRecord, now: RunRecord) -> dict[str,
         "processes": (then.tags.get("processes", "1"), now.tags.get("processes", "1")),
         "kernels": (_kernels(then), _kernels(now)),
     }
-    before, after = (_versions(run.tags.get("versions", "")) for run in (then, now))
-    for package in sorted({*before, *after}):
-        pairs[package] = before.get(package, "absent"), after.get(package, "absent")
+    old, new = (_versions(run.tags.get("versions", "")) for run in (then, now))
+    for package in sorted({*old, *new}):
+        pairs[package] = old.get(package, "absent"), new.get(package, "absent")
     if "+dirty" in "".join(pairs["commit"]):
-        pairs["uncommitted changes"] = _patch(tracker, then), difference() or "none"
+        pairs["uncommitted changes"] = _patch(tracker, then), uncommitted_changes() or "none"
     differing = {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
     if "uncommitted changes" in differing:
-        old, new = differing["uncommitted changes"]
-        words = "none" if old == "none" else "some (its uncommitted.patch)"
-        differing["uncommitted changes"] = words, "none" if new == "none" else "others"
+        patches = differing["uncommitted changes"]
+        before = "none" if patches[0] == "none" else "some (its uncommitted.patch)"
+        differing["uncommitted changes"] = before, "none" if patches[1] == "none" else "others"
     return differing
 
 
@@ -220,3 +209,22 @@ def _patch(tracker: Tracker, record: RunRecord) -> str:
         return tracker.artifact(record.run_id, "uncommitted.patch").read_text(encoding="utf-8")
     except InputError:
         return "none"
+
+
+def show(found: Reproduction) -> None:
+    """Print the comparison, what differs, and the verdict."""
+    rows = [
+        [row.metric, number(row.then, ".6g"), number(row.now, ".6g"),
+         interval(row.low, row.high, ".6g"), row.verdict]
+        for row in found.metrics
+    ]  # fmt: skip
+    stdout.print(table(["metric", "then", "now", "another run (95%)", ""], rows))
+    then, now = found.outcomes
+    if then != now:
+        stderr.print(f"outcome: {then} then, {now} now", markup=False)
+    for name, (before, after) in found.differs.items():
+        stderr.print(f"differs: {name}: {before} then, {after} now", markup=False)
+    if not found.differs:
+        stderr.print("commit, versions, device and data are the same")
+    stderr.print(MEANING[found.verdict])
+    stderr.print(f"run {found.run_id} repeats {found.original}")

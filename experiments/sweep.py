@@ -1,18 +1,25 @@
 """Quality against diversity over temperature, for one trained generator.
 
-At each temperature the same number of sentences is drawn with the same seed; quality is BLEU-4
-against held-out references, diversity one less Self-BLEU-4, both of the same sentences (a curve
-that takes them at different temperatures is no curve of one model: Caccia et al. 2020). What the
-temperature does depends on the generator and is said beside it: an explicit one (its sampling has a
-likelihood) has its logits divided by it, an implicit one its noise multiplied by it.
+At each temperature the same number of sentences is drawn with the same seed. Quality is BLEU-4
+against held-out references, diversity is 1 - Self-BLEU-4, both of the same sentences: a curve that
+takes them at different temperatures is not the curve of one model (Caccia et al. 2020). For an
+explicit generator (its sampling has a likelihood) the temperature divides the logits, for an
+implicit one it multiplies the noise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from core.errors import InputError
 from core.metrics.suite import Suite
+from core.tracking.protocol import RunRecord, Tracker
+from experiments.baselines import mle_baseline
+from experiments.console import stdout, table
+from experiments.corpora import corpus_of
 from experiments.generate import Writer
 from studies.analysis.temperature import Point, Sweep, area
 
@@ -21,10 +28,55 @@ QUALITY, SAMENESS = "bleu_4", "self_bleu_4"
 Text = Sequence[Sequence[str]]
 
 
-def what_is_swept(writer: Writer) -> str:
-    """In words, what the temperature acts on."""
-    explicit = "likelihood" in getattr(writer.drawing.sampling, "offers", ())
-    return "softmax temperature" if explicit else "scale of the noise"
+def temperatures_of(text: str | None) -> tuple[float, ...]:
+    """The temperatures of `--temperatures`, ascending; InputError for anything else."""
+    if text is None:
+        return TEMPERATURES
+    try:
+        found = tuple(sorted(float(part) for part in text.split(",")))
+    except ValueError:
+        raise InputError(f"--temperatures {text}: numbers with commas, such as .5,1,1.5") from None
+    if found[0] <= 0:
+        raise InputError(f"--temperatures {text}: each must be above 0")
+    return found
+
+
+def runs_of(tracker: Tracker, keys: Sequence[str], study: str | None) -> list[RunRecord]:
+    """The named runs and the successful runs of the study; InputError if there are none."""
+    found = [tracker.run(key) for key in keys]
+    if study is not None:
+        seeds = tracker.runs(study, tags={"level": "seed"})
+        found += [run for run in seeds if run.outcome == "ok"]
+    if not found:
+        reason = f"study {study!r} has no run with outcome ok" if study else "no run is named"
+        raise InputError(f"{reason}: textgan sweep RUN..., or --study NAME")
+    return found
+
+
+def sweep_run(
+    tracker: Tracker,
+    run_id: str,
+    writer: Writer,
+    temperatures: Sequence[float],
+    count: int,
+    seed: int,
+    step: Callable[[float], None],
+) -> Sweep:
+    """Sweep a run's `writer` on the run's own corpus, with the baselines that the corpus allows."""
+    corpus = corpus_of(tracker, run_id)
+    training = corpus.train.sentences()
+    mle = mle_baseline(training, count, tracker.store_dir)  # trains in the background
+    suite = Suite(corpus.validation.sentences(count), training)
+    baselines: dict[str, Callable[[], Text]] = {
+        "real": lambda: corpus.test.sentences(count),
+        "ngram": lambda: suite.model.sample(count, np.random.default_rng(seed)),
+    }
+    if mle is not None:
+        baselines["mle"] = mle
+    found = sweep(writer, suite, temperatures, count, seed, baselines, step)
+    if mle is None or "mle" not in found.baselines:
+        return found
+    return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
 
 
 def sweep(
@@ -36,9 +88,7 @@ def sweep(
     baselines: Mapping[str, Callable[[], Text]],
     step: Callable[[float], None] = lambda done: None,
 ) -> Sweep:
-    """Draw and score `count` sentences at each temperature, then the baselines, which write as
-    they are asked.
-    """
+    """Draw and score `count` sentences at each temperature, then those of the baselines."""
     points = []
     for number, temperature in enumerate(temperatures):
         step(number)
@@ -50,17 +100,12 @@ def sweep(
         except InputError as error:
             notes.append(f"no {name} row: {error}")
     shape = [(point.diversity, point.quality) for point in points]
-    return Sweep(
-        what_is_swept(writer),
-        tuple(points),
-        found,
-        area(shape),
-        len(suite.references),
-        tuple(notes),
-    )
+    explicit = "likelihood" in getattr(writer.drawing.sampling, "offers", ())
+    swept = "softmax temperature" if explicit else "scale of the noise"
+    return Sweep(swept, tuple(points), found, area(shape), len(suite.references), tuple(notes))
 
 
-def _point(suite: Suite, sentences: Sequence[Sequence[str]], temperature: float | None) -> Point:
+def _point(suite: Suite, sentences: Text, temperature: float | None) -> Point:
     found = suite.measures(sentences, ("bleu", "self_bleu"))
     quality, sameness = found[QUALITY], found[SAMENESS]
     repeated = sameness.interval()
@@ -72,3 +117,19 @@ def _point(suite: Suite, sentences: Sequence[Sequence[str]], temperature: float 
         (1 - repeated[1], 1 - repeated[0]) if repeated else None,
         len(sentences),
     )
+
+
+def show(found: Mapping[str, Sweep], count: int) -> None:
+    """Print one table per run."""
+    for name, one in found.items():
+        rows = [
+            [f"{p.temperature:g}" if p.temperature is not None else label,
+             _cell(p.quality, p.quality_interval), _cell(p.diversity, p.diversity_interval)]
+            for label, p in [*(("", p) for p in one.points), *one.baselines.items()]
+        ]  # fmt: skip
+        title = f"{name}: area {one.area:.4f}; {count:,} sentences, {one.references:,} references"
+        stdout.print(table([one.swept, "BLEU-4", "1 - Self-BLEU-4"], rows, title))
+
+
+def _cell(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")

@@ -252,3 +252,11 @@ def find_run(runs: Sequence[RunRecord], key: str) -> RunRecord:
     if not runs:
         raise InputError(f"no run {key!r}: the store has no runs yet")
     raise InputError(f"no run {key!r}{nearest(key, {run.name for run in runs})}")
+
+
+def study_run(tracker: Tracker, study: str) -> RunRecord:
+    """The parent run of a study; InputError for an unknown study."""
+    if runs := tracker.runs(study, tags={"level": "study"}):
+        return runs[0]
+    known = sorted(run.name for run in tracker.runs(tags={"level": "study"}, columns=NONE))
+    raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")

@@ -1,18 +1,16 @@
-"""`textgan evaluate`: the metrics on text files from anywhere."""
+"""`textgan evaluate`, `textgan sweep`, `textgan judge`: how good text is."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from experiments.commands.options import Json, examples
+from experiments.commands.options import At, Json, examples
 
 if TYPE_CHECKING:
-    from core.metrics.files import Evaluation
-    from core.text.oracles import Oracle
-    from core.tracking.protocol import Tracker
+    from studies.analysis.temperature import Sweep
 
 
 def register(app: typer.Typer) -> None:
@@ -23,152 +21,201 @@ def register(app: typer.Typer) -> None:
             "textgan evaluate samples.txt --references test.txt --metrics bleu,self_bleu --json",
         )
     )(evaluate)
+    app.command(
+        epilog=examples(
+            "textgan sweep 3f9a2c11",
+            "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
+            "textgan sweep 3f9a2c11 --at best",
+            "textgan sweep --study temperature --json > results/sweeps/temperature.json",
+        )
+    )(sweep)
+    app.command(
+        epilog=examples(
+            "textgan judge design_axes --rater ada",
+            "textgan judge design_axes --rater ada --kind real -n 50 --page",
+            "textgan judge design_axes --results",
+        )
+    )(judge)
 
 
 def evaluate(
-    samples: Annotated[Path, typer.Argument(help="One sentence a line, split on white space.")],
+    samples: Annotated[
+        Path, typer.Argument(help="Text file with one sentence per line, split on white space.")
+    ],
     references: Annotated[Path, typer.Option(help="Real sentences to compare with.")],
     held_out: Annotated[
-        Path | None, typer.Option(help="Real sentences scored as if generated.")
+        Path | None, typer.Option(help="Real sentences to score like samples, as a baseline.")
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(help="Training text: copies, encoder, baselines.")
+        Path | None,
+        typer.Option(help="Training text, for copies, the encoder and trained baselines."),
     ] = None,
-    metrics: Annotated[str | None, typer.Option(help="Groups, such as bleu,distinct.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Metric groups, such as bleu,distinct; default: all.")
+    ] = None,
     oracle: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Behind the text: grammar:easy, lstm_oracle:20, ..."),
+        typer.Option(
+            metavar="SOURCE", help="Distribution of the text: grammar:easy, lstm_oracle:20, ..."
+        ),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="As published: texygen, textgan, relgan, scratchgan.")
+        str | None,
+        typer.Option(help="Published BLEU protocol: texygen, textgan, relgan or scratchgan."),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="A model of sentence-transformers; default: built in.")
+        str | None, typer.Option(help="A sentence-transformers model; default: the built-in one.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="A page with figures.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with figures.")] = None,
     log: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="Record as a row of a study's leaderboard.")
+        str | None,
+        typer.Option(metavar="STUDY", help="Record as a row of this study's leaderboard."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Score a file of sentences against real ones, with intervals and baselines."""
+    import os
+
     from threadpoolctl import threadpool_limits
 
     from core.metrics.encoders import SentenceTransformer
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
+    from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
+    from core.tracking.mlflow_store import open_tracker
+    from experiments import evaluation
     from experiments.baselines import mle_baseline
-    from experiments.console import err, print_json, progress
+    from experiments.console import print_json, progress, stderr
     from experiments.evaluation_page import evaluation_page
-    from experiments.imported import log_imported
 
-    asked = [g.strip() for g in metrics.split(",")] if metrics else None
-    groups = chosen_groups(asked)
-    chosen_protocol(protocol, asked)
-    tracker = _log_to(log, groups)
+    names = [g.strip() for g in metrics.split(",")] if metrics else None
+    groups = chosen_groups(names)
+    chosen_protocol(protocol, names)
+    tracker = open_tracker() if log is not None else None
+    if tracker is not None and log is not None:
+        evaluation.check_ranked(tracker, log, groups)
     ours = read_sentences(samples)
     training = read_sentences(train) if train is not None else []
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
     inputs = Inputs(
         ours,
         read_sentences(references),
         read_sentences(held_out) if held_out is not None else None,
         training,
-        mle_baseline(training, len(ours), _store_dir()),
-        oracle=_oracle(oracle),
+        mle_baseline(training, len(ours), store_dir_of(uri)),
+        oracle=evaluation.oracle_of(oracle),
         encoder=SentenceTransformer(encoder) if encoder is not None else None,
         protocol=protocol,
     )
-    # One thread, as everywhere: the last digits depend on it, and the baseline trains beside.
+    # One thread, as everywhere: the last digits depend on it, and the baseline trains meanwhile.
     with threadpool_limits(1), progress("metrics") as advance:
-        found = score(inputs, groups, lambda words, done, total: advance(done, total, words))
+        found = score(inputs, groups, lambda name, done, total: advance(done, total, name))
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
         page = evaluation_page(samples.name, found, ours, len(inputs.references))
         html.write_text(page, encoding="utf-8")
-        err.print(f"written: {html}", markup=False)
+        stderr.print(f"written: {html}", markup=False)
     if tracker is not None and log is not None:
-        name = log_imported(tracker, log, samples.name, found.metrics, ours)
-        err.print(f"recorded in {log} as {name!r}; textgan report {log}", markup=False)
+        row = evaluation.log_imported(tracker, log, samples.name, found.metrics, ours)
+        stderr.print(f"recorded in {log} as {row!r}; textgan report {log}", markup=False)
     if json:
         print_json(found.model_dump(mode="json"))
     else:
-        _show(found)
+        evaluation.show(found)
 
 
-def _log_to(study: str | None, groups: list[str]) -> Tracker | None:
-    """The store, when the evaluation is to be recorded; checked before anything is measured."""
-    from core.metrics.catalogue import CATALOGUE
+def sweep(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Runs, by id or name.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="All runs of a study with outcome ok.")] = None,
+    temperatures: Annotated[
+        str | None, typer.Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
+    ] = None,
+    n: Annotated[
+        int, typer.Option("-n", help="Sentences per temperature.", min=10, max=100_000)
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.", min=0)] = 0,
+    at: At = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File of the figure: .png, .svg or .pdf.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure quality and diversity over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import open_tracker
-    from experiments.imported import ranking_metric
+    from experiments.console import print_json, progress, stderr
+    from experiments.single_run.checkpoints import writer_of
+    from experiments.sweep import runs_of, show, sweep_run, temperatures_of
+    from studies.analysis.temperature import sweep_figure
 
-    if study is None:
-        return None
-    tracker = open_tracker()
-    ranking_metric(tracker, study, [n for n, info in CATALOGUE.items() if info.group in groups])
-    return tracker
-
-
-def _store_dir() -> Path:
-    """The folder of the store, where the trained baseline is kept."""
-    import os
-
-    from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
-
-    return store_dir_of(
-        os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
-    )
-
-
-def _oracle(name: str | None) -> Oracle | None:
-    """`grammar:DIFFICULTY`, or `lstm_oracle:LENGTH:SEED`, both numbers optional."""
-    from core.errors import InputError
-    from core.text.grammar import SIZES, grammar
-    from core.text.oracles import LENGTH, lstm_oracle
-
-    if name is None:
-        return None
-    source, *rest = name.split(":")
-    if source == "grammar" and len(rest) <= 1 and (rest or ["default"])[0] in SIZES:
-        return grammar((rest or ["default"])[0])
-    if source == "lstm_oracle" and len(rest) <= 2 and all(part.isdecimal() for part in rest):
-        length, seed = [*map(int, rest), *(LENGTH, 0)[len(rest) :]]
-        if length > 0:
-            return lstm_oracle(length, seed)
-    known = ", ".join(f"grammar:{size}" for size in SIZES)
-    raise InputError(
-        f"--oracle {name}: no such oracle; there are {known}, and lstm_oracle, lstm_oracle:LENGTH "
-        f"or lstm_oracle:LENGTH:SEED"
-    )
-
-
-def _show(found: Evaluation) -> None:
-    from experiments.console import err, out, table
-
-    baselines = {name: row for name, row in found.baselines.items() if row is not None}
-    rows = [
-        [name, _number(row.value),
-         f"{_number(row.low)} to {_number(row.high)}" if row.low is not None else "",
-         f"{row.samples:,} x {row.references:,}",
-         *(_number(baseline.get(name)) for baseline in baselines.values()), row.direction]
-        for name, row in found.metrics.items()
-        if row.value is not None
-    ]  # fmt: skip
-    titles = {"real": "real text", "mle": "mle", "ngram": "n-gram"}
-    columns = [
-        "metric",
-        "value",
-        "95% interval",
-        "sentences",
-        *(titles[b] for b in baselines),
-        "better",
+    tracker, swept = open_tracker(), temperatures_of(temperatures)
+    # All are loaded first, so that a missing model costs no sweep of the others.
+    loaded = [
+        (run, writer_of(tracker, run.run_id, at)) for run in runs_of(tracker, runs or [], study)
     ]
-    out.print(table(columns, rows))
-    for name, title in titles.items():
-        if found.about[name] is not None:
-            err.print(f"{title}: {found.about[name]}", markup=False)
-    for warning in found.warnings:
-        err.print(f"note: {warning}", markup=False)
+    found: dict[str, Sweep] = {}
+    with progress("temperatures") as advance:
+        for record, writer in loaded:
+            label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
+            found[f"{record.name} ({label})"] = sweep_run(
+                tracker, record.run_id, writer, swept, n, seed,
+                lambda done: advance(done, len(swept), ""),
+            )  # fmt: skip
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        sweep_figure(found).savefig(output, dpi=200)
+        stderr.print(f"written: {output}", markup=False)
+    for note in dict.fromkeys(note for one in found.values() for note in one.notes):
+        stderr.print(f"note: {note}", markup=False)
+    if json:
+        print_json({name: one.document() for name, one in found.items()})
+    else:
+        show(found, n)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def judge(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study to judge.")],
+    rater: Annotated[
+        str | None, typer.Option(help="Your name; answers of several raters are compared.")
+    ] = None,
+    kind: Annotated[
+        Literal["better", "real"],
+        typer.Option(help="Compare two variants, or a variant with real text."),
+    ] = "better",
+    n: Annotated[int, typer.Option("-n", help="Number of questions.", min=1, max=10_000)] = 20,
+    page: Annotated[bool, typer.Option("--page", help="Ask on a local web page.")] = False,
+    port: Annotated[
+        int, typer.Option(help="Port of the page; 0: a free one.", min=0, max=65535)
+    ] = 0,
+    results: Annotated[
+        bool, typer.Option(help="Show the results of all raters without asking.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Compare sentences blind and in random order; answers are kept and correlated with metrics."""
+    from core.errors import InputError
+    from core.tracking.mlflow_store import open_tracker
+    from experiments import judging
+    from experiments.console import print_json
+    from experiments.judging_page import ask_on_page
+    from studies.analysis.people import results as results_of
+
+    tracker = open_tracker()
+    if results:
+        judging.sources(tracker, study, "better")  # InputError if there is nothing to judge
+        found = results_of(tracker, study)
+    elif not rater:
+        raise InputError("judge: give your name with --rater NAME")
+    else:
+        asked = judging.questions(tracker, study, kind, rater, n)
+        record = judging.recorder(tracker, study, kind, rater)
+        if page:
+            ask_on_page(asked, kind, port, record)
+        else:
+            judging.ask_in_terminal(asked, kind, record)
+        found = judging.publish(tracker, study)
+    if json:
+        print_json(found)
+    else:
+        judging.show(found)

@@ -11,29 +11,30 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 At = Annotated[
     str | None,
-    typer.Option(metavar="CHECKPOINT", help="One that a run kept: best, or an update."),
+    typer.Option(metavar="CHECKPOINT", help="A kept checkpoint: best or an update."),
 ]
 Storage = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
         envvar="TEXTGAN_STORAGE",
-        help="Optuna's storage: postgresql://..., grpc://HOST:PORT; default: beside the record.",
+        help="Optuna's storage: postgresql://..., grpc://HOST:PORT; default: a local file.",
     ),
 ]
 Tracking = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="The record, such as http://HOST:5000; default: MLFLOW_TRACKING_URI."
+        metavar="URL",
+        help="Tracking server, such as http://HOST:5000; default: MLFLOW_TRACKING_URI.",
     ),
 ]
 
 
 def complete_system(incomplete: str) -> list[str]:
-    """For the shell: systems that come with the harness, and TOML files as far as typed."""
+    """Shell completion: the included systems, and matching TOML files."""
     from experiments.single_run.loading import systems
 
     files = (str(file) for file in Path().glob(f"{incomplete}*") if file.suffix == ".toml")
@@ -42,14 +43,14 @@ def complete_system(incomplete: str) -> list[str]:
 
 
 def complete_slot(incomplete: str) -> list[str]:
-    """For the shell: slots, and whole systems."""
+    """Shell completion: slots, and the system slot."""
     from core.config import FOLDERS
 
     return [slot for slot in (*FOLDERS, "check") if slot.startswith(incomplete)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """For the shell: corpora that can be fetched."""
+    """Shell completion: corpora that can be fetched."""
     from core.text.recipes import RECIPES
 
     return [name for name in RECIPES if name.startswith(incomplete)]

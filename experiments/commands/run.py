@@ -1,4 +1,4 @@
-"""`textgan run`, `textgan sample`."""
+"""`textgan run`, `textgan sample`, `textgan reproduce`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from experiments.commands.options import At, Json, Set, complete_system, examples
+
+PROGRESS = {  # metrics next to the progress bar
+    "train/discriminator_loss": "D loss",
+    "train/generator_loss": "G loss",
+    "eval/ms_jaccard_2": "MS-Jaccard-2",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -20,33 +26,41 @@ def register(app: typer.Typer) -> None:
         )
     )(run)
     app.command(epilog=examples("textgan sample 3f9a2c11 -n 5 --seed 7"))(sample)
+    app.command(epilog=examples("textgan reproduce 3f9a2c11", "textgan reproduce 3f9a2c11 --json"))(
+        reproduce
+    )
 
 
 def run(
     system: Annotated[
         str | None,
         typer.Argument(
-            metavar="SYSTEM|FILE.toml", help="What to train.", autocompletion=complete_system
+            metavar="SYSTEM|FILE.toml",
+            help="System or file to train.",
+            autocompletion=complete_system,
         ),
     ] = None,
     set_: Set = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", min=0)] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where.")] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device to train on.")
+    ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run, by id or name.")
+        str | None, typer.Option(metavar="RUN", help="Resume a run, by id or name.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train one system, evaluate it and keep everything in MLflow.
+    """Train one system, evaluate it and record everything in MLflow.
 
-    Several processes train one run, each an equal share of every batch, where torchrun starts
-    them: torchrun --nproc-per-node 2 -m experiments run FILE.toml
+    For data parallel training start it with torchrun:
+    torchrun --nproc-per-node 2 -m experiments run FILE.toml
     """
     from core.errors import InputError
+    from core.metrics.catalogue import METRICS
     from core.tracking.mlflow_store import open_tracker
     from core.training.data_parallel import is_main
-    from experiments.commands.corpora import prepare
-    from experiments.console import err, print_json, progress
+    from experiments.console import number, print_json, progress, stderr, stdout, table
+    from experiments.corpora import prepare
     from experiments.single_run.loading import load
     from experiments.single_run.run import run as train
 
@@ -59,7 +73,7 @@ def run(
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
     tracker = open_tracker()
-    if not is_main():  # one of several processes of torchrun: another speaks for all
+    if not is_main():  # rank 0 prints
         train(config, tracker=tracker, resume=resume)
         return
     if config is not None:
@@ -67,22 +81,31 @@ def run(
     with progress("training") as advance:
 
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
-            advance(step, total, _words(values))
+            shown = {label: values.get(key) for key, label in PROGRESS.items()}
+            parts = [f"{label} {v:.3g}" for label, v in shown.items() if v is not None]
+            advance(step, total, "  ".join(parts))
 
         result = train(config, tracker=tracker, resume=resume, report=report)
     if json:
         print_json(result.document())
         return
-    err.print(f"{result.outcome} after {result.updates} updates in {result.seconds:.0f} s")
-    _print_result(result.metrics)
-    err.print(f"run {result.run_id}; sentences: textgan sample {result.run_id[:8]}; UI: textgan ui")
+    stderr.print(f"{result.outcome} after {result.updates} updates in {result.seconds:.0f} s")
+    rows = []
+    for key, value in result.metrics.items():
+        info = METRICS[key.removeprefix("eval/")]
+        rows.append([key, number(value), info.direction, info.summary])
+    stdout.print(table(["metric", "value", "better", "what it is"], rows))
+    short = result.run_id[:8]
+    stderr.print(f"run {result.run_id}; sentences: textgan sample {short}; UI: textgan ui")
 
 
 def sample(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by id or name.")],
-    n: Annotated[int, typer.Option("-n", help="How many sentences.", min=1, max=1_000_000)] = 20,
-    temperature: Annotated[float, typer.Option(help="Above 1 more varied.", min=0.01)] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same sentences again.", min=0)] = 0,
+    n: Annotated[int, typer.Option("-n", help="Number of sentences.", min=1, max=1_000_000)] = 20,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature; above 1 is more diverse.", min=0.01)
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.", min=0)] = 0,
     at: At = None,
     json: Json = False,
 ) -> None:
@@ -102,23 +125,27 @@ def sample(
         typer.echo(sentence)
 
 
-def _words(values: Mapping[str, float | None]) -> str:
-    shown = {
-        "train/discriminator_loss": "D",
-        "train/generator_loss": "G",
-        "eval/ms_jaccard_2": "overlap",
-    }
-    found = [f"{word} {values[k]:.3g}" for k, word in shown.items() if values.get(k) is not None]
-    return "  ".join(found)
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, by id or name.")],
+    json: Json = False,
+) -> int:
+    """Repeat a run from what the store holds, and compare the numbers.
 
+    Exit status 0 if they agree, bit for bit or within the 95% interval of another seed; else 1.
+    """
+    from core.tracking.mlflow_store import open_tracker
+    from experiments.console import print_json, progress, stderr
+    from experiments.reproduce import reproduce as repeat
+    from experiments.reproduce import show
 
-def _print_result(metrics: Mapping[str, float | None]) -> None:
-    from core.metrics.catalogue import METRICS
-    from experiments.console import out, table
+    with progress("training") as advance:
 
-    rows = []
-    for key, value in metrics.items():
-        info = METRICS[key.removeprefix("eval/")]
-        shown = "-" if value is None else f"{value:.4f}"
-        rows.append([key, shown, info.direction, info.summary])
-    out.print(table(["metric", "value", "better", "what it is"], rows))
+        def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
+            advance(step, total, "")
+
+        found = repeat(open_tracker(), run, report, lambda text: stderr.print(f"note: {text}"))
+    if json:
+        print_json(found.document())
+    else:
+        show(found)
+    return 0 if found.verdict in ("identical", "within") else 1

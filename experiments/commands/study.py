@@ -1,24 +1,16 @@
-"""`textgan study`, `textgan report`."""
+"""`textgan study`, `textgan report`, `textgan worker`, `textgan proxy`."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from experiments.commands.options import Json, Set, Storage, Tracking, examples
-
-if TYPE_CHECKING:
-    from core.tracking.protocol import Tracker
-    from studies.leaderboard import Leaderboard
-
-
-AT = "http://127.0.0.1:5000"  # where `textgan ui` answers
 
 
 def register(app: typer.Typer) -> None:
@@ -36,117 +28,116 @@ def register(app: typer.Typer) -> None:
             "textgan report design_axes", "textgan report design_axes --register writer"
         )
     )(report)
+    app.command(
+        epilog=examples(
+            "textgan worker design_axes",
+            "textgan worker design_axes --storage postgresql://user@db/optuna "
+            "--tracking http://tracker:5000",
+        )
+    )(worker)
+    app.command(epilog=examples("textgan proxy --storage postgresql://user@db/optuna"))(proxy)
 
 
 def study(
     source: Annotated[
         str,
-        typer.Argument(metavar="FILE.toml|STUDY", help="The study; to resume it, also its name."),
+        typer.Argument(metavar="FILE.toml|STUDY", help="Study file; with --resume also its name."),
     ],
     set_: Set = None,
     trials: Annotated[
-        int | None, typer.Option(help="A search's trials of each system; else runs in all.", min=1)
+        int | None,
+        typer.Option(help="Trials per system of a search; in other studies: runs in all.", min=1),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Begin no run that would not end in time.", min=0.01)
+        float | None,
+        typer.Option(help="Time limit; no run starts that would not end in time.", min=0.01),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes at once.", min=1, max=10_000)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Number of worker processes.", min=1, max=10_000)
+    ] = 1,
     storage: Storage = None,
     tracking: Tracking = None,
     launcher: Annotated[
-        Literal["local", "ray"], typer.Option(help="Who starts the workers: this machine, or Ray.")
+        Literal["local", "ray"], typer.Option(help="Start workers on this machine or with Ray.")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster; default: RAY_ADDRESS."),
     ] = None,
     gpus_per_worker: Annotated[
-        float, typer.Option(help="GPU of each of Ray's workers; a fraction shares one.", min=0)
+        float, typer.Option(help="GPUs per Ray worker; a fraction shares a GPU.", min=0)
     ] = 0.0,
     dry_run: Annotated[
-        bool, typer.Option(help="Show plan, number of runs, time and disk, and stop.")
+        bool, typer.Option(help="Only show the plan: runs, time and disk space.")
     ] = False,
-    resume: Annotated[bool, typer.Option(help="Complete what is missing, only that.")] = False,
+    resume: Annotated[bool, typer.Option(help="Complete the missing runs of the study.")] = False,
     json: Json = False,
 ) -> None:
-    """Run what a study file compares, and rank it.
+    """Run the variants of a study file and rank them.
 
-    With a --storage that several machines reach, the same command on each of them works on the
-    same study: the first begins it, the others join.
+    With a --storage that several machines reach, run the same command on each of them: the first
+    begins the study, the others join it.
     """
-    from experiments.commands.beginning import asked_for, begin_or_join
-    from experiments.commands.working import Work, crowded, show_plan, work_through
-    from experiments.console import err, print_json
-    from experiments.ray_launcher import check_cluster
-    from experiments.ray_worker import Places
+    from experiments.console import print_json, stderr
+    from experiments.estimate import show_plan
+    from experiments.ray_launcher import Cluster, check_cluster
+    from experiments.study_session import (
+        begin_or_join,
+        complete,
+        find_study,
+        overcommitted,
+        show_leaderboard,
+        show_links,
+    )
     from studies.plan import Limit
     from studies.running.queue import failures, load_queue
 
-    asked = asked_for(source, set_ or [], storage, tracking, resume=resume)
-    plan, tracker, url = asked.plan, asked.tracker, asked.url
+    session = find_study(source, set_ or [], storage, tracking, resume=resume)
     limit = Limit(trials=trials, workers=workers)
     if dry_run:
-        show_plan(plan, limit, tracker, as_json=json)
+        show_plan(session.study, limit, session.tracker, as_json=json)
         return
     cluster = None
-    if launcher == "local" and (words := crowded(plan, workers, os.cpu_count() or 1)):
-        err.print(words)
     if launcher == "ray":
-        cluster = Places(address, workers, gpus_per_worker)
-        check_cluster(cluster, url, tracker.uri)
-    given = [part for each in set_ or [] for part in ("--set", each)]
-    command = shlex.join(["textgan", "study", source, *given])
-    going_on = asked.name if resume else None
-    begun = begin_or_join(plan, tracker, url, command, limit, resume=going_on)
-    name = begun.name
-    board, link = work_through(begun, url, plan.table, tracker, Work(workers, minutes, cluster))
+        cluster = Cluster(address, workers, gpus_per_worker)
+        check_cluster(cluster, session.storage, session.tracker.uri)
+    elif warning := overcommitted(session.study, workers, os.cpu_count() or 1):
+        stderr.print(warning)
+    overrides = [part for each in set_ or [] for part in ("--set", each)]
+    command = shlex.join(["textgan", "study", source, *overrides])
+    session = begin_or_join(session, command, limit, resume=resume)
+    board, link = complete(session, workers, minutes, cluster)
     if json:
         print_json({**board.document(), "link": link})
         return
-    _show(board)
-    for line in failures(load_queue(name, url)):
-        err.print(f"failed: {line}", markup=False)
-    _show_links(tracker, board, link)
-
-
-def _show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
-    from experiments.console import err
-
-    links = {
-        "leaderboard": leaderboard,
-        "report": tracker.link(board.study, board.parent_run_id, "report.html"),
-        "sentences": tracker.sentences_link(board.study, board.metric, not board.higher_is_better),
-    }
-    serves = tracker.uri.startswith("http")
-    err.print("on the tracking server:" if serves else "open them with [bold]textgan ui[/]:")
-    for title, to in links.items():
-        err.print(f"  {title}: {tracker.uri if serves else AT}/{to}", soft_wrap=True)
-
-
-def folder_name(name: str) -> str:
-    """A study's name as that of one folder, wherever the name came from."""
-    return re.sub(r"[^\w .-]", "_", name)[:100].strip(". ") or "study"
+    show_leaderboard(board)
+    for line in failures(load_queue(session.name, session.storage)):
+        stderr.print(f"failed: {line}", markup=False)
+    show_links(session.tracker, board, link)
 
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study, by name.")],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the page; default: beside the store.")
+        Path | None, typer.Option(help="Folder of the report; default: in the store's folder.")
     ] = None,
     register: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Put the winner's model in the registry.")
+        str | None,
+        typer.Option(metavar="NAME", help="Register the best variant's model under this name."),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Write the study as one small JSON file, and stop.")
+        Path | None, typer.Option(help="Only write the study as one small JSON file.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Rank a study and write its report, from the store alone; --json only ranks.
 
-    One page that needs nothing else (report.html), the same as Markdown, and every figure as PNG,
-    SVG and PDF. It is logged to the study's own run too, for the UI.
+    The report is one self-contained page (report.html), the same as Markdown, and every figure as
+    PNG, SVG and PDF. It is also logged to the study's own run, for the UI.
     """
     from core.tracking.mlflow_store import open_tracker
-    from experiments.console import err, print_json
+    from experiments.console import print_json, stderr
+    from experiments.study_session import UI, folder_name, show_leaderboard
     from studies.leaderboard import leaderboard
     from studies.report import publish, write
     from studies.report import register as register_winner
@@ -155,42 +146,63 @@ def report(
     tracker = open_tracker()
     if summary is not None:
         write_summary(tracker, name, summary)
-        err.print(f"summary: {summary}", soft_wrap=True)
+        stderr.print(f"summary: {summary}", soft_wrap=True)
         return
     board = leaderboard(tracker, name)
     if register is not None:
         run, version = register_winner(tracker, board, register)
         model = f"models:/{register}/{version}"
-        err.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
-        # MLflow looks for its server among the commands.
-        where = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={tracker.uri}"
+        stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
+        # MLflow looks for its server on the PATH.
+        variables = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={tracker.uri}"
         serve = f"mlflow models serve -m {model} --env-manager local"
-        err.print(f"  {where} {serve}", soft_wrap=True)
+        stderr.print(f"  {variables} {serve}", soft_wrap=True)
     if json:
         print_json(board.document())
         return
-    _show(board)
+    show_leaderboard(board)
     folder = output or tracker.store_dir / "reports" / folder_name(name)
     page = write(tracker, name, folder)[0]
     _, link = publish(tracker, name)
-    err.print(f"report: {page}", soft_wrap=True)
-    err.print(f"in the UI (textgan ui): {AT}/{link}", soft_wrap=True)
+    stderr.print(f"report: {page}", soft_wrap=True)
+    stderr.print(f"in the UI (textgan ui): {UI}/{link}", soft_wrap=True)
 
 
-def _show(board: Leaderboard) -> None:
-    from experiments.console import err, out, table
-    from studies.analysis.wording import between
+def worker(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study that was begun.")],
+    storage: Storage = None,
+    tracking: Tracking = None,
+    until: Annotated[
+        float | None,
+        typer.Option(help="Unix time; no run starts that would not end before it."),
+    ] = None,
+) -> None:
+    """Train runs of a study until its queue is empty; workers may join and leave at any time.
 
-    rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
-         str(row.seeds), ", ".join(f"{n} {o}" for o, n in sorted(row.outcomes.items()))]
-        for rank, row in enumerate(board.rows, start=1)
-    ]  # fmt: skip
-    real = board.baselines.get("real")
-    if real is not None:
-        rows.append(["", "real held-out text", f"{real:.4f}", "", "", ""])
-    better = "higher" if board.higher_is_better else "lower"
-    title = f"{board.study}: {board.metric}, {better} is better"
-    out.print(table(["", "variant", "score", "95% interval", "seeds", "outcomes"], rows, title))
-    if board.failed:
-        err.print(f"{board.failed} runs failed; --resume tries them again")
+    Fails if this machine has other code or another corpus than the study was begun with.
+    """
+    from core.tracking.mlflow_store import open_tracker
+    from experiments.study_worker import take_runs
+    from studies.running.storage import storage_url
+
+    tracker = open_tracker(tracking)
+    take_runs(name, storage or storage_url(tracker), tracker, until)
+
+
+def proxy(
+    storage: Annotated[
+        str, typer.Option(metavar="URL", help="The database, such as postgresql://...")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 13000,
+) -> None:
+    """Pool database connections for many workers, until interrupted.
+
+    The proxy caches what it has read. Workers use --storage grpc://HOST:PORT. Everyone who can
+    reach the port can write: listen on a private network only.
+    """
+    from experiments.console import stderr
+    from studies.running.storage import serve_proxy
+
+    stderr.print(f"workers reach the storage by --storage grpc://{host}:{port}; Ctrl-C ends it")
+    serve_proxy(storage, host, port)

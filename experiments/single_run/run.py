@@ -27,12 +27,12 @@ from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
 from core.text.oracles import fit_length
 from core.text.settings import CorpusSettings
-from core.tracking.environment import difference, environment_tags
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
 from experiments.single_run.checkpoints import Checkpoints
+from experiments.single_run.environment import environment_tags, uncommitted_changes
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
 
@@ -176,7 +176,7 @@ def _identity(labels: RunLabels, seed: int) -> str:
 def _log_inputs(record: RunTracker, config: Config, corpus: Corpus) -> None:
     record.log_text(config.toml(), "config.toml")
     record.log_dataset(Path(config.corpus.source).name, corpus.fingerprint, config.corpus.source)
-    patch = difference()
+    patch = uncommitted_changes()
     if patch:
         record.log_text(patch, "uncommitted.patch")
 

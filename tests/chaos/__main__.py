@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.joining import code
+from experiments.study_worker import code_fingerprint
 from tests.chaos.crowd import crowds, large_crowds
 from tests.chaos.disks import full_disks
 from tests.chaos.guided import guided
@@ -79,7 +79,7 @@ class Pieces:
             began, spent = time.monotonic(), _cpu()
             tally = kind.act(self.world, min(kind.piece, times), self.say)
             tally.seconds, tally.cpu = time.monotonic() - began, _cpu() - spent
-            tally.code = [code()[:8]]
+            tally.code = [code_fingerprint()[:8]]
             self.record.add(name, tally)
             yield tally
             if tally.tried == 0:  # not possible here

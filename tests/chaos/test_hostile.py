@@ -32,9 +32,9 @@ from core.text.settings import CorpusSettings
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.tracking.rendering import plain
 from core.training.players import build_generator
-from experiments.commands.study import folder_name
 from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter
+from experiments.study_session import folder_name
 from studies.judgement import Answer, answers, file_of, keep
 from studies.summary import load as load_summary
 from tests.chaos.mutants import (

@@ -17,9 +17,8 @@ from optuna.trial import TrialState
 from core.addresses import shown, with_driver
 from core.errors import InputError, MachineError
 from core.tracking.memory import MemoryTracker
-from experiments.joining import MADE_WITH, check, write_down
-from experiments.ray_launcher import check_cluster
-from experiments.ray_worker import Places
+from experiments.ray_launcher import Cluster, check_cluster
+from experiments.study_worker import MADE_WITH, check_machine, store_fingerprints
 from studies.running import storage
 from studies.running.execute import begin, work
 from studies.running.queue import is_double, latest, load_queue, sweep
@@ -54,13 +53,13 @@ def test_a_storage_that_does_not_open_is_named_without_its_password() -> None:
 
 
 def test_ray_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    away = Places("10.0.0.1:6379", 2)
+    away = Cluster("10.0.0.1:6379", 2)
     with pytest.raises(InputError, match="give --storage postgresql"):
         check_cluster(away, "sqlite:///x.db", "http://h:5000")
     with pytest.raises(InputError, match="give --tracking http"):
         check_cluster(away, "postgresql://h/d", "sqlite:///x.db")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    check_cluster(Places(None, 2), "sqlite:///x.db", "sqlite:///y.db")  # this machine alone
+    check_cluster(Cluster(None, 2), "sqlite:///x.db", "sqlite:///y.db")  # this machine alone
     monkeypatch.setattr("experiments.ray_launcher.find_spec", lambda _: None)
     with pytest.raises(InputError, match="textgan-lab"):
         check_cluster(away, "postgresql://h/d", "http://h:5000")
@@ -68,7 +67,7 @@ def test_ray_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ray_is_imported_by_nobody_else() -> None:
     script = (
-        "import sys, experiments.cli, experiments.commands.working; assert 'ray' not in sys.modules"
+        "import sys, experiments.cli, experiments.study_session; assert 'ray' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
     assert done.returncode == 0
@@ -79,19 +78,19 @@ def test_other_code_and_another_corpus_are_refused(tmp_path: Path) -> None:
     url, study = storage_url(tracker), plan(*FEW, "corpus.sentences=300")
     begin(study, NAME, tracker, url, "")
     queue = load_queue(NAME, url)
-    check(queue, study, tracker.store_dir)  # of a study begun before this was written down
-    write_down(queue, {})
-    check(queue, study, tracker.store_dir)
+    check_machine(queue, study, tracker.store_dir)  # of a study without fingerprints
+    store_fingerprints(queue, {})
+    check_machine(queue, study, tracker.store_dir)
     made = dict(queue.user_attrs[MADE_WITH])
     (key,) = {
         f"{v.config.model.length} {v.config.corpus.model_dump_json()}" for v in study.variants
     }
     queue.set_user_attr(MADE_WITH, {**made, "corpora": {key: "another"}})
     with pytest.raises(MachineError, match="give every machine the same file"):
-        check(load_queue(NAME, url), study, tracker.store_dir)
+        check_machine(load_queue(NAME, url), study, tracker.store_dir)
     queue.set_user_attr(MADE_WITH, {**made, "code": "f" * 64})
     with pytest.raises(MachineError, match="code ffffffff; here is"):
-        check(load_queue(NAME, url), study, tracker.store_dir)
+        check_machine(load_queue(NAME, url), study, tracker.store_dir)
 
 
 def test_a_job_queued_twice_is_run_once(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunLabels, Tracker
-from experiments.commands.beginning import begin_or_join
 from experiments.single_run.run import run
+from experiments.study_session import Session, begin_or_join
 from studies.definition import load_study
 from studies.plan import Limit
 from tests.cluster.studies import attempts, faults, started_at, tiny_study
@@ -53,15 +53,16 @@ def test_workers_of_two_machines_drain_a_study(
     few = (f"study.name={name}", "study.seeds=4", 'study.axes.sampling=["detached"]',
            'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]')  # fmt: skip
     study = load_study(tiny_study(tmp_path / "study.toml", *few), [], registry())
-    begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
-    again = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
+    session = Session(name, study, tracker, url)
+    begun = begin_or_join(session, "textgan study", Limit(), resume=False)
+    again = begin_or_join(session, "textgan study", Limit(), resume=False)
     assert (begun.joined, again.joined, again.name) == (False, True, name)
     # Nothing shared: each machine has a store directory of its own.
     reach = ["--storage", url, "--tracking", mlflow_address]
     processes = workers_of(name, reach, [tmp_path / "one", tmp_path / "other"])
     assert faults(tracker, name, url, 4) == []
     assert {started_at(trial) for trial in attempts(name, url)} <= set(processes)
-    ended = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
+    ended = begin_or_join(session, "textgan study", Limit(), resume=False)
     assert (ended.joined, ended.name) == (False, f"{name}-2"), "a study at its end is not joined"
 
 

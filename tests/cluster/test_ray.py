@@ -14,10 +14,10 @@ import sqlalchemy
 from core.addresses import with_driver
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker
-from experiments.commands.beginning import begin_or_join
-from experiments.ray_launcher import launch
-from experiments.ray_worker import Errand, Places
+from experiments.ray_launcher import Cluster as Workers
+from experiments.ray_launcher import WorkerTask, launch
 from experiments.single_run.run import run
+from experiments.study_session import Session, begin_or_join
 from studies.definition import Study, load_study
 from studies.plan import Limit
 from studies.report import write
@@ -79,7 +79,8 @@ def test_a_lost_node_costs_no_trial(
     url, tracker = database(), open_tracker(mlflow_address)
     name = f"lost_{url[-6:]}"
     study = study_of(tmp_path, name)
-    begun = begin_or_join(study, tracker, url, "textgan study", Limit(), resume=None)
+    session = Session(name, study, tracker, url)
+    begun = begin_or_join(session, "textgan study", Limit(), resume=False)
     queue = load_queue(name, url)
     lost_at: list[int] = []
 
@@ -93,8 +94,8 @@ def test_a_lost_node_costs_no_trial(
         cluster.lose_a_node()
         let_grace_pass(url)
 
-    errand = Errand(begun.name, url, mlflow_address, str(tmp_path))
-    launch(errand, Places(cluster.address, 2), watch)
+    task = WorkerTask(begun.name, url, mlflow_address, str(tmp_path))
+    launch(task, Workers(cluster.address, 2), watch)
     assert lost_at, "a node was lost while both were at work"
     assert faults(tracker, name, url, JOBS) == []
     record, pages = open_tracker(f"sqlite:///{tmp_path}/alone/mlflow.db"), tmp_path / "pages"

@@ -16,7 +16,7 @@ from core.metrics.catalogue import metric_info
 from core.tracking.journal import Journal
 from core.tracking.memory import MemoryTracker
 from core.training import checkpoint
-from experiments.room import spare
+from experiments.deletion import unneeded
 from experiments.single_run.checkpoints import kept, writer_at
 from experiments.single_run.run import run
 from tests.conftest import tiny
@@ -102,12 +102,12 @@ def test_gc_takes_what_an_ended_run_does_not_need(
     journal = Journal(journals / f"{result.run_id}.jsonl")
     journal.entry("tags", values={"late": "yes"})
     journal.close()
-    (one,) = spare(tmp_path / "mlruns")
-    assert one.words == "checkpoint", "a journal of which something waits is needed"
+    (one,) = unneeded(tmp_path / "mlruns")
+    assert one.contents == "checkpoint", "a journal of which something waits is needed"
     assert textgan("sync", capsys=capsys)[0] == 0
-    assert [each.words for each in spare(tmp_path / "mlruns")] == ["checkpoint and journal"]
+    assert [each.contents for each in unneeded(tmp_path / "mlruns")] == ["checkpoint and journal"]
     journal = Journal(journals / f"{result.run_id}.jsonl")
-    spare(tmp_path / "mlruns")[0].remove()
+    unneeded(tmp_path / "mlruns")[0].remove()
     assert (journals / f"{result.run_id}.jsonl").exists(), "somebody writes it after all"
     journal.close()
     (folder / "checkpoint.safetensors").write_bytes(b"x")
@@ -138,7 +138,7 @@ def test_a_run_that_may_go_on_keeps_its_checkpoint(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(tiny(*SOME, "train.log_every=1"), tracker=tracker, report=interrupt)
-    assert spare(tmp_path) == []
+    assert unneeded(tmp_path) == []
 
 
 def test_what_cannot_be_kept_is_refused() -> None:

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.tracking.memory import MemoryRun, MemoryTracker
 from core.tracking.protocol import RunLabels
 from experiments.cli import status
-from experiments.reproduce import further_run, reproduce
+from experiments.reproduce import prediction_interval, reproduce
 from experiments.single_run.run import run
 from tests.conftest import tiny
 
@@ -73,12 +73,12 @@ def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:
     assert found.verdict == "outside"
 
 
-def test_a_further_run_lies_within_the_interval_in_95_of_100() -> None:
+def test_a_prediction_interval_lies_within_the_interval_in_95_of_100() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(3, 2, size=(4000, 6))
     hits = []
     for *seen, new in values:
-        where = further_run(seen)
+        where = prediction_interval(seen)
         hits.append(where.low <= new <= where.high)
     assert np.mean(hits) == pytest.approx(0.95, abs=0.01)
 
@@ -86,7 +86,7 @@ def test_a_further_run_lies_within_the_interval_in_95_of_100() -> None:
 def test_what_cannot_be_reproduced_gets_words(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     running = tracker.start_run("a", "going on", params={}, tags={})
-    with pytest.raises(InputError, match="has no result to agree with"):
+    with pytest.raises(InputError, match="has no result to compare with"):
         reproduce(tracker, "going on")
     running.set_tags({"outcome": "ok", "git_commit": "abc123+dirty"})
     with pytest.raises(InputError, match=r"no artifact 'config.toml'"):
@@ -100,8 +100,8 @@ def test_a_run_that_the_clock_ended_is_run_for_as_many_updates(tmp_path: Path) -
     tracker = MemoryTracker(tmp_path)
     first = run(tiny("train.updates=2", "train.minutes=60"), tracker=tracker)
     said: list[str] = []
-    found = reproduce(tracker, first.run_id, say=said.append)
-    assert "ended by the clock" in said[0]
+    found = reproduce(tracker, first.run_id, note=said.append)
+    assert "after a time limit" in said[0]
     assert tracker.run(found.run_id).tags["updates"] == "2"
 
 

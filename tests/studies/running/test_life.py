@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 from core.config import HASH_TAG
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
-from experiments.commands.working import duration, show_plan, words
-from experiments.estimate import estimate, unlike
+from experiments.estimate import duration, estimate, show_plan, unlike
 from experiments.generate import Writer
 from experiments.single_run.evaluator import Evaluator
+from experiments.study_session import status
 from studies.analysis.power import power
 from studies.analysis.ranking import stacked
 from studies.plan import Limit
@@ -187,8 +187,8 @@ def test_a_look_that_costs_much_is_had_seldom(tmp_path: Path) -> None:
 def test_progress_in_words() -> None:
     state = Progress(3, 1, 2, 4, later=2, best=0.5, best_variant="x", seconds=60.0)
     assert (state.total, state.seconds_left(2)) == (12, 210.0)
-    assert words(state, 2) == "best 0.5000 (x), 1 failed, about 4 min left"
-    assert words(Progress(0, 0, 0, 3), 1) == ""
+    assert status(state, 2) == "best 0.5000 (x), 1 failed, about 4 min left"
+    assert status(Progress(0, 0, 0, 3), 1) == ""
     assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10 min", "2.5 h"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.commands.working import crowded
+from experiments.study_session import overcommitted
 from studies.definition import load_study
 from variants import registry
 
@@ -23,7 +23,7 @@ def test_threads_that_wait_for_each_other_are_mentioned(
     threads: int, workers: int, cores: int, said: bool
 ) -> None:
     study = load_study(SMOKE, [f"train.threads={threads}"], registry())
-    words = crowded(study, workers, cores)
+    words = overcommitted(study, workers, cores)
     assert (words is not None) == said
     if words:
         assert words.startswith(

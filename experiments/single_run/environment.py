@@ -1,4 +1,4 @@
-"""What a run was made with: commit, versions, device."""
+"""The software and the machine of a run: commit, versions, device."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import torch
 
 from core.config import PLUGINS
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("textgan-lab", "torch", "mlflow", "optuna", "numpy", "nltk")
 
 
 def environment_tags(device: torch.device) -> dict[str, str]:
-    """Tags: git commit (with `+dirty` where the tree differs), versions of packages and
-    plug-ins, device.
+    """Tags: git commit (with `+dirty` if the tree differs), versions of packages and plug-ins,
+    device.
     """
     plugins = sorted({point.dist.name for point in entry_points(group=PLUGINS) if point.dist})
     versions = " ".join(f"{name}={version(name)}" for name in (*PACKAGES, *plugins))
@@ -24,26 +25,24 @@ def environment_tags(device: torch.device) -> dict[str, str]:
     tags = {
         "versions": f"python={platform.python_version()} {versions}",
         "device": f"{device.type} ({name})",
-        "cpu": torch.backends.cpu.get_cpu_capability(),  # which kernels torch takes: sums differ
+        "cpu": torch.backends.cpu.get_cpu_capability(),  # decides torch's kernels: sums differ
     }
-    commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags["git_commit"] = commit + ("+dirty" if difference() else "")
+    if commit := _git("rev-parse", "HEAD"):
+        tags["git_commit"] = commit + ("+dirty" if uncommitted_changes() else "")
     return tags
 
 
-def difference() -> str:
-    """The difference of a dirty tree to its commit; empty when clean, or outside git."""
+def uncommitted_changes() -> str:
+    """The diff of the working tree to its commit; empty if it is clean, or outside git."""
     return _git("diff", "HEAD") or ""
 
 
-def _git(*words: str) -> str | None:
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
+def _git(*arguments: str) -> str | None:
+    if not (ROOT / ".git").exists():
         return None
     try:
         done = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

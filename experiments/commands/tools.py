@@ -26,26 +26,27 @@ def register(app: typer.Typer) -> None:
 def variants(
     slot: Annotated[
         str | None,
-        typer.Argument(help="One slot, `check`, or `gradients`.", autocompletion=complete_slot),
+        typer.Argument(help="A slot, `check` or `gradients`.", autocompletion=complete_slot),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="With check: SLOT.NAME.")] = None,
     draws: Annotated[
-        int, typer.Option(min=10, max=1_000_000, help="With gradients: batches drawn.")
+        int, typer.Option(min=10, max=1_000_000, help="With gradients: number of batches.")
     ] = 1000,
     steps: Annotated[
-        int, typer.Option(min=2, max=3, help="With gradients: words of a sentence.")
+        int, typer.Option(min=2, max=3, help="With gradients: tokens per sentence.")
     ] = 2,
     output: Annotated[
-        Path | None, typer.Option(help="With gradients: a folder for the figure.")
+        Path | None, typer.Option(help="With gradients: folder for the figure.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """The strategies of every slot; `check SLOT.NAME` holds one against the conformance rules and
-    trains three updates with it; `gradients` holds every estimator against the exact gradient of
-    a language of three words.
+    """List the strategies of every slot.
+
+    `check SLOT.NAME` runs the conformance rules on one and trains it for three updates. `gradients`
+    compares every estimator with the exact gradient of a language of three words.
     """
     from core.errors import InputError
-    from experiments.console import out, print_json, table
+    from experiments.console import print_json, stdout, table
     from variants import registry
 
     if slot == "gradients":
@@ -59,7 +60,7 @@ def variants(
         from experiments.check import try_strategy
 
         result = try_strategy(*name.split(".", 1))
-        out.print(f"{name}: passes ({result.updates} updates trained, outcome {result.outcome})")
+        stdout.print(f"{name}: passes ({result.updates} updates trained, outcome {result.outcome})")
         return
     found = registry().describe(slot)
     if json:
@@ -70,44 +71,47 @@ def variants(
         for each, rows in found.items()
         for r in rows
     ]
-    out.print(table(["slot.strategy", "what it does", "source"], cells))
+    stdout.print(table(["slot.strategy", "what it does", "source"], cells))
 
 
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: all interfaces.")
+    ] = "127.0.0.1",
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A host name that requests may use.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Host name that requests may use; may be repeated."),
     ] = None,
 ) -> None:
-    """Open the MLflow UI on the store, for this machine only unless told otherwise."""
+    """Open the MLflow UI on the store, by default for this machine only."""
     import subprocess
 
     from core.errors import MachineError
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import open_tracker
-    from experiments.console import err
+    from experiments.console import stderr
 
     tracker = open_tracker()
     command, environment = ui_command(tracker.uri, tracker.store_dir, port, host, allow or [])
     if host not in LOOPBACK:
-        err.print(f"listening on {host}: whoever reaches it may read and change every run")
+        stderr.print(f"listening on {host}: everyone who can reach it can change every run")
     studies = [name for name in tracker.experiments() if name != "Default"]
-    err.print(f"http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
+    stderr.print(f"http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
     for name in studies:
-        err.print(f"  {name}: http://127.0.0.1:{port}/{tracker.link(name)}", soft_wrap=True)
+        stderr.print(f"  {name}: http://127.0.0.1:{port}/{tracker.link(name)}", soft_wrap=True)
     done = subprocess.run(command, env=environment, check=False)
     if done.returncode not in (0, -2, 130):
         raise MachineError(f"the MLflow server ended with status {done.returncode}; port in use?")
 
 
 def doctor(json: Json = False) -> None:
-    """Environment, device, store, versions: what to send with a question."""
-    from experiments.console import out, print_json, table
+    """Show environment, device, store and versions: what to send with a question."""
+    from experiments.console import print_json, stdout, table
     from experiments.doctor import examine
 
     found = examine()
     if json:
         print_json(found)
         return
-    out.print(table(["", ""], [[key, str(value)] for key, value in found.items()]))
+    stdout.print(table(["", ""], [[key, str(value)] for key, value in found.items()]))

@@ -1,0 +1,234 @@
+"""`textgan study`: begins, resumes or joins a study, and works until it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core import process
+from core.config import override
+from core.errors import InputError
+from core.tracking.mlflow_store import open_tracker
+from core.tracking.protocol import Tracker
+from experiments.console import progress as progress_bar
+from experiments.console import stderr, stdout, table
+from experiments.corpora import prepare
+from experiments.estimate import MINUTE, duration
+from experiments.ray_launcher import Cluster, WorkerTask, launch
+from experiments.single_run.loading import resolve_file
+from experiments.single_run.run import run
+from experiments.study_worker import check_machine, store_fingerprints
+from studies.analysis.wording import between
+from studies.definition import Study, load_study, same_definition, stored_study
+from studies.leaderboard import Leaderboard, leaderboard
+from studies.plan import Limit
+from studies.report import publish
+from studies.running.execute import Watch, begin, drive, free_name, grow, to_record, work
+from studies.running.execute import resume as resume_study
+from studies.running.queue import Progress, load_queue, progress
+from studies.running.storage import SQLITE, alone, open_storage, storage_url
+from variants import registry
+
+UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
+
+
+@dataclass(frozen=True)
+class Session:
+    """A study, where it is stored, and this process's part in it."""
+
+    name: str  # in the store
+    study: Study
+    tracker: Tracker
+    storage: str  # URL of Optuna's storage
+    joined: bool = False  # another process began the study and publishes its results
+
+
+def find_study(
+    source: str,
+    overrides: Sequence[str],
+    storage: str | None,
+    tracking: str | None,
+    *,
+    resume: bool,
+) -> Session:
+    """The study of a file or, to be resumed, of a name. A file is checked before a store is opened,
+    because opening may create one.
+    """
+    by_name = resume and not (source.endswith(".toml") or Path(source).is_file())
+    study = None if by_name else load_study(Path(source), overrides, registry(), resolve_file)
+    tracker = open_tracker(tracking)
+    url = storage or storage_url(tracker)
+    if study is not None:
+        return Session(study.table.name, study, tracker, url)
+    stored = json.loads(load_queue(source, url).user_attrs["definition"])
+    study = stored_study(override(stored, overrides), registry(), f"study {source!r}")
+    return Session(source, study, tracker, url)
+
+
+def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool) -> Session:
+    """Begin the study, or resume it. The session under the study's final name.
+
+    In a storage that several machines reach, an unfinished study of the same definition is joined.
+    In SQLite, which is local, every start without `resume` is a new study.
+    """
+    name, study, tracker, url = session.name, session.study, session.tracker, session.storage
+    corpora = prepare((variant.config for variant in study.variants), tracker.store_dir)
+    if resume:
+        if name not in tracker.experiments():
+            raise InputError(f"no study {name!r} to resume; leave out --resume to begin it")
+        if added := grow(name, tracker, url, study):
+            stderr.print(f"{added} more seeds for each variant; the report will mention it")
+        resume_study(name, url, study, limit)
+        store_fingerprints(load_queue(name, url), corpora)
+        return session
+    with alone(open_storage(url), f"begin {name}", tracker.store_dir):
+        found = None if url.startswith(SQLITE) else _unfinished(session)
+        new = found or free_name(name, tracker)
+        if found is None:
+            begin(study, new, tracker, url, command, limit)
+            store_fingerprints(load_queue(new, url), corpora)
+    if found is not None:
+        stderr.print(f"study {found!r} is under way; this process joins it")
+        check_machine(load_queue(found, url), study, tracker.store_dir)
+        return replace(session, name=found, joined=True)
+    if new != name:
+        stderr.print(
+            f"study {name!r} exists; this one is {new!r} (textgan study {name} --resume "
+            f"completes the other)"
+        )
+    return replace(session, name=new)
+
+
+def _unfinished(session: Session) -> str | None:
+    """The last study of this definition, if it is not complete."""
+    wanted, definition = session.name, session.study.definition()
+    experiments = session.tracker.experiments()
+    numbered = [n for n in experiments if n.rpartition("-")[0] == wanted]
+    for name in (*sorted(numbered, key=lambda n: (len(n), n), reverse=True), wanted):
+        try:
+            queue = load_queue(name, session.storage)
+        except InputError:  # in another storage
+            continue
+        if not same_definition(definition, queue.user_attrs.get("definition", "{}")):
+            continue
+        state = progress(queue, session.study.table)
+        if state.waiting or state.running or state.later:
+            return name
+    return None
+
+
+def complete(
+    session: Session, workers: int, minutes: float | None, cluster: Cluster | None
+) -> tuple[Leaderboard, str]:
+    """Work until the study is complete or the time is over; the leaderboard and its link.
+
+    `workers` processes on this machine, or the workers of a Ray cluster. A process that joined the
+    study leaves publishing to the one that began it.
+    """
+    name, url, tracker = session.name, session.storage, session.tracker
+    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri
+    until = time.time() + MINUTE * minutes if minutes is not None else None
+    parent = load_queue(name, url).user_attrs["parent_run_id"]
+    record = None if session.joined else tracker.continue_run(parent)
+    log = to_record(record, workers) if record else lambda _: None
+    last: list[Progress] = []
+    try:
+        with progress_bar(f"{name}: runs") as advance:
+
+            def watch(state: Progress) -> None:
+                advance(state.done + state.failed, state.total, status(state, workers))
+                log(state)
+                last[:] = [state]
+
+            if cluster is None:
+                _work_here(session, workers, until, watch)
+            else:
+                queue, settings = load_queue(name, url), session.study.table
+                task = WorkerTask(name, url, tracker.uri, str(Path.cwd()), until)
+                launch(task, cluster, lambda: watch(progress(queue, settings)))
+    except KeyboardInterrupt:
+        if record:
+            record.finish("killed", "interrupted; textgan study FILE --resume completes it")
+        raise
+    if record:
+        record.flush()
+    missing = last[0].waiting + last[0].later if last else 0
+    if missing:
+        stderr.print(f"{missing} runs did not start within the budget; --resume completes them")
+    if session.joined:
+        return leaderboard(tracker, name), tracker.link(name)
+    return publish(tracker, name)
+
+
+def _work_here(session: Session, workers: int, until: float | None, watch: Watch) -> None:
+    name, url = session.name, session.storage
+    command = process.command("experiments", "worker", name, "--storage", url)
+    command += ["--until", f"{until:.3f}"] if until is not None else []
+
+    def here() -> None:
+        work(name, session.tracker, url, run, registry(), until)
+
+    drive(name, url, session.study.table, workers, here, command, watch)
+
+
+def status(state: Progress, workers: int) -> str:
+    """The text next to the progress bar."""
+    parts = []
+    if state.best is not None:
+        parts.append(f"best {state.best:.4f} ({state.best_variant})")
+    if state.failed:
+        parts.append(f"{state.failed} failed")
+    if left := state.seconds_left(workers):
+        parts.append(f"about {duration(left)} left")
+    return ", ".join(parts)
+
+
+def overcommitted(study: Study, workers: int, cores: int) -> str | None:
+    """A warning if workers with several threads each have too few cores."""
+    threads = study.tables.get("train", {}).get("threads", 1)
+    if threads == 1 or workers * threads <= cores:
+        return None
+    return (
+        f"{workers} workers of train.threads = {threads} share {cores} cores and wait for each "
+        f"other; train.threads = 1 is faster"
+    )
+
+
+def show_leaderboard(board: Leaderboard) -> None:
+    """Print the ranking of a study's variants."""
+    rows = [
+        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
+         str(row.seeds), ", ".join(f"{n} {o}" for o, n in sorted(row.outcomes.items()))]
+        for rank, row in enumerate(board.rows, start=1)
+    ]  # fmt: skip
+    real = board.baselines.get("real")
+    if real is not None:
+        rows.append(["", "real held-out text", f"{real:.4f}", "", "", ""])
+    better = "higher" if board.higher_is_better else "lower"
+    title = f"{board.study}: {board.metric}, {better} is better"
+    stdout.print(table(["", "variant", "score", "95% interval", "seeds", "outcomes"], rows, title))
+    if board.failed:
+        stderr.print(f"{board.failed} runs failed; --resume tries them again")
+
+
+def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
+    """Print where the UI shows a study."""
+    links = {
+        "leaderboard": leaderboard,
+        "report": tracker.link(board.study, board.parent_run_id, "report.html"),
+        "sentences": tracker.sentences_link(board.study, board.metric, not board.higher_is_better),
+    }
+    is_server = tracker.uri.startswith("http")
+    stderr.print("on the tracking server:" if is_server else "open with [bold]textgan ui[/]:")
+    for title, link in links.items():
+        stderr.print(f"  {title}: {tracker.uri if is_server else UI}/{link}", soft_wrap=True)
+
+
+def folder_name(study: str) -> str:
+    """A study's name as the name of one folder, whatever characters it has."""
+    return re.sub(r"[^\w .-]", "_", study)[:100].strip(". ") or "study"
