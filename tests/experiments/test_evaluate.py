@@ -93,7 +93,7 @@ def test_samples_from_elsewhere_join_a_study_and_people_judge(
     code, _, err = textgan("report", study, "--output", "report", capsys=capsys)
     assert code == 0, err
     said = next(Path("report").rglob("*.md")).read_text(encoding="utf-8")
-    assert "What people prefer" in said
+    assert "Human preferences" in said
     assert "9 answers of 2 raters" in said
 
 
