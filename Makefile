@@ -32,8 +32,8 @@ demo: setup ## run an ablation study of three design axes; under 10 minutes on 2
 test: check ## check, then run the tests that are not marked slow
 	$(PYTEST) -m "not slow"
 
-test-all: check ## check, then run all tests
-	$(PYTEST)
+test-all: test ## test, then run the tests that are marked slow
+	$(PYTEST) -m slow
 
 check: setup ## run formatter, linter, type checker and import contracts
 	$(BIN)/ruff format --check .
