@@ -6,16 +6,19 @@ a gradient for G. An *objective* and a *penalty* make the losses. A *schedule* s
 trained when. Every part is a strategy in a slot (`core.config.slots`), has a file in `variants/`
 and declares what it needs of the other slots and what it offers them (`Strategy`).
 
-Capabilities that the strategies of the tree use:
+Capabilities, by the slot that offers them:
 
-- sampling: `differentiable_words` (a gradient passes from D to G through what D sees), `hard_words`
-  (D sees token ids drawn from softmax(l)), `likelihood` (tokens are drawn in proportion to it);
-- estimator: `score_function` (weights the log-likelihood of drawn tokens), `gradient`;
-- discriminator: `scores` of sentences, `step_scores` (N, S), `word_scores` of every next token,
-  `embedded_words`, `features`, `trimming` (positions after the end may be cut off, no score
-  changes);
-- generator: `capture` (a rollout draws no numbers and reads no value, so a CUDA graph can hold it);
-- objective, estimator: `mean_over_sentences` (a batch may be cut into micro-batches).
+- sampling: `differentiable_tokens` (a gradient passes from D to G through what D sees),
+  `hard_tokens` (D sees token ids drawn from softmax(l)), `likelihood` (tokens are drawn in
+  proportion to it);
+- estimator: `score_function` (weights the log-likelihood of drawn tokens), `mean_over_sentences`;
+- objective: `mean_over_sentences` (the loss is a mean, so a batch may be cut into micro-batches),
+  `log_ratio` (scores estimate log p_data - log p_G), `ranks` (its reward is a log rank);
+- discriminator: `embedded_tokens` (it reads the output of its linear first layer), `step_scores`
+  (N, S) of every prefix, `next_token_scores` of every possible next token, `features` (N, F),
+  `trimming` (positions after the end may be cut off without a change of scores);
+- noise mapping: `memory` (it maps a latent to a memory);
+- generator: `capture` (a rollout draws no numbers and reads no value, so a CUDA graph can hold it).
 
 Letters and shapes as in `core.types`. One file because the interfaces refer to each other and who
 writes a strategy reads them together.
@@ -194,7 +197,7 @@ class Discriminator(Protocol):
 
 
 class NextTokenDiscriminator(Discriminator, Protocol):
-    """A per-step discriminator that knows the score of every next token ("word_scores")."""
+    """A per-step discriminator that knows the score of every next token ("next_token_scores")."""
 
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """From the tokens before each step of embedded (N, S, E): q (N, S, E) and v (N, S), so that

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from core.config import GAME, SLOTS, conflict, parse
+from core.config import GAME, SLOTS, conflict, override, parse
 from core.seeding import generator as stream
 from core.training.loop import Trainer
 from core.training.optimisation import Diverged
@@ -102,9 +102,11 @@ class RandomBatches:
         return tokens
 
 
-def trains(names: Names) -> None:
-    """Three updates, then sentences; anything but numbers or a divergence that says so raises."""
-    config, device = parse(tables(names), registry()), torch.device("cpu")
+def trains(names: Names, *settings: str) -> None:
+    """Three updates with further settings (`key=value`), then sentences; anything but numbers or a
+    divergence that says so raises.
+    """
+    config, device = parse(override(tables(names), settings), registry()), torch.device("cpu")
     players = build(config, registry(), V, device)
     logged: list[Mapping[str, float | None]] = []
     state = TrainingState(config, players, RandomBatches(), device)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,13 +12,15 @@ from types import ModuleType
 import pytest
 import torch
 
+from core import interfaces
 from core.config import FOLDERS, parse
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.types import Progress, Scores
 from experiments.single_run.loading import load, systems
 from experiments.single_run.run import run
-from tests.conftest import tiny
+from tests.conftest import ROOT, tiny
+from tests.product import trains
 from variants import registry
 from variants.conformance import check
 
@@ -34,7 +37,13 @@ def test_every_system_is_a_configuration(name: str) -> None:
     assert load(name).name == name
 
 
-CARD = list(
+ORIGINAL = {
+    "generator": "transformer", "temperature": "constant", "estimator": "pathwise",
+    "discriminator": "transformer", "objective": "wasserstein", "penalty": "gradient_penalty",
+    "schedule": "adversarial", "next_input": "noise", "noise_mapping": "full",
+    "sampling": "detached",
+}  # fmt: skip
+DESIGN_AXES = list(
     itertools.product(
         ["noise", "last_token", "last_token_noise", "fixed_token"],
         ["detached", "gumbel_softmax"],
@@ -43,71 +52,53 @@ CARD = list(
 )
 
 
-@pytest.mark.parametrize(("next_input", "sampling", "mapping"), CARD)
-def test_the_cards_axes_train(tmp_path: Path, next_input: str, sampling: str, mapping: str) -> None:
-    config = tiny(
-        f"next_input.name={next_input}",
-        f"sampling.name={sampling}",
-        f"noise_mapping.name={mapping}",
-        "train.updates=2",
-    )
-    result = run(config, tracker=MemoryTracker(tmp_path))
-    assert result.updates == 2
-    assert result.outcome in ("ok", "collapsed")
+@pytest.mark.parametrize(("next_input", "sampling", "mapping"), DESIGN_AXES)
+def test_the_original_design_axes_train(next_input: str, sampling: str, mapping: str) -> None:
+    axes = {"next_input": next_input, "sampling": sampling, "noise_mapping": mapping}
+    trains(ORIGINAL | axes)
 
 
-REST = [
-    "penalty.name=none",
-    "sampling.name=straight_through",
-    "sampling.name=straight_through_gumbel",
-    "temperature.name=exponential",
-    "schedule.name=interleaved",
-    "train.entropy=0.01",
-    "train.discriminator_weight_decay=1e-5",
-    "schedule.name=dynamic_ratio",
-    "generator.attention=full",
-    "model.noise=normal",
-    "model.noise=truncated",
-    "model.mask_after_eos=true",
-    "discriminator.pooling=max",
-    "sampling.feedback=soft",
-    "train.ema=0.9",
-    "train.clip=1.0",
-    "train.minutes=0.0005",
-    "corpus.level=character",
-]
+@pytest.mark.parametrize(
+    "setting",
+    ["generator.attention=full", "discriminator.pooling=max", "discriminator.pooling=avg",
+     "sampling.feedback=soft", "noise_mapping.activation=leaky_relu", "model.noise=normal",
+     "model.noise=truncated", "model.mask_after_eos=false", "train.entropy=0.01", "train.ema=0.9",
+     "train.discriminator_weight_decay=1e-5"],
+)  # fmt: skip
+def test_every_other_setting_trains(setting: str) -> None:
+    soft = {"sampling": "gumbel_softmax"} if "feedback" in setting else {}
+    trains(ORIGINAL | soft, "noise_mapping.layers=2", setting)
 
 
-SMALL = {
-    "relational_memory": ("generator.head_size=8",),
-    "multi_cnn": ("discriminator.filters=[9,9,9,9]",),
-}
-PLAYERS = [("lstm", "lstm"), ("lstm", "cnn"), ("gru", "multi_cnn"), ("relational_memory", "lstm")]
+@pytest.mark.parametrize(
+    ("generator", "discriminator"),
+    [("lstm", "lstm"), ("lstm", "cnn"), ("gru", "multi_cnn"), ("relational_memory", "projection")],
+)
+def test_dropout_and_spectral_normalisation_train(generator: str, discriminator: str) -> None:
+    players = {"generator": generator, "discriminator": discriminator}
+    regularised = ("generator.dropout=0.1", "discriminator.spectral_norm=true")
+    trains(ORIGINAL | players, *regularised)
 
 
-@pytest.mark.parametrize(("body", "against"), PLAYERS)
-def test_other_players_train(tmp_path: Path, body: str, against: str) -> None:
-    config = tiny(
-        f"generator.name={body}",
-        f"discriminator.name={against}",
-        *SMALL.get(body, ()),
-        *SMALL.get(against, ()),
-        "generator.dropout=0.1",
-        "discriminator.spectral_norm=true",
-        "model.mask_after_eos=true",
-        "train.updates=2",
-    )
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("generator.attention=full", "sampling.name=gumbel_softmax", "sampling.feedback=soft",
+         "discriminator.pooling=max", "model.noise=truncated", "model.mask_after_eos=true",
+         "train.ema=0.9", "train.entropy=0.01", "train.clip=1.0"),
+        ("generator.name=relational_memory", "generator.head_size=8", "generator.dropout=0.1",
+         "discriminator.name=multi_cnn", "discriminator.filters=[9,9,9,9]",
+         "discriminator.spectral_norm=true", "schedule.name=interleaved", "schedule.every=2",
+         "sampling.name=straight_through_gumbel", "temperature.name=exponential"),
+        ("corpus.level=character", "model.length=80", "train.minutes=0.0005"),
+    ],
+)  # fmt: skip
+def test_rare_settings_run_with_evaluation(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    config = tiny("train.updates=2", *settings)
     assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
 
 
-@pytest.mark.parametrize("setting", REST)
-def test_every_other_setting_trains(tmp_path: Path, setting: str) -> None:
-    extra = ["model.length=80"] if "character" in setting else []
-    config = tiny("train.updates=3", setting, *extra)
-    assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
-
-
-SCORING = [n for n in registry().names("objective") if n != "rank"]  # which uses_features features
+SCORING = [n for n in registry().names("objective") if n != "rank"]  # which compares features
 
 
 @pytest.mark.parametrize("objective", SCORING)
@@ -164,3 +155,26 @@ def test_what_a_slot_shares_has_no_strategys_name(slot: str) -> None:
     shared = vars(importlib.import_module(f"variants.{slot}"))
     for name in registry().names(slot):
         assert isinstance(shared.get(name, sys), ModuleType), name
+
+
+def test_the_documented_capabilities_are_those_that_are_offered() -> None:
+    offered = {(s, c) for s, name in EVERY for c in registry().strategy(s, name).offers}
+    listing = (interfaces.__doc__ or "").partition("Capabilities")[2].partition("\n\nLetters")[0]
+    documented = {
+        (slot.replace(" ", "_"), capability)
+        for slot, text in re.findall(
+            r"^- ([a-z ]+):(.*?)(?=^- |\Z)", listing, re.MULTILINE | re.DOTALL
+        )
+        for capability in re.findall(r"`(\w+)`", text)
+    }
+    assert documented == offered
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/howto/strategy.md"])
+def test_examples_of_needs_and_offers_can_be_met(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    offered = {c for s, name in EVERY for c in registry().strategy(s, name).offers}
+    named = set(re.findall(r'needs = \{"\w+": "(\w+)"', text))
+    named |= set(re.findall(r'offers = frozenset\(\{"(\w+)"', text))
+    assert named <= offered
+    assert named or page != "docs/howto/strategy.md"

@@ -15,13 +15,14 @@ from variants.laboratory.exact import gumbel_nodes
 from variants.laboratory.measure import SETUPS, Setup, measure
 from variants.laboratory.toy import ToyGenerator
 
+DRAWS = 100  # enough to tell every biased target from the sequence one
 LABELS = [setup.label for setup in SETUPS]
 UNBIASED = {"reinforce", "leave_one_out", "rollout, 4 completions", "rank, 4 completions"}
 
 
 @pytest.mark.parametrize("setup", SETUPS, ids=LABELS)
 def test_the_mean_is_the_stated_target(setup: Setup) -> None:
-    row = measure(registry(), setup, steps=2, draws=150)
+    row = measure(registry(), setup, steps=2, draws=DRAWS)
     assert row.agrees, row
     if setup.label in UNBIASED:
         assert row.bias < 1e-10
@@ -34,7 +35,7 @@ ENDING = [setup for setup in SETUPS if setup.sampling == "categorical"][::2]
 @pytest.mark.parametrize("setup", ENDING, ids=[setup.label for setup in ENDING])
 def test_also_for_sentences_that_end(setup: Setup) -> None:
     """Three steps; what stands behind the end is hidden from D and has no part in the gradient."""
-    row = measure(registry(), setup, steps=3, draws=150, mask_after_eos=True)
+    row = measure(registry(), setup, steps=3, draws=DRAWS, mask_after_eos=True)
     assert row.agrees, row
 
 
@@ -42,7 +43,7 @@ def test_a_wrong_target_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interval is narrow enough to tell the discounted gradient from the sequence one."""
     (setup,) = [s for s in SETUPS if s.label == "dense_reinforce, gamma .23"]
     monkeypatch.setitem(exact.TARGETS, "discounted", exact.sequence)  # type: ignore[arg-type]
-    assert not measure(registry(), setup, steps=2, draws=150).agrees
+    assert not measure(registry(), setup, steps=2, draws=DRAWS).agrees
 
 
 def test_every_estimator_is_in_the_laboratory() -> None:

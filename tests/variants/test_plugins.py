@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import pytest
 
 from core.config import parse
 from core.errors import InputError
+from core.tracking.memory import MemoryTracker
+from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
+from tests.experiments.test_cli import textgan
 from variants import Registry, registry
 
 EXAMPLE = ROOT / "docs" / "example_plugin"
 FOLDER = ROOT / "variants"
-SMALL = ["train.updates=3", "train.batch_size=4", "evaluation.every=3", "evaluation.sentences=20",
-         "evaluation.references=20", "corpus.sentences=300"]  # fmt: skip
 
 
 def plugin(slot: str, name: str, value: str) -> Registry:
@@ -41,41 +43,39 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def python(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(site), str(ROOT)])
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def _installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The example is on the path of this process, and its registry knows it."""
+    monkeypatch.syspath_prepend(str(site))
+    registry.cache_clear()
+    yield
+    registry.cache_clear()
 
 
-def test_the_example_is_listed_checked_and_trains(site: Path, tmp_path: Path) -> None:
-    cli = ("-m", "experiments")
-    listed = python(site, *cli, "variants", "temperature", "--json", cwd=tmp_path)
-    assert listed.returncode == 0, listed.stderr
-    rows = {row["name"]: row for row in json.loads(listed.stdout)["temperature"]}
-    assert rows["cosine"]["summary"] == "Slow at first, fast in the middle, slow at the end."
-    checked = python(site, *cli, "variants", "check", "temperature.cosine", cwd=tmp_path)
-    assert checked.returncode == 0, checked.stderr
-    assert "temperature.cosine: passes" in checked.stdout
-    settings = ["temperature.name=cosine", "temperature.low=0.2", *SMALL]
-    sets = [part for setting in settings for part in ("--set", setting)]
-    smoke = str(ROOT / "experiments" / "smoke" / "run.toml")
-    ran = python(site, *cli, "run", smoke, "--json", *sets, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    result = json.loads(ran.stdout)
-    assert result["updates"] == 3
-    assert result["outcome"] in ("ok", "collapsed")
+@pytest.mark.usefixtures("_installed")
+def test_the_example_is_listed_checked_and_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = textgan("variants", "temperature", "--json", capsys=capsys)
+    assert code == 0, err
+    rows = {row["name"]: row for row in json.loads(out)["temperature"]}
+    assert rows["cosine"]["summary"] == "From `high` to `low` along half a cosine."
+    code, out, err = textgan("variants", "check", "temperature.cosine", capsys=capsys)
+    assert code == 0, err
+    assert "temperature.cosine: passes" in out
+    config = tiny("temperature.name=cosine", "temperature.low=0.2")
+    result = run(config, tracker=MemoryTracker(tmp_path))
+    assert result.updates == 4
+    assert result.outcome in ("ok", "collapsed")
 
 
-def test_the_examples_own_test_passes(site: Path, tmp_path: Path) -> None:
-    shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
-    done = python(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+@pytest.mark.usefixtures("_installed")
+def test_the_examples_own_tests_pass() -> None:
+    tests = runpy.run_path(str(EXAMPLE / "tests" / "test_cosine.py"))
+    own = [test for name, test in tests.items() if name.startswith("test_")]
+    assert len(own) == 3
+    for test in own:
+        test()
 
 
 def test_a_plugin_takes_part_like_any_other() -> None:

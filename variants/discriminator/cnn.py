@@ -40,7 +40,7 @@ class CNNDiscriminator(EmbeddingDiscriminator):
             one_count_a_kernel(self.kernels, self.filters)
             return self
 
-    offers = frozenset({"embedded_words", "features"})
+    offers = frozenset({"embedded_tokens", "features"})
     paper = "Yu et al. 2017; Kim 2014"
 
     def __init__(self, config: Config, shape: Shape) -> None:

@@ -38,7 +38,7 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
         dropout: DropoutRate = 0.1
         spectral_norm: bool = False  # of every weight after the projection
 
-    offers = frozenset({"step_scores", "embedded_words", "trimming"})
+    offers = frozenset({"step_scores", "embedded_tokens", "trimming"})
     paper = "de Masson d'Autume et al. 2019"
 
     positions: Tensor

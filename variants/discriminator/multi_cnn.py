@@ -45,7 +45,7 @@ class MultiCNNDiscriminator(EmbeddingDiscriminator):
             one_count_a_kernel(self.kernels, self.filters)
             return self
 
-    offers = frozenset({"embedded_words"})
+    offers = frozenset({"embedded_tokens"})
     paper = "Nie et al. 2019"
 
     def __init__(self, config: Config, shape: Shape) -> None:

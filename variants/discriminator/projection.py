@@ -36,7 +36,7 @@ class ProjectionDiscriminator(EmbeddingDiscriminator):
         dropout: DropoutRate = 0.1
         spectral_norm: bool = False  # of every weight after the projection
 
-    offers = frozenset({"step_scores", "word_scores", "embedded_words", "trimming"})
+    offers = frozenset({"step_scores", "next_token_scores", "embedded_tokens", "trimming"})
     paper = "Miyato & Koyama 2018 (projection); de Masson d'Autume et al. 2019 (one score per step)"
 
     def __init__(self, config: Config, shape: Shape) -> None:

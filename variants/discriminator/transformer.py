@@ -44,7 +44,7 @@ class TransformerDiscriminator(EmbeddingDiscriminator):
                 raise ValueError(f"2 x width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers = frozenset({"embedded_words", "trimming"})
+    offers = frozenset({"embedded_tokens", "trimming"})
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
     positions: Tensor

@@ -24,7 +24,7 @@ class PolicyGradient(Strategy):
     """E sum_t A_t grad log p(x_t | x_<t), with advantages A that an estimator computes."""
 
     offers = frozenset({"score_function", "mean_over_sentences"})
-    needs = {"sampling": "hard_words"}
+    needs = {"sampling": "hard_tokens"}
     target = "sequence"
 
     def advantages(self, context: EstimatorContext) -> Tensor:

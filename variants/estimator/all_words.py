@@ -37,8 +37,8 @@ class AllWords(PolicyGradient):
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.0
 
     needs = {
-        "sampling": "hard_words",
-        "discriminator": "word_scores",
+        "sampling": "hard_tokens",
+        "discriminator": "next_token_scores",
         "objective": "mean_over_sentences",
     }
     paper = "Sutton et al. 2001; Ciosek & Whiteson 2018"

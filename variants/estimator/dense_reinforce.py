@@ -39,7 +39,7 @@ class DenseReinforce(nn.Module, PolicyGradient):
         baseline: Literal["moving", "leave_one_out"] = "moving"
         rho: DecayRate = 0.08
 
-    needs = {"sampling": "hard_words", "discriminator": "step_scores"}
+    needs = {"sampling": "hard_tokens", "discriminator": "step_scores"}
     paper = "de Masson d'Autume et al. 2019"
     target = "discounted"
 

@@ -28,7 +28,7 @@ class MaliGAN(PolicyGradient):
         name: Literal["maligan"] = "maligan"
         baseline: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 1.0
 
-    needs = {"sampling": "hard_words", "objective": "log_ratio"}
+    needs = {"sampling": "hard_tokens", "objective": "log_ratio"}
     paper = "Che et al. 2017"
     target = "reweighted"
 

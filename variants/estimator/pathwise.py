@@ -20,7 +20,7 @@ class Pathwise(Strategy):
         name: Literal["pathwise"] = "pathwise"
 
     offers = frozenset({"mean_over_sentences"})
-    needs = {"sampling": "differentiable_words"}
+    needs = {"sampling": "differentiable_tokens"}
     paper = "Kingma & Welling 2014"
     target = "relaxed"
 

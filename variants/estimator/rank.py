@@ -28,7 +28,7 @@ class RankEstimator(MonteCarlo):
         name: Literal["rank"] = "rank"
         references: Annotated[int, Field(ge=2, le=65536), Search(4, 64, log=True)] = 16
 
-    needs = {"sampling": "hard_words", "objective": "ranks"}
+    needs = {"sampling": "hard_tokens", "objective": "ranks"}
     paper = "Lin et al. 2017"
 
     def __init__(self, config: Config) -> None:

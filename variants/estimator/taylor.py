@@ -42,7 +42,7 @@ class Taylor(nn.Module, PolicyGradient):
         bandwidth: Annotated[float, Field(gt=0), Search(0.05, 5, log=True)] = 0.5
         rho: DecayRate = 0.9
 
-    needs = {"sampling": "hard_words", "discriminator": "embedded_words"}
+    needs = {"sampling": "hard_tokens", "discriminator": "embedded_tokens"}
     paper = "Lin et al. 2020"
     target = "smoothed"
 

@@ -1,4 +1,4 @@
 """Gradient estimators on a language so small that every sentence can be enumerated.
 
-`toy.py` has the players, `exact.py` the exact gradients, `measure.py` uses_features the two.
+`toy.py` has the players, `exact.py` the exact gradients, `measure.py` compares the two.
 """

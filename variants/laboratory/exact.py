@@ -53,7 +53,7 @@ class Case:
         return (ends == 0) | ((ends == 1) & (tokens == END))
 
     def scores(self, embedded: Tensor, mask: Tensor | None) -> Scores:
-        """D's scores, or its features if the objective uses_features features."""
+        """D's scores, or its features if the objective uses features."""
         return score(self.discriminator, Embedded(embedded, mask), self.objective.uses_features)
 
     def rewards(self, tokens: Tensor) -> Scores:

@@ -85,7 +85,7 @@ class ToyGenerator(nn.Module):
 class ToyDiscriminator(nn.Module):
     """One score per sentence: w . tanh(A x + c), with x all embedded tokens."""
 
-    offers: ClassVar[frozenset[str]] = frozenset({"scores", "embedded_words", "features"})
+    offers: ClassVar[frozenset[str]] = frozenset({"scores", "embedded_tokens", "features"})
 
     def __init__(self, length: int, seed: int = 0) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class ToyDiscriminator(nn.Module):
 class ToyStepDiscriminator(ToyDiscriminator):
     """One score per step, of the tokens up to it; later tokens count as zero."""
 
-    offers: ClassVar[frozenset[str]] = frozenset({"step_scores", "embedded_words"})
+    offers: ClassVar[frozenset[str]] = frozenset({"step_scores", "embedded_tokens"})
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Scores (N, S)."""
@@ -127,7 +127,9 @@ class ToyStepDiscriminator(ToyDiscriminator):
 class ToyProjection(ToyDiscriminator):
     """One score per step, bilinear in the step's token: <q(x_<t), e_(x_t)> + v(x_<t)."""
 
-    offers: ClassVar[frozenset[str]] = frozenset({"step_scores", "word_scores", "embedded_words"})
+    offers: ClassVar[frozenset[str]] = frozenset(
+        {"step_scores", "next_token_scores", "embedded_tokens"}
+    )
 
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Q (N, S, E) and v (N, S) of the tokens before each step."""

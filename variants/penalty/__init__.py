@@ -22,7 +22,7 @@ class SquaredGradient(Strategy):
 
         gamma: Annotated[float, Field(gt=0), Search(0.01, 150, log=True)] = 1.0
 
-    needs = {"discriminator": "embedded_words"}
+    needs = {"discriminator": "embedded_tokens"}
 
     def __init__(self, config: Config) -> None:
         self.weight = config.gamma / 2

@@ -32,7 +32,7 @@ class GradientPenalty(Strategy):
         name: Literal["gradient_penalty"] = "gradient_penalty"
         weight: Annotated[float, Field(gt=0), Search(0.1, 100, log=True)] = 10.0
 
-    needs = {"discriminator": "embedded_words"}
+    needs = {"discriminator": "embedded_tokens"}
     paper = "Gulrajani et al. 2017"
 
     def __init__(self, config: Config) -> None:

@@ -22,7 +22,7 @@ class Categorical(SampledTokens):
 
         name: Literal["categorical"] = "categorical"
 
-    offers = frozenset({"hard_words", "likelihood"})
+    offers = frozenset({"hard_tokens", "likelihood"})
     needs = {"estimator": "score_function"}
 
     def visible(self, tokens: Tensor, distributions: TokenMixture) -> HardTokens:

@@ -23,7 +23,7 @@ class Detached(SampledTokens):
 
         name: Literal["detached"] = "detached"
 
-    offers = frozenset({"differentiable_words"})
+    offers = frozenset({"differentiable_tokens"})
     paper = "the original gan_textgen"
 
     def randomness(self, batches: int, rng: torch.Generator) -> Seeds:

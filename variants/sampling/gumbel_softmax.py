@@ -22,7 +22,7 @@ class GumbelSoftmax(SampledTokens):
         name: Literal["gumbel_softmax"] = "gumbel_softmax"
         feedback: Literal["hard", "soft"] = "hard"
 
-    offers = frozenset({"differentiable_words", "likelihood"})
+    offers = frozenset({"differentiable_tokens", "likelihood"})
     paper = "Jang et al. 2017; Maddison et al. 2017"
     tempered = True
 

@@ -21,7 +21,7 @@ class StraightThrough(SampledTokens):
 
         name: Literal["straight_through"] = "straight_through"
 
-    offers = frozenset({"differentiable_words", "likelihood"})
+    offers = frozenset({"differentiable_tokens", "likelihood"})
     paper = "Bengio et al. 2013"
 
     def visible(self, tokens: Tensor, distributions: TokenMixture) -> StraightThroughTokens:

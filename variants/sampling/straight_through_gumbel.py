@@ -21,7 +21,7 @@ class StraightThroughGumbel(SampledTokens):
 
         name: Literal["straight_through_gumbel"] = "straight_through_gumbel"
 
-    offers = frozenset({"differentiable_words", "likelihood"})
+    offers = frozenset({"differentiable_tokens", "likelihood"})
     paper = "Jang et al. 2017"
     tempered = True
 
