@@ -1,4 +1,4 @@
-"""A strategy on trial: the conformance rules, then three updates with it in a tiny run."""
+"""`textgan variants check`: the conformance rules, then three updates with a strategy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SMOKE = SYSTEMS.parent / "smoke" / "run.toml"
 TINY = ["model.length=12", "corpus.difficulty=easy", "corpus.sentences=300", "train.updates=3",
         "train.batch_size=8", "evaluation.every=3", "evaluation.sentences=20",
         "evaluation.references=20"]  # fmt: skip
-TABLES = ("corpus", "model", "train", "evaluation")  # of a configuration, without its strategies
+TABLES = ("corpus", "model", "train", "evaluation")  # without the strategies
 
 
 def try_strategy(slot: str, name: str) -> Result:
-    """Hold a strategy against the rules and train with it; InputError says what it fails at."""
+    """Check a strategy's conformance and train with it; InputError names the failure."""
     slot = slot_name(slot)
     check(registry(), slot, name)
     config = trial(slot, name)
@@ -33,14 +33,14 @@ def try_strategy(slot: str, name: str) -> Result:
             return run(config, tracker=MemoryTracker(Path(folder)))
         except TextganError:
             raise
-        except Exception as error:  # whatever the strategy's own code does
+        except Exception as error:  # raised by the strategy's own code
             raise InputError(
                 f"{slot}.{name}: three updates end in {type(error).__name__}: {error}"
             ) from error
 
 
 def trial(slot: str, name: str) -> Config:
-    """The smoke configuration, tiny, with the strategy in it and what does not fit it replaced."""
+    """A tiny smoke configuration with the strategy; strategies that do not fit it are replaced."""
     tables = override(read_toml(SMOKE), TINY)
     if slot == SYSTEM:
         kept = {key: tables[key] for key in TABLES if key in tables}
@@ -59,8 +59,8 @@ def _kept(table: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _fitting(names: dict[str, str], fixed: str) -> dict[str, str]:
-    """The names with others than `fixed` changed until all fit together: of the two at odds the one
-    that has not been settled yet, to the first that fits all that have.
+    """The names, with strategies other than `fixed` replaced until all are compatible. Of two
+    incompatible ones, the one that is not settled is replaced by the first that fits all settled.
     """
     settled, resolver = [fixed], registry()
     while True:
@@ -88,6 +88,6 @@ def _fitting(names: dict[str, str], fixed: str) -> dict[str, str]:
 
 
 def _fit(one: Any, its_slot: str, other: Any, other_slot: str) -> bool:
-    """Whether either offers what the other needs of it."""
-    needed, asked = one.needs.get(other_slot), other.needs.get(its_slot)
-    return (needed is None or needed in other.offers) and (asked is None or asked in one.offers)
+    """Whether each offers what the other needs."""
+    needs, needed = one.needs.get(other_slot), other.needs.get(its_slot)
+    return (needs is None or needs in other.offers) and (needed is None or needed in one.offers)

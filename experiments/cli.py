@@ -24,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, study, evaluate, runs, tools):
-    module.register(app)
+for module in (run, study, evaluate, tools):
+    app.add_typer(module.app)  # without a name: its commands are the program's
 app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")
 INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""What `textgan evaluate` needs besides the metrics: the oracle, the table, a row in a study.
+"""What `textgan evaluate` needs besides the metrics: the oracle, a table, a page, a row in a study.
 
 `--log STUDY` records an evaluation of a text file as a row of the study's leaderboard: a variant of
 its own with one run. The tags `imported` and `source` mark it, and its name ends in "(imported)".
@@ -7,6 +7,9 @@ its own with one run. The tags `imported` and `source` mark it, and its name end
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE
@@ -15,9 +18,52 @@ from core.text.grammar import SIZES, grammar
 from core.text.oracles import LENGTH, Oracle, lstm_oracle
 from core.tracking.protocol import Sample, Tracker, study_run
 from experiments.console import interval, number, stderr, stdout, table
+from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
 
-SHOWN = 10  # sentences in the record
-TITLES = {"real": "real text", "mle": "mle", "ngram": "n-gram"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWN = 10  # sentences on the page and in the record
+TITLES = {"real": "real text", "mle": "MLE", "ngram": "n-gram model"}
+LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"), "ngram": (GREY, "^")}
+ORDERS = (1, 2, 3, 4)  # of distinct n-grams
+TESTS = {"c2st": "classifier", "nearest_neighbour": "nearest neighbour"}
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{{ title }}</title>
+<meta name="viewport" content="width=device-width">
+<style>
+:root { {% for colour, name in colours.items() %}--{{ name }}: {{ colour }}; {% endfor %} }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem;
+       color: var(--ink); padding: 0 1rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child, td.words, th:last-child { text-align: left; }
+td { white-space: nowrap; } td.words { white-space: normal; min-width: 14rem; }
+td small { display: block; color: var(--muted); } .wide { overflow-x: auto; }
+thead th { background: #f3f6f9; } td.words, p, li { color: var(--muted); }
+.warning { border-left: 4px solid var(--orange); padding-left: .8rem; }
+svg { width: 100%; min-width: 46rem; max-width: 60rem; height: auto; }
+</style>
+<h1>{{ title }}</h1>
+<p>{{ samples }} sentences against {{ references }} references. Intervals are 95%, of each value's
+expectation at this number of sentences; docs/howto/metrics.md says how often each covers it.</p>
+{% for warning in warnings %}<p class="warning">{{ warning }}</p>{% endfor %}
+<div class="wide">{{ figure }}</div>
+<div class="wide"><table><thead><tr><th>metric</th><th>value</th><th>N</th><th>references</th>
+{%- for name in baselines %}<th>{{ name }}</th>{% endfor %}<th>better</th><th>what it is</th></tr>
+</thead><tbody>
+{%- for row in rows %}
+<tr>{% for cell, bounds in row[:-1] %}<td>{{ cell }}
+{%- if bounds %}<small>{{ bounds }}</small>{% endif %}</td>{% endfor %}
+<td class="words">{{ row[-1] }}</td></tr>
+{%- endfor %}
+</tbody></table></div>
+<ul>{% for name, words in about %}<li><b>{{ name }}</b>: {{ words }}</li>{% endfor %}</ul>
+<h2>The first sentences</h2>
+<ol>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ol>
+</html>
+"""
 
 
 def oracle_of(name: str | None) -> Oracle | None:
@@ -93,3 +139,106 @@ def log_imported(
     run.finish("ok")
     row.finish("ok")
     return name
+
+
+def evaluation_page(
+    title: str, found: Evaluation, sentences: Sequence[Sequence[str]], references: int
+) -> str:
+    """The page of an evaluation against `references` sentences."""
+    baselines = {name: row for name, row in found.baselines.items() if row is not None}
+    shown = {name: row for name, row in found.metrics.items() if row.value is not None}
+    rows = [
+        [
+            (name, ""),
+            (number(row.value), interval(row.low, row.high)),
+            (f"{row.samples:,}", ""),
+            (f"{row.references:,}", ""),
+            *(
+                (number(baseline.get(name)), interval(*_bounds(found, side, name)))
+                for side, baseline in baselines.items()
+            ),
+            (row.direction, ""),
+            CATALOGUE[name].summary,
+        ]
+        for name, row in shown.items()
+    ]
+    page = Environment(autoescape=True).from_string(PAGE)
+    return page.render(
+        title=title,
+        colours=VARIABLES,
+        samples=f"{len(sentences):,}",
+        references=f"{references:,}",
+        warnings=found.warnings,
+        figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
+        baselines=[TITLES[name] for name in baselines],
+        rows=rows,
+        about=[(TITLES[name], found.about[name]) for name in baselines],
+        sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
+    )
+
+
+def _bounds(found: Evaluation, side: str, name: str) -> tuple[float | None, float | None]:
+    """The interval of a metric, of the samples or of a baseline."""
+    if side == "samples":
+        row = found.metrics.get(name)
+        return (None, None) if row is None else (row.low, row.high)
+    return (found.baseline_intervals.get(side) or {}).get(name) or (None, None)
+
+
+def evaluation_figure(found: Evaluation) -> Figure:
+    """Samples and baselines: quality and diversity, distinct n-grams, distance from real text."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.5), layout="constrained")
+    plane, distinct, tests = figure.subplots(1, 3)
+    plane.set_title("quality and diversity")
+    plane.set_xlabel("Self-BLEU-4 (lower: more diverse)")
+    plane.set_ylabel("BLEU-4 (higher: closer to real)")
+    plane.margins(0.15)
+    plane.locator_params(axis="x", nbins=4)
+    distinct.set_title("distinct n-grams over n-grams")
+    distinct.set_xlabel("n")
+    distinct.set_xticks(ORDERS)
+    distinct.set_ylim(0, 1)
+    tests.set_title("classification vs real text (.5: chance)")
+    tests.axhline(0.5, color=GREY, lw=1, ls="--")
+    tests.set_xticks(range(len(TESTS)), list(TESTS.values()))
+    tests.set_xlim(-0.6, len(TESTS) - 0.4)
+    tests.set_ylim(0.3, 1.02)
+    sides = ["samples", *(name for name, row in found.baselines.items() if row is not None)]
+    for place, side in enumerate(sides):
+        _draw(found, side, 0.16 * (place - (len(sides) - 1) / 2), (plane, distinct, tests))
+    handles, labels = plane.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    for axis in (plane, distinct, tests):
+        axis.grid(alpha=0.25)
+    return figure
+
+
+def _draw(found: Evaluation, side: str, offset: float, axes: tuple[Axes, Axes, Axes]) -> None:
+    """The samples or one baseline in all three panels."""
+    values = {name: row.value for name, row in found.metrics.items()}
+    if side != "samples":
+        values = dict(found.baselines[side] or {})
+    colour, mark = LOOKS[side]
+    plane, distinct, tests = axes
+
+    def bar(axis: Axes, name: str, x: float, y: float, *, across: bool = False) -> None:
+        low, high = _bounds(found, side, name)
+        if low is not None and high is not None:
+            ends = ([low, high], [y, y]) if across else ([x, x], [low, high])
+            axis.plot(*ends, color=colour, lw=1.5)
+
+    x, y = values.get("self_bleu_4"), values.get("bleu_4")
+    if x is not None and y is not None:
+        plane.plot(x, y, mark, color=colour, ms=7, ls="", label=TITLES.get(side, side))
+        bar(plane, "self_bleu_4", x, y, across=True)
+        bar(plane, "bleu_4", x, y)
+    heights = [values.get(f"distinct_{n}") for n in ORDERS]
+    if None not in heights:
+        distinct.plot(ORDERS, heights, marker=mark, color=colour, ms=5, lw=1.2)  # type: ignore[arg-type]
+    for place, name in enumerate(TESTS):
+        if (value := values.get(name)) is not None:
+            tests.plot(place + offset, value, mark, color=colour, ms=6)
+            bar(tests, name, place + offset, value)

@@ -1,4 +1,4 @@
-"""What `textgan variants gradients` shows: the table of the laboratory and its figure."""
+"""`textgan variants gradients`: gradient estimators compared with exact gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIGURE = "gradients.png"
 
 
 def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
-    """Measure every estimator, print, and plot where asked."""
+    """Measure every estimator; print the table, and write the figure to `output`."""
     import torch
 
     torch.set_num_threads(1)

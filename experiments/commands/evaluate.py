@@ -12,32 +12,15 @@ from experiments.commands.options import At, Json, examples
 if TYPE_CHECKING:
     from studies.analysis.temperature import Sweep
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command(
-        epilog=examples(
-            "textgan evaluate samples.txt --references test.txt --train train.txt",
-            "textgan evaluate samples.txt --references test.txt --metrics bleu,self_bleu --json",
-        )
-    )(evaluate)
-    app.command(
-        epilog=examples(
-            "textgan sweep 3f9a2c11",
-            "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
-            "textgan sweep 3f9a2c11 --at best",
-            "textgan sweep --study temperature --json > results/sweeps/temperature.json",
-        )
-    )(sweep)
-    app.command(
-        epilog=examples(
-            "textgan judge design_axes --rater ada",
-            "textgan judge design_axes --rater ada --kind real -n 50 --page",
-            "textgan judge design_axes --results",
-        )
-    )(judge)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=examples(
+        "textgan evaluate samples.txt --references test.txt --train train.txt",
+        "textgan evaluate samples.txt --references test.txt --metrics bleu,self_bleu --json",
+    )
+)
 def evaluate(
     samples: Annotated[
         Path, typer.Argument(help="Text file with one sentence per line, split on white space.")
@@ -86,7 +69,6 @@ def evaluate(
     from experiments import evaluation
     from experiments.baselines import mle_baseline
     from experiments.console import print_json, progress, stderr
-    from experiments.evaluation_page import evaluation_page
 
     names = [g.strip() for g in metrics.split(",")] if metrics else None
     groups = chosen_groups(names)
@@ -112,7 +94,7 @@ def evaluate(
         found = score(inputs, groups, lambda name, done, total: advance(done, total, name))
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
-        page = evaluation_page(samples.name, found, ours, len(inputs.references))
+        page = evaluation.evaluation_page(samples.name, found, ours, len(inputs.references))
         html.write_text(page, encoding="utf-8")
         stderr.print(f"written: {html}", markup=False)
     if tracker is not None and log is not None:
@@ -124,6 +106,14 @@ def evaluate(
         evaluation.show(found)
 
 
+@app.command(
+    epilog=examples(
+        "textgan sweep 3f9a2c11",
+        "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
+        "textgan sweep 3f9a2c11 --at best",
+        "textgan sweep --study temperature --json > results/sweeps/temperature.json",
+    )
+)
 def sweep(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", help="Runs, by id or name.")
@@ -174,6 +164,13 @@ def sweep(
         show(found, n)
 
 
+@app.command(
+    epilog=examples(
+        "textgan judge design_axes --rater ada",
+        "textgan judge design_axes --rater ada --kind real -n 50 --page",
+        "textgan judge design_axes --results",
+    )
+)
 def judge(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="The study to judge.")],
     rater: Annotated[

@@ -15,22 +15,16 @@ PROGRESS = {  # metrics next to the progress bar
     "eval/ms_jaccard_2": "MS-Jaccard-2",
 }
 
+app = typer.Typer()
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command(
-        epilog=examples(
-            "textgan run mle",
-            "textgan run experiments/smoke/run.toml --set corpus.source=my.txt --seed 1",
-            "textgan run --resume 3f9a2c11",
-        )
-    )(run)
-    app.command(epilog=examples("textgan sample 3f9a2c11 -n 5 --seed 7"))(sample)
-    app.command(epilog=examples("textgan reproduce 3f9a2c11", "textgan reproduce 3f9a2c11 --json"))(
-        reproduce
+
+@app.command(
+    epilog=examples(
+        "textgan run mle",
+        "textgan run experiments/smoke/run.toml --set corpus.source=my.txt --seed 1",
+        "textgan run --resume 3f9a2c11",
     )
-
-
+)
 def run(
     system: Annotated[
         str | None,
@@ -99,6 +93,7 @@ def run(
     stderr.print(f"run {result.run_id}; sentences: textgan sample {short}; UI: textgan ui")
 
 
+@app.command(epilog=examples("textgan sample 3f9a2c11 -n 5 --seed 7"))
 def sample(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by id or name.")],
     n: Annotated[int, typer.Option("-n", help="Number of sentences.", min=1, max=1_000_000)] = 20,
@@ -125,6 +120,7 @@ def sample(
         typer.echo(sentence)
 
 
+@app.command(epilog=examples("textgan reproduce 3f9a2c11", "textgan reproduce 3f9a2c11 --json"))
 def reproduce(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, by id or name.")],
     json: Json = False,

@@ -1,4 +1,4 @@
-"""`textgan runs`: list, compare, delete, restore, gc; and `textgan sync`."""
+"""`textgan runs`: list, compare, delete, restore, gc."""
 
 from __future__ import annotations
 
@@ -36,11 +36,6 @@ app = typer.Typer(
     ),
     no_args_is_help=False,
 )  # fmt: skip
-
-
-def register(app: typer.Typer) -> None:
-    """Add the other commands of this file."""
-    app.command(epilog=examples("textgan sync", "textgan sync --json"))(sync)
 
 
 @app.command(LIST, epilog=examples("textgan runs list design_axes --columns seed,eval/valid"))
@@ -133,26 +128,3 @@ def gc(yes: Yes = False) -> None:
     from experiments import deletion
 
     deletion.collect_garbage(open_tracker(), yes=yes)
-
-
-def sync(json: Json = False) -> None:
-    """Deliver what runs kept on disk while the tracking server did not answer."""
-    from core.errors import MachineError
-    from core.tracking.mlflow_store import open_tracker
-    from experiments.console import print_json, progress, stderr
-
-    tracker = open_tracker()
-    with progress("delivering, runs") as advance:
-        found = tracker.sync(lambda done, total: advance(done, total, ""))
-    if json:
-        print_json({"delivered": found.delivered, "busy": found.busy, "away": found.away})
-    for run in found.busy:
-        stderr.print(f"run {run[:8]} is being written; its own process delivers it", markup=False)
-    if found.away:
-        run, error = next(iter(found.away.items()))
-        raise MachineError(
-            f"{len(found.away)} runs wait for {tracker.uri} (run {run[:8]}: {error}); "
-            f"run textgan sync again when it answers"
-        )
-    if not json:
-        stderr.print(f"{found.delivered} runs delivered; nothing waits")

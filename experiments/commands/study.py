@@ -12,32 +12,17 @@ import typer
 
 from experiments.commands.options import Json, Set, Storage, Tracking, examples
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command(
-        epilog=examples(
-            "textgan study experiments/studies/design_axes.toml --workers 2",
-            "textgan study experiments/studies/design_axes.toml --set corpus.source=my.txt",
-            "textgan study experiments/studies/design_axes.toml --dry-run",
-            "textgan study design_axes --resume",
-        )
-    )(study)
-    app.command(
-        epilog=examples(
-            "textgan report design_axes", "textgan report design_axes --register writer"
-        )
-    )(report)
-    app.command(
-        epilog=examples(
-            "textgan worker design_axes",
-            "textgan worker design_axes --storage postgresql://user@db/optuna "
-            "--tracking http://tracker:5000",
-        )
-    )(worker)
-    app.command(epilog=examples("textgan proxy --storage postgresql://user@db/optuna"))(proxy)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=examples(
+        "textgan study experiments/studies/design_axes.toml --workers 2",
+        "textgan study experiments/studies/design_axes.toml --set corpus.source=my.txt",
+        "textgan study experiments/studies/design_axes.toml --dry-run",
+        "textgan study design_axes --resume",
+    )
+)
 def study(
     source: Annotated[
         str,
@@ -116,6 +101,9 @@ def study(
     show_links(session.tracker, board, link)
 
 
+@app.command(
+    epilog=examples("textgan report design_axes", "textgan report design_axes --register writer")
+)
 def report(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")],
     output: Annotated[
@@ -168,6 +156,13 @@ def report(
     stderr.print(f"in the UI (textgan ui): {UI}/{link}", soft_wrap=True)
 
 
+@app.command(
+    epilog=examples(
+        "textgan worker design_axes",
+        "textgan worker design_axes --storage postgresql://user@db/optuna "
+        "--tracking http://tracker:5000",
+    )
+)
 def worker(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A study that was begun.")],
     storage: Storage = None,
@@ -189,6 +184,7 @@ def worker(
     take_runs(name, storage or storage_url(tracker), tracker, until)
 
 
+@app.command(epilog=examples("textgan proxy --storage postgresql://user@db/optuna"))
 def proxy(
     storage: Annotated[
         str, typer.Option(metavar="URL", help="The database, such as postgresql://...")

@@ -1,4 +1,4 @@
-"""`textgan variants`, `textgan ui`, `textgan doctor`."""
+"""`textgan variants`, `textgan ui`, `textgan doctor`, `textgan sync`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ import typer
 
 from experiments.commands.options import Json, complete_slot, examples
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.command(
-        epilog=examples(
-            "textgan variants sampling",
-            "textgan variants check penalty.none",
-            "textgan variants gradients --output figures",
-        )
-    )(variants)
-    app.command(epilog=examples("textgan ui", "textgan ui --port 5001"))(ui)
-    app.command(epilog=examples("textgan doctor", "textgan doctor --json"))(doctor)
+app = typer.Typer()
 
 
+@app.command(
+    epilog=examples(
+        "textgan variants sampling",
+        "textgan variants check penalty.none",
+        "textgan variants gradients --output figures",
+    )
+)
 def variants(
     slot: Annotated[
         str | None,
@@ -74,6 +70,7 @@ def variants(
     stdout.print(table(["slot.strategy", "what it does", "source"], cells))
 
 
+@app.command(epilog=examples("textgan ui", "textgan ui --port 5001"))
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
     host: Annotated[
@@ -105,6 +102,7 @@ def ui(
         raise MachineError(f"the MLflow server ended with status {done.returncode}; port in use?")
 
 
+@app.command(epilog=examples("textgan doctor", "textgan doctor --json"))
 def doctor(json: Json = False) -> None:
     """Show environment, device, store and versions: what to send with a question."""
     from experiments.console import print_json, stdout, table
@@ -115,3 +113,27 @@ def doctor(json: Json = False) -> None:
         print_json(found)
         return
     stdout.print(table(["", ""], [[key, str(value)] for key, value in found.items()]))
+
+
+@app.command(epilog=examples("textgan sync", "textgan sync --json"))
+def sync(json: Json = False) -> None:
+    """Deliver what runs kept on disk while the tracking server did not answer."""
+    from core.errors import MachineError
+    from core.tracking.mlflow_store import open_tracker
+    from experiments.console import print_json, progress, stderr
+
+    tracker = open_tracker()
+    with progress("delivering, runs") as advance:
+        found = tracker.sync(lambda done, total: advance(done, total, ""))
+    if json:
+        print_json({"delivered": found.delivered, "busy": found.busy, "away": found.away})
+    for run in found.busy:
+        stderr.print(f"run {run[:8]} is being written; its own process delivers it", markup=False)
+    if found.away:
+        run, error = next(iter(found.away.items()))
+        raise MachineError(
+            f"{len(found.away)} runs wait for {tracker.uri} (run {run[:8]}: {error}); "
+            f"run textgan sync again when it answers"
+        )
+    if not json:
+        stderr.print(f"{found.delivered} runs delivered; nothing waits")

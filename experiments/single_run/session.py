@@ -26,11 +26,10 @@ from core.training.loop import Stopped, Trainer
 from core.training.optimisation import Diverged
 from core.training.players import build
 from core.training.state import TrainingState
-from experiments.description import description
-from experiments.figures import log_curves
 from experiments.generate import save_generator
 from experiments.single_run.checkpoints import Checkpoints
 from experiments.single_run.evaluator import Evaluator
+from experiments.single_run.page import description, log_curves
 from variants import registry
 
 Sentences = list[list[str]]

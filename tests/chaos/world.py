@@ -117,7 +117,7 @@ def _settle() -> None:
     """What the first run of a process looks up once: fonts, and which packages are installed."""
     from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
-    from experiments.figures import curves_figure
+    from experiments.single_run.page import curves_figure
 
     warn_dependency_requirement_mismatches(["textgan-lab"])
     figure = curves_figure({"losses": {"loss": [(0, 1.0), (1, 2.0)]}})

@@ -117,7 +117,7 @@ def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_baseline_stops_when_the_validation_split_gains_nothing() -> None:
-    looked = baselines._Looks()
+    looked = baselines._Validation()
     for step, nats in enumerate((9.0, 4.0, 3.0, 3.5, 2.5, 2.6)):
         looked(step, None, {"eval/nll_gen": nats})
         looked(step, None, {"train/loss": 1.0})
