@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
-from core.config import KEYS, current_study, current_tables, current_text, override
+from core.config import (
+    HASH_TAG,
+    KEYS,
+    current_study,
+    current_tables,
+    current_text,
+    hash_of,
+    override,
+)
+from core.tracking.protocol import Columns, RunRecord
 from experiments import load
-from studies.definition import load_study
+from studies.definition import from_definition, load_study, same_definition
 from variants import registry
 
 
@@ -74,3 +86,61 @@ def test_a_stored_question_or_command_is_shown_with_todays_names() -> None:
     assert current_text("my_card_axes, mytrain.generator_rate") == (
         "my_card_axes, mytrain.generator_rate"
     )
+
+
+def test_a_run_of_a_store_has_todays_parameters_and_is_asked_for_by_both_names() -> None:
+    old = {"train.fakes": "shared", "train.rate_decay": "0.1", "model.length": "8"}
+    record = RunRecord("1", "runs", "r", "FINISHED", params=old)
+    assert record.params == {
+        "train.reuse_fakes": "True", "train.lr_decay": "0.1", "model.length": "8",
+    }  # fmt: skip
+    wanted = Columns(params=("train.lr_decay", "model.length")).of("params")
+    assert wanted == ("train.lr_decay", "train.rate_decay", "model.length")
+
+
+def test_a_configuration_is_known_by_the_hash_of_either_version() -> None:
+    config = load("modern")
+    assert len(config.stored_hashes()) == 2
+    assert config.model_copy(update={"kernels": "torch"}).config_hash() != config.config_hash()
+    assert config.model_copy(update={"seed": 5}).config_hash() == config.config_hash()
+    assert hash_of({"likeness": "a"}) == "a"
+    assert hash_of({"likeness": "a", HASH_TAG: "b"}) == "b"
+
+
+def test_rows_of_a_stored_study_keep_their_names_and_a_new_study_has_todays(
+    tmp_path: Path,
+) -> None:
+    study = """[study]
+        kind = "ablation"
+        question = "Which?"
+        [study.axes]
+        "train.fakes" = ["fresh", "shared"]
+        "train.rate_decay" = [0.1, 1.0]
+    """
+    text = "\n".join(line.strip() for line in study.splitlines())
+    stored = {**load("modern").tables(), **tomllib.loads(text)}
+    begun = from_definition(json.dumps(stored), registry())
+    assert begun.variants[-1].name == "fakes=shared · rate_decay=1.0"
+    assert begun.variants[-1].config.train.reuse_fakes
+    assert json.loads(begun.definition()) == stored
+    file = tmp_path / "s.toml"
+    file.write_text(tomli_w.dumps(stored), encoding="utf-8")
+    made = load_study(file, [], registry())
+    assert made.variants[-1].name == "reuse_fakes=True · lr_decay=1.0"
+    assert same_definition(
+        json.dumps({**json.loads(made.definition()), "name": "modern"}), begun.definition()
+    )
+
+
+def test_a_path_of_a_stored_study_keeps_its_names() -> None:
+    ends = {
+        name: {**load("modern").tables(), "name": name, "train": {"updates": 1, **train}}
+        for name, train in (
+            ("a", {"rate_decay": 1.0, "entropy": 0.1, "generator_rate": 1e-3}),
+            ("b", {"rate_decay": 0.1, "entropy": 0.0, "generator_rate": 2e-3}),
+        )
+    }
+    table = {"kind": "path", "question": "Which?", "from": "a", "to": "b"}
+    study = from_definition(json.dumps({"study": table, "systems": ends}), registry())
+    (changed,) = {v.values["changed"] for v in study.variants if v.name == "b"}
+    assert changed == "train.entropy, train.generator_rate, train.rate_decay"
