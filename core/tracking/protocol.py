@@ -97,7 +97,7 @@ class RunRecord:
 
     @property
     def outcome(self) -> str | None:
-        """The tag `outcome`, None while the run goes on."""
+        """The tag `outcome`, None while the run is unfinished."""
         return self.tags.get("outcome")
 
 

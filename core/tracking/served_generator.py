@@ -1,4 +1,4 @@
-"""The generator as MLflow serves it: a model from code, beside a folder of weights and settings.
+"""The generator as MLflow serves it: a model from code, with a folder of weights and settings.
 
 The folder's `entry.json` names the loader, so that nothing is unpickled and this file needs to know
 no architecture. A folder may come from anybody, so only loaders known here are taken: our own, and
@@ -22,7 +22,7 @@ OWN = EntryPoint("textgan", "experiments.generate:load_generator", "textgan.load
 
 
 class Request(BaseModel):
-    """What one request asks for; columns of other names mean nothing here."""
+    """The parameters of one request; other columns are ignored."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -48,20 +48,20 @@ class ServedGenerator(PythonModel):  # type: ignore[misc]
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Sentences, as asked for in `params`, or in columns of those names, a request a row;
-        MlflowException, over HTTP a 400, for what cannot be asked for.
+        """Sentences for the requests: the rows of `model_input`, with defaults from `params`.
+        MlflowException (status 400 over HTTP) for an invalid request.
         """
         rows = pd.DataFrame(model_input).to_dict("records") or [{}]
         sentences: list[str] = []
         for row in rows:
             try:
-                asked = Request(**{**(params or {}), **{str(key): row[key] for key in row}})
+                request = Request(**{**(params or {}), **{str(key): row[key] for key in row}})
             except ValidationError as error:
                 fault = error.errors()[0]
                 raise MlflowException.invalid_parameter_value(
                     f"{fault['loc'][0]} = {fault['input']!r}: {fault['msg']}"
                 ) from None
-            sentences += self.generator.sample(**asked.model_dump())
+            sentences += self.generator.sample(**request.model_dump())
         return pd.DataFrame({"text": sentences})
 
 
