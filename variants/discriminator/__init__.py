@@ -1,7 +1,5 @@
 """Sentences to scores: high means real."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

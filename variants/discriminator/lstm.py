@@ -8,8 +8,6 @@ Deviations from the paper's code: layer norm on a layer's outputs instead of its
 torch's fused LSTM; no linear layer before the first LSTM, which has an input matrix of its own.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

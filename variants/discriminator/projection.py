@@ -9,8 +9,6 @@ matrix product of q with the embedding table scores all V continuations of a pre
 that feeds x_t to its state needs V steps.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

@@ -5,8 +5,6 @@ depend on the token itself, the expected gradient stays the same (Williams 1992)
 falls.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

@@ -11,8 +11,6 @@ token was sampled. With gamma = 0 only that part remains. Known as the all-actio
 scores all next tokens at once. The baseline of the second part is the mean of the other sentences.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal, cast
 

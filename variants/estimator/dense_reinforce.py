@@ -10,8 +10,6 @@ The baseline is the paper's moving average b <- rho b + (1 - rho) R over all ste
 the other sentences at each step.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

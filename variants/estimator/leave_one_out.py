@@ -2,8 +2,6 @@
 less the mean of the other rewards (Kool et al. 2019).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

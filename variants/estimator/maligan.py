@@ -7,8 +7,6 @@ sentences by importance sampling from G, normalised over the batch (Che et al. 2
 The paper raises b from 0 to 1; here it is a setting.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Pathwise gradient: D's score is differentiated through what D sees of the tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

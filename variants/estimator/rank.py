@@ -6,8 +6,6 @@
 one in every update; `rollout` with the `rank` objective uses the whole batch.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

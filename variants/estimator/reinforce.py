@@ -1,7 +1,5 @@
 """grad E R = E (R - b) sum_t grad log p(x_t | x_<t), b <- rho b + (1 - rho) R (Williams 1992)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor, nn

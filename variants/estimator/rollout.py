@@ -8,8 +8,6 @@ at K S times the sampling. The paper has no baseline; `leave_one_out` subtracts 
 other sentences at each step, which changes only the variance.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from variants.estimator import MonteCarlo

@@ -1,7 +1,5 @@
 """A recurrent generator of L layers of gated recurrent units."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import nn

@@ -3,8 +3,6 @@
 Sizes of published systems: SeqGAN one layer, width 32 and hidden 32; ScratchGAN two layers of 512.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import nn

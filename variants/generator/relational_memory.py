@@ -12,8 +12,6 @@ RelGAN (Nie et al. 2019) uses one slot and two heads of 256. The memory starts a
 the identity; a mapped latent is added to it.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

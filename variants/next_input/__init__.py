@@ -1,7 +1,5 @@
 """The input of each step of the generator."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """One learned vector is the query of every step: q_t = q, next to the tokens (two streams)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -4,8 +4,6 @@ The first step has no last token. `first = "noise"` uses a noise vector instead,
 does; `first = "start"` a learned start token.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -5,8 +5,6 @@ of two. The noise is part of the token's own row, so later steps see it too. The
 its noise alone.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """A fresh noise vector is the query of every step: q_t = z_t, next to the tokens (two streams)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from core.config import StrategyConfig

@@ -1,7 +1,5 @@
 """A latent, mapped to the memory that the noise blocks attend to."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

@@ -1,7 +1,5 @@
 """z in R^S through M linear layers S -> S, then repeated over the width E."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """z in R^(S,E) through M linear layers E -> E, the same at every position."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from core.types import Shape

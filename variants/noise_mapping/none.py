@@ -1,7 +1,5 @@
 """No noise mapping: the noise blocks have no memory and leave cross-attention out."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -3,8 +3,6 @@
 sp is softplus, sp(x) = log(1 + e^x), and sigma the logistic function, so sp(-x) = -log sigma(x).
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """D: E max(0, 1 - r) + E max(0, 1 + f); G: -E f (Lim & Ye 2017)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

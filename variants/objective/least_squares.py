@@ -1,7 +1,5 @@
 """D: E (r - 1)^2 / 2 + E f^2 / 2; G: E (f - 1)^2 / 2 (Mao et al. 2017, equation 9)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

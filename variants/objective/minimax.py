@@ -4,8 +4,6 @@ As a reward, -log(1 - sigma(f)) has no upper bound, and published policy gradien
 They take the probability of being real.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """D: E sp(-r) + E sp(f); G: E sp(-f) (Goodfellow et al. 2014, section 3)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

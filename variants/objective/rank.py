@@ -12,8 +12,6 @@ with U and C+ the real sentences of the batch and C- the generated ones (Lin et 
 4 to 7). A sentence is not compared with itself.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal
 

@@ -5,8 +5,6 @@ With one score per step, steps are paired. Where only one of the two sentences h
 other's mean score is used.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -6,8 +6,6 @@ G's second term depends on its sentences only through E f. The reward of a sente
 log sigma(f - E r) + E sigma(r - E f) f, which has the same gradient in expectation.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -4,8 +4,6 @@ At D's optimum f = log p_data - log p_G, so G's loss is KL(p_G || p_data) (Sonde
 TaylorGAN, Lin et al. 2020).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

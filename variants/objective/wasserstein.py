@@ -1,7 +1,5 @@
 """D: E f - E r; G: -E f (Arjovsky et al. 2017)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

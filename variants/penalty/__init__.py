@@ -1,7 +1,5 @@
 """Terms added to D's loss."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import torch

@@ -7,8 +7,6 @@ squared norm is sum_s g_s (W^T W) g_s^T, which needs only the E x E Gram matrix 
 steps or representations, D(x) is their mean, as in its loss.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

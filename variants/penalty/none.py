@@ -1,7 +1,5 @@
 """No penalty."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

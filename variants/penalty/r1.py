@@ -1,7 +1,5 @@
 """R1 penalty: gamma / 2 E ||grad D(x)||^2 at real sentences (Mescheder et al. 2018)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from core.types import Embedded

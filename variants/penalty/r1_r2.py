@@ -2,8 +2,6 @@
 2024).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from core.types import Embedded

@@ -3,8 +3,6 @@
 l are the logits (N, V) of a step, g Gumbel noise, tau the temperature.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

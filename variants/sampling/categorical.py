@@ -3,8 +3,6 @@
 For likelihood training and for score-function estimators.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -3,8 +3,6 @@
 All randomness is in the noise that the generator reads, so the temperature has no effect.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -5,8 +5,6 @@ The next step is fed the token without gradient (`feedback = "hard"`: RelGAN, Ni
 the distribution with gradient (`feedback = "soft"`: GSGAN, Kusner & Hernandez-Lobato 2016).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from core.config import StrategyConfig

@@ -2,8 +2,6 @@
 (Bengio et al. 2013).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

@@ -2,8 +2,6 @@
 as softmax((l + g) / tau) (Jang et al. 2017, section 2.2).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

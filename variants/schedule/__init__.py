@@ -1,7 +1,5 @@
 """Which player is trained when."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

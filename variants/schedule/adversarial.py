@@ -1,7 +1,5 @@
 """n_d steps of D, then one of G, in every update (Goodfellow et al. 2014, algorithm 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

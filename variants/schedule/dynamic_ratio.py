@@ -4,8 +4,6 @@ With r = |(L - L_prev) / L_prev| of each player's last two losses, D is trained 
 r_d > Lambda r_g, else G. Both are trained until both have two losses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

@@ -2,8 +2,6 @@
 (LeakGAN, Guo et al. 2018, section "Training Techniques").
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

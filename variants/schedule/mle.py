@@ -1,7 +1,5 @@
 """Maximum likelihood: one teacher-forced step of G on real sentences in every update."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -7,8 +7,6 @@ begins, as in the published codes, which have one optimiser per loss: likelihood
 times smaller, so Adam's first adversarial steps would be that much too large.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

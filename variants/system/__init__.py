@@ -1,9 +1,7 @@
 """Whole text GANs that do not factor into the slots, and the losses that several of them share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -29,6 +27,7 @@ Layers = Annotated[int, Field(ge=1, le=16)]
 Updates = Annotated[int, Field(ge=0)]
 Steps = Annotated[int, Field(ge=1, le=1000)]  # of one player in an update
 SearchedSteps = Annotated[int, Field(ge=1, le=1000), Search(1, 10)]
+CNN_SETTINGS = {"kernels", "filters", "dropout"}
 Completions = Annotated[int, Field(ge=1, le=1024), Search(1, 16)]  # per prefix
 
 
@@ -104,15 +103,14 @@ class CNNSystem(WholeSystem):
         return torch.stack([*values, ends], dim=1)
 
 
+def sizes_of_d(config: Any) -> dict[str, Any]:
+    """The sizes of D in a system's configuration, as settings of a CNN discriminator."""
+    return {"width": config.discriminator_width, **config.model_dump(include=CNN_SETTINGS)}
+
+
 def cnn(config: CNNSystem.Config, shape: Shape) -> CNNDiscriminator:
     """The discriminator of a configuration."""
-    sizes = CNNDiscriminator.Config(
-        width=config.discriminator_width,
-        kernels=config.kernels,
-        filters=config.filters,
-        dropout=config.dropout,
-    )
-    return CNNDiscriminator(sizes, shape)
+    return CNNDiscriminator(CNNDiscriminator.Config(**sizes_of_d(config)), shape)
 
 
 def language_model(

@@ -24,8 +24,6 @@ fitness is that of one batch, not eight; each child keeps its own Adam moments b
 code passes on the parent's); each child reads its own batch; beta is 100.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -52,6 +50,7 @@ from variants.system import (
     Updates,
     WholeSystem,
     log_scores,
+    sizes_of_d,
     token_inputs,
     until_end,
 )
@@ -92,11 +91,7 @@ class CatGAN(WholeSystem):
         self.generator: RelationalMemoryGenerator = self._new_generator(shape)
         self.discriminator = MultiCNNDiscriminator(
             MultiCNNDiscriminator.Config(
-                width=config.discriminator_width,
-                representations=config.representations,
-                kernels=config.kernels,
-                filters=config.filters,
-                dropout=config.dropout,
+                representations=config.representations, **sizes_of_d(config)
             ),
             shape,
         )

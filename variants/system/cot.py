@@ -10,8 +10,6 @@ The gradient through the prefixes is omitted, as in the paper. If M is optimal, 
 token count in neither loss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

@@ -12,8 +12,6 @@ rate limit it. Deviations: the paper generates reviews sentence by sentence from
 sentence; here single sentences are sampled unconditionally, so R is that of one sentence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 

@@ -20,8 +20,6 @@ so that early gradients vanish. Some implementations rescale Q within a batch an
 the batch; the loss is then no JSD of the corpus. We keep the JSD and pretrain with likelihood.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal

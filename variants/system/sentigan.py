@@ -16,8 +16,6 @@ text, D_1 = sigmoid(score). What remains of the paper is its penalty-based objec
 sampled without the paper's random first input. D is SeqGAN's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -18,8 +18,6 @@ Gaussian at the median distance and the estimate is the unbiased one (the paper 
 D's convolutions are followed by SeqGAN's highway layer; L is 100.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -44,6 +42,7 @@ from variants.system import (
     Updates,
     WholeSystem,
     log_scores,
+    sizes_of_d,
     token_inputs,
     until_end,
 )
@@ -166,15 +165,8 @@ class FeatureDiscriminator(nn.Module):
 
     def __init__(self, config: TextGANMMD.Config, shape: Shape) -> None:
         super().__init__()
-        self.cnn = CNNDiscriminator(
-            CNNDiscriminator.Config(
-                width=config.discriminator_width,
-                kernels=config.kernels,
-                filters=config.filters,
-                dropout=0.0,
-            ),
-            shape,
-        )
+        sizes = CNNDiscriminator.Config(**sizes_of_d(config), dropout=0.0)
+        self.cnn = CNNDiscriminator(sizes, shape)
         self.latent = nn.Linear(self.cnn.width, config.width)
 
     def forward(self, d_input: DiscriminatorInput) -> Tensor:

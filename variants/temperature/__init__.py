@@ -1,7 +1,5 @@
 """The sampling temperature over a run. `progress` is the fraction of the budget that is spent."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

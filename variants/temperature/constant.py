@@ -1,7 +1,5 @@
 """tau = value."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """tau = 1 / beta with beta = beta_max^progress."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from variants.temperature import Annealed

@@ -1,7 +1,5 @@
 """tau = 1 / beta with beta = 1 + (beta_max - 1) progress."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from variants.temperature import Annealed
