@@ -60,7 +60,16 @@ def test_coverage_of_the_interval(seeds: int, shape: str) -> None:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize(("strata", "seeds"), [(1, 3), (1, 5), (1, 10), (4, 3), (6, 5)])
+@pytest.mark.parametrize(
+    ("strata", "seeds"),
+    [
+        (1, 3),
+        (1, 5),
+        (4, 3),
+        pytest.param(1, 10, marks=pytest.mark.slow),
+        pytest.param(6, 5, marks=pytest.mark.slow),
+    ],
+)
 def test_coverage_and_false_positives_of_a_difference(
     strata: int, seeds: int, paired: bool
 ) -> None:

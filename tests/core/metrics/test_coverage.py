@@ -2,7 +2,8 @@
 
 Each draws many samples of one source and counts how often the interval of a sample holds the mean
 of all values: between 92% and 97%, within what so few draws can tell. docs/howto/metrics.md has
-what more draws, other sources and real captions gave.
+what more draws, other sources and real captions gave. The slow ones are guarded between two long
+test runs by test_golden.py, which knows the same intervals of one sample.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ OF_SAMPLES = ("novelty", "length", "distinct", "ngram_entropy", "bleu", "self_bl
               "lm")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["easy", "default"])
 def test_of_samples(pools: dict[str, list[list[str]]], name: str) -> None:
     rng, pool = np.random.default_rng(1), pools[name]
@@ -93,6 +95,7 @@ def test_of_distinct_sentences_and_shares() -> None:
     assert_covered(simulate(draw))
 
 
+@pytest.mark.slow
 def test_of_what_the_grammar_knows(pools: dict[str, list[list[str]]]) -> None:
     suite = Suite([["a"]], (), grammar("easy"))
 
@@ -105,6 +108,7 @@ def test_of_what_the_grammar_knows(pools: dict[str, list[list[str]]]) -> None:
     assert_covered(simulate(draw))
 
 
+@pytest.mark.slow
 def test_of_the_mass_that_a_sample_covers(pools: dict[str, list[list[str]]]) -> None:
     def draw(rng: np.random.Generator) -> Found:
         return {"mass_covered": oracle(picked(pools["easy"], 1000, rng), source)["mass_covered"]}
@@ -113,6 +117,7 @@ def test_of_the_mass_that_a_sample_covers(pools: dict[str, list[list[str]]]) -> 
     assert_covered(simulate(draw, 300), 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["easy", "default"])
 def test_of_the_longest_shared_ngrams(pools: dict[str, list[list[str]]], name: str) -> None:
     suite = Suite(picked(pools[name], 2000, np.random.default_rng(1)))
@@ -124,6 +129,7 @@ def test_of_the_longest_shared_ngrams(pools: dict[str, list[list[str]]], name: s
     assert_covered(simulate(draw, 200), 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n"), [("easy", 500), ("default", 600)])
 def test_of_few_repeats(pools: dict[str, list[list[str]]], name: str, n: int) -> None:
     """Most 4-grams and nearly all sentences stand once; repeats come a sentence at a time."""
@@ -183,6 +189,7 @@ def test_repeats_one_by_one_have_the_mid_p_interval_of_poisson() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [0.0, 0.4])
 @pytest.mark.parametrize("dimensions", [2, 8])
 def test_of_squared_distances(dimensions: int, apart: float) -> None:
@@ -197,6 +204,7 @@ def test_of_squared_distances(dimensions: int, apart: float) -> None:
     assert_covered(simulate(draw, 300), 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(120, 120), (120, 400)])
 def test_of_few_sentences_a_dimension(n: int, m: int) -> None:
     """Five and a half, with tails as heavy as those of embeddings of real captions."""
@@ -208,6 +216,7 @@ def test_of_few_sentences_a_dimension(n: int, m: int) -> None:
     assert_covered(simulate(draw, 300), 300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n", "m"), [("default", 200, 200), ("easy", 300, 150)])
 def test_of_a_language_model_of_the_samples(
     pools: dict[str, list[list[str]]], name: str, n: int, m: int
@@ -220,6 +229,7 @@ def test_of_a_language_model_of_the_samples(
     assert_covered(simulate(draw, 300), 300)
 
 
+@pytest.mark.slow
 def test_of_neighbours(pools: dict[str, list[list[str]]]) -> None:
     pool = pools["default"]
     directions = np.random.default_rng(1).normal(size=(1000, 12))
@@ -243,6 +253,7 @@ def test_of_neighbours(pools: dict[str, list[list[str]]]) -> None:
     assert_covered(simulate(draw))
 
 
+@pytest.mark.slow
 def test_of_a_classifier(pools: dict[str, list[list[str]]]) -> None:
     def draw(rng: np.random.Generator) -> Found:
         ours, theirs = picked(pools["easy"], 100, rng), picked(pools["easy"], 100, rng)

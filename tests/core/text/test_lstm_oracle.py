@@ -59,6 +59,7 @@ def test_samples_have_the_oracles_entropy() -> None:
     assert abs(nll.mean() - oracle.entropy) < 4 * nll.std() / 500**0.5
 
 
+@pytest.mark.slow
 def test_the_entropy_is_the_published_real_texts() -> None:
     """Nie et al. 2019, table 1: real text has NLL_oracle 5.750 at length 20; other weights of the
     same distribution come near it.
@@ -67,10 +68,10 @@ def test_the_entropy_is_the_published_real_texts() -> None:
 
 
 def test_seeds_reproduce_and_first_sentences_stay() -> None:
-    few, many = LstmOracle(LENGTH).sample(3), LstmOracle(LENGTH).sample(501)
+    few, many = LstmOracle(2).sample(3), LstmOracle(2).sample(501)
     assert many[:3] == few
-    assert LstmOracle(LENGTH, 1).sample(3) != few
-    assert LstmOracle(LENGTH).sample(3, seed=1) != few
+    assert LstmOracle(2, 1).sample(3) != few
+    assert LstmOracle(2).sample(3, seed=1) != few
 
 
 def test_as_a_corpus_every_sentence_fills_the_row(tmp_path: Path) -> None:
