@@ -175,7 +175,7 @@ def test_trials_below_the_others_are_stopped_early(tmp_path: Path) -> None:
     pruned = [each for each in done if each.outcome == "killed"]
     kept = [each for each in done if each.outcome == "ok"]
     assert 0 < len(pruned) < 20
-    arm = optuna.load_study(study_name="search_smoke / search", storage=url)
+    arm = load_queue("search_smoke / search", url)
     states = [trial.state for trial in arm.trials]
     assert states.count(optuna.trial.TrialState.PRUNED) == len(pruned)
     assert min(e.scores["eval/ms_jaccard_2"] or 0 for e in pruned) < max(
@@ -201,7 +201,7 @@ def test_a_search_starts_from_an_earlier_one(tmp_path: Path) -> None:
     tracker, url = go(tmp_path, plan("study.pruner='none'"), Landscape())
     warm = plan("study.warm_start='search_smoke'", "study.pruner='none'")
     begin(warm, "second", tracker, url, "")
-    arm = optuna.load_study(study_name="second / search", storage=url)
+    arm = load_queue("second / search", url)
     assert len(arm.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == 6
     work("second", tracker, url, Landscape(), registry())
     assert len(arm.trials) == 12
