@@ -125,8 +125,8 @@ def train(folder: Path, updates: int) -> None:
     from core.training.nll_gen import nll_gen
     from experiments.generate import save_generator
     from experiments.single_run.checkpoints import BEST, writer_at
-    from experiments.single_run.loading import load
-    from experiments.single_run.run import open_corpus, run
+    from experiments.single_run.loading import load, open_corpus
+    from experiments.single_run.run import run
 
     file, validation = folder / "train.txt", _Validation()
     config = load("mle", _overrides(file.read_text(encoding="utf-8"), file, updates))

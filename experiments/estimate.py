@@ -20,7 +20,8 @@ from core.tracking.protocol import Tracker
 from core.training.loop import Trainer
 from experiments.console import print_json, stdout, table
 from experiments.single_run.evaluator import Evaluator
-from experiments.single_run.run import open_corpus, set_up_process
+from experiments.single_run.loading import open_corpus
+from experiments.single_run.run import set_up_process
 from experiments.single_run.session import training_state
 from studies.definition import Study
 from studies.plan import Job, Limit

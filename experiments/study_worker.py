@@ -19,7 +19,8 @@ import optuna
 from core.errors import MachineError
 from core.tracking.protocol import Tracker
 from experiments.corpora import corpus_key
-from experiments.single_run.run import open_corpus, run
+from experiments.single_run.loading import open_corpus
+from experiments.single_run.run import run
 from studies.definition import Study, from_definition
 from studies.running.execute import work
 from studies.running.queue import load_queue

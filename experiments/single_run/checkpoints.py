@@ -96,7 +96,7 @@ def writer_of(tracker: Tracker, run_id: str, at: str | None) -> Writer:
 
 def writer_at(store_dir: Path, run_id: str, name: str) -> Writer:
     """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
-    from experiments.single_run.run import open_corpus
+    from experiments.single_run.loading import open_corpus
 
     folder = store_dir / "runs" / run_id
     found = kept(folder)

@@ -1,12 +1,16 @@
-"""From a name or a file to a checked configuration."""
+"""From a name or a file to a checked configuration, and from its settings to a corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.config import Config, current_tables, override, parse, read_toml
 from core.errors import InputError, nearest
+from core.text.build import prepare_corpus
+from core.text.corpus import Corpus
+from core.text.oracles import fit_length
+from core.text.settings import CorpusSettings
 from variants import registry
 
 SYSTEMS = Path(__file__).parents[1] / "systems"
@@ -34,3 +38,20 @@ def load(source: str, overrides: Sequence[str] = ()) -> Config:
     if "study" in tables:
         raise InputError(f"{path}: this is a study; run it with: textgan study {source}")
     return parse(tables, registry(), str(path))
+
+
+def open_corpus(
+    settings: CorpusSettings,
+    store_dir: Path,
+    length: int,
+    progress: Callable[[int], None] | None = None,
+) -> Corpus:
+    """The corpus of a run, built in the store's folder unless it is there already. `progress` hears
+    how many sentences a build has kept so far.
+    """
+    return prepare_corpus(
+        fit_length(settings, length),
+        store_dir / "corpora",
+        max_words=length - 1,
+        progress=progress,
+    )

@@ -23,16 +23,14 @@ from core.errors import InputError, MachineError
 from core.kernels import choose
 from core.nn.precision import set_matmul_precision
 from core.process import keep_freed_memory
-from core.text.build import prepare_corpus
 from core.text.corpus import Corpus
-from core.text.oracles import fit_length
-from core.text.settings import CorpusSettings
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
 from experiments.single_run.checkpoints import Checkpoints
 from experiments.single_run.environment import environment_tags, uncommitted_changes
+from experiments.single_run.loading import open_corpus
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
 
@@ -99,23 +97,6 @@ def set_up_process(config: Config) -> torch.device:
     set_matmul_precision(config.precision, device)
     keep_freed_memory()
     return device
-
-
-def open_corpus(
-    settings: CorpusSettings,
-    store_dir: Path,
-    length: int,
-    progress: Callable[[int], None] | None = None,
-) -> Corpus:
-    """The corpus of a run, built in the store's folder unless it is there already. `progress` hears
-    how many sentences a build has kept so far.
-    """
-    return prepare_corpus(
-        fit_length(settings, length),
-        store_dir / "corpora",
-        max_words=length - 1,
-        progress=progress,
-    )
 
 
 # A new run, a resumed run.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from core.statistics import Interval
 from studies.analysis.wording import (
     bracket,
     contrast,
@@ -97,7 +98,7 @@ def _findings(found: list[Effect], *, higher_is_better: bool) -> list[str]:
     ranked = sorted(found, key=lambda e: (not e.named, not e.clear, -abs(e.difference) * e.clear))
     said = []
     for effect in ranked:
-        text = contrast(*effect.values, effect.difference, effect.low, effect.high,
+        text = contrast(*effect.values, Interval(effect.difference, effect.low, effect.high),
                         effect.pairs, higher_is_better=higher_is_better,
                         unit="pair" if effect.paired else "pair of runs")  # fmt: skip
         if effect.clear and effect.adjusted > LEVEL:

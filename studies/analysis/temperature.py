@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InputError
 from core.files import read_bounded
-from core.statistics import difference, interval
+from core.statistics import Interval, difference, interval
 from studies.analysis.wording import between, contrast, count
 from studies.figures import (
     AMBER,
@@ -123,7 +123,7 @@ def _findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
     for other in ranked[1:]:
         rng = np.random.default_rng(zlib.crc32(f"{best}/{other}".encode()))
         found = difference([(areas[best], areas[other])], rng, paired=False)
-        text = contrast(best, other, found.value, found.low, found.high, found.pairs,
+        text = contrast(best, other, Interval(found.value, found.low, found.high), found.pairs,
                         higher_is_better=True, unit="pair of runs")  # fmt: skip
         said.append(f"Area over temperature: {text}")
     return said

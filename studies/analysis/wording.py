@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.statistics import Interval
 from studies.leaderboard import Row
 
 MANY = 4  # names that are spelled out before the rest is counted
@@ -62,27 +63,25 @@ def count(n: int, word: str) -> str:
 
 
 def contrast(
-    level: str, reference: str, difference: float, low: float, high: float, pairs: int, *,
+    level: str, reference: str, difference: Interval, pairs: int, *,
     higher_is_better: bool, detectable: float | None = None, unit: str = "pair",
 ) -> str:  # fmt: skip
     """The conclusion from a difference `level` minus `reference` with its 95% interval.
 
     `detectable` is the minimum detectable difference, if it is known.
     """
-    n = f"n = {count(pairs, unit)}"
+    n, low, high = f"n = {count(pairs, unit)}", difference.low, difference.high
     if low == high == 0:
         return f"`{level}` and `{reference}` have the same score ({n})."
     if pairs < 2:
         return (
-            f"`{level}` minus `{reference}` is {number(difference)} in a single pair; its "
+            f"`{level}` minus `{reference}` is {number(difference.value)} in a single pair; its "
             f"variation by chance is unknown."
         )
     if low > 0 or high < 0:
         better, worse = (level, reference) if (low > 0) == higher_is_better else (reference, level)
         near, far = sorted((abs(low), abs(high)))
-        return (
-            f"`{better}` beats `{worse}` by {number(abs(difference))} {bracket(near, far)} ({n})."
-        )
+        return f"`{better}` beats `{worse}` by {number(abs(difference.value))} {bracket(near, far)} ({n})."
     said = (
         f"No significant difference between `{level}` and `{reference}` "
         f"({n}, interval {bracket(low, high)})"

@@ -106,7 +106,7 @@ def test_a_run_resumes_with_another_number_of_processes(
     saved = read(tmp_path / "runs" / killed.run_id / "checkpoint.safetensors")
     assert saved is not None
     # As the second of two ranks would: streams of its own, the same weights and counters.
-    from experiments.single_run.run import open_corpus
+    from experiments.single_run.loading import open_corpus
     from experiments.single_run.session import training_state
 
     corpus = open_corpus(config.corpus, tmp_path, config.model.length)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
+from core.statistics import Interval
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
 from studies.analysis.curves import curves_figure, middle
@@ -295,12 +296,14 @@ def test_what_is_detectable_depends_on_the_design() -> None:
 )
 def test_a_contrast_in_words(low: float, high: float, words: str) -> None:
     difference = 0.03 if low >= 0 else -0.03
-    said = contrast("a", "b", difference, low, high, 15, higher_is_better=True, detectable=0.02)
+    said = contrast(
+        "a", "b", Interval(difference, low, high), 15, higher_is_better=True, detectable=0.02
+    )
     assert said == words
     if low > 0:
-        down = contrast("a", "b", difference, low, high, 15, higher_is_better=False)
+        down = contrast("a", "b", Interval(difference, low, high), 15, higher_is_better=False)
         assert down.startswith("`b` beats `a` by .03")
-    single = contrast("a", "b", difference, low, high, 1, higher_is_better=True)
+    single = contrast("a", "b", Interval(difference, low, high), 1, higher_is_better=True)
     assert "beats" not in single
 
 
