@@ -102,6 +102,6 @@ def whole_length() -> Iterator[None]:
         patch.object(TransformerDiscriminator, "offers", offers),
         patch.object(core.training.rollout, "longest", all_of),
         patch.object(core.nn.discriminator_input, "longest", all_of),
-        patch.object(core.training.rollout, "LOOK", 10**9),
+        patch.object(core.training.rollout, "CHECK_EVERY", 10**9),
     ):
         yield

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from core.kernels import Decoder, DecoderStack, numba_philox
+from core.kernels import numba_philox
+from core.kernels.interface import Decoder, DecoderStack
 from core.kernels.numba_decoder import BLOCK, Buffers, Caches, Rollout, Sizes, Weights, step
 from core.kernels.numba_gemm import COLUMNS, ROWS, Affine, Array, pack, round_up
 from core.kernels.numba_simd import LANES

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.kernels import Decoder, DecoderStack
+from core.kernels.interface import Decoder, DecoderStack
 from core.types import Seeds
 
 BITS = 32

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.kernels import Kernels
+from core.kernels.interface import Kernels
 from core.types import Seeds
 
 

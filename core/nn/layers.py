@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
-from core.kernels import Kernels
+from core.kernels.interface import Kernels
 from core.kernels.torch import TORCH, KeyValueCache
 
 # Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.statistics import Difference, detectable_difference, holm
+from core.statistics import Difference, Interval, detectable_difference, holm
 from core.tracking.protocol import NONE, WORST
 from studies.analysis.wording import between, contrast, count, names, number, scored
 from studies.effects import LEVEL, apart, pairing
@@ -133,7 +133,7 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
         return ["No two variants have two seeds each: they cannot be compared."]
     if len(compared) == 1:
         ((other, found),) = compared.items()
-        return [contrast(best.variant, other, found.value, found.low, found.high,
+        return [contrast(best.variant, other, Interval(found.value, found.low, found.high),
                          found.pairs, higher_is_better=board.higher_is_better,
                          detectable=missed[other],
                          unit="pair" if paired else "pair of runs")]  # fmt: skip

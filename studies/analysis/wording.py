@@ -81,7 +81,8 @@ def contrast(
     if low > 0 or high < 0:
         better, worse = (level, reference) if (low > 0) == higher_is_better else (reference, level)
         near, far = sorted((abs(low), abs(high)))
-        return f"`{better}` beats `{worse}` by {number(abs(difference.value))} {bracket(near, far)} ({n})."
+        size = number(abs(difference.value))
+        return f"`{better}` beats `{worse}` by {size} {bracket(near, far)} ({n})."
     said = (
         f"No significant difference between `{level}` and `{reference}` "
         f"({n}, interval {bracket(low, high)})"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.interfaces import NextInput, NoiseMapping, Strategy
-from core.kernels import Decoder, Kernels
+from core.kernels.interface import Decoder, Kernels
 from core.kernels.torch import TORCH
 from core.nn.layers import (
     Block,

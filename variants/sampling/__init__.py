@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.interfaces import Generator, Strategy
-from core.kernels import Kernels
+from core.kernels.interface import Kernels
 from core.kernels.torch import TORCH
 from core.nn.discriminator_input import TokenMixture
 from core.nn.gumbel import gumbel_noise

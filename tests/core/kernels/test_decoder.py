@@ -14,9 +14,9 @@ from numba import njit
 from scipy.special import ndtr
 from torch import Tensor
 
-from core.kernels import Decoder
 from core.kernels import numba_simd as simd
 from core.kernels.cpu import CPU, CpuDecoder
+from core.kernels.interface import Decoder
 from core.kernels.torch import TORCH, TorchDecoder
 from core.nn.layers import Block, DecoderStack, NoiseBlock
 

@@ -10,8 +10,9 @@ import torch
 from numba import njit
 from scipy.stats import gumbel_r, kstest
 
-from core.kernels import Kernels, numba_philox, numba_simd
+from core.kernels import numba_philox, numba_simd
 from core.kernels.cpu import CPU
+from core.kernels.interface import Kernels
 from core.kernels.torch import TORCH, philox
 
 WORD = 2**32

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.kernels import Kernels, cpu
+from core.kernels import cpu
 from core.kernels.cpu import CPU, onednn_is_faster
+from core.kernels.interface import Kernels
 from core.kernels.torch import TORCH
 
 
