@@ -29,7 +29,7 @@ import psutil
 
 from benchmarks.queue_model import REMEDIES, Costs, Load, Site, first_bottleneck, simulate, without
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import RunRecord, Sample, Tracker
+from core.tracking.protocol import RunLabels, RunRecord, Sample, Tracker
 from studies.definition import Study, load_study
 from studies.running.execute import begin, work
 from studies.running.queue import limit_of, load_queue, progress
@@ -329,18 +329,17 @@ def _stand_in(
     _: object,
     *,
     tracker: Tracker,
-    experiment: str,
-    name: str,
-    parent_id: str | None,
-    tags: Mapping[str, str],
+    labels: RunLabels,
     started: Callable[[str], None],
     seconds: float = SECONDS,
     **__: Any,
 ) -> RunRecord:
     """Sleeps where training would be, and keeps what a run keeps."""
+    name = labels.name or ""
     record = tracker.start_run(
-        experiment, name, params={}, tags={**tags, "seed": name.split()[-1]}, parent_id=parent_id
-    )
+        labels.experiment, name, params={}, tags={**labels.tags, "seed": name.split()[-1]},
+        parent_id=labels.parent_id,
+    )  # fmt: skip
     started(record.run_id)
     weights = Path("weights")
     weights.mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from core.config import Config
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import RunRecord, Tracker
+from core.tracking.protocol import RunLabels, RunRecord, Tracker
 from studies.definition import load_study
 from studies.plan import Plan
 from studies.running import execute
@@ -144,18 +144,17 @@ def _train(
     config: Config | None,
     *,
     tracker: Tracker,
-    experiment: str,
-    name: str,
-    parent_id: str | None,
-    tags: Mapping[str, str],
+    labels: RunLabels,
     resume: str | None,
     started: Callable[[str], None],
     **_: Any,
 ) -> RunRecord:
     """Stands for training: only what is kept matters here."""
+    name = labels.name or ""
     record = tracker.start_run(
-        experiment, name, params={}, tags={**tags, "seed": name.split()[-1]}, parent_id=parent_id
-    )
+        labels.experiment, name, params={}, tags={**labels.tags, "seed": name.split()[-1]},
+        parent_id=labels.parent_id,
+    )  # fmt: skip
     started(record.run_id)
     for step in range(STEPS):
         record.log_metrics({"m": step / 7, "eval/ms_jaccard_2": 0.5}, step)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.__main__ import KINDS
 from tests.chaos.tally import Record, Tally, total
 from tests.conftest import ROOT
@@ -17,6 +19,7 @@ LINE = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_nothing_is_lost() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos"], cwd=ROOT, capture_output=True, text=True, check=False

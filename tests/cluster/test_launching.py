@@ -65,6 +65,7 @@ def test_ray_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         check_cluster(away, "postgresql://h/d", "http://h:5000")
 
 
+@pytest.mark.slow
 def test_ray_is_imported_by_nobody_else() -> None:
     script = (
         "import sys, experiments.cli, experiments.study_session; assert 'ray' not in sys.modules"

@@ -45,6 +45,7 @@ def workers_of(name: str, reach: list[str], folders: list[Path]) -> list[int]:
     return [process.pid for process in processes]
 
 
+@pytest.mark.slow
 def test_workers_of_two_machines_drain_a_study(
     database: Callable[[], str], mlflow_address: str, tmp_path: Path
 ) -> None:

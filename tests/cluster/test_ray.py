@@ -70,6 +70,7 @@ def study_of(folder: Path, name: str) -> Study:
     return load_study(tiny_study(folder / "study.toml", *few), [], registry())
 
 
+@pytest.mark.slow
 def test_a_lost_node_costs_no_trial(
     database: Callable[[], str],
     mlflow_address: str,

@@ -11,7 +11,7 @@ from core.tracking.memory import MemoryTracker
 from core.training.diagnostics import calibration_error, signal_and_noise
 from experiments.single_run.run import run
 from tests.conftest import tiny
-from tests.core.test_rewards import DENSE
+from tests.variants.test_baselines import DENSE
 
 
 def test_a_calibrated_score_has_no_error_and_a_sure_one_has_its_share_of_mistakes() -> None:

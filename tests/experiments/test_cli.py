@@ -108,6 +108,7 @@ def test_the_shell_completes(
     assert offered in capsys.readouterr().out.split()
 
 
+@pytest.mark.slow
 def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     axes = [
         "--set",

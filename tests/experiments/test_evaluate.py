@@ -60,6 +60,7 @@ def test_all_groups_with_baselines_and_a_page(
     assert json.loads(again) == document
 
 
+@pytest.mark.slow
 def test_samples_from_elsewhere_join_a_study_and_people_judge(
     texts: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_the_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_workers_of_a_study_that_is_terminated_end_with_it(tmp_path: Path) -> None:
     """As in the background of a script, where SIGINT is not heard."""
     command = [

@@ -26,6 +26,7 @@ from tests.conftest import ROOT, tiny
 MLFLOW_SECONDS = 120
 
 
+@pytest.mark.slow
 def test_the_model_draws_the_same_sentences_loaded_and_served(tmp_path: Path) -> None:
     import mlflow
 

@@ -67,6 +67,7 @@ def _answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_runs_sentences_and_leaderboard_are_there_to_see(
     served: tuple[MlflowTracker, str],
 ) -> None:

@@ -57,6 +57,7 @@ def ask(port: int, host: str, method: str = "GET", origin: str | None = None) ->
         connection.close()
 
 
+@pytest.mark.slow
 def test_only_the_hosts_that_were_told_are_answered(served: tuple[int, int]) -> None:
     port, process = served
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"pal:{port}"):

@@ -54,6 +54,7 @@ def test_it_is_said_with_the_larger_side_first() -> None:
     assert [len(row) for row in section.rows] == [6, 6, 6]
 
 
+@pytest.mark.slow
 def test_without_one_chance_is_not_mistaken_for_it() -> None:
     draws = np.random.default_rng(0)
     false = 0

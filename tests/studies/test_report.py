@@ -123,6 +123,7 @@ def test_the_same_store_gives_the_same_report(tracker: MemoryTracker, page: str)
     assert build(read(tracker, NAME)).html() == page
 
 
+@pytest.mark.slow
 def test_a_published_study_carries_its_report(tracker: MemoryTracker) -> None:
     board, link = publish(tracker, NAME)
     parent = tracker.run(board.parent_run_id)
@@ -141,6 +142,7 @@ def test_a_published_study_carries_its_report(tracker: MemoryTracker) -> None:
     assert variant.metrics["score"] == pytest.approx(board.rows[0].score)
 
 
+@pytest.mark.slow
 def test_aggregates_follow_when_runs_are_added(tmp_path: Path) -> None:
     tracker, _ = start(tmp_path, plan(*FEW), FakeTraining())
     publish(tracker, NAME)

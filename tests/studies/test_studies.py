@@ -212,6 +212,7 @@ def test_an_interval_stays_where_the_metric_can_be(tmp_path: Path) -> None:
     assert worst.interval[0] == 0.0
 
 
+@pytest.mark.slow
 def test_one_run_has_no_interval_anywhere(tmp_path: Path) -> None:
     tracker, _ = start(tmp_path, plan("study.seeds=1"), FakeTraining())
     board = leaderboard(tracker, NAME)

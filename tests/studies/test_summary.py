@@ -107,6 +107,7 @@ def test_what_is_no_summary_is_refused_in_words(tmp_path: Path, text: str) -> No
         load(file, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> None:
     again = tmp_path / "RESULTS.md"
     reports = results.reports_of(ROOT / "results")

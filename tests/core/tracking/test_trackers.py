@@ -147,6 +147,7 @@ def test_an_old_file_store_and_an_unknown_address_get_words(tmp_path: Path) -> N
         open_tracker("file:///somewhere")
 
 
+@pytest.mark.slow
 def test_several_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     script = (
         "from core.tracking.mlflow_store import open_tracker; "
