@@ -26,7 +26,7 @@ from core.tracking.mlflow_store import open_tracker
 from core.training import loop
 from core.training.batches import Batches
 from experiments import load, run
-from experiments.generate import Writer
+from experiments.generate import SentenceSampler
 from experiments.single_run import evaluator
 from experiments.single_run.evaluator import Evaluator
 from experiments.single_run.session import Session
@@ -61,7 +61,7 @@ def main() -> None:
         patch.object(loop, "train_phase", timed("steps", loop.train_phase)),
         patch.object(Session, "_evaluate", timed("evaluation", Session._evaluate)),
         patch.object(Evaluator, "diagnoses", timed("diagnoses", Evaluator.diagnoses)),
-        patch.object(Writer, "tokens", timed("drawing", Writer.tokens)),
+        patch.object(SentenceSampler, "tokens", timed("drawing", SentenceSampler.tokens)),
         patch.object(Suite, "evaluate", timed("metrics", Suite.evaluate)),
         patch.object(evaluator, "nll_gen", timed("likelihood", evaluator.nll_gen)),
         patch.object(Session, "_log_sentences", timed("shown", Session._log_sentences)),

@@ -124,7 +124,7 @@ def train(folder: Path, updates: int) -> None:
     from core.tracking.memory import MemoryTracker
     from core.training.nll_gen import nll_gen
     from experiments.generate import save_generator
-    from experiments.single_run.checkpoints import BEST, writer_at
+    from experiments.single_run.checkpoints import BEST, sampler_at
     from experiments.single_run.loading import load, open_corpus
     from experiments.single_run.run import run
 
@@ -135,10 +135,10 @@ def train(folder: Path, updates: int) -> None:
         result = run(config, tracker=tracker, report=validation)
         if validation.best is None:
             raise InputError(f"its training failed ({result.outcome})")
-        writer = writer_at(tracker.store_dir, result.run_id, BEST)
+        sampler = sampler_at(tracker.store_dir, result.run_id, BEST)
         corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
         rows = corpus.test.rows(np.arange(min(len(corpus.test), SCORED)), config.model.length)
-        nll = nll_gen(writer.generator, writer.drawing, rows).value
+        nll = nll_gen(sampler.generator, sampler.drawing, rows).value
         about = {
             "updates": validation.best[1],
             "budget": updates,
@@ -146,7 +146,7 @@ def train(folder: Path, updates: int) -> None:
             "perplexity": math.exp(nll) if nll is not None else None,
         }
         made = Path(temporary) / "made"
-        save_generator(made, config, writer.generator, writer.vocabulary)
+        save_generator(made, config, sampler.generator, sampler.vocabulary)
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         for name in MODEL:  # the weights last: they mark it complete
             _write_atomically(folder / name, (made / name).read_bytes())

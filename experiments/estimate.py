@@ -125,11 +125,11 @@ class _Prepared:
 
 def _evaluation(evaluator: Evaluator) -> float:
     """Seconds to draw and score an evaluation's sentences."""
-    suite, writer, config = evaluator.suite, evaluator.writer(), evaluator.config
+    suite, sampler, config = evaluator.suite, evaluator.sampler(), evaluator.config
 
     def seconds(sentences: int) -> float:
         start = time.monotonic()
-        suite.evaluate(writer.tokens(sentences, 1.0, config.seed, "calibration"))
+        suite.evaluate(sampler.tokens(sentences, 1.0, config.seed, "calibration"))
         return time.monotonic() - start
 
     every = config.evaluation.sentences

@@ -26,7 +26,7 @@ BATCH = 250  # sentences drawn at a time; part of what a seed means
 
 
 @dataclass(frozen=True)
-class Writer:
+class SentenceSampler:
     """Draws sentences from a generator."""
 
     generator: Generator
@@ -60,12 +60,14 @@ class Writer:
         return "".join(words).replace("\u2581", " ")
 
 
-def make_writer(
+def make_sampler(
     config: Config, generator: Generator, vocabulary: Vocabulary, progress: float = 1.0
-) -> Writer:
-    """A writer with the sampling of a configuration, at the temperature of its end."""
+) -> SentenceSampler:
+    """A sampler with the sampling of a configuration, at the temperature of its end."""
     joiner = "" if config.corpus.level == "character" else " "
-    return Writer(generator, sampling_spec(config, registry(), progress), vocabulary, joiner)
+    return SentenceSampler(
+        generator, sampling_spec(config, registry(), progress), vocabulary, joiner
+    )
 
 
 def save_generator(
@@ -84,7 +86,7 @@ def save_generator(
     (folder / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
 
 
-def load_generator(folder: Path) -> Writer:
+def load_generator(folder: Path) -> SentenceSampler:
     """The generator of a folder that `save_generator` wrote, on the CPU; InputError for any other.
 
     Folders come from anybody: nothing is imported, and no weights are made before the shapes of
@@ -104,7 +106,7 @@ def load_generator(folder: Path) -> Writer:
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{file}: not weights ({str(error).splitlines()[0]})") from None
     with torch.no_grad():
-        return make_writer(config, generator, vocabulary)
+        return make_sampler(config, generator, vocabulary)
 
 
 def _tables(file: Path) -> Mapping[str, Any]:

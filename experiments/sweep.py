@@ -20,7 +20,7 @@ from core.tracking.protocol import RunRecord, Tracker
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
 from experiments.corpora import corpus_of
-from experiments.generate import Writer
+from experiments.generate import SentenceSampler
 from studies.analysis.temperature import Point, Sweep, area
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
@@ -56,13 +56,13 @@ def runs_of(tracker: Tracker, keys: Sequence[str], study: str | None) -> list[Ru
 def sweep_run(
     tracker: Tracker,
     run_id: str,
-    writer: Writer,
+    sampler: SentenceSampler,
     temperatures: Sequence[float],
     count: int,
     seed: int,
     step: Callable[[float], None],
 ) -> Sweep:
-    """Sweep a run's `writer` on the run's own corpus, with the baselines that the corpus allows."""
+    """Sweep a run's `sampler` on the run's corpus, with the baselines that the corpus allows."""
     corpus = corpus_of(tracker, run_id)
     training = corpus.train.sentences()
     mle = mle_baseline(training, count, tracker.store_dir)  # trains in the background
@@ -73,14 +73,14 @@ def sweep_run(
     }
     if mle is not None:
         baselines["mle"] = mle
-    found = sweep(writer, suite, temperatures, count, seed, baselines, step)
+    found = sweep(sampler, suite, temperatures, count, seed, baselines, step)
     if mle is None or "mle" not in found.baselines:
         return found
     return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
 
 
 def sweep(
-    writer: Writer,
+    sampler: SentenceSampler,
     suite: Suite,
     temperatures: Sequence[float],
     count: int,
@@ -92,7 +92,7 @@ def sweep(
     points = []
     for number, temperature in enumerate(temperatures):
         step(number)
-        points.append(_point(suite, writer.tokens(count, temperature, seed, "sweep"), temperature))
+        points.append(_point(suite, sampler.tokens(count, temperature, seed, "sweep"), temperature))
     found, notes = {}, []
     for name, write in baselines.items():
         try:
@@ -100,7 +100,7 @@ def sweep(
         except InputError as error:
             notes.append(f"no {name} row: {error}")
     shape = [(point.diversity, point.quality) for point in points]
-    explicit = "likelihood" in getattr(writer.drawing.sampling, "offers", ())
+    explicit = "likelihood" in getattr(sampler.drawing.sampling, "offers", ())
     swept = "softmax temperature" if explicit else "scale of the noise"
     return Sweep(swept, tuple(points), found, area(shape), len(suite.references), tuple(notes))
 

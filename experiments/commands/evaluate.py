@@ -135,21 +135,21 @@ def sweep(
     """Measure quality and diversity over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import print_json, progress, stderr
-    from experiments.single_run.checkpoints import writer_of
+    from experiments.single_run.checkpoints import sampler_of
     from experiments.sweep import runs_of, show, sweep_run, temperatures_of
     from studies.analysis.temperature import sweep_figure
 
     tracker, swept = open_tracker(), temperatures_of(temperatures)
     # All are loaded first, so that a missing model costs no sweep of the others.
     loaded = [
-        (run, writer_of(tracker, run.run_id, at)) for run in runs_of(tracker, runs or [], study)
+        (run, sampler_of(tracker, run.run_id, at)) for run in runs_of(tracker, runs or [], study)
     ]
     found: dict[str, Sweep] = {}
     with progress("temperatures") as advance:
-        for record, writer in loaded:
+        for record, sampler in loaded:
             label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
             found[f"{record.name} ({label})"] = sweep_run(
-                tracker, record.run_id, writer, swept, n, seed,
+                tracker, record.run_id, sampler, swept, n, seed,
                 lambda done: advance(done, len(swept), ""),
             )  # fmt: skip
     if output is not None:

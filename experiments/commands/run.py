@@ -107,11 +107,11 @@ def sample(
     """Draw sentences from a run's model."""
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import print_json
-    from experiments.single_run.checkpoints import writer_of
+    from experiments.single_run.checkpoints import sampler_of
 
     tracker = open_tracker()
     record = tracker.run(run)
-    sentences = writer_of(tracker, record.run_id, at).sample(n, temperature, seed)
+    sentences = sampler_of(tracker, record.run_id, at).sample(n, temperature, seed)
     if json:
         document = {"run_id": record.run_id, "seed": seed, "temperature": temperature, "at": at}
         print_json({**document, "sentences": sentences})

@@ -21,7 +21,7 @@ from core.training import checkpoint
 from core.training.checkpoint import Checkpoint
 from core.training.players import as_module, build_generator
 from core.training.state import TrainingState
-from experiments.generate import Writer, load_generator, make_writer
+from experiments.generate import SentenceSampler, load_generator, make_sampler
 from variants import registry
 
 LAST = "checkpoint.safetensors"
@@ -87,14 +87,14 @@ def kept(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in order}
 
 
-def writer_of(tracker: Tracker, run_id: str, at: str | None) -> Writer:
+def sampler_of(tracker: Tracker, run_id: str, at: str | None) -> SentenceSampler:
     """The generator that a run recorded at its end, or at a checkpoint that it kept."""
     if at is None:
         return load_generator(tracker.model(run_id))
-    return writer_at(tracker.store_dir, run_id, at)
+    return sampler_at(tracker.store_dir, run_id, at)
 
 
-def writer_at(store_dir: Path, run_id: str, name: str) -> Writer:
+def sampler_at(store_dir: Path, run_id: str, name: str) -> SentenceSampler:
     """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
     from experiments.single_run.loading import open_corpus
 
@@ -115,4 +115,4 @@ def writer_at(store_dir: Path, run_id: str, name: str) -> Writer:
     except RuntimeError as error:
         words = str(error).splitlines()[0]
         raise InputError(f"{found[name]}: does not fit the run's configuration ({words})") from None
-    return make_writer(config, generator, vocabulary)
+    return make_sampler(config, generator, vocabulary)

@@ -11,7 +11,7 @@ from core.text.oracles import oracle_of
 from core.training.diagnostics import diagnose
 from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
-from experiments.generate import Writer, make_writer
+from experiments.generate import SentenceSampler, make_sampler
 
 Text = list[list[str]]
 Values = dict[str, float | None]
@@ -29,17 +29,17 @@ class Evaluator:
         references = split.sentences(self.config.evaluation.references)
         return Suite(references, self.corpus.train, self.oracle)
 
-    def writer(self) -> Writer:
+    def sampler(self) -> SentenceSampler:
         """The generator that is shown and scored, at the run's temperature."""
         state = self.state
-        return make_writer(
+        return make_sampler(
             self.config, state.players.averaged, self.corpus.vocabulary, state.progress
         )
 
     def drawn(self, stream: str) -> Text:
         """Its sentences, from the same latents every time."""
         count = self.config.evaluation.sentences
-        return self.writer().tokens(count, 1.0, self.config.seed, stream)
+        return self.sampler().tokens(count, 1.0, self.config.seed, stream)
 
     def validation(self, text: Text) -> Values:
         """Scores `eval/...` of what was written, by the validation split."""
@@ -56,11 +56,11 @@ class Evaluator:
         return {f"real/{name}": value for name, value in values.items()}
 
     def _scores(self, prefix: str, suite: Suite, split: Split, text: Text) -> Values:
-        """Metrics of what was written, and of the writer itself on the references."""
-        writer = self.writer()
+        """Metrics of what was written, and of the sampler itself on the references."""
+        sampler = self.sampler()
         rows = split.rows(np.arange(len(suite.references)), self.config.model.length)
         values = suite.evaluate(text)
-        values["nll_gen"] = nll_gen(writer.generator, writer.drawing, rows).value
+        values["nll_gen"] = nll_gen(sampler.generator, sampler.drawing, rows).value
         return {f"{prefix}/{name}": value for name, value in values.items()}
 
     def diagnoses(self, gradients: int) -> Values:

@@ -161,9 +161,9 @@ class Session:
 
     def _log_sentences(self, sentences: Sentences) -> None:
         """Add sentences to the table of samples."""
-        counters, writer = self.state.counters, self.evaluator.writer()
+        counters, sampler = self.state.counters, self.evaluator.sampler()
         counters.samples += [
-            (counters.update, row, writer.text(sentence)) for row, sentence in enumerate(sentences)
+            (counters.update, row, sampler.text(sentence)) for row, sentence in enumerate(sentences)
         ]
         self.record.log_samples([Sample(*sample) for sample in counters.samples])
 

@@ -17,7 +17,7 @@ from core.tracking.journal import Journal
 from core.tracking.memory import MemoryTracker
 from core.training import checkpoint
 from experiments.deletion import unneeded
-from experiments.single_run.checkpoints import kept, writer_at
+from experiments.single_run.checkpoints import kept, sampler_at
 from experiments.single_run.run import run
 from tests.conftest import tiny
 from tests.experiments.test_cli import textgan
@@ -86,7 +86,7 @@ def test_sentences_are_drawn_at_a_checkpoint_that_was_kept(
     assert textgan("sample", result.run_id, "-n", "5", "--at", "6", capsys=capsys)[1] == last
     document = json.loads(textgan("sample", result.run_id, "--at", "2", "--json", capsys=capsys)[1])
     assert document["at"] == "2"
-    assert document["sentences"] == writer_at(store_dir, result.run_id, "2").sample(20)
+    assert document["sentences"] == sampler_at(store_dir, result.run_id, "2").sample(20)
     code, _, err = textgan("sample", result.run_id, "--at", "3", capsys=capsys)
     assert code == 2
     assert "no checkpoint '3'; kept are: 2, 4, 6, best" in err
@@ -150,4 +150,4 @@ def test_what_cannot_be_kept_is_refused() -> None:
         EvaluationConfig(keep_best="eval/entropy")
     assert metric_info("eval/entropy").direction == "near"
     with pytest.raises(InputError, match=r"none \(see train.keep_every"):
-        writer_at(Path(), "0" * 32, "best")
+        sampler_at(Path(), "0" * 32, "best")

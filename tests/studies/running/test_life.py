@@ -20,7 +20,7 @@ from core.config import HASH_TAG
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
 from experiments.estimate import duration, estimate, show_plan, unlike
-from experiments.generate import Writer
+from experiments.generate import SentenceSampler
 from experiments.single_run.evaluator import Evaluator
 from experiments.study_session import status
 from studies.analysis.power import power
@@ -231,13 +231,13 @@ def test_a_long_evaluation_is_estimated_from_a_share_of_its_sentences(
     monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
     monkeypatch.setattr("experiments.estimate.LONG", 0.0)
     drawn: list[int] = []
-    tokens = Writer.tokens
+    tokens = SentenceSampler.tokens
 
-    def counted(self: Writer, n: int, *given: Any) -> list[list[str]]:
+    def counted(self: SentenceSampler, n: int, *given: Any) -> list[list[str]]:
         drawn.append(n)
         return tokens(self, n, *given)
 
-    monkeypatch.setattr(Writer, "tokens", counted)
+    monkeypatch.setattr(SentenceSampler, "tokens", counted)
     study = plan("corpus.sentences=300", "evaluation.sentences=640", "train.batch_size=4",
                  "evaluation.references=20", "corpus.difficulty=easy")  # fmt: skip
     found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))

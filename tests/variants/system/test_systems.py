@@ -38,11 +38,11 @@ def test_a_whole_system_is_a_run_like_any_other(tmp_path: Path, name: str) -> No
         run(config, tracker=broken, report=die, started=ids.append)
     resumed = run(None, tracker=broken, resume=ids[0])
     assert resumed.metrics == expected.metrics
-    writers = [
+    samplers = [
         load_generator(tracker.model(result.run_id))
         for tracker, result in ((unbroken, expected), (broken, resumed))
     ]
-    texts = [writer.sample(5, seed=1) for writer in writers]
+    texts = [sampler.sample(5, seed=1) for sampler in samplers]
     assert texts[0] == texts[1]
 
 
