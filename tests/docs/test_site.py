@@ -68,6 +68,7 @@ def test_figures_of_results_are_committed_only_where_a_page_shows_them() -> None
     assert kept == shown
 
 
+@pytest.mark.slow
 def test_every_metric_has_a_page_with_its_definition(site: Path) -> None:
     for group in GROUPS:
         text = (site / "reference" / "metrics" / f"{group}.html").read_text(encoding="utf-8")
@@ -77,6 +78,7 @@ def test_every_metric_has_a_page_with_its_definition(site: Path) -> None:
     assert "relgan" in (site / "reference" / "metrics" / "self_bleu.html").read_text()
 
 
+@pytest.mark.slow
 def test_signatures_and_docstrings_are_in_the_reference(site: Path) -> None:
     python = (site / "reference" / "python.html").read_text(encoding="utf-8")
     for name in ("Generator", "Estimator", "Search", "Corpus", "load", "run"):
