@@ -149,6 +149,7 @@ def test_nothing_of_ours_unpickles() -> None:
             assert not found, f"{file}: {found}"
 
 
+@pytest.mark.slow
 def test_a_model_folder_imports_nothing_and_makes_nothing_it_has_no_weights_for(
     tmp_path: Path,
 ) -> None:

@@ -20,7 +20,7 @@ from tests.cluster.studies import attempts, faults, started_at, tiny_study
 from tests.conftest import ROOT, tiny
 from variants import registry
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 LONGEST = 600  # seconds; for machines under load
 
 

@@ -28,7 +28,7 @@ from tests.cluster.studies import faults, tiny_study
 from tests.conftest import ROOT
 from variants import registry
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 JOBS = 24
 
 

@@ -94,11 +94,17 @@ def test_weights_that_are_not_finite_are_never_saved_or_scored(
     ("error", "words"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), "the GPU is out"),
-        (MemoryError(), "this machine is out of memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "this machine"),
+        pytest.param(MemoryError(), "this machine is out of memory", marks=pytest.mark.slow),
+        pytest.param(
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "this machine",
+            marks=pytest.mark.slow,
+        ),
         (RuntimeError("CUDA error: device-side assert triggered\nmore"), "the GPU failed"),
         (OSError(28, "No space left on device", "x"), "x: no space left"),
-        (OSError(30, "Read-only file system", "x"), "read-only"),
+        pytest.param(
+            OSError(30, "Read-only file system", "x"), "read-only", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_machines_faults_get_words_and_keep_the_last_checkpoint(

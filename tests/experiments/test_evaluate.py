@@ -26,6 +26,7 @@ def texts(tmp_path: Path) -> dict[str, str]:
     return files
 
 
+@pytest.mark.slow
 def test_all_groups_with_baselines_and_a_page(
     texts: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def test_the_area_is_that_of_the_union_of_rectangles(points: list[tuple[float, f
     assert area(points) == pytest.approx(len(cells) / 64)
 
 
+@pytest.mark.slow
 def test_a_run_is_swept(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def page(tracker: MemoryTracker) -> str:
     return build(read(tracker, NAME)).html()
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_section_and_needs_no_other_file(
     tracker: MemoryTracker, tmp_path: Path
 ) -> None:

@@ -225,6 +225,7 @@ def test_one_run_has_no_interval_anywhere(tmp_path: Path) -> None:
     assert not published & {"score_low", "score_high"}
 
 
+@pytest.mark.slow
 def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
     tracker, url = start(tmp_path, plan("study.seeds=2"), FakeTraining())
     for other in (plan("study.seeds=2"), plan("study.seeds=1"), plan("study.seeds=[7, 8, 9]"),
