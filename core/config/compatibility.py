@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Chosen = Mapping[str, Any]  # slot -> strategy class; slots that the schedule has no use for absent
-GAME = ("estimator", "discriminator", "objective", "penalty")  # what only an opponent gives use to
+GAME = ("estimator", "discriminator", "objective", "penalty")  # only with a discriminator
 MOST_CHANGES = 3
 
 

@@ -1,5 +1,6 @@
 """Sentences to scores: high means real."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 from pydantic import Field
@@ -14,7 +15,7 @@ SearchedSize = Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)]
 
 
-class EmbeddingDiscriminator(nn.Module, Strategy):
+class EmbeddingDiscriminator(nn.Module, Strategy, ABC):
     """A discriminator whose first layer is a bias-free projection V -> E."""
 
     def __init__(self, embedding: Tensor) -> None:
@@ -25,9 +26,9 @@ class EmbeddingDiscriminator(nn.Module, Strategy):
         """Scores of sentences."""
         return self.score(d_input.embed(self.embedding), d_input.mask)
 
+    @abstractmethod
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """See `core.interfaces.Discriminator.score`."""
-        raise NotImplementedError
 
 
 def first_layer(vocabulary: int, width: int) -> Tensor:

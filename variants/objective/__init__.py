@@ -3,6 +3,7 @@
 sp is softplus, sp(x) = log(1 + e^x), and sigma the logistic function, so sp(-x) = -log sigma(x).
 """
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 from pydantic import Field
@@ -17,16 +18,16 @@ from core.types import Scores
 LabelSmoothing = Annotated[float, Field(ge=0, lt=0.5), Search(0, 0.3)]
 
 
-class ScoreObjective(Strategy):
+class ScoreObjective(Strategy, ABC):
     """G's loss is the mean of a function of each score; its negative is the reward."""
 
     offers = frozenset({"mean_over_sentences"})
     relativistic = False
     uses_features = False
 
+    @abstractmethod
     def generator_loss(self, f: Tensor) -> Tensor:
         """G's loss for each score, of the same shape."""
-        raise NotImplementedError
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """The mean of G's loss over sentences."""

@@ -1,5 +1,6 @@
 """Terms added to D's loss."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 import torch
@@ -12,7 +13,7 @@ from core.training.scoring import squared_grad_norm
 from core.types import Embedded
 
 
-class SquaredGradient(Strategy):
+class SquaredGradient(Strategy, ABC):
     """gamma / 2 E ||grad D(x)||^2; a penalty says at which sentences x (`points`)."""
 
     class Config(StrategyConfig):
@@ -28,9 +29,9 @@ class SquaredGradient(Strategy):
     def draw(self, count: int, rng: torch.Generator) -> None:
         """No random numbers."""
 
+    @abstractmethod
     def points(self, real: Embedded, fake: Embedded) -> Embedded:
         """The sentences x at which the gradient is taken."""
-        raise NotImplementedError
 
     def __call__(
         self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
