@@ -3,9 +3,9 @@
     python -m benchmarks.speed --device cuda          the full sizes
     python -m benchmarks.speed --device cuda --quick  batch 16
 
-`sampling` and `iteration` against the yardstick on the same GPU, for each precision and both ways
-of drawing words; beside an iteration the share of the matrix peak that its products reach, and for
-how much of the time the GPU had nothing to do, by torch's profiler.
+`sampling` and `iteration` against the yardstick on the same GPU, for each precision; beside an
+iteration the share of the matrix peak that its products reach, and for how much of the time the GPU
+had nothing to do, by torch's profiler.
 """
 
 from __future__ import annotations
@@ -44,32 +44,29 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
     plain = plain_g.plus(timed(yardstick.discriminator_step, plain_repeats), N_D)
     del yardstick
     torch.cuda.empty_cache()
-    name, work = torch.cuda.get_device_name(), 0.0
+    name = torch.cuda.get_device_name()
     for precision in PRECISIONS:
         set_matmul_precision(precision, gpu)
         limit = peak(precision)
-        for rollout in ("steps", "graph"):
-            steps = replace(setting, precision=precision, rollout=rollout).state()
-            more = {"device": name, "precision": precision, "rollout": rollout}
+        steps = replace(setting, precision=precision).state()
+        more = {"device": name, "precision": precision}
 
-            def draw_batch(steps: TrainingState = steps) -> None:
-                draw(steps)
+        def draw_batch(steps: TrainingState = steps) -> None:
+            draw(steps)
 
-            def iteration(steps: TrainingState = steps) -> None:
-                for phase in (discriminator_phase(N_D), generator_phase()):
-                    train_phase(steps, phase)
+        def iteration(steps: TrainingState = steps) -> None:
+            for phase in (discriminator_phase(N_D), generator_phase()):
+                train_phase(steps, phase)
 
-            tokens = setting.batch * setting.length
-            ours = timed(sample, repeats)
-            show("sampling", ours, plain_sample, "seconds by the clock",
-                 tokens_a_second=tokens / ours.wall, gpu_idle=idle(sample), **more)  # fmt: skip
-            ours = timed(iteration, repeats)
-            if rollout == "steps":  # what a graph replays is not seen
-                work = counted(iteration)
-            rate = work / ours.wall
-            show("iteration", ours, plain, f"seconds by the clock, {N_D} D + 1 G",
-                 tflops=rate / 1e12, peak_tflops=limit / 1e12, share_of_peak=rate / limit,
-                 gpu_idle=idle(iteration), **more)  # fmt: skip
+        tokens = setting.batch * setting.length
+        ours = timed(draw_batch, repeats)
+        show("sampling", ours, plain_sample, "seconds by the clock",
+             tokens_a_second=tokens / ours.wall, gpu_idle=idle(draw_batch), **more)  # fmt: skip
+        ours = timed(iteration, repeats)
+        rate = counted(iteration) / ours.wall
+        show("iteration", ours, plain, f"seconds by the clock, {N_D} D + 1 G",
+             tflops=rate / 1e12, peak_tflops=limit / 1e12, share_of_peak=rate / limit,
+             gpu_idle=idle(iteration), **more)  # fmt: skip
 
 
 def draw(steps: TrainingState) -> None:
@@ -80,7 +77,7 @@ def draw(steps: TrainingState) -> None:
 
 
 def timed(work: Callable[[], object], repeats: int) -> Times:
-    """Seconds by the clock until the GPU is done; twice before to warm up and to capture."""
+    """Seconds by the clock until the GPU is done; twice before to warm up."""
     found = []
     for turn in range(repeats + 2):
         torch.cuda.synchronize()

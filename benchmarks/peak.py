@@ -59,7 +59,7 @@ class Peak:
 
 
 def counted(work: Callable[[], object]) -> float:
-    """Operations in the matrix products of `work`, what a CUDA graph replays not among them."""
+    """Operations in the matrix products of `work`."""
     ours = torch.ops.mkldnn._linear_pointwise
     with FlopCounterMode(display=False, custom_mapping={ours: linear_flops}) as counter:
         work()

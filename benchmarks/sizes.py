@@ -42,7 +42,6 @@ class Setting:
     mask_after_eos: bool = False
     device: str = "cpu"
     precision: str = "float32"
-    rollout: str = "steps"
     kernels: str = "auto"
 
     @property
@@ -58,7 +57,6 @@ class Setting:
         tables["generator"] |= {"attention": attention}
         tables["next_input"] = {"name": self.next_input}
         tables["train"] |= {"batch_size": self.batch, "micro_batch": self.micro_batch}
-        tables["train"] |= {"rollout": self.rollout}
         if self.light:
             tables["discriminator"] |= {
                 "layers_per_block": 1, "backbone_blocks": 1, "output_blocks": 1,

@@ -17,8 +17,7 @@ Capabilities, by the slot that offers them:
 - discriminator: `embedded_tokens` (it reads the output of its linear first layer), `step_scores`
   (N, S) of every prefix, `next_token_scores` of every possible next token, `features` (N, F),
   `trimming` (positions after the end may be cut off without a change of scores);
-- noise mapping: `memory` (it maps a latent to a memory);
-- generator: `capture` (a rollout draws no numbers and reads no value, so a CUDA graph can hold it).
+- noise mapping: `memory` (it maps a latent to a memory).
 
 Letters and shapes as in `core.types`. One file because the interfaces refer to each other and who
 writes a strategy reads them together.
@@ -365,9 +364,6 @@ class SamplingSpec:
     temperature: float = 1.0  # tau of the sampling strategy
     mask_after_eos: bool = False  # D does not see what follows the end token
     length: int | None = None  # steps; None: as many as the generator has
-    # Replaces the step-by-step rollout without gradient (a CUDA graph): (generator, spec, noise,
-    # seeds) to tokens (N, S) and hidden (N, S, E).
-    rollout: Callable[[Generator, SamplingSpec, Noise, Seeds], tuple[Tensor, Tensor]] | None = None
 
     def mask(self, tokens: Tensor) -> Tensor | None:
         """Which of the tokens (N, S) D sees, (N, S) bool; None for all."""

@@ -36,6 +36,8 @@ VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shar
 # Keys that 0.1 did not have, with the value that means what 0.1 did. Hashes leave them out there,
 # so that a new key does not change the hash of every configuration.
 ADDED: Mapping[str, Any] = {"kernels": "auto"}
+# Keys that are gone, with the value that a run has without them. Hashes still hold that value.
+REMOVED: Mapping[str, Any] = {"train.rollout": "steps"}
 # The tag of a run that holds the hash of its configuration, and the tag that 0.1 gave it.
 HASH_TAG, OLD_HASH_TAG = "config_hash", "likeness"
 # Names of the studies that came with the harness; stored ones begin with them too.
@@ -109,9 +111,14 @@ def current_tables(tables: Mapping[str, Any], where: str | None = None) -> dict[
     return found
 
 
-def without_added(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's tables without the keys of `ADDED` that have the value given there."""
+def comparable(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's tables as hashes take them: without the keys of `ADDED` that have the value
+    given there, and with those of `REMOVED`.
+    """
     found = _copied(tables)
+    for key, value in REMOVED.items():
+        table, _, name = key.partition(".")
+        found[table][name] = value
     for key, value in ADDED.items():
         table, _, name = key.rpartition(".")
         place = found.get(table, {}) if table else found
@@ -163,7 +170,10 @@ def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> 
     found: dict[str, Any] = {}
     for key, value in table.items():
         dotted = key if key in KEYS else prefix + key
-        if dotted in KEYS:
+        if dotted in REMOVED:
+            if value != REMOVED[dotted]:
+                log.warning("%s = %r is ignored: the key was removed", dotted, value)
+        elif dotted in KEYS:
             if where is not None:
                 warn_renamed(dotted, where)
             new = KEYS[dotted]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from core.config.renamed import previous_tables, without_added
+from core.config.renamed import comparable, previous_tables
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import ranking_metric
 from core.text.settings import CorpusSettings
@@ -100,8 +100,6 @@ class TrainConfig(Frozen):
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     keep_every: Annotated[int, Field(ge=1)] | None = None  # updates; these stay for good
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
-    # How words are drawn without gradient. "graph": all steps as one CUDA graph, on a GPU.
-    rollout: Literal["steps", "graph"] = "steps"
     # Feed-forward layers of transformers through `torch.compile`: minutes at a run's start.
     compile: bool = False
 
@@ -202,7 +200,7 @@ class Config(Frozen):
         return frozenset({self.config_hash(), _hash(previous_tables(self._comparable()))})
 
     def _comparable(self) -> dict[str, Any]:
-        return without_added(self.model_copy(update={"seed": 0, "name": ""}).tables())
+        return comparable(self.model_copy(update={"seed": 0, "name": ""}).tables())
 
     def toml(self) -> str:
         """The file that gives this configuration again."""

@@ -82,7 +82,7 @@ class KeyValueCache:
 
 class TorchDecoder:
     """The blocks themselves, one step after another. All shapes depend on the step alone and
-    nothing on values, so a CUDA graph can capture a rollout.
+    nothing on values.
     """
 
     def __init__(self, stack: DecoderStack) -> None:

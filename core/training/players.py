@@ -103,16 +103,13 @@ class Players:
             return Trainable(as_module(self.adversary.discriminator), self.adversary.optimiser)
         return self.others[player]
 
-    def sampling_at(
-        self, config: Config, progress: float, rollout: Any | None = None
-    ) -> SamplingSpec:
-        """How sentences are drawn at this progress (0 to 1) of the run; `rollout` see there."""
+    def sampling_at(self, config: Config, progress: float) -> SamplingSpec:
+        """How sentences are drawn at this progress (0 to 1) of the run."""
         return SamplingSpec(
             self.sampling,
             self.temperature(progress),
             config.model.mask_after_eos,
             _length(config, progress),
-            rollout,
         )
 
 

@@ -77,7 +77,7 @@ def sample(
     with torch.no_grad():
         noise = generator.draw_noise(count, rng)
         seeds = spec.sampling.randomness(parts, rng)
-        tokens, hidden = _rollout(generator, spec, noise, seeds)
+        tokens, hidden = unroll(generator, spec, noise, seeds, differentiable=False)
         return _draw(generator, spec, (tokens, hidden), seeds, noise)
 
 
@@ -97,7 +97,7 @@ def sample_with_grad(
         drawn = unroll(generator, spec, noise, seeds, differentiable=True)
         return _draw(generator, spec, drawn, seeds, noise)
     with torch.no_grad():
-        tokens, hidden = _rollout(generator, spec, noise, seeds)
+        tokens, hidden = unroll(generator, spec, noise, seeds, differentiable=False)
     if parts == 1 or noise.redrawn:
         hidden = _parallel_pass(generator, spec, tokens, noise)
         return _draw(generator, spec, (tokens, hidden), seeds, noise)
@@ -197,15 +197,6 @@ def split(draw: Draw, parts: int) -> list[Draw]:
         draw.tokens.chunk(parts), draw.hidden.chunk(parts), draw.d_input.chunk(parts), strict=True
     )
     return [Draw(tokens, hidden, d_input, draw.d_input_from) for tokens, hidden, d_input in pieces]
-
-
-def _rollout(
-    generator: Generator, spec: SamplingSpec, noise: Noise, seeds: Seeds
-) -> tuple[Tensor, Tensor]:
-    """Tokens and hidden states without gradient."""
-    if spec.rollout is not None:
-        return spec.rollout(generator, spec, noise, seeds)
-    return unroll(generator, spec, noise, seeds, differentiable=False)
 
 
 def _parallel_pass(

@@ -13,7 +13,6 @@ from core.seeding import Streams
 from core.training import checkpoint, data_parallel
 from core.training.batches import Batches, to_device
 from core.training.checkpoint import Checkpoint, Counters
-from core.training.cuda_graphs import Graphs
 from core.training.micro_batches import MicroBatches
 from core.training.players import Adversary, Players
 from core.training.scoring import NoisyDiscriminator
@@ -33,7 +32,6 @@ class TrainingState:
         self.counters = Counters()
         self.metrics: dict[str, float] = {}  # "train/..." of this update
         self.batch_size = data_parallel.local_batch_size(config.train.batch_size)  # N
-        self._graphs = Graphs() if config.train.rollout == "graph" else None
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         self.micro_batches = MicroBatches(
             self.batch_size,
@@ -71,7 +69,7 @@ class TrainingState:
 
     def sampling_spec(self) -> SamplingSpec:
         """How sentences are drawn at this point of the run."""
-        return self.players.sampling_at(self.config, self.progress, self._graphs)
+        return self.players.sampling_at(self.config, self.progress)
 
     def next_tokens(self) -> Tensor:
         """The next real sentences (N, S)."""

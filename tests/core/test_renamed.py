@@ -18,7 +18,9 @@ from core.config import (
     current_text,
     hash_of,
     override,
+    parse,
 )
+from core.config.renamed import comparable
 from core.tracking.protocol import Columns, RunRecord
 from experiments import load
 from studies.definition import from_definition, load_study, same_definition
@@ -144,3 +146,16 @@ def test_a_path_of_a_stored_study_keeps_its_names() -> None:
     study = from_definition(json.dumps({"study": table, "systems": ends}), registry())
     (changed,) = {v.values["changed"] for v in study.variants if v.name == "b"}
     assert changed == "train.entropy, train.generator_rate, train.rate_decay"
+
+
+def test_a_removed_key_is_read_without_effect_and_stays_in_the_hash(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = load("modern")
+    tables = config.tables()
+    for value, warnings in (("steps", 0), ("graph", 1)):
+        stored = parse({**tables, "train": {**tables["train"], "rollout": value}}, registry())
+        assert stored == config
+        assert len(caplog.records) == warnings
+    assert "train.rollout = 'graph' is ignored" in caplog.text
+    assert comparable(tables)["train"]["rollout"] == "steps"

@@ -70,7 +70,6 @@ class TransformerGenerator(nn.Module, Strategy):
                 raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
             return self
 
-    offers = frozenset({"capture"})
     paper = "the original gan_textgen; Vaswani et al. 2017"
 
     kernels: Kernels = TORCH
