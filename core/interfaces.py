@@ -55,7 +55,7 @@ class Strategy:
     torch module inherits from `nn.Module` first: `class Mine(nn.Module, Strategy)`.
     """
 
-    Config: ClassVar[type[StrategyConfig]]
+    Config: ClassVar[type[StrategyConfig]] = StrategyConfig  # no settings
     offers: frozenset[str] = frozenset()
     needs: ClassVar[Mapping[str, str]] = {}
     paper: ClassVar[str] = ""

@@ -1,8 +1,9 @@
 """The strategies: one folder per slot, one file per strategy; the file name is its name.
 
-A strategy's module defines one class with a `Config` inside. What the strategies of a slot share is
-in the `__init__.py` of its folder. Strategies of other packages come through the entry-point group
-`textgan.variants` as `slot.name = "package.module:Class"`.
+A strategy's module defines one public class that inherits from `Strategy`, with a `Config` inside
+if it has settings. What the strategies of a slot share is in the `__init__.py` of its folder.
+Strategies of other packages come through the entry-point group `textgan.variants` as
+`slot.name = "package.module:Class"`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from core.config import FOLDERS, PLUGINS, slot_name
 from core.errors import InputError, nearest
+from core.interfaces import Strategy
 
 
 class Registry:
@@ -100,11 +102,14 @@ def _class_in(module_name: str) -> Any:
     module = importlib.import_module(module_name)
     classes = [
         value
-        for value in vars(module).values()
-        if isinstance(value, type) and value.__module__ == module_name and "Config" in vars(value)
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Strategy)
+        and value.__module__ == module_name
+        and not name.startswith("_")
     ]
     if len(classes) != 1:
-        raise TypeError(f"{module_name} must define one class with a Config, not {len(classes)}")
+        raise TypeError(f"{module_name} must define one public Strategy, not {len(classes)}")
     return classes[0]
 
 

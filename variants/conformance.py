@@ -52,8 +52,8 @@ def _faults(registry: Registry, slot: str, name: str, strategy: Any) -> Iterator
     if not (isinstance(config, type) and issubclass(config, StrategyConfig)):
         yield "Config must be a StrategyConfig"
         return
-    if config.model_fields["name"].default != name:
-        yield f"Config.name must default to {name!r}"
+    if config.model_fields["name"].default not in ("", name):
+        yield f"Config.name must be left out, or default to {name!r}"
     for other, capability in strategy.needs.items():
         if other not in SLOTS or not any(
             capability in registry.strategy(other, n).offers for n in registry.names(other)

@@ -46,9 +46,9 @@ class Frozen(BaseModel):
 
 
 class StrategyConfig(Frozen):
-    """Base of every strategy's own table; `name` picks the strategy."""
+    """Base of every strategy's own table."""
 
-    name: str
+    name: str = ""  # picks the strategy; given in every configuration
 
 
 class ModelConfig(Frozen):

@@ -8,7 +8,7 @@ with `progress` the fraction of the run's budget that is spent.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,6 @@ class Cosine(Strategy):
     class Config(StrategyConfig):
         """Temperatures at the start and at the end; a search may vary both."""
 
-        name: Literal["cosine"] = "cosine"
         high: Annotated[float, Field(gt=0), Search(0.5, 2.0, log=True)] = 1.0
         low: Annotated[float, Field(gt=0), Search(0.01, 0.5, log=True)] = 0.1
 

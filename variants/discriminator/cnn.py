@@ -7,7 +7,7 @@ the end are zero vectors. Kernels longer than the sentences are left out.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field, model_validator
@@ -26,7 +26,6 @@ class CNNDiscriminator(EmbeddingDiscriminator):
     class Config(StrategyConfig):
         """Sizes, the paper's for length 20; `filters` of each of the `kernels`."""
 
-        name: Literal["cnn"] = "cnn"
         width: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 64  # E
         kernels: Counts = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
         filters: Counts = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)

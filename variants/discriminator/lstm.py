@@ -8,7 +8,7 @@ Deviations from the paper's code: layer norm on a layer's outputs instead of its
 torch's fused LSTM; no linear layer before the first LSTM, which has an input matrix of its own.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -27,7 +27,6 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
     class Config(StrategyConfig):
         """Sizes; `dropout` of the embedded tokens and of the layers' outputs."""
 
-        name: Literal["lstm"] = "lstm"
         width: SearchedSize = 128  # E
         hidden: SearchedSize = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1

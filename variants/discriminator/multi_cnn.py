@@ -8,7 +8,7 @@ averaged. Tokens after the end are zero vectors. Kernels longer than the sentenc
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -26,7 +26,6 @@ class MultiCNNDiscriminator(EmbeddingDiscriminator):
     class Config(StrategyConfig):
         """Sizes; `width` is that of the projection, split into `representations`."""
 
-        name: Literal["multi_cnn"] = "multi_cnn"
         width: Size = 64  # R w
         representations: Annotated[int, Field(ge=1, le=8192), Search(1, 64, log=True)] = 64  # R
         kernels: Counts = (2, 3, 4, 5)

@@ -9,7 +9,7 @@ matrix product of q with the embedding table scores all V continuations of a pre
 that feeds x_t to its state needs V steps.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -27,7 +27,6 @@ class ProjectionDiscriminator(EmbeddingDiscriminator):
     class Config(StrategyConfig):
         """Sizes; `dropout` of the embedded tokens and of the LSTM's outputs."""
 
-        name: Literal["projection"] = "projection"
         width: SearchedSize = 128  # E
         hidden: SearchedSize = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1

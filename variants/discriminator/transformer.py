@@ -29,7 +29,6 @@ class TransformerDiscriminator(EmbeddingDiscriminator):
     class Config(StrategyConfig):
         """Sizes; E is the projection's width, all later layers are 2E wide."""
 
-        name: Literal["transformer"] = "transformer"
         width: SearchedSize = 64
         hidden: Annotated[int, Field(ge=1, le=65536), Search(64, 2048, log=True)] = 512
         heads: Annotated[int, Field(ge=1, le=128)] = 8

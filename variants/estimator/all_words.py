@@ -12,7 +12,7 @@ scores all next tokens at once. The baseline of the second part is the mean of t
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 import torch
 from pydantic import Field
@@ -31,7 +31,6 @@ class AllWords(PolicyGradient):
     class Config(StrategyConfig):
         """Discount gamma of the rewards of later steps."""
 
-        name: Literal["all_words"] = "all_words"
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.0
 
     needs = {

@@ -32,7 +32,6 @@ class DenseReinforce(nn.Module, PolicyGradient):
     class Config(StrategyConfig):
         """Discount gamma, kind of baseline, decay rho of the moving one."""
 
-        name: Literal["dense_reinforce"] = "dense_reinforce"
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.23
         baseline: Literal["moving", "leave_one_out"] = "moving"
         rho: DecayRate = 0.08

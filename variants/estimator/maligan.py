@@ -7,7 +7,7 @@ sentences by importance sampling from G, normalised over the batch (Che et al. 2
 The paper raises b from 0 to 1; here it is a setting.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
@@ -23,7 +23,6 @@ class MaliGAN(PolicyGradient):
     class Config(StrategyConfig):
         """The baseline b, as a fraction of the mean weight 1/N."""
 
-        name: Literal["maligan"] = "maligan"
         baseline: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 1.0
 
     needs = {"sampling": "hard_tokens", "objective": "log_ratio"}

@@ -1,21 +1,14 @@
 """Pathwise gradient: D's score is differentiated through what D sees of the tokens."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.interfaces import EstimatorContext, Strategy
 
 
 class Pathwise(Strategy):
     """Backpropagation through D and the relaxed tokens that it sees (reparameterisation)."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["pathwise"] = "pathwise"
 
     offers = frozenset({"mean_over_sentences"})
     needs = {"sampling": "differentiable_tokens"}

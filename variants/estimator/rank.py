@@ -6,7 +6,7 @@
 one in every update; `rollout` with the `rank` objective uses the whole batch.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -23,7 +23,6 @@ class RankEstimator(MonteCarlo):
     class Config(MonteCarlo.Config):
         """Completions per prefix (K), the baseline, and real sentences to rank among."""
 
-        name: Literal["rank"] = "rank"
         references: Annotated[int, Field(ge=2, le=65536), Search(4, 64, log=True)] = 16
 
     needs = {"sampling": "hard_tokens", "objective": "ranks"}

@@ -1,7 +1,5 @@
 """grad E R = E (R - b) sum_t grad log p(x_t | x_<t), b <- rho b + (1 - rho) R (Williams 1992)."""
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
@@ -15,7 +13,6 @@ class Reinforce(nn.Module, PolicyGradient):
     class Config(StrategyConfig):
         """Decay rho of the baseline; with 0 it is the mean of the last batch."""
 
-        name: Literal["reinforce"] = "reinforce"
         rho: DecayRate = 0.9
 
     paper = "Williams 1992"

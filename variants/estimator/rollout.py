@@ -8,17 +8,10 @@ at K S times the sampling. The paper has no baseline; `leave_one_out` subtracts 
 other sentences at each step, which changes only the variance.
 """
 
-from typing import Literal
-
 from variants.estimator import MonteCarlo
 
 
 class Rollout(MonteCarlo):
     """SeqGAN: action values from Monte-Carlo completions of every prefix."""
-
-    class Config(MonteCarlo.Config):
-        """Completions per prefix (K), and the baseline."""
-
-        name: Literal["rollout"] = "rollout"
 
     paper = "Yu et al. 2017"

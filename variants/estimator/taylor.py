@@ -17,7 +17,7 @@ REINFORCE.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -38,7 +38,6 @@ class Taylor(nn.Module, PolicyGradient):
     class Config(StrategyConfig):
         """Bandwidth h of the kernel, decay rho of the baseline."""
 
-        name: Literal["taylor"] = "taylor"
         bandwidth: Annotated[float, Field(gt=0), Search(0.05, 5, log=True)] = 0.5
         rho: DecayRate = 0.9
 

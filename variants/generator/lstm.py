@@ -3,8 +3,6 @@
 Sizes of published systems: SeqGAN one layer, width 32 and hidden 32; ScratchGAN two layers of 512.
 """
 
-from typing import Literal
-
 from torch import nn
 
 from variants.generator import LayeredGenerator
@@ -12,11 +10,6 @@ from variants.generator import LayeredGenerator
 
 class LSTMGenerator(LayeredGenerator):
     """LSTM layers over the tokens so far."""
-
-    class Config(LayeredGenerator.Config):
-        """Sizes; `dropout` of the inputs and of every layer's outputs."""
-
-        name: Literal["lstm"] = "lstm"
 
     paper = "Hochreiter & Schmidhuber 1997; Graves 2013"
     layer = nn.LSTM

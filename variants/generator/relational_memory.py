@@ -12,7 +12,7 @@ RelGAN (Nie et al. 2019) uses one slot and two heads of 256. The memory starts a
 the identity; a mapped latent is added to it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -33,7 +33,6 @@ class RelationalMemoryGenerator(RecurrentGenerator, Strategy):
     class Config(StrategyConfig):
         """Sizes (RelGAN's); `dropout` of the inputs and of the outputs."""
 
-        name: Literal["relational_memory"] = "relational_memory"
         width: Annotated[int, Field(ge=1, le=8192), Search(16, 256, log=True)] = 32  # E
         slots: Annotated[int, Field(ge=1, le=64), Search(1, 4)] = 1
         heads: Annotated[int, Field(ge=1, le=64), Search(1, 8)] = 2

@@ -56,7 +56,6 @@ class TransformerGenerator(nn.Module, Strategy):
     class Config(StrategyConfig):
         """Sizes; the depth M of the noise mapping is a setting of `noise_mapping`."""
 
-        name: Literal["transformer"] = "transformer"
         width: Annotated[int, Field(ge=2, le=8192), Search(64, 512, log=True)] = 64
         hidden: Annotated[int, Field(ge=1, le=65536), Search(64, 2048, log=True)] = 512
         heads: Annotated[int, Field(ge=1, le=128)] = 8

@@ -111,7 +111,7 @@ def measure(
     sampling_class = registry.strategy("sampling", setup.sampling)
     objective_class = registry.strategy("objective", setup.objective)
     estimator_config = estimator_class.Config(**setup.settings)
-    sampling_config = sampling_class.Config(**setup.sampling_settings)
+    sampling_config = sampling_class.Config(name=setup.sampling, **setup.sampling_settings)
     case = Case(
         ToyGenerator(steps),
         setup.discriminator(steps),

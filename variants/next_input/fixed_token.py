@@ -1,7 +1,5 @@
 """One learned vector is the query of every step: q_t = q, next to the tokens (two streams)."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -13,15 +11,10 @@ from core.types import NoiseKind, Shape
 class FixedToken(nn.Module, Strategy):
     """The same learned vector is the query of every step."""
 
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["fixed_token"] = "fixed_token"
-
     paper = "one of the original design axes"
     streams = 2
 
-    def __init__(self, config: Config, shape: Shape, width: int) -> None:
+    def __init__(self, config: StrategyConfig, shape: Shape, width: int) -> None:
         super().__init__()
         self.length = shape.length
         self.query = nn.Parameter(torch.randn(width))

@@ -21,7 +21,6 @@ class LastToken(nn.Module, Strategy):
     class Config(StrategyConfig):
         """Input of the first step."""
 
-        name: Literal["last_token"] = "last_token"
         first: Literal["noise", "start"] = "noise"
 
     paper = "Graves 2013; first = noise: the original gan_textgen"

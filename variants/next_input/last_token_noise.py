@@ -5,7 +5,7 @@ of two. The noise is part of the token's own row, so later steps see it too. The
 its noise alone.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
@@ -21,7 +21,6 @@ class LastTokenNoise(NoiseEveryStep):
     class Config(StrategyConfig):
         """Scale of the noise; its distribution is `model.noise`."""
 
-        name: Literal["last_token_noise"] = "last_token_noise"
         scale: Annotated[float, Field(gt=0, le=100), Search(0.1, 10, log=True)] = 1.0
 
     streams = 1

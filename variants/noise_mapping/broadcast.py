@@ -1,7 +1,5 @@
 """z in R^S through M linear layers S -> S, then repeated over the width E."""
 
-from typing import Literal
-
 from torch import Tensor
 
 from core.types import Shape
@@ -11,14 +9,9 @@ from variants.noise_mapping import LinearMapping
 class BroadcastMapping(LinearMapping):
     """One number per position, through linear layers over positions, repeated over the width."""
 
-    class Config(LinearMapping.Config):
-        """Depth M (0: identity), and an activation between the layers (the original has none)."""
-
-        name: Literal["broadcast"] = "broadcast"
-
     paper = "the original pytorch_textgen"
 
-    def __init__(self, config: Config, shape: Shape, width: int) -> None:
+    def __init__(self, config: LinearMapping.Config, shape: Shape, width: int) -> None:
         super().__init__(config, (shape.length,))
         self.width = width
 

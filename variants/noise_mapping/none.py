@@ -1,7 +1,5 @@
 """No noise mapping: the noise blocks have no memory and leave cross-attention out."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -13,12 +11,7 @@ from core.types import NoiseKind, Shape
 class NoMapping(nn.Module, Strategy):
     """No latent and no memory."""
 
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["none"] = "none"
-
-    def __init__(self, config: Config, shape: Shape, width: int) -> None:
+    def __init__(self, config: StrategyConfig, shape: Shape, width: int) -> None:
         super().__init__()
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> None:

@@ -1,21 +1,13 @@
 """D: E max(0, 1 - r) + E max(0, 1 + f); G: -E f (Lim & Ye 2017)."""
 
-from typing import Literal
-
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.types import Scores
 from variants.objective import ScoreObjective
 
 
 class Hinge(ScoreObjective):
     """Hinge loss: scores beyond a margin of 1 do not count in D's loss."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["hinge"] = "hinge"
 
     paper = "Lim & Ye 2017"
 

@@ -1,7 +1,5 @@
 """D: E (r - 1)^2 / 2 + E f^2 / 2; G: E (f - 1)^2 / 2 (Mao et al. 2017, equation 9)."""
 
-from typing import Literal
-
 from torch import Tensor
 
 from core.config import StrategyConfig
@@ -15,7 +13,6 @@ class LeastSquares(ScoreObjective):
     class Config(StrategyConfig):
         """One-sided label smoothing: D's label for real sentences is 1 minus this."""
 
-        name: Literal["least_squares"] = "least_squares"
         label_smoothing: LabelSmoothing = 0.0
 
     paper = "Mao et al. 2017"

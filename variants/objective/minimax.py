@@ -19,7 +19,6 @@ class Minimax(CrossEntropy):
     class Config(CrossEntropy.Config):
         """Label smoothing; the reward of policy gradients."""
 
-        name: Literal["minimax"] = "minimax"
         # "signed": 2 sigma(f) - 1, as in ScratchGAN. "probability": sigma(f), as in SeqGAN; all
         # rewards are positive, so without a baseline every sampled token becomes more likely.
         reward: Literal["signed", "probability"] = "signed"

@@ -1,7 +1,5 @@
 """D: E sp(-r) + E sp(f); G: E sp(-f) (Goodfellow et al. 2014, section 3)."""
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -10,11 +8,6 @@ from variants.objective import CrossEntropy
 
 class NonSaturating(CrossEntropy):
     """The non-saturating GAN loss: G maximises log sigma(f)."""
-
-    class Config(CrossEntropy.Config):
-        """Label smoothing."""
-
-        name: Literal["non_saturating"] = "non_saturating"
 
     paper = "Goodfellow et al. 2014"
 

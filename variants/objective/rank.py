@@ -13,7 +13,7 @@ with U and C+ the real sentences of the batch and C- the generated ones (Lin et 
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -31,7 +31,6 @@ class Rank(Strategy):
     class Config(StrategyConfig):
         """Weight gamma of a cosine (inverse temperature)."""
 
-        name: Literal["rank"] = "rank"
         gamma: Annotated[float, Field(gt=0), Search(0.5, 20, log=True)] = 5.0
 
     offers = frozenset({"ranks"})

@@ -5,23 +5,15 @@ With one score per step, steps are paired. Where only one of the two sentences h
 other's mean score is used.
 """
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from core.config import StrategyConfig
 from core.interfaces import Strategy
 from core.types import Scores
 
 
 class Relativistic(Strategy):
     """Relativistic loss: D predicts which sentence of a pair is the real one."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["relativistic"] = "relativistic"
 
     offers = frozenset({"mean_over_sentences"})
     paper = "Jolicoeur-Martineau 2019"

@@ -6,23 +6,15 @@ G's second term depends on its sentences only through E f. The reward of a sente
 log sigma(f - E r) + E sigma(r - E f) f, which has the same gradient in expectation.
 """
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from core.config import StrategyConfig
 from core.interfaces import Strategy
 from core.types import Scores
 
 
 class RelativisticAverage(Strategy):
     """Relativistic average loss: each score is compared with the mean of the other kind."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["relativistic_average"] = "relativistic_average"
 
     paper = "Jolicoeur-Martineau 2019"
     relativistic = True

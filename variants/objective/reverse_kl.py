@@ -4,8 +4,6 @@ At D's optimum f = log p_data - log p_G, so G's loss is KL(p_G || p_data) (Sonde
 TaylorGAN, Lin et al. 2020).
 """
 
-from typing import Literal
-
 from torch import Tensor
 
 from variants.objective import CrossEntropy
@@ -13,11 +11,6 @@ from variants.objective import CrossEntropy
 
 class ReverseKL(CrossEntropy):
     """Reverse KL: G maximises D's log-odds, an estimate of log p_data - log p_G."""
-
-    class Config(CrossEntropy.Config):
-        """Label smoothing."""
-
-        name: Literal["reverse_kl"] = "reverse_kl"
 
     paper = "Sonderby et al. 2017; Lin et al. 2020"
 

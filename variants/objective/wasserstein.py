@@ -1,21 +1,13 @@
 """D: E f - E r; G: -E f (Arjovsky et al. 2017)."""
 
-from typing import Literal
-
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.types import Scores
 from variants.objective import ScoreObjective
 
 
 class Wasserstein(ScoreObjective):
     """Difference of mean scores (WGAN); needs a Lipschitz D, so combine it with a penalty."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["wasserstein"] = "wasserstein"
 
     paper = "Arjovsky et al. 2017"
 

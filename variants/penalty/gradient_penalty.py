@@ -7,7 +7,7 @@ squared norm is sum_s g_s (W^T W) g_s^T, which needs only the E x E Gram matrix 
 steps or representations, D(x) is their mean, as in its loss.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -27,7 +27,6 @@ class GradientPenalty(Strategy):
     class Config(StrategyConfig):
         """The weight, lambda in the paper."""
 
-        name: Literal["gradient_penalty"] = "gradient_penalty"
         weight: Annotated[float, Field(gt=0), Search(0.1, 100, log=True)] = 10.0
 
     needs = {"discriminator": "embedded_tokens"}

@@ -1,22 +1,14 @@
 """No penalty."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.interfaces import Discriminator, Strategy
 from core.types import Embedded
 
 
 class NoPenalty(Strategy):
     """Nothing is added to D's loss."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["none"] = "none"
 
     def draw(self, count: int, rng: torch.Generator) -> None:
         """No random numbers."""

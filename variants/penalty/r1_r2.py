@@ -2,8 +2,6 @@
 2024).
 """
 
-from typing import Literal
-
 from core.types import Embedded
 from variants.penalty import SquaredGradient
 
@@ -11,14 +9,9 @@ from variants.penalty import SquaredGradient
 class R1R2(SquaredGradient):
     """Squared gradient norm of D at real and at generated sentences."""
 
-    class Config(SquaredGradient.Config):
-        """The weight gamma."""
-
-        name: Literal["r1_r2"] = "r1_r2"
-
     paper = "Huang et al. 2024"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SquaredGradient.Config) -> None:
         self.weight = config.gamma  # twice gamma / 2: the mean over both is half of R1 + R2
 
     def points(self, real: Embedded, fake: Embedded) -> Embedded:

@@ -1,18 +1,11 @@
 """R2 penalty: gamma / 2 E ||grad D(x)||^2 at generated sentences (Mescheder et al. 2018)."""
 
-from typing import Literal
-
 from core.types import Embedded
 from variants.penalty import SquaredGradient
 
 
 class R2(SquaredGradient):
     """Squared gradient norm of D at generated sentences."""
-
-    class Config(SquaredGradient.Config):
-        """The weight gamma."""
-
-        name: Literal["r2"] = "r2"
 
     paper = "Mescheder et al. 2018"
 

@@ -3,22 +3,14 @@
 For likelihood training and for score-function estimators.
 """
 
-from typing import Literal
-
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.nn.discriminator_input import HardTokens, TokenMixture
 from variants.sampling import SampledTokens
 
 
 class Categorical(SampledTokens):
     """A draw from softmax(l); D sees token ids."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["categorical"] = "categorical"
 
     offers = frozenset({"hard_tokens", "likelihood"})
     needs = {"estimator": "score_function"}

@@ -3,23 +3,15 @@
 All randomness is in the noise that the generator reads, so the temperature has no effect.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.types import Seeds
 from variants.sampling import SampledTokens
 
 
 class Detached(SampledTokens):
     """Argmax, fed back without gradient; D sees the distribution."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["detached"] = "detached"
 
     offers = frozenset({"differentiable_tokens"})
     paper = "the original gan_textgen"

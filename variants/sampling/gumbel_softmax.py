@@ -17,7 +17,6 @@ class GumbelSoftmax(SampledTokens):
     class Config(StrategyConfig):
         """What the next step is fed."""
 
-        name: Literal["gumbel_softmax"] = "gumbel_softmax"
         feedback: Literal["hard", "soft"] = "hard"
 
     offers = frozenset({"differentiable_tokens", "likelihood"})

@@ -2,22 +2,14 @@
 (Bengio et al. 2013).
 """
 
-from typing import Literal
-
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.nn.discriminator_input import StraightThroughTokens, TokenMixture
 from variants.sampling import SampledTokens
 
 
 class StraightThrough(SampledTokens):
     """Straight-through estimator: the sampled token forwards, softmax(l) backwards."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["straight_through"] = "straight_through"
 
     offers = frozenset({"differentiable_tokens", "likelihood"})
     paper = "Bengio et al. 2013"

@@ -2,22 +2,14 @@
 as softmax((l + g) / tau) (Jang et al. 2017, section 2.2).
 """
 
-from typing import Literal
-
 from torch import Tensor
 
-from core.config import StrategyConfig
 from core.nn.discriminator_input import StraightThroughTokens, TokenMixture
 from variants.sampling import SampledTokens
 
 
 class StraightThroughGumbel(SampledTokens):
     """Straight-through Gumbel-softmax: the sampled token forwards, its relaxation backwards."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["straight_through_gumbel"] = "straight_through_gumbel"
 
     offers = frozenset({"differentiable_tokens", "likelihood"})
     paper = "Jang et al. 2017"

@@ -1,7 +1,6 @@
 """n_d steps of D, then one of G, in every update (Goodfellow et al. 2014, algorithm 1)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from core.config import StrategyConfig
 from core.interfaces import Strategy
@@ -15,7 +14,6 @@ class Adversarial(Strategy):
     class Config(StrategyConfig):
         """Steps of D for one of G."""
 
-        name: Literal["adversarial"] = "adversarial"
         n_d: StepsOfD = 5
 
     paper = "Goodfellow et al. 2014"

@@ -5,7 +5,7 @@ r_d > Lambda r_g, else G. Both are trained until both have two losses.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -22,7 +22,6 @@ class DynamicRatio(Strategy):
     class Config(StrategyConfig):
         """Lambda, the weight on G's relative change."""
 
-        name: Literal["dynamic_ratio"] = "dynamic_ratio"
         weight: Annotated[float, Field(gt=0), Search(0.1, 10, log=True)] = 1.0
 
     paper = "the original gan_textgen (dynamic_n)"

@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -21,7 +21,6 @@ class Interleaved(Strategy):
     class Config(StrategyConfig):
         """How often, at which learning rate (None: G's own), and steps of D for one of G."""
 
-        name: Literal["interleaved"] = "interleaved"
         every: Annotated[int, Field(ge=1), Search(1, 50, log=True)] = 10
         likelihood_lr: LearningRate | None = None
         n_d: StepsOfD = 1

@@ -1,20 +1,13 @@
 """Maximum likelihood: one teacher-forced step of G on real sentences in every update."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-from core.config import StrategyConfig
 from core.interfaces import Strategy
 from core.types import Phase, Progress
 
 
 class MaximumLikelihood(Strategy):
     """Maximum likelihood without a discriminator: the baseline of every comparison."""
-
-    class Config(StrategyConfig):
-        """No settings."""
-
-        name: Literal["mle"] = "mle"
 
     needs = {"sampling": "likelihood"}
     adversarial = False

@@ -8,7 +8,7 @@ times smaller, so Adam's first adversarial steps would be that much too large.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -28,7 +28,6 @@ class Pretrain(Strategy):
     class Config(StrategyConfig):
         """Lengths of the two pretrainings, the learning rate of G's (None: G's own), steps of D."""
 
-        name: Literal["pretrain"] = "pretrain"
         generator_epochs: Epochs = 0.0
         generator_updates: Updates = 0
         generator_lr: LearningRate | None = None

@@ -27,7 +27,7 @@ code passes on the parent's); each child reads its own batch; beta is 100.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -67,7 +67,6 @@ class CatGAN(WholeSystem):
     class Config(StrategyConfig):
         """Sizes (RelGAN's); pretraining in updates, and the steps of an update."""
 
-        name: Literal["catgan"] = "catgan"
         width: Annotated[int, Field(ge=1, le=8192), Search(16, 256, log=True)] = 32
         heads: Annotated[int, Field(ge=1, le=64), Search(1, 8)] = 2
         head_size: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 256

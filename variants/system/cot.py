@@ -11,7 +11,7 @@ token count in neither loss.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -30,7 +30,6 @@ class CoT(WholeSystem):
     class Config(StrategyConfig):
         """Sizes of G and of the mediator, both LSTMs, and their steps in an update."""
 
-        name: Literal["cot"] = "cot"
         width: SmallSize = 32
         layers: Layers = 1
         mediator_width: Annotated[int, Field(ge=1, le=8192), Search(32, 512, log=True)] = 64

@@ -13,7 +13,7 @@ sentence; here single sentences are sampled unconditionally, so R is that of one
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -41,7 +41,6 @@ class DPGAN(WholeSystem):
     class Config(StrategyConfig):
         """Sizes of G and D, both LSTMs; pretraining in updates, and the steps of an update."""
 
-        name: Literal["dpgan"] = "dpgan"
         width: SmallSize = 128
         discriminator_width: SmallSize = 128
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 1.0

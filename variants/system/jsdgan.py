@@ -22,7 +22,6 @@ the batch; the loss is then no JSD of the corpus. We keep the JSD and pretrain w
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -39,7 +38,6 @@ class JSDGAN(WholeSystem):
     class Config(StrategyConfig):
         """Sizes of G, an LSTM, and updates of likelihood first."""
 
-        name: Literal["jsdgan"] = "jsdgan"
         width: SmallSize = 32
         layers: Layers = 1
         generator_updates: Updates = 1000

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -52,7 +52,6 @@ class LeakGAN(CNNSystem):
     class Config(CNNSystem.Config):
         """Sizes, the paper's for length 20; pretraining and interleaving in updates."""
 
-        name: Literal["leakgan"] = "leakgan"
         width: SmallSize = 32  # E, of the worker's token embeddings
         hidden: SmallSize = 32  # of both LSTMs
         goal: Annotated[int, Field(ge=1, le=1024)] = 16  # k

@@ -17,7 +17,6 @@ sampled without the paper's random first input. D is SeqGAN's.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor
 
@@ -41,7 +40,6 @@ class SentiGAN(CNNSystem):
     class Config(CNNSystem.Config):
         """Sizes of G and D; pretraining in updates, and the steps of an update."""
 
-        name: Literal["sentigan"] = "sentigan"
         width: SmallSize = 32
         completions: Completions = 16
         generator_updates: Updates = 1000  # of likelihood first

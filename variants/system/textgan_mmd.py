@@ -20,7 +20,7 @@ D's convolutions are followed by SeqGAN's highway layer; L is 100.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -51,7 +51,7 @@ SHARPNESS = 100.0  # L
 Weight = Annotated[float, Field(ge=0), Search(0.01, 10, log=True)]
 
 
-class SoftArgmax(Detached):
+class _SoftArgmax(Detached):
     """The most likely token; D and the next step see softmax(l / temperature)."""
 
     soft_feedback = True
@@ -64,7 +64,6 @@ class TextGANMMD(WholeSystem):
     class Config(StrategyConfig):
         """Sizes (D's filters are the paper's); weights of D's loss; pretraining in updates."""
 
-        name: Literal["textgan_mmd"] = "textgan_mmd"
         width: Annotated[int, Field(ge=1, le=8192), Search(32, 512, log=True)] = 128  # E, and of z
         hidden: Size | None = None  # of the LSTM; None: width
         discriminator_width: Size = 64
@@ -77,7 +76,7 @@ class TextGANMMD(WholeSystem):
         n_g: SearchedSteps = 1
 
     paper = "Zhang et al. 2017"
-    sampling = SoftArgmax(Detached.Config())
+    sampling = _SoftArgmax(Detached.Config())
 
     def __init__(self, config: Config, shape: Shape) -> None:
         self.config = config

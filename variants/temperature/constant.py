@@ -1,6 +1,6 @@
 """tau = value."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -14,7 +14,6 @@ class Constant(Strategy):
     class Config(StrategyConfig):
         """tau > 0."""
 
-        name: Literal["constant"] = "constant"
         value: Annotated[float, Field(gt=0), Search(0.1, 2.0, log=True)] = 1.0
 
     def __init__(self, config: Config) -> None:

@@ -1,17 +1,10 @@
 """tau = 1 / beta with beta = beta_max^progress."""
 
-from typing import Literal
-
 from variants.temperature import Annealed
 
 
 class Exponential(Annealed):
     """From 1 to 1 / beta_max; the inverse temperature grows exponentially."""
-
-    class Config(Annealed.Config):
-        """The inverse temperature at the end."""
-
-        name: Literal["exponential"] = "exponential"
 
     def __call__(self, progress: float) -> float:
         """Tau at this progress."""
