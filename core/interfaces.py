@@ -74,33 +74,26 @@ class Generator(Protocol):
 
     def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
         """Noise for `count` sentences; `scale` multiplies it (temperature of implicit models)."""
-        ...
 
     def begin(self, noise: Noise, differentiable: bool) -> Any:
         """Start a rollout; `differentiable` asks for a state that carries gradients."""
-        ...
 
     def step(self, state: Any, last: Tensor | None) -> Tensor:
         """One step: embedding of the last token (N, E), None at first, to hidden (N, E)."""
-        ...
 
     def fork(self, state: Any, rows: Tensor) -> Any:
         """A copy of the state for the sentences `rows` (K,), which may repeat; `state` does not
         change. Only for rollouts without gradient.
         """
-        ...
 
     def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
         """All S steps at once given the drawn tokens (N, S): hidden (N, S, E), with gradient."""
-        ...
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The vocabulary head: (..., E) to (..., V)."""
-        ...
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token ids (...) to input embeddings (..., E)."""
-        ...
 
 
 class NextInput(Protocol):
@@ -110,13 +103,11 @@ class NextInput(Protocol):
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
         """The noise it needs for `count` sentences, or None."""
-        ...
 
     def queries(self, drawn: Tensor | None, count: int) -> Tensor:
         """Two streams: the query of every step (N, S, E). One stream: the first input (N, 1, E), or
         (N, S, E) what is added to the last token of every step (the first step has no last token).
         """
-        ...
 
 
 class NoiseMapping(Protocol):
@@ -124,11 +115,9 @@ class NoiseMapping(Protocol):
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
         """The latent of `count` sentences, or None when there is no mapping."""
-        ...
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Latent to memory (N, S, E)."""
-        ...
 
 
 class Sampling(Protocol):
@@ -138,17 +127,14 @@ class Sampling(Protocol):
 
     def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
         """A seed a batch for the noise that selecting tokens draws; empty if it draws none."""
-        ...
 
     def select(self, logits: Tensor, step: int, seeds: Seeds, temperature: float) -> Tensor:
         """Logits (N, V) of one step to tokens (N,); may write over the logits."""
-        ...
 
     def feedback(
         self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
     ) -> Tensor:
         """Soft feedback only: from hidden (N, E) the mixture that is fed on, embedded (N, E)."""
-        ...
 
     def discriminator_input(
         self,
@@ -160,7 +146,6 @@ class Sampling(Protocol):
         mask: Tensor | None,
     ) -> DiscriminatorInput:
         """What D sees of the whole sentences: tokens (N, S) and hidden (N, S, E)."""
-        ...
 
 
 class Temperature(Protocol):
@@ -168,7 +153,6 @@ class Temperature(Protocol):
 
     def __call__(self, progress: float) -> float:
         """Temperature tau > 0 at this progress."""
-        ...
 
 
 class Discriminator(Protocol):
@@ -177,22 +161,18 @@ class Discriminator(Protocol):
     @property
     def offers(self) -> frozenset[str]:
         """Capabilities; with "step_scores" its scores are of steps."""
-        ...
 
     @property
     def embedding(self) -> Tensor:
         """(V, E), the first layer, linear and without a bias."""
-        ...
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Embedded tokens (N, S, E) to scores: (N,), (N, R) of R representations, or (N, S) of
         steps, each of the tokens so far.
         """
-        ...
 
     def __call__(self, d_input: DiscriminatorInput) -> Tensor:
         """Scores: `score(d_input.embed(self.embedding), d_input.mask)`."""
-        ...
 
 
 class NextTokenDiscriminator(Discriminator, Protocol):
@@ -202,7 +182,6 @@ class NextTokenDiscriminator(Discriminator, Protocol):
         """From the tokens before each step of embedded (N, S, E): q (N, S, E) and v (N, S), so that
         D_t with token w at step t is <q_t, embedding_w> + v_t.
         """
-        ...
 
 
 class Objective(Protocol):
@@ -213,18 +192,15 @@ class Objective(Protocol):
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """D's loss, a scalar."""
-        ...
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
         """G's loss, a scalar; `real` is given to relativistic objectives only."""
-        ...
 
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
         """What a score-function estimator maximises: one number a score, in the shape of `fake`.
 
         Minus G's loss of that score, unless the objective's docstring says otherwise.
         """
-        ...
 
 
 class EstimatorContext(Protocol):
@@ -233,67 +209,54 @@ class EstimatorContext(Protocol):
     @property
     def draw(self) -> Draw:
         """The drawn sentences."""
-        ...
 
     @property
     def real(self) -> DiscriminatorInput:
         """As many real sentences."""
-        ...
 
     @property
     def generator(self) -> Generator:
         """G."""
-        ...
 
     @property
     def discriminator(self) -> Discriminator:
         """D, behind instance noise if there is any."""
-        ...
 
     @property
     def objective(self) -> Objective:
         """The objective, for its rewards and its generator loss."""
-        ...
 
     @property
     def rng(self) -> torch.Generator:
         """The estimator's own random numbers."""
-        ...
 
     @property
     def mask(self) -> Tensor | None:
         """(N, S) bool, False after the end token; None when nothing is masked."""
-        ...
 
     # With gradient.
 
     def scores(self) -> Scores:
         """D's scores of the drawn sentences, differentiable through what D sees of them."""
-        ...
 
     def log_probs(self) -> Tensor:
         """Log p (N, S) of each drawn token given those before it; 0 after the end."""
-        ...
 
     def policy_gradient_loss(self, advantages: Tensor) -> Tensor:
         """The score-function loss: minus the mean over sentences of sum_t A_t log p_t, with
         advantages A (N, S), or (N,) for the same at every step.
         """
-        ...
 
     # Without gradient.
 
     def masked(self, values: Tensor) -> Tensor:
         """Values (N, S) of steps, 0 after the end."""
-        ...
 
     def detached_scores(self) -> Scores:
         """D's scores of the drawn sentences."""
-        ...
 
     def real_scores(self) -> Scores | None:
         """D's scores of the real sentences; None unless the objective is relativistic."""
-        ...
 
     def rewards(
         self, d_input: DiscriminatorInput | None = None, real: Scores | None = None
@@ -301,18 +264,15 @@ class EstimatorContext(Protocol):
         """The objective's reward for each score of the drawn sentences, or of others. `real` are
         the scores that a relativistic objective compares with, by default `real_scores()`.
         """
-        ...
 
     def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
         """Action values (N, S) by Monte Carlo: the mean reward of `count` completions of the prefix
         that ends with each token; for the last token the sentence's own reward. `real` as in
         `rewards`.
         """
-        ...
 
     def input_grad(self) -> tuple[Tensor, Tensor]:
         """Rewards (N,) of the drawn sentences and their gradients (N, S, E) at D's embeddings."""
-        ...
 
 
 class Estimator(Protocol):
@@ -333,13 +293,11 @@ class Estimator(Protocol):
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """What `loss` needs of the whole batch: tensors without gradient, first axis N."""
-        ...
 
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
         """A scalar, the mean over the context's sentences, whose gradient with respect to G is the
         estimate; `prepared` are the rows of these sentences.
         """
-        ...
 
 
 class Penalty(Protocol):
@@ -347,13 +305,11 @@ class Penalty(Protocol):
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor | None:
         """The random numbers it needs for `count` sentences, first axis N; None for none."""
-        ...
 
     def __call__(
         self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar, of sentences after D's first layer."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -390,7 +346,6 @@ class Schedule(Protocol):
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The phases of one update."""
-        ...
 
 
 class System(Schedule, Protocol):
@@ -408,4 +363,3 @@ class System(Schedule, Protocol):
 
     def temperature(self, progress: float) -> float:
         """Temperature of drawing, tau > 0, at this progress."""
-        ...

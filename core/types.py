@@ -60,23 +60,18 @@ class DiscriminatorInput(Protocol):
     @property
     def mask(self) -> Tensor | None:
         """(N, S) bool, False after the end token; None when nothing is masked."""
-        ...
 
     def embed(self, weight: Tensor) -> Tensor:
         """Project with `weight` (V, E) to (N, S, E), without a bias."""
-        ...
 
     def mean(self, vocabulary: int) -> Tensor:
         """Mean distribution over the batch, (S, V)."""
-        ...
 
     def chunk(self, count: int) -> Sequence[DiscriminatorInput]:
         """The same sentences in `count` equal batches."""
-        ...
 
     def take(self, rows: Tensor) -> DiscriminatorInput | None:
         """The sentences `rows` (K,); None where their noise was drawn for the batch as a whole."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,9 @@ class Resolver(Protocol):
 
     def names(self, slot: str) -> list[str]:
         """Names of the strategies of a slot, sorted."""
-        ...
 
     def strategy(self, slot: str, name: str) -> Any:
         """The strategy class; InputError with the nearest name when there is none."""
-        ...
 
 
 @dataclass(frozen=True)

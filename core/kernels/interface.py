@@ -19,19 +19,16 @@ class Kernels(Protocol):
         """X (..., K), weight (C, K), bias (C,) to x weight^T + bias (..., C); differentiable any
         number of times.
         """
-        ...
 
     def decoder(self, stack: DecoderStack) -> Decoder:
         """Transformer blocks as a decoder for a rollout without gradient, which reads the weights
         as they are now.
         """
-        ...
 
     def gumbel(self, noise: Tensor, seeds: Seeds, step: int) -> Tensor:
         """Gumbel(0, 1) noise of one rollout step, written to `noise` (N, V) and returned. It is a
         function of seed, step, row and column; each seed serves an equal share of the rows.
         """
-        ...
 
 
 class DecoderStack(Protocol):
@@ -40,32 +37,26 @@ class DecoderStack(Protocol):
     @property
     def noise_blocks(self) -> Sequence[Any]:
         """The first blocks."""
-        ...
 
     @property
     def output_blocks(self) -> Sequence[Any]:
         """The last blocks."""
-        ...
 
     @property
     def memories(self) -> Sequence[Tensor | None]:
         """Keys and values (N, K, 2E) that each noise block crosses to."""
-        ...
 
     @property
     def injected(self) -> Tensor | None:
         """Noise (B, streams, N, S, E); the last new row of a step reads the last stream."""
-        ...
 
     @property
     def count(self) -> int:
         """N."""
-        ...
 
     @property
     def length(self) -> int:
         """Rows of a sentence at most."""
-        ...
 
     def __call__(
         self,
@@ -78,11 +69,9 @@ class DecoderStack(Protocol):
         """All blocks over x (N, P, E) with noise (B, N, P, E), the last block for the queries
         `rows` alone.
         """
-        ...
 
     def fork(self, rows: Tensor) -> DecoderStack:
         """The same blocks for the sentences `rows` (K,), which may repeat."""
-        ...
 
 
 class Decoder(Protocol):
@@ -93,8 +82,6 @@ class Decoder(Protocol):
         it and itself. Rows that an earlier step put there are replaced. Returns the last row after
         all blocks (N, E).
         """
-        ...
 
     def fork(self, rows: Tensor) -> Decoder:
         """A copy with the sentences `rows` (K,), which may repeat."""
-        ...

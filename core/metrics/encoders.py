@@ -32,7 +32,6 @@ class Encoder(Protocol):
 
     def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
         """Sentences as words to float32 (sentences, E)."""
-        ...
 
 
 class LatentSemantic:

@@ -41,11 +41,9 @@ class Baseline(Protocol):
 
     def __call__(self) -> Sequence[Sentence]:
         """The sentences; InputError if there are none."""
-        ...
 
     def about(self) -> str:
         """What the model is, once it has generated them."""
-        ...
 
 
 @dataclass(frozen=True)

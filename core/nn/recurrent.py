@@ -41,19 +41,15 @@ class Body(Protocol):
 
     def begin(self, first: Tensor | None, count: int) -> Any:
         """The state before the first step; `first` (N, starts) sets what it may, None leaves it."""
-        ...
 
     def fork(self, state: Any, rows: Tensor) -> Any:
         """The state of the sentences `rows` (K,), which may repeat."""
-        ...
 
     def masks(self, inputs: int) -> list[int]:
         """Widths of its dropout masks for inputs of this width."""
-        ...
 
     def __call__(self, x: Tensor, state: Any, masks: list[Tensor] | None) -> tuple[Tensor, Any]:
         """P steps: inputs (N, P, I) to outputs (N, P, H) and the state behind the last."""
-        ...
 
 
 @dataclass

@@ -41,7 +41,6 @@ class Tokenizer(Protocol):
 
     def tokenize(self, text: str) -> list[str]:
         """Text to tokens."""
-        ...
 
 
 @dataclass(frozen=True)

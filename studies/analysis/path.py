@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.metrics.catalogue import metric_info
-from core.statistics import Difference, Interval, interval
-from core.statistics.aggregate import RESAMPLES, resample, stretched
+from core.statistics import RESAMPLES, Difference, Interval, interval, resample, stretched
 from studies.analysis.wording import between, bracket, number
 from studies.effects import compared, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest

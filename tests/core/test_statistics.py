@@ -15,14 +15,16 @@ from core.statistics import (
     holm,
     interquartile_mean,
     interval,
+    p_of_zero,
     performance_profile,
     power,
     probability_of_improvement,
+    resample,
     seed_correlation,
+    stretched,
     variance_shares,
     with_worst,
 )
-from core.statistics.aggregate import p_of_zero, resample, stretched
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -178,8 +180,10 @@ def test_expected_best_is_the_mean_over_all_subsets() -> None:
             by_hand = np.mean([best(subset) for subset in itertools.combinations(scores, n)])
             assert each.value == pytest.approx(by_hand)
             assert each.low <= each.value <= each.high or n == len(scores)
-    assert expected_best(scores, rng(3)) == expected_best(scores, rng(3))
-    large = expected_best(rng().normal(size=300), rng())
+    assert expected_best(scores, rng(3), higher_is_better=True) == expected_best(
+        scores, rng(3), higher_is_better=True
+    )
+    large = expected_best(rng().normal(size=300), rng(), higher_is_better=True)
     assert np.isfinite([each.value for each in large]).all()
 
 
