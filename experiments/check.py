@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.config import GAME, SLOTS, SYSTEM, Config, conflict, override, parse, read_toml, slot_name
+from core.config import Config, override, parse, read_toml
+from core.config.slots import GAME, SLOTS, SYSTEM, conflict, slot_name
 from core.errors import InputError, TextganError
 from core.tracking.memory import MemoryTracker
 from experiments.single_run.loading import SYSTEMS

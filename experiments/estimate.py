@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rich.markdown import Markdown
 
-from core.config import Config, hash_of
+from core.config import Config
+from core.config.renamed import hash_of
 from core.tracking.protocol import Tracker
 from core.training.loop import Trainer
 from experiments.console import print_json, stdout, table

@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from core.config import LONGEST_CONFIG, Config, parse
+from core.config import Config, parse
+from core.config.parsing import LONGEST_CONFIG
 from core.errors import InputError
 from core.files import check_fits_in_memory, read_bounded
 from core.interfaces import Generator, SamplingSpec

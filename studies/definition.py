@@ -15,7 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.config import Resolver, current_tables, explain, override, read_toml
+from core.config import override, read_toml
+from core.config.parsing import explain
+from core.config.renamed import current_tables
+from core.config.slots import Resolver
 from core.errors import InputError
 from studies.kinds import find_kind
 from studies.plan import Definition, Kind, Variant

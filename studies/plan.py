@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from core.config import Config, Resolver, Tables, parse
+from core.config import Config, parse
+from core.config.parsing import Tables
+from core.config.slots import Resolver
 from studies.sections import Reading, Section
 from studies.settings import changed, shared, spend
 from studies.space import Arm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from core.config import current_tables, current_text
+from core.config.renamed import current_tables, current_text
 from core.tracking.protocol import Tracker
 from studies.kinds import find_kind
 from studies.leaderboard import leaderboard

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from core.config import current_study
+from core.config.renamed import current_study
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Columns, Tracker

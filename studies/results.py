@@ -18,7 +18,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from core.config import Frozen, current_text, explain, read_toml
+from core.config import read_toml
+from core.config.parsing import explain
+from core.config.renamed import current_text
+from core.config.schema import Frozen
 from core.errors import InputError
 from core.metrics.catalogue import METRICS
 from core.statistics import interval

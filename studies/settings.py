@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from core.config import SLOTS, assign, previous_key, previous_value, slot_name, stored_keys
+from core.config.parsing import assign
+from core.config.renamed import previous_key, previous_value, stored_keys
+from core.config.slots import SLOTS, slot_name
 from core.errors import InputError
 from studies.table import Budget, Contrast
 

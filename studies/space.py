@@ -19,7 +19,9 @@ from optuna.distributions import (
 )
 from pydantic import BaseModel
 
-from core.config import SLOTS, Config, Resolver, Search, Tables, parse, slot_name
+from core.config import Config, Search, parse
+from core.config.parsing import Tables
+from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, nearest
 from studies.settings import changed, labelled
 

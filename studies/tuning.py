@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config import Resolver
+from core.config.slots import Resolver
 from core.metrics.catalogue import metric_info, ranking_metric
 from studies.plan import Done, Job, Limit, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from core.config import GAME, SLOTS, conflict, override, parse
+from core.config import override, parse
+from core.config.slots import GAME, SLOTS, conflict
 from core.seeding import generator as stream
 from core.training.loop import Trainer
 from core.training.optimisation import Diverged

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from core.config import FOLDERS, PLUGINS, slot_name
+from core.config.slots import FOLDERS, PLUGINS, slot_name
 from core.errors import InputError, nearest
 from core.interfaces import Strategy
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from core import interfaces
-from core.config import SLOTS, StrategyConfig, slot_name
+from core.config import StrategyConfig
+from core.config.slots import SLOTS, slot_name
 from core.errors import InputError
 from variants import Registry
 

@@ -1,76 +1,23 @@
 """The configuration of one run: typed frozen tables, their TOML, and the rules between them."""
 
-from core.config.compatibility import GAME, Resolver, conflict
-from core.config.parsing import (
-    LONGEST_CONFIG,
-    Tables,
-    assign,
-    explain,
-    override,
-    parse,
-    parse_override,
-    read_toml,
-    slot_name,
-)
-from core.config.renamed import (
-    HASH_TAG,
-    KEYS,
-    current_params,
-    current_settings,
-    current_study,
-    current_tables,
-    current_text,
-    hash_of,
-    previous_key,
-    previous_value,
-    stored_keys,
-)
+from core.config.parsing import override, parse, read_toml
 from core.config.schema import (
     Config,
     EvaluationConfig,
-    Frozen,
     ModelConfig,
     Search,
     StrategyConfig,
     TrainConfig,
-    flatten,
 )
-from core.config.slots import FOLDERS, PLUGINS, SLOTS, SYSTEM
 
 __all__ = [
-    "FOLDERS",
-    "GAME",
-    "HASH_TAG",
-    "KEYS",
-    "LONGEST_CONFIG",
-    "PLUGINS",
-    "SLOTS",
-    "SYSTEM",
     "Config",
     "EvaluationConfig",
-    "Frozen",
     "ModelConfig",
-    "Resolver",
     "Search",
     "StrategyConfig",
-    "Tables",
     "TrainConfig",
-    "assign",
-    "conflict",
-    "current_params",
-    "current_settings",
-    "current_study",
-    "current_tables",
-    "current_text",
-    "explain",
-    "flatten",
-    "hash_of",
     "override",
     "parse",
-    "parse_override",
-    "previous_key",
-    "previous_value",
     "read_toml",
-    "slot_name",
-    "stored_keys",
 ]

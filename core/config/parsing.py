@@ -14,10 +14,20 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from core.config.compatibility import GAME, Resolver, conflict, in_words, repairs
 from core.config.renamed import KEYS, current_tables, current_value, warn_renamed
 from core.config.schema import Config, StrategyConfig
-from core.config.slots import FOLDERS, GAME_SETTINGS, NEEDED, PLURALS, SLOTS
+from core.config.slots import (
+    FOLDERS,
+    GAME,
+    GAME_SETTINGS,
+    NEEDED,
+    SLOTS,
+    Resolver,
+    conflict,
+    in_words,
+    repairs,
+    slot_name,
+)
 from core.errors import InputError, nearest
 from core.files import read_bounded
 
@@ -114,11 +124,6 @@ def _check_whole(config: Config, where: str) -> None:
     for key in GAME_SETTINGS:
         if getattr(config.train, key):
             raise InputError(f"{where}: {is_whole}, so train.{key} has no meaning; leave it out")
-
-
-def slot_name(key: str) -> str:
-    """The slot of a table's name; its plural (`objectives`) is understood too."""
-    return PLURALS.get(key, key)
 
 
 def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> StrategyConfig:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.config import SYSTEM, Config, Resolver
+from core.config import Config
+from core.config.slots import SYSTEM, Resolver
 from core.interfaces import (
     Discriminator,
     Estimator,

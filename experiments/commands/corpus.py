@@ -28,7 +28,8 @@ def build(
     """Read, clean, split and encode a source into a folder."""
     from pydantic import ValidationError
 
-    from core.config import explain, override
+    from core.config import override
+    from core.config.parsing import explain
     from core.errors import InputError
     from core.text.build import build_corpus
     from core.text.settings import CorpusSettings

@@ -44,7 +44,7 @@ def complete_system(incomplete: str) -> list[str]:
 
 def complete_slot(incomplete: str) -> list[str]:
     """Shell completion: slots, and the system slot."""
-    from core.config import FOLDERS
+    from core.config.slots import FOLDERS
 
     return [slot for slot in (*FOLDERS, "check") if slot.startswith(incomplete)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core.config import PLUGINS
+from core.config.slots import PLUGINS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("textgan-lab", "torch", "mlflow", "optuna", "numpy", "nltk")

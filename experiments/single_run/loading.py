@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.config import Config, current_tables, override, parse, read_toml
+from core.config import Config, override, parse, read_toml
+from core.config.renamed import current_tables
 from core.errors import InputError, nearest
 from core.text.build import prepare_corpus
 from core.text.corpus import Corpus

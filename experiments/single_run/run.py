@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from core.config import HASH_TAG, Config, parse, read_toml
+from core.config import Config, parse, read_toml
+from core.config.renamed import HASH_TAG
 from core.errors import InputError, MachineError
 from core.kernels import choose
 from core.nn.precision import set_matmul_precision

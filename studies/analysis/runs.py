@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.config import current_text
+from core.config.renamed import current_text
 from core.errors import InputError
 from core.tracking.protocol import ENDED, WORST, RunRecord
 from studies.analysis.wording import count

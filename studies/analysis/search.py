@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.config import current_settings
+from core.config.renamed import current_settings
 from core.statistics import Interval, expected_best, with_worst
 from core.tracking.protocol import WORST, RunRecord
 from studies.analysis.effects import contrast_section

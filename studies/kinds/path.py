@@ -15,7 +15,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.config import SLOTS, Config, Resolver, assign, parse, previous_key
+from core.config import Config, parse
+from core.config.parsing import assign
+from core.config.renamed import previous_key
+from core.config.slots import SLOTS, Resolver
 from core.errors import InputError
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
 from studies.analysis.wording import count

@@ -21,7 +21,7 @@ from dataclasses import replace
 import optuna
 from optuna.trial import TrialState
 
-from core.config import Resolver
+from core.config.slots import Resolver
 from core.errors import InputError, MachineError
 from core.process import environment
 from core.tracking.protocol import RunTracker, Tracker

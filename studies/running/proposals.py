@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from core.config import current_settings, stored_keys
+from core.config.renamed import current_settings, stored_keys
 from core.errors import InputError
 from studies.running.storage import open_storage
 from studies.space import Arm, Pruner, as_drawn

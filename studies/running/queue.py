@@ -18,7 +18,7 @@ import optuna
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from core.config import current_settings
+from core.config.renamed import current_settings
 from core.errors import InputError
 from core.tracking.protocol import Tracker
 from studies.definition import Study

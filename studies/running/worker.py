@@ -9,7 +9,8 @@ from typing import Protocol
 
 import optuna
 
-from core.config import Config, current_settings
+from core.config import Config
+from core.config.renamed import current_settings
 from core.tracking.protocol import WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from core.config import GAME, SLOTS, parse
+from core.config import parse
+from core.config.slots import GAME, SLOTS
 from core.errors import InputError
 from tests.product import Names, _frames, accepted, alike, covering_array, tables, trains
 from variants import registry

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from core import interfaces
-from core.config import FOLDERS, parse
+from core.config import parse
+from core.config.slots import FOLDERS
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.types import Progress, Scores

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.config import flatten, override, parse, parse_override, read_toml
+from core.config import override, parse, read_toml
+from core.config.parsing import parse_override
+from core.config.schema import flatten
 from core.errors import InputError
 from experiments.single_run.loading import load, systems
 from tests.conftest import SMOKE, tiny

@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from core.config import (
+from core.config import override, parse
+from core.config.renamed import (
     HASH_TAG,
     KEYS,
+    comparable,
     current_study,
     current_tables,
     current_text,
     hash_of,
-    override,
-    parse,
 )
-from core.config.renamed import comparable
 from core.tracking.protocol import Columns, RunRecord
 from experiments import load
 from studies.definition import from_definition, load_study, same_definition

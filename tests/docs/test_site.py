@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import SLOTS, Config
+from core.config import Config
+from core.config.slots import SLOTS
 from core.metrics.catalogue import CATALOGUE, GROUPS
 from core.metrics.files import Evaluation
 from experiments.reference import GENERATED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.config import FOLDERS, SLOTS, conflict
+from core.config.slots import FOLDERS, SLOTS, conflict
 from core.errors import InputError
 from experiments.check import trial, try_strategy
 from variants import registry

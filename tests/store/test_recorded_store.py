@@ -19,7 +19,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core.config import KEYS, hash_of, parse, read_toml
+from core.config import parse, read_toml
+from core.config.renamed import KEYS, hash_of
 from core.tracking.mlflow_store import open_tracker
 from experiments.cli import status
 from studies import results

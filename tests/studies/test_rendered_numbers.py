@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import current_study
+from core.config.renamed import current_study
 from tests.conftest import ROOT
 
 RECORD = ROOT / "tests" / "data" / "numbers_661bb7b.json.xz"

@@ -16,7 +16,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from core.config import HASH_TAG
+from core.config.renamed import HASH_TAG
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
 from experiments.estimate import duration, estimate, show_plan, unlike
