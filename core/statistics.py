@@ -209,12 +209,9 @@ def _weights(n: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Interval):
     """A minus B with its 95% interval and a two-sided p-value."""
 
-    value: float
-    low: float
-    high: float
     p: float
     pairs: int
     paired: bool

@@ -25,7 +25,7 @@ from experiments.single_run.loading import open_corpus
 from experiments.single_run.run import set_up_process
 from experiments.single_run.session import training_state
 from studies.definition import Study
-from studies.plan import Job, Limit
+from studies.kinds import Job, Limit
 
 MINUTE, HOUR = 60, 3600
 CALIBRATED = 4  # configurations, as different as possible

@@ -1,25 +1,51 @@
-"""`textgan judge`: the sentences of a study, questions in the terminal, and results on record."""
+"""`textgan judge`: comparisons of a study's sentences, in the terminal or on a web page of this
+machine, and results on record.
+
+The page's server listens on loopback only. A web page elsewhere can make a browser send requests to
+it, under a name of its own (DNS rebinding) or as a form. So requests for other hosts are refused,
+and so are answers without the token of our own page. Every sentence is escaped, and nothing on the
+page tells the source of a sentence.
+"""
 
 from __future__ import annotations
 
 import json
+import secrets
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 import typer
 
 from core.errors import InputError
+from core.tracking.mlflow_client import LOOPBACK
 from core.tracking.protocol import ENDED, Tracker, study_run
 from experiments.console import interval, stderr, stdout, table
 from experiments.corpora import corpus_of
-from studies.analysis.people import results
-from studies.judgement import REAL, TIE, Answer, Comparison, answers, comparisons, keep, session
+from studies.judgement import (
+    REAL,
+    TIE,
+    Answer,
+    Comparison,
+    answers,
+    comparisons,
+    keep,
+    results,
+    session,
+)
+from studies.report import environment
+from studies.sections import last_samples
 
 Questions = Sequence[tuple[Comparison, bool]]  # the flag: show the second sentence first
 OnAnswer = Callable[[Comparison, int | None], None]  # the preferred side, None for neither
 QUESTIONS = {"better": "Which is better?", "real": "Which did a person write?"}
 SIDES: dict[str, int | None] = {"1": 0, "2": 1, "=": None}
 STOP = "q"
+LONGEST = 10_000  # bytes of an answer on the page
+PAGE = environment().get_template("judging.html")
 
 
 def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
@@ -34,11 +60,9 @@ def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
             continue
         if "imported" not in run.tags:
             trained = run
-        samples = json.loads(tracker.artifact(run.run_id, "samples.json").read_text("utf-8"))
-        rows = [dict(zip(samples["columns"], row, strict=True)) for row in samples["data"]]
-        last = max((row["step"] for row in rows), default=0)
-        texts = [row["text"] for row in rows if row["step"] == last and row["text"].strip()]
-        found.setdefault(run.tags["variant"], []).extend(texts)
+        texts = [each["text"] for each in last_samples(tracker, run.run_id)]
+        kept = [text for text in texts if text.strip()]
+        found.setdefault(run.tags["variant"], []).extend(kept)
     if not found:
         raise InputError(f"study {study!r} has no sentences yet; wait for a run to end")
     if kind == "real":
@@ -133,3 +157,126 @@ def show(found: dict[str, Any]) -> None:
             for name, one in related
         ]  # fmt: skip
         stdout.print(table(["metric", "Spearman's rho", "p", "p adjusted", "variants"], rows))
+
+
+def ask_on_page(asked: Questions, kind: str, port: int, record: OnAnswer) -> None:
+    """Serve the questions until the last answer, or until the rater stops or presses Ctrl-C."""
+    if not asked:
+        stderr.print("every comparison is answered")
+        return
+    page = JudgingPage(asked, kind, port, record)
+    stderr.print(f"{page.address}: {len(asked)} questions; Ctrl-C ends it and keeps the answers")
+    with suppress(KeyboardInterrupt):
+        page.serve()
+
+
+class JudgingPage:
+    """A server of one rater's questions; `record` is called with each answer."""
+
+    def __init__(self, asked: Questions, kind: str, port: int, record: OnAnswer) -> None:
+        self._left = list(asked)
+        self._count = len(self._left)
+        self._question = QUESTIONS[kind]
+        self._record = record
+        self._token = secrets.token_urlsafe(16)
+        self._lock = threading.Lock()
+        self._stopped = not self._left
+        try:
+            self._server = ThreadingHTTPServer((LOOPBACK[0], port), self._handler())
+        except OSError as error:
+            raise InputError(
+                f"--port {port}: cannot listen on it ({error.strerror}); without --port a free "
+                f"one is used"
+            ) from None
+        self.port = int(self._server.server_address[1])
+        self.address = f"http://{LOOPBACK[0]}:{self.port}/"
+
+    def serve(self) -> None:
+        """Until the last answer, or until the rater stops."""
+        try:
+            if not self._stopped:
+                self._server.serve_forever(poll_interval=0.1)
+        finally:
+            self._server.server_close()
+
+    def page(self) -> str:
+        """The current page."""
+        if self._stopped:
+            done = self._count - len(self._left)
+            place = f"{done} of {self._count} answered. This page can be closed."
+            return PAGE.render(title="Thank you", place=place)
+        comparison, swapped = self._left[0]
+        texts = [comparison.first, comparison.second]
+        return PAGE.render(
+            title=self._question,
+            question=self._question,
+            place=f"{self._count - len(self._left) + 1} of {self._count}",
+            texts=texts[::-1] if swapped else texts,
+            number=comparison.number,
+            token=self._token,
+        )
+
+    def answer(self, form: dict[str, list[str]]) -> bool:
+        """Record an answer, once even if it was sent twice; False for a form of another page."""
+        said = form.get("said", [""])[0]
+        if form.get("token") != [self._token] or said not in (*SIDES, STOP):
+            return False
+        with self._lock:
+            if said == STOP:
+                self._stopped = True
+            elif self._left and form.get("number") == [str(self._left[0][0].number)]:
+                comparison, swapped = self._left.pop(0)
+                side = SIDES[said]
+                self._record(comparison, side if side is None else side ^ int(swapped))
+                self._stopped = not self._left
+        return True
+
+    def close_when_done(self) -> None:
+        """End `serve` after the last answer, from another thread: `shutdown` waits for `serve`."""
+        if self._stopped:
+            threading.Thread(target=self._server.shutdown, daemon=True).start()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self._ours():
+                    found = self.path == "/"
+                    self._reply(200 if found else 404, page.page() if found else "no such page")
+
+            def do_POST(self) -> None:
+                if not self._ours():
+                    return
+                length = self.headers.get("Content-Length", "")
+                size = min(int(length), LONGEST) if length.isdecimal() else 0
+                text = self.rfile.read(size).decode("utf-8", "replace")
+                if page.answer(parse_qs(text)):
+                    self._reply(200, page.page())
+                    page.close_when_done()
+                else:
+                    self._reply(403, "not an answer from this page; load it again")
+
+            def _ours(self) -> bool:
+                name = self.headers.get("Host", "")
+                if name in [f"{host}:{page.port}" for host in LOOPBACK]:
+                    return True
+                self._reply(403, f"this page is {page.address}, not {name!r}")
+                return False
+
+            def _reply(self, status: int, text: str) -> None:
+                body = text.encode("utf-8")
+                kind = "text/html" if status == 200 else "text/plain"
+                self.send_response(status)
+                self.send_header("Content-Type", f"{kind}; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Cache-Control", "no-store")
+                self.send_header("X-Content-Type-Options", "nosniff")
+                self.send_header("X-Frame-Options", "DENY")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Print nothing to the terminal."""
+
+        return Handler

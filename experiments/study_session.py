@@ -19,19 +19,18 @@ from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
 from experiments.estimate import MINUTE, duration
-from experiments.ray_launcher import Cluster, WorkerTask, launch
 from experiments.single_run.loading import resolve_file
 from experiments.single_run.run import run
-from experiments.study_worker import check_machine, store_fingerprints
-from studies.analysis.wording import between
+from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
 from studies.definition import Study, load_study, same_definition, stored_study
+from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
-from studies.plan import Limit
 from studies.report import publish
 from studies.running.execute import Watch, begin, drive, free_name, grow, to_record, work
 from studies.running.execute import resume as resume_study
 from studies.running.queue import Progress, load_queue, progress
 from studies.running.storage import SQLITE, alone, open_storage, storage_url
+from studies.sections import between
 from variants import registry
 
 UI = "http://127.0.0.1:5000"  # the address of `textgan ui`

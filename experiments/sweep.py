@@ -21,7 +21,7 @@ from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
 from experiments.corpora import corpus_of
 from experiments.generate import SentenceSampler
-from studies.analysis.temperature import Point, Sweep, area
+from studies.analysis.plane import Point, Sweep, area
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 QUALITY, SAMENESS = "bleu_4", "self_bleu_4"

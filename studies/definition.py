@@ -20,10 +20,8 @@ from core.config.parsing import explain
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
 from core.errors import InputError
-from studies.kinds import find_kind
-from studies.plan import Definition, Kind, Variant
-from studies.settings import JOINER
-from studies.table import StudyTable
+from studies.kinds import Definition, Kind, Variant, find_kind
+from studies.table import JOINER, StudyTable
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
 Find = Callable[[str], Path]  # a system's name to its file

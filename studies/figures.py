@@ -15,6 +15,8 @@ from xml.etree import ElementTree as Tree
 
 from markupsafe import Markup
 
+from core.statistics import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -42,8 +44,9 @@ STYLE: Any = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
+    "axes.grid": True,
     "grid.color": LINE,
-    "grid.alpha": 1.0,
+    "grid.alpha": 0.25,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -61,10 +64,8 @@ Ends = tuple[float, float] | None
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one panel, in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+    figure, (axis,) = panels(1, 1, 1, (width, height))
+    return figure, axis
 
 
 def panels(
@@ -98,20 +99,23 @@ def forest(
 
 def bare_rows(axis: Axes) -> None:
     """Rows with labels on the left: vertical grid lines, no frame."""
-    axis.grid(axis="x", alpha=0.25)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.grid(visible=False, axis="y")
+    axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
 
 
-def bare_plane(axis: Axes) -> None:
-    """A plot of two quantities: light grid, no frame at the top and right."""
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
+def band(
+    axis: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, label: str = ""
+) -> None:
+    """A line through the values at `x`, and their intervals as a band."""
+    axis.plot(x, [each.value for each in found], color=colour, lw=2, label=label)
+    low, high = [each.low for each in found], [each.high for each in found]
+    axis.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
 
 
 def legend_beside(axis: Axes) -> None:
     """A legend right of the panel."""
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def draw(maker: Maker) -> Figure:
@@ -122,17 +126,15 @@ def draw(maker: Maker) -> Figure:
         return maker()
 
 
-def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Files in `folder`, PNG, SVG and PDF; the same bytes for the same figure."""
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> None:
+    """A file of each format in `folder`; the same bytes for the same figure."""
     import matplotlib as mpl
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.{suffix}" for suffix in formats]
     with mpl.rc_context(STYLE):
-        for file in files:
-            dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file.suffix[1:], {})
-            figure.savefig(file, dpi=160, metadata=dates)
-    return files
+        for suffix in formats:
+            dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
+            figure.savefig(folder / f"{name}.{suffix}", dpi=160, metadata=dates)
 
 
 def inline(figure: Figure, name: str, label: str) -> Markup:

@@ -1,4 +1,5 @@
-"""Human judgement of a study's sentences: what is asked, how raters agree, what it says of metrics.
+"""Human judgement of a study's sentences: what is asked, how raters agree, what it says of metrics,
+and the sections on it.
 
 A comparison shows two sentences, blind and in random order, and asks which is better; one is of a
 variant, the other of another variant or real text. All raters are asked the same comparisons (the
@@ -12,16 +13,21 @@ first source, the second, or neither: were it the name of a source, raters who t
 seem to agree, the more the more variants there are, as nobody can name one that is not shown.
 Intervals are bootstraps over comparisons, since raters share them. Fleiss' kappa wants as many
 answers to every comparison; there it is alpha but for a term in 1 / answers.
+
+A metric agrees with people if it ranks the variants as they do: Spearman's correlation over
+variants, with p adjusted for the number of metrics (Holm), because the best of thirty looks good by
+chance.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -29,14 +35,23 @@ from scipy import stats
 
 from core.errors import InputError
 from core.files import read_bounded
-from core.statistics import Interval
+from core.statistics import Interval, holm
 from core.tracking.journal import cut_unfinished_line
+from core.tracking.protocol import ENDED, RunRecord, Tracker
+from studies.figures import BLUE, GREY, forest
+from studies.leaderboard import rng_of
+from studies.sections import Reading, Section, bracket, count, means, names, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESAMPLES = 2000
 REAL = "real text"
 TIE = "tie"
 SIDES = ("first", "second", TIE)
 LARGEST = 100_000_000  # bytes of a study's answers
+SIGNIFICANT = 0.05
+FEW = 6  # with fewer variants no rank correlation is significant
 
 
 @dataclass(frozen=True)
@@ -74,33 +89,31 @@ def comparisons(
     "better" pairs variants evenly; "real" pairs each variant with REAL, which must be among the
     sources. Sentences are drawn without repetition while there are enough.
     """
-    rng = np.random.default_rng(zlib.crc32(f"{study}/{kind}".encode()))
+    rng = rng_of(f"{study}/{kind}")
     variants = sorted(name for name in sentences if name != REAL and sentences[name])
     if kind == "real":
         pairs = [(name, REAL) for name in variants]
     else:
-        pairs = [(a, b) for i, a in enumerate(variants) for b in variants[i + 1 :]]
+        pairs = list(combinations(variants, 2))
     if not pairs or (kind == "real" and not sentences.get(REAL)):
         raise InputError(
             f"study {study!r} has too few sources of sentences to compare: "
             f"{', '.join(sorted(sentences)) or 'none'}"
         )
-    drawn = {name: list(rng.permutation(len(text))) for name, text in sentences.items()}
-    taken = dict.fromkeys(sentences, 0)
+    drawn = {
+        name: cycle([text[i] for i in rng.permutation(len(text))])
+        for name, text in sentences.items()
+    }
     order = [pairs[i] for _ in range(count // len(pairs) + 1) for i in rng.permutation(len(pairs))]
-    made = []
-    for number, (a, b) in enumerate(order[:count]):
-        texts = []
-        for name in (a, b):
-            texts.append(sentences[name][drawn[name][taken[name] % len(drawn[name])]])
-            taken[name] += 1
-        made.append(Comparison(number, texts[0], texts[1], a, b))
-    return made
+    return [
+        Comparison(place, next(drawn[a]), next(drawn[b]), a, b)
+        for place, (a, b) in enumerate(order[:count])
+    ]
 
 
 def session(made: Sequence[Comparison], rater: str) -> list[tuple[Comparison, bool]]:
     """The comparisons in a rater's own order, each with whether its sides are swapped."""
-    rng = np.random.default_rng(zlib.crc32(rater.encode()))
+    rng = rng_of(rater)
     order = rng.permutation(len(made))
     swapped = rng.integers(0, 2, len(made)).astype(bool)
     return [(made[i], bool(swapped[i])) for i in order]
@@ -124,11 +137,11 @@ def answers(store_dir: Path, study: str) -> list[Answer]:
         return []
     whole, _, _ = read_bounded(file, LARGEST).rpartition("\n")
     latest = {}
-    for number, line in enumerate(whole.split("\n") if whole else [], 1):
+    for place, line in enumerate(whole.split("\n") if whole else [], 1):
         try:
             answer = ANSWER.validate_json(line)
         except ValidationError:
-            raise InputError(f"{file}, line {number}: not an answer; remove the line") from None
+            raise InputError(f"{file}, line {place}: not an answer; remove the line") from None
         latest[answer.kind, answer.rater, answer.number] = answer
     return list(latest.values())
 
@@ -140,8 +153,8 @@ def file_of(store_dir: Path, study: str) -> Path:
 
 def krippendorff(ratings: Iterable[Sequence[str]]) -> float | None:
     """Alpha for nominal answers, of units that are each a list of answers; None without variety."""
-    units = [list(unit) for unit in ratings if len(unit) >= 2]
-    return _alpha(_coincidences(units).sum(axis=0)) if units else None
+    coincidences = _coincidences(ratings)
+    return _alpha(coincidences.sum(axis=0)) if len(coincidences) else None
 
 
 def agreement(given: Sequence[Answer]) -> Interval | None:
@@ -149,17 +162,33 @@ def agreement(given: Sequence[Answer]) -> Interval | None:
     units: dict[tuple[str, int], list[str]] = {}
     for answer in given:
         units.setdefault((answer.kind, answer.number), []).append(_side(answer))
-    rated = [unit for unit in units.values() if len(unit) >= 2]
-    value = krippendorff(rated)
+    value, counted = krippendorff(units.values()), _coincidences(units.values())
     if value is None:
         return None
-    counted = _coincidences(rated)
     rng = np.random.default_rng(0)
     drawn = [
         _alpha(counted[rng.integers(0, len(counted), len(counted))].sum(axis=0))
         for _ in range(RESAMPLES)
     ]
     return _bracketed(value, [one for one in drawn if one is not None])
+
+
+def _coincidences(ratings: Iterable[Sequence[str]]) -> np.ndarray:
+    """Of each unit of several answers its coincidence matrix, (units, answers, answers)."""
+    units = [unit for unit in ratings if len(unit) >= 2]
+    kinds = sorted({answer for unit in units for answer in unit})
+    found = np.zeros((len(units), len(kinds), len(kinds)))
+    for i, unit in enumerate(units):
+        times = np.array([list(unit).count(kind) for kind in kinds], dtype=float)
+        found[i] = (np.outer(times, times) - np.diag(times)) / (len(unit) - 1)
+    return found
+
+
+def _alpha(coincidences: np.ndarray) -> float | None:
+    total = coincidences.sum()
+    expected = total**2 - (coincidences.sum(axis=1) ** 2).sum()
+    observed = total - np.trace(coincidences)
+    return float(1 - (total - 1) * observed / expected) if expected > 0 else None
 
 
 def cohen(given: Sequence[Answer]) -> Interval | None:
@@ -224,11 +253,9 @@ def preferences(given: Sequence[Answer]) -> dict[str, Interval]:
             asked.setdefault((answer.kind, answer.number), []).append(score)
     found = {}
     for source, asked in wins.items():
-        means = np.array([np.mean(scores) for scores in asked.values()])
-        rng = np.random.default_rng(zlib.crc32(source.encode()))
-        drawn = means[rng.integers(0, len(means), (RESAMPLES, len(means)))].mean(axis=1)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        found[source] = Interval(float(means.mean()), float(low), float(high))
+        shares = np.array([np.mean(scores) for scores in asked.values()])
+        drawn = shares[rng_of(source).integers(0, len(shares), (RESAMPLES, len(shares)))]
+        found[source] = _bracketed(float(shares.mean()), drawn.mean(axis=1))
     return found
 
 
@@ -253,21 +280,91 @@ def correlations(
     return found
 
 
-def _coincidences(units: Sequence[Sequence[str]]) -> np.ndarray:
-    """Of each unit its part of the coincidence matrix: (units, answers, answers)."""
-    kinds = sorted({answer for unit in units for answer in unit})
-    found = np.zeros((len(units), len(kinds), len(kinds)))
-    for i, unit in enumerate(units):
-        count = np.array([list(unit).count(kind) for kind in kinds], dtype=float)
-        found[i] = (np.outer(count, count) - np.diag(count)) / (len(unit) - 1)
-    return found
+def results(tracker: Tracker, study: str) -> dict[str, Any]:
+    """The answers of all raters: preferences, agreement, correlation with the metrics."""
+    given = answers(tracker.store_dir, study)
+    preferred = preferences(given)
+    runs: dict[str, list[RunRecord]] = {}
+    for run in tracker.runs(study, tags={"level": "seed"}):
+        if run.outcome in ENDED:
+            runs.setdefault(run.tags["variant"], []).append(run)
+    metrics = {variant: means(each, "eval/") for variant, each in runs.items()}
+    related = correlations({name: one.value for name, one in preferred.items()}, metrics)
+    adjusted = holm([p for _, p, _ in related.values()]) if related else []
+    return {
+        "study": study,
+        "answers": len(given),
+        "raters": sorted({answer.rater for answer in given}),
+        "preferred": {
+            name: asdict(one)
+            for name, one in sorted(preferred.items(), key=lambda item: -item[1].value)
+        },
+        "agreement": asdict(agreed) if (agreed := agreement(given)) else None,
+        "kappa": asdict(kappa) if (kappa := cohen(given)) else None,
+        "correlations": {
+            name: {"rho": rho, "p": p, "p_adjusted": q, "variants": n}
+            for (name, (rho, p, n)), q in zip(related.items(), adjusted, strict=True)
+        },
+    }
 
 
-def _alpha(coincidences: np.ndarray) -> float | None:
-    total = coincidences.sum()
-    each = coincidences.sum(axis=1)
-    expected = total**2 - (each**2).sum()
-    if expected <= 0:
-        return None
-    observed = total - np.trace(coincidences)
-    return float(1 - (total - 1) * observed / expected)
+def people(reading: Reading) -> Iterator[Section]:
+    """Preferences, and metrics that agree with them; none if nobody was asked."""
+    found = results(reading.tracker, reading.board.study)
+    if found["answers"]:
+        yield _preferences(found)
+    if found["correlations"]:
+        yield _metrics(found)
+
+
+def _preferences(found: dict[str, Any]) -> Section:
+    agreed = "unknown: it needs two raters of the same comparisons, and different answers"
+    if found["agreement"]:
+        alpha = " ".join(_cells(found["agreement"]))
+        kappa = " ".join(_cells(found["kappa"])) if found["kappa"] else "undefined"
+        agreed = (
+            f"Krippendorff's alpha {alpha}, Cohen's kappa (mean over pairs of raters) {kappa}; "
+            f"0: chance, 1: perfect"
+        )
+    preferred = found["preferred"]
+    above = [name for name, one in preferred.items() if one["low"] > 0.5]
+    return Section(
+        "people",
+        ["source", "preferred", "95% interval"],
+        [[name, *_cells(one)] for name, one in preferred.items()],
+        {"preferences": lambda: preferences_figure(preferred)},
+        [f"People prefer the sentences of {names(above)}."] if above else [],
+        {"answers": count(found["answers"], "answer"), "agreement": agreed,
+         "raters": count(len(found["raters"]), "rater")},
+    )  # fmt: skip
+
+
+def _cells(found: Mapping[str, float]) -> list[str]:
+    return [number(found["value"]), bracket(found["low"], found["high"])]
+
+
+def preferences_figure(preferred: Mapping[str, Mapping[str, float]]) -> Figure:
+    """The preference for each source with its interval, those that exclude one half in blue."""
+    ends = [(one["low"], one["high"]) for one in preferred.values()]
+    colours = [BLUE if low > 0.5 or high < 0.5 else GREY for low, high in ends]
+    values = [one["value"] for one in preferred.values()]
+    drawing, axis = forest(list(preferred), values, ends, colours)
+    axis.axvline(0.5, color=GREY, lw=1, zorder=1)
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("preferred, share of comparisons, with 95% intervals")
+    return drawing
+
+
+def _metrics(found: dict[str, Any]) -> Section:
+    related = sorted(found["correlations"].items(), key=lambda item: -abs(item[1]["rho"]))
+    most = max(one["variants"] for _, one in related)
+    few = f" With {count(most, 'variant')} no correlation is significant." if most < FEW else ""
+    sure = [name for name, one in related if one["p_adjusted"] < SIGNIFICANT]
+    return Section(
+        "people_metrics",
+        ["metric", "rho", "p", "p adjusted", "variants"],
+        [[name, f"{one['rho']:+.2f}", number(one["p"]), number(one["p_adjusted"]),
+          str(one["variants"])] for name, one in related],
+        findings=[f"Metrics that rank as people do: {names(sure)}."] if sure else [],
+        values={"few": few},
+    )  # fmt: skip

@@ -8,6 +8,7 @@ seen in the study and are named; runs that broke are counted apart.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,14 +64,13 @@ class Leaderboard:
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
-        rows = [row.document() for row in self.rows]
         return {
             "study": self.study,
             "parent_run_id": self.parent_run_id,
             "runs": self.runs,
             "failed": self.failed,
             "metric": self.metric,
-            "leaderboard": rows,
+            "leaderboard": [row.document() for row in self.rows],
             "baselines": dict(self.baselines),
         }
 
@@ -115,6 +115,11 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
     )
 
 
+def rng_of(name: str) -> np.random.Generator:
+    """A generator with the same draws for the same name, whatever else the store holds."""
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
 def _row(
     variant: RunRecord,
     runs: list[RunRecord],
@@ -124,12 +129,7 @@ def _row(
     runs = sorted(runs, key=lambda run: int(run.tags["seed"]))
     seed_runs = {int(run.tags["seed"]): run.run_id for run in runs}
     scores = {seed: score_of[run_id] for seed, run_id in seed_runs.items()}
-    # The same draws whenever the same runs are read, whatever else the store holds.
-    rng = np.random.default_rng(zlib.crc32(variant.name.encode()))
-    found = interval(list(scores.values()), rng)
-    outcomes: dict[str, int] = {}
-    for run in runs:
-        outcomes[str(run.outcome)] = outcomes.get(str(run.outcome), 0) + 1
+    found = interval(list(scores.values()), rng_of(variant.name))
     return Row(
         variant.name,
         found.value,
@@ -137,7 +137,7 @@ def _row(
         (max(found.low, bounds[0]), min(found.high, bounds[1])) if len(scores) > 1 else None,
         len(runs),
         scores,
-        outcomes,
+        Counter(str(run.outcome) for run in runs),
         {} if variant.tags.get("whole") else variant.params,
         variant.run_id,
         seed_runs,

@@ -7,6 +7,8 @@ leaderboard. Descriptions link these.
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,22 +20,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from core.config.renamed import current_study
+from core.config.renamed import current_study, current_tables, current_text
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Columns, Tracker
 from core.tracking.rendering import plain
 from studies.analysis.curves import curves
-from studies.analysis.people import people
 from studies.analysis.plane import plane
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
-from studies.analysis.wording import count, number, scored
-from studies.figures import draw, inline, save
-from studies.leaderboard import Leaderboard, Row
-from studies.reading import read, sections
-from studies.sections import Reading, Section
+from studies.figures import FORMATS, draw, inline, save
+from studies.judgement import people
+from studies.kinds import find_kind
+from studies.leaderboard import Leaderboard, Row, leaderboard
+from studies.sections import Reading, Section, count, means, number, scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,16 +79,18 @@ class Report:
         """The same as text, with figures as PNG files in a folder."""
         return environment().get_template(MARKDOWN).render(report=self, folder=FIGURES)
 
-    def write(self, folder: Path) -> list[Path]:
-        """Page, text and figures in `folder`; the files written."""
+    def write(self, folder: Path) -> None:
+        """Page, text and figures in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        files = [folder / HTML, folder / MARKDOWN]
-        files[0].write_text(self.html(), encoding="utf-8")
-        files[1].write_text(self.markdown(), encoding="utf-8")
+        (folder / HTML).write_text(self.html(), encoding="utf-8")
+        (folder / MARKDOWN).write_text(self.markdown(), encoding="utf-8")
+        self.write_figures(folder / FIGURES)
+
+    def write_figures(self, folder: Path, formats: Sequence[str] = FORMATS) -> None:
+        """Every figure in `folder`."""
         for made in self.figures.values():
             for name, figure in made.items():
-                files += save(figure, folder / FIGURES, name)
-        return files
+                save(figure, folder, name, formats)
 
 
 def environment() -> Environment:
@@ -108,6 +111,21 @@ def _markdown_cell(text: str) -> str:
     """A table cell in Markdown: one line, no bars, no tags."""
     line = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
     return line.replace("&", "&amp;").replace("<", "&lt;").replace("`", "\\`")
+
+
+def read(tracker: Tracker, study: str) -> Reading:
+    """Read a study from the store, under today's names; InputError for an unknown one."""
+    board = leaderboard(tracker, study)
+    file = tracker.artifact(board.parent_run_id, "study.json")
+    given = current_tables(json.loads(file.read_text(encoding="utf-8")))["study"]
+    given["question"] = current_text(given.get("question", ""))
+    kind = find_kind(given.get("kind", "ablation"))
+    return Reading(tracker, board, kind.Table(**{"name": study, **given}))
+
+
+def sections(reading: Reading) -> list[Section]:
+    """Every section of the study's kind; none if no run has ended."""
+    return [*find_kind(reading.table.kind).sections(reading)] if reading.board.rows else []
 
 
 def build(reading: Reading) -> Report:
@@ -135,13 +153,10 @@ def _each_once(findings: Sequence[str]) -> list[str]:
     return kept
 
 
-def write(tracker: Tracker, study: str, folder: Path) -> list[Path]:
-    """Write a study's report to `folder`; the files. InputError for an unknown study."""
-    return build(read(tracker, study)).write(folder)
-
-
-def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
-    """Log a study's aggregates and report; the leaderboard and a link to it."""
+def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[Leaderboard, str]:
+    """Log a study's aggregates and report; the leaderboard and a link to it. With a `folder`, it
+    also has the report. InputError for an unknown study.
+    """
     reading = read(tracker, study)
     board = reading.board
     axes = sorted({axis for row in board.rows for axis in row.cell})
@@ -152,9 +167,11 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
     report = build(reading)
     about = tracker.run(board.parent_run_id).tags.get("mlflow.note.content", "")
     parent = tracker.continue_run(board.parent_run_id)
-    with tempfile.TemporaryDirectory() as folder:
-        report.write(Path(folder))
-        parent.log_files(Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        report.write(made := Path(temporary) / "report")
+        parent.log_files(made)
+        if folder is not None:
+            shutil.copytree(made, folder, dirs_exist_ok=True)
     samples_link = tracker.sentences_link(study, board.metric, not board.higher_is_better)
     pages = {
         "Report": tracker.link(study, board.parent_run_id, HTML),
@@ -201,7 +218,7 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) ->
     metrics = {COLUMNS[0]: row.score, **bounds}
     # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
-    record.log_metrics({**metrics, **_means(reading, row)}, ended)
+    record.log_metrics({**metrics, **means(reading.runs_of(row), "eval/")}, ended)
     record.set_tags({"outcomes": outcomes(row), "rank": f"{rank:03d}"})
     seeds = " · ".join(
         f"[seed {seed}]({tracker.link(board.study, run)})" for seed, run in row.seed_runs.items()
@@ -229,13 +246,3 @@ def _facts(reading: Reading) -> Mapping[str, str]:
         **({"budget": f"{table.spent} per run{older}"} if table.budget else {}),
         "data": ", ".join(sorted(sources)) or "unknown",
     }
-
-
-def _means(reading: Reading, row: Row) -> dict[str, float]:
-    """Mean over seeds of every last evaluation metric of a variant."""
-    values: dict[str, list[float]] = {}
-    for run in reading.runs_of(row):
-        for key, value in run.metrics.items():
-            if key.startswith("eval/"):
-                values.setdefault(key, []).append(value)
-    return {key: sum(found) / len(found) for key, found in values.items()}

@@ -8,15 +8,13 @@ The same summaries make the same bytes: no date, no machine, no randomness.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from core.config import read_toml
 from core.config.parsing import explain
@@ -25,19 +23,16 @@ from core.config.schema import Frozen
 from core.errors import InputError
 from core.metrics.catalogue import METRICS
 from core.statistics import interval
+from studies.analysis.plane import read_sweeps, sweep_section
 from studies.analysis.ranking import findings
-from studies.analysis.temperature import read_sweeps, sweep_section
-from studies.analysis.wording import between, count
 from studies.definition import from_definition
-from studies.figures import Maker, draw, save
-from studies.leaderboard import Row
+from studies.leaderboard import Row, rng_of
 from studies.report import Report, build, environment
-from studies.sections import Reading, Section
+from studies.sections import Reading, Section, between, count, last_samples
 from studies.summary import load
 from variants import registry
 
 STORE_ONLY = ("training",)  # sections for which a summary does not have the data
-FORMAT = "svg"
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
 BEST = "from_scratch"  # the study whose winner has a model card
 PLANE = "temperature"  # the study that compares it with maximum likelihood over temperature
@@ -58,14 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     reports = reports_of(given.summaries)
     write(reports, given.pages)
-    for study, name, maker in drawings(reports):
-        save(draw(maker), given.pictures / study, name, (FORMAT,))
-    if given.card is not None:
-        render_card(given.summaries, given.card)
-    if given.numbers is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            text = reproduction(given.summaries, Path(folder))
-        given.numbers.write_text(text, encoding="utf-8")
+    for study, report in reports.items():
+        report.write_figures(given.pictures / study, ("svg",))
+    for page, render in ((given.card, model_card), (given.numbers, reproduction)):
+        if page is not None:
+            page.write_text(render(given.summaries), encoding="utf-8")
 
 
 def reports_of(summaries: Path) -> dict[str, Report]:
@@ -88,14 +80,6 @@ def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
         page.write_text(text, encoding="utf-8")
 
 
-def drawings(reports: Mapping[str, Report]) -> Iterator[tuple[str, str, Maker]]:
-    """Every figure: its study, its name, its maker."""
-    for study, report in reports.items():
-        for section in report.sections:
-            for name, maker in section.figures.items():
-                yield study, name, maker
-
-
 def _swept(summaries: Path, study: str) -> Section | None:
     """The sweeps of the study's runs, if there are any; InputError for a bad file."""
     file = summaries / SWEEPS / f"{study}.json"
@@ -112,16 +96,13 @@ def with_sweeps(report: Report, swept: Section) -> Report:
     )
 
 
-def render_card(summaries: Path, card: Path) -> None:
-    """Write the model card of the first row of study BEST."""
-    swept = _swept(summaries, PLANE)
+def model_card(summaries: Path) -> str:
+    """The card of the first row of study BEST, next to the sweeps of the runs of PLANE."""
     with tempfile.TemporaryDirectory() as folder:
-        reading = load(summaries / f"{BEST}.json", Path(folder))
-        card.write_text(model_card(reading, swept), encoding="utf-8")
+        return _card(load(summaries / f"{BEST}.json", Path(folder)), _swept(summaries, PLANE))
 
 
-def model_card(reading: Reading, swept: Section | None) -> str:
-    """The card of the first row of a leaderboard, next to the sweeps of the runs of PLANE."""
+def _card(reading: Reading, swept: Section | None) -> str:
     board, tracker = reading.board, reading.tracker
     best, runs = board.rows[0], reading.runs_of(board.rows[0])
     definition = tracker.artifact(board.parent_run_id, "study.json").read_text(encoding="utf-8")
@@ -142,7 +123,7 @@ def model_card(reading: Reading, swept: Section | None) -> str:
         numbers=_card_numbers(reading, best),
         drawn=variant.config.evaluation.sentences,
         seed=seed,
-        sentences=_last_samples(reading, run_id),
+        sentences=[each["text"] for each in last_samples(tracker, run_id)],
         settings=variant.config.toml(),
         apart=findings(board)[1:2],
         swept=swept,
@@ -159,7 +140,7 @@ def _card_numbers(reading: Reading, row: Row) -> list[list[str]]:
         values = [found[f"test/{name}"] for found in runs if f"test/{name}" in found]
         if not values:
             continue
-        found = interval(values, np.random.default_rng(zlib.crc32(name.encode())))
+        found = interval(values, rng_of(name))
         real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
         direction = METRICS[name].direction
         better = direction if direction in ("higher", "lower") else "near real text"
@@ -167,14 +148,6 @@ def _card_numbers(reading: Reading, row: Row) -> list[list[str]]:
         shown = f"{np.mean(real):.4f}" if real else ""
         rows.append([name, f"{found.value:.4f}", sure, shown, better])
     return rows
-
-
-def _last_samples(reading: Reading, run_id: str) -> list[str]:
-    """The samples of a run's last evaluation, in order."""
-    table = json.loads(reading.tracker.artifact(run_id, "samples.json").read_text("utf-8"))
-    step, text = (table["columns"].index(name) for name in ("step", "text"))
-    last = max(line[step] for line in table["data"])
-    return [line[text] for line in table["data"] if line[step] == last]
 
 
 class Number(Frozen):
@@ -195,20 +168,19 @@ class Numbers(Frozen):
     number: list[Number]
 
 
-def reproduction(summaries: Path, store_dir: Path) -> str:
-    """The table of published numbers and ours; text files of summaries go to `store_dir`.
-    InputError for a bad file.
-    """
+def reproduction(summaries: Path) -> str:
+    """The table of published numbers and ours; InputError for a bad file."""
     file = summaries / PUBLISHED
     try:
-        numbers = TypeAdapter(Numbers).validate_python(read_toml(file)).number
+        numbers = Numbers.model_validate(read_toml(file)).number
     except ValidationError as error:
         raise InputError(explain(error, Numbers, str(file))) from None
-    read = {
-        name: load(summaries / f"{name}.json", store_dir / name)
-        for name in sorted({each.study for each in numbers})
-        if (summaries / f"{name}.json").exists()
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        read = {
+            name: load(summaries / f"{name}.json", Path(folder) / name)
+            for name in {each.study for each in numbers}
+            if (summaries / f"{name}.json").exists()
+        }
     rows = [_reproduced(each, _values(each, read.get(each.study))) for each in numbers]
     return environment().get_template("reproduction.md").render(rows=rows)
 
@@ -227,8 +199,7 @@ def _reproduced(number: Number, values: Sequence[float]) -> list[str]:
     head = [number.paper, number.system, number.metric, f"{number.published:.3f}"]
     if not values:
         return [*head, "not run", "", number.why]
-    rng = np.random.default_rng(zlib.crc32(f"{number.study} {number.row}".encode()))
-    ours = interval(values, rng)
+    ours = interval(values, rng_of(f"{number.study} {number.row}"))
     if number.row == REAL:
         sure = "the held-out text of every run"
     elif len(values) == 1:

@@ -1,4 +1,4 @@
-"""A study as the store has it, and a section of its report.
+"""A study as the store has it, and a section of its report with its numbers and sentences.
 
 A section needs nothing else to become a part of a page (HTML, Markdown, a terminal), whatever the
 kind of study.
@@ -6,13 +6,16 @@ kind of study.
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.errors import InputError
+from core.statistics import Difference
 from core.tracking.protocol import RunRecord, Tracker
 from studies.leaderboard import Leaderboard, Row
 from studies.table import StudyTable
@@ -20,10 +23,11 @@ from studies.table import StudyTable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     (Path(__file__).parent / "templates" / "sections.toml").read_text(encoding="utf-8")
 )
+SAMPLES = "samples.json"  # artifact of a run
+MANY = 4  # names that are spelled out before the rest is counted
 
 
 @dataclass(frozen=True)
@@ -70,3 +74,115 @@ class Reading:
         """The runs of a row that have a score, oldest first."""
         wanted = set(row.seed_runs.values())
         return [run for run in self.seeds if run.run_id in wanted]
+
+
+def means(runs: Iterable[RunRecord], prefix: str) -> dict[str, float]:
+    """Mean over the runs of every last metric whose name begins with `prefix`."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for key, value in run.metrics.items():
+            if key.startswith(prefix):
+                values.setdefault(key, []).append(value)
+    return {key: sum(found) / len(found) for key, found in values.items()}
+
+
+def samples_of(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
+    """The samples of a run's evaluations: `step`, `row`, `text` and more of each; none of a run
+    that ended before its first evaluation.
+    """
+    try:
+        table = json.loads(tracker.artifact(run_id, SAMPLES).read_text(encoding="utf-8"))
+    except InputError:
+        return []
+    return [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+
+
+def last_samples(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
+    """The samples of a run's last evaluation."""
+    samples = samples_of(tracker, run_id)
+    last = max((each["step"] for each in samples), default=0)
+    return [each for each in samples if each["step"] == last]
+
+
+def number(value: float) -> str:
+    """Four significant digits, without a zero before the point: `.0312`, `-1.204`."""
+    text = f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}".rstrip("0")
+    text = text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    return "0" if text in (".", "-.", "0") else text
+
+
+def p_value(p: float) -> str:
+    """A p-value to three digits; none is zero."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
+def bracket(low: float, high: float) -> str:
+    """An interval in a sentence: `[.01, .05]`."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def between(ends: tuple[float, float] | None, digits: int = 4, sign: str = "") -> str:
+    """An interval in a table: `0.0100 to 0.0500`; None for a single run, which has none."""
+    return "one run" if ends is None else " to ".join(f"{end:{sign}.{digits}f}" for end in ends)
+
+
+def contrast_cells(found: Difference, adjusted: float) -> list[str]:
+    """A difference in a table: value, interval, pairs, p and adjusted p; a single pair has no p."""
+    if found.pairs == 1:
+        return [f"{found.value:+.4f}", "one pair", "1", "", ""]
+    interval = between(found.ends, sign="+")
+    return [f"{found.value:+.4f}", interval, str(found.pairs), p_value(found.p), p_value(adjusted)]
+
+
+def scored(row: Row) -> str:
+    """A variant's score with its interval; a single run has none."""
+    shown = number(row.score)
+    return shown if row.interval is None else f"{shown} {bracket(*row.interval)}"
+
+
+def names(found: Sequence[str]) -> str:
+    """`a`, `b` and 3 more."""
+    shown = [f"`{name}`" for name in found[:MANY]]
+    if len(found) > MANY:
+        return f"{', '.join(shown)} and {len(found) - MANY} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def count(n: int, word: str) -> str:
+    """`1 seed`, `5 seeds`."""
+    head, space, tail = word.partition(" ")
+    return f"{n} {head}{'' if n == 1 else 's'}{space}{tail}"
+
+
+def contrast(
+    level: str,
+    reference: str,
+    found: Difference,
+    *,
+    higher_is_better: bool,
+    detectable: float | None = None,
+) -> str:
+    """The conclusion from a difference `level` minus `reference` with its 95% interval.
+
+    `detectable` is the minimum detectable difference, if it is known.
+    """
+    n, low, high = count(found.pairs, "pair" if found.paired else "pair of runs"), *found.ends
+    if low == high == 0:
+        return f"`{level}` and `{reference}` have the same score (n = {n})."
+    if found.pairs < 2:
+        return (
+            f"`{level}` minus `{reference}` is {number(found.value)} in a single pair; its "
+            f"variation by chance is unknown."
+        )
+    if low > 0 or high < 0:
+        better, worse = (level, reference) if (low > 0) == higher_is_better else (reference, level)
+        near, far = sorted((abs(low), abs(high)))
+        size = number(abs(found.value))
+        return f"`{better}` beats `{worse}` by {size} {bracket(near, far)} (n = {n})."
+    said = (
+        f"No significant difference between `{level}` and `{reference}` "
+        f"(n = {n}, interval {bracket(low, high)})"
+    )
+    if detectable is not None:
+        return f"{said}; minimum detectable difference {number(detectable)}."
+    return f"{said}."

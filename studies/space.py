@@ -23,7 +23,7 @@ from core.config import Config, Search, parse
 from core.config.parsing import Tables
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, nearest
-from studies.settings import changed, labelled
+from studies.table import changed, labelled
 
 Settings = Mapping[str, Any]
 Space = Mapping[str, "Range"]

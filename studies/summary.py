@@ -17,14 +17,14 @@ from core.errors import InputError
 from core.files import read_bounded
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
-from studies.reading import read
-from studies.sections import Reading
+from studies.report import read
+from studies.sections import SAMPLES, Reading, last_samples
 
 FORMAT = 1
 LARGEST, LONGEST_ID = 50_000_000, 64  # bytes; characters
 SOURCE = "corpus.source"
 OF_SEED = (SOURCE, "schedule.name")  # settings of a run that the analysis reads
-DEFINITION, SAMPLES = "study.json", "samples.json"
+DEFINITION = "study.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
     "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
@@ -113,15 +113,8 @@ def _run(
 
 def _samples(tracker: Tracker, run_id: str) -> Mapping[str, Any] | None:
     """The last step's first sentences; None of a run that ended before its first evaluation."""
-    try:
-        file = tracker.artifact(run_id, SAMPLES)
-    except InputError:
-        return None
-    table = json.loads(file.read_text(encoding="utf-8"))
-    step, row = (table["columns"].index(name) for name in ("step", "row"))
-    last = max((int(line[step]) for line in table["data"]), default=0)
-    kept = [ln for ln in table["data"] if int(ln[step]) == last and int(ln[row]) < SENTENCES]
-    return {**table, "data": kept}
+    kept = [each for each in last_samples(tracker, run_id) if int(each["row"]) < SENTENCES]
+    return {"columns": [*kept[0]], "data": [[*each.values()] for each in kept]} if kept else None
 
 
 def _replay(tracker: MemoryTracker, document: Mapping[str, Any], run: Mapping[str, Any]) -> None:

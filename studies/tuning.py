@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from core.config.slots import Resolver
 from core.metrics.catalogue import metric_info, ranking_metric
-from studies.plan import Done, Job, Limit, Variant
+from studies.kinds import Done, Job, Limit, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
 from studies.table import StudyTable
 

@@ -10,7 +10,7 @@ import typer
 from experiments.commands.options import At, Json, examples
 
 if TYPE_CHECKING:
-    from studies.analysis.temperature import Sweep
+    from studies.analysis.plane import Sweep
 
 app = typer.Typer()
 
@@ -137,7 +137,7 @@ def sweep(
     from experiments.console import print_json, progress, stderr
     from experiments.single_run.checkpoints import sampler_of
     from experiments.sweep import runs_of, show, sweep_run, temperatures_of
-    from studies.analysis.temperature import sweep_figure
+    from studies.analysis.plane import sweep_figure
 
     tracker, swept = open_tracker(), temperatures_of(temperatures)
     # All are loaded first, so that a missing model costs no sweep of the others.
@@ -195,8 +195,7 @@ def judge(
     from core.tracking.mlflow_store import open_tracker
     from experiments import judging
     from experiments.console import print_json
-    from experiments.judging_page import ask_on_page
-    from studies.analysis.people import results as results_of
+    from studies.judgement import results as results_of
 
     tracker = open_tracker()
     if results:
@@ -208,7 +207,7 @@ def judge(
         asked = judging.questions(tracker, study, kind, rater, n)
         record = judging.recorder(tracker, study, kind, rater)
         if page:
-            ask_on_page(asked, kind, port, record)
+            judging.ask_on_page(asked, kind, port, record)
         else:
             judging.ask_in_terminal(asked, kind, record)
         found = judging.publish(tracker, study)

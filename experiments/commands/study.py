@@ -65,7 +65,6 @@ def study(
     """
     from experiments.console import print_json, stderr
     from experiments.estimate import show_plan
-    from experiments.ray_launcher import Cluster, check_cluster
     from experiments.study_session import (
         begin_or_join,
         complete,
@@ -74,7 +73,8 @@ def study(
         show_leaderboard,
         show_links,
     )
-    from studies.plan import Limit
+    from experiments.study_worker import Cluster, check_cluster
+    from studies.kinds import Limit
     from studies.running.queue import failures, load_queue
 
     session = find_study(source, set_ or [], storage, tracking, resume=resume)
@@ -127,7 +127,7 @@ def report(
     from experiments.console import print_json, stderr
     from experiments.study_session import UI, folder_name, show_leaderboard
     from studies.leaderboard import leaderboard
-    from studies.report import publish, write
+    from studies.report import HTML, publish
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
@@ -150,9 +150,8 @@ def report(
         return
     show_leaderboard(board)
     folder = output or tracker.store_dir / "reports" / folder_name(name)
-    page = write(tracker, name, folder)[0]
-    _, link = publish(tracker, name)
-    stderr.print(f"report: {page}", soft_wrap=True)
+    _, link = publish(tracker, name, folder)
+    stderr.print(f"report: {folder / HTML}", soft_wrap=True)
     stderr.print(f"in the UI (textgan ui): {UI}/{link}", soft_wrap=True)
 
 

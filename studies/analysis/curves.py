@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.metrics.catalogue import metric_info
-from core.statistics import interval
+from core.statistics import Interval, interval
 from studies.analysis.ranking import is_near
-from studies.figures import BLUE, LINE, ORANGE, panels
-from studies.leaderboard import Row
+from studies.figures import BLUE, LINE, ORANGE, band, panels
+from studies.leaderboard import Row, rng_of
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Mapping[int, Curve]]  # variant -> seed -> points
 
 
-def curves(reading: Reading) -> list[Section]:
+def curves(reading: Reading) -> Iterator[Section]:
     """The study's metric over updates; none if no run was evaluated."""
     board = reading.board
     shown = board.rows[:SHOWN]
@@ -41,17 +41,15 @@ def curves(reading: Reading) -> list[Section]:
         for row in shown
     }  # fmt: skip
     if not any(found.values()):
-        return []
+        return
     real = board.baselines.get("real")
     others = len(board.rows) - len(shown)
     left_out = f" Only the best {SHOWN} are shown, {others} are not." if others else ""
-    return [
-        Section(
-            "curves",
-            figures={"curves": lambda: curves_figure(shown, found, real, metric)},
-            values={"metric": metric, "few": EVERY_RUN, "left_out": left_out},
-        )
-    ]
+    yield Section(
+        "curves",
+        figures={"curves": lambda: curves_figure(shown, found, real, metric)},
+        values={"metric": metric, "few": EVERY_RUN, "left_out": left_out},
+    )
 
 
 def curves_figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str) -> Figure:
@@ -65,18 +63,22 @@ def curves_figure(rows: Sequence[Row], found: Curves, real: float | None, metric
     seen = [value for seeds in found.values() for points in seeds.values() for _, value in points]
     near = real if real is not None and is_near(real, min(seen), max(seen)) else None
     for rank, (axis, row) in enumerate(zip(grid, rows, strict=True), start=1):
-        for other, line in middles.items():
-            if other != row.variant and len(line):
-                axis.plot(line[:, 0], line[:, 1], color=LINE, lw=0.8)
-        _panel(axis, found[row.variant], middles[row.variant])
+        for other, (steps, line) in middles.items():
+            if other != row.variant:
+                axis.plot(steps, [each.value for each in line], color=LINE, lw=0.8)
+        for points in found[row.variant].values() if len(found[row.variant]) < EVERY_RUN else ():
+            axis.plot(*zip(*points, strict=True), color=BLUE, lw=0.7, alpha=0.6)
+        band(axis, *middles[row.variant], BLUE)
         if near is not None:
             axis.axhline(near, color=ORANGE, ls="--", lw=1.2)
-        axis.set_title(_wrapped(f"{rank}  {row.variant}"), fontsize=8.5)
+        title = textwrap.wrap(f"{rank}  {row.variant}", 30, max_lines=2, placeholder=" …")
+        axis.set_title("\n".join(title), fontsize=8.5)
+    every = [step for seeds in found.values() for points in seeds.values() for step, _ in points]
     ends = [points[-1][0] for seeds in found.values() for points in seeds.values()]
-    steps = [s for seeds in found.values() for points in seeds.values() for s, _ in points if s > 0]
-    uneven = bool(steps) and max(ends) > UNEVEN * max(1, min(ends))
+    least = min((step for step in every if step > 0), default=0)
+    uneven = bool(least) and max(ends) > UNEVEN * max(1, min(ends))
     if uneven:
-        _logarithmic(grid[0], min(steps), max(ends))
+        _logarithmic(grid[0], least, max(ends))
     drawing.supxlabel("updates, on a logarithmic scale" if uneven else "updates", fontsize=9)
     drawing.supylabel(metric, fontsize=9)
     return drawing
@@ -91,18 +93,10 @@ def _logarithmic(axis: Axes, least: int, most: int) -> None:
     axis.set_xlim(-0.1 * least, 1.1 * most)
 
 
-def _panel(axis: Axes, seeds: Mapping[int, Curve], line: np.ndarray) -> None:
-    if len(seeds) < EVERY_RUN:
-        for points in seeds.values():
-            steps, values = zip(*points, strict=True)
-            axis.plot(steps, values, color=BLUE, lw=0.7, alpha=0.6)
-    if len(line):
-        axis.fill_between(line[:, 0], line[:, 2], line[:, 3], color=BLUE, alpha=0.18, lw=0)
-        axis.plot(line[:, 0], line[:, 1], color=BLUE, lw=2, solid_capstyle="round")
-
-
-def middle(variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]) -> np.ndarray:
-    """(steps, 4): step, interquartile mean, low, high, at the steps that every seed has.
+def middle(
+    variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]
+) -> tuple[list[int], list[Interval]]:
+    """The steps that every seed has, and the interquartile mean at each with its interval.
 
     A run that diverged has no later values, so the mean ends where the first run does.
     """
@@ -110,18 +104,8 @@ def middle(variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]
     for points in seeds.values():
         for step, value in points:
             at.setdefault(step, []).append(value)
-    rng = np.random.default_rng(zlib.crc32(variant.encode()))
-    rows = []
-    for step, values in sorted(at.items()):
-        if len(values) == len(seeds):
-            found = interval(values, rng)
-            low, high = np.clip((found.low, found.high), *bounds)  # the metric has no other values
-            rows.append((step, found.value, low, high))
-    return np.array(rows, dtype=float).reshape(-1, 4)
-
-
-def _wrapped(title: str) -> str:
-    """At most two lines of a panel's width."""
-    import textwrap
-
-    return "\n".join(textwrap.wrap(title, 30, max_lines=2, placeholder=" …"))
+    rng = rng_of(variant)
+    steps = sorted(step for step, values in at.items() if len(values) == len(seeds))
+    found = [interval(at[step], rng) for step in steps]
+    # The metric has no values outside its bounds.
+    return steps, [Interval(e.value, *map(float, np.clip(e.ends, *bounds))) for e in found]

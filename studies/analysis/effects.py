@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core.statistics import Interval
-from studies.analysis.wording import (
-    bracket,
-    contrast,
-    contrast_cells,
-    count,
-    number,
-    p_value,
-)
-from studies.effects import (
+from studies.analysis.contrasts import (
     LEVEL,
     Effect,
     Interaction,
@@ -27,11 +18,20 @@ from studies.effects import (
     levels,
     pairing,
 )
-from studies.figures import BLUE, COLOURS, GREY, bare_plane, forest, panels
+from studies.figures import BLUE, COLOURS, GREY, forest, panels
 from studies.leaderboard import Leaderboard, Row
-from studies.sections import TEXTS, Reading, Section
-from studies.settings import bare
-from studies.table import Contrast
+from studies.sections import (
+    TEXTS,
+    Reading,
+    Section,
+    bracket,
+    contrast,
+    contrast_cells,
+    count,
+    number,
+    p_value,
+)
+from studies.table import Contrast, bare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,41 +40,36 @@ if TYPE_CHECKING:
 ACROSS = 3  # panels of interactions side by side
 OFFSET = 0.06  # of a step between two levels: lines of one panel do not hide each other's intervals
 SPELLED = 2  # interactions that are described in a sentence
+COLUMNS = ("difference", "95% interval", "pairs", "p", "p, Holm")  # of `contrast_cells`
 
 
-def choices(reading: Reading) -> list[Section]:
+def choices(reading: Reading) -> Iterator[Section]:
     """The effect of each choice; none if there is no contrast."""
     return contrast_section(reading, reading.table.contrasts, "effects")
 
 
-def all_pairs(reading: Reading, key: str) -> list[Section]:
+def all_pairs(reading: Reading, key: str) -> Iterator[Section]:
     """The contrasts of the study's file, or of every two rows."""
     rows = [row.variant for row in reading.board.rows]
     every = [Contrast(level=a, reference=b) for a, b in itertools.combinations(rows, 2)]
     return contrast_section(reading, reading.table.contrasts or every, key)
 
 
-def contrast_section(reading: Reading, named: Sequence[Contrast], key: str) -> list[Section]:
+def contrast_section(reading: Reading, named: Sequence[Contrast], key: str) -> Iterator[Section]:
     """Contrasts as one section, the named ones first; none if there is no contrast."""
     board = reading.board
     found = effects(board, named)
     if not found:
-        return []
+        return
     correlation, paired = pairing(board)
-    rows = [
-        [e.title, *contrast_cells(e.difference, e.low, e.high, e.pairs, e.p, e.adjusted)]
-        for e in found
-    ]
-    return [
-        Section(
-            key,
-            ("contrast", "difference", "95% interval", "pairs", "p", "p, Holm"),
-            rows,
-            {key: lambda: effects_figure(board, found)},
-            _findings(found, higher_is_better=board.higher_is_better),
-            {"contrasts": explained(found, correlation, paired)},
-        )
-    ]
+    yield Section(
+        key,
+        ("contrast", *COLUMNS),
+        [[each.title, *contrast_cells(each.difference, each.adjusted)] for each in found],
+        {key: lambda: effects_figure(board, found)},
+        _findings(found, higher_is_better=board.higher_is_better),
+        {"contrasts": explained(found, correlation, paired)},
+    )
 
 
 def explained(found: Sequence[Effect], correlation: float, paired: bool) -> str:
@@ -95,12 +90,12 @@ def explained(found: Sequence[Effect], correlation: float, paired: bool) -> str:
 
 def _findings(found: list[Effect], *, higher_is_better: bool) -> list[str]:
     """Planned contrasts first, then significant ones by size, then the rest."""
-    ranked = sorted(found, key=lambda e: (not e.named, not e.clear, -abs(e.difference) * e.clear))
+    ranked = sorted(
+        found, key=lambda e: (not e.named, not e.clear, -abs(e.difference.value) * e.clear)
+    )
     said = []
     for effect in ranked:
-        text = contrast(*effect.values, Interval(effect.difference, effect.low, effect.high),
-                        effect.pairs, higher_is_better=higher_is_better,
-                        unit="pair" if effect.paired else "pair of runs")  # fmt: skip
+        text = contrast(*effect.values, effect.difference, higher_is_better=higher_is_better)
         if effect.clear and effect.adjusted > LEVEL:
             family = count(sum(each.named == effect.named for each in found), "contrast")
             p = number(effect.adjusted)
@@ -113,8 +108,8 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
     """Every contrast with its interval, significant ones in blue."""
     drawing, axis = forest(
         [effect.title for effect in found],
-        [effect.difference for effect in found],
-        [(effect.low, effect.high) for effect in found],
+        [effect.difference.value for effect in found],
+        [effect.difference.ends for effect in found],
         [BLUE if effect.clear else GREY for effect in found],
     )
     axis.axvline(0, color=GREY, lw=1, zorder=1)
@@ -126,29 +121,23 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
     return drawing
 
 
-def interaction_section(reading: Reading) -> list[Section]:
+def interaction_section(reading: Reading) -> Iterator[Section]:
     """The interactions of every two axes; none without two axes that have all four cells."""
     board = reading.board
     found = interactions(board)
-    if not found:
-        return []
-    return [
-        Section(
+    if found:
+        yield Section(
             "interactions",
-            ("interaction", "difference of differences", "95% interval", "pairs", "p", "p, Holm"),
-            [_interaction_row(each) for each in found],
+            ("interaction", "difference of differences", *COLUMNS[1:]),
+            [[_title(each), *contrast_cells(each.difference, each.adjusted)] for each in found],
             {"interactions": lambda: interactions_figure(board)},
             _interaction_findings(found),
         )
-    ]
 
 
-def _interaction_row(each: Interaction) -> list[str]:
+def _title(each: Interaction) -> str:
     (one, other), of, at = each.axes, *_labels(each)
-    title = f"{one}: {of[0]} - {of[1]}, at {other}: {at[0]} - {at[1]}"
-    found = each.difference
-    cells = contrast_cells(found.value, found.low, found.high, found.pairs, found.p, each.adjusted)
-    return [title, *cells]
+    return f"{one}: {of[0]} - {of[1]}, at {other}: {at[0]} - {at[1]}"
 
 
 def _interaction_findings(found: Sequence[Interaction]) -> list[str]:
@@ -159,7 +148,7 @@ def _interaction_findings(found: Sequence[Interaction]) -> list[str]:
     said = []
     for each in clear[:SPELLED]:
         (one, other), of, at = each.axes, *_labels(each)
-        value, low, high = each.difference.value, each.difference.low, each.difference.high
+        value, (low, high) = each.difference.value, each.difference.ends
         if value < 0:
             at, low, high = at[::-1], -high, -low
         said.append(
@@ -203,9 +192,8 @@ def _panel(panel: Axes, rows: Sequence[Row], one: str, other: str) -> None:
     panel.set_xticks(range(len(along)), [bare(one, each) for each in along], fontsize=8)
     panel.margins(x=0.2)
     panel.set_xlabel(one, fontsize=8.5)
-    panel.legend(frameon=False, fontsize=7.5, title=other, title_fontsize=7.5, ncols=len(lines),
+    panel.legend(fontsize=7.5, title=other, title_fontsize=7.5, ncols=len(lines),
                  loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1)  # fmt: skip
-    bare_plane(panel)
     panel.grid(visible=False, axis="x")
 
 
@@ -219,4 +207,4 @@ def _mean(rows: Sequence[Row], cell: Mapping[str, str]) -> tuple[float, float, f
     if not strata:
         return None
     found = compared(strata, paired=True)
-    return found.value, found.low, found.high
+    return found.value, *found.ends

@@ -8,18 +8,17 @@ origin's, coordinate i is attributed the mean over orders of v(before + i) - v(b
 from __future__ import annotations
 
 import itertools
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.metrics.catalogue import metric_info
 from core.statistics import RESAMPLES, Difference, Interval, interval, resample, stretched
-from studies.analysis.wording import between, bracket, number
-from studies.effects import compared, pairing
+from studies.analysis.contrasts import compared, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest
-from studies.sections import Reading, Section
+from studies.leaderboard import rng_of
+from studies.sections import Reading, Section, between, bracket, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +89,7 @@ def shapley(
     return [stretched(float(value[i]), draws[:, i], seeds) for i in range(k)]
 
 
-def path_sections(reading: Reading) -> list[Section]:
+def path_sections(reading: Reading) -> Iterator[Section]:
     """The attribution; none until all systems of the path have a seed in common."""
     ends: Two = reading.table.ends  # type: ignore[attr-defined]
     budget: int = reading.table.nodes  # type: ignore[attr-defined]
@@ -105,12 +104,11 @@ def path_sections(reading: Reading) -> list[Section]:
     orders, complete = orders_within(len(names), max(budget, len(names) + 1))
     nodes = {node for order in orders for node in nodes_of(order)}
     if not names[0] or not nodes <= set(found):
-        return []
+        return
     seeds = sorted(set.intersection(*(set(found[node]) for node in nodes)))
-    if not seeds:
-        return []
-    scores = {node: np.array([found[node][seed] for seed in seeds]) for node in nodes}
-    return [_section(reading, names, scores, orders, complete)]
+    if seeds:
+        scores = {node: np.array([found[node][seed] for seed in seeds]) for node in nodes}
+        yield _section(reading, names, scores, orders, complete)
 
 
 def _section(
@@ -121,7 +119,7 @@ def _section(
     complete: bool,
 ) -> Section:
     board, ends = reading.board, reading.table.ends  # type: ignore[attr-defined]
-    rng = np.random.default_rng(zlib.crc32(board.study.encode()))
+    rng = rng_of(board.study)
     parts = shapley(contributions(orders, scores.__getitem__), rng, complete=complete)
     none, every = Node(), Node(range(len(names)))
     whole = interval((scores[every] - scores[none]).tolist(), rng)
@@ -173,7 +171,7 @@ def _gap(scores: Mapping[Node, np.ndarray], a: Node, b: Node, paired: bool) -> D
 def _shown(found: Difference | None) -> str:
     if found is None:
         return ""
-    sure = f" ({between((found.low, found.high), sign='+')})" if found.pairs > 1 else ""
+    sure = f" ({between(found.ends, sign='+')})" if found.pairs > 1 else ""
     return f"{found.value:+.4f}{sure}"
 
 

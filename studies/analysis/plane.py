@@ -1,20 +1,32 @@
-"""Quality against diversity, which shows a variant that trades one for the other.
+"""Quality against diversity, which shows a variant that trades one for the other: the plane of a
+study, and sweeps of temperature with each variant's area over its seeds.
 
 Caccia et al. 2020 ("Language GANs Falling Short"): one number alone is not enough. A generator that
 repeats one good sentence has quality, and one that draws tokens at random has diversity.
+
+`area` is the part of the unit square that some point of a sweep dominates in both metrics: one
+number for the whole curve, higher is better, 0 to 1. It depends on the number of sentences and
+references, as its two metrics do, and grows with the swept range: compare equal ones.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
+from core.errors import InputError
+from core.files import read_bounded
+from core.statistics import difference, interval
 from core.tracking.protocol import RunRecord
-from studies.figures import BLUE, GREY, ORANGE, PAPER, canvas
-from studies.sections import Reading, Section
+from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas
+from studies.leaderboard import rng_of
+from studies.sections import Reading, Section, between, contrast, count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,15 +36,23 @@ QUALITY = (("valid", "valid sentences"), ("bleu_4", "BLEU-4"), ("bleu_2", "BLEU-
 DIVERSITY = ("self_bleu_4", "self_bleu_2")
 TRACE = 0.005
 NEAR = 0.06  # share of the plane's span: closer numbers are merged into one label
-Point = tuple[float, float]  # diversity, quality
+Place = tuple[float, float]  # diversity, quality
+LARGEST = 10_000_000  # bytes of a file of sweeps
+SEED = " · seed "  # separates a run's variant from its seed
+CURVES = (BLUE, PINK, AMBER, SKY)
+MARKS = {
+    "real": ("real text", "D", ORANGE),
+    "ngram": ("n-gram model", "^", GREY),
+    "mle": ("MLE", "s", GREEN),
+}
 
 
-def plane(reading: Reading) -> list[Section]:
+def plane(reading: Reading) -> Iterator[Section]:
     """The plane; none if the runs do not have such metrics."""
     quality = next(((k, label) for k, label in QUALITY if _informs(reading, k)), None)
     diversity = next((k for k in DIVERSITY if _has(reading, k)), None)
     if quality is None or diversity is None:
-        return []
+        return
     runs = {run.run_id: run for run in reading.seeds}
     points = {
         row.variant: [p for run in row.seed_runs.values()
@@ -43,16 +63,12 @@ def plane(reading: Reading) -> list[Section]:
     likelihood = {
         run.tags["variant"] for run in runs.values() if run.params.get("schedule.name") == "mle"
     }
-    return [
-        Section(
-            "plane",
-            figures={
-                "quality_diversity": lambda: _figure(
-                    points, real, likelihood, quality[1], diversity
-                )
-            },
-        )
-    ]
+    yield Section(
+        "plane",
+        figures={
+            "quality_diversity": lambda: _figure(points, real, likelihood, quality[1], diversity)
+        },
+    )
 
 
 def _has(reading: Reading, name: str) -> bool:
@@ -65,14 +81,14 @@ def _informs(reading: Reading, name: str) -> bool:
     return 2 * more >= len(reading.seeds)
 
 
-def _point(run: RunRecord, where: str, diversity: str, quality: str) -> Point | None:
+def _point(run: RunRecord, where: str, diversity: str, quality: str) -> Place | None:
     x, y = run.metrics.get(f"{where}/{diversity}"), run.metrics.get(f"{where}/{quality}")
     return None if x is None or y is None else (1 - x, y)
 
 
 def _figure(
-    points: Mapping[str, Sequence[Point]],
-    real: Sequence[Point],
+    points: Mapping[str, Sequence[Place]],
+    real: Sequence[Place],
     likelihood: set[str],
     quality: str,
     diversity: str,
@@ -81,7 +97,6 @@ def _figure(
 
     halo = withStroke(linewidth=2.5, foreground=PAPER)
     drawing, axis = canvas(6.6, 4.8)
-    axis.grid(lw=0.6)
     for variant, found in points.items():
         if found:
             _variant(axis, found, variant in likelihood)
@@ -99,14 +114,14 @@ def _figure(
     return drawing
 
 
-def _variant(axis: Axes, found: Sequence[Point], likelihood: bool) -> None:
+def _variant(axis: Axes, found: Sequence[Place], likelihood: bool) -> None:
     xs, ys = zip(*found, strict=True)
     axis.plot(xs, ys, "o", color=GREY, ms=3.5, mew=0, alpha=0.8)
     x, y = np.mean(found, axis=0)
     axis.plot(x, y, "D" if likelihood else "o", color=BLUE, ms=8, mew=0)
 
 
-def _numbers(points: Mapping[str, Sequence[Point]], axis: Axes) -> dict[Point, str]:
+def _numbers(points: Mapping[str, Sequence[Place]], axis: Axes) -> dict[Place, str]:
     """Where to write which ranks: neighbours share a label."""
     span = np.array([np.ptp(axis.get_xlim()), np.ptp(axis.get_ylim())])
     groups: list[dict[int, np.ndarray]] = []  # rank -> mean
@@ -137,3 +152,133 @@ def ranks(found: Sequence[int]) -> str:
         run = [rank for _, rank in group]
         parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
     return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Quality and diversity of one sample, each with its interval."""
+
+    temperature: float | None  # None: a baseline
+    quality: float
+    diversity: float
+    quality_interval: Ends
+    diversity_interval: Ends
+    sentences: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The points of a generator, those of the baselines, and the area."""
+
+    swept: str
+    points: tuple[Point, ...]
+    baselines: Mapping[str, Point]
+    area: float
+    references: int
+    notes: tuple[str, ...] = ()  # on baselines, including those that are not available
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+Sweeps = Mapping[str, Sweep]  # run -> its sweep
+SWEEPS = TypeAdapter(dict[str, Sweep])
+
+
+def read_sweeps(file: Path) -> dict[str, Sweep]:
+    """The sweeps that `textgan sweep --json` wrote, by run; InputError for any other file."""
+    try:
+        return SWEEPS.validate_json(read_bounded(file, LARGEST))
+    except ValidationError as error:
+        raise InputError(f"{file}: no sweeps: {error.errors()[0]['msg']}") from None
+
+
+def area(points: Sequence[tuple[float, float]]) -> float:
+    """Area of the union of the rectangles between (0, 0) and each point."""
+    total, height = 0.0, 0.0
+    for x, y in sorted(points, reverse=True):
+        if y > height:
+            total += x * (y - height)
+            height = y
+    return total
+
+
+def sweep_section(sweeps: Sweeps) -> Section:
+    """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
+    areas = {name: [one.area for one in runs] for name, runs in _by_variant(sweeps).items()}
+    rows = []
+    for name, found in areas.items():
+        over = interval(found, rng_of(name))
+        sure = between(over.ends if len(found) > 1 else None)
+        rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
+    return Section(
+        "temperature",
+        ("variant", "area", "95% interval", "seeds"),
+        rows,
+        {"temperature": lambda: sweep_figure(sweeps)},
+        _findings(areas),
+    )
+
+
+def _findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
+    """The largest area against each other."""
+    ranked = sorted(areas, key=lambda name: -float(np.mean(areas[name])))
+    best, said = ranked[0], []
+    for other in ranked[1:]:
+        rng = rng_of(f"{best}/{other}")
+        found = difference([(areas[best], areas[other])], rng, paired=False)
+        text = contrast(best, other, found, higher_is_better=True)
+        said.append(f"Area over temperature: {text}")
+    return said
+
+
+def _by_variant(sweeps: Sweeps) -> dict[str, list[Sweep]]:
+    found: dict[str, list[Sweep]] = {}
+    for run, one in sweeps.items():
+        found.setdefault(run.partition(SEED)[0], []).append(one)
+    return found
+
+
+def sweep_figure(sweeps: Sweeps) -> Figure:
+    """Curves in the plane of diversity and quality, one colour per variant; baselines as points."""
+    drawing, axis = canvas(5.6, 4.8)
+    variants = _by_variant(sweeps)
+    for colour, (name, runs) in zip(itertools.cycle(CURVES), variants.items(), strict=False):
+        for seed, one in enumerate(runs):
+            label = None if seed else _label(name, [each.area for each in runs])
+            _curve(axis, label, one, colour)
+    baselines = {name: point for one in sweeps.values() for name, point in one.baselines.items()}
+    for name, point in baselines.items():
+        label, mark, colour = MARKS[name]
+        axis.plot(point.diversity, point.quality, mark, color=colour, ms=8, label=label)
+    axis.set_xlabel("1 - Self-BLEU-4 (more diverse to the right)")
+    axis.set_ylabel("BLEU-4 (closer to real text upwards)")
+    swept = sorted({found.swept for found in sweeps.values()})
+    axis.set_title(f"swept: {', '.join(swept)}; bars: 95% intervals", fontsize=10)
+    axis.margins(0.1)
+    # Below the axes, since points can be anywhere in them.
+    drawing.legend(fontsize=9, loc="outside lower center", ncols=2)
+    return drawing
+
+
+def _label(name: str, areas: Sequence[float]) -> str:
+    if len(areas) == 1:
+        return f"{name}, area {areas[0]:.3f}"
+    return f"{name}, {count(len(areas), 'run')}, area {min(areas):.3f} to {max(areas):.3f}"
+
+
+def _curve(axis: Axes, label: str | None, found: Sweep, colour: str) -> None:
+    x = [point.diversity for point in found.points]
+    y = [point.quality for point in found.points]
+    axis.plot(x, y, "o-", color=colour, ms=4, lw=1.4, label=label)
+    for point in found.points:
+        if point.quality_interval is not None:
+            axis.plot([point.diversity] * 2, point.quality_interval, color=colour, lw=1)
+        if point.diversity_interval is not None:
+            axis.plot(point.diversity_interval, [point.quality] * 2, color=colour, lw=1)
+    if label is None:  # the first curve of a variant shows the temperatures at its ends
+        return
+    for point in (found.points[0], found.points[-1]):
+        axis.annotate(f"{point.temperature:g}", (point.diversity, point.quality), (5, 5),
+                      textcoords="offset points", color=colour, fontsize=8)  # fmt: skip

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.statistics import (
+    Interval,
     detectable_difference,
     performance_profile,
     probability_of_improvement,
     variance_shares,
 )
-from studies.effects import matrix, pairing
-from studies.figures import COLOURS, bare_plane, canvas, legend_beside
-from studies.leaderboard import Leaderboard
+from studies.analysis.contrasts import matrix, pairing
+from studies.figures import COLOURS, band, canvas, legend_beside
+from studies.leaderboard import Leaderboard, rng_of
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ POINTS = 400  # of a profile, so that its steps look like steps
 MANY = 6  # rows of a profile: the number of colours
 
 
-def power(reading: Reading) -> list[Section]:
+def power(reading: Reading) -> Iterator[Section]:
     """None with fewer than two rows, or fewer than two seeds that all rows have."""
     board = reading.board
     scores = matrix(board)
     if scores.size == 0 or min(scores.shape) < 2:
-        return []
+        return
     k, n = scores.shape
     correlation, paired = pairing(board)
     gaps = [np.std(a - b, ddof=1) for a, b in itertools.combinations(scores, 2)]
@@ -49,15 +50,13 @@ def power(reading: Reading) -> list[Section]:
         ),
         _first_two(board),
     ]  # fmt: skip
-    return [
-        Section(
-            "power",
-            ("", "value", ""),
-            rows,
-            {"profile": lambda: profile_figure(board)},
-            values={"rows": k, "seeds": n},
-        )
-    ]
+    yield Section(
+        "power",
+        ("", "value", ""),
+        rows,
+        {"profile": lambda: profile_figure(board)},
+        values={"rows": k, "seeds": n},
+    )
 
 
 def _shares(scores: np.ndarray) -> list[list[str]]:
@@ -65,23 +64,19 @@ def _shares(scores: np.ndarray) -> list[list[str]]:
     if found is None:
         return []
     named = {"variant": found.configuration, "seed": found.seed, "residual": found.rest}
-    return [
-        [
-            f"share of the variance: {name}",
-            f"{each.value:.0%}",
-            f"{each.low:.0%} to {each.high:.0%}",
-        ]
-        for name, each in named.items()
-    ]
+    return [_share(f"share of the variance: {name}", each) for name, each in named.items()]
 
 
 def _first_two(board: Leaderboard) -> list[str]:
     first, second = board.rows[:2]
     sign = 1.0 if board.higher_is_better else -1.0
-    rng = np.random.default_rng(zlib.crc32(f"{first.variant} {second.variant}".encode()))
+    rng = rng_of(f"{first.variant} {second.variant}")
     ours, theirs = ([sign * s for s in row.scores.values()] for row in (first, second))
     found = probability_of_improvement(ours, theirs, rng)
-    title = f"probability that a run of {first.variant} beats one of {second.variant}"
+    return _share(f"probability that a run of {first.variant} beats one of {second.variant}", found)
+
+
+def _share(title: str, found: Interval) -> list[str]:
     return [title, f"{found.value:.0%}", f"{found.low:.0%} to {found.high:.0%}"]
 
 
@@ -92,18 +87,13 @@ def profile_figure(board: Leaderboard) -> Figure:
     at = np.linspace(min(scores), max(scores), POINTS)
     drawing, axis = canvas(7.2, 4)
     for colour, row in zip(itertools.cycle(COLOURS), rows, strict=False):
-        rng = np.random.default_rng(zlib.crc32(row.variant.encode()))
         found = performance_profile(
-            list(row.scores.values()), at.tolist(), rng,
+            list(row.scores.values()), at.tolist(), rng_of(row.variant),
             higher_is_better=board.higher_is_better, resamples=500,
         )  # fmt: skip
-        axis.plot(at, [f.value for f in found], color=colour, lw=1.8, label=row.variant)
-        axis.fill_between(
-            at, [f.low for f in found], [f.high for f in found], color=colour, alpha=0.08, lw=0
-        )
+        band(axis, at.tolist(), found, colour, row.variant)
     axis.set_xlabel(board.metric)
     axis.set_ylabel("share of runs at least as good")
-    bare_plane(axis)
     legend_beside(axis)
     title = f"Performance profiles of the first {len(rows)} rows, with 95% bands"
     axis.set_title(title, fontsize=10)

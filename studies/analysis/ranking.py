@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.statistics import Difference, Interval, detectable_difference, holm
+from core.statistics import Difference, detectable_difference, holm
 from core.tracking.protocol import NONE, WORST
-from studies.analysis.wording import between, contrast, count, names, number, scored
-from studies.effects import LEVEL, apart, pairing
+from studies.analysis.contrasts import LEVEL, apart, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest
 from studies.leaderboard import Leaderboard, Row
-from studies.sections import Reading, Section
+from studies.sections import Reading, Section, between, contrast, count, names, number, scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,10 +132,8 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
         return ["No two variants have two seeds each: they cannot be compared."]
     if len(compared) == 1:
         ((other, found),) = compared.items()
-        return [contrast(best.variant, other, Interval(found.value, found.low, found.high),
-                         found.pairs, higher_is_better=board.higher_is_better,
-                         detectable=missed[other],
-                         unit="pair" if paired else "pair of runs")]  # fmt: skip
+        return [contrast(best.variant, other, found, higher_is_better=board.higher_is_better,
+                         detectable=missed[other])]  # fmt: skip
     clear = [other for other, found in compared.items() if found.p <= LEVEL]
     unclear = [other for other in compared if other not in clear]
     said = []

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from core.config.renamed import current_text
-from core.errors import InputError
 from core.tracking.protocol import ENDED, WORST, RunRecord
-from studies.analysis.wording import count
-from studies.sections import Reading, Section
+from studies.sections import Reading, Section, count, samples_of
 
 APART = "evaluating"  # tag: seconds of evaluations
 BAD = (*WORST, "killed", "failed")
@@ -24,7 +22,7 @@ Texts = Mapping[int, Mapping[int, str]]  # step -> latent -> sentence
 T = TypeVar("T")
 
 
-def cost(reading: Reading) -> list[Section]:
+def cost(reading: Reading) -> Iterator[Section]:
     """Seconds and updates of every variant, to judge whether a comparison is fair, and the
     machine; none if no run has ended.
     """
@@ -40,7 +38,7 @@ def cost(reading: Reading) -> list[Section]:
                  f"{sum(updates) / sum(seconds):.3g}", apart]
             )  # fmt: skip
     if not rows:
-        return []
+        return
     runs, trials = reading.seeds, reading.trials
     everything = [*runs, *trials]
     devices = sorted({run.tags["device"] for run in everything if "device" in run.tags})
@@ -55,15 +53,9 @@ def cost(reading: Reading) -> list[Section]:
         if counted_apart(everything) else "with evaluations",
         "devices": ", ".join(devices) or "an unknown device",
     }  # fmt: skip
-    return [
-        Section(
-            "cost",
-            ["variant", "updates", "seconds per run", "range", "updates per second",
-             "evaluation, s"],
-            rows,
-            values=values,
-        )
-    ]  # fmt: skip
+    columns = ["variant", "updates", "seconds per run", "range", "updates per second",
+               "evaluation, s"]  # fmt: skip
+    yield Section("cost", columns, rows, values=values)
 
 
 def counted_apart(runs: Iterable[RunRecord]) -> bool:
@@ -82,11 +74,11 @@ def _numbers(runs: Iterable[RunRecord], tag: str) -> list[float]:
     return [float(run.tags[tag]) for run in runs if tag in run.tags]
 
 
-def failures(reading: Reading) -> list[Section]:
+def failures(reading: Reading) -> Iterator[Section]:
     """Every run that did not end well; none if all did."""
     bad = [run for run in reading.seeds if _outcome(run) in BAD]
     if not bad:
-        return []
+        return
     bad.sort(key=lambda run: (BAD.index(_outcome(run)), run.name))
     rows = [
         [_outcome(run), run.tags.get("variant", run.name), run.tags.get("seed", ""),
@@ -94,7 +86,7 @@ def failures(reading: Reading) -> list[Section]:
         for run in bad
     ]  # fmt: skip
     columns = ["outcome", "variant", "seed", "updates", "reason", "run"]
-    return [Section("failures", columns, rows)]
+    yield Section("failures", columns, rows)
 
 
 def _outcome(run: RunRecord) -> str:
@@ -103,29 +95,23 @@ def _outcome(run: RunRecord) -> str:
     return {"FAILED": "failed", "KILLED": "killed"}.get(run.status, "running")
 
 
-def samples(reading: Reading) -> list[Section]:
+def samples(reading: Reading) -> Iterator[Section]:
     """Samples of several variants, and of the best during training; none if no run kept any."""
     rows = reading.board.rows
     seeds = sorted(set.intersection(*(set(row.seed_runs) for row in rows))) if rows else []
     if not seeds:
-        return []
+        return
     seed = seeds[0]
     texts = {row.variant: _texts(reading, row.seed_runs[seed]) for row in _evenly(rows, VARIANTS)}
     texts = {variant: found for variant, found in texts.items() if found}
     if not texts:
-        return []
+        return
     last = {variant: found[max(found)] for variant, found in texts.items()}
     best, found = next(iter(texts.items()))
     through = {f"after {step}": found[step] for step in _evenly(sorted(found), STEPS)}
-    return [
-        Section("sentences", ["", *last], _side_by_side(last), values={"seed": seed}),
-        Section(
-            "training",
-            ["", *through],
-            _side_by_side(through),
-            values={"best": best, "seed": seed},
-        ),
-    ]
+    yield Section("sentences", ["", *last], _side_by_side(last), values={"seed": seed})
+    values = {"best": best, "seed": seed}
+    yield Section("training", ["", *through], _side_by_side(through), values=values)
 
 
 def _evenly(found: Sequence[T], most: int) -> list[T]:
@@ -136,15 +122,9 @@ def _evenly(found: Sequence[T], most: int) -> list[T]:
 
 
 def _texts(reading: Reading, run_id: str) -> Texts:
-    try:
-        file = reading.tracker.artifact(run_id, "samples.json")
-    except InputError:  # a run that ended before its first evaluation
-        return {}
-    table = json.loads(file.read_text(encoding="utf-8"))
-    of = {name: position for position, name in enumerate(table["columns"])}
     found: dict[int, dict[int, str]] = {}
-    for line in table["data"]:
-        found.setdefault(int(line[of["step"]]), {})[int(line[of["row"]])] = line[of["text"]]
+    for each in samples_of(reading.tracker, run_id):
+        found.setdefault(int(each["step"]), {})[int(each["row"])] = each["text"]
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from core.config.renamed import current_settings
 from core.statistics import Interval, expected_best, with_worst
 from core.tracking.protocol import WORST, RunRecord
 from studies.analysis.effects import contrast_section
-from studies.analysis.wording import between
-from studies.figures import BLUE, COLOURS, GREY, bare_plane, bare_rows, canvas, legend_beside
-from studies.sections import Reading, Section
+from studies.figures import BLUE, COLOURS, GREY, band, bare_rows, canvas, legend_beside
+from studies.leaderboard import rng_of
+from studies.sections import Reading, Section, between
 from studies.table import Contrast
 from studies.tuning import TuningTable, dominates, shown
 
@@ -29,37 +28,38 @@ LEAST_FOR_IMPORTANCE = 8
 Arms = Mapping[str, Sequence[RunRecord]]  # system -> its trials
 
 
-def search_sections(reading: Reading) -> list[Section]:
+def search_sections(reading: Reading) -> Iterator[Section]:
     """Sections of a search: every finalist against the published settings, and its trials."""
     rows = [row.variant for row in reading.board.rows if row.variant != PUBLISHED]
     against = [Contrast(level=row, reference=PUBLISHED) for row in sorted(rows)]
     named = reading.table.contrasts or against
-    return [*contrast_section(reading, named, "finalists"), *tuning_sections(reading)]
+    yield from contrast_section(reading, named, "finalists")
+    yield from tuning_sections(reading)
 
 
-def tuning_sections(reading: Reading) -> list[Section]:
+def tuning_sections(reading: Reading) -> Iterator[Section]:
     """Settings, tuning curves, importance (with enough trials), front (of several objectives)."""
     assert isinstance(reading.table, TuningTable)
-    if not reading.trials:
-        return _settings(reading, {})
     arms = {
         name: [trial for trial in reading.trials if trial.tags.get("arm", "") == name]
         for name in sorted({trial.tags.get("arm", "") for trial in reading.trials})
     }
-    found = [*_settings(reading, arms), _curves(reading, arms)]
+    yield from _settings(reading, arms)
+    if not arms:
+        return
+    yield _curves(reading, arms)
     shares = {arm: importance(reading, trials) for arm, trials in arms.items()}
     if any(shares.values()):
-        found.append(_importance({arm: share for arm, share in shares.items() if share}))
+        yield _importance({arm: share for arm, share in shares.items() if share})
     if len(reading.table.metrics) > 1:
-        found.append(_front(reading.table, reading.trials))
-    return found
+        yield _front(reading.table, reading.trials)
 
 
 def _settings_of(trial: RunRecord) -> dict[str, Any]:
     return current_settings(json.loads(trial.tags.get("settings", "{}")))
 
 
-def _settings(reading: Reading, arms: Arms) -> list[Section]:
+def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
     """Each row's settings next to the published ones."""
     own = {
         arm: shown(_settings_of(trial))
@@ -75,15 +75,9 @@ def _settings(reading: Reading, arms: Arms) -> list[Section]:
         for row in reading.board.rows
     }
     keys = sorted({key for settings in rows.values() for key in settings})
-    if not keys:
-        return []
-    return [
-        Section(
-            "settings",
-            ("setting", *rows),
-            [[key, *(settings.get(key, "") for settings in rows.values())] for key in keys],
-        )
-    ]
+    if keys:
+        cells = [[key, *(settings.get(key, "") for settings in rows.values())] for key in keys]
+        yield Section("settings", ("setting", *rows), cells)
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
@@ -96,9 +90,8 @@ def _curves(reading: Reading, arms: Arms) -> Section:
     metric, higher = reading.table.metric, reading.table.higher_is_better
     curves: dict[str, list[Interval]] = {}
     for arm, trials in arms.items():
-        rng = np.random.default_rng(zlib.crc32(arm.encode()))
         scores = scores_of(reading, trials, metric)
-        curves[arm] = expected_best(scores, rng, higher_is_better=higher)
+        curves[arm] = expected_best(scores, rng_of(arm), higher_is_better=higher)
     rows = [
         [arm, str(n), f"{curve[n - 1].value:.4f}", between(curve[n - 1].ends)]
         for arm, curve in curves.items()
@@ -117,15 +110,11 @@ def _curves_figure(curves: Mapping[str, Sequence[Interval]], metric: str) -> Fig
     drawing, axis = canvas(6.4, 4)
     for colour, (arm, curve) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
         n = range(1, len(curve) + 1)
-        axis.plot(n, [c.value for c in curve], color=colour, lw=2, label=arm)
-        axis.fill_between(
-            n, [c.low for c in curve], [c.high for c in curve], color=colour, alpha=0.15, lw=0
-        )
+        band(axis, n, curve, colour, arm)
     axis.set_xlabel("trials")
     axis.locator_params(axis="x", integer=True)
     axis.set_ylabel(f"expected best {metric}")
     axis.set_title("Expected best score by number of trials, with 95% bands", fontsize=10)
-    bare_plane(axis)
     if len(curves) > 1:
         legend_beside(axis)
     return drawing
@@ -223,6 +212,5 @@ def _front_figure(values: np.ndarray, on_front: np.ndarray, labels: Sequence[str
     axis.plot(*values[on_front, :2][order].T, "D:", color=BLUE, ms=6, lw=1, label="front")
     axis.set_xlabel(labels[0])
     axis.set_ylabel(labels[1])
-    bare_plane(axis)
     legend_beside(axis)
     return drawing

@@ -1,12 +1,155 @@
-"""The kinds of study: one file each, the file name is the kind's name."""
+"""A study as a pure function from results to runs.
+
+A *kind* of study (one file in `studies/kinds/`; the file name is the kind's name) says which runs
+are needed, given the runs that have ended. It keeps no other state: the same results give the same
+plan. To resume a study, plan again and leave out the runs that exist. The queue, the workers and
+the record are the same for all kinds (`studies/running/execute.py`).
+"""
 
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
+from core.config import Config, parse
+from core.config.parsing import Tables
+from core.config.slots import Resolver
 from core.errors import InputError, nearest
-from studies.plan import Kind
+from studies.sections import Reading, Section
+from studies.space import Arm
+from studies.table import StudyTable, changed, shared, spend
+
+Key = tuple[str, int]  # variant, seed
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the leaderboard: its values on the axes and the resulting configuration."""
+
+    name: str
+    values: Mapping[str, str]  # axis -> label; of a whole row, what the leaderboard shows
+    config: Config
+    whole: bool = False  # takes no part in contrasts of axes
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run that a study needs.
+
+    A job with an `arm` is a trial: the arm proposes settings on top of the variant's when the job
+    starts. `tested` jobs are also scored on the test split, once, at their end.
+    """
+
+    variant: Variant
+    seed: int
+    arm: Arm | None = None
+    place: int = 0  # index of a trial in its arm
+    tested: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Identifies the job in the queue."""
+        return self.variant.name, self.seed
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job that has ended, successfully or not."""
+
+    variant: str
+    seed: int
+    outcome: str  # "failed" if it raised an error
+    scores: Mapping[str, float | None] = field(default_factory=dict)  # the study's metrics
+    settings: Mapping[str, Any] = field(default_factory=dict)  # proposed by an arm, dotted
+    published: bool = False  # a proposal that was enqueued, not drawn
+
+    @property
+    def key(self) -> Key:
+        """The job's key."""
+        return self.variant, self.seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs known so far, in the order in which they run."""
+
+    jobs: tuple[Job, ...]
+    later: int = 0  # number of further jobs that become known when these have ended
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget of the whole study, given when it begins or resumes."""
+
+    trials: int | None = None  # of each arm, instead of the file's; without arms: runs in total
+    workers: int = 1
+    closed: bool = False  # the time for searching is over: no further trials
+
+
+NO_LIMIT = Limit()
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a kind is made from: the study file and the files of all systems that it names."""
+
+    tables: Tables  # all but [study]: the shared configuration
+    systems: Mapping[str, Tables]  # row -> the tables of that system's file
+    resolver: Resolver
+    where: str  # for messages
+    old_names: bool = False  # stored by version 0.1: rows and labels have its names of keys
+
+    def system(self, row: str, table: StudyTable) -> tuple[Mapping[str, Any], Config]:
+        """Tables and configuration of a system that the study names, with the study's changes."""
+        where = f"{self.where}, system {row}"
+        tables = spend(shared(self.systems[row], self.tables), table.budget)
+        settings = next((each.set for each in table.systems if each.name == row), {})
+        tables = changed(tables, settings, where)
+        return tables, parse(tables, self.resolver, where)
+
+    def whole_systems(self, table: StudyTable) -> list[Variant]:
+        """The rows of `study.systems`."""
+        rows = [each.name for each in table.systems]
+        return [Variant(row, {}, self.system(row, table)[1], whole=True) for row in rows]
+
+
+class Kind(ABC):
+    """A kind of study. `variants` are the rows that every seed runs."""
+
+    Table: ClassVar[type[StudyTable]]
+    tested: ClassVar[bool] = False  # whether each run is scored on the test split at its end
+    variants: list[Variant]
+
+    @abstractmethod
+    def __init__(self, table: Any, definition: Definition) -> None:
+        """Check everything that can be checked; InputError names file and key."""
+        self.table = table
+
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+        """The jobs that these results call for, ended ones included: here every variant with
+        every seed, seeds outermost, so that every variant has a first run early.
+        """
+        return Plan(tuple(
+            Job(variant, seed, tested=self.tested)
+            for seed in self.table.seed_list() for variant in self.variants
+        ))  # fmt: skip
+
+    def arms(self) -> Sequence[Arm]:
+        """The searches for settings; none if all settings are given."""
+        return ()
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What the study compares, in Markdown, for its page."""
+
+    @staticmethod
+    @abstractmethod
+    def sections(reading: Reading) -> Iterator[Section]:
+        """Sections of the kind's report in addition to the leaderboard, from the store alone."""
 
 
 def kinds() -> list[str]:

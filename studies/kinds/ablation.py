@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -25,11 +25,9 @@ from core.config import parse
 from core.errors import InputError
 from core.tracking.rendering import plain
 from studies.analysis.effects import choices, interaction_section
-from studies.analysis.wording import count
-from studies.plan import Definition, Kind, Variant
-from studies.sections import Reading, Section
-from studies.settings import JOINER, changed, check_contrasts, labelled, spend
-from studies.table import StudyTable
+from studies.kinds import Definition, Kind, Variant
+from studies.sections import Reading, Section, count
+from studies.table import JOINER, StudyTable, changed, check_contrasts, labelled, spend
 
 Cell = tuple[int, ...]
 Labels = Mapping[str, Mapping[str, Any]]  # axis -> label -> value
@@ -82,9 +80,10 @@ class Ablation(Kind):
         return f"{axes}\n\n{self.design.words}; {len(self.variants)} variants x {seeds}."
 
     @staticmethod
-    def sections(reading: Reading) -> list[Section]:
+    def sections(reading: Reading) -> Iterator[Section]:
         """The effect of each choice, and interactions of choices."""
-        return [*choices(reading), *interaction_section(reading)]
+        yield from choices(reading)
+        yield from interaction_section(reading)
 
     def _best(self, axes: Labels, where: str) -> Cell:
         """Position of the best value on each axis."""

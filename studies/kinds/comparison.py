@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from core.config import Config
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
-from studies.plan import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
 from studies.table import System
@@ -104,9 +104,10 @@ class Comparison(Kind):
         )
 
     @staticmethod
-    def sections(reading: Reading) -> list[Section]:
+    def sections(reading: Reading) -> Iterator[Section]:
         """Every system against every other, tuning curves."""
-        return [*all_pairs(reading, "finalists"), *tuning_sections(reading)]
+        yield from all_pairs(reading, "finalists")
+        yield from tuning_sections(reading)
 
 
 def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:

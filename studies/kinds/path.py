@@ -8,7 +8,7 @@ combination of coordinates is valid, so that every system between the two can ru
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated
@@ -21,9 +21,8 @@ from core.config.renamed import previous_key
 from core.config.slots import SLOTS, Resolver
 from core.errors import InputError
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
-from studies.analysis.wording import count
-from studies.plan import Definition, Kind, Variant
-from studies.sections import Reading, Section
+from studies.kinds import Definition, Kind, Variant
+from studies.sections import Reading, Section, count
 from studies.table import StudyTable, system_name
 
 IGNORED = ("name", "seed")
@@ -83,7 +82,7 @@ class Path(Kind):
         )
 
     @staticmethod
-    def sections(reading: Reading) -> list[Section]:
+    def sections(reading: Reading) -> Iterator[Section]:
         """The contribution of each coordinate."""
         return path_sections(reading)
 

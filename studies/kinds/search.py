@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from core.config import parse
 from studies.analysis.search import PUBLISHED, search_sections
-from studies.plan import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
-from studies.settings import spend
 from studies.space import Arm, space_of
+from studies.table import spend
 from studies.tuning import TuningTable, final_row, finalists, results_of, trial_jobs
 
 
@@ -66,6 +66,6 @@ class Search(Kind):
         )
 
     @staticmethod
-    def sections(reading: Reading) -> list[Section]:
+    def sections(reading: Reading) -> Iterator[Section]:
         """Finalists against the published settings, tuning curve, importance, Pareto front."""
         return search_sections(reading)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 
 from studies.analysis.effects import all_pairs
-from studies.analysis.wording import count
-from studies.plan import Definition, Kind
-from studies.sections import Reading, Section
-from studies.settings import check_contrasts
-from studies.table import StudyTable, System
+from studies.kinds import Definition, Kind
+from studies.sections import Reading, Section, count
+from studies.table import StudyTable, System, check_contrasts
 
 
 class Systems(Kind):
@@ -42,6 +41,6 @@ class Systems(Kind):
         return f"{size}; budget of each run: {table.spent}."
 
     @staticmethod
-    def sections(reading: Reading) -> list[Section]:
+    def sections(reading: Reading) -> Iterator[Section]:
         """Every system against every other."""
         return all_pairs(reading, "pairs")

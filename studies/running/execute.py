@@ -27,7 +27,7 @@ from core.process import environment
 from core.tracking.protocol import RunTracker, Tracker
 from core.tracking.rendering import code, plain
 from studies.definition import Study, from_definition, same_definition
-from studies.plan import NO_LIMIT, Limit
+from studies.kinds import NO_LIMIT, Limit
 from studies.running import queue as jobs
 from studies.running.proposals import Proposals
 from studies.running.queue import Progress, load_queue, progress

@@ -14,7 +14,7 @@ from core.config.renamed import current_settings
 from core.tracking.protocol import WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study
-from studies.plan import Job, Key, Plan
+from studies.kinds import Job, Key, Plan
 from studies.running import queue as jobs
 from studies.running.proposals import Proposals
 from studies.space import Arm

@@ -17,8 +17,13 @@ from optuna.trial import TrialState
 from core.addresses import shown, with_driver
 from core.errors import InputError, MachineError
 from core.tracking.memory import MemoryTracker
-from experiments.ray_launcher import Cluster, check_cluster
-from experiments.study_worker import MADE_WITH, check_machine, store_fingerprints
+from experiments.study_worker import (
+    MADE_WITH,
+    Cluster,
+    check_cluster,
+    check_machine,
+    store_fingerprints,
+)
 from studies.running import storage
 from studies.running.execute import begin, work
 from studies.running.queue import is_double, latest, load_queue, sweep
@@ -60,7 +65,7 @@ def test_ray_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         check_cluster(away, "postgresql://h/d", "sqlite:///x.db")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     check_cluster(Cluster(None, 2), "sqlite:///x.db", "sqlite:///y.db")  # this machine alone
-    monkeypatch.setattr("experiments.ray_launcher.find_spec", lambda _: None)
+    monkeypatch.setattr("experiments.study_worker.find_spec", lambda _: None)
     with pytest.raises(InputError, match="textgan-lab"):
         check_cluster(away, "postgresql://h/d", "http://h:5000")
 

@@ -14,12 +14,12 @@ import sqlalchemy
 from core.addresses import with_driver
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker
-from experiments.ray_launcher import Cluster as Workers
-from experiments.ray_launcher import WorkerTask, launch
 from experiments.single_run.run import run
 from experiments.study_session import Session, begin_or_join
+from experiments.study_worker import Cluster as Workers
+from experiments.study_worker import WorkerTask, launch
 from studies.definition import Study, load_study
-from studies.plan import Limit
+from studies.kinds import Limit
 from studies.report import write
 from studies.running.execute import begin, work
 from studies.running.queue import load_queue, progress

@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.metrics.suite import Suite
 from experiments import baselines
 from experiments.sweep import sweep
-from studies.analysis.temperature import area
+from studies.analysis.plane import area
 from tests.experiments.test_cli import QUICK, SMOKE, textgan
 
 SHARE = st.integers(0, 8).map(lambda k: k / 8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from studies.effects import main_effect
+from studies.analysis.contrasts import main_effect
 from studies.kinds.ablation import design, model_matrix
 from studies.leaderboard import Row
 

@@ -20,8 +20,8 @@ from studies.analysis.path import (
     shapley,
 )
 from studies.definition import Study, load_study
-from studies.plan import Limit
-from studies.reading import read, sections
+from studies.kinds import Limit
+from studies.report import read, sections
 from tests.conftest import ROOT
 from tests.studies.test_studies import FakeTraining, start
 from variants import registry

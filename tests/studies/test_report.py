@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,18 +11,17 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.statistics import Interval
+from core.statistics import Difference
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
+from studies.analysis.contrasts import effects
 from studies.analysis.curves import curves_figure, middle
 from studies.analysis.plane import ranks
 from studies.analysis.ranking import broken, detectable, findings
-from studies.analysis.wording import between, bracket, contrast, names, number
-from studies.effects import effects
 from studies.figures import PAPER, VARIABLES
 from studies.leaderboard import Leaderboard, Row, leaderboard
-from studies.reading import read
-from studies.report import _each_once, build, publish, register, write
+from studies.report import _each_once, build, publish, read, register
+from studies.sections import between, bracket, contrast, names, number
 from studies.table import Contrast
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
 
@@ -76,8 +76,8 @@ def page(tracker: MemoryTracker) -> str:
 def test_the_page_holds_every_section_and_needs_no_other_file(
     tracker: MemoryTracker, tmp_path: Path
 ) -> None:
-    files = write(tracker, NAME, tmp_path / "out")
-    page = Page(files[0].read_text(encoding="utf-8"))
+    build(read(tracker, NAME)).write(tmp_path / "out")
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert page.ids == ["leaderboard", "effects", "interactions", "power", "plane", "curves",
                         "sentences", "training", "failures", "cost", "again"]  # fmt: skip
     assert all(address.startswith("#") for address in page.addresses), page.addresses
@@ -86,7 +86,7 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
     names = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
     figures = ("leaderboard", "effects", "interactions", "profile", "quality_diversity", "curves")
     assert names == {f"{name}.{end}" for name in figures for end in ("png", "svg", "pdf")}
-    text = files[1].read_text(encoding="utf-8")
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     for place in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (tmp_path / "out" / place).stat().st_size > 5000
 
@@ -246,22 +246,23 @@ def test_a_comparison_has_one_answer_wherever_it_is_shown() -> None:
         best, other = (row.variant for row in board.rows)
         (there,) = effects(board, [Contrast(level=best, reference=other)])
         (back,) = effects(board, [Contrast(level=other, reference=best)])
-        assert (back.difference, back.low, back.high) == (
-            -there.difference, -there.high, -there.low,
-        )  # fmt: skip
-        assert back.p == there.p == there.adjusted
-        assert there.clear == (there.p <= 0.05) == (there.low > 0 or there.high < 0)
+        found = there.difference
+        assert back.difference == replace(
+            found, value=-found.value, low=-found.high, high=-found.low
+        )
+        assert found.p == there.adjusted
+        assert there.clear == (found.p <= 0.05) == (found.low > 0 or found.high < 0)
         (_, said) = findings(board)
-        assert bracket(there.low, there.high) in said
+        assert bracket(*found.ends) in said
         assert ("No significant difference" in said) == (not there.clear)
 
 
 def test_a_band_stays_within_the_metric_and_a_long_curve_hides_no_short_one() -> None:
     points = {0: [(0, 0.0), (10, 0.01)], 1: [(0, 0.0), (10, 0.9)], 2: [(0, 0.1), (10, 0.02)]}
-    line = middle("x", points, (0.0, 1.0))
-    assert line.shape == (2, 4)
-    assert line[:, 2].min() >= 0
-    assert line[:, 3].max() <= 1
+    steps, line = middle("x", points, (0.0, 1.0))
+    assert steps == [0, 10]
+    assert min(each.low for each in line) >= 0
+    assert max(each.high for each in line) <= 1
     rows = board_of({"long": [0.5], "short": [0.4]}).rows
     found = {"long": {0: [(0, 0.0), (1000, 0.5)]}, "short": {0: [(0, 0.0), (20, 0.4)]}}
     drawing = curves_figure(rows, found, None, "eval/bleu_4")
@@ -298,16 +299,15 @@ def test_what_is_detectable_depends_on_the_design() -> None:
     ],
 )
 def test_a_contrast_in_words(low: float, high: float, words: str) -> None:
-    difference = 0.03 if low >= 0 else -0.03
-    said = contrast(
-        "a", "b", Interval(difference, low, high), 15, higher_is_better=True, detectable=0.02
-    )
-    assert said == words
+    found = Difference(0.03 if low >= 0 else -0.03, low, high, 0.04, 15, paired=True)
+    assert contrast("a", "b", found, higher_is_better=True, detectable=0.02) == words
     if low > 0:
-        down = contrast("a", "b", Interval(difference, low, high), 15, higher_is_better=False)
+        down = contrast("a", "b", found, higher_is_better=False)
         assert down.startswith("`b` beats `a` by .03")
-    single = contrast("a", "b", Interval(difference, low, high), 1, higher_is_better=True)
+    single = contrast("a", "b", replace(found, pairs=1), higher_is_better=True)
     assert "beats" not in single
+    apart = contrast("a", "b", replace(found, paired=False), higher_is_better=True)
+    assert "n = 15 pairs of runs" in apart
 
 
 def test_numbers_and_names() -> None:

@@ -18,8 +18,8 @@ from core.tracking.protocol import RunLabels, Tracker
 from core.training.loop import Stopped
 from experiments.single_run.loading import resolve_file
 from studies.definition import Study, load_study
-from studies.plan import Limit
-from studies.reading import read, sections
+from studies.kinds import Limit
+from studies.report import read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.queue import ended, load_queue
 from studies.running.storage import storage_url

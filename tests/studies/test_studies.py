@@ -13,11 +13,10 @@ from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels, Tracker
+from studies.analysis.contrasts import effects
 from studies.definition import Study, from_definition, load_study
-from studies.effects import effects
 from studies.leaderboard import leaderboard
-from studies.reading import read
-from studies.report import build, publish
+from studies.report import build, publish, read
 from studies.running.execute import begin, free_name, grow, resume, work
 from studies.running.queue import failures, load_queue, progress
 from studies.running.storage import storage_url
@@ -162,11 +161,12 @@ def test_an_effect_is_the_difference_between_equals(tmp_path: Path) -> None:
     found = {(e.axis, e.level, e.reference): e for e in effects(leaderboard(tracker, NAME))}
     assert len(found) == 3 + 1 + 1
     sampling = found["sampling", "gumbel_softmax", "detached"]
-    assert (sampling.difference, sampling.low, sampling.high) == pytest.approx((0.5,) * 3)
-    assert (sampling.pairs, sampling.p) == (18, pytest.approx(1e-4, rel=1e-3))
+    sampled = sampling.difference
+    assert (sampled.value, *sampled.ends) == pytest.approx((0.5,) * 3)
+    assert (sampled.pairs, sampled.p) == (18, pytest.approx(1e-4, rel=1e-3))
     mapping = found["noise_mapping", "full", "broadcast"]
-    assert mapping.difference == pytest.approx(0)
-    assert mapping.p == 1
+    assert mapping.difference.value == pytest.approx(0)
+    assert mapping.difference.p == 1
 
 
 def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import Sample
 from studies import results
-from studies.figures import draw
-from studies.reading import read
-from studies.report import build
+from studies.report import build, read
 from studies.results import reproduction
 from studies.summary import export, load, write
 from tests.conftest import ROOT
@@ -114,16 +112,17 @@ def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> Non
     results.write(reports, [again])
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert again.read_text(encoding="utf-8") == text, "run `make results`"
-    drawn = set()
-    for study, name, maker in results.drawings(reports):
-        draw(maker)
-        drawn.add(f"<!-- figure: {study}/{name} -->")
+    drawn = {
+        f"<!-- figure: {study}/{name} -->"
+        for study, report in reports.items()
+        for figures in report.figures.values()
+        for name in figures
+    }
     assert drawn == set(re.findall("<!-- figure: .* -->", text))
 
 
-def test_the_committed_card_is_that_of_the_summary(tmp_path: Path) -> None:
-    results.render_card(ROOT / "results", tmp_path / "card.md")
-    text = (tmp_path / "card.md").read_text(encoding="utf-8")
+def test_the_committed_card_is_that_of_the_summary() -> None:
+    text = results.model_card(ROOT / "results")
     assert text == (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8"), "`make results`"
     assert "| valid |" in text
     assert parse(tomllib.loads(text.split("```toml")[1].split("```")[0]), registry())
@@ -131,7 +130,7 @@ def test_the_committed_card_is_that_of_the_summary(tmp_path: Path) -> None:
 
 def test_published_numbers_stand_beside_ours_or_beside_nothing(tmp_path: Path) -> None:
     committed = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
-    assert reproduction(ROOT / "results", tmp_path) == committed, "run `make results`"
+    assert reproduction(ROOT / "results") == committed, "run `make results`"
     folder = tmp_path / "results"
     folder.mkdir()
     shutil.copy(ROOT / "results" / "from_scratch.json", folder)
@@ -147,10 +146,10 @@ def test_published_numbers_stand_beside_ours_or_beside_nothing(tmp_path: Path) -
     rows = (("from_scratch", "modern"), ("from_scratch", "real"), ("none", "modern"))
     text = "".join(number.format(study=study, row=row) for study, row in rows)
     (folder / "published.toml").write_text(text)
-    ours, real, absent = reproduction(folder, tmp_path).strip().splitlines()[-3:]
+    ours, real, absent = reproduction(folder).strip().splitlines()[-3:]
     assert "| 0.500 | 0.963 (0.960 to 0.968, 5 runs) | +0.463 | w |" in ours
     assert "| 1.000 (the held-out text of every run) | +0.500 |" in real
     assert "| 0.500 | not run |  | w |" in absent
     (folder / "published.toml").write_text("[[number]]\npaper = 3\n")
     with pytest.raises(InputError, match=r"published\.toml"):
-        reproduction(folder, tmp_path)
+        reproduction(folder)

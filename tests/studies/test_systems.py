@@ -9,7 +9,7 @@ import pytest
 from core.errors import InputError
 from experiments.single_run.loading import resolve_file
 from studies.definition import load_study
-from studies.reading import read, sections
+from studies.report import read, sections
 from tests.studies.test_search import Landscape, go
 from variants import registry
 

@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import InputError
 from studies import results
-from studies.analysis.temperature import (
+from studies.analysis.plane import (
     Point,
     Sweep,
     area,

@@ -25,8 +25,8 @@ from experiments.single_run.evaluator import Evaluator
 from experiments.study_session import status
 from studies.analysis.power import power
 from studies.analysis.ranking import stacked
-from studies.plan import Limit
-from studies.reading import read
+from studies.kinds import Limit
+from studies.report import read
 from studies.running.execute import SHARE, begin, drive, look, to_record, work
 from studies.running.queue import Progress, latest, limit_of, load_queue, progress, sweep
 from studies.running.storage import storage_url
@@ -289,4 +289,4 @@ def test_what_the_seeds_can_show(tmp_path: Path) -> None:
     assert section.figures["profile"]().axes
     (tmp_path / "one").mkdir()
     alone, _ = start(tmp_path / "one", plan(FEW[0], "study.seeds=1"), FakeTraining())
-    assert power(read(alone, NAME)) == []
+    assert not [*power(read(alone, NAME))]

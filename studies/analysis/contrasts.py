@@ -15,22 +15,22 @@ from __future__ import annotations
 
 import itertools
 import json
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
 
 from core.statistics import Difference, difference, holm, seed_correlation
-from studies.leaderboard import Leaderboard, Row
-from studies.settings import bare
-from studies.table import Contrast
+from studies.leaderboard import Leaderboard, Row, rng_of
+from studies.table import Contrast, bare
 
 LEVEL = 0.05
 UPPER = 0.975
 Stratum = tuple[list[float], list[float]]
 Two = tuple[str, str]
+T = TypeVar("T", "Effect", "Interaction")
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,9 @@ class Effect:
     axis: str
     level: str
     reference: str
-    difference: float
-    low: float
-    high: float
-    pairs: int
-    p: float  # two-sided, of this contrast alone: below .05 if the interval excludes zero
+    difference: Difference
     adjusted: float  # p by Holm, over its family
     named: bool = False  # in the study's file, before the run
-    paired: bool = True
     modelled: bool = False  # by the linear model of a fraction of a design
 
     @property
@@ -64,7 +59,7 @@ class Effect:
     @property
     def clear(self) -> bool:
         """Whether the interval excludes zero; that of a single pair never does."""
-        return self.p <= LEVEL and not self.low <= 0 <= self.high
+        return significant(self.difference, self.difference.p)
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,12 @@ class Interaction:
     @property
     def clear(self) -> bool:
         """Whether it is significant after the adjustment."""
-        return self.adjusted <= LEVEL and not self.difference.low <= 0 <= self.difference.high
+        return significant(self.difference, self.adjusted)
+
+
+def significant(found: Difference, p: float) -> bool:
+    """Whether p is at most LEVEL and the interval excludes zero."""
+    return p <= LEVEL and not found.low <= 0 <= found.high
 
 
 def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effect]:
@@ -96,10 +96,14 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     found = []
     for family, is_named in ((named, True), (others, False)):
         made = [_effect(board.rows, each, paired, is_named) for each in family]
-        known = [effect for effect in made if effect is not None]
-        adjusted = holm([effect.p for effect in known])
-        found += [replace(effect, adjusted=p) for effect, p in zip(known, adjusted, strict=True)]
+        found += adjusted([effect for effect in made if effect is not None])
     return found
+
+
+def adjusted(family: Sequence[T]) -> list[T]:
+    """The effects, or interactions, with their p adjusted for their number."""
+    p_values = holm([each.difference.p for each in family])
+    return [replace(each, adjusted=p) for each, p in zip(family, p_values, strict=True)]
 
 
 def interactions(board: Leaderboard) -> list[Interaction]:
@@ -114,9 +118,9 @@ def interactions(board: Leaderboard) -> list[Interaction]:
             if strata:
                 each = compared(strata, paired)
                 found.append(Interaction((one, other), of, at, each, each.p))
-    adjusted = holm([each.adjusted for each in found])
-    found = [replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True)]
-    return sorted(found, key=lambda each: (each.difference.p, each.axes, each.of, each.at))
+    return sorted(
+        adjusted(found), key=lambda each: (each.difference.p, each.axes, each.of, each.at)
+    )
 
 
 def apart(board: Leaderboard, variant: str, other: str, *, paired: bool) -> Difference | None:
@@ -157,8 +161,7 @@ def compared(strata: Sequence[Stratum], paired: bool) -> Difference:
     given = list(strata)
     exchanged = [(theirs, ours) for ours, theirs in given]
     first = min(given, exchanged)
-    rng = np.random.default_rng(zlib.crc32(json.dumps(first).encode()))
-    found = difference(first, rng, paired=paired)
+    found = difference(first, rng_of(json.dumps(first)), paired=paired)
     if first == given:
         return found
     return replace(found, value=-found.value, low=-found.high, high=-found.low)
@@ -202,30 +205,24 @@ def _effect(
 ) -> Effect | None:
     axis, level, reference = contrast
     strata = _strata(rows, contrast, paired)
-    found: Difference | None
-    if strata:
-        found = compared(strata, paired)
-    else:
+    found = compared(strata, paired) if strata else None
+    if found is None and axis:
         cells = [row for row in rows if row.cell]
-        found = main_effect(cells, axis, level, reference, blocked=paired) if axis else None
+        found = main_effect(cells, axis, level, reference, blocked=paired)
     if found is None:
         return None
-    return Effect(axis, level, reference, found.value, found.low, found.high, found.pairs,
-                  found.p, found.p, named, found.paired, not strata)  # fmt: skip
+    return Effect(axis, level, reference, found, found.p, named, modelled=not strata)
 
 
 def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -> list[Stratum]:
     """For each cell of the other axes the scores with `level` and with `reference`."""
     axis, level, reference = contrast
-    value: Callable[[Row], str | None]
-    if axis:
-        value, used = (lambda row: row.cell.get(axis)), [row for row in rows if axis in row.cell]
-    else:
-        value, used = (lambda row: row.variant), list(rows)
-    cells: dict[frozenset[Two], dict[str | None, Mapping[int, float]]] = {}
-    for row in used:
-        others = _others(row, [axis]) if axis else frozenset()
-        cells.setdefault(others, {})[value(row)] = row.scores
+    cells: dict[frozenset[Two], dict[str, Mapping[int, float]]] = {}
+    for row in rows:
+        if not axis:
+            cells.setdefault(frozenset(), {})[row.variant] = row.scores
+        elif axis in row.cell:
+            cells.setdefault(_others(row, [axis]), {})[row.cell[axis]] = row.scores
     both = [(c[level], c[reference]) for c in cells.values() if level in c and reference in c]
     if not paired and all(len(ours) > 1 and len(theirs) > 1 for ours, theirs in both):
         return [(list(ours.values()), list(theirs.values())) for ours, theirs in both]

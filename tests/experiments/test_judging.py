@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from core.errors import InputError
-from experiments.judging_page import JudgingPage
+from experiments.judging import JudgingPage
 from studies.judgement import Comparison
 
 MADE = [
@@ -29,7 +29,7 @@ def served() -> Iterator[tuple[JudgingPage, Said, threading.Thread]]:
     thread = threading.Thread(target=page.serve, daemon=True)
     thread.start()
     yield page, said, thread
-    page.answer({"token": [page._token], "said": ["stop"]})
+    page.answer({"token": [page._token], "said": ["q"]})
     page.close_when_done()
     thread.join(10)
 
@@ -59,12 +59,12 @@ def test_a_session_from_the_first_to_the_last(
     assert "two &amp; three" in text
     assert "secret" not in text
     assert "1 of 3" in text
-    form = {"token": token(text), "number": "0", "said": "second"}
+    form = {"token": token(text), "number": "0", "said": "2"}
     _, text = ask(page, form)
     assert text.index("five") < text.index("four")  # swapped
     ask(page, form)  # sent twice: counts once
-    _, text = ask(page, form | {"number": "1", "said": "first"})
-    _, text = ask(page, form | {"number": "2", "said": "neither"})
+    _, text = ask(page, form | {"number": "1", "said": "1"})
+    _, text = ask(page, form | {"number": "2", "said": "="})
     assert said == [(0, 1), (1, 1), (2, None)]
     assert "3 of 3 answered" in text
     thread.join(10)
@@ -73,7 +73,7 @@ def test_a_session_from_the_first_to_the_last(
 
 def test_others_are_refused(served: tuple[JudgingPage, Said, threading.Thread]) -> None:
     page, said, _ = served
-    form = {"token": token(ask(page)[1]), "number": "0", "said": "first"}
+    form = {"token": token(ask(page)[1]), "number": "0", "said": "1"}
     assert ask(page, host="evil.example")[0] == 403
     assert ask(page, form, host=f"evil.example:{page.port}")[0] == 403
     assert ask(page, form | {"token": "guess"})[0] == 403
@@ -88,9 +88,9 @@ def test_stopping_early_keeps_what_was_said(
     served: tuple[JudgingPage, Said, threading.Thread],
 ) -> None:
     page, said, thread = served
-    form = {"token": token(ask(page)[1]), "number": "0", "said": "first"}
+    form = {"token": token(ask(page)[1]), "number": "0", "said": "1"}
     ask(page, form)
-    _, text = ask(page, form | {"number": "1", "said": "stop"})
+    _, text = ask(page, form | {"number": "1", "said": "q"})
     assert "1 of 3 answered" in text
     thread.join(10)
     assert not thread.is_alive()
