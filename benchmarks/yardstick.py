@@ -40,7 +40,7 @@ class Yardstick:
 
     def generator_step(self) -> None:
         """Draw with a graph, judge, move G."""
-        optimiser = self.players.optimiser
+        optimiser = self.players.trainable["generator"].optimiser
         optimiser.zero_grad(set_to_none=True)
         scores = self._score(self._probabilities())
         self.adversary.objective.generator(scores, None).backward()  # type: ignore[no-untyped-call]
@@ -48,7 +48,7 @@ class Yardstick:
 
     def discriminator_step(self) -> None:
         """Draw, judge real and fake, penalise, move D."""
-        optimiser, V = self.adversary.optimiser, self.setting.vocabulary
+        optimiser, V = self.players.trainable["discriminator"].optimiser, self.setting.vocabulary
         optimiser.zero_grad(set_to_none=True)
         real = one_hot(self.setting.real(), V).float()  # (N, S, V)
         with torch.no_grad():
@@ -66,7 +66,7 @@ class Yardstick:
         return Scores(self.adversary.discriminator(DenseWords(words)))
 
     def _probabilities(self) -> Tensor:
-        return self.generator.logits(self._hidden()).softmax(-1)  # (N, S, V)
+        return self.generator.head(self._hidden()).softmax(-1)  # (N, S, V)
 
     def _hidden(self) -> Tensor:
         noise = self.generator.draw_noise(self.setting.batch, self.rng)

@@ -89,9 +89,6 @@ class Generator(Protocol):
     def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
         """All S steps at once given the drawn tokens (N, S): hidden (N, S, E), with gradient."""
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """The vocabulary head: (..., E) to (..., V)."""
-
     def embed(self, tokens: Tensor) -> Tensor:
         """Token ids (...) to input embeddings (..., E)."""
 

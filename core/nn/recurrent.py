@@ -163,11 +163,6 @@ class RecurrentGenerator(nn.Module):
 
     # Words in and out.
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """See `Generator.logits`."""
-        result: Tensor = self.head(hidden)
-        return result
-
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Generator.embed`."""
         result: Tensor = self.embedding(tokens)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from core.training import data_parallel
+from core.training.players import as_module
 from core.training.state import TrainingState
 from core.types import Phase
 
@@ -26,14 +27,12 @@ class Diverged(Exception):  # noqa: N818 - a result, not an error
 
 def set_learning_rate(state: TrainingState, phase: Phase) -> None:
     """The learning rate of a phase's steps; its optimiser's moments are forgotten if it asks so."""
-    train = state.config.train
-    own = train.generator_lr if phase.player == "generator" else train.discriminator_lr
+    train, player = state.config.train, state.players.trainable[phase.player]
     factor = train.lr_decay**state.progress * (train.rollback or 1.0) ** state.counters.rollbacks
-    optimiser = state.players.trainable(phase.player).optimiser
-    for group in optimiser.param_groups:
-        group["lr"] = (phase.lr or own) * factor
+    for group in player.optimiser.param_groups:
+        group["lr"] = (phase.lr or player.lr) * factor
     if phase.reset_optimiser:
-        optimiser.state.clear()
+        player.optimiser.state.clear()
 
 
 def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> float:
@@ -42,7 +41,7 @@ def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> flo
     `losses` is lazy: each part's graph is freed before the next part is computed. Diverged if the
     loss or the gradient norm is not finite, or the loss above `train.max_loss`.
     """
-    trainable = state.players.trainable(player)
+    trainable = state.players.trainable[player]
     trainable.optimiser.zero_grad(set_to_none=True)
     values = []
     for loss in losses:
@@ -88,13 +87,13 @@ def update_average(state: TrainingState) -> None:
         return
     decay = min(state.config.train.ema, (1 + n) / (10 + n))
     with torch.no_grad():
-        means = players.averaged_module.parameters()
-        for mean, weight in zip(means, players.generator_module.parameters(), strict=True):
+        means, weights = (as_module(g).parameters() for g in (players.averaged, players.generator))
+        for mean, weight in zip(means, weights, strict=True):
             mean.lerp_(weight, 1 - decay)
 
 
 def _diverged(state: TrainingState, player: str, value: float, norm: float) -> Diverged:
-    module = state.players.trainable(player).module
+    module = state.players.trainable[player].module
     norms = {
         f"gradient/{name}": float(weight.grad.norm())
         for name, weight in module.named_parameters()

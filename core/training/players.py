@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,7 +34,16 @@ from core.types import Shape
 CPU = torch.device("cpu")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Trainable:
+    """A player's module, its optimiser, and the learning rate of its steps."""
+
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    lr: float
+
+
+@dataclass(frozen=True)
 class Adversary:
     """The discriminator and what an adversarial schedule needs with it."""
 
@@ -42,67 +51,31 @@ class Adversary:
     estimator: Estimator
     objective: Objective
     penalty: Penalty
-    optimiser: torch.optim.Optimizer
 
 
-@dataclass
-class Trainable:
-    """A player's module and its optimiser."""
-
-    module: nn.Module
-    optimiser: torch.optim.Optimizer
-
-
-@dataclass
+@dataclass(frozen=True)
 class Players:
     """One run's parts."""
 
     generator: Generator
     averaged: Generator  # exponential moving average of G's weights, or G itself
-    optimiser: torch.optim.Optimizer
     sampling: Sampling
     temperature: Temperature
     schedule: Schedule
     adversary: Adversary | None
-    others: Mapping[str, Trainable] = field(default_factory=dict)
+    # By the names that phases use: "generator", "discriminator", or those of a whole system.
+    trainable: Mapping[str, Trainable]
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Every module with weights, by name."""
-        yield "generator", as_module(self.generator)
+        inside = set(as_module(self.generator).modules())
+        for name, player in self.trainable.items():
+            if name == "generator" or player.module not in inside:  # else it is saved with G
+                yield name, player.module
         if self.averaged is not self.generator:
             yield "averaged", as_module(self.averaged)
-        if self.adversary is not None:
-            yield "discriminator", as_module(self.adversary.discriminator)
-            if isinstance(self.adversary.estimator, nn.Module):  # it remembers something
-                yield "estimator", self.adversary.estimator
-        inside = set(as_module(self.generator).modules())  # comes with the generator already
-        yield from ((n, m.module) for n, m in self.others.items() if m.module not in inside)
-
-    def optimisers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
-        """Every optimiser, by the name of its player."""
-        yield "generator", self.optimiser
-        if self.adversary is not None:
-            yield "discriminator", self.adversary.optimiser
-        for name, mover in self.others.items():
-            yield name, mover.optimiser
-
-    @property
-    def generator_module(self) -> nn.Module:
-        """The trained generator as a module."""
-        return as_module(self.generator)
-
-    @property
-    def averaged_module(self) -> nn.Module:
-        """The averaged generator as a module."""
-        return as_module(self.averaged)
-
-    def trainable(self, player: str) -> Trainable:
-        """The player of a phase by its name."""
-        if player == "generator":
-            return Trainable(as_module(self.generator), self.optimiser)
-        if self.adversary is not None:
-            return Trainable(as_module(self.adversary.discriminator), self.adversary.optimiser)
-        return self.others[player]
+        if self.adversary is not None and isinstance(self.adversary.estimator, nn.Module):
+            yield "estimator", self.adversary.estimator  # it remembers something
 
     def sampling_at(self, config: Config, progress: float) -> SamplingSpec:
         """How sentences are drawn at this progress (0 to 1) of the run."""
@@ -144,6 +117,36 @@ def as_module(part: Any) -> nn.Module:
     return part
 
 
+def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
+    """Every part of a configuration, on the device, weights by the run's seed."""
+    adversary: Adversary | None = None
+    others: Mapping[str, nn.Module] = {}
+    schedule: Schedule
+    if config.system is not None:  # which is its own schedule
+        schedule = system = build_system(config, resolver, vocabulary)
+        generator, others = system.generator, system.others
+    else:
+        schedule = _build(config, resolver, "schedule")
+        generator = _generator(config, resolver, vocabulary)
+        if config.discriminator is not None:
+            adversary = _adversary(config, resolver, vocabulary)
+            others = {"discriminator": as_module(adversary.discriminator)}
+    modules = {"generator": as_module(generator), **others}
+    trainable = {name: _trainable(name, part.to(device), config) for name, part in modules.items()}
+    averaged = deepcopy(generator) if config.train.ema > 0 else generator
+    sampling, temperature = _sampling(config, resolver)
+    players = Players(generator, averaged, sampling, temperature, schedule, adversary, trainable)
+    kernels = choose(device, config.kernels)
+    use_kernels(kernels, sampling)
+    for _, module in players.modules():
+        use_kernels(kernels, module.to(device))
+        if config.precision == "bf16":
+            enable_autocast(module)
+        if config.train.compile:
+            compile_feed_forward(module)
+    return players
+
+
 def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:
     """The generator of a configuration for a vocabulary of V words, weights by the run's seed; on
     the CPU, with its kernels.
@@ -156,8 +159,22 @@ def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Gene
     return generator
 
 
+def build_system(config: Config, resolver: Resolver, vocabulary: int) -> System:
+    """The whole system of a configuration, weights by the run's seed."""
+    with seeded(config.seed, SYSTEM):
+        system: System = _build(config, resolver, SYSTEM, _shape(config, vocabulary))
+    return system
+
+
+def sampling_spec(config: Config, resolver: Resolver, progress: float) -> SamplingSpec:
+    """How the sentences of a configuration are drawn for people and metrics."""
+    sampling, temperature = _sampling(config, resolver)
+    use_kernels(choose(CPU, config.kernels), sampling)
+    return SamplingSpec(sampling, temperature(progress))
+
+
 def _generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:
-    shape = Shape(config.model.length, vocabulary, config.model.noise)
+    shape = _shape(config, vocabulary)
     width = getattr(config.generator, "width", config.model.length)
     with seeded(config.seed, "generator"):
         next_input = _build(config, resolver, "next_input", shape, width)
@@ -166,95 +183,23 @@ def _generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator
     return generator
 
 
-def build_system(config: Config, resolver: Resolver, vocabulary: int) -> System:
-    """The whole system of a configuration, weights by the run's seed."""
-    shape = Shape(config.model.length, vocabulary, config.model.noise)
-    with seeded(config.seed, SYSTEM):
-        system: System = _build(config, resolver, SYSTEM, shape)
-    return system
+def _adversary(config: Config, resolver: Resolver, vocabulary: int) -> Adversary:
+    with seeded(config.seed, "discriminator"):
+        discriminator = _build(config, resolver, "discriminator", _shape(config, vocabulary))
+    others = (_build(config, resolver, slot) for slot in ("estimator", "objective", "penalty"))
+    return Adversary(discriminator, *others)
 
 
-def sampling_spec(config: Config, resolver: Resolver, progress: float) -> SamplingSpec:
-    """How the sentences of a configuration are drawn for people and metrics."""
+def _sampling(config: Config, resolver: Resolver) -> tuple[Sampling, Temperature]:
+    """The sampling and its temperature; a system's class has both."""
     if config.system is not None:
         system = resolver.strategy(SYSTEM, config.system.name)
-        sampling, temperature = copy(system.sampling), system.temperature(progress)
-    else:
-        sampling = _build(config, resolver, "sampling")
-        temperature = _build(config, resolver, "temperature")(progress)
-    use_kernels(choose(CPU, config.kernels), sampling)
-    return SamplingSpec(sampling, temperature)
+        return copy(system.sampling), system.temperature
+    return _build(config, resolver, "sampling"), _build(config, resolver, "temperature")
 
 
-def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
-    """Every part of a configuration, on the device, weights by the run's seed."""
-    if config.system is not None:
-        players = _whole(config, build_system(config, resolver, vocabulary), device)
-    else:
-        players = _of_slots(config, resolver, vocabulary, device)
-    kernels = choose(device, config.kernels)
-    use_kernels(kernels, players.sampling)
-    for _, module in players.modules():
-        use_kernels(kernels, module)
-        if config.precision == "bf16":
-            enable_autocast(module)
-        if config.train.compile:
-            compile_feed_forward(module)
-    return players
-
-
-def _of_slots(config: Config, resolver: Resolver, vocabulary: int, device: torch.device) -> Players:
-    generator = _generator(config, resolver, vocabulary)
-    module = as_module(generator).to(device)
-    averaged = deepcopy(generator) if config.train.ema > 0 else generator
-    adversary = None
-    if config.discriminator is not None:
-        with seeded(config.seed, "discriminator"):
-            shape = Shape(config.model.length, vocabulary, config.model.noise)
-            discriminator = _build(config, resolver, "discriminator", shape)
-        discriminator.to(device)
-        estimator = _build(config, resolver, "estimator")
-        if isinstance(estimator, nn.Module):
-            estimator.to(device)
-        decay = config.train.discriminator_weight_decay
-        adversary = Adversary(
-            discriminator,
-            estimator,
-            _build(config, resolver, "objective"),
-            _build(config, resolver, "penalty"),
-            _adam(discriminator, config.train.discriminator_lr, config, decay),
-        )
-    return Players(
-        generator,
-        averaged,
-        _adam(module, config.train.generator_lr, config),
-        _build(config, resolver, "sampling"),
-        _build(config, resolver, "temperature"),
-        _build(config, resolver, "schedule"),
-        adversary,
-    )
-
-
-def _whole(config: Config, system: System, device: torch.device) -> Players:
-    """A system is its own schedule."""
-    train = config.train
-    module = as_module(system.generator).to(device)
-    others = {}
-    for name, other in system.others.items():
-        optimiser = _adam(
-            other.to(device), train.discriminator_lr, config, train.discriminator_weight_decay
-        )
-        others[name] = Trainable(other, optimiser)
-    return Players(
-        system.generator,
-        deepcopy(system.generator) if train.ema > 0 else system.generator,
-        _adam(module, train.generator_lr, config),
-        copy(system.sampling),
-        system.temperature,
-        system,
-        None,
-        others,
-    )
+def _shape(config: Config, vocabulary: int) -> Shape:
+    return Shape(config.model.length, vocabulary, config.model.noise)
 
 
 @contextmanager
@@ -272,12 +217,15 @@ def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:
     return resolver.strategy(slot, table.name)(table, *parts)
 
 
-def _adam(
-    module: nn.Module, rate: float, config: Config, decay: float = 0.0
-) -> torch.optim.Optimizer:
-    betas, own = (config.train.beta1, config.train.beta2), weight_decays(module)
+def _trainable(player: str, module: nn.Module, config: Config) -> Trainable:
+    """A player with Adam. All players but the generator are discriminators of some kind."""
+    train, own = config.train, weight_decays(module)
+    lr, decay = train.discriminator_lr, train.discriminator_weight_decay
+    if player == "generator":
+        lr, decay = train.generator_lr, 0.0
     groups = dict[float, list[nn.Parameter]]()
     for parameter in module.parameters():
         groups.setdefault(decay + own.get(parameter, 0.0), []).append(parameter)
     alike = [{"params": each, "weight_decay": value} for value, each in groups.items()]
-    return torch.optim.Adam(alike, lr=rate, betas=betas)
+    optimiser = torch.optim.Adam(alike, lr=lr, betas=(train.beta1, train.beta2))
+    return Trainable(module, optimiser, lr)

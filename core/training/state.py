@@ -116,8 +116,8 @@ class TrainingState:
         tensors: dict[str, Tensor] = {}
         for name, module in self.players.modules():
             tensors |= checkpoint.module_tensors(name, module)
-        for name, optimiser in self.players.optimisers():
-            tensors |= checkpoint.optimiser_tensors(name, optimiser)
+        for name, player in self.players.trainable.items():
+            tensors |= checkpoint.optimiser_tensors(name, player.optimiser)
         return tensors | {f"random.{k}": v for k, v in self.streams.state().items()}
 
     def restore(self, saved: Checkpoint) -> None:
@@ -126,8 +126,8 @@ class TrainingState:
         """
         for name, module in self.players.modules():
             module.load_state_dict(saved.group(f"weights.{name}"))
-        for name, optimiser in self.players.optimisers():
-            checkpoint.load_optimiser(optimiser, saved.group(f"optimiser.{name}"))
+        for name, player in self.players.trainable.items():
+            checkpoint.load_optimiser(player.optimiser, saved.group(f"optimiser.{name}"))
         self.counters = saved.counters
         if data_parallel.is_main():
             self.streams.restore(saved.group("random"))

@@ -37,7 +37,8 @@ def report(step, _, values):
         losses.append(values["train/generator_loss"])
 end = session.Session._end
 def keep(self, outcome, reason):
-    weights = {k: v.tolist() for k, v in self.state.players.generator_module.state_dict().items()}
+    state = self.state.players.trainable["generator"].module.state_dict()
+    weights = {k: v.tolist() for k, v in state.items()}
     file = Path(folder) / f"rank_{data_parallel.rank()}.json"
     file.write_text(json.dumps([weights, losses, outcome, data_parallel.world_size()]))
     return end(self, outcome, reason)

@@ -67,7 +67,7 @@ def test_one_pass_equals_step_by_step(next_input: str, mapping: str, body: str) 
     weights = torch.randn_like(plain)
     for hidden in (plain, fast):
         module.zero_grad()
-        (generator.logits(hidden).logsumexp(-1).sum() + (hidden * weights).sum()).backward()
+        (generator.head(hidden).logsumexp(-1).sum() + (hidden * weights).sum()).backward()
         gradients = [p.grad.clone() for p in module.parameters() if p.grad is not None]
         if hidden is plain:
             expected = gradients

@@ -51,7 +51,7 @@ def test_equals_the_sum_over_words_one_by_one(settings: tuple[str, ...]) -> None
             state = generator.begin(generator.draw_noise(1, torch.Generator()), True)
             last = None
             for word in torch.from_numpy(sentence[0]):
-                log_p = generator.logits(generator.step(state, last))[0].log_softmax(-1)
+                log_p = generator.head(generator.step(state, last))[0].log_softmax(-1)
                 nats, tokens = nats - float(log_p[word]), tokens + 1
                 if word == END:
                     break

@@ -77,7 +77,7 @@ def test_rates_fall_to_their_share() -> None:
     for update in (0, 5, 10):
         state.counters.update = update
         train_phase(state, Phase("generator", "adversarial"))
-        rates.append(players.optimiser.param_groups[0]["lr"])
+        rates.append(players.trainable["generator"].optimiser.param_groups[0]["lr"])
     assert rates == pytest.approx([0.5, 0.05, 0.005])
 
 

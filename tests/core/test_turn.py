@@ -102,7 +102,7 @@ def test_completions_keep_their_prefix_and_follow_the_generator() -> None:
     assert draw.noise is not None
     with torch.no_grad():
         hidden = generator.parallel(draw.tokens, draw.noise)
-        expected = generator.logits(hidden[:, 4]).softmax(-1)  # of word 4 after words 0 to 3
+        expected = generator.head(hidden[:, 4]).softmax(-1)  # of word 4 after words 0 to 3
     counts = torch.stack([torch.bincount(row, minlength=V) for row in found[3, :, :, 4]]) / K
     assert torch.allclose(counts, expected, atol=0.05)
     # The last word's law differs between sentences: forks stay with the sentence they came from.

@@ -29,7 +29,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -
 
     def losses(state: TrainingState, batch: Any) -> Iterator[torch.Tensor]:
         for found in honest(state, batch):
-            rates.append(state.players.optimiser.param_groups[0]["lr"])
+            rates.append(state.players.trainable["generator"].optimiser.param_groups[0]["lr"])
             wrong = len(rates) >= at and left[0] > 0
             left[0] -= wrong
             yield found * 0 + value if wrong else found
@@ -82,7 +82,7 @@ def test_weights_that_are_not_finite_are_never_saved_or_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoil(state: TrainingState, phase: Phase) -> None:  # no loss tells
-        next(state.players.generator_module.parameters()).data[0] = math.inf
+        next(state.players.trainable["generator"].module.parameters()).data[0] = math.inf
         state.record_loss(phase.player, 0.0)
 
     monkeypatch.setattr(loop, "train_phase", spoil)

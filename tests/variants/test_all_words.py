@@ -84,7 +84,7 @@ def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> Non
     real = turn.real_scores()
     beside = None if real is None else Scores(real.filled()[..., None].expand_as(scores))
     rewards = turn.objective.reward(Scores(scores), beside)
-    p = turn.generator.logits(turn.draw.hidden).softmax(-1)  # (N, S, V)
+    p = turn.generator.head(turn.draw.hidden).softmax(-1)  # (N, S, V)
     plain = -((p * rewards).sum(-1) * mask).sum(1).mean()
     if gamma:
         drawn = turn.masked(turn.rewards().values)

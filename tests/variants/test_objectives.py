@@ -180,7 +180,7 @@ def test_phases_set_their_learning_rate() -> None:
     state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
     for rate in (1e-2, None):
         train_phase(state, Phase("generator", "likelihood", lr=rate))
-        found = players.optimiser.param_groups[0]["lr"]
+        found = players.trainable["generator"].optimiser.param_groups[0]["lr"]
         assert math.isclose(found, rate or config.train.generator_lr)
 
 
@@ -195,5 +195,7 @@ def test_a_phase_that_begins_anew_has_an_optimiser_without_moments() -> None:
     counted = []
     for anew in (False, False, True):
         train_phase(state, Phase("generator", "adversarial", reset_optimiser=anew))
-        counted.append({int(kept["step"]) for kept in players.optimiser.state.values()})
+        counted.append(
+            {int(kept["step"]) for kept in players.trainable["generator"].optimiser.state.values()}
+        )
     assert counted == [{1}, {2}, {1}]

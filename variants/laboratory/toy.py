@@ -71,11 +71,6 @@ class ToyGenerator(nn.Module):
         steps = [self.at(t, rows[:t]).expand(len(tokens), V) for t in range(tokens.shape[1])]
         return torch.stack(steps, dim=1)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """See `Generator.logits`."""
-        result: Tensor = self.head(hidden)
-        return result
-
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Generator.embed`."""
         result: Tensor = self.embedding(tokens)

@@ -75,8 +75,9 @@ class CoT(WholeSystem):
         def divergence(logits: Tensor, step: int) -> Tensor:
             log_g = logits.log_softmax(-1)
             with torch.no_grad():
-                log_m = self.mediator.logits(mediated[:, step]).log_softmax(-1)
-            return (log_g.exp() * (log_g - log_m)).sum(-1)
+                log_m = self.mediator.head(mediated[:, step]).log_softmax(-1)
+            gap: Tensor = (log_g.exp() * (log_g - log_m)).sum(-1)
+            return gap
 
         divergences = by_step(divergence, draw.hidden, self.generator.head)  # (N, S)
         return (divergences * visible(draw.tokens)).sum(1).mean()

@@ -220,11 +220,6 @@ class LeakGenerator(nn.Module):
         inputs = torch.cat([self.start.expand(N, 1, -1), self.embedding(tokens[:, :-1])], dim=1)
         return States(self._hidden(self.worker(inputs)[0], windows), features, goals)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """See `Generator.logits`."""
-        result: Tensor = self.head(hidden)
-        return result
-
     def embed(self, tokens: Tensor) -> Tensor:
         """The worker's embedding and D's, concatenated (..., E + D)."""
         return torch.cat([self.embedding(tokens), self.leak.embedding[tokens].detach()], dim=-1)

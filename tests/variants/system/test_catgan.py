@@ -21,7 +21,7 @@ def _relaxed(system: Any, G: Any, tau: float, rng: torch.Generator) -> tuple[Any
     state, last, seen, words, nats = G.begin(noise, True), None, [], [], []
     open_ended = torch.ones(N, 1)
     for t in range(S):
-        logits = G.logits(G.step(state, last))
+        logits = G.head(G.step(state, last))
         noisy = logits + gumbel_noise(TORCH, seeds, t, logits)
         seen.append((noisy / tau).softmax(-1) @ D.embedding * open_ended)
         words.append(noisy.argmax(-1))

@@ -16,8 +16,8 @@ def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
     here = stage(system, sentences())
     value = system.generator_loss(here)
     draw = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"])
-    G = system.generator.logits(system.generator.parallel(draw.tokens, draw.noise))
-    M = system.mediator.logits(system.mediator.parallel(draw.tokens, draw.noise))
+    G = system.generator.head(system.generator.parallel(draw.tokens, draw.noise))
+    M = system.mediator.head(system.mediator.parallel(draw.tokens, draw.noise))
     log_g, log_m = G.log_softmax(-1), M.log_softmax(-1).detach()
     ended = (draw.tokens == 2).cumsum(1) - (draw.tokens == 2).long() > 0
     nats = (log_g.exp() * (log_g - log_m)).sum(-1).masked_fill(ended, 0)
@@ -39,7 +39,7 @@ def test_the_mediator_learns_both_kinds_of_text() -> None:
         here.metrics["train/mediator_real_nats"] + here.metrics["train/mediator_drawn_nats"]
     ) / 2
     assert float(value.detach()) == pytest.approx(mean)
-    logits = system.mediator.logits(system.mediator.parallel(real, system.mediator.draw_noise(
+    logits = system.mediator.head(system.mediator.parallel(real, system.mediator.draw_noise(
         N, stream(0, "x"))))  # fmt: skip
     nats = -logits.log_softmax(-1).gather(2, real.unsqueeze(-1)).sum() / N
     assert here.metrics["train/mediator_real_nats"] == pytest.approx(float(nats.detach()))

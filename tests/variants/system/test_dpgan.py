@@ -28,7 +28,7 @@ def test_dpgans_losses_are_the_language_models() -> None:
     ended = (drawn == 2).cumsum(1) - (drawn == 2).long() > 0
 
     def surprise(tokens: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        log_p = D.logits(D.parallel(tokens, D.draw_noise(N, stream(0, "x")))).log_softmax(-1)
+        log_p = D.head(D.parallel(tokens, D.draw_noise(N, stream(0, "x")))).log_softmax(-1)
         nats = -log_p.gather(2, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(hidden, 0)
         return (nats.sum(1) / (~hidden).sum(1)).mean()
 

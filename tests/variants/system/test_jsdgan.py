@@ -25,7 +25,7 @@ def test_jsdgans_loss_is_the_divergence_over_all_sentences() -> None:
     def log_q(sentence: list[int]) -> torch.Tensor:
         tokens = torch.tensor([sentence])
         hidden = G.parallel(tokens, G.draw_noise(1, stream(0, "x")))
-        log_p = G.logits(hidden).log_softmax(-1)[0]
+        log_p = G.head(hidden).log_softmax(-1)[0]
         return log_p[range(len(sentence)), sentence].sum()
 
     Q = torch.stack([log_q(x) for x in every]).exp()

@@ -48,7 +48,7 @@ def test_the_leaking_head_is_the_papers_action_embeddings_times_the_goal() -> No
     actions = (G.head.weight.view(V, H + 1, k) * torch.cat(
         [o, torch.ones(N, 1, dtype=o.dtype)], dim=1)[:, None, :, None]).sum(2)  # fmt: skip
     expected = torch.einsum("nvk,nk->nv", actions, w)
-    assert torch.allclose(G.logits(states.hidden[:, 6]), expected, atol=1e-10)
+    assert torch.allclose(G.head(states.hidden[:, 6]), expected, atol=1e-10)
 
 
 def test_leaked_rewards_equal_their_definitions() -> None:
@@ -89,14 +89,14 @@ def test_manager_and_worker_have_losses_of_their_own() -> None:
 
 def test_d_does_not_move_with_the_generator_that_saves_it() -> None:
     players = build(whole("leakgan"), registry(), V, CPU)
-    D = players.trainable("discriminator").module
+    D = players.trainable["discriminator"].module
     before = [p.clone() for p in D.parameters()]
     for p in D.parameters():
         p.grad = torch.ones_like(p)  # left from its own last step
-    players.optimiser.zero_grad(set_to_none=True)
+    players.trainable["generator"].optimiser.zero_grad(set_to_none=True)
     system: Any = players.schedule
     system.generator_loss(stage(system, sentences())).backward()
-    players.optimiser.step()
+    players.trainable["generator"].optimiser.step()
     assert all(torch.equal(a, b) for a, b in zip(before, D.parameters(), strict=True))
 
 

@@ -24,7 +24,7 @@ def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:
         x[(ends or [S])[0] + 1 :] = 0
         return 1 - D.score(x[None], None).sigmoid()[0].detach()
 
-    p = G.logits(G.parallel(draw.tokens, draw.noise)).softmax(-1)
+    p = G.head(G.parallel(draw.tokens, draw.noise)).softmax(-1)
     expected = torch.zeros((), dtype=p.dtype)
     for n, words in enumerate(draw.tokens):
         for t, word in enumerate(words.tolist()):

@@ -21,7 +21,7 @@ def _soft(system: Any, here: StepContext) -> tuple[torch.Tensor, torch.Tensor]:
     state, last, seen = G.begin(noise, True), None, []
     open_ended = torch.ones(N, 1)
     for _ in range(S):
-        logits = G.logits(G.step(state, last))
+        logits = G.head(G.step(state, last))
         p = (logits / here.sampling.temperature).softmax(-1)
         last = p @ G.embedding.weight
         seen.append(p @ D.cnn.embedding * open_ended)
@@ -74,7 +74,7 @@ def test_textgans_autoencoder_moves_both_players(doubles: None) -> None:
     noise = replace(G.draw_noise(N, stream(0, "x")), latent=z)
     state, last, nats = G.begin(noise, True), None, []
     for t in range(S):
-        log_p = G.logits(G.step(state, last)).log_softmax(-1)
+        log_p = G.head(G.step(state, last)).log_softmax(-1)
         nats.append(-log_p[range(N), real[:, t]])
         last = G.embed(real[:, t])
     assert torch.allclose(value, torch.stack(nats).mean(), atol=1e-10)
