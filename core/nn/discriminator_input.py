@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding, pad
 
-from core.nn.gumbel import gumbel_noise
 from core.nn.layers import kernels_of
+from core.nn.noise import gumbel_noise
 from core.types import PAD, DiscriminatorInput, Seeds
 
 

@@ -1,5 +1,10 @@
-"""The three noise distributions of the original: uniform(-1, 1), normal, and normal truncated
-at +-1.5.
+"""Noise that generators read, and Gumbel noise that selects tokens.
+
+The original has three distributions: uniform(-1, 1), normal, and normal truncated at +-1.5.
+
+argmax(l + g) with Gumbel(0, 1) noise g is a draw from softmax(l) (Gumbel 1954). The Gumbel noise of
+one rollout step is a function of (seeds, step). It can be drawn again, so the parallel pass of a
+gradient sees the noise that selected the tokens, and nobody keeps (N, S, V) of it.
 """
 
 from __future__ import annotations
@@ -9,7 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.types import Noise, NoiseKind
+from core.kernels.interface import Kernels
+from core.types import Noise, NoiseKind, Seeds
 
 TRUNCATION = 1.5
 
@@ -33,7 +39,7 @@ def scaled(noise: Noise, scale: float) -> Noise:
     return replace(noise, scale=noise.scale * scale, **parts)
 
 
-def rows_of(noise: Noise, rows: Tensor) -> Noise:
+def rows_of(noise: Noise, rows: Tensor | slice) -> Noise:
     """What was drawn for the sentences `rows` (K,), which may repeat."""
     latent, inputs, injected = noise.latent, noise.inputs, noise.injected
     return replace(
@@ -41,5 +47,10 @@ def rows_of(noise: Noise, rows: Tensor) -> Noise:
         latent=None if latent is None else latent[rows],
         inputs=None if inputs is None else inputs[rows],
         injected=None if injected is None else injected[:, :, rows],
-        count=len(rows),
+        count=len(range(noise.count)[rows]) if isinstance(rows, slice) else len(rows),
     )
+
+
+def gumbel_noise(kernels: Kernels, seeds: Seeds, step: int, like: Tensor) -> Tensor:
+    """Gumbel noise of one step, with shape (N, V), device and type of `like`."""
+    return kernels.gumbel(torch.empty_like(like, requires_grad=False), seeds, step)

@@ -67,10 +67,8 @@ class GeneratorBatch:
         self, d_input: DiscriminatorInput | None = None, real: Scores | None = None
     ) -> Scores:
         """See `EstimatorContext`."""
-        drawn = self._detached(self.draw.d_input if d_input is None else d_input)
-        compared = self.real_scores() if real is None else real
-        with torch.no_grad():
-            return replace(drawn, values=self.objective.reward(drawn, compared))
+        scores = self._detached(self.draw.d_input if d_input is None else d_input)
+        return self._rewards(scores, self.real_scores() if real is None else real)
 
     def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
         """See `EstimatorContext`."""
@@ -82,11 +80,12 @@ class GeneratorBatch:
         if real is not None and not self.objective.uses_features:  # one real sentence a completion
             each = torch.arange(N, device=real.values.device)
             paired = real.select(each.repeat_interleave(count))
+        parts = self.micro_batches * count if self.micro_batches > 1 else 1  # of the same size
         values = []
         for completed in continued:  # (N, count, S)
             tokens = completed.reshape(N * count, S)
-            rewards = self.rewards(HardTokens(tokens, self.sampling.mask(tokens)), paired)
-            values.append(rewards.per_sentence().view(N, count).mean(1))
+            scores = self._detached(HardTokens(tokens, self.sampling.mask(tokens)), parts)
+            values.append(self._rewards(scores, paired).per_sentence().view(N, count).mean(1))
         return torch.stack([*values, self.rewards(None, real).per_sentence()], dim=1)
 
     def input_grad(self) -> tuple[Tensor, Tensor]:
@@ -117,7 +116,12 @@ class GeneratorBatch:
     def _score_embedded(self, embedded: Embedded) -> Scores:
         return score(self.discriminator, embedded, self.objective.uses_features)
 
-    def _detached(self, d_input: DiscriminatorInput) -> Scores:
-        """Scores without gradient, one micro-batch at a time."""
+    def _detached(self, d_input: DiscriminatorInput, parts: int | None = None) -> Scores:
+        """Scores without gradient, one of `parts` at a time, by default one micro-batch."""
         with torch.no_grad():
-            return Scores.cat([self._score(part) for part in d_input.chunk(self.micro_batches)])
+            chunks = d_input.chunk(parts or self.micro_batches)
+            return Scores.cat([self._score(part) for part in chunks])
+
+    def _rewards(self, scores: Scores, real: Scores | None) -> Scores:
+        with torch.no_grad():
+            return replace(scores, values=self.objective.reward(scores, real))

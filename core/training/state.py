@@ -6,14 +6,12 @@ import torch
 from torch import Tensor
 
 from core.config import Config
-from core.errors import InputError
 from core.interfaces import Discriminator, SamplingSpec
 from core.nn.discriminator_input import HardTokens
 from core.seeding import Streams
 from core.training import checkpoint, data_parallel
-from core.training.batches import Batches, to_device
+from core.training.batches import Batches, MicroBatches, micro_batch_count, to_device
 from core.training.checkpoint import Checkpoint, Counters
-from core.training.micro_batches import MicroBatches
 from core.training.players import Adversary, Players
 from core.training.scoring import NoisyDiscriminator
 from core.types import DiscriminatorInput
@@ -35,7 +33,7 @@ class TrainingState:
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         self.micro_batches = MicroBatches(
             self.batch_size,
-            _micro_batch_count(self.batch_size, config.train.micro_batch),
+            micro_batch_count(self.batch_size, config.train.micro_batch),
             config.model.length,
             players.adversary is not None and "trimming" in players.adversary.discriminator.offers,
         )
@@ -134,15 +132,3 @@ class TrainingState:
         else:
             rank, update = data_parallel.rank(), saved.counters.update
             self.streams = Streams(self.config.seed, self.device, rank, update)
-
-
-def _micro_batch_count(batch_size: int, micro_batch: int | None) -> int:
-    """Micro-batches of a batch."""
-    if micro_batch is None or micro_batch >= batch_size:
-        return 1
-    if batch_size % micro_batch:
-        raise InputError(
-            f"each process draws {batch_size} sentences, which must be a multiple of "
-            f"train.micro_batch = {micro_batch}"
-        )
-    return batch_size // micro_batch

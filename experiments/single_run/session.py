@@ -91,7 +91,7 @@ class Session:
     def run(self, *, test: bool) -> Result:
         """Train to the end, however it ends. With `test` the test split is scored at the end."""
         with interrupts_after_the_update(self.trainer.interrupt):
-            if self.state.counters.update == 0 and data_parallel.is_main():
+            if not self.state.counters.evaluation and data_parallel.is_main():
                 self.record.log_metrics(self.evaluator.real(), 0)
             outcome, reason = self._train()
         if test and outcome in ("ok", "collapsed"):
@@ -113,6 +113,7 @@ class Session:
                 return "diverged", str(diverged)
             self.state.restore(saved)
             self.state.counters.rollbacks = 1
+            self._save()  # a run that is resumed from here has used its rollback
             update = self.state.counters.update
             self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
             return self._train()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from core.kernels.torch import TORCH
 from core.nn.discriminator_input import TokenMixture
-from core.nn.gumbel import gumbel_noise
+from core.nn.noise import gumbel_noise
 from core.training.loop import Trainer
 from core.training.players import build
 from core.training.state import TrainingState

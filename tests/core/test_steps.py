@@ -7,11 +7,11 @@ import torch
 
 from core.config import Config
 from core.errors import InputError
-from core.training.discriminator_step import draw_fakes
 from core.training.loop import train_phase
 from core.training.players import Players, as_module, build
 from core.training.state import TrainingState
-from core.types import PAD, Phase
+from core.training.steps import draw_fakes
+from core.types import PAD, Noise, Phase
 from experiments import load
 from tests.conftest import tiny
 from variants import registry
@@ -39,13 +39,25 @@ def gradients_of(players: Players) -> dict[str, torch.Tensor]:
     }
 
 
-def after(config: Config, phases: list[Phase]) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Gradients and logged values after some phases, in float64, weights held still."""
+def after(
+    config: Config, phases: list[Phase], seen: list[int] | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    """Gradients and logged values after some phases, in float64, weights held still; `seen` gets
+    the sentences of each parallel pass.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         players = build(config, registry(), V, CPU)
         state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
+        if seen is not None:
+            parallel = players.generator.parallel
+
+            def watched(tokens: torch.Tensor, noise: Noise) -> torch.Tensor:
+                seen.append(len(tokens))
+                return parallel(tokens, noise)
+
+            as_module(players.generator).parallel = watched  # type: ignore[assignment]
         for phase in phases:
             train_phase(state, phase)
         return gradients_of(players), state.metrics
@@ -112,6 +124,18 @@ def test_a_likelihood_step_ignores_what_is_padding_everywhere() -> None:
     as_module(players.generator).parallel = watched  # type: ignore[assignment]
     train_phase(state, Phase("generator", "likelihood"))
     assert seen == [5]
+
+
+def test_a_likelihood_step_computes_one_micro_batch_at_a_time() -> None:
+    shared = ("schedule.name=pretrain", f"train.batch_size={N}", "sampling.name=gumbel_softmax")
+    phases = [Phase("generator", "likelihood")]
+    seen: list[int] = []
+    whole, values = after(tiny(*shared), phases, seen)
+    parts, same_values = after(tiny(*shared, "train.micro_batch=2"), phases, seen)
+    assert seen == [N, 2, 2, 2, 2]
+    for key, value in whole.items():
+        assert torch.allclose(value, parts[key], rtol=1e-5, atol=1e-8), key
+    assert same_values == pytest.approx(values)
 
 
 @pytest.mark.parametrize(("reuse", "drawn"), [("false", 3), ("true", 1)])

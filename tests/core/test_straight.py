@@ -7,7 +7,7 @@ import torch
 
 from core.kernels.torch import TORCH
 from core.nn.discriminator_input import StraightThroughTokens, TokenMixture
-from core.nn.gumbel import gumbel_noise
+from core.nn.noise import gumbel_noise
 from tests.reference.dense import dense_mixture
 
 V, N, S, E = 7, 4, 3, 5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.interfaces import SamplingSpec
 from core.nn.trim import FEW, cut, grouped, score_by_length
 from core.seeding import generator as stream
-from core.training.micro_batches import MicroBatches
+from core.training.batches import MicroBatches
 from core.training.players import as_module, build, build_generator
 from core.training.rollout import sample, sample_with_grad
 from core.training.scoring import score

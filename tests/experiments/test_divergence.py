@@ -13,10 +13,11 @@ import torch
 
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
-from core.training import checkpoint, generator_step, loop
+from core.training import checkpoint, loop, steps
 from core.training.optimisation import Diverged
 from core.training.state import TrainingState
 from core.types import Phase
+from experiments.single_run import session
 from experiments.single_run.run import run
 from tests.conftest import tiny
 
@@ -25,7 +26,7 @@ SHORT = ("train.updates=8", "train.checkpoint_every=2", "train.log_every=1")
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -> list[float]:
     """G's loss is `value` at update `at`, the first `times` times; the rates seen."""
-    honest, left, rates = generator_step._losses, [times], []
+    honest, left, rates = steps._generator_losses, [times], []
 
     def losses(state: TrainingState, batch: Any) -> Iterator[torch.Tensor]:
         for found in honest(state, batch):
@@ -34,7 +35,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -
             left[0] -= wrong
             yield found * 0 + value if wrong else found
 
-    monkeypatch.setattr(generator_step, "_losses", losses)
+    monkeypatch.setattr(steps, "_generator_losses", losses)
     return rates
 
 
@@ -74,8 +75,20 @@ def test_it_goes_back_once_with_smaller_rates(
 
 def test_the_second_time_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, 2, math.nan, 2)
+    evaluated = []
+    honest = session.Session._evaluate
+
+    def evaluate(self: session.Session) -> None:
+        evaluated.append(self.state.counters.update)
+        honest(self)
+
+    monkeypatch.setattr(session.Session, "_evaluate", evaluate)
     result = run(tiny(*SHORT, "train.rollback=0.5"), tracker=MemoryTracker(tmp_path))
     assert (result.outcome, result.updates) == ("diverged", 0)
+    assert evaluated == [0]  # what it went back to is evaluated already
+    saved = checkpoint.read(tmp_path / "runs" / result.run_id / "checkpoint.safetensors")
+    assert saved is not None
+    assert saved.counters.rollbacks == 1  # so that a resumed run does not go back once more
 
 
 def test_weights_that_are_not_finite_are_never_saved_or_scored(

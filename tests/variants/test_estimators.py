@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,6 +115,29 @@ def make_turn(config: Config, parts: int) -> GeneratorBatch:
         stream(0, "estimator"),
         parts,
     )
+
+
+def test_completions_are_scored_one_micro_batch_at_a_time() -> None:
+    found, most = [], []
+    for parts in (1, 2):
+        turn = make_turn(scored("rollout"), parts)
+        seen: list[int] = []
+        score = turn.discriminator.score
+
+        def watched(
+            embedded: torch.Tensor,
+            mask: torch.Tensor | None,
+            seen: list[int] = seen,
+            score: Any = score,
+        ) -> torch.Tensor:
+            seen.append(len(embedded))
+            return score(embedded, mask)  # type: ignore[no-any-return]
+
+        turn.discriminator.score = watched  # type: ignore[method-assign]
+        found.append(turn.mc_q_values(3))
+        most.append(max(seen))
+    assert most == [3 * N, N // 2]
+    assert torch.allclose(*found, atol=1e-6)
 
 
 def test_ranks_are_shares_of_preference() -> None:

@@ -5,29 +5,31 @@ depend on the token itself, the expected gradient stays the same (Williams 1992)
 falls.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
+from core.config import Search
 from core.interfaces import EstimatorContext, Strategy
 
+SCORE_FUNCTION = frozenset({"score_function", "mean_over_sentences"})  # what they offer
 DecayRate = Annotated[float, Field(ge=0, lt=1), Search(0, 0.99)]  # rho of a moving baseline
 
 
-class PolicyGradient(Strategy):
+class PolicyGradient(Strategy, ABC):
     """E sum_t A_t grad log p(x_t | x_<t), with advantages A that an estimator computes."""
 
-    offers = frozenset({"score_function", "mean_over_sentences"})
+    offers = SCORE_FUNCTION
     needs = {"sampling": "hard_tokens"}
     target = "sequence"
 
+    @abstractmethod
     def advantages(self, context: EstimatorContext) -> Tensor:
         """A (N, S), or (N,) for the same at every step; without gradient."""
-        raise NotImplementedError
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """The advantages."""
@@ -36,28 +38,6 @@ class PolicyGradient(Strategy):
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
         """See `EstimatorContext.policy_gradient_loss`."""
         return context.policy_gradient_loss(prepared[0])
-
-
-class MonteCarlo(PolicyGradient):
-    """A_t = Q_t - b_t, with action values Q from completions of every prefix."""
-
-    class Config(StrategyConfig):
-        """Completions per prefix (K), and the baseline."""
-
-        completions: Annotated[int, Field(ge=1, le=1024), Search(1, 16)] = 16
-        baseline: Literal["none", "leave_one_out"] = "none"
-
-    def __init__(self, config: Config) -> None:
-        self.completions, self.baseline = config.completions, config.baseline
-
-    def q_values(self, context: EstimatorContext) -> Tensor:
-        """Q (N, S)."""
-        return context.mc_q_values(self.completions)
-
-    def advantages(self, context: EstimatorContext) -> Tensor:
-        """Q (N, S) less the baseline."""
-        values = self.q_values(context)
-        return values if self.baseline == "none" else subtract_others(values, context.mask)
 
 
 class MovingBaseline(nn.Module):

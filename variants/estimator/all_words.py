@@ -19,13 +19,13 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.interfaces import EstimatorContext, NextTokenDiscriminator
+from core.interfaces import EstimatorContext, NextTokenDiscriminator, Strategy
 from core.nn.likelihood import by_step
 from core.types import Embedded, Scores
-from variants.estimator import PolicyGradient, discounted, subtract_others
+from variants.estimator import SCORE_FUNCTION, discounted, subtract_others
 
 
-class AllWords(PolicyGradient):
+class AllWords(Strategy):
     """All-actions policy gradient: the expected reward over every possible next token."""
 
     class Config(StrategyConfig):
@@ -33,6 +33,7 @@ class AllWords(PolicyGradient):
 
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.0
 
+    offers = SCORE_FUNCTION
     needs = {
         "sampling": "hard_tokens",
         "discriminator": "next_token_scores",

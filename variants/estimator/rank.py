@@ -14,13 +14,13 @@ from torch import Tensor
 
 from core.config import Search
 from core.interfaces import EstimatorContext
-from variants.estimator import MonteCarlo
+from variants.estimator.rollout import Rollout
 
 
-class RankEstimator(MonteCarlo):
+class RankEstimator(Rollout):
     """RankGAN: action values from completions, ranked among a few real sentences."""
 
-    class Config(MonteCarlo.Config):
+    class Config(Rollout.Config):
         """Completions per prefix (K), the baseline, and real sentences to rank among."""
 
         references: Annotated[int, Field(ge=2, le=65536), Search(4, 64, log=True)] = 16

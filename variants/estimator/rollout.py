@@ -8,10 +8,35 @@ at K S times the sampling. The paper has no baseline; `leave_one_out` subtracts 
 other sentences at each step, which changes only the variance.
 """
 
-from variants.estimator import MonteCarlo
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from core.config import Search, StrategyConfig
+from core.interfaces import EstimatorContext
+from variants.estimator import PolicyGradient, subtract_others
 
 
-class Rollout(MonteCarlo):
+class Rollout(PolicyGradient):
     """SeqGAN: action values from Monte-Carlo completions of every prefix."""
 
+    class Config(StrategyConfig):
+        """Completions per prefix (K), and the baseline."""
+
+        completions: Annotated[int, Field(ge=1, le=1024), Search(1, 16)] = 16
+        baseline: Literal["none", "leave_one_out"] = "none"
+
     paper = "Yu et al. 2017"
+
+    def __init__(self, config: Config) -> None:
+        self.completions, self.baseline = config.completions, config.baseline
+
+    def q_values(self, context: EstimatorContext) -> Tensor:
+        """Q (N, S)."""
+        return context.mc_q_values(self.completions)
+
+    def advantages(self, context: EstimatorContext) -> Tensor:
+        """Q (N, S) less the baseline."""
+        values = self.q_values(context)
+        return values if self.baseline == "none" else subtract_others(values, context.mask)

@@ -24,15 +24,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
-from core.interfaces import EstimatorContext
+from core.interfaces import EstimatorContext, Strategy
 from core.nn.likelihood import HELD, by_step
 from core.training.rollout import TOGETHER
-from variants.estimator import DecayRate, MovingBaseline, PolicyGradient
+from variants.estimator import SCORE_FUNCTION, DecayRate, MovingBaseline
 
 EPSILON = 1e-8
 
 
-class Taylor(nn.Module, PolicyGradient):
+class Taylor(nn.Module, Strategy):
     """TaylorGAN: a policy gradient that credits similar tokens, by a Taylor expansion of D."""
 
     class Config(StrategyConfig):
@@ -41,6 +41,7 @@ class Taylor(nn.Module, PolicyGradient):
         bandwidth: Annotated[float, Field(gt=0), Search(0.05, 5, log=True)] = 0.5
         rho: DecayRate = 0.9
 
+    offers = SCORE_FUNCTION
     needs = {"sampling": "hard_tokens", "discriminator": "embedded_tokens"}
     paper = "Lin et al. 2020"
     target = "smoothed"

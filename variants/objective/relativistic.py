@@ -26,7 +26,7 @@ class Relativistic(Strategy):
         return pairs.mean(softplus(-pairs.values))
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """E sp(-(f - r))."""
+        """D's loss with real and generated sentences exchanged."""
         assert real is not None
         return self.discriminator(fake, real)
 

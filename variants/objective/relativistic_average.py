@@ -9,26 +9,19 @@ log sigma(f - E r) + E sigma(r - E f) f, which has the same gradient in expectat
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from core.interfaces import Strategy
 from core.types import Scores
+from variants.objective.relativistic import Relativistic
 
 
-class RelativisticAverage(Strategy):
+class RelativisticAverage(Relativistic):
     """Relativistic average loss: each score is compared with the mean of the other kind."""
 
-    paper = "Jolicoeur-Martineau 2019"
-    relativistic = True
-    uses_features = False
+    offers = frozenset()  # its losses are no means over sentences
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E sp(-(r - E f)) + E sp(f - E r)."""
         above = real.mean(softplus(-(real.values - fake.mean())))
         return above + fake.mean(softplus(fake.values - real.mean()))
-
-    def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """E sp(-(f - E r)) + E sp(r - E f)."""
-        assert real is not None
-        return self.discriminator(fake, real)
 
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
         """Log sigma(f - E r) + E sigma(r - E f) f."""

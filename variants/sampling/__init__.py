@@ -10,7 +10,7 @@ from core.interfaces import Generator, Strategy
 from core.kernels.interface import Kernels
 from core.kernels.torch import TORCH
 from core.nn.discriminator_input import TokenMixture
-from core.nn.gumbel import gumbel_noise
+from core.nn.noise import gumbel_noise
 from core.seeding import draw_seeds
 from core.types import DiscriminatorInput, Seeds
 

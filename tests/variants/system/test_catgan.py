@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.kernels.torch import TORCH
-from core.nn.gumbel import gumbel_noise
+from core.nn.noise import gumbel_noise
 from core.seeding import Streams
 from tests.variants.system.small import CPU, N, S, made, sentences, stage
 
