@@ -21,8 +21,6 @@ from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_att
 from core.kernels.interface import Kernels
 from core.kernels.torch import TORCH, KeyValueCache
 
-# Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.
-AttentionMask = Tensor | None
 ALL_ROWS = slice(None)
 
 
@@ -54,7 +52,7 @@ def sinusoidal(length: int, width: int) -> Tensor:
 # Attention.
 
 
-def padding_mask(visible: Tensor | None) -> AttentionMask:
+def padding_mask(visible: Tensor | None) -> Tensor | None:
     """Keys by `visible` (N, K), False after the end; None where nothing is hidden."""
     return None if visible is None else visible[:, None, None, :]
 
@@ -65,17 +63,42 @@ def causal_mask(S: int, device: torch.device) -> Tensor:
     return torch.ones(S, S, dtype=torch.bool, device=device).tril()
 
 
-@lru_cache(maxsize=64)
-def two_stream_mask(S: int, device: torch.device) -> Tensor:
-    """(2S - 1, 2S - 1): S - 1 tokens, then S queries. Tokens see tokens up to themselves; the query
-    of step t sees the tokens before t and itself.
+@dataclass(frozen=True)
+class TwoStreams:
+    """The rows are S - 1 tokens, then S queries. A row sees the tokens before its position, and
+    itself: no query is seen by another row. A mask over all pairs of rows would hide more than half
+    of them; here they are not computed.
     """
-    square = torch.ones(S, S, dtype=torch.bool, device=device)
-    tokens = square[:-1, :-1].tril()
-    before = square[:, :-1].tril(-1)
-    nothing = torch.zeros(S - 1, S, dtype=torch.bool, device=device)
-    itself = torch.eye(S, dtype=torch.bool, device=device)
-    return torch.cat([torch.cat([tokens, nothing], 1), torch.cat([before, itself], 1)])
+
+    before: Tensor  # (2S - 1, S - 1): 0 where a row sees a token, minus infinity elsewhere
+
+    def of(self, rows: slice) -> TwoStreams:
+        """The same for some of the rows as queries."""
+        return TwoStreams(self.before[rows])
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Of queries (N, H, P, d), the last P rows, over the keys and values of all rows."""
+        P, tokens = self.before.shape
+        k_tokens, k_own = k[:, :, :tokens], k[:, :, -P:]
+        v_tokens, v_own = v[:, :, :tokens], v[:, :, -P:]
+        q = q / math.sqrt(q.shape[-1])
+        seen = q @ k_tokens.transpose(2, 3) + self.before  # (N, H, P, S - 1)
+        own = (q * k_own).sum(-1, keepdim=True)
+        p = torch.cat([seen, own], dim=-1).softmax(-1)
+        p_tokens, p_own = torch.split(p, [tokens, 1], dim=-1)
+        return p_tokens @ v_tokens + p_own * v_own
+
+
+@lru_cache(maxsize=64)
+def two_streams(S: int, device: torch.device) -> TwoStreams:
+    """`TwoStreams` of S steps."""
+    position = torch.arange(S, device=device)
+    hidden = torch.cat([position[:-1], position])[:, None] <= position[:-1]
+    return TwoStreams(torch.zeros(hidden.shape, device=device).masked_fill(hidden, -math.inf))
+
+
+# Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.
+AttentionMask = Tensor | TwoStreams | None
 
 
 class Attention(nn.Module):
@@ -101,7 +124,11 @@ class Attention(nn.Module):
         k, v = (self._heads(part) for part in memory.chunk(2, dim=-1))
         if cache is not None:
             k, v = cache.extend(k, v)
-        y = scaled_dot_product_attention(self._heads(self.query(x)), k, v, attn_mask=mask)
+        q = self._heads(self.query(x))
+        if isinstance(mask, TwoStreams):
+            y = mask.attention(q, k, v)
+        else:
+            y = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         result: Tensor = self.out(y.transpose(1, 2).flatten(2))
         return result
 
@@ -156,7 +183,9 @@ class Block(nn.Module):
         self, x: Tensor, mask: AttentionMask, rows: slice, cache: KeyValueCache | None
     ) -> Tensor:
         queries = x[:, rows]
-        if mask is not None and mask.dim() == 2:  # a row for each query
+        if isinstance(mask, TwoStreams):
+            mask = mask.of(rows)
+        elif mask is not None and mask.dim() == 2:  # a row for each query
             mask = mask[rows]
         attended = self.attention(queries, self.attention.key_value(x), mask, cache)
         result: Tensor = self.attention_norm(attended) + queries

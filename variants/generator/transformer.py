@@ -28,13 +28,14 @@ from core.interfaces import NextInput, NoiseMapping, Strategy
 from core.kernels.interface import Decoder, Kernels
 from core.kernels.torch import TORCH
 from core.nn.layers import (
+    AttentionMask,
     Block,
     DecoderStack,
     Linear,
     NoiseBlock,
     causal_mask,
     sinusoidal,
-    two_stream_mask,
+    two_streams,
 )  # fmt: skip
 from core.nn.noise import draw_noise, scaled
 from core.seeding import draw_seed
@@ -150,7 +151,7 @@ class TransformerGenerator(nn.Module, Strategy):
             # No query reads the last token: its row is left out.
             before = embedded[:, :-1] + self.positions[: S - 1]
             x = torch.cat([before, queries[:, :S] + self.positions[:S]], dim=1)
-            mask = two_stream_mask(S, x.device)
+            mask: AttentionMask = two_streams(S, x.device)
             if injected is not None:
                 injected = torch.cat([injected[:, 0, :, : S - 1], injected[:, 1]], dim=2)
         else:
