@@ -1,8 +1,10 @@
-"""Files from untrusted sources: a limit on how much is read."""
+"""Files: reading untrusted ones within limits, checksums, and writing whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import InputError, MachineError
@@ -36,3 +38,19 @@ def check_fits_in_memory(path: Path) -> None:
         raise MachineError(
             f"{path}: {size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"
         )
+
+
+def sha256_of(files: Iterable[Path]) -> str:
+    """SHA-256 of the bytes of files, one after another."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()
+
+
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Write a file that no reader ever sees incomplete, while other processes may write it too."""
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.writing")
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+    unfinished.replace(file)

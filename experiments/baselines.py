@@ -15,7 +15,6 @@ import atexit
 import hashlib
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from core import process
 from core.errors import InputError
+from core.files import write_atomically
 from core.text.hashing import hash_of
 
 UPDATES = 400
@@ -114,7 +114,7 @@ def write(folder: Path, updates: int, count: int) -> None:
     drawn = load_generator(folder).tokens(count, 1.0, SEED, "baseline")
     file = sentences_of(folder, count)
     lines = "".join(" ".join(sentence) + "\n" for sentence in drawn)
-    _write_atomically(file, lines.encode("utf-8"))
+    write_atomically(file, lines)
 
 
 def train(folder: Path, updates: int) -> None:
@@ -149,7 +149,7 @@ def train(folder: Path, updates: int) -> None:
         save_generator(made, config, sampler.generator, sampler.vocabulary)
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         for name in MODEL:  # the weights last: they mark it complete
-            _write_atomically(folder / name, (made / name).read_bytes())
+            write_atomically(folder / name, (made / name).read_bytes())
 
 
 class _Validation:
@@ -171,13 +171,6 @@ class _Validation:
         self._since += 1
         if self._since == PATIENCE:
             raise Stopped(f"no improvement on the validation split since update {self.best[1]}")
-
-
-def _write_atomically(file: Path, content: bytes) -> None:
-    """Write a file atomically."""
-    writing = file.with_name(f"{file.name}.{os.getpid()}")  # another evaluation may write it too
-    writing.write_bytes(content)
-    writing.replace(file)
 
 
 def _overrides(text: str, file: Path, updates: int) -> list[str]:

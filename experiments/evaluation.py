@@ -107,7 +107,7 @@ def show(found: Evaluation) -> None:
 def check_ranked(tracker: Tracker, study: str, groups: Sequence[str]) -> None:
     """InputError for an unknown study, or if no group has the metric that ranks it."""
     metric = study_run(tracker, study).params["metric"].removeprefix("eval/")
-    if metric not in [name for name, info in CATALOGUE.items() if info.group in groups]:
+    if CATALOGUE[metric].group not in groups:
         raise InputError(f"--log {study}: it ranks by {metric}, which --metrics leaves out")
 
 

@@ -27,7 +27,7 @@ and values of two protocols cannot be compared. docs/howto/metrics.md lists the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -200,31 +200,24 @@ def self_bleu_measures(samples: Text) -> Found:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How published code computes BLEU and Self-BLEU of samples and references."""
+    """How published code computes BLEU and Self-BLEU: both of samples, BLEU against references."""
 
     needs: int  # sentences of each, to be comparable with the published numbers
     defect: str
-    measure: Callable[[Text, Text], Found]
+    hypotheses: int | None = None  # samples that BLEU scores; None: all
+    references: int | None = None  # that BLEU compares with; None: all
+    # Samples whose Self-BLEU is measured: among themselves, or against some of the samples.
+    own: int = 200
+    against: slice | None = None
 
-
-def _texygen(samples: Text, references: Text) -> Found:
-    index = ReferenceIndex(references[:500])
-    return bleu_measures("bleu", samples, index) | self_bleu_measures(samples[:500])
-
-
-def _textgan(samples: Text, references: Text) -> Found:
-    apart = bleu_measures("self_bleu", samples[:200], ReferenceIndex(samples[200:]))
-    return bleu_measures("bleu", samples[:200], ReferenceIndex(references)) | apart
-
-
-def _relgan(samples: Text, references: Text) -> Found:
-    with_itself = bleu_measures("self_bleu", samples[:200], ReferenceIndex(samples))
-    return bleu_measures("bleu", samples[:200], ReferenceIndex(references)) | with_itself
-
-
-def _scratchgan(samples: Text, references: Text) -> Found:
-    index = ReferenceIndex(references[:10_000])
-    return bleu_measures("bleu", samples[:10_000], index) | self_bleu_measures(samples[:10_000])
+    def measure(self, samples: Text, references: Text) -> Found:
+        """BLEU and Self-BLEU by name."""
+        index = ReferenceIndex(references[: self.references])
+        found = bleu_measures("bleu", samples[: self.hypotheses], index)
+        if self.against is None:
+            return found | self_bleu_measures(samples[: self.own])
+        others = ReferenceIndex(samples[self.against])
+        return found | bleu_measures("self_bleu", samples[: self.own], others)
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -232,15 +225,26 @@ PROTOCOLS: Mapping[str, Protocol] = {
         500,
         "only 500 references, so BLEU is far below that against all; during training its code "
         "keeps comparing with the first evaluation's sentences",
-        _texygen,
+        references=500,
+        own=500,
     ),
     "textgan": Protocol(
-        201, "only 200 hypotheses, so the interval of BLEU is several .01 wide", _textgan
+        201,
+        "only 200 hypotheses, so the interval of BLEU is several .01 wide",
+        hypotheses=200,
+        against=slice(200, None),
     ),
     "relgan": Protocol(
         200,
         "each sentence is one of its own references, so Self-BLEU is always 1; only 200 hypotheses",
-        _relgan,
+        hypotheses=200,
+        against=slice(None),
     ),
-    "scratchgan": Protocol(10_000, "comparable only at exactly 10,000 against 10,000", _scratchgan),
+    "scratchgan": Protocol(
+        10_000,
+        "comparable only at exactly 10,000 against 10,000",
+        hypotheses=10_000,
+        references=10_000,
+        own=10_000,
+    ),
 }

@@ -136,6 +136,11 @@ METRICS: Mapping[str, MetricInfo] = {
 }
 
 
+def names_of(group: str) -> list[str]:
+    """The metrics of a group."""
+    return [name for name, info in CATALOGUE.items() if info.group == group]
+
+
 def metric_info(key: str) -> MetricInfo:
     """The metric of a logged name, such as `eval/bleu_2` or `test/bleu_2`."""
     return METRICS[key.partition("/")[2]]

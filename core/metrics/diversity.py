@@ -38,7 +38,7 @@ from core.metrics.intervals import (
     of_repeats,
     pairwise,
 )
-from core.metrics.ngrams import UNSEEN, Counts, NgramTable, Sentence
+from core.metrics.ngrams import UNSEEN, Counts, NgramTable, Sentence, numbered
 from core.text.hashing import SentenceSet
 
 FEW = 0.1  # share of repeats below which repeats are counted, above it what is distinct
@@ -81,8 +81,7 @@ def unique(sentences: Sequence[Sentence]) -> Measure:
     n = len(sentences)
     if n == 0:
         return Measure(None, 0, 0)
-    numbers: dict[tuple[str, ...], int] = {}
-    which = np.array([numbers.setdefault(tuple(s), len(numbers)) for s in sentences])
+    which, numbers = numbered(map(tuple, sentences))
     counts = Counts(np.arange(n), which, np.ones(n, dtype=np.int64))
     found = distinct(counts, n)
     return Measure(len(numbers) / n, n, 0, found.interval)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.metrics.ngrams import NgramTable, Sentence
 
 DIMENSIONS = 64  # E
@@ -86,9 +86,8 @@ class LatentSemantic:
 class SentenceTransformer:
     """A pretrained model by its name, from the optional extra `encoder`."""
 
-    def __init__(self, model: str, loaded: Any = None) -> None:
-        self.name = model
-        self._model = loaded if loaded is not None else _load(model)
+    def __init__(self, model: str) -> None:
+        self.name, self._model = model, _load(model)
 
     def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
         """See `Encoder`; words are joined by spaces."""
@@ -108,5 +107,4 @@ def _load(model: str) -> Any:
     try:
         return Pretrained(model)
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0][:200]
-        raise InputError(f"--encoder {model}: cannot be loaded ({first})") from None
+        raise InputError(f"--encoder {model}: cannot be loaded ({first_line(error)})") from None

@@ -7,7 +7,7 @@ may be added, none is renamed or removed, and no number is NaN (undefined is nul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +23,7 @@ from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
-from core.metrics.suite import Step, Suite
+from core.metrics.suite import Suite
 from core.text.hashing import hash_of
 from core.text.oracles import Oracle
 from core.text.readers import lines
@@ -33,6 +33,7 @@ UNEQUAL = 0.02  # share of the samples by which the row of real text may have mo
 Text = list[list[str]]
 Measured = tuple[str, Measure, Bounds]
 Number = float | None
+Step = Callable[[str, float, float], None]  # name of the group, steps done, steps in all
 BASELINES = ("real", "mle", "ngram")
 
 
@@ -136,12 +137,12 @@ def evaluate(
         """
         if inputs.protocol is not None:
             for name, measure in scorer.published(text, inputs.protocol).items():
-                yield name, measure, _interval(measure)
+                yield name, measure, measure.interval()
             return
         for number, group in enumerate(groups):
             step(group, len(groups) * row + number, total)
             for name, measure in scorer.measures(text, [group]).items():
-                yield name, measure, _interval(measure)
+                yield name, measure, measure.interval()
 
     metrics, warnings = {}, _warnings(inputs, groups)
     for name, measure, bounds in measures(suite, inputs.samples, 0):
@@ -182,10 +183,6 @@ def evaluate(
         found.about[baseline] = row.about
     step("done", total, total)
     return found
-
-
-def _interval(measure: Measure) -> Bounds:
-    return measure.interval() if measure.value is not None else None
 
 
 @dataclass(frozen=True)

@@ -196,11 +196,8 @@ def pairwise(sentence: np.ndarray, thing: np.ndarray, bend: np.ndarray, n: int) 
     have it. Things that more than SHARED_BY sentences have are left out: one sentence more or less
     bends little there.
     """
-    order = np.argsort(thing, kind="stable")
-    sentence, thing = sentence[order].astype(np.int64), thing[order]
-    begins = np.flatnonzero(np.r_[True, thing[1:] != thing[:-1]]) if len(thing) else order
-    sharers = np.diff(np.r_[begins, len(thing)])
-    bends = bend[thing[begins]]
+    sentence, things, begins, sharers = _by_thing(sentence, thing)
+    bends = bend[things]
     keys, values = [], []
     for k in range(2, SHARED_BY + 1):
         at = (sharers == k) & (bends != 0)
@@ -225,17 +222,25 @@ def covered(sentence: np.ndarray, thing: np.ndarray, weight: np.ndarray, n: int)
     """
     if len(thing) == 0:
         return 0.0
-    order = np.argsort(thing, kind="stable")
-    sentence, thing = sentence[order], thing[order]
-    begins = np.flatnonzero(np.r_[True, thing[1:] != thing[:-1]])
-    sharers = np.diff(np.r_[begins, len(thing)])
+    sentence, things, begins, sharers = _by_thing(sentence, thing)
     # A set of sentences is known by the sum of a random number of each, modulo 2^64.
     marks = np.random.default_rng(0).integers(0, 2**64, size=n, dtype=np.uint64)
     sets = np.add.reduceat(marks[sentence], begins)
     few = (sharers >= 2) & (sharers <= SHARED_BY)
-    weights = weight[thing[begins]][few]
+    weights = weight[things][few]
     _, first, which = np.unique(sets[few], return_index=True, return_inverse=True)
     together = np.bincount(which, weights)
     k = sharers[few][first]
     smoothing = stats.binom.sf(k - 1, SHARED_BY, 0.5)
     return float(((-1.0) ** (k + 1) * smoothing * together**2).sum())
+
+
+def _by_thing(
+    sentence: np.ndarray, thing: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The sentences sorted by thing, the distinct things, where the sentences of each begin, and
+    how many there are.
+    """
+    order = np.argsort(thing, kind="stable")
+    things, begins, sharers = np.unique(thing[order], return_index=True, return_counts=True)
+    return sentence[order].astype(np.int64), things, begins, sharers

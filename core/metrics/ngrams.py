@@ -12,9 +12,10 @@ Both yield counts one level at a time: a million sentences need the memory of on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class Counts:
     sentence: np.ndarray
     gram: np.ndarray  # UNSEEN is left out
     count: np.ndarray
+
+
+def numbered(things: Iterable[Hashable]) -> tuple[np.ndarray, dict[Any, int]]:
+    """The number of each thing, and the numbers by thing, in the order of first appearance."""
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(each, len(numbers)) for each in things], int), numbers
 
 
 def _vocabulary(sentences: Sequence[Sentence]) -> dict[str, int]:

@@ -39,7 +39,7 @@ from core.metrics.intervals import (
     pairwise,
     share,
 )
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, numbered
 from core.text.oracles import LstmOracle, Oracle
 from core.text.pcfg import Grammar
 
@@ -92,8 +92,7 @@ class _Seen:
 
 
 def _seen(things: Sequence[Hashable], probabilities: Sequence[float]) -> _Seen:
-    numbers: dict[Hashable, int] = {}
-    which = np.array([numbers.setdefault(thing, len(numbers)) for thing in things])
+    which, numbers = numbered(things)
     probability = np.zeros(len(numbers))
     probability[which] = probabilities
     return _Seen(which, np.bincount(which, minlength=len(numbers)), probability)

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.metrics import diversity
 from core.metrics.bleu import PROTOCOLS, ReferenceIndex, bleu_measures, self_bleu_measures
-from core.metrics.catalogue import BLEU_ORDERS, CATALOGUE, GROUPS, METRICS, TEXT_GROUPS
+from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
 from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean, share
@@ -30,7 +30,6 @@ from core.text.oracles import Oracle
 MAX_PAIRED = 10_000  # sentences on each side for metrics of quadratic cost
 Found = dict[str, Measure]
 IN_RUNS = tuple(group for group in TEXT_GROUPS if GROUPS[group].in_runs)
-Step = Callable[[str, float, float], None]  # name of the group, steps done, steps in all
 
 
 class Suite:
@@ -106,31 +105,23 @@ class Suite:
     def _embedded(self) -> np.ndarray | None:
         return self._fitted(self.references) if self._fitted else None
 
-    def measures(
-        self,
-        samples: Sequence[Sentence],
-        groups: Sequence[str] = TEXT_GROUPS,
-        step: Step = lambda group, done, total: None,
-    ) -> Found:
-        """Every metric of the groups by name; an undefined one has the value None.
-
-        `step` is called before each group.
-        """
-        found: Found = {}
-        for number, group in enumerate(groups):
-            step(group, number, len(groups))
-            measured = MEASURES[group](self, samples) if samples else {}
-            for name, info in CATALOGUE.items():
-                if info.group == group:
-                    undefined = Measure(None, len(samples), len(self.references))
-                    found[name] = measured.get(name, undefined)
-        return found
+    def measures(self, samples: Sequence[Sentence], groups: Sequence[str] = TEXT_GROUPS) -> Found:
+        """Every metric of the groups by name; an undefined one has the value None."""
+        measured: Found = {}
+        for group in groups if samples else ():
+            measured |= MEASURES[group](self, samples)
+        return self._with_undefined(measured, samples, groups)
 
     def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
         """BLEU and Self-BLEU as a published protocol computes them."""
         measured = PROTOCOLS[protocol].measure(samples, self.references)
+        return self._with_undefined(measured, samples, ("bleu", "self_bleu"))
+
+    def _with_undefined(
+        self, measured: Found, samples: Sequence[Sentence], groups: Sequence[str]
+    ) -> Found:
         undefined = Measure(None, len(samples), len(self.references))
-        names = [n for n, info in CATALOGUE.items() if info.group in ("bleu", "self_bleu")]
+        names = [name for group in groups for name in names_of(group)]
         return {name: measured.get(name, undefined) for name in names}
 
     def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
@@ -142,15 +133,12 @@ class Suite:
 
 
 def equal_counts(
-    samples: Sequence[Sentence], references: Sequence[Sentence], most: int = MAX_PAIRED
+    samples: Sequence[Sentence], references: Sequence[Sentence]
 ) -> tuple[list[Sentence], list[Sentence]]:
-    """Equal numbers of both, at most `most`: evenly spaced sentences of the larger text."""
-    n = min(len(samples), len(references), most)
-    return _spread(samples, n), _spread(references, n)
-
-
-def _spread(sentences: Sequence[Sentence], n: int) -> list[Sentence]:
-    return [sentences[i * len(sentences) // n] for i in range(n)]
+    """Equal numbers of both, at most MAX_PAIRED: evenly spaced sentences of the larger text."""
+    n = min(len(samples), len(references), MAX_PAIRED)
+    ours, theirs = ([text[i * len(text) // n] for i in range(n)] for text in (samples, references))
+    return ours, theirs
 
 
 def _bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:

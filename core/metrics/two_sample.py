@@ -31,7 +31,7 @@ from scipy.sparse.csgraph import connected_components
 
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure, around, share
-from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.ngrams import NgramTable, Sentence, numbered
 
 ORDER = 3
 SHARED = 2  # sentences that must have an n-gram for it to be a feature
@@ -85,9 +85,7 @@ def nearest_neighbour(
     n = len(samples)
     if n < 2:
         return Measure(None, n, n)
-    pooled = [*map(tuple, samples), *map(tuple, references)]
-    numbers: dict[tuple[str, ...], int] = {}
-    which = np.array([numbers.setdefault(sentence, len(numbers)) for sentence in pooled])
+    which, numbers = numbered(map(tuple, [*samples, *references]))
     ours = np.bincount(which[:n], minlength=len(numbers)).astype(float)
     theirs = np.bincount(which[n:], minlength=len(numbers)).astype(float)
     neighbour = _neighbours(encoder(list(numbers)), ours + theirs)

@@ -22,6 +22,7 @@ from typing import IO, Literal
 import numpy as np
 
 from core.errors import InputError, MachineError
+from core.files import sha256_of
 from core.text.cleaning import Cleaned, clean_all
 from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
 from core.text.hashing import HashSet, hash_of
@@ -121,13 +122,13 @@ def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
         part = settings.oracle_seed if settings.fixed_length else settings.difficulty
         return hashlib.sha256(f"{settings.source} {part} {drawn}".encode()).hexdigest()
     path = Path(settings.source)
-    return _sha256(shard_files(path) if path.is_dir() else [path])
+    return sha256_of(shard_files(path) if path.is_dir() else [path])
 
 
 def fingerprint_of(folder: Path) -> str:
     """SHA-256 of a corpus folder's content: vocabulary, tokens and offsets."""
     names = ["vocabulary.txt", *(f"{s}.{part}" for s in SPLITS for part in ("ids", "offsets"))]
-    return _sha256(folder / name for name in names)
+    return sha256_of(folder / name for name in names)
 
 
 def split_of(words: list[str], settings: CorpusSettings) -> SplitName:
@@ -149,15 +150,6 @@ def _open_source(
         return (Cleaned(words, 1.0) for words in drawn.sentences), drawn.words
     texts = (text for _, text in READERS[kind](Path(settings.source), settings))
     return clean_all(texts, rules, settings.level), ()
-
-
-def _sha256(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 @dataclass

@@ -7,7 +7,6 @@ its name only when it is complete and its checksum is correct.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from core.errors import MachineError
+from core.files import sha256_of
 
 if TYPE_CHECKING:
     import requests
@@ -55,19 +55,13 @@ def download(
         raise MachineError(f"{address}: {_words(error)}; run the command again to go on") from None
     except OSError as error:
         raise MachineError(f"{file}: cannot be written ({error.strerror})") from None
-    found = file_sha256(part)
+    found = sha256_of([part])
     if sha256 is not None and found != sha256:
         part.unlink()
         raise MachineError(f"{address}: its SHA-256 is {found}, expected {sha256}; nothing is kept")
     part.replace(file)
     _validator_file(part).unlink(missing_ok=True)
     return found
-
-
-def file_sha256(file: Path) -> str:
-    """Checksum of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _in_time(seconds: float, act: Callable[[threading.Event], None]) -> None:

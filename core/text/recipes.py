@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import shutil
 import struct
 import tarfile
@@ -21,8 +22,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from core.errors import InputError, MachineError
-from core.files import check_fits_in_memory
-from core.text.download import Progress, download, file_sha256
+from core.files import check_fits_in_memory, sha256_of
+from core.text.download import Progress, download
 
 GITHUB = "https://raw.githubusercontent.com"
 MAX_UNPACKED = 20_000_000_000  # bytes that an archive may unpack to
@@ -43,11 +44,7 @@ class Recipe:
     make: Make
     limit: int  # bytes of one download
     reader: str  # how `corpus build` reads the result
-    sha256: tuple[str | None, ...] = ()  # of each address, where known
-
-    def expected(self, index: int) -> str | None:
-        """The checksum known for an address."""
-        return self.sha256[index] if index < len(self.sha256) else None
+    sha256: str | None = None  # of the download, if known and the only one
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,12 @@ def fetch(name: str, recipe: Recipe, folder: Path, progress: Progress) -> Fetche
     files, sums, checked = [], {}, True
     for index, address in enumerate(recipe.addresses):
         file = folder / "downloads" / f"{index:03d}"
-        expected = recipe.expected(index) or known.get(address)
+        expected = recipe.sha256 or known.get(address)
         checked &= expected is not None
-        if not (file.exists() and expected in (None, file_sha256(file))):
+        if not (file.exists() and expected in (None, sha256_of([file]))):
             download(address, file, limit=recipe.limit, sha256=expected, progress=progress)
         files.append(file)
-        sums[address] = file_sha256(file)
+        sums[address] = sha256_of([file])
     unfinished = folder / f".{recipe.result}"
     unpack(name, recipe.make, files, unfinished)
     origin = {
@@ -120,12 +117,10 @@ def joined(files: Sequence[Path], result: Path) -> None:
     with result.open("wb") as out:
         for file in files:
             with file.open("rb") as stream:
-                last = b"\n"
-                while block := stream.read(1 << 20):
-                    out.write(block)
-                    last = block[-1:]
-            if last != b"\n":
-                out.write(b"\n")
+                shutil.copyfileobj(stream, out)
+                if stream.tell():
+                    stream.seek(-1, os.SEEK_END)
+                    out.write(b"" if stream.read() == b"\n" else b"\n")
 
 
 def tar_members(within: str) -> Make:
@@ -219,7 +214,7 @@ RECIPES: Mapping[str, Recipe] = {
         tar_members("training-monolingual.tokenized.shuffled"),
         2_000_000_000,
         "shards",
-        ("01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e",),
+        "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e",
     ),
     "product_reviews": Recipe(
         "Kaggle's hierarchical text classification set, column Text; the original's second",

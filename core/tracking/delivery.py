@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.errors import first_line
+from core.files import write_atomically
 from core.tracking.journal import Entry, Item, Point, items, payload
 
 BATCH = 1000  # values per call
@@ -68,7 +69,7 @@ class Delivery:
             if self._abandoned.is_set():
                 return
             self._cursor = end
-            _write_atomically(self._cursor_file, str(end))
+            write_atomically(self._cursor_file, str(end))
             for item in batch:
                 if isinstance(item, Entry) and (file := payload(self._path, item)):
                     shutil.rmtree(file.parent, ignore_errors=True)
@@ -180,9 +181,3 @@ def _cursor(path: Path) -> int:
         return found if 0 <= found <= path.stat().st_size else 0
     except (OSError, ValueError):
         return 0
-
-
-def _write_atomically(file: Path, text: str) -> None:
-    temporary = file.with_name(file.name + ".writing")
-    temporary.write_text(text)
-    temporary.replace(file)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import first_line
+from core.files import write_atomically
 from core.tracking.delivery import RefusedError
 from core.tracking.journal import Entry, Point, journal_path
 from core.tracking.protocol import IDENTITY
@@ -111,9 +112,7 @@ class MlflowReceiver:
         first, *others = self._twins(experiment)
         for other in others:
             self._client.delete_run(other)
-        temporary = place.with_suffix(".id-writing")
-        temporary.write_text(first, encoding="utf-8")
-        temporary.replace(place)
+        write_atomically(place, first)
         ours, theirs = (self._store_dir / "runs" / name for name in (self._run, first))
         if ours.exists() and not theirs.exists():
             theirs.symlink_to(ours.name)

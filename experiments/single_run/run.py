@@ -21,6 +21,7 @@ import torch
 from core.config import Config, parse, read_toml
 from core.config.renamed import HASH_TAG
 from core.errors import InputError, MachineError
+from core.files import write_atomically
 from core.kernels import choose
 from core.nn.precision import set_matmul_precision
 from core.process import keep_freed_memory
@@ -195,11 +196,9 @@ def _run_folder(runs: Path, identity: str, run_id: str) -> Path:
 
 def _write_config(folder: Path, config: Config) -> None:
     """Write what a resumed run is made from, whole or not at all."""
-    unfinished = folder / "config.writing"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(config.toml(), encoding="utf-8")
-        unfinished.replace(folder / "config.toml")
+        write_atomically(folder / "config.toml", config.toml())
     except OSError as error:
         raise MachineError(f"{folder}: cannot be written ({error.strerror})") from None
 

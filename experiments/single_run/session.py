@@ -17,6 +17,7 @@ import torch
 
 from core.config import Config
 from core.errors import MachineError, machine_error
+from core.files import write_atomically
 from core.text.corpus import Corpus
 from core.tracking.protocol import Outcome, RunTracker, Sample
 from core.training import data_parallel
@@ -225,9 +226,7 @@ class Session:
         }
         record.set_tags(spent | self.checkpoints.best(self.state))
         record.finish(outcome, reason)
-        temporary_file = self.folder / "result.writing"
-        temporary_file.write_text(json.dumps(result.document()), encoding="utf-8")
-        temporary_file.replace(self.folder / "result.json")
+        write_atomically(self.folder / "result.json", json.dumps(result.document()))
         return result
 
 
