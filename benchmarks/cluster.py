@@ -29,7 +29,8 @@ import psutil
 
 from benchmarks.queue_model import REMEDIES, Costs, Load, Site, first_bottleneck, simulate, without
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import RunLabels, RunRecord, Sample, Tracker
+from core.tracking.protocol import RunLabels, RunRecord, Tracker
+from core.tracking.rendering import Sample
 from studies.definition import Study, load_study
 from studies.running.execute import begin, work
 from studies.running.queue import limit_of, load_queue, progress
@@ -356,7 +357,7 @@ def _stand_in(
 
 def _nothing(_: object, *, tracker: Tracker, **__: Any) -> Any:
     """Training that takes no time and keeps nothing."""
-    return RunRecord("x", "costs", "x", "FINISHED", None, {"outcome": "ok"}, {}, {}, 0, 1)
+    return RunRecord("x", "costs", "x", "FINISHED", {"outcome": "ok"}, {}, {}, 0, 1)
 
 
 if __name__ == "__main__":

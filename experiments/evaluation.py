@@ -16,7 +16,8 @@ from core.metrics.catalogue import CATALOGUE
 from core.metrics.files import Evaluation, MetricRow
 from core.text.grammar import SIZES, grammar
 from core.text.oracles import LENGTH, Oracle, lstm_oracle
-from core.tracking.protocol import Sample, Tracker, study_run
+from core.tracking.protocol import Tracker, study_run
+from core.tracking.rendering import Sample
 from experiments.console import interval, number, stderr, stdout, table
 from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,28 +13,25 @@ from core.errors import InputError
 from core.tracking.protocol import (
     ALL,
     IDENTITY,
-    STATUS,
+    PARENT,
     Columns,
-    Outcome,
     RunRecord,
-    Sample,
-    SyncResult,
+    RunTracker,
+    Tags,
     find_run,
 )
-from core.tracking.rendering import sample_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass
-class MemoryRun:
+class MemoryRun(RunTracker):
     """One run in memory; artifacts are files in `folder`."""
 
     run_id: str
     experiment: str
     name: str
-    parent_id: str | None
     folder: Path
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -51,35 +48,18 @@ class MemoryRun:
         """See `RunTracker`."""
         self.params.update({key: str(value) for key, value in params.items()})
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
+    def set_tags(self, tags: Tags) -> None:
         """See `RunTracker`."""
         self.tags.update(tags)
 
-    def describe(self, markdown: str) -> None:
+    def log_file(self, path: str, make: Callable[[Path], object]) -> None:
         """See `RunTracker`."""
-        self.tags["mlflow.note.content"] = markdown
-
-    def log_samples(self, samples: Sequence[Sample]) -> None:
-        """See `RunTracker`."""
-        for path, text in sample_files(samples).items():
-            self.log_text(text, path)
-
-    def log_text(self, text: str, path: str) -> None:
-        """See `RunTracker`."""
-        self._file(path).write_text(text, encoding="utf-8")
-
-    def log_files(self, folder: Path) -> None:
-        """See `RunTracker`."""
-        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        make(self.folder / path)
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        """See `RunTracker`."""
-        figure.savefig(self._file(path))
-
-    def _file(self, path: str) -> Path:
-        file = self.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file
+        """See `RunTracker`; one file."""
+        self.log_file(path, figure.savefig)
 
     def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
         """See `RunTracker`."""
@@ -100,16 +80,15 @@ class MemoryRun:
         """See `RunTracker`."""
         return True
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def end(self, status: str) -> None:
         """See `RunTracker`."""
-        self.status = STATUS[outcome]
-        self.tags |= {"outcome": outcome, **({"reason": reason} if reason else {})}
+        self.status = status
 
     def record(self) -> RunRecord:
         """The run as read back."""
         last = {key: points[max(points)] for key, points in self.points.items()}
         return RunRecord(
-            self.run_id, self.experiment, self.name, self.status, self.parent_id,
+            self.run_id, self.experiment, self.name, self.status,
             dict(self.tags), dict(self.params), last,
         )  # fmt: skip
 
@@ -128,7 +107,7 @@ class MemoryTracker:
         name: str,
         *,
         params: Mapping[str, object],
-        tags: Mapping[str, str],
+        tags: Tags,
         parent_id: str | None = None,
         identity: str | None = None,
     ) -> MemoryRun:
@@ -138,9 +117,9 @@ class MemoryTracker:
             known = self.continue_run(run_id)
             known.log_params(params)
             return known
-        run = MemoryRun(run_id, experiment, name, parent_id, self.store_dir / "artifacts" / run_id)
+        run = MemoryRun(run_id, experiment, name, self.store_dir / "artifacts" / run_id)
         run.log_params(params)
-        run.set_tags({**tags, IDENTITY: run_id})
+        run.set_tags({**tags, IDENTITY: run_id, **({PARENT: parent_id} if parent_id else {})})
         self._runs[run_id] = run
         return run
 
@@ -149,24 +128,12 @@ class MemoryTracker:
         self._runs[run_id].status = "RUNNING"
         return self._runs[run_id]
 
-    def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> SyncResult:
-        """See `Tracker`."""
-        return SyncResult(0)
-
-    def undelivered(self) -> list[str]:
-        """See `Tracker`."""
-        return []
-
     def experiments(self) -> list[str]:
         """See `Tracker`."""
         return sorted({run.experiment for run in self._runs.values()})
 
     def runs(
-        self,
-        experiment: str | None = None,
-        *,
-        tags: Mapping[str, str] | None = None,
-        columns: Columns = ALL,
+        self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
     ) -> list[RunRecord]:
         """See `Tracker`."""
         wanted = dict(tags or {}).items()
@@ -195,7 +162,7 @@ class MemoryTracker:
         """See `Tracker`."""
         return self.artifact(run_id, "generator")
 
-    def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
+    def register(self, run_id: str, name: str, description: str, tags: Tags) -> str:
         """See `Tracker`."""
         versions = self.registry.setdefault(name, [])
         versions.append(self.model(run_id))

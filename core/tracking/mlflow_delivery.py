@@ -16,7 +16,7 @@ from core.errors import first_line
 from core.files import write_atomically
 from core.tracking.delivery import RefusedError
 from core.tracking.journal import Entry, Point, journal_path
-from core.tracking.protocol import IDENTITY
+from core.tracking.protocol import IDENTITY, PARENT
 
 MODEL = "generator"
 PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
@@ -103,7 +103,7 @@ class MlflowReceiver:
         parent = content.get("parent")
         tags = {**content["tags"], IDENTITY: self._run}
         if parent:
-            tags["mlflow.parentRunId"] = server_id(self._store_dir, parent)
+            tags[PARENT] = server_id(self._store_dir, parent)
         if not self._twins(experiment):
             self._client.create_run(
                 experiment, start_time=content["time"], run_name=content["name"], tags=tags

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import InputError, first_line
 from core.tracking.mlflow_client import PAGE, MlflowStore
 from core.tracking.mlflow_delivery import server_id
-from core.tracking.protocol import ALL, NONE, Columns, RunRecord, find_run
+from core.tracking.protocol import ALL, NONE, Columns, RunRecord, Tags, find_run
 
 RUNS = table("runs", *map(column, ("run_uuid", "name", "status", "start_time", "end_time",
                                    "lifecycle_stage", "experiment_id")))  # fmt: skip
@@ -33,7 +33,6 @@ VALUES = {
     "metrics": table("latest_metrics", column("run_uuid"), column("key"), column("value"),
                      column("is_nan")),
 }  # fmt: skip
-PARENT = "mlflow.parentRunId"
 Values = dict[str, dict[str, Any]]  # run id -> key -> value
 
 
@@ -67,7 +66,7 @@ class SqlRuns:
     def read(
         self,
         experiment: str | None,
-        tags: Mapping[str, str],
+        tags: Tags,
         columns: Columns = ALL,
         run_ids: Sequence[str] | None = None,
     ) -> list[RunRecord]:
@@ -81,12 +80,17 @@ class SqlRuns:
                 }
         except SQLAlchemyError as error:
             raise UnreadableError(str(error)) from None
-        return [_record(row, found) for row in rows]
+        records = []
+        for row in rows:
+            given, params, metrics = (found[kind].get(row.run_uuid, {}) for kind in VALUES)
+            records.append(RunRecord(
+                row.run_uuid, row.experiment, row.name or "", row.status, given, params, metrics,
+                row.start_time, row.end_time,
+            ))  # fmt: skip
+        return records
 
 
-def _chosen(
-    experiment: str | None, tags: Mapping[str, str], run_ids: Sequence[str] | None
-) -> Select[Any]:
+def _chosen(experiment: str | None, tags: Tags, run_ids: Sequence[str] | None) -> Select[Any]:
     chosen = (
         select(RUNS, EXPERIMENTS.c.name.label("experiment"))
         .join(EXPERIMENTS, EXPERIMENTS.c.experiment_id == RUNS.c.experiment_id)
@@ -121,22 +125,6 @@ def _values(
     return values
 
 
-def _record(row: Any, found: Mapping[str, Values]) -> RunRecord:
-    tags = found["tags"].get(row.run_uuid, {})
-    return RunRecord(
-        row.run_uuid,
-        row.experiment,
-        row.name or "",
-        row.status,
-        tags.get(PARENT),
-        tags,
-        found["params"].get(row.run_uuid, {}),
-        found["metrics"].get(row.run_uuid, {}),
-        row.start_time,
-        row.end_time,
-    )
-
-
 class MlflowReader:
     """The reading half of `Tracker`."""
 
@@ -157,11 +145,7 @@ class MlflowReader:
         return sorted(experiment.name for experiment in found)
 
     def runs(
-        self,
-        experiment: str | None = None,
-        *,
-        tags: Mapping[str, str] | None = None,
-        columns: Columns = ALL,
+        self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
     ) -> list[RunRecord]:
         """See `Tracker`."""
         if self.sql is not None:
@@ -169,7 +153,7 @@ class MlflowReader:
                 return self.sql.read(experiment, tags or {}, columns)
         return self._search(experiment, tags or {})
 
-    def _search(self, experiment: str | None, tags: Mapping[str, str]) -> list[RunRecord]:
+    def _search(self, experiment: str | None, tags: Tags) -> list[RunRecord]:
         with self.store.reading():
             known = self.store.client.search_experiments(max_results=PAGE)
         found = {e.experiment_id: e.name for e in known}
@@ -237,14 +221,6 @@ class MlflowReader:
 def _record_of(run: Any, experiments: Mapping[str, str]) -> RunRecord:
     info, data = run.info, run.data
     return RunRecord(
-        info.run_id,
-        experiments[info.experiment_id],
-        info.run_name or "",
-        info.status,
-        data.tags.get("mlflow.parentRunId"),
-        data.tags,
-        data.params,
-        data.metrics,
-        info.start_time,
-        info.end_time,
-    )
+        info.run_id, experiments[info.experiment_id], info.run_name or "", info.status,
+        data.tags, data.params, data.metrics, info.start_time, info.end_time,
+    )  # fmt: skip

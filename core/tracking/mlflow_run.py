@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
-import json
 import logging
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.tracking.delivery import Delivery, DeliveryThread, Receiver
 from core.tracking.journal import Journal, Point, journal_path
-from core.tracking.protocol import STATUS, Outcome, Sample
-from core.tracking.rendering import sample_files
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from core.tracking.protocol import RunTracker
 
 log = logging.getLogger(__name__)
 LONGEST_PARAM = 6000
 PARAMS_PER_CALL = 100
-LONGEST_DESCRIPTION = 8000
 SERVED = Path(__file__).with_name("served_generator.py")
 
 
@@ -39,7 +32,7 @@ def longest_wait() -> float:
         return 30.0
 
 
-class MlflowRun:
+class MlflowRun(RunTracker):
     """See `core.tracking.protocol.RunTracker`. Open from the first thing written to `flush`."""
 
     def __init__(self, store_dir: Path, run_id: str, receiver: Receiver) -> None:
@@ -87,35 +80,8 @@ class MlflowRun:
         with self._journal() as journal:
             journal.entry("tags", values=dict(tags))
 
-    def describe(self, markdown: str) -> None:
+    def log_file(self, path: str, make: Callable[[Path], object]) -> None:
         """See `RunTracker`."""
-        self.set_tags({"mlflow.note.content": markdown[:LONGEST_DESCRIPTION]})
-
-    def log_samples(self, samples: Sequence[Sample]) -> None:
-        """See `RunTracker`."""
-        for path, text in sample_files(samples).items():
-            self.log_text(text, path)
-        # With this tag the UI shows the file as a table and compares it across runs.
-        tables = json.dumps([{"path": "samples.json", "type": "table"}])
-        self.set_tags({"mlflow.loggedArtifacts": tables})
-
-    def log_text(self, text: str, path: str) -> None:
-        """See `RunTracker`."""
-        self._log_file(path, lambda place: place.write_text(text, encoding="utf-8"))
-
-    def log_files(self, folder: Path) -> None:
-        """See `RunTracker`."""
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            copy = functools.partial(shutil.copyfile, file)
-            self._log_file(str(file.relative_to(folder)), copy)
-
-    def log_figure(self, figure: Figure, path: str) -> None:
-        """See `RunTracker`."""
-        for suffix in (".png", ".svg"):
-            name = str(Path(path).with_suffix(suffix))
-            self._log_file(name, lambda at: figure.savefig(at, dpi=150))
-
-    def _log_file(self, path: str, make: Callable[[Path], object]) -> None:
         with self._journal() as journal:
             journal.replace_file(path, make)
 
@@ -155,11 +121,10 @@ class MlflowRun:
         journal.close()
         return complete
 
-    def finish(self, outcome: Outcome, reason: str = "") -> None:
+    def end(self, status: str) -> None:
         """See `RunTracker`."""
-        self.set_tags({"outcome": outcome, **({"reason": reason} if reason else {})})
         with self._journal() as journal:
-            journal.entry("status", status=STATUS[outcome], time=_now())
+            journal.entry("status", status=status, time=_now())
         self.flush()
 
 

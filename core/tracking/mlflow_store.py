@@ -29,7 +29,7 @@ from core.tracking.mlflow_client import DEFAULT_FOLDER
 from core.tracking.mlflow_delivery import MlflowReceiver, server_id
 from core.tracking.mlflow_reader import MlflowReader
 from core.tracking.mlflow_run import MlflowRun
-from core.tracking.protocol import IDENTITY, NONE, Columns, Leftover, SyncResult
+from core.tracking.protocol import IDENTITY, NONE, PARENT, Columns, Leftover, SyncResult, Tags
 
 MOST_DELETED = 50_000  # deleted runs in one search
 
@@ -60,7 +60,7 @@ class MlflowTracker(MlflowReader):
         name: str,
         *,
         params: Mapping[str, object],
-        tags: Mapping[str, str],
+        tags: Tags,
         parent_id: str | None = None,
         identity: str | None = None,
     ) -> MlflowRun:
@@ -76,7 +76,7 @@ class MlflowTracker(MlflowReader):
         identity = identity or uuid.uuid4().hex
         all_tags = {**tags, IDENTITY: identity}
         if parent_id:
-            all_tags["mlflow.parentRunId"] = server_id(self.store_dir, parent_id)
+            all_tags[PARENT] = server_id(self.store_dir, parent_id)
         try:
             created = self.store.client.create_run(
                 self.store.experiment_id(experiment), run_name=name, tags=all_tags
@@ -114,7 +114,7 @@ class MlflowTracker(MlflowReader):
         return MlflowReceiver(self.store.client, self.store_dir, run_id, self.store.experiment_id)
 
     def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> SyncResult:
-        """See `Tracker`."""
+        """Deliver what waits on disk, run by run; `report` is called with (done, total)."""
         waiting = self.undelivered()
         busy, away = [], dict[str, str]()
         for number, run_id in enumerate(waiting):
@@ -135,11 +135,11 @@ class MlflowTracker(MlflowReader):
         return SyncResult(len(waiting) - len(busy) - len(away), tuple(busy), away)
 
     def undelivered(self) -> list[str]:
-        """See `Tracker`."""
+        """Ids of the runs with undelivered entries on disk."""
         found = sorted((self.store_dir / "journal").glob("*.jsonl"))
         return [path.stem for path in found if not complete(path)]
 
-    def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
+    def register(self, run_id: str, name: str, description: str, tags: Tags) -> str:
         """See `Tracker`."""
         from mlflow.exceptions import MlflowException
 

@@ -6,19 +6,27 @@ by step and are read back by run; nothing here blocks a training step.
 
 from __future__ import annotations
 
+import json
+import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from core.config.renamed import current_params, stored_keys
 from core.errors import InputError, nearest
+from core.tracking.rendering import Sample, sample_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IDENTITY = "textgan.identity"  # the tag with a run's local id, which it has before the store's
+PARENT = "mlflow.parentRunId"  # the tag with the id of a run's parent
+LONGEST_DESCRIPTION = 8000
 SHORTEST_ID = 4  # characters of an id that find a run, if only one begins so
+Tags = Mapping[str, str]
 Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
 STATUS: Mapping[Outcome, str] = {  # MLflow's, of each outcome
     "ok": "FINISHED", "diverged": "FINISHED", "collapsed": "FINISHED",
@@ -35,21 +43,7 @@ class RunLabels:
     experiment: str = "runs"
     name: str | None = None  # None: system and seed
     parent_id: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sentence: row `row` of the fixed latents, after `step` updates."""
-
-    step: int
-    row: int
-    text: str
-
-    @property
-    def key(self) -> str:
-        """Unique within a run, and the same in every run: it groups rows across runs."""
-        return f"step {self.step:06d} · #{self.row:02d}"
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class Columns:
             return None
         if kind == "params":
             return tuple(stored for key in keys for stored in stored_keys(key))
-        return (*keys, "mlflow.parentRunId") if kind == "tags" else keys
+        return (*keys, PARENT) if kind == "tags" else keys
 
 
 ALL = Columns()
@@ -85,8 +79,7 @@ class RunRecord:
     experiment: str
     name: str
     status: str  # RUNNING, FINISHED, FAILED, KILLED
-    parent_id: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)  # last values
     start: int = 0  # milliseconds since 1970
@@ -94,6 +87,11 @@ class RunRecord:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", current_params(self.params))
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the parent run."""
+        return self.tags.get(PARENT)
 
     @property
     def outcome(self) -> str | None:
@@ -120,56 +118,86 @@ class Leftover:
     known: bool  # whether the store has the run
 
 
-class RunTracker(Protocol):
+class RunTracker(ABC):
     """One run, being written. Only `flush` and `finish` wait for the store."""
 
     run_id: str
 
+    @abstractmethod
     def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
         """Values of one step; None is left out. A metric that has a value at this step keeps it,
         so a resumed run may log again what it logged before it died.
         """
 
+    @abstractmethod
     def log_params(self, params: Mapping[str, object]) -> None:
         """Parameters; they cannot be changed later."""
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
+    @abstractmethod
+    def set_tags(self, tags: Tags) -> None:
         """Tags; a later value replaces an earlier one."""
 
-    def describe(self, markdown: str) -> None:
-        """The run's description."""
+    @abstractmethod
+    def log_file(self, path: str, make: Callable[[Path], object]) -> None:
+        """An artifact, which `make` writes to the place that it is given."""
 
-    def log_samples(self, samples: Sequence[Sample]) -> None:
-        """All samples so far, as a table for the UI, as a page and as text."""
-
-    def log_text(self, text: str, path: str) -> None:
-        """A text artifact."""
-
-    def log_files(self, folder: Path) -> None:
-        """Every file below `folder`, under its relative path."""
-
-    def log_figure(self, figure: Figure, path: str) -> None:
-        """A figure as PNG and as SVG."""
-
+    @abstractmethod
     def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
         """The training data."""
 
+    @abstractmethod
     def log_model(self, folder: Path) -> None:
         """The folder's files as a model named `generator` that samples text."""
 
+    @abstractmethod
     def history(self, metric: str) -> list[tuple[int, float]]:
         """All (step, value) of one metric of this run, delivered or not."""
 
+    @abstractmethod
     def persist(self) -> None:
         """Return when everything written so far is on disk."""
 
+    @abstractmethod
     def flush(self) -> bool:
         """Wait a bounded time for delivery; False if it is incomplete. The rest stays on disk for
-        the run's next process, or for `Tracker.sync`.
+        the run's next process, or for `MlflowTracker.sync`.
         """
 
+    @abstractmethod
+    def end(self, status: str) -> None:
+        """Set the final status; wait a bounded time for delivery."""
+
     def finish(self, outcome: Outcome, reason: str = "") -> None:
-        """End the run; wait a bounded time for delivery."""
+        """End the run with its outcome; wait a bounded time for delivery."""
+        self.set_tags({"outcome": outcome, **({"reason": reason} if reason else {})})
+        self.end(STATUS[outcome])
+
+    def describe(self, markdown: str) -> None:
+        """The run's description."""
+        self.set_tags({"mlflow.note.content": markdown[:LONGEST_DESCRIPTION]})
+
+    def log_samples(self, samples: Sequence[Sample]) -> None:
+        """All samples so far, as a table for the UI, as a page and as text."""
+        for path, text in sample_files(samples).items():
+            self.log_text(text, path)
+        # With this tag the UI shows the file as a table and compares it across runs.
+        tables = json.dumps([{"path": "samples.json", "type": "table"}])
+        self.set_tags({"mlflow.loggedArtifacts": tables})
+
+    def log_text(self, text: str, path: str) -> None:
+        """A text artifact."""
+        self.log_file(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+    def log_files(self, folder: Path) -> None:
+        """Every file below `folder`, under its relative path."""
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            self.log_file(str(file.relative_to(folder)), partial(shutil.copyfile, file))
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """A figure as PNG and as SVG."""
+        for suffix in (".png", ".svg"):
+            name = str(Path(path).with_suffix(suffix))
+            self.log_file(name, lambda place: figure.savefig(place, dpi=150))
 
 
 class Tracker(Protocol):
@@ -184,7 +212,7 @@ class Tracker(Protocol):
         name: str,
         *,
         params: Mapping[str, object],
-        tags: Mapping[str, str],
+        tags: Tags,
         parent_id: str | None = None,
         identity: str | None = None,
     ) -> RunTracker:
@@ -195,21 +223,11 @@ class Tracker(Protocol):
     def continue_run(self, run_id: str) -> RunTracker:
         """Open an existing run for writing."""
 
-    def sync(self, report: Callable[[int, int], None] = ...) -> SyncResult:
-        """Deliver what waits on disk, run by run; `report` is called with (done, total)."""
-
-    def undelivered(self) -> list[str]:
-        """Ids of the runs with undelivered entries on disk."""
-
     def experiments(self) -> list[str]:
         """Names of all experiments."""
 
     def runs(
-        self,
-        experiment: str | None = None,
-        *,
-        tags: Mapping[str, str] | None = None,
-        columns: Columns = ALL,
+        self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
     ) -> list[RunRecord]:
         """All runs (of one experiment, with these tags), oldest first, with these columns."""
 
@@ -225,7 +243,7 @@ class Tracker(Protocol):
     def model(self, run_id: str) -> Path:
         """A local copy of the folder that `log_model` was given."""
 
-    def register(self, run_id: str, name: str, description: str, tags: Mapping[str, str]) -> str:
+    def register(self, run_id: str, name: str, description: str, tags: Tags) -> str:
         """Register a run's model as the next version of `name`; the version."""
 
     def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:

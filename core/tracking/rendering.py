@@ -5,37 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from core.tracking.protocol import Sample
-
 COLUMNS = ("key", "text", "step", "row")
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Sentences</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem; color: #1c2530; }
-table { border-collapse: collapse; }
-th, td { padding: .45rem .8rem; text-align: left; vertical-align: top; max-width: 26rem;
-         border-bottom: 1px solid #dfe4ea; overflow-wrap: anywhere; }
-thead th { position: sticky; top: 0; background: #f3f6f9; white-space: nowrap; }
-tbody th, i { color: #6a7786; font-weight: 500; }
-p { color: #6a7786; max-width: 46rem; }
-</style>
-<p>Each row is one fixed latent through training: the same noise, a later generator.</p>
-<table><thead><tr><th>latent</th>
-{%- for step in steps %}<th>step {{ step }}</th>{% endfor %}</tr></thead>
-<tbody>
-{%- for row, texts in rows %}
-<tr><th>#{{ row }}</th>{% for text in texts %}<td>{{ text or empty }}</td>{% endfor %}</tr>
-{%- endfor %}
-</tbody></table></html>
-"""
 EMPTY = Markup("<i>no words</i>")  # the first token is the end token
 MARKUP = re.compile(r"([\\`*_\[\]|~&<>])")
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # HTML that Markdown would pass through
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sentence: row `row` of the fixed latents, after `step` updates."""
+
+    step: int
+    row: int
+    text: str
+
+    @property
+    def key(self) -> str:
+        """Unique within a run, and the same in every run: it groups rows across runs."""
+        return f"step {self.step:06d} · #{self.row:02d}"
 
 
 def sample_files(samples: Sequence[Sample]) -> dict[str, str]:
@@ -64,8 +58,8 @@ def as_page(samples: Sequence[Sample]) -> str:
         (row, [texts.get((step, row), "") for step in steps])
         for row in sorted({s.row for s in samples})
     ]
-    environment = Environment(autoescape=True)
-    return environment.from_string(PAGE).render(steps=steps, rows=rows, empty=EMPTY)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    return environment.get_template("samples.html").render(steps=steps, rows=rows, empty=EMPTY)
 
 
 def as_text(samples: Sequence[Sample]) -> str:

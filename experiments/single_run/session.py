@@ -19,7 +19,8 @@ from core.config import Config
 from core.errors import MachineError, machine_error
 from core.files import write_atomically
 from core.text.corpus import Corpus
-from core.tracking.protocol import Outcome, RunTracker, Sample
+from core.tracking.protocol import Outcome, RunTracker
+from core.tracking.rendering import Sample
 from core.training import data_parallel
 from core.training.batches import Batches
 from core.training.checkpoint import Checkpoint

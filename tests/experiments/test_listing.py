@@ -18,7 +18,7 @@ def record(number: int, valid: float | None, **tags: str) -> RunRecord:
     metrics = {"train/loss": 1.0, **({} if valid is None else {"eval/valid": valid})}
     given_tags = {"level": "seed", "seed": str(number), "outcome": "ok", **tags}
     params = {"sampling.name": "detached", "train.rate": "1e-4", "seed": str(number)}
-    return RunRecord(f"{number:032x}", "s", f"v · seed {number}", "FINISHED", None, given_tags,
+    return RunRecord(f"{number:032x}", "s", f"v · seed {number}", "FINISHED", given_tags,
                      params, metrics, 1_700_000_000_000)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 from core.errors import InputError
 from core.statistics import Difference
 from core.tracking.memory import MemoryTracker
-from core.tracking.protocol import Sample
+from core.tracking.rendering import Sample
 from studies.analysis.contrasts import effects
 from studies.analysis.curves import curves_figure, middle
 from studies.analysis.plane import ranks

@@ -13,7 +13,7 @@ import pytest
 from core.config import parse
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
-from core.tracking.protocol import Sample
+from core.tracking.rendering import Sample
 from studies import results
 from studies.report import build, read
 from studies.results import reproduction

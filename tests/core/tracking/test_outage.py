@@ -11,7 +11,7 @@ import pytest
 from core.errors import MachineError
 from core.tracking import delivery
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from core.tracking.protocol import Sample
+from core.tracking.rendering import Sample
 from tests.chaos.servers import FAULTS, FaultyProxy, free_port, mlflow_server
 
 

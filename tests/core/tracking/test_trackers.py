@@ -18,7 +18,8 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import store_dir_of
 from core.tracking.mlflow_reader import SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from core.tracking.protocol import Columns, RunRecord, Sample, Tracker
+from core.tracking.protocol import Columns, RunRecord, Tracker
+from core.tracking.rendering import Sample
 
 SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
 
