@@ -51,8 +51,9 @@ class Strategy:
     """Base of every strategy of every slot: what it says about itself, with defaults.
 
     `needs` maps a slot to a capability that the strategy in that slot must offer; `offers` are the
-    capabilities of this one. The check of a configuration reads nothing else. A strategy that is a
-    torch module inherits from `nn.Module` first: `class Mine(nn.Module, Strategy)`.
+    capabilities of this one. The check of a configuration reads nothing else. A strategy keeps its
+    settings in `config`. One that is a torch module inherits from `nn.Module` first, as in `class
+    Mine(nn.Module, Strategy)`, and builds itself from them.
     """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig  # no settings
@@ -61,7 +62,7 @@ class Strategy:
     paper: ClassVar[str] = ""
 
     def __init__(self, config: Any) -> None:
-        """Nothing to build: for strategies without settings."""
+        self.config = config
 
 
 @runtime_checkable

@@ -124,7 +124,7 @@ def train(folder: Path, updates: int) -> None:
     from core.tracking.memory import MemoryTracker
     from core.training.nll_gen import nll_gen
     from experiments.generate import save_generator
-    from experiments.single_run.checkpoints import BEST, sampler_at
+    from experiments.single_run.checkpoints import BEST, sampler_of
     from experiments.single_run.loading import load, open_corpus
     from experiments.single_run.run import run
 
@@ -135,7 +135,7 @@ def train(folder: Path, updates: int) -> None:
         result = run(config, tracker=tracker, report=validation)
         if validation.best is None:
             raise InputError(f"its training failed ({result.outcome})")
-        sampler = sampler_at(tracker.store_dir, result.run_id, BEST)
+        sampler = sampler_of(tracker, result.run_id, BEST)
         corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
         rows = corpus.test.rows(np.arange(min(len(corpus.test), SCORED)), config.model.length)
         nll = nll_gen(sampler.generator, sampler.drawing, rows).value

@@ -69,5 +69,4 @@ class Highway(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (N, F)."""
-        result: Tensor = x + self.gate(x).sigmoid() * (self.transform(x).relu() - x)
-        return result
+        return x + self.gate(x).sigmoid() * (self.transform(x).relu() - x)

@@ -126,8 +126,7 @@ class StraightThroughTokens:
         """Rows of `weight` (V, F): (N, S, F)."""
         mixture, head = self.mixture, self.mixture.head
         parts = (mixture.hidden, head.weight, head.bias, weight, mixture, self.tokens)
-        result: Tensor = _Mixture.apply(*parts)  # type: ignore[no-untyped-call]
-        return result
+        return _Mixture.apply(*parts)  # type: ignore[no-untyped-call]
 
     def chunk(self, count: int) -> list[StraightThroughTokens]:
         """The same sentences in `count` equal batches."""

@@ -124,15 +124,13 @@ class RecurrentGenerator(nn.Module):
         x = self._inputs(words, state, state.step)
         hidden, state.body = self.body(x, state.body, state.masks)
         state.step += 1
-        result: Tensor = hidden[:, 0]
-        return result
+        return hidden[:, 0]
 
     def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
         """See `Generator.parallel`."""
         state = self.begin(noise, differentiable=True)
         words = torch.cat([self._first(state.queries), self.embed(tokens[:, :-1])], dim=1)
-        hidden: Tensor = self.body(self._inputs(words, state, 0), state.body, state.masks)[0]
-        return hidden
+        return self.body(self._inputs(words, state, 0), state.body, state.masks)[0]
 
     def _first(self, queries: Tensor) -> Tensor:
         """What stands where the first step has no last word: (N, 1, E)."""
@@ -165,8 +163,7 @@ class RecurrentGenerator(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Generator.embed`."""
-        result: Tensor = self.embedding(tokens)
-        return result
+        return self.embedding(tokens)
 
 
 class Stack(nn.Module):
@@ -193,14 +190,7 @@ class Stack(nn.Module):
 
     def fork(self, state: list[Any], rows: Tensor) -> list[Any]:
         """See `Body.fork`."""
-        return [
-            before
-            if before is None
-            else tuple(part[:, rows] for part in before)
-            if isinstance(before, tuple)
-            else before[:, rows]
-            for before in state
-        ]
+        return [select_rows(before, rows) for before in state]
 
     def masks(self, inputs: int) -> list[int]:
         """One over the inputs, one over each layer's outputs."""
@@ -219,3 +209,10 @@ class Stack(nn.Module):
             if masks is not None:
                 x = x * masks[number + 1]
         return x, after
+
+
+def select_rows(state: Any, rows: Tensor) -> Any:
+    """The sentences `rows` (K,) of the state of torch's recurrent layers: None, h or (h, c)."""
+    if isinstance(state, tuple):
+        return tuple(part[:, rows] for part in state)
+    return None if state is None else state[:, rows]

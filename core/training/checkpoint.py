@@ -88,14 +88,32 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
     optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
 
 
-def write(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
-    """Write a checkpoint whole or not at all; the one before it stays as `.previous`."""
-    _write(path, tensors, counters, path.with_suffix(".previous"))
-
-
-def overwrite(path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
-    """Write a checkpoint whole or not at all, in the place of the one before it."""
-    _write(path, tensors, counters, None)
+def write(
+    path: Path, tensors: dict[str, Tensor], counters: Counters, *, keep_previous: bool = True
+) -> None:
+    """Write a checkpoint whole or not at all. The one before it stays as `.previous`, or is
+    replaced.
+    """
+    plain = {key: value.detach().to("cpu").contiguous() for key, value in tensors.items()}
+    header = {"format": str(FORMAT), "counters": json.dumps(asdict(counters))}
+    data = save(plain, header)
+    checksum = hashlib.sha256(data).hexdigest()
+    temporary = path.with_suffix(".writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.write(checksum.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_previous and path.exists():
+            path.replace(path.with_suffix(".previous"))
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise MachineError(f"{path}: the checkpoint cannot be written ({error.strerror})") from None
 
 
 def keep(path: Path, kept: Path) -> None:
@@ -114,31 +132,6 @@ def keep(path: Path, kept: Path) -> None:
         _sync_folder(kept.parent)
     except OSError as error:
         raise MachineError(f"{kept}: the checkpoint cannot be kept ({error.strerror})") from None
-
-
-def _write(
-    path: Path, tensors: dict[str, Tensor], counters: Counters, previous: Path | None
-) -> None:
-    plain = {key: value.detach().to("cpu").contiguous() for key, value in tensors.items()}
-    header = {"format": str(FORMAT), "counters": json.dumps(asdict(counters))}
-    data = save(plain, header)
-    checksum = hashlib.sha256(data).hexdigest()
-    temporary = path.with_suffix(".writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.write(checksum.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise MachineError(f"{path}: the checkpoint cannot be written ({error.strerror})") from None
 
 
 def _sync_folder(folder: Path) -> None:
@@ -202,5 +195,4 @@ def _metadata(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:SIZE], "little")
     if length > len(data) - SIZE:
         raise ValueError("the header is longer than the file")
-    found: dict[str, Any] = json.loads(data[SIZE : SIZE + length])["__metadata__"]
-    return found
+    return json.loads(data[SIZE : SIZE + length])["__metadata__"]

@@ -88,8 +88,7 @@ def broadcast(value: T) -> T:
         return value
     box: list[Any] = [value]
     dist.broadcast_object_list(box)
-    received: T = box[0]
-    return received
+    return box[0]
 
 
 def any_rank(flag: bool) -> bool:

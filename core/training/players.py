@@ -162,8 +162,7 @@ def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Gene
 def build_system(config: Config, resolver: Resolver, vocabulary: int) -> System:
     """The whole system of a configuration, weights by the run's seed."""
     with seeded(config.seed, SYSTEM):
-        system: System = _build(config, resolver, SYSTEM, _shape(config, vocabulary))
-    return system
+        return _build(config, resolver, SYSTEM, _shape(config, vocabulary))
 
 
 def sampling_spec(config: Config, resolver: Resolver, progress: float) -> SamplingSpec:
@@ -179,8 +178,7 @@ def _generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator
     with seeded(config.seed, "generator"):
         next_input = _build(config, resolver, "next_input", shape, width)
         mapping = _build(config, resolver, "noise_mapping", shape, width)
-        generator: Generator = _build(config, resolver, "generator", shape, next_input, mapping)
-    return generator
+        return _build(config, resolver, "generator", shape, next_input, mapping)
 
 
 def _adversary(config: Config, resolver: Resolver, vocabulary: int) -> Adversary:

@@ -101,8 +101,7 @@ class NoisyDiscriminator:
     def features(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Of discriminators that offer them."""
         noisy = self._noisy(embedded)
-        result: Tensor = self.discriminator.features(noisy, mask)  # type: ignore[attr-defined]
-        return result
+        return self.discriminator.features(noisy, mask)  # type: ignore[attr-defined]
 
     def __call__(self, d_input: DiscriminatorInput) -> Tensor:
         """See `Discriminator.__call__`."""

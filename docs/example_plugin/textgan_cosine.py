@@ -33,9 +33,7 @@ class Cosine(Strategy):
 
     paper = "Loshchilov & Hutter 2017"
 
-    def __init__(self, config: Config) -> None:
-        self.high, self.low = config.high, config.low
-
     def __call__(self, progress: float) -> float:
         """Tau at this progress, 0 to 1."""
-        return self.low + (self.high - self.low) * (1 + math.cos(math.pi * progress)) / 2
+        high, low = self.config.high, self.config.low
+        return low + (high - low) * (1 + math.cos(math.pi * progress)) / 2

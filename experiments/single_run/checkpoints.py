@@ -22,6 +22,7 @@ from core.training.checkpoint import Checkpoint
 from core.training.players import as_module, build_generator
 from core.training.state import TrainingState
 from experiments.generate import SentenceSampler, load_generator, make_sampler
+from experiments.single_run.loading import open_corpus
 from variants import registry
 
 LAST = "checkpoint.safetensors"
@@ -63,7 +64,8 @@ class Checkpoints:
         sign = 1 if metric_info(metric).direction == "higher" else -1
         if counters.best is None or sign * value > sign * counters.best[1]:
             counters.best = (counters.update, value)
-            checkpoint.overwrite(self._kept(BEST), state.tensors(), counters)
+            place = self._kept(BEST)
+            checkpoint.write(place, state.tensors(), counters, keep_previous=False)
 
     def keep_diverged(self, state: TrainingState) -> None:
         """The state that a divergence left."""
@@ -87,18 +89,13 @@ def kept(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in order}
 
 
-def sampler_of(tracker: Tracker, run_id: str, at: str | None) -> SentenceSampler:
-    """The generator that a run recorded at its end, or at a checkpoint that it kept."""
-    if at is None:
+def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampler:
+    """The generator that a run recorded at its end, or with a name as it was at a checkpoint that
+    was kept; InputError for another.
+    """
+    if name is None:
         return load_generator(tracker.model(run_id))
-    return sampler_at(tracker.store_dir, run_id, at)
-
-
-def sampler_at(store_dir: Path, run_id: str, name: str) -> SentenceSampler:
-    """The generator of a run as it was at a checkpoint that was kept; InputError for another."""
-    from experiments.single_run.loading import open_corpus
-
-    folder = store_dir / "runs" / run_id
+    folder = tracker.store_dir / "runs" / run_id
     found = kept(folder)
     if name not in found:
         known = ", ".join(found) or "none (see train.keep_every and evaluation.keep_best)"
@@ -107,7 +104,7 @@ def sampler_at(store_dir: Path, run_id: str, name: str) -> SentenceSampler:
     saved = checkpoint.read(found[name])
     if saved is None:
         raise InputError(f"{found[name]}: is gone")
-    vocabulary = open_corpus(config.corpus, store_dir, config.model.length).vocabulary
+    vocabulary = open_corpus(config.corpus, tracker.store_dir, config.model.length).vocabulary
     generator = build_generator(config, registry(), len(vocabulary))
     weights = saved.group("weights.averaged") or saved.group("weights.generator")
     try:

@@ -17,7 +17,7 @@ from core.tracking.journal import Journal
 from core.tracking.memory import MemoryTracker
 from core.training import checkpoint
 from experiments.deletion import unneeded
-from experiments.single_run.checkpoints import kept, sampler_at
+from experiments.single_run.checkpoints import kept, sampler_of
 from experiments.single_run.run import run
 from tests.conftest import tiny
 from tests.experiments.test_cli import textgan
@@ -80,13 +80,14 @@ def test_sentences_are_drawn_at_a_checkpoint_that_was_kept(
 ) -> None:
     result = run(tiny(*SOME))
     capsys.readouterr()
-    store_dir = tmp_path / "mlruns"
     code, last, _ = textgan("sample", result.run_id[:8], "-n", "5", capsys=capsys)
     assert code == 0
     assert textgan("sample", result.run_id, "-n", "5", "--at", "6", capsys=capsys)[1] == last
     document = json.loads(textgan("sample", result.run_id, "--at", "2", "--json", capsys=capsys)[1])
     assert document["at"] == "2"
-    assert document["sentences"] == sampler_at(store_dir, result.run_id, "2").sample(20)
+    assert document["sentences"] == sampler_of(
+        MemoryTracker(tmp_path / "mlruns"), result.run_id, "2"
+    ).sample(20)
     code, _, err = textgan("sample", result.run_id, "--at", "3", capsys=capsys)
     assert code == 2
     assert "no checkpoint '3'; kept are: 2, 4, 6, best" in err
@@ -150,4 +151,4 @@ def test_what_cannot_be_kept_is_refused() -> None:
         EvaluationConfig(keep_best="eval/entropy")
     assert metric_info("eval/entropy").direction == "near"
     with pytest.raises(InputError, match=r"none \(see train.keep_every"):
-        sampler_at(Path(), "0" * 32, "best")
+        sampler_of(MemoryTracker(Path()), "0" * 32, "best")

@@ -56,10 +56,8 @@ class CNNDiscriminator(EmbeddingDiscriminator):
     def features(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """The input of the last layer (N, F)."""
         x = embedded if mask is None else embedded * mask.unsqueeze(-1)
-        result: Tensor = self.highway(self.responses(x.transpose(1, 2)))
-        return result
+        return self.highway(self.responses(x.transpose(1, 2)))
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Embedded tokens (N, S, E), mask (N, S) True where visible, to scores (N,)."""
-        score: Tensor = self.out(self.dropout(self.features(embedded, mask))).squeeze(-1)
-        return score
+        return self.out(self.dropout(self.features(embedded, mask))).squeeze(-1)

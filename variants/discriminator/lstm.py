@@ -66,5 +66,5 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
             x = norm(layer(x)[0])
             outputs.append(x)
         x = self.drop_outputs(torch.cat(outputs, dim=-1))  # (N, S, H L)
-        scores: Tensor = self.out(x).squeeze(-1)
+        scores = self.out(x).squeeze(-1)
         return scores if mask is None else scores * mask

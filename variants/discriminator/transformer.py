@@ -83,8 +83,7 @@ class TransformerDiscriminator(EmbeddingDiscriminator):
         for block in self.output[:-1]:
             x = block(x, seen)
         x = self.output[-1](x, seen, CLASS_ROW)
-        score: Tensor = self.out(x[:, 0]).squeeze(-1)
-        return score
+        return self.out(x[:, 0]).squeeze(-1)
 
     def _pool(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Halve the length (rounding up); a pooled row is visible if any of its rows was."""

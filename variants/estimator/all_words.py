@@ -42,9 +42,6 @@ class AllWords(Strategy):
     paper = "Sutton et al. 2001; Ciosek & Whiteson 2018"
     target = "discounted"
 
-    def __init__(self, config: Config) -> None:
-        self.gamma = config.gamma
-
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic
         objectives, advantages of later steps (N, S).
@@ -54,9 +51,9 @@ class AllWords(Strategy):
             queries, values = D.queries(Embedded.of(context.draw.d_input, D.embedding).values)
         real = context.real_scores()
         later = torch.zeros_like(values)
-        if self.gamma > 0:
+        if self.config.gamma > 0:
             rewards = context.masked(context.rewards().values)
-            later = subtract_others(discounted(rewards, self.gamma) - rewards, context.mask)
+            later = subtract_others(discounted(rewards, self.config.gamma) - rewards, context.mask)
         return queries, values, values if real is None else real.filled(), later
 
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
@@ -73,4 +70,4 @@ class AllWords(Strategy):
 
         means = by_step(expected_reward, context.draw.hidden, context.generator.head)  # (N, S)
         loss = -context.masked(means).sum(1).mean()
-        return loss if self.gamma == 0 else loss + context.policy_gradient_loss(later)
+        return loss if self.config.gamma == 0 else loss + context.policy_gradient_loss(later)

@@ -29,10 +29,7 @@ class MaliGAN(PolicyGradient):
     paper = "Che et al. 2017"
     target = "reweighted"
 
-    def __init__(self, config: Config) -> None:
-        self.baseline = config.baseline
-
     def advantages(self, context: EstimatorContext) -> Tensor:
         """N w_i - b, (N,): the loss is a mean where the paper has a sum."""
         weights = context.detached_scores().per_sentence().softmax(0)
-        return len(weights) * weights - self.baseline
+        return len(weights) * weights - self.config.baseline

@@ -28,14 +28,10 @@ class RankEstimator(Rollout):
     needs = {"sampling": "hard_tokens", "objective": "ranks"}
     paper = "Lin et al. 2017"
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.references = config.references
-
     def q_values(self, context: EstimatorContext) -> Tensor:
         """Q (N, S)."""
         real = context.real_scores()
         assert real is not None
         N, device = len(real.values), real.values.device
-        picked = torch.randperm(N, generator=context.rng, device=device)[: self.references]
-        return context.mc_q_values(self.completions, real.select(picked))
+        picked = torch.randperm(N, generator=context.rng, device=device)[: self.config.references]
+        return context.mc_q_values(self.config.completions, real.select(picked))

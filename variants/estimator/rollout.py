@@ -29,14 +29,11 @@ class Rollout(PolicyGradient):
 
     paper = "Yu et al. 2017"
 
-    def __init__(self, config: Config) -> None:
-        self.completions, self.baseline = config.completions, config.baseline
-
     def q_values(self, context: EstimatorContext) -> Tensor:
         """Q (N, S)."""
-        return context.mc_q_values(self.completions)
+        return context.mc_q_values(self.config.completions)
 
     def advantages(self, context: EstimatorContext) -> Tensor:
         """Q (N, S) less the baseline."""
         values = self.q_values(context)
-        return values if self.baseline == "none" else subtract_others(values, context.mask)
+        return values if self.config.baseline == "none" else subtract_others(values, context.mask)

@@ -108,8 +108,7 @@ class RelationalMemory(nn.Module):
         new = self.norm(memory + attended.transpose(1, 2).flatten(2))
         new = self.mlp_norm(new + self.mlp(new))
         i, f = (gate + self.gate_memory(memory.tanh())).chunk(2, dim=-1)
-        result: Tensor = i.sigmoid() * new.tanh() + (f + FORGET).sigmoid() * memory
-        return result
+        return i.sigmoid() * new.tanh() + (f + FORGET).sigmoid() * memory
 
     def _split(self, x: Tensor) -> Tensor:
         N, P, _ = x.shape

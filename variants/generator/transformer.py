@@ -165,8 +165,7 @@ class TransformerGenerator(nn.Module, Strategy):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Generator.embed`."""
-        result: Tensor = self.embedding(tokens)
-        return result
+        return self.embedding(tokens)
 
     def _stack(self, noise: Noise) -> DecoderStack:
         """The blocks with keys and values of the mapped noise, computed once for all steps."""

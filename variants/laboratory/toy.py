@@ -73,8 +73,7 @@ class ToyGenerator(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Generator.embed`."""
-        result: Tensor = self.embedding(tokens)
-        return result
+        return self.embedding(tokens)
 
 
 class ToyDiscriminator(nn.Module):

@@ -46,5 +46,4 @@ class LinearMapping(nn.Module, Strategy):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The mapped latent, of the same shape."""
-        mapped: Tensor = self.layers(latent)
-        return mapped
+        return self.layers(latent)

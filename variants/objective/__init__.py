@@ -48,10 +48,7 @@ class CrossEntropy(ScoreObjective):
 
     offers = frozenset({"log_ratio", "mean_over_sentences"})
 
-    def __init__(self, config: Config) -> None:
-        self.smoothing = config.label_smoothing
-
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """Cross-entropy: E sp(-r) + E sp(f); with smoothing s, E sp(-r) + s r + E sp(f)."""
-        loss_real = softplus(-real.values) + self.smoothing * real.values
+        loss_real = softplus(-real.values) + self.config.label_smoothing * real.values
         return real.mean(loss_real) + fake.mean(softplus(fake.values))

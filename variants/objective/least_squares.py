@@ -17,12 +17,10 @@ class LeastSquares(ScoreObjective):
 
     paper = "Mao et al. 2017"
 
-    def __init__(self, config: Config) -> None:
-        self.label = 1 - config.label_smoothing
-
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """E (r - 1)^2 / 2 + E f^2 / 2."""
-        return (real.mean((real.values - self.label) ** 2) + fake.mean(fake.values**2)) / 2
+        label = 1 - self.config.label_smoothing
+        return (real.mean((real.values - label) ** 2) + fake.mean(fake.values**2)) / 2
 
     def generator_loss(self, f: Tensor) -> Tensor:
         """(f - 1)^2 / 2: the reward falls again for scores above 1."""

@@ -25,10 +25,6 @@ class Minimax(CrossEntropy):
 
     paper = "Goodfellow et al. 2014"
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.signed = config.reward == "signed"
-
     def generator_loss(self, f: Tensor) -> Tensor:
         """-sp(f)."""
         return -softplus(f)
@@ -36,4 +32,4 @@ class Minimax(CrossEntropy):
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
         """The probability of being real, sigma(f), or 2 sigma(f) - 1."""
         probability = fake.values.sigmoid()
-        return 2 * probability - 1 if self.signed else probability
+        return 2 * probability - 1 if self.config.reward == "signed" else probability

@@ -39,14 +39,11 @@ class Rank(Strategy):
     relativistic = True
     uses_features = True
 
-    def __init__(self, config: Config) -> None:
-        self.gamma = config.gamma
-
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """-E log R(real) - E log(1 - R(fake))."""
         r, f = _features(real), _features(fake)
-        log_rank_real = log_ranks(r, r, f, self.gamma)
-        log_rank_fake = log_ranks(f, r, r, self.gamma)
+        log_rank_real = log_ranks(r, r, f, self.config.gamma)
+        log_rank_fake = log_ranks(f, r, r, self.config.gamma)
         return -log_rank_real.mean() - log_complement(log_rank_fake).mean()
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
@@ -56,7 +53,7 @@ class Rank(Strategy):
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
         """Log R(fake)."""
         assert real is not None
-        return log_ranks(_features(fake), _features(real), _features(real), self.gamma)
+        return log_ranks(_features(fake), _features(real), _features(real), self.config.gamma)
 
 
 def log_ranks(sentences: Tensor, references: Tensor, others: Tensor, gamma: float) -> Tensor:

@@ -32,9 +32,6 @@ class GradientPenalty(Strategy):
     needs = {"discriminator": "embedded_tokens"}
     paper = "Gulrajani et al. 2017"
 
-    def __init__(self, config: Config) -> None:
-        self.weight = config.weight
-
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """One eps per sentence, (N, 1, 1)."""
         return torch.rand(count, 1, 1, generator=rng, device=rng.device)
@@ -56,4 +53,4 @@ class GradientPenalty(Strategy):
         g = input_grad(discriminator, scores, x)  # (N, S, E)
         squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
         norm = (squared + EPSILON).sqrt()
-        return self.weight * ((norm - 1) ** 2).mean()
+        return self.config.weight * ((norm - 1) ** 2).mean()

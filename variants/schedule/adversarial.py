@@ -19,9 +19,6 @@ class Adversarial(Strategy):
     paper = "Goodfellow et al. 2014"
     adversarial = True
 
-    def __init__(self, config: Config) -> None:
-        self.n_d = config.n_d
-
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The same two phases in every update."""
-        return adversarial_phases(self.n_d)
+        return adversarial_phases(self.config.n_d)

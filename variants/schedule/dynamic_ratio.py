@@ -27,16 +27,13 @@ class DynamicRatio(Strategy):
     paper = "the original gan_textgen (dynamic_n)"
     adversarial = True
 
-    def __init__(self, config: Config) -> None:
-        self.weight = config.weight
-
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """Both players until both have two losses, then one."""
         players = ("discriminator", "generator")
         if any(len(progress.losses[player]) < 2 for player in players):
             return tuple(Phase(player, "adversarial") for player in players)
         r_d, r_g = (_relative_change(progress.losses[player]) for player in players)
-        return (Phase(players[0] if r_d > self.weight * r_g else players[1], "adversarial"),)
+        return (Phase(players[0] if r_d > self.config.weight * r_g else players[1], "adversarial"),)
 
 
 def _relative_change(losses: Sequence[float]) -> float:

@@ -29,9 +29,6 @@ class Interleaved(Strategy):
     paper = "Guo et al. 2018"
     adversarial = True
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The likelihood step comes first in updates 0, k, 2k and so on."""
         phases = adversarial_phases(self.config.n_d)

@@ -39,9 +39,6 @@ class Pretrain(Strategy):
     paper = "Yu et al. 2017"
     adversarial = True
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """The stage that this update belongs to."""
         config, epoch = self.config, progress.updates_per_epoch

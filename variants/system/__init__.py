@@ -86,8 +86,7 @@ class CNNSystem(WholeSystem):
 
     def score(self, tokens: Tensor) -> Tensor:
         """D's scores (N,) of sentences, up to their end."""
-        scores: Tensor = self.discriminator(until_end(tokens))
-        return scores
+        return self.discriminator(until_end(tokens))
 
     @torch.no_grad()
     def mc_q_values(self, draw: Draw, count: int, context: StepContext) -> Tensor:

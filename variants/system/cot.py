@@ -76,8 +76,7 @@ class CoT(WholeSystem):
             log_g = logits.log_softmax(-1)
             with torch.no_grad():
                 log_m = self.mediator.head(mediated[:, step]).log_softmax(-1)
-            gap: Tensor = (log_g.exp() * (log_g - log_m)).sum(-1)
-            return gap
+            return (log_g.exp() * (log_g - log_m)).sum(-1)
 
         divergences = by_step(divergence, draw.hidden, self.generator.head)  # (N, S)
         return (divergences * visible(draw.tokens)).sum(1).mean()

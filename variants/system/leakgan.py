@@ -40,6 +40,7 @@ from torch.nn.functional import cosine_similarity, normalize, pad
 from core.interfaces import StepContext
 from core.nn.layers import Linear
 from core.nn.likelihood import log_likelihood, negative_log_likelihood
+from core.nn.recurrent import select_rows
 from core.seeding import draw_seed
 from core.types import PAD, Noise, Phase, Progress, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
@@ -179,15 +180,11 @@ class LeakGenerator(nn.Module):
 
     def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
         """See `Generator.fork`."""
-
-        def select(pair: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
-            return None if pair is None else (pair[0][:, rows], pair[1][:, rows])
-
         return RolloutState(
             [goal[rows] for goal in state.goals],
             [tokens[rows] for tokens in state.embedded],
-            select(state.manager),
-            select(state.worker),
+            select_rows(state.manager, rows),
+            select_rows(state.worker, rows),
         )
 
     def step(self, state: RolloutState, last: Tensor | None) -> Tensor:
@@ -237,5 +234,4 @@ class LeakGenerator(nn.Module):
         """Outer product of [o; 1] (N, P, H + 1) and w (N, P, k), flattened."""
         w = self.project(windows.detach())
         o = pad(worked, (0, 1), value=1.0)
-        hidden: Tensor = (o.unsqueeze(-1) * w.unsqueeze(-2)).flatten(2)
-        return hidden
+        return (o.unsqueeze(-1) * w.unsqueeze(-2)).flatten(2)

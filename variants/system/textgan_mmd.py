@@ -127,10 +127,7 @@ class TextGANMMD(WholeSystem):
         log_scores(r, f, context)
         context.metrics["train/latent_error"] = float(latent_error.detach())
         adversarial = softplus(-r).mean() + softplus(f).mean()
-        loss: Tensor = (
-            adversarial + config.reconstruction * latent_error - config.discrepancy * discrepancy
-        )
-        return loss
+        return adversarial + config.reconstruction * latent_error - config.discrepancy * discrepancy
 
     def generator_loss(self, context: StepContext) -> Tensor:
         """MMD^2 between the features of generated and real text."""
@@ -174,8 +171,7 @@ class FeatureDiscriminator(nn.Module):
 
     def score(self, features: Tensor) -> Tensor:
         """Scores (N,) of features."""
-        scores: Tensor = self.cnn.out(features).squeeze(-1)
-        return scores
+        return self.cnn.out(features).squeeze(-1)
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> Tensor:

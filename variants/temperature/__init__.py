@@ -17,6 +17,3 @@ class Annealed(Strategy):
         beta_max: Annotated[float, Field(ge=1), Search(1, 1000, log=True)] = 100.0
 
     paper = "Nie et al. 2019"
-
-    def __init__(self, config: Config) -> None:
-        self.beta_max = config.beta_max

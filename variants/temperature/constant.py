@@ -16,9 +16,6 @@ class Constant(Strategy):
 
         value: Annotated[float, Field(gt=0), Search(0.1, 2.0, log=True)] = 1.0
 
-    def __init__(self, config: Config) -> None:
-        self.value = config.value
-
     def __call__(self, progress: float) -> float:
         """Tau at this progress."""
-        return self.value
+        return self.config.value

@@ -8,4 +8,4 @@ class Exponential(Annealed):
 
     def __call__(self, progress: float) -> float:
         """Tau at this progress."""
-        return float(self.beta_max**-progress)
+        return float(self.config.beta_max**-progress)

@@ -8,4 +8,4 @@ class Linear(Annealed):
 
     def __call__(self, progress: float) -> float:
         """Tau at this progress."""
-        return 1 / (1 + (self.beta_max - 1) * progress)
+        return 1 / (1 + (self.config.beta_max - 1) * progress)
