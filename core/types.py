@@ -46,6 +46,8 @@ class Noise:
     count: int  # N
     scale: float = 1.0  # factor that the noise was multiplied with
     redrawn: bool = False  # whether noise is drawn again from the seed at every step
+    # Of a part of a batch: the size of the batch, and the part's rows in it (N,).
+    part_of: tuple[int, Tensor] | None = None
 
     @property
     def silent(self) -> bool:

@@ -42,12 +42,15 @@ def scaled(noise: Noise, scale: float) -> Noise:
 def rows_of(noise: Noise, rows: Tensor | slice) -> Noise:
     """What was drawn for the sentences `rows` (K,), which may repeat."""
     latent, inputs, injected = noise.latent, noise.inputs, noise.injected
+    device = None if isinstance(rows, slice) else rows.device
+    drawn, places = noise.part_of or (noise.count, torch.arange(noise.count, device=device))
     return replace(
         noise,
         latent=None if latent is None else latent[rows],
         inputs=None if inputs is None else inputs[rows],
         injected=None if injected is None else injected[:, :, rows],
-        count=len(range(noise.count)[rows]) if isinstance(rows, slice) else len(rows),
+        count=len(places[rows]),
+        part_of=(drawn, places[rows]),
     )
 
 

@@ -154,8 +154,9 @@ class RecurrentGenerator(nn.Module):
         like = self.head.weight
         rng = torch.Generator(device=like.device).manual_seed(noise.seed)
         keep = 1 - self.dropout
+        drawn, rows = noise.part_of or (noise.count, slice(None))
         return [
-            like.new_empty(noise.count, 1, wide).bernoulli_(keep, generator=rng) / keep
+            like.new_empty(drawn, 1, wide).bernoulli_(keep, generator=rng)[rows] / keep
             for wide in self.body.masks(self.width * self.next_input.streams)
         ]
 

@@ -103,6 +103,10 @@ class NoisyDiscriminator:
         noisy = self._noisy(embedded)
         return self.discriminator.features(noisy, mask)  # type: ignore[attr-defined]
 
+    def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Of discriminators that score all next tokens."""
+        return self.discriminator.queries(self._noisy(embedded))  # type: ignore[attr-defined]
+
     def __call__(self, d_input: DiscriminatorInput) -> Tensor:
         """See `Discriminator.__call__`."""
         return self.score(d_input.embed(self.embedding), d_input.mask)

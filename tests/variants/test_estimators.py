@@ -117,6 +117,23 @@ def make_turn(config: Config, parts: int) -> GeneratorBatch:
     )
 
 
+def test_a_part_of_a_draw_has_the_dropout_of_the_whole() -> None:
+    config = scored("leave_one_out", "generator.dropout=0.5", "model.mask_after_eos=false")
+    players = build(config, registry(), V, torch.device("cpu"))
+    spec = players.sampling_at(config, 0.0)
+    draw = sample_with_grad(players.generator, spec, N, stream(0, "noise"), 2)
+    assert draw.recompute is not None
+    for rows in (slice(0, N // 2), slice(N // 2, N)):
+        assert torch.allclose(draw.recompute(rows).hidden, draw.hidden[rows], atol=1e-6)
+
+
+def test_all_words_trains_with_instance_noise() -> None:
+    own = ("discriminator.name=projection", "discriminator.width=8", "discriminator.hidden=8")
+    config = scored("reinforce", "estimator.name=all_words", *own, "train.instance_noise=0.5")
+    gradients, _ = after(config, GAME)
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients.values())
+
+
 def test_completions_are_scored_one_micro_batch_at_a_time() -> None:
     found, most = [], []
     for parts in (1, 2):
