@@ -22,15 +22,15 @@ from experiments.estimate import MINUTE, duration
 from experiments.single_run.loading import resolve_file
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
+from studies.analysis.ranking import BOARD_COLUMNS, board_cells
 from studies.definition import Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.report import publish
-from studies.running.execute import Watch, begin, drive, free_name, grow, to_record, work
+from studies.running.execute import begin, free_name, grow, run_workers, to_record, watching, work
 from studies.running.execute import resume as resume_study
 from studies.running.queue import Progress, load_queue, progress
 from studies.running.storage import SQLITE, alone, open_storage, storage_url
-from studies.sections import between
 from variants import registry
 
 UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
@@ -144,12 +144,8 @@ def complete(
                 log(state)
                 last[:] = [state]
 
-            if cluster is None:
-                _work_here(session, workers, until, watch)
-            else:
-                queue, settings = load_queue(name, url), session.study.table
-                task = WorkerTask(name, url, tracker.uri, str(Path.cwd()), until)
-                launch(task, cluster, lambda: watch(progress(queue, settings)))
+            with watching(name, url, session.study.table, watch):
+                _work(session, workers, until, cluster)
     except KeyboardInterrupt:
         if record:
             record.finish("killed", "interrupted; textgan study FILE --resume completes it")
@@ -164,15 +160,16 @@ def complete(
     return publish(tracker, name)
 
 
-def _work_here(session: Session, workers: int, until: float | None, watch: Watch) -> None:
-    name, url = session.name, session.storage
-    command = process.command("experiments", "worker", name, "--storage", url)
-    command += ["--until", f"{until:.3f}"] if until is not None else []
-
-    def here() -> None:
-        work(name, session.tracker, url, run, registry(), until)
-
-    drive(name, url, session.study.table, workers, here, command, watch)
+def _work(session: Session, workers: int, until: float | None, cluster: Cluster | None) -> None:
+    name, url, tracker = session.name, session.storage, session.tracker
+    if cluster is not None:
+        launch(WorkerTask(name, url, tracker.uri, str(Path.cwd()), until), cluster)
+    elif workers == 1:
+        work(name, tracker, url, run, registry(), until)
+    else:
+        command = process.command("experiments", "worker", name, "--storage", url)
+        command += ["--until", f"{until:.3f}"] if until is not None else []
+        run_workers(name, url, session.study.table, command, workers)
 
 
 def status(state: Progress, workers: int) -> str:
@@ -200,17 +197,12 @@ def overcommitted(study: Study, workers: int, cores: int) -> str | None:
 
 def show_leaderboard(board: Leaderboard) -> None:
     """Print the ranking of a study's variants."""
-    rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
-         str(row.seeds), ", ".join(f"{n} {o}" for o, n in sorted(row.outcomes.items()))]
-        for rank, row in enumerate(board.rows, start=1)
-    ]  # fmt: skip
-    real = board.baselines.get("real")
-    if real is not None:
+    rows = board_cells(board)
+    if (real := board.baselines.get("real")) is not None:
         rows.append(["", "real held-out text", f"{real:.4f}", "", "", ""])
     better = "higher" if board.higher_is_better else "lower"
     title = f"{board.study}: {board.metric}, {better} is better"
-    stdout.print(table(["", "variant", "score", "95% interval", "seeds", "outcomes"], rows, title))
+    stdout.print(table(BOARD_COLUMNS, rows, title))
     if board.failed:
         stderr.print(f"{board.failed} runs failed; --resume tries them again")
 

@@ -15,7 +15,7 @@ import importlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -136,11 +136,8 @@ def check_cluster(cluster: Cluster, storage: str, tracking: str) -> None:
             )
 
 
-def launch(task: WorkerTask, cluster: Cluster, watch: Callable[[], None]) -> None:
-    """Run the workers until the study's queue is empty; call `watch` repeatedly meanwhile.
-
-    MachineError if every worker failed.
-    """
+def launch(task: WorkerTask, cluster: Cluster) -> None:
+    """Run the workers until the study's queue is empty; MachineError if every worker failed."""
     import ray
     from ray.exceptions import RayError
 
@@ -160,7 +157,6 @@ def launch(task: WorkerTask, cluster: Cluster, watch: Callable[[], None]) -> Non
                     except RayError as error:
                         failures.append(first_line(getattr(error, "cause", None) or error))
                         stderr.print(f"worker lost: {failures[-1]}", markup=False)
-                watch()
         except BaseException:
             _interrupt(waiting)
             raise

@@ -37,17 +37,6 @@ class Row:
     run_id: str  # the variant's own run
     seed_runs: Mapping[int, str]  # seed -> run
 
-    def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        low, high = self.interval or (None, None)
-        return {
-            "variant": self.variant,
-            "score": self.score,
-            "low": low,
-            "high": high,
-            "seeds": self.seeds,
-        }
-
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -64,13 +53,19 @@ class Leaderboard:
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
+        rows = [
+            {"variant": row.variant, "score": row.score, "low": low, "high": high,
+             "seeds": row.seeds}
+            for row in self.rows
+            for low, high in [row.interval or (None, None)]
+        ]  # fmt: skip
         return {
             "study": self.study,
             "parent_run_id": self.parent_run_id,
             "runs": self.runs,
             "failed": self.failed,
             "metric": self.metric,
-            "leaderboard": [row.document() for row in self.rows],
+            "leaderboard": rows,
             "baselines": dict(self.baselines),
         }
 

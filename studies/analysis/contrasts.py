@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -22,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 from scipy import stats
 
-from core.statistics import Difference, difference, holm, seed_correlation
+from core.statistics import Difference, detectable_difference, difference, holm, seed_correlation
 from studies.leaderboard import Leaderboard, Row, rng_of
 from studies.table import Contrast, bare
 
@@ -123,10 +124,27 @@ def interactions(board: Leaderboard) -> list[Interaction]:
     )
 
 
-def apart(board: Leaderboard, variant: str, other: str, *, paired: bool) -> Difference | None:
-    """One row minus another, as `effects` has it; None if they cannot be compared."""
+def apart(
+    board: Leaderboard, variant: str, other: str, *, paired: bool
+) -> tuple[Difference, float | None] | None:
+    """One row minus another, as `effects` has it, and their minimum detectable difference; None
+    without two pairs.
+    """
     strata = _strata(board.rows, ("", variant, other), paired)
-    return compared(strata, paired) if strata else None
+    found = compared(strata, paired) if strata else None
+    if found is None or found.pairs < 2:
+        return None
+    return found, detectable(*strata[0], paired=found.paired)
+
+
+def detectable(ours: Sequence[float], theirs: Sequence[float], *, paired: bool) -> float | None:
+    """The minimum detectable difference (80% power) of two rows; None without a spread."""
+    if paired:
+        spread = float(np.std(np.subtract(ours, theirs), ddof=1))
+    else:
+        spread = float(np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / 2))
+    size = detectable_difference(spread, min(len(ours), len(theirs)), paired=paired)
+    return size if 0 < size < math.inf else None
 
 
 def pairing(board: Leaderboard) -> tuple[float, bool]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.statistics import Difference, detectable_difference, holm
+from core.statistics import holm
 from core.tracking.protocol import NONE, WORST
 from studies.analysis.contrasts import LEVEL, apart, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BOARD_COLUMNS = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
 FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
 EVERY_DOT = 8  # seeds from which on intervals are reliable
 FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
@@ -32,25 +32,32 @@ def ranking(reading: Reading) -> Section:
         if key != board.metric and any(key in run.metrics for run in reading.seeds)
     ]  # fmt: skip
     rows = [
-        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval),
-         str(row.seeds), outcomes(row), *(_mean(reading, key, row) for key in further)]
-        for rank, row in enumerate(board.rows, start=1)
-    ]  # fmt: skip
+        [*cells, *(_mean(reading, key, row) for key in further)]
+        for cells, row in zip(board_cells(board), board.rows, strict=True)
+    ]
     real = board.baselines.get("real")
     if real is not None:
         others = [_mean(reading, key.replace("eval/", "real/")) for key in further]
         rows.append(["", "real held-out text", f"{real:.4f}", "", "", "", *others])
     on_test = board.metric.startswith("test/")
     split = "test split, evaluated once, at the end" if on_test else "last evaluation"
-    columns = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
     return Section(
         "leaderboard",
-        [*columns, *(key.partition("/")[2] for key in further)],
+        [*BOARD_COLUMNS, *(key.partition("/")[2] for key in further)],
         rows,
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
         values={"split": split},
     )
+
+
+def board_cells(board: Leaderboard) -> list[list[str]]:
+    """A row of BOARD_COLUMNS for each variant."""
+    return [
+        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval), str(row.seeds),
+         outcomes(row)]
+        for rank, row in enumerate(board.rows, start=1)
+    ]  # fmt: skip
 
 
 def findings(board: Leaderboard) -> list[str]:
@@ -123,29 +130,28 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
     """The best variant against each other one."""
     paired = pairing(board)[1]
     compared = {
-        row.variant: found for row in others
-        if (found := apart(board, best.variant, row.variant, paired=paired)) and found.pairs > 1
-    }  # fmt: skip
-    missed = {row.variant: _detectable(best, row, compared[row.variant])
-              for row in others if row.variant in compared}  # fmt: skip
+        row.variant: known
+        for row in others
+        if (known := apart(board, best.variant, row.variant, paired=paired))
+    }
     if not compared:
         return ["No two variants have two seeds each: they cannot be compared."]
     if len(compared) == 1:
-        ((other, found),) = compared.items()
+        ((other, (found, size)),) = compared.items()
         return [contrast(best.variant, other, found, higher_is_better=board.higher_is_better,
-                         detectable=missed[other])]  # fmt: skip
-    clear = [other for other, found in compared.items() if found.p <= LEVEL]
+                         detectable=size)]  # fmt: skip
+    clear = [other for other, (found, _) in compared.items() if found.p <= LEVEL]
     unclear = [other for other in compared if other not in clear]
     said = []
     if clear:
         its = f"{'each' if len(clear) > 1 else 'the'} {'paired' if paired else 'unpaired'}"
         said.append(f"It is better than {names(clear)}: {its} 95% interval excludes zero.")
     if unclear:
-        sizes = [size for other in unclear if (size := missed[other]) is not None]
+        sizes = [size for other in unclear if (size := compared[other][1]) is not None]
         tail = f"; minimum detectable difference {number(max(sizes))}" if sizes else ""
         seeds = count(best.seeds, "seed")
         said.append(f"No significant difference from {names(unclear)} (n = {seeds}){tail}.")
-    sure = sum(p <= LEVEL for p in holm([found.p for found in compared.values()]))
+    sure = sum(p <= LEVEL for p in holm([found.p for found, _ in compared.values()]))
     said.append(
         f"The winner was picked after seeing the scores: after Holm's adjustment over its "
         f"{count(len(compared), 'comparison')}, {sure or 'none'} "
@@ -153,23 +159,6 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
         f"seeds."
     )
     return said
-
-
-def _detectable(best: Row, row: Row, found: Difference) -> float | None:
-    seeds = sorted(set(best.scores) & set(row.scores)) if found.paired else []
-    ours = [best.scores[s] for s in seeds] if seeds else list(best.scores.values())
-    theirs = [row.scores[s] for s in seeds] if seeds else list(row.scores.values())
-    return detectable(ours, theirs, paired=found.paired)
-
-
-def detectable(ours: Sequence[float], theirs: Sequence[float], *, paired: bool) -> float | None:
-    """The minimum detectable difference (80% power) of two rows; None without a spread."""
-    if paired:
-        spread = float(np.std(np.subtract(ours, theirs), ddof=1))
-    else:
-        spread = float(np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / 2))
-    size = detectable_difference(spread, min(len(ours), len(theirs)), paired=paired)
-    return size if 0 < size < math.inf else None
 
 
 def broken(board: Leaderboard) -> list[str]:

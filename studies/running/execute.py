@@ -158,40 +158,18 @@ def _no_time(state: Progress, until: float, workers: int) -> bool:
     return time.time() + one + one * math.ceil(state.later / workers) > until
 
 
-def drive(
-    name: str,
-    url: str,
-    table: StudyTable,
-    workers: int,
-    run_worker: Callable[[], None],
-    command: Sequence[str],
-    watch: Watch,
-) -> None:
-    """Work in this process, or start several worker processes of `command`; `watch` is called with
-    the progress of the study.
-    """
-    if workers == 1:
-        with _watching(name, url, table, watch):
-            run_worker()
-        return
-    queue = load_queue(name, url)
+def run_workers(name: str, url: str, table: StudyTable, command: Sequence[str], n: int) -> None:
+    """Start `n` worker processes of `command`, and wait for them; MachineError if all failed."""
     # In their own process groups: the terminal's Ctrl-C reaches only us, and we pass it on once.
-    processes = [
-        subprocess.Popen(command, env=environment(), process_group=0) for _ in range(workers)
-    ]
-    due = time.monotonic()
+    processes = [subprocess.Popen(command, env=environment(), process_group=0) for _ in range(n)]
     try:
-        while any(process.poll() is None for process in processes):
-            if time.monotonic() >= due:
-                due = time.monotonic() + look(queue, table, watch)
-            time.sleep(POLL_SECONDS)
+        for process in processes:
+            process.wait()
     except BaseException:
         _end(processes)
         raise
-    finally:
-        watch(progress(queue, table))
     broken = [process.returncode for process in processes if process.returncode]
-    if broken and not progress(queue, table).done:
+    if broken and not progress(load_queue(name, url), table).done:
         raise MachineError(f"every worker of study {name!r} failed (exit status {broken[0]})")
 
 
@@ -218,8 +196,8 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _watching(name: str, url: str, table: StudyTable, watch: Watch) -> Iterator[None]:
-    """A thread watches the queue while this process works."""
+def watching(name: str, url: str, table: StudyTable, watch: Watch) -> Iterator[None]:
+    """A thread calls `watch` with the progress during the block, and once more at its end."""
     over = threading.Event()
 
     def watch_queue() -> None:

@@ -20,9 +20,9 @@ from experiments.study_worker import Cluster as Workers
 from experiments.study_worker import WorkerTask, launch
 from studies.definition import Study, load_study
 from studies.kinds import Limit
-from studies.report import write
-from studies.running.execute import begin, work
-from studies.running.queue import load_queue, progress
+from studies.report import build, read
+from studies.running.execute import begin, watching, work
+from studies.running.queue import Progress
 from studies.running.storage import GRACE_SECONDS, storage_url
 from tests.cluster.studies import faults, tiny_study
 from tests.conftest import ROOT
@@ -82,11 +82,9 @@ def test_a_lost_node_costs_no_trial(
     study = study_of(tmp_path, name)
     session = Session(name, study, tracker, url)
     begun = begin_or_join(session, "textgan study", Limit(), resume=False)
-    queue = load_queue(name, url)
     lost_at: list[int] = []
 
-    def watch() -> None:
-        state = progress(queue, study.table)
+    def watch(state: Progress) -> None:
         if not lost_at and state.done >= JOBS // 2 and state.running == 2:
             lost_at.append(state.done)
             threading.Thread(target=lose).start()
@@ -96,7 +94,8 @@ def test_a_lost_node_costs_no_trial(
         let_grace_pass(url)
 
     task = WorkerTask(begun.name, url, mlflow_address, str(tmp_path))
-    launch(task, Workers(cluster.address, 2), watch)
+    with watching(name, url, study.table, watch):
+        launch(task, Workers(cluster.address, 2))
     assert lost_at, "a node was lost while both were at work"
     assert faults(tracker, name, url, JOBS) == []
     record, pages = open_tracker(f"sqlite:///{tmp_path}/alone/mlflow.db"), tmp_path / "pages"
@@ -140,7 +139,7 @@ def reported(tracker: Tracker, name: str, folder: Path) -> str:
     """The report as Markdown but for what the clock and the place say: its costs, how to get it
     again, and the ids of runs.
     """
-    write(tracker, name, folder)
+    build(read(tracker, name)).write(folder)
     sections = (folder / "report.md").read_text().split("\n## ")
     kept = [each for each in sections if not each.startswith(("Cost", "How to reproduce"))]
     assert len(kept) == len(sections) - 2

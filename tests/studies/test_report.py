@@ -14,10 +14,10 @@ from core.errors import InputError
 from core.statistics import Difference
 from core.tracking.memory import MemoryTracker
 from core.tracking.rendering import Sample
-from studies.analysis.contrasts import effects
+from studies.analysis.contrasts import detectable, effects
 from studies.analysis.curves import curves_figure, middle
 from studies.analysis.plane import ranks
-from studies.analysis.ranking import broken, detectable, findings
+from studies.analysis.ranking import broken, findings
 from studies.figures import PAPER, VARIABLES
 from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.report import _each_once, build, publish, read, register

@@ -27,7 +27,7 @@ from studies.analysis.power import power
 from studies.analysis.ranking import stacked
 from studies.kinds import Limit
 from studies.report import read
-from studies.running.execute import SHARE, begin, drive, look, to_record, work
+from studies.running.execute import SHARE, begin, look, to_record, watching, work
 from studies.running.queue import Progress, latest, limit_of, load_queue, progress, sweep
 from studies.running.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
@@ -160,10 +160,8 @@ def test_progress_is_shown_and_logged(tmp_path: Path) -> None:
         heard.append(state)
         log(state)
 
-    def here() -> None:
+    with watching(NAME, url, plan(*FEW).table, watch):
         work(NAME, tracker, url, FakeTraining(), registry())
-
-    drive(NAME, url, plan(*FEW).table, 1, here, [], watch)
     assert heard[-1].done == 8
     assert heard[-1].best_variant == "noise · gumbel_softmax · full"
     last = tracker.run(parent.run_id).metrics
