@@ -20,8 +20,8 @@ from core.config.parsing import explain
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
 from core.errors import InputError
-from studies.kinds import Definition, Kind, Variant, find_kind
-from studies.table import JOINER, StudyTable
+from studies.kinds import Kind, Variant, find_kind
+from studies.table import JOINER, Definition, StudyTable, system_name
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
 Find = Callable[[str], Path]  # a system's name to its file
@@ -117,10 +117,10 @@ def _systems_named(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         system = each if isinstance(each, str) else each.get("system")
         if isinstance(system, str):
             label = each.get("label") if isinstance(each, Mapping) else None
-            yield label or system.rpartition("/")[2].removesuffix(".toml"), system
+            yield label or system_name(system), system
     for key in ("from", "to"):
         if isinstance(table.get(key), str):
-            yield table[key].rpartition("/")[2].removesuffix(".toml"), table[key]
+            yield system_name(table[key]), table[key]
 
 
 def _system_file(system: str, study: Path, find: Find | None) -> Path:

@@ -19,11 +19,10 @@ from optuna.distributions import (
 )
 from pydantic import BaseModel
 
-from core.config import Config, Search, parse
-from core.config.parsing import Tables
-from core.config.slots import SLOTS, Resolver, slot_name
+from core.config import Config, Search
+from core.config.slots import SLOTS, slot_name
 from core.errors import InputError, nearest
-from studies.table import changed, labelled
+from studies.table import Definition
 
 Settings = Mapping[str, Any]
 Space = Mapping[str, "Range"]
@@ -73,12 +72,11 @@ class Arm:
     """What a search varies of one system, and how."""
 
     name: str
-    tables: Tables
+    definition: Definition = field(compare=False)
     space: Space
     metrics: tuple[str, ...]  # the first ranks
     higher: tuple[bool, ...]
     trials: int
-    resolver: Resolver = field(compare=False)
     sampler: Sampler = "tpe"
     pruner: Pruner = "none"
     published: tuple[Settings, ...] = ()  # enqueued first; the first of them is the system's own
@@ -86,19 +84,10 @@ class Arm:
 
     def config(self, settings: Settings) -> Config:
         """The system with these settings; InputError where they do not go together."""
-        where = f"{self.name}, proposed settings"
-        return parse(changed(self.tables, settings, where), self.resolver, where)
+        return self.definition.config(settings, f"{self.name}, proposed settings")
 
 
-def space_of(
-    config: Config,
-    tables: Tables,
-    named: Mapping[str, Any],
-    resolver: Resolver,
-    where: str,
-    *,
-    old_names: bool = False,
-) -> dict[str, Range]:
+def space_of(config: Config, named: Mapping[str, Any], definition: Definition) -> dict[str, Range]:
     """The space of a configuration, by the study's `named` fields (none: all that have a range)."""
     declared = dict(ranges(config))
     own = config.flat()
@@ -106,15 +95,14 @@ def space_of(
         return {key: each for key, each in declared.items() if each.drawn(own.get(key)) is not None}
     found = {}
     for key, given in named.items():
-        at = f"{where}: study.space.{key}"
-        found[key] = _narrowed(key, given, declared, at, old_names=old_names)
+        found[key] = _narrowed(key, given, declared, definition)
         for end in _ends(found[key]):
-            parse(changed(tables, {key: end}, where), resolver, f"{where}: study.space.{key}")
+            definition.config({key: end}, f"study.space.{key}")
         value = own.get(f"{slot_name(key)}.name" if slot_name(key) in SLOTS else key)
         if found[key].drawn(value) is None:
             raise InputError(
-                f"{where}: study.space.{key}: {found[key].text} excludes the published value "
-                f"{value!r}, which runs first; widen it, or set {key} within it"
+                f"{definition.where}: study.space.{key}: {found[key].text} excludes the published "
+                f"value {value!r}, which runs first; widen it, or set {key} within it"
             )
     return found
 
@@ -124,10 +112,10 @@ def ranges(config: Config) -> Iterator[tuple[str, Range]]:
     for table, value in config:
         if isinstance(value, BaseModel):
             for name, info in type(value).model_fields.items():
-                search = _search(info.metadata) or _search(_inner(info.annotation))
-                if search is not None:
-                    whole = int in _types(info.annotation)
-                    yield f"{table}.{name}", Range(search.low, search.high, search.log, whole)
+                for search in (*info.metadata, *_inner(info.annotation)):
+                    if isinstance(search, Search):
+                        whole = int in _types(info.annotation)
+                        yield f"{table}.{name}", Range(search.low, search.high, search.log, whole)
 
 
 def as_drawn(space: Space, settings: Settings) -> dict[str, Any]:
@@ -136,14 +124,14 @@ def as_drawn(space: Space, settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in drawn.items() if value is not None}
 
 
-def _narrowed(
-    key: str, given: Any, declared: Mapping[str, Range], where: str, *, old_names: bool
-) -> Range:
+def _narrowed(key: str, given: Any, declared: Mapping[str, Range], definition: Definition) -> Range:
+    where = f"{definition.where}: study.space.{key}"
     if isinstance(given, Mapping) and "choices" in given:
         choices = given["choices"]
         if not isinstance(choices, list) or len(choices) < 2:
             raise InputError(f"{where}: choices must be a list of at least two")
-        return Range(choices=tuple(labelled(key, choices, where, old_names=old_names).items()))
+        labels = definition.labelled(key, choices, f"study.space.{key}")
+        return Range(choices=tuple(labels.items()))
     if key not in declared:
         raise InputError(
             f"{where}: has no range to search{nearest(key, declared)}; "
@@ -172,10 +160,6 @@ def _ends(found: Range) -> Sequence[Any]:
     if found.choices:
         return [value for _, value in found.choices]
     return [int(found.low), int(found.high)] if found.whole else [found.low, found.high]
-
-
-def _search(metadata: Sequence[Any]) -> Search | None:
-    return next((each for each in metadata if isinstance(each, Search)), None)
 
 
 def _inner(annotation: Any) -> list[Any]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config.parsing import assign
+from core.config import Config, parse
+from core.config.parsing import Tables, assign
 from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen
-from core.config.slots import SLOTS, slot_name
+from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError
 from core.metrics.catalogue import metric_info, ranking_metric
 
@@ -143,24 +145,50 @@ def system_name(system: str) -> str:
     return system.rpartition("/")[2].removesuffix(".toml")
 
 
-def labelled(
-    axis: str, values: list[Any], where: str, *, old_names: bool = False
-) -> dict[str, Any]:
-    """Label to value; a label is a strategy's name, with its settings where names repeat."""
-    is_slot = slot_name(axis) in SLOTS
-    names = [value.get("name") if isinstance(value, Mapping) else value for value in values]
-    if old_names:
-        names = [previous_value(axis, name) for name in names]
-        axis = previous_key(axis)
-    found: dict[str, Any] = {}
-    for name, value in zip(names, values, strict=True):
-        label = str(name) if is_slot else f"{axis.rpartition('.')[2]}={name}"
-        if names.count(name) > 1 and isinstance(value, Mapping):
-            label += " " + " ".join(f"{k}={v}" for k, v in value.items() if k != "name")
-        if label in found:
-            raise InputError(f"{where}: study.axes.{axis}: {label!r} is listed twice")
-        found[label] = value
-    return found
+@dataclass(frozen=True)
+class Definition:
+    """What a kind is made from: the study file and the files of all systems that it names."""
+
+    tables: Tables  # all but [study]: the shared configuration
+    systems: Mapping[str, Tables]  # row -> the tables of that system's file
+    resolver: Resolver
+    where: str  # for messages
+    old_names: bool = False  # stored by version 0.1: rows and labels have its names of keys
+
+    def config(self, settings: Mapping[str, Any] | None = None, where: str = "") -> Config:
+        """The configuration with these changes, checked; `where` is added to messages."""
+        place = ", ".join(part for part in (self.where, where) if part)
+        return parse(changed(self.tables, settings or {}, place), self.resolver, place)
+
+    def budgeted(self, budget: Budget | None) -> Definition:
+        """With the budget, if there is one, in place of that of the tables (SPENT)."""
+        return replace(self, tables=spend(self.tables, budget))
+
+    def system(self, row: str, table: StudyTable) -> Definition:
+        """Of a system that the study names, with the study's changes."""
+        where = f"{self.where}, system {row}"
+        settings = next((each.set for each in table.systems if each.name == row), {})
+        tables = spend(shared(self.systems[row], self.tables), table.budget)
+        return replace(self, tables=changed(tables, settings, where), where=where)
+
+    def labelled(self, axis: str, values: list[Any], key: str) -> dict[str, Any]:
+        """Label to value; a label is a strategy's name, with its settings where names repeat. `key`
+        is that of the list in the file.
+        """
+        is_slot = slot_name(axis) in SLOTS
+        names = [value.get("name") if isinstance(value, Mapping) else value for value in values]
+        if self.old_names:
+            names = [previous_value(axis, name) for name in names]
+            axis = previous_key(axis)
+        found: dict[str, Any] = {}
+        for name, value in zip(names, values, strict=True):
+            label = str(name) if is_slot else f"{axis.rpartition('.')[2]}={name}"
+            if names.count(name) > 1 and isinstance(value, Mapping):
+                label += " " + " ".join(f"{k}={v}" for k, v in value.items() if k != "name")
+            if label in found:
+                raise InputError(f"{self.where}: {key}: {label!r} is listed twice")
+            found[label] = value
+        return found
 
 
 def bare(axis: str, label: str) -> str:
@@ -204,7 +232,7 @@ def shared(system: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Any
 
 
 def spend(tables: Mapping[str, Any], budget: Budget | None) -> Mapping[str, Any]:
-    """The tables with the budget, if there is one, in place of their own (SPENT)."""
+    """The tables with the budget, if there is one, in place of their own."""
     if budget is None:
         return tables
     made = deepcopy(dict(tables))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config.slots import Resolver
 from core.metrics.catalogue import metric_info, ranking_metric
 from studies.kinds import Done, Job, Limit, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
-from studies.table import StudyTable
+from studies.table import Definition, StudyTable
 
 SEED = 1000  # of every trial; finalists get others
 
@@ -62,37 +61,30 @@ class TuningTable(StudyTable):
         return tuple(metric_info(metric).direction == "higher" for metric in self.metrics)
 
     def arm(
-        self,
-        name: str,
-        tables: Mapping[str, Any],
-        space: Space,
-        published: Sequence[Settings],
-        resolver: Resolver,
+        self, name: str, definition: Definition, space: Space, published: Sequence[Settings]
     ) -> Arm:
         """The search of this table over the settings of one system."""
-        return Arm(name, tables, space, self.metrics, self.directions, self.trials, resolver,
+        return Arm(name, definition, space, self.metrics, self.directions, self.trials,
                    self.sampler, self.pruner, tuple(published), self.warm_start)  # fmt: skip
 
 
-def trial_jobs(
+def trials_of(
     arm: Arm, base: Variant, table: TuningTable, limit: Limit, done: Sequence[Done], prefix: str
-) -> list[Job]:
-    """The trials of an arm; only those that have ended if the time for searching is over."""
+) -> tuple[list[Job], list[Done] | None]:
+    """The trials of an arm, and their results in the same order, None while some have not ended.
+
+    If the time for searching is over, only the trials that have ended.
+    """
+    ended = {each.key: each for each in done}
     jobs = [
         Job(Variant(f"{prefix}trial {place:03d}", {}, base.config, whole=True),
             table.tuning_seed, arm, place)
         for place in range(limit.trials or table.trials)
     ]  # fmt: skip
-    ended = {each.key for each in done}
-    return [job for job in jobs if job.key in ended] if limit.closed else jobs
-
-
-def results_of(jobs: Sequence[Job], done: Sequence[Done]) -> list[Done] | None:
-    """The results of these jobs, in their order; None while some have not ended."""
-    ended = {each.key: each for each in done}
-    if not all(job.key in ended for job in jobs):
-        return None
-    return [ended[job.key] for job in jobs]
+    if limit.closed:
+        jobs = [job for job in jobs if job.key in ended]
+    results = [ended[job.key] for job in jobs if job.key in ended]
+    return jobs, results if len(results) == len(jobs) else None
 
 
 def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:
@@ -130,8 +122,7 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 
 def final_row(name: str, best: Done, arm: Arm) -> Variant:
     """A proposal as a row of the leaderboard."""
-    settings = dict(best.settings)
-    return Variant(name, shown(settings), arm.config(settings), whole=True)
+    return Variant(name, shown(best.settings), arm.config(best.settings), whole=True)
 
 
 def shown(settings: Settings) -> dict[str, str]:

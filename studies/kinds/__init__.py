@@ -15,13 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from core.config import Config, parse
-from core.config.parsing import Tables
-from core.config.slots import Resolver
+from core.config import Config
 from core.errors import InputError, nearest
 from studies.sections import Reading, Section
 from studies.space import Arm
-from studies.table import StudyTable, changed, shared, spend
+from studies.table import Definition, StudyTable
 
 Key = tuple[str, int]  # variant, seed
 
@@ -93,30 +91,6 @@ class Limit:
 NO_LIMIT = Limit()
 
 
-@dataclass(frozen=True)
-class Definition:
-    """What a kind is made from: the study file and the files of all systems that it names."""
-
-    tables: Tables  # all but [study]: the shared configuration
-    systems: Mapping[str, Tables]  # row -> the tables of that system's file
-    resolver: Resolver
-    where: str  # for messages
-    old_names: bool = False  # stored by version 0.1: rows and labels have its names of keys
-
-    def system(self, row: str, table: StudyTable) -> tuple[Mapping[str, Any], Config]:
-        """Tables and configuration of a system that the study names, with the study's changes."""
-        where = f"{self.where}, system {row}"
-        tables = spend(shared(self.systems[row], self.tables), table.budget)
-        settings = next((each.set for each in table.systems if each.name == row), {})
-        tables = changed(tables, settings, where)
-        return tables, parse(tables, self.resolver, where)
-
-    def whole_systems(self, table: StudyTable) -> list[Variant]:
-        """The rows of `study.systems`."""
-        rows = [each.name for each in table.systems]
-        return [Variant(row, {}, self.system(row, table)[1], whole=True) for row in rows]
-
-
 class Kind(ABC):
     """A kind of study. `variants` are the rows that every seed runs."""
 
@@ -128,6 +102,11 @@ class Kind(ABC):
     def __init__(self, table: Any, definition: Definition) -> None:
         """Check everything that can be checked; InputError names file and key."""
         self.table = table
+
+    def whole_systems(self, definition: Definition) -> list[Variant]:
+        """The rows of `study.systems`."""
+        rows = [system.name for system in self.table.systems]
+        return [Variant(r, {}, definition.system(r, self.table).config(), whole=True) for r in rows]
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """The jobs that these results call for, ended ones included: here every variant with

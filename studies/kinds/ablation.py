@@ -21,13 +21,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from core.config import parse
 from core.errors import InputError
 from core.tracking.rendering import plain
 from studies.analysis.effects import choices, interaction_section
-from studies.kinds import Definition, Kind, Variant
+from studies.kinds import Kind, Variant
 from studies.sections import Reading, Section, count
-from studies.table import JOINER, StudyTable, changed, check_contrasts, labelled, spend
+from studies.table import JOINER, Definition, StudyTable, check_contrasts
 
 Cell = tuple[int, ...]
 Labels = Mapping[str, Mapping[str, Any]]  # axis -> label -> value
@@ -60,13 +59,15 @@ class Ablation(Kind):
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table, where = table, definition.where
-        axes = {axis: labelled(axis, values, where, old_names=definition.old_names)
-                for axis, values in table.axes.items()}  # fmt: skip
+        axes = {
+            axis: definition.labelled(axis, values, f"study.axes.{axis}")
+            for axis, values in table.axes.items()
+        }
         levels = [len(labels) for labels in axes.values()]
         self.design = design(table.design, levels, table.cells, self._best(axes, where))
-        base = spend(definition.tables, table.budget)
-        self.variants = [self._variant(cell, axes, base, definition) for cell in self.design.cells]
-        self.variants += definition.whole_systems(table)
+        base = definition.budgeted(table.budget)
+        self.variants = [_variant(cell, axes, base) for cell in self.design.cells]
+        self.variants += self.whole_systems(definition)
         names = [variant.name for variant in self.variants]
         check_contrasts(table.contrasts, axes, names, where)
 
@@ -100,20 +101,14 @@ class Ablation(Kind):
             found.append(named[0])
         return tuple(found)
 
-    def _variant(
-        self, cell: Cell, axes: Labels, base: Mapping[str, Any], definition: Definition
-    ) -> Variant:
-        places = zip(axes.items(), cell, strict=True)
-        picked = {axis: list(labels.items())[i] for (axis, labels), i in places}
-        labels = {axis: label for axis, (label, _) in picked.items()}
-        values = {axis: value for axis, (_, value) in picked.items()}
-        name = JOINER.join(labels.values())
-        try:
-            tables = changed(base, values, f"{definition.where}: study.axes")
-        except InputError as error:
-            raise InputError(str(error).replace("study.axes: ", "study.axes.")) from None
-        where = f"{definition.where}, variant {name}"
-        return Variant(name, labels, parse(tables, definition.resolver, where))
+
+def _variant(cell: Cell, axes: Labels, base: Definition) -> Variant:
+    places = zip(axes.items(), cell, strict=True)
+    picked = {axis: list(labels.items())[i] for (axis, labels), i in places}
+    labels = {axis: label for axis, (label, _) in picked.items()}
+    values = {axis: value for axis, (_, value) in picked.items()}
+    name = JOINER.join(labels.values())
+    return Variant(name, labels, base.config(values, f"variant {name}"))
 
 
 def _label(value: Any) -> str:

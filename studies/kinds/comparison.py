@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from core.config import Config
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
-from studies.kinds import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
-from studies.table import System
-from studies.tuning import TuningTable, final_row, finalists, results_of, trial_jobs
+from studies.table import Definition, System
+from studies.tuning import TuningTable, final_row, finalists, trials_of
 
 RATES = ("train.generator_lr", "train.discriminator_lr")
 # The first of these that a system uses is tuned with its learning rates.
@@ -50,18 +50,15 @@ class Comparison(Kind):
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
         self.rows: list[tuple[Arm, Variant]] = []
-        for name in (system.name for system in table.systems):
-            tables, config = definition.system(name, table)
+        for name in (each.name for each in table.systems):
+            system = definition.system(name, table)
+            config = system.config()
             declared = dict(ranges(config))
             named = {key: given for key, given in table.space.items() if key in declared}
-            where = f"{definition.where}, system {name}"
-            space = space_of(
-                config, tables, named, definition.resolver, where, old_names=definition.old_names
-            )
+            space = space_of(config, named, system)
             space = space if named else _usual(config, space)
             own = config.flat()
-            published = ({key: own.get(key) for key in space},)
-            arm = table.arm(name, tables, space, published, definition.resolver)
+            arm = table.arm(name, system, space, [{key: own.get(key) for key in space}])
             self.rows.append((arm, Variant(name, {}, config, whole=True)))
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
@@ -69,9 +66,8 @@ class Comparison(Kind):
         table, seeds = self.table, self.table.seed_list()
         trials, finals, later = [], [], 0
         for arm, base in self.rows:
-            jobs = trial_jobs(arm, base, table, limit, done, f"{arm.name} · ")
+            jobs, results = trials_of(arm, base, table, limit, done, f"{arm.name} · ")
             trials.append(jobs)
-            results = results_of(jobs, done)
             if results is None:
                 later += len(seeds)
                 continue

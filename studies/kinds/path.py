@@ -10,20 +10,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
 
-from core.config import Config, parse
+from core.config import Config
 from core.config.parsing import assign
 from core.config.renamed import previous_key
-from core.config.slots import SLOTS, Resolver
+from core.config.slots import SLOTS
 from core.errors import InputError
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
-from studies.kinds import Definition, Kind, Variant
+from studies.kinds import Kind, Variant
 from studies.sections import Reading, Section, count
-from studies.table import StudyTable, system_name
+from studies.table import Definition, StudyTable, system_name
 
 IGNORED = ("name", "seed")
 MOST = 10  # coordinates whose combinations are all checked
@@ -47,12 +47,10 @@ class Path(Kind):
             return system_name(self.origin), system_name(self.target)
 
     def __init__(self, table: Table, definition: Definition) -> None:
-        self.table, where = table, definition.where
+        self.table = table
         self.start, self.end = table.ends
-        origin, target = (definition.system(end, table)[1] for end in table.ends)
-        between = Between(
-            origin, target, definition.resolver, where, old_names=definition.old_names
-        )
+        origin, target = (definition.system(end, table).config() for end in table.ends)
+        between = Between(origin, target, definition)
         self.coordinates = between.coordinates(table.groups)
         k = len(self.coordinates)
         self.orders, self.complete = orders_within(k, max(table.nodes, k + 1))
@@ -61,7 +59,7 @@ class Path(Kind):
         for node in sorted(nodes, key=lambda node: (len(node), sorted(node))):
             picked = [self.coordinates[i] for i in sorted(node)]
             name = self._called(node)
-            config = between.config(picked, f"{where}, {name}")
+            config = between.config(picked, name)
             changed = ", ".join(each.name for each in picked)
             self.variants.append(Variant(name, {"changed": changed}, config, whole=True))
         # The ends first: they show whether there is a difference to explain.
@@ -91,11 +89,9 @@ class Path(Kind):
         k = len(self.coordinates)
         if not node or len(node) == k:
             return self.end if node else self.start
-        near, others = (
-            (self.start, node)
-            if 2 * len(node) <= k
-            else (self.end, frozenset(range(k)) - node)
-        )  # fmt: skip
+        near, others = self.start, node
+        if 2 * len(node) > k:
+            near, others = self.end, frozenset(range(k)) - node
         return f"{near}, but {', '.join(self.coordinates[i].name for i in sorted(others))}"
 
 
@@ -110,18 +106,10 @@ class Coordinate:
 class Between:
     """The systems between two: what differs, and each configuration."""
 
-    def __init__(
-        self,
-        origin: Config,
-        target: Config,
-        resolver: Resolver,
-        where: str,
-        *,
-        old_names: bool = False,
-    ) -> None:
+    def __init__(self, origin: Config, target: Config, definition: Definition) -> None:
         self._origin, self._target = origin.tables(), target.tables()
-        self._resolver, self._where = resolver, where
-        self._written: Callable[[str], str] = previous_key if old_names else str
+        self._definition, self._where = definition, definition.where
+        self._written: Callable[[str], str] = previous_key if definition.old_names else str
 
     def coordinates(self, groups: Mapping[str, Sequence[str]]) -> list[Coordinate]:
         """The coordinates, grouped by the file and by validity; InputError for bad groups."""
@@ -151,7 +139,7 @@ class Between:
             )
         return self._merged(found)
 
-    def config(self, coordinates: Sequence[Coordinate], where: str) -> Config:
+    def config(self, coordinates: Sequence[Coordinate], where: str = "") -> Config:
         """The origin with these coordinates of the target; InputError if it is invalid."""
         tables = deepcopy(self._origin)
         for key in (key for each in coordinates for key in each.keys):
@@ -162,12 +150,12 @@ class Between:
             if value is not None and key in SLOTS:
                 tables[key] = deepcopy(value)
             elif value is not None:
-                assign(tables, key.split("."), deepcopy(value), where)
+                assign(tables, key.split("."), deepcopy(value), self._where)
             elif name:
                 tables[table] = {k: v for k, v in tables.get(table, {}).items() if k != name}
             else:
                 tables.pop(table, None)
-        return parse(tables, self._resolver, where)
+        return replace(self._definition, tables=tables).config(where=where)
 
     def _differing(self) -> list[str]:
         keys = [slot for slot in SLOTS if self._origin.get(slot) != self._target.get(slot)]
@@ -199,7 +187,7 @@ class Between:
         for size in range(len(found) + 1):
             for subset in itertools.combinations(range(len(found)), size):
                 try:
-                    self.config([found[i] for i in subset], self._where)
+                    self.config([found[i] for i in subset])
                 except InputError:
                     bad.append(frozenset(subset))
         return bad

@@ -7,13 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
-from core.config import parse
 from studies.analysis.search import PUBLISHED, search_sections
-from studies.kinds import NO_LIMIT, Definition, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, space_of
-from studies.table import spend
-from studies.tuning import TuningTable, final_row, finalists, results_of, trial_jobs
+from studies.table import Definition
+from studies.tuning import TuningTable, final_row, finalists, trials_of
 
 
 class Search(Kind):
@@ -26,24 +25,20 @@ class Search(Kind):
         finalists: int = Field(default=3, ge=1, le=100)
 
     def __init__(self, table: Table, definition: Definition) -> None:
-        self.table, where, resolver = table, definition.where, definition.resolver
-        tables = spend(definition.tables, table.budget)
-        config = parse(tables, resolver, where)
+        self.table, system = table, definition.budgeted(table.budget)
+        config = system.config()
         self.base = Variant(PUBLISHED, {}, config, whole=True)
-        space = space_of(
-            config, tables, table.space, resolver, where, old_names=definition.old_names
-        )
+        space = space_of(config, table.space, system)
         own = config.flat()
         ours = {key: own.get(key, own.get(f"{key}.name")) for key in space}
-        self.arm = table.arm("search", tables, space, (ours, *table.published), resolver)
+        self.arm = table.arm("search", system, space, (ours, *table.published))
         for settings in table.published:
             self.arm.config(settings)
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """All trials; when they have ended, the finalists."""
         table, seeds = self.table, self.table.seed_list()
-        trials = trial_jobs(self.arm, self.base, table, limit, done, "")
-        results = results_of(trials, done)
+        trials, results = trials_of(self.arm, self.base, table, limit, done, "")
         if results is None:
             return Plan(tuple(trials), later=(1 + table.finalists) * len(seeds))
         best = [final_row(each.variant, each, self.arm) for each in finalists(results, table)]

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from studies.analysis.effects import all_pairs
-from studies.kinds import Definition, Kind
+from studies.kinds import Kind
 from studies.sections import Reading, Section, count
-from studies.table import StudyTable, System, check_contrasts
+from studies.table import Definition, StudyTable, System, check_contrasts
 
 
 class Systems(Kind):
@@ -30,7 +30,7 @@ class Systems(Kind):
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
-        self.variants = definition.whole_systems(table)
+        self.variants = self.whole_systems(definition)
         names = [variant.name for variant in self.variants]
         check_contrasts(table.contrasts, {}, names, definition.where)
 
