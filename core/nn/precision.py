@@ -27,15 +27,10 @@ def set_matmul_precision(precision: Precision, device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = not exact
 
 
-def enable_autocast(module: nn.Module) -> None:
-    """Let the blocks of a module compute in bfloat16."""
+def set_blocks(module: nn.Module, *, autocast: bool, compiled: bool) -> None:
+    """How the blocks of a module compute: in bfloat16; their feed-forward layers through torch's
+    compiler.
+    """
     for part in module.modules():
         if isinstance(part, Block):
-            part.autocast = True
-
-
-def compile_feed_forward(module: nn.Module) -> None:
-    """Send the feed-forward layers of a module's blocks through torch's compiler."""
-    for part in module.modules():
-        if isinstance(part, Block):
-            part.compiled = True
+            part.autocast, part.compiled = autocast, compiled

@@ -20,6 +20,7 @@ noise's seed, so that both ways of evaluation see the same.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,30 +64,27 @@ class RolloutState:
     step: int = 0
 
 
-class RecurrentGenerator(nn.Module):
-    """A generator around a recurrent body; see the module. Weights of the body come first."""
+class RecurrentGenerator(nn.Module, ABC):
+    """A generator around a recurrent body; see the module. Its settings have `width` (E) and
+    `dropout`.
+    """
 
     def __init__(
-        self,
-        body: Body,
-        width: int,
-        dropout: float,
-        shape: Shape,
-        next_input: NextInput,
-        noise_mapping: NoiseMapping,
+        self, config: Any, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
     ) -> None:
         super().__init__()
-        self.length, self.noise, self.width, self.dropout = (
-            shape.length,
-            shape.noise,
-            width,
-            dropout,
-        )
-        self.body, self.next_input, self.noise_mapping = body, next_input, noise_mapping
-        self.embedding = nn.Embedding(shape.vocabulary, width)
-        self.head: nn.Linear = Linear(body.hidden, shape.vocabulary)
+        self.length, self.noise = shape.length, shape.noise
+        self.width, self.dropout = config.width, config.dropout
+        self.body = self.new_body(config, config.width * next_input.streams)
+        self.next_input, self.noise_mapping = next_input, noise_mapping
+        self.embedding = nn.Embedding(shape.vocabulary, config.width)
+        self.head: nn.Linear = Linear(self.body.hidden, shape.vocabulary)
         reads = "memory" in getattr(noise_mapping, "offers", ())
-        self.start = nn.Linear(width, body.starts) if reads else None
+        self.start = nn.Linear(config.width, self.body.starts) if reads else None
+
+    @abstractmethod
+    def new_body(self, config: Any, inputs: int) -> Body:
+        """The body, for inputs of this width."""
 
     # What is drawn, and where a rollout starts.
 

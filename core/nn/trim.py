@@ -8,28 +8,15 @@ short sentences share a part with more others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-if TYPE_CHECKING:
-    from core.interfaces import Discriminator
-
 FEW = 8  # sentences; a smaller group is not worth a pass of its own
 SIMILAR = 0.75  # of the longest sentence of a group
 
 Score = Callable[[Tensor, Tensor | None], Tensor]
-
-
-def score(discriminator: Discriminator, embedded: Tensor, mask: Tensor | None) -> Tensor:
-    """D's scores of embedded words (N, S, E) with mask (N, S), False behind the end, by the
-    cheapest way it offers; see `Discriminator.score`.
-    """
-    if mask is None or "trimming" not in discriminator.offers:
-        return discriminator.score(embedded, mask)
-    return score_by_length(discriminator.score, embedded, mask)
 
 
 def score_by_length(score: Score, embedded: Tensor, mask: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from core.interfaces import (
     Temperature,
 )
 from core.kernels import choose, use_kernels
-from core.nn.precision import compile_feed_forward, enable_autocast
+from core.nn.precision import set_blocks
 from core.nn.regularisation import weight_decays
 from core.seeding import derive
 from core.types import Shape
@@ -140,10 +140,7 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
     use_kernels(kernels, sampling)
     for _, module in players.modules():
         use_kernels(kernels, module.to(device))
-        if config.precision == "bf16":
-            enable_autocast(module)
-        if config.train.compile:
-            compile_feed_forward(module)
+        set_blocks(module, autocast=config.precision == "bf16", compiled=config.train.compile)
     return players
 
 

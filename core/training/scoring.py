@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.interfaces import Discriminator
-from core.nn import trim
 from core.nn.layers import Block
+from core.nn.trim import score_by_length
 from core.types import DiscriminatorInput, Embedded, Scores
 
 
@@ -23,8 +23,12 @@ def score(discriminator: Discriminator, embedded: Embedded, features: bool = Fal
     if features:
         found = discriminator.features(embedded.values, embedded.mask)  # type: ignore[attr-defined]
         return Scores(found.new_zeros(len(found)), None, found)
-    values = trim.score(discriminator, embedded.values, embedded.mask)
-    return Scores(values, embedded.mask if "step_scores" in discriminator.offers else None)
+    x, mask = embedded.values, embedded.mask
+    if mask is not None and "trimming" in discriminator.offers:
+        values = score_by_length(discriminator.score, x, mask)
+    else:
+        values = discriminator.score(x, mask)
+    return Scores(values, mask if "step_scores" in discriminator.offers else None)
 
 
 @contextmanager

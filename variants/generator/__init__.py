@@ -6,9 +6,8 @@ from pydantic import Field
 from torch import nn
 
 from core.config import Search, StrategyConfig
-from core.interfaces import NextInput, NoiseMapping, Strategy
+from core.interfaces import Strategy
 from core.nn.recurrent import RecurrentGenerator, Stack
-from core.types import Shape
 
 
 class LayeredGenerator(RecurrentGenerator, Strategy):
@@ -24,9 +23,6 @@ class LayeredGenerator(RecurrentGenerator, Strategy):
 
     layer: ClassVar[type[nn.LSTM] | type[nn.GRU]]
 
-    def __init__(
-        self, config: Config, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
-    ) -> None:
-        E, hidden = config.width, config.hidden or config.width
-        body = Stack(self.layer, E * next_input.streams, hidden, config.layers)
-        super().__init__(body, E, config.dropout, shape, next_input, noise_mapping)
+    def new_body(self, config: Config, inputs: int) -> Stack:
+        """The layers."""
+        return Stack(self.layer, inputs, config.hidden or config.width, config.layers)

@@ -12,6 +12,8 @@ RelGAN (Nie et al. 2019) uses one slot and two heads of 256. The memory starts a
 the identity; a mapped latent is added to it.
 """
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import torch
@@ -20,9 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
-from core.interfaces import NextInput, NoiseMapping, Strategy
+from core.interfaces import Strategy
 from core.nn.recurrent import RecurrentGenerator
-from core.types import Shape
 
 FORGET = 1.0  # bias of the forget gate
 
@@ -41,12 +42,9 @@ class RelationalMemoryGenerator(RecurrentGenerator, Strategy):
 
     paper = "Santoro et al. 2018; Nie et al. 2019"
 
-    def __init__(
-        self, config: Config, shape: Shape, next_input: NextInput, noise_mapping: NoiseMapping
-    ) -> None:
-        inputs = config.width * next_input.streams
-        body = RelationalMemory(inputs, config.slots, config.heads, config.head_size)
-        super().__init__(body, config.width, config.dropout, shape, next_input, noise_mapping)
+    def new_body(self, config: Config, inputs: int) -> RelationalMemory:
+        """The memory."""
+        return RelationalMemory(inputs, config.slots, config.heads, config.head_size)
 
 
 class RelationalMemory(nn.Module):

@@ -31,10 +31,10 @@ from core.config import Search, StrategyConfig
 from core.interfaces import StepContext
 from core.nn.convolution import Counts
 from core.nn.likelihood import negative_log_likelihood
-from core.nn.noise import draw_noise
-from core.types import PAD, DiscriminatorInput, NoiseKind, Phase, Progress, Shape
+from core.types import PAD, DiscriminatorInput, Phase, Progress, Shape
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.generator.lstm import LSTMGenerator
+from variants.noise_mapping import LinearMapping
 from variants.sampling.detached import Detached
 from variants.system import (
     SearchedSteps,
@@ -85,7 +85,7 @@ class TextGANMMD(WholeSystem):
             LSTMGenerator.Config(width=config.width, hidden=config.hidden),
             shape,
             start,
-            Latent(shape.length, config.width),
+            _Latent(shape.length, config.width),
         )
         self.discriminator = FeatureDiscriminator(config, shape)
         self.others = {"discriminator": self.discriminator}
@@ -138,22 +138,16 @@ class TextGANMMD(WholeSystem):
         return squared_mmd(self.discriminator(draw.d_input), real)
 
 
-class Latent(nn.Module):
+class _Latent(LinearMapping):
     """One vector z per sentence, read at every step: the noise mapping of G."""
 
-    offers = frozenset({"memory"})
-
     def __init__(self, length: int, width: int) -> None:
-        super().__init__()
-        self.length, self.width = length, width
-
-    def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor:
-        """Z (N, E)."""
-        return draw_noise(noise, (count, self.width), rng)
+        super().__init__(LinearMapping.Config(layers=0), (width,))
+        self.length = length
 
     def forward(self, latent: Tensor) -> Tensor:
         """Z (N, E) to memory (N, S, E)."""
-        return latent[:, None].expand(-1, self.length, -1)
+        return super().forward(latent)[:, None].expand(-1, self.length, -1)
 
 
 class FeatureDiscriminator(nn.Module):
