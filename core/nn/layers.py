@@ -90,11 +90,12 @@ class TwoStreams:
 
 
 @lru_cache(maxsize=64)
-def two_streams(S: int, device: torch.device) -> TwoStreams:
-    """`TwoStreams` of S steps."""
+def two_streams(S: int, device: torch.device, dtype: torch.dtype) -> TwoStreams:
+    """`TwoStreams` of S steps, for rows of this type."""
     position = torch.arange(S, device=device)
     hidden = torch.cat([position[:-1], position])[:, None] <= position[:-1]
-    return TwoStreams(torch.zeros(hidden.shape, device=device).masked_fill(hidden, -math.inf))
+    before = torch.zeros(hidden.shape, device=device, dtype=dtype)
+    return TwoStreams(before.masked_fill(hidden, -math.inf))
 
 
 # Bool, True where a query sees a key, broadcast to (N, H, P, K); None: every query sees every key.

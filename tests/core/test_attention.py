@@ -21,7 +21,7 @@ def test_two_streams_are_a_mask_over_all_rows(rows: slice) -> None:
     memory = attention.key_value(x)
 
     expected = attention(x[:, rows], memory, mask[rows])
-    got = attention(x[:, rows], memory, two_streams(S, x.device).of(rows))
+    got = attention(x[:, rows], memory, two_streams(S, x.device, x.dtype).of(rows))
 
     torch.testing.assert_close(got, expected)
     weights = torch.randn_like(expected)

@@ -217,14 +217,13 @@ def test_a_last_layer_is_kept_small_by_itself() -> None:
 
     def step(decay: float, penalty: float) -> dict[str, torch.Tensor]:
         config = tiny(*given, f"discriminator.output_decay={decay}")
-        opponent = build(config, registry(), V, torch.device("cpu")).adversary
-        assert opponent is not None
-        D: Any = opponent.discriminator
+        player = build(config, registry(), V, torch.device("cpu")).trainable["discriminator"]
+        D: Any = player.module
         for _ in range(3):  # Adam's first is as long for any gradient
-            opponent.optimiser.zero_grad()
+            player.optimiser.zero_grad()
             out = D.out.weight.square().sum() + D.out.bias.square().sum()
             (D(HardTokens(tokens)).mean() + penalty / 2 * out).backward()
-            opponent.optimiser.step()
+            player.optimiser.step()
         return dict(as_module(D).named_parameters())
 
     ours, plain, without = step(3.0, 0.0), step(0.0, 3.0), step(0.0, 0.0)

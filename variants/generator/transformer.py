@@ -151,7 +151,7 @@ class TransformerGenerator(nn.Module, Strategy):
             # No query reads the last token: its row is left out.
             before = embedded[:, :-1] + self.positions[: S - 1]
             x = torch.cat([before, queries[:, :S] + self.positions[:S]], dim=1)
-            mask: AttentionMask = two_streams(S, x.device)
+            mask: AttentionMask = two_streams(S, x.device, x.dtype)
             if injected is not None:
                 injected = torch.cat([injected[:, 0, :, : S - 1], injected[:, 1]], dim=2)
         else:
