@@ -7,9 +7,10 @@ its own with one run. The tags `imported` and `source` mark it, and its name end
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE
@@ -30,41 +31,8 @@ TITLES = {"real": "real text", "mle": "MLE", "ngram": "n-gram model"}
 LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"), "ngram": (GREY, "^")}
 ORDERS = (1, 2, 3, 4)  # of distinct n-grams
 TESTS = {"c2st": "classifier", "nearest_neighbour": "nearest neighbour"}
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{{ title }}</title>
-<meta name="viewport" content="width=device-width">
-<style>
-:root { {% for colour, name in colours.items() %}--{{ name }}: {{ colour }}; {% endfor %} }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem;
-       color: var(--ink); padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child, td.words, th:last-child { text-align: left; }
-td { white-space: nowrap; } td.words { white-space: normal; min-width: 14rem; }
-td small { display: block; color: var(--muted); } .wide { overflow-x: auto; }
-thead th { background: #f3f6f9; } td.words, p, li { color: var(--muted); }
-.warning { border-left: 4px solid var(--orange); padding-left: .8rem; }
-svg { width: 100%; min-width: 46rem; max-width: 60rem; height: auto; }
-</style>
-<h1>{{ title }}</h1>
-<p>{{ samples }} sentences against {{ references }} references. Intervals are 95%, of each value's
-expectation at this number of sentences; docs/howto/metrics.md says how often each covers it.</p>
-{% for warning in warnings %}<p class="warning">{{ warning }}</p>{% endfor %}
-<div class="wide">{{ figure }}</div>
-<div class="wide"><table><thead><tr><th>metric</th><th>value</th><th>N</th><th>references</th>
-{%- for name in baselines %}<th>{{ name }}</th>{% endfor %}<th>better</th><th>what it is</th></tr>
-</thead><tbody>
-{%- for row in rows %}
-<tr>{% for cell, bounds in row[:-1] %}<td>{{ cell }}
-{%- if bounds %}<small>{{ bounds }}</small>{% endif %}</td>{% endfor %}
-<td class="words">{{ row[-1] }}</td></tr>
-{%- endfor %}
-</tbody></table></div>
-<ul>{% for name, words in about %}<li><b>{{ name }}</b>: {{ words }}</li>{% endfor %}</ul>
-<h2>The first sentences</h2>
-<ol>{% for sentence in sentences %}<li>{{ sentence }}</li>{% endfor %}</ol>
-</html>
-"""
+UNDEFINED = (None, None, None)
+Values = Mapping[str, tuple[float | None, float | None, float | None]]  # metric: value, interval
 
 
 def oracle_of(name: str | None) -> Oracle | None:
@@ -85,13 +53,25 @@ def oracle_of(name: str | None) -> Oracle | None:
     )
 
 
+def baselines_of(found: Evaluation) -> dict[str, Values]:
+    """Values and intervals of the baselines that there are."""
+    return {
+        side: {
+            name: (value, *((found.baseline_intervals[side] or {}).get(name) or (None, None)))
+            for name, value in values.items()
+        }
+        for side, values in found.baselines.items()
+        if values is not None
+    }
+
+
 def show(found: Evaluation) -> None:
     """Print an evaluation as a table, with the baselines' descriptions and the warnings."""
-    baselines = {name: row for name, row in found.baselines.items() if row is not None}
+    baselines = baselines_of(found)
     rows = [
         [name, number(row.value), interval(row.low, row.high),
          f"{row.samples:,} x {row.references:,}",
-         *(number(baseline.get(name)) for baseline in baselines.values()), row.direction]
+         *(number(values.get(name, UNDEFINED)[0]) for values in baselines.values()), row.direction]
         for name, row in found.metrics.items()
         if row.value is not None
     ]  # fmt: skip
@@ -146,25 +126,14 @@ def evaluation_page(
     title: str, found: Evaluation, sentences: Sequence[Sequence[str]], references: int
 ) -> str:
     """The page of an evaluation against `references` sentences."""
-    baselines = {name: row for name, row in found.baselines.items() if row is not None}
-    shown = {name: row for name, row in found.metrics.items() if row.value is not None}
+    baselines = baselines_of(found)
     rows = [
-        [
-            (name, ""),
-            (number(row.value), interval(row.low, row.high)),
-            (f"{row.samples:,}", ""),
-            (f"{row.references:,}", ""),
-            *(
-                (number(baseline.get(name)), interval(*_bounds(found, side, name)))
-                for side, baseline in baselines.items()
-            ),
-            (row.direction, ""),
-            CATALOGUE[name].summary,
-        ]
-        for name, row in shown.items()
+        (name, row, [values.get(name, UNDEFINED) for values in baselines.values()])
+        for name, row in found.metrics.items()
+        if row.value is not None
     ]
-    page = Environment(autoescape=True).from_string(PAGE)
-    return page.render(
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    return pages.get_template("evaluation.html").render(
         title=title,
         colours=VARIABLES,
         samples=f"{len(sentences):,}",
@@ -173,17 +142,12 @@ def evaluation_page(
         figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
         baselines=[TITLES[name] for name in baselines],
         rows=rows,
+        number=number,
+        interval=interval,
+        catalogue=CATALOGUE,
         about=[(TITLES[name], found.about[name]) for name in baselines],
         sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
     )
-
-
-def _bounds(found: Evaluation, side: str, name: str) -> tuple[float | None, float | None]:
-    """The interval of a metric, of the samples or of a baseline."""
-    if side == "samples":
-        row = found.metrics.get(name)
-        return (None, None) if row is None else (row.low, row.high)
-    return (found.baseline_intervals.get(side) or {}).get(name) or (None, None)
 
 
 def evaluation_figure(found: Evaluation) -> Figure:
@@ -206,9 +170,10 @@ def evaluation_figure(found: Evaluation) -> Figure:
     tests.set_xticks(range(len(TESTS)), list(TESTS.values()))
     tests.set_xlim(-0.6, len(TESTS) - 0.4)
     tests.set_ylim(0.3, 1.02)
-    sides = ["samples", *(name for name, row in found.baselines.items() if row is not None)]
-    for place, side in enumerate(sides):
-        _draw(found, side, 0.16 * (place - (len(sides) - 1) / 2), (plane, distinct, tests))
+    scored = {name: (row.value, row.low, row.high) for name, row in found.metrics.items()}
+    sides: dict[str, Values] = {"samples": scored, **baselines_of(found)}
+    for place, (side, values) in enumerate(sides.items()):
+        _draw(side, values, 0.16 * (place - (len(sides) - 1) / 2), (plane, distinct, tests))
     handles, labels = plane.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -217,29 +182,26 @@ def evaluation_figure(found: Evaluation) -> Figure:
     return figure
 
 
-def _draw(found: Evaluation, side: str, offset: float, axes: tuple[Axes, Axes, Axes]) -> None:
+def _draw(side: str, values: Values, offset: float, axes: tuple[Axes, Axes, Axes]) -> None:
     """The samples or one baseline in all three panels."""
-    values = {name: row.value for name, row in found.metrics.items()}
-    if side != "samples":
-        values = dict(found.baselines[side] or {})
     colour, mark = LOOKS[side]
     plane, distinct, tests = axes
 
     def bar(axis: Axes, name: str, x: float, y: float, *, across: bool = False) -> None:
-        low, high = _bounds(found, side, name)
+        _, low, high = values[name]
         if low is not None and high is not None:
             ends = ([low, high], [y, y]) if across else ([x, x], [low, high])
             axis.plot(*ends, color=colour, lw=1.5)
 
-    x, y = values.get("self_bleu_4"), values.get("bleu_4")
+    x, y = (values.get(name, UNDEFINED)[0] for name in ("self_bleu_4", "bleu_4"))
     if x is not None and y is not None:
         plane.plot(x, y, mark, color=colour, ms=7, ls="", label=TITLES.get(side, side))
         bar(plane, "self_bleu_4", x, y, across=True)
         bar(plane, "bleu_4", x, y)
-    heights = [values.get(f"distinct_{n}") for n in ORDERS]
+    heights = [values.get(f"distinct_{n}", UNDEFINED)[0] for n in ORDERS]
     if None not in heights:
         distinct.plot(ORDERS, heights, marker=mark, color=colour, ms=5, lw=1.2)  # type: ignore[arg-type]
     for place, name in enumerate(TESTS):
-        if (value := values.get(name)) is not None:
+        if (value := values.get(name, UNDEFINED)[0]) is not None:
             tests.plot(place + offset, value, mark, color=colour, ms=6)
             bar(tests, name, place + offset, value)

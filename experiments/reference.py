@@ -13,15 +13,16 @@ import json
 import re
 import textwrap
 import tokenize
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
 from core.config import Config, EvaluationConfig, ModelConfig, TrainConfig, read_toml
+from core.config.parsing import tables_in
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.files import Evaluation
@@ -96,15 +97,10 @@ def metrics(group: str = "") -> str:
         if not group or info.group == group:
             page = f"`{group}`" if group else f"[{info.group}](metrics/{info.group}.md)"
             logged = "yes" if name in METRICS else ""
-            cells = [
-                f"`{name}`",
-                info.direction,
-                info.summary,
-                page,
-                str(GROUPS[info.group].needs),
-                logged,
-            ]
-            rows.append("| " + " | ".join(cells) + " |")
+            rows.append(
+                f"| `{name}` | {info.direction} | {info.summary} | {page} | "
+                f"{GROUPS[info.group].needs} | {logged} |"
+            )
     return "\n".join(rows)
 
 
@@ -230,17 +226,11 @@ def _comments(model: type[BaseModel]) -> dict[str, str]:
 
 def models_in(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Field -> the model that its annotation contains, for the fields that are tables."""
-    found = {
-        name: next(_models(field.annotation), None) for name, field in model.model_fields.items()
+    return {
+        name: inner
+        for name, field in model.model_fields.items()
+        if (inner := next(tables_in(field.annotation), None)) is not None
     }
-    return {name: inner for name, inner in found.items() if inner is not None}
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models(inner)
 
 
 def prose(thing: Any) -> str:

@@ -168,16 +168,16 @@ def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: 
 def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
     for part in path:
         if part in model.model_fields:
-            model = next(_tables_in(model.model_fields[part].annotation), model)
+            model = next(tables_in(model.model_fields[part].annotation), model)
     return list(model.model_fields)
 
 
-def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """The tables that a field may hold: itself one, one or none, a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _tables_in(part)
+        yield from tables_in(part)
 
 
 def check_compatible(config: Config, resolver: Resolver, where: str = "config") -> None:

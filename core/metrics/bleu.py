@@ -222,29 +222,19 @@ class Protocol:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "texygen": Protocol(
-        500,
-        "only 500 references, so BLEU is far below that against all; during training its code "
-        "keeps comparing with the first evaluation's sentences",
-        references=500,
-        own=500,
+        500, "only 500 references, so BLEU is far below that against all; during training its code "
+        "keeps comparing with the first evaluation's sentences", references=500, own=500,
     ),
     "textgan": Protocol(
-        201,
-        "only 200 hypotheses, so the interval of BLEU is several .01 wide",
-        hypotheses=200,
-        against=slice(200, None),
+        201, "only 200 hypotheses, so the interval of BLEU is several .01 wide",
+        hypotheses=200, against=slice(200, None),
     ),
     "relgan": Protocol(
-        200,
-        "each sentence is one of its own references, so Self-BLEU is always 1; only 200 hypotheses",
-        hypotheses=200,
-        against=slice(None),
+        200, "each sentence is one of its own references, so Self-BLEU is always 1; only 200 "
+        "hypotheses", hypotheses=200, against=slice(None),
     ),
     "scratchgan": Protocol(
-        10_000,
-        "comparable only at exactly 10,000 against 10,000",
-        hypotheses=10_000,
-        references=10_000,
-        own=10_000,
+        10_000, "comparable only at exactly 10,000 against 10,000",
+        hypotheses=10_000, references=10_000, own=10_000,
     ),
-}
+}  # fmt: skip
