@@ -48,8 +48,7 @@ class MleBaseline:
         self._folder = store_dir / "baselines" / _fingerprint(text)
         self._file = sentences_of(self._folder, count)
         self._process: subprocess.Popen[str] | None = None
-        self.possible = len(training) >= FEWEST
-        if self.possible and not self._file.exists():
+        if not self._file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / "train.txt").write_text(text + "\n", encoding="utf-8")
             command = process.command(
@@ -93,11 +92,10 @@ def mle_baseline(
 
     if not training:
         return None
-    made = MleBaseline(training, count, store_dir)
-    if not made.possible:
+    if len(training) < FEWEST:
         stderr.print(f"note: no mle row: {len(training):,} training sentences, needs {FEWEST}")
         return None
-    return made
+    return MleBaseline(training, count, store_dir)
 
 
 def sentences_of(folder: Path, count: int) -> Path:

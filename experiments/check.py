@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Config, override, parse, read_toml
-from core.config.slots import GAME, SLOTS, SYSTEM, conflict, slot_name
+from core.config.slots import GAME, SLOTS, SYSTEM, conflict, repairs, slot_name
 from core.errors import InputError, TextganError
 from core.tracking.memory import MemoryTracker
 from experiments.single_run.loading import SYSTEMS
@@ -60,35 +60,15 @@ def _kept(table: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _fitting(names: dict[str, str], fixed: str) -> dict[str, str]:
-    """The names, with strategies other than `fixed` replaced until all are compatible. Of two
-    incompatible ones, the one that is not settled is replaced by the first that fits all settled.
-    """
-    settled, resolver = [fixed], registry()
-    while True:
-        chosen = {key: resolver.strategy(key, value) for key, value in names.items()}
-        found = conflict(chosen)
-        if found is None:
-            return names
-        changing = found.other if found.other not in settled else found.slot
-        fitting = [
-            other
-            for other in resolver.names(changing)
-            if changing not in settled
-            and all(
-                _fit(resolver.strategy(changing, other), changing, chosen[key], key)
-                for key in settled
-            )
-        ]
-        if not fitting:
-            raise InputError(
-                f"{fixed}.{names[fixed]}: nothing in [{changing}] fits it, which needs "
-                f"{found.capability.replace('_', ' ')}"
-            )
-        names = {**names, changing: fitting[0]}
-        settled.append(changing)
-
-
-def _fit(one: Any, its_slot: str, other: Any, other_slot: str) -> bool:
-    """Whether each offers what the other needs."""
-    needs, needed = one.needs.get(other_slot), other.needs.get(its_slot)
-    return (needs is None or needs in other.offers) and (needed is None or needed in one.offers)
+    """The names, with as few strategies other than `fixed` replaced as make all compatible."""
+    chosen = {key: registry().strategy(key, value) for key, value in names.items()}
+    found = conflict(chosen)
+    if found is None:
+        return names
+    ways = repairs(chosen, found, registry(), fixed)
+    if not ways:
+        raise InputError(
+            f"{fixed}.{names[fixed]}: nothing in [{found.other}] fits [{found.slot}], which needs "
+            f"{found.capability.replace('_', ' ')}"
+        )
+    return names | ways[0]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 from filelock import FileLock, Timeout
+from rich.filesize import decimal
 
 from core.errors import InputError
 from core.tracking.delivery import complete
@@ -146,7 +147,7 @@ def collect_garbage(tracker: MlflowTracker, *, yes: bool) -> None:
         trash.purge(leftover)
     for files in thinned:
         files.remove()
-    stderr.print(f"{what} removed, {_size(sum(size for *_, size in rows))} freed")
+    stderr.print(f"{what} removed, {decimal(sum(size for *_, size in rows))} freed")
 
 
 def _with_children(tracker: MlflowTracker, found: Sequence[RunRecord]) -> list[RunRecord]:
@@ -165,9 +166,9 @@ def _with_children(tracker: MlflowTracker, found: Sequence[RunRecord]) -> list[R
 
 
 def _show(entries: Sequence[tuple[str, str, int]]) -> None:
-    rows = [[run_id[:8], name, _size(size)] for run_id, name, size in entries]
+    rows = [[run_id[:8], name, decimal(size)] for run_id, name, size in entries]
     stderr.print(table(["run", "what", "size"], rows))
-    stderr.print(f"{len(entries)} in all, {_size(sum(size for *_, size in entries))}")
+    stderr.print(f"{len(entries)} in all, {decimal(sum(size for *_, size in entries))}")
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -179,11 +180,3 @@ def _confirm(question: str, *, yes: bool) -> None:
     if not typer.confirm(question, err=True):
         stderr.print("nothing was deleted")
         raise typer.Exit
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -67,11 +67,15 @@ def conflict(chosen: Chosen) -> Conflict | None:
     return None
 
 
-def repairs(chosen: Chosen, found: Conflict, resolver: Resolver) -> list[dict[str, str]]:
+def repairs(
+    chosen: Chosen, found: Conflict, resolver: Resolver, fixed: str = ""
+) -> list[dict[str, str]]:
     """The ways out with the fewest changes, as slot -> name; those of the two slots at odds first,
-    the side that lacks the capability before the side that needs it.
+    the side that lacks the capability before the side that needs it. The slot `fixed` is kept.
     """
-    slots = sorted(chosen, key=lambda slot: (slot != found.other, slot != found.slot))
+    slots = sorted(
+        chosen.keys() - {fixed}, key=lambda slot: (slot != found.other, slot != found.slot, slot)
+    )
     for count in range(1, MOST_CHANGES + 1):
         ways = list(_ways(chosen, slots, count, resolver))
         if ways:

@@ -155,23 +155,21 @@ class NgramIndex:
     def fit(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
         """Index the n-grams of `sentences`; yields their counts for n = 1..order."""
         self.words, self.levels = _vocabulary(sentences), []
-        text = _encode(self.words, sentences)
-        ids = text[0]
-        for n in range(1, self.order + 1):
-            if n > 1:
-                keys, places = _room(len(ids))
-                ids, known = _identify(ids, text, n, len(self.words), (keys, places), 0, True)
-                self.levels.append((keys[:known].copy(), places, known))
-            yield Counts(*_tally(ids, text[1], self.size(n)))
+        return self._counted(sentences, learns=True)
 
     def count(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
         """Counts of the indexed n-grams in `sentences`, for n = 1..order."""
+        return self._counted(sentences, learns=False)
+
+    def _counted(self, sentences: Sequence[Sentence], learns: bool) -> Iterator[Counts]:
         text = _encode(self.words, sentences)
         ids = text[0]
         for n in range(1, self.order + 1):
             if n > 1:
-                keys, places, known = self.levels[n - 2]
-                ids, _ = _identify(ids, text, n, len(self.words), (keys, places), known, False)
+                keys, places, known = (*_room(len(ids)), 0) if learns else self.levels[n - 2]
+                ids, known = _identify(ids, text, n, len(self.words), (keys, places), known, learns)
+                if learns:
+                    self.levels.append((keys[:known].copy(), places, known))
             yield Counts(*_tally(ids, text[1], self.size(n)))
 
 

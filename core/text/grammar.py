@@ -11,9 +11,11 @@ Word weights fall as 1 / (rank + 3), as in natural text a few words do most of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from core.text.pcfg import Grammar, Rule
@@ -21,50 +23,9 @@ from core.text.pcfg import Grammar, Rule
 Difficulty = Literal["easy", "default", "hard"]
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-PEOPLE = _listed("""
-    friend teacher stranger traveler child poet fool farmer sailor neighbor painter doctor soldier
-    dancer baker hunter gardener scholar beggar prince miller singer judge rival lover thief
-    pilgrim weaver widow servant captain clerk""")
-THINGS = _listed("""
-    road promise secret door river garden mountain letter song mistake shadow question lesson dream
-    mirror bridge story candle window island harbor forest answer journey flower lantern
-    stone treasure coat wheel boat clock""")
-ADJECTIVES = _listed("""
-    old quiet patient wise honest small gentle brave hidden broken golden empty bright lonely simple
-    clever silent warm distant humble hungry cold proud early bitter tender careless noble restless
-    ordinary faithful curious stubborn cheerful modest hollow crooked sudden ancient narrow""")
-TRANSITIVE = _listed("""
-    keep fear love find follow remember seek forget trust carry admire welcome leave choose guard
-    share hide respect praise borrow mend envy paint cherish doubt notice avoid study""")
-INTRANSITIVE = _listed("""
-    smile wait sleep laugh listen wander rest sing dance travel arrive grow suffer return learn
-    begin
-    hesitate recover weep wonder""")
-OF_THINGS = _listed(
-    "outlive teach change reward deceive guide comfort surprise betray protect shape heal"
-)
-OFTEN = _listed("never always often rarely seldom sometimes usually still soon once")
-HOW = _listed("""
-    quietly slowly alone gladly together twice forever tonight today tomorrow gently bravely
-    well""")
-WHERE = _listed("near beyond behind beneath beside under above across within without")
-SINGULAR = _listed("every each no one another this")
-PLURAL = _listed("all some few many most these")
-EITHER = _listed("the my your our")
-JOINERS = _listed("but and while because although unless")
-IRREGULAR = {
-    "child": "children",
-    "thief": "thieves",
-    "story": "stories",
-    "carry": "carries",
-    "study": "studies",
-    "envy": "envies",
-    "witness": "witnesses",
-}
+LISTED = tomllib.loads(Path(__file__).with_name("grammar.toml").read_text(encoding="utf-8"))
+IRREGULAR: Mapping[str, str] = LISTED.pop("irregular")
+WORDS: Mapping[str, tuple[str, ...]] = {kind: tuple(text.split()) for kind, text in LISTED.items()}
 
 
 @dataclass(frozen=True)
@@ -159,9 +120,12 @@ def _rules(size: Size, *, deep: bool) -> dict[str, list[Rule]]:
 
 
 def _words(size: Size) -> dict[str, dict[str, float]]:
-    people, things = PEOPLE[: size.nouns], THINGS[: size.nouns]
-    transitive, intransitive = TRANSITIVE[: size.verbs], INTRANSITIVE[: size.verbs]
-    of_things, few = OF_THINGS[: size.small_words], size.small_words
+    people, things = WORDS["people"][: size.nouns], WORDS["things"][: size.nouns]
+    transitive, intransitive = (
+        WORDS["transitive"][: size.verbs],
+        WORDS["intransitive"][: size.verbs],
+    )
+    of_things, few = WORDS["of_things"][: size.small_words], size.small_words
     return {
         "N_sg": _weighted(people),
         "N_pl": _weighted([_s(word) for word in people]),
@@ -175,14 +139,14 @@ def _words(size: Size) -> dict[str, dict[str, float]]:
         "RULES_pl": _weighted(of_things),
         "BE_sg": {"is": 1.0},
         "BE_pl": {"are": 1.0},
-        "ADJ": _weighted(ADJECTIVES[: size.adjectives]),
-        "OFTEN": _weighted(OFTEN[:few]),
-        "HOW": _weighted(HOW[:few]),
-        "WHERE": _weighted(WHERE[:few]),
-        "D_sg": _weighted(SINGULAR[:few]),
-        "D_pl": _weighted(PLURAL[:few]),
-        "D_any": _weighted(EITHER),
-        "JOIN": _weighted(JOINERS[:few]),
+        "ADJ": _weighted(WORDS["adjectives"][: size.adjectives]),
+        "OFTEN": _weighted(WORDS["often"][:few]),
+        "HOW": _weighted(WORDS["how"][:few]),
+        "WHERE": _weighted(WORDS["where"][:few]),
+        "D_sg": _weighted(WORDS["singular"][:few]),
+        "D_pl": _weighted(WORDS["plural"][:few]),
+        "D_any": _weighted(WORDS["either"]),
+        "JOIN": _weighted(WORDS["joiners"][:few]),
         "who": {"who": 1.0},
         "whom": {"whom": 1.0},
         "that": {"that": 1.0},

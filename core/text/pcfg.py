@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from itertools import chain, product
 
 import numpy as np
 
@@ -182,21 +183,14 @@ class Grammar:
             if symbol not in known:
                 total: dict[Template, float] = {}
                 for p, right in self._alternatives[symbol]:
-                    for template, q in self._concatenated([templates_of(s) for s in right]):
+                    for parts in product(*(templates_of(part).items() for part in right)):
+                        template = tuple(chain.from_iterable(tags for tags, _ in parts))
+                        q = math.prod(share for _, share in parts)
                         total[template] = total.get(template, 0.0) + p * q
                 known[symbol] = total
             return known[symbol]
 
         return templates_of(self.start)
-
-    @staticmethod
-    def _concatenated(parts: list[dict[Template, float]]) -> Iterator[tuple[Template, float]]:
-        if not parts:
-            yield (), 1.0
-            return
-        for tail, q in Grammar._concatenated(parts[1:]):
-            for head, p in parts[0].items():
-                yield head + tail, p * q
 
 
 def _cumulative(weights: Sequence[float]) -> list[float]:
