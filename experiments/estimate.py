@@ -24,10 +24,10 @@ from experiments.single_run.evaluator import Evaluator
 from experiments.single_run.loading import open_corpus
 from experiments.single_run.run import set_up_process
 from experiments.single_run.session import training_state
+from studies.analysis.runs import duration
 from studies.definition import Study
 from studies.kinds import Job, Limit
 
-MINUTE, HOUR = 60, 3600
 CALIBRATED = 4  # configurations, as different as possible
 UPDATES, SECONDS = 1000, 1.0  # of training each, whichever ends first
 WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones compile
@@ -54,13 +54,17 @@ def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
     if known and len(known) == len(configs):
         seconds = statistics.mean(statistics.mean(each) for each in known.values())
         count = sum(map(len, known.values()))
-        size = _Prepared.of(configs[0], tracker).bytes()
+        size = _bytes(configs[0], _prepared(configs[0], tracker)[0])
         return Estimate(seconds, size, f"from {count} runs like these in the store")
     picked = unlike(configs, CALIBRATED)
-    found = [_Prepared.of(config, tracker) for config in picked]
+    costs = []
+    for config in picked:
+        trainer, evaluator, seconds = _prepared(config, tracker)
+        seconds += _run_seconds(config, trainer, evaluator)
+        costs.append((seconds, _bytes(config, trainer)))
     return Estimate(
-        statistics.mean(each.run_seconds() for each in found),
-        round(statistics.mean(each.bytes() for each in found)),
+        statistics.mean(seconds for seconds, _ in costs),
+        round(statistics.mean(size for _, size in costs)),
         f"from a short calibration of {len(picked)} of {len(configs)} configurations",
     )
 
@@ -88,40 +92,41 @@ def _known(tracker: Tracker, configs: Sequence[Config]) -> dict[str, list[float]
     return found
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A run after its first updates, when the optimisers hold their state."""
+def _prepared(config: Config, tracker: Tracker) -> tuple[Trainer, Evaluator, float]:
+    """A run of which nothing is kept, after its first updates, when the optimisers hold their
+    state; and the seconds until the first one.
+    """
+    began = time.monotonic()
+    device = set_up_process(config)
+    with tempfile.TemporaryDirectory() as folder:
+        there = (tracker.store_dir / "corpora").exists()
+        store_dir = tracker.store_dir if there else Path(folder)
+        corpus = open_corpus(config.corpus, store_dir, config.model.length)
+        state = training_state(config, corpus, device)
+        trainer, evaluator = Trainer(state, lambda values, step: None), Evaluator(corpus, state)
+    seconds = time.monotonic() - began
+    _train(trainer, config, WARM, WARM_SECONDS)
+    return trainer, evaluator, seconds
 
-    config: Config
-    trainer: Trainer
-    evaluator: Evaluator
-    seconds: float  # until the first update
 
-    @classmethod
-    def of(cls, config: Config, tracker: Tracker) -> _Prepared:
-        """A run of this configuration, of which nothing is kept."""
-        began = time.monotonic()
-        device = set_up_process(config)
-        with tempfile.TemporaryDirectory() as folder:
-            there = (tracker.store_dir / "corpora").exists()
-            store_dir = tracker.store_dir if there else Path(folder)
-            corpus = open_corpus(config.corpus, store_dir, config.model.length)
-            state = training_state(config, corpus, device)
-            trainer, evaluator = Trainer(state, lambda values, step: None), Evaluator(corpus, state)
-        seconds = time.monotonic() - began
-        _train(trainer, config, WARM, WARM_SECONDS)
-        return cls(config, trainer, evaluator, seconds)
+def _run_seconds(config: Config, trainer: Trainer, evaluator: Evaluator) -> float:
+    """Seconds of all updates in the budget, and of their evaluations."""
+    train, one = config.train, _train(trainer, config, UPDATES, SECONDS)
+    evaluation = _evaluation(evaluator) + _diagnosis(evaluator)
+    budgets = [60 * train.minutes / one] if train.minutes is not None else []
+    budgets += [train.updates] if train.updates is not None else []
+    updates = min(budgets)
+    return updates * one + (2 + updates // config.evaluation.every) * evaluation + OVERHEAD
 
-    def run_seconds(self) -> float:
-        """Estimated seconds of the whole run."""
-        one = _train(self.trainer, self.config, UPDATES, SECONDS)
-        evaluation = _evaluation(self.evaluator) + _diagnosis(self.evaluator)
-        return _seconds(self.config, one, evaluation) + self.seconds + OVERHEAD
 
-    def bytes(self) -> int:
-        """Estimated bytes that the run leaves on disk."""
-        state = sum(t.numel() * t.element_size() for t in self.trainer.state.tensors().values())
-        return round((1.3 + _kept(self.config)) * state) + RECORD
+def _bytes(config: Config, trainer: Trainer) -> int:
+    """Bytes that the run leaves on disk: its record, its weights and the kept checkpoints; of a run
+    without a limit of updates only the best one.
+    """
+    every, updates = config.train.keep_every, config.train.updates
+    kept = int(config.evaluation.keep_best is not None) + (updates or 0) // (every or 10**9)
+    state = sum(t.numel() * t.element_size() for t in trainer.state.tensors().values())
+    return round((1.3 + kept) * state) + RECORD
 
 
 def _evaluation(evaluator: Evaluator) -> float:
@@ -163,21 +168,6 @@ def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> fl
     return (counters.seconds - spent) / max(1, counters.update - update)
 
 
-def _kept(config: Config) -> int:
-    """Number of kept checkpoints; for a run without a limit of updates, only the best."""
-    every, updates = config.train.keep_every, config.train.updates
-    return int(config.evaluation.keep_best is not None) + (updates or 0) // (every or 10**9)
-
-
-def _seconds(config: Config, one: float, evaluation: float) -> float:
-    """Seconds of all updates in the budget, and of their evaluations."""
-    train = config.train
-    budgets = [60 * train.minutes / one] if train.minutes is not None else []
-    budgets += [train.updates] if train.updates is not None else []
-    updates = min(budgets)
-    return updates * one + (2 + updates // config.evaluation.every) * evaluation
-
-
 def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) -> None:
     """Print a study's plan: variants, seeds, number of runs, estimated time and disk."""
     plan = study.kind.plan((), limit)
@@ -214,12 +204,3 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
         f"{found.source}\n"
         f"disk: about {found.bytes * runs / 1e6:.0f} MB"
     )
-
-
-def duration(seconds: float) -> str:
-    """A time with a suitable unit."""
-    if seconds < 2 * MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * HOUR:
-        return f"{seconds / MINUTE:.0f} min"
-    return f"{seconds / HOUR:.1f} h"

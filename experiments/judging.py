@@ -19,11 +19,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import typer
+from rich.markdown import Markdown
 
 from core.errors import InputError
 from core.tracking.mlflow_client import LOOPBACK
 from core.tracking.protocol import ENDED, Tracker, study_run
-from experiments.console import interval, stderr, stdout, table
+from experiments.console import stderr, stdout, table
 from experiments.corpora import corpus_of
 from studies.judgement import (
     REAL,
@@ -34,6 +35,7 @@ from studies.judgement import (
     comparisons,
     keep,
     results,
+    sections_of,
     session,
 )
 from studies.report import environment
@@ -136,27 +138,11 @@ def _metrics(name: str, found: dict[str, float]) -> dict[str, float | None]:
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print preferences, agreement and correlations."""
-    rows = [
-        [name, f"{one['value']:.3f}", interval(one["low"], one["high"], ".3f")]
-        for name, one in found["preferred"].items()
-    ]
-    title = f"{found['study']}: {found['answers']} answers of {len(found['raters'])} raters"
-    stdout.print(table(["variant", "preferred", "95% interval"], rows, title))
-    if found["agreement"] is None:
-        stderr.print("agreement: needs two raters of the same comparisons, and different answers")
-    for name, words in (("agreement", "Krippendorff's alpha"), ("kappa", "Cohen's kappa")):
-        if (one := found[name]) is not None:
-            bounds = interval(one["low"], one["high"], ".3f")
-            stderr.print(f"agreement ({words}): {one['value']:.3f}, {bounds}")
-    related = sorted(found["correlations"].items(), key=lambda item: -abs(item[1]["rho"]))
-    if related:
-        rows = [
-            [name, f"{one['rho']:+.2f}", f"{one['p']:.3f}", f"{one['p_adjusted']:.3f}",
-             str(one["variants"])]
-            for name, one in related
-        ]  # fmt: skip
-        stdout.print(table(["metric", "Spearman's rho", "p", "p adjusted", "variants"], rows))
+    """Print the sections of the report on preferences, agreement and correlations."""
+    for section in sections_of(found):
+        rows = [list(row) for row in section.rows]
+        stdout.print(table(list(section.columns), rows, f"{found['study']}: {section.title}"))
+        stdout.print(Markdown(section.explanation))
 
 
 def ask_on_page(asked: Questions, kind: str, port: int, record: OnAnswer) -> None:

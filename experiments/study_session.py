@@ -18,11 +18,11 @@ from core.tracking.protocol import Tracker
 from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
-from experiments.estimate import MINUTE, duration
 from experiments.single_run.loading import resolve_file
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
 from studies.analysis.ranking import BOARD_COLUMNS, board_cells
+from studies.analysis.runs import duration
 from studies.definition import Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
@@ -131,7 +131,7 @@ def complete(
     """
     name, url, tracker = session.name, session.storage, session.tracker
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri
-    until = time.time() + MINUTE * minutes if minutes is not None else None
+    until = time.time() + 60 * minutes if minutes is not None else None
     parent = load_queue(name, url).user_attrs["parent_run_id"]
     record = None if session.joined else tracker.continue_run(parent)
     log = to_record(record, workers) if record else lambda _: None

@@ -310,7 +310,11 @@ def results(tracker: Tracker, study: str) -> dict[str, Any]:
 
 def people(reading: Reading) -> Iterator[Section]:
     """Preferences, and metrics that agree with them; none if nobody was asked."""
-    found = results(reading.tracker, reading.board.study)
+    return sections_of(results(reading.tracker, reading.board.study))
+
+
+def sections_of(found: dict[str, Any]) -> Iterator[Section]:
+    """The same of `results`."""
     if found["answers"]:
         yield _preferences(found)
     if found["correlations"]:

@@ -19,12 +19,13 @@ from optuna.trial import TrialState
 from core.config.renamed import HASH_TAG
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
-from experiments.estimate import duration, estimate, show_plan, unlike
+from experiments.estimate import estimate, show_plan, unlike
 from experiments.generate import SentenceSampler
 from experiments.single_run.evaluator import Evaluator
 from experiments.study_session import status
 from studies.analysis.power import power
-from studies.analysis.ranking import stacked
+from studies.analysis.ranking import caveats
+from studies.analysis.runs import duration
 from studies.kinds import Limit
 from studies.report import read
 from studies.running.execute import SHARE, begin, look, to_record, watching, work
@@ -63,7 +64,7 @@ def test_a_study_that_was_begun_with_stacked_seeds_goes_on_one_run_at_a_time(
     assert len(training.seen) == 8
     for run in tracker.runs(NAME, tags={"level": "seed"})[:3]:
         tracker.continue_run(run.run_id).set_tags({"stacked": "3"})
-    (said,) = stacked(read(tracker, NAME))
+    (said,) = (text for text in caveats(read(tracker, NAME)) if "stack-seeds" in text)
     assert said.startswith("3 of 8 runs were trained together")
 
 
@@ -185,9 +186,9 @@ def test_a_look_that_costs_much_is_had_seldom(tmp_path: Path) -> None:
 def test_progress_in_words() -> None:
     state = Progress(3, 1, 2, 4, later=2, best=0.5, best_variant="x", seconds=60.0)
     assert (state.total, state.seconds_left(2)) == (12, 210.0)
-    assert status(state, 2) == "best 0.5000 (x), 1 failed, about 4 min left"
+    assert status(state, 2) == "best 0.5000 (x), 1 failed, about 3.5 min left"
     assert status(Progress(0, 0, 0, 3), 1) == ""
-    assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10 min", "2.5 h"]
+    assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10.0 min", "2.5 h"]
 
 
 def test_a_dry_run_says_time_and_disk_and_from_what(
