@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,42 +83,31 @@ def findings(board: Leaderboard) -> list[str]:
     return said
 
 
-def unfinished(reading: Reading) -> list[str]:
+def unfinished(reading: Reading) -> Iterator[str]:
     """How many of the planned runs have a result, if not all."""
     board = reading.board
     variants = reading.tracker.runs(board.study, tags={"level": "variant"}, columns=NONE)
     planned = len(variants) * len(reading.table.seed_list())
     ended = sum(row.seeds for row in board.rows)
-    if not 0 < ended < planned:
-        return []
-    return [f"{ended} of {planned} planned runs have a result so far; conclusions may change."]
+    if 0 < ended < planned:
+        yield f"{ended} of {planned} planned runs have a result so far; conclusions may change."
 
 
-def caveats(reading: Reading) -> list[str]:
+def caveats(reading: Reading) -> Iterator[str]:
     """What limits every finding of this study."""
-    return [*broken(reading.board), *added_seeds(reading), *stacked(reading)]
-
-
-def added_seeds(reading: Reading) -> list[str]:
-    """Whether the number of seeds was changed after runs had ended."""
+    yield from broken(reading.board)
     added = reading.tracker.run(reading.board.parent_run_id).tags.get("seeds_added")
-    if added is None:
-        return []
-    return [
-        f"Seeds were added after runs had ended ({added}): if they were added because of the "
-        f"results, p is too small."
-    ]
-
-
-def stacked(reading: Reading) -> list[str]:
-    """Whether stored runs were trained as one program, which changed their clocks."""
-    found = [run for run in reading.seeds if "stacked" in run.tags]
-    if not found:
-        return []
-    return [
-        f"{len(found)} of {count(len(reading.seeds), 'run')} were trained together by an older "
-        f"version (--stack-seeds): their seconds and updates per second are those of the group."
-    ]
+    if added is not None:
+        yield (
+            f"Seeds were added after runs had ended ({added}): if they were added because of the "
+            f"results, p is too small."
+        )
+    together = sum("stacked" in run.tags for run in reading.seeds)
+    if together:
+        yield (
+            f"{together} of {count(len(reading.seeds), 'run')} were trained together by an older "
+            f"version (--stack-seeds): their seconds and updates per second are those of the group."
+        )
 
 
 def outcomes(row: Row) -> str:
@@ -161,26 +150,24 @@ def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
     return said
 
 
-def broken(board: Leaderboard) -> list[str]:
+def broken(board: Leaderboard) -> Iterator[str]:
     """Runs without a good end, and how far to trust intervals of few seeds."""
     if not board.rows:
-        return []
+        return
     total = sum(row.seeds for row in board.rows)
     worst = {outcome: sum(row.outcomes.get(outcome, 0) for row in board.rows) for outcome in WORST}
-    said = []
     if any(worst.values()):
         words = " and ".join(f"{n} {outcome}" for outcome, n in worst.items() if n)
-        said.append(
+        yield (
             f"Of {count(total, 'run')}, {words}: scored as failed runs (worst score); listed below."
         )
     if board.failed:
-        said.append(f"{count(board.failed, 'run')} failed with an error: no score; listed below.")
+        yield f"{count(board.failed, 'run')} failed with an error: no score; listed below."
     if board.rows[0].seeds > 1 and any(row.seeds < EVERY_DOT for row in board.rows):
-        said.append(
+        yield (
             f"Fewer than {EVERY_DOT} seeds per variant: the intervals are rough, so the figures "
             f"show every run as a dot."
         )
-    return said
 
 
 def _mean(reading: Reading, key: str, row: Row | None = None) -> str:

@@ -17,7 +17,6 @@ from studies.definition import Study
 from studies.kinds import Job, Key, Plan
 from studies.running import queue as jobs
 from studies.running.proposals import Proposals
-from studies.space import Arm
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 
@@ -73,12 +72,14 @@ class Worker:
         self._known = {job.key: job for job in plan.jobs}
         return plan
 
-    def has_enough(self) -> bool:
-        """Whether the study's budget of runs is spent; a search has a budget of trials instead."""
+    def has_enough(self, before: float = math.inf) -> bool:
+        """Whether attempts with a number below `before` spend the study's budget of runs; a search
+        has a budget of trials instead.
+        """
         most = jobs.limit_of(self.queue).trials
         if most is None or self.study.kind.arms():
             return False
-        return len(jobs.started(self.queue)) >= most
+        return sum(each.number < before for each in jobs.started(self.queue)) >= most
 
     def take_one(self) -> None:
         """Run one job, if one is left."""
@@ -97,7 +98,7 @@ class Worker:
         job = self._job(jobs.key_of(trial))
         if job is None or jobs.is_double(self.queue, trial):
             raise optuna.TrialPruned  # no longer planned, or another worker has it
-        if self._too_many(trial):
+        if self.has_enough(before=trial.number):
             jobs.again(self.queue, self.queue.trials[trial.number])
             raise optuna.TrialPruned
         try:
@@ -120,12 +121,6 @@ class Worker:
         if key not in self._known:  # planned by another worker since our last look
             self.look()
         return self._known.get(key)
-
-    def _too_many(self, trial: optuna.Trial) -> bool:
-        most = jobs.limit_of(self.queue).trials
-        if most is None or self.study.kind.arms():
-            return False
-        return sum(each.number <= trial.number for each in jobs.started(self.queue)) > most
 
     def _try(self, trial: optuna.Trial, job: Job) -> RunResult:
         """Run a trial of an arm, with new settings or those of the earlier attempt."""
@@ -158,31 +153,22 @@ class Worker:
     def _run(
         self, trial: optuna.Trial, job: Job, config: Config, report: Report | None = None
     ) -> RunResult:
-        name, run_id = self.queue.study_name, trial.user_attrs.get("run_id")
-        variant = job.variant.name
-        parents = self.queue.user_attrs["variant_run_ids"]
+        study, variant, shared = self.queue.study_name, job.variant.name, self.queue.user_attrs
+        tags = {"study": study, "variant": variant, "level": "seed"}
+        name = f"{variant} · seed {job.seed}"
+        if job.arm:
+            settings = json.dumps(trial.user_attrs["settings"])
+            published = str(trial.user_attrs["published"]).lower()
+            tags |= {"level": "trial", "arm": job.arm.name, "settings": settings,
+                     "published": published}  # fmt: skip
+            name = variant
+        parent = shared["parent_run_id"] if job.arm else shared["variant_run_ids"][variant]
         return self.train(
             config.model_copy(update={"seed": job.seed}),
             tracker=self.tracker,
-            labels=RunLabels(
-                name,
-                variant if job.arm else f"{variant} · seed {job.seed}",
-                self.queue.user_attrs["parent_run_id"] if job.arm else parents[variant],
-                {"study": name, "variant": variant, **_tags(job.arm, trial)},
-            ),
-            resume=run_id,
+            labels=RunLabels(study, name, parent, tags),
+            resume=trial.user_attrs.get("run_id"),
             started=lambda identity: trial.set_user_attr("run_id", identity),
             report=report,
             test=job.tested,
         )
-
-
-def _tags(arm: Arm | None, trial: optuna.Trial) -> dict[str, str]:
-    if arm is None:
-        return {"level": "seed"}
-    return {
-        "level": "trial",
-        "arm": arm.name,
-        "settings": json.dumps(trial.user_attrs["settings"]),
-        "published": str(trial.user_attrs["published"]).lower(),
-    }
