@@ -29,7 +29,7 @@ from tests.conftest import ROOT
 from variants import registry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-JOBS = 24
+JOBS = 6
 
 
 class Cluster:
@@ -65,12 +65,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def study_of(folder: Path, name: str) -> Study:
-    few = (f"study.name={name}", "study.seeds=6", 'study.axes.noise_mapping=["broadcast"]',
+    few = (f"study.name={name}", "study.seeds=3", 'study.axes.noise_mapping=["broadcast"]',
+           'study.axes.sampling=["detached"]',
            'study.axes.next_input=["noise", "fixed_token"]')  # fmt: skip
     return load_study(tiny_study(folder / "study.toml", *few), [], registry())
 
 
-@pytest.mark.slow
 def test_a_lost_node_costs_no_trial(
     database: Callable[[], str],
     mlflow_address: str,
