@@ -6,8 +6,6 @@ Strategies of other packages come through the entry-point group `textgan.variant
 `slot.name = "package.module:Class"`.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from functools import cache

@@ -4,8 +4,6 @@
 are those of its protocol in `core/interfaces.py`.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from typing import Any, Protocol

@@ -113,15 +113,14 @@ class Trainer:
 def train_phase(state: TrainingState, phase: Phase) -> None:
     """All steps of one phase."""
     set_learning_rate(state, phase)
+    steps = range(phase.repeats)
     if callable(phase.loss):
-        for _ in range(phase.repeats):
-            state.record_loss(phase.player, system_step(state, phase))
+        losses = (system_step(state, phase) for _ in steps)
     elif phase.player == "discriminator":  # its fakes are drawn together
-        for fake in draw_fakes(state, phase.repeats):
-            state.record_loss(phase.player, discriminator_step(state, fake))
+        losses = (discriminator_step(state, fake) for fake in draw_fakes(state, phase.repeats))
     elif phase.loss == "adversarial":
-        for _ in range(phase.repeats):
-            state.record_loss(phase.player, generator_step(state))
+        losses = (generator_step(state) for _ in steps)
     else:
-        for _ in range(phase.repeats):
-            state.record_loss(phase.player, likelihood_step(state))
+        losses = (likelihood_step(state) for _ in steps)
+    for loss in losses:
+        state.record_loss(phase.player, loss)

@@ -4,8 +4,6 @@ Each is computed by enumerating all sentences and shares nothing with the estima
 formulas. Expectations over Gumbel noise use quadrature.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

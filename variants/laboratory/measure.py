@@ -3,8 +3,6 @@
 One is the target that it claims to estimate, the other the gradient of the sequence objective.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ small random network over its own token embeddings: one score per sentence, or o
 depends only on the tokens up to that step.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any, ClassVar
 

@@ -33,7 +33,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from core.config import Search, StrategyConfig
+from core.config import Search
 from core.interfaces import SamplingSpec, StepContext
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
@@ -45,6 +45,7 @@ from variants.objective.relativistic import Relativistic
 from variants.objective.relativistic_average import RelativisticAverage
 from variants.sampling.gumbel_softmax import GumbelSoftmax
 from variants.system import (
+    CNNSystem,
     SearchedSteps,
     Size,
     Updates,
@@ -64,17 +65,15 @@ SHIFTS = (0, 1, -1)  # of the temperature's exponent, in units of s
 class CatGAN(WholeSystem):
     """CatGAN: trains several children of G per update and keeps the fittest one."""
 
-    class Config(StrategyConfig):
+    class Config(CNNSystem.Config):
         """Sizes (RelGAN's); pretraining in updates, and the steps of an update."""
 
         width: Annotated[int, Field(ge=1, le=8192), Search(16, 256, log=True)] = 32
         heads: Annotated[int, Field(ge=1, le=64), Search(1, 8)] = 2
         head_size: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 256
-        discriminator_width: Size = 64
         representations: Size = 64
         kernels: Counts = (2, 3, 4, 5)
         filters: Counts = (300, 300, 300, 300)
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25  # D's
         generator_updates: Updates = 1000  # of likelihood first
         # Learning rate of the children.
         child_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
