@@ -7,10 +7,7 @@ its own with one run. The tags `imported` and `source` mark it, and its name end
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from jinja2 import Environment, FileSystemLoader
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE
@@ -21,6 +18,7 @@ from core.tracking.protocol import Tracker, study_run
 from core.tracking.rendering import Sample
 from experiments.console import interval, number, stderr, stdout, table
 from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
+from studies.report import environment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,21 +130,24 @@ def evaluation_page(
         for name, row in found.metrics.items()
         if row.value is not None
     ]
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    return pages.get_template("evaluation.html").render(
-        title=title,
-        colours=VARIABLES,
-        samples=f"{len(sentences):,}",
-        references=f"{references:,}",
-        warnings=found.warnings,
-        figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
-        baselines=[TITLES[name] for name in baselines],
-        rows=rows,
-        number=number,
-        interval=interval,
-        catalogue=CATALOGUE,
-        about=[(TITLES[name], found.about[name]) for name in baselines],
-        sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
+    return (
+        environment()
+        .get_template("evaluation.html")
+        .render(
+            title=title,
+            colours=VARIABLES,
+            samples=f"{len(sentences):,}",
+            references=f"{references:,}",
+            warnings=found.warnings,
+            figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
+            baselines=[TITLES[name] for name in baselines],
+            rows=rows,
+            number=number,
+            interval=interval,
+            catalogue=CATALOGUE,
+            about=[(TITLES[name], found.about[name]) for name in baselines],
+            sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
+        )
     )
 
 

@@ -81,9 +81,7 @@ class TrainConfig(Frozen):
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player
-    discriminator_weight_decay: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # L2 penalty on D's weights
-    )
+    discriminator_weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # L2, on D's weights
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
     entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0
     # Standard deviation of noise on the words that D sees, in its embedding space; falls to 0.

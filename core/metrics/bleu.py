@@ -34,7 +34,7 @@ from functools import cached_property
 import numpy as np
 
 from core.metrics.catalogue import BLEU_ORDERS
-from core.metrics.intervals import Bounds, Measure, clumped, interacting, jackknife, mean
+from core.metrics.intervals import Bounds, Measure, clumped, interacting, jackknife, mean_of
 from core.metrics.ngrams import Counts, NgramIndex, Sentence, three_largest
 
 SMOOTHING = 0.1
@@ -185,8 +185,8 @@ def bleu_measures(name: str, hypotheses: Text, index: ReferenceIndex) -> Found:
     if not hypotheses or not len(index.lengths):
         return {}
     return {
-        f"{name}_{n}": Measure(float(s.mean()), len(hypotheses), len(index.lengths), mean(s))
-        for n, s in bleu(hypotheses, index).items()
+        f"{name}_{n}": mean_of(scores, len(index.lengths))
+        for n, scores in bleu(hypotheses, index).items()
     }
 
 

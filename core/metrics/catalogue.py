@@ -27,6 +27,7 @@ class GroupInfo:
     references: bool = False  # whether it compares samples with references
     size_dependent: bool = False  # whether only values of equal sample sizes can be compared
     in_runs: bool = False  # whether a training run measures it
+    training: bool = False  # whether it needs the training text
     generator: bool = False  # whether it needs the generator itself
 
 
@@ -44,8 +45,8 @@ class MetricInfo:
 GROUPS: Mapping[str, GroupInfo] = {
     "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True),
     "unique": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
-    "copied": GroupInfo("core.metrics.diversity", 100, in_runs=True),
-    "novelty": GroupInfo("core.metrics.diversity", 100),
+    "copied": GroupInfo("core.metrics.diversity", 100, in_runs=True, training=True),
+    "novelty": GroupInfo("core.metrics.diversity", 100, training=True),
     "length": GroupInfo("core.metrics.diversity", 100, in_runs=True),
     "distinct": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
     "ngram_entropy": GroupInfo("core.metrics.diversity", 500, size_dependent=True),
@@ -54,7 +55,7 @@ GROUPS: Mapping[str, GroupInfo] = {
     "ms_jaccard": GroupInfo(
         "core.metrics.ms_jaccard", 500, references=True, size_dependent=True, in_runs=True
     ),
-    "lm": GroupInfo("core.metrics.lm", 100),
+    "lm": GroupInfo("core.metrics.lm", 100, training=True),
     "reverse_lm": GroupInfo("core.metrics.lm", 1000, references=True, size_dependent=True),
     "fed": GroupInfo("core.metrics.fed", 500, references=True),
     "mmd": GroupInfo("core.metrics.mmd", 200, references=True),

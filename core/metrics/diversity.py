@@ -34,7 +34,7 @@ from core.metrics.intervals import (
     covered,
     interacting,
     jackknife,
-    mean,
+    mean_of,
     of_repeats,
     pairwise,
 )
@@ -117,7 +117,7 @@ def levels(sentences: Sequence[Sentence]) -> Iterator[Counts]:
 def length(sentences: Sequence[Sentence], references: int) -> Measure:
     """Mean words of a non-empty sample; `references` is only recorded."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=float)
-    return Measure(float(lengths.mean()), len(sentences), references, mean(lengths))
+    return mean_of(lengths, references)
 
 
 def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:

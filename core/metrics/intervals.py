@@ -67,6 +67,16 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Callable[[], Boun
     return lambda: around(value, jackknife(residuals / max(len(residuals) - 1, 1)), residuals)
 
 
+def mean_of(values: np.ndarray, references: int = 0) -> Measure:
+    """The mean of the sentences' values (n,), n > 0."""
+    return Measure(float(values.mean()), len(values), references, mean(values))
+
+
+def share_of(hits: np.ndarray, references: int = 0) -> Measure:
+    """The share of True among the sentences' hits (n,), n > 0."""
+    return Measure(float(hits.mean()), len(hits), references, share(hits))
+
+
 def jackknife(changes: np.ndarray) -> float:
     """Variance of a statistic from its change as each of n sentences is left out, (n,)."""
     n = len(changes)

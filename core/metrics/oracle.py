@@ -35,9 +35,9 @@ from core.metrics.intervals import (
     covered,
     interacting,
     jackknife,
-    mean,
+    mean_of,
     pairwise,
-    share,
+    share_of,
 )
 from core.metrics.ngrams import Sentence, numbered
 from core.text.oracles import LstmOracle, Oracle
@@ -58,11 +58,10 @@ def oracle(sentences: Sequence[Sentence], source: Oracle) -> dict[str, Measure]:
 def _under_lstm(sentences: Sequence[Sentence], source: LstmOracle) -> dict[str, Measure]:
     """There are no templates, and the mass of a sample is nothing to speak of."""
     valid = np.asarray(source.valid(sentences), dtype=bool)
-    found = {"valid": Measure(float(valid.mean()), len(sentences), 0, share(valid))}
+    found = {"valid": share_of(valid)}
     kept = [sentence for sentence, whole in zip(sentences, valid, strict=True) if whole]
     if kept:
-        nll = np.asarray(source.nll(kept), dtype=float)
-        found["oracle_nll"] = Measure(float(nll.mean()), len(kept), 0, mean(nll))
+        found["oracle_nll"] = mean_of(np.asarray(source.nll(kept), dtype=float))
     return found
 
 
@@ -72,13 +71,12 @@ def _under_grammar(sentences: Sequence[Sentence], grammar: Grammar) -> dict[str,
     templates = [grammar.template(sentence) for sentence in sentences]
     real = grammar.template_probabilities
     found = {
-        "valid": Measure(float(valid.mean()), len(sentences), 0, share(valid)),
+        "valid": share_of(valid),
         "template_tv": _variation(_seen(templates, [real.get(t or (), 0.0) for t in templates])),
         "mass_covered": _mass(_seen([tuple(s) for s in sentences], np.exp(logs).tolist())),
     }
     if valid.any():
-        nll = -logs[valid]
-        found["oracle_nll"] = Measure(float(nll.mean()), len(nll), 0, mean(nll))
+        found["oracle_nll"] = mean_of(-logs[valid])
     return found
 
 

@@ -16,7 +16,7 @@ from core.metrics.bleu import PROTOCOLS, ReferenceIndex, bleu_measures, self_ble
 from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
 from core.metrics.encoders import Encoder, LatentSemantic
 from core.metrics.fed import fed
-from core.metrics.intervals import Measure, mean, share
+from core.metrics.intervals import Measure, mean_of, share_of
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.lm import lm, reverse_lm
 from core.metrics.mmd import mmd
@@ -109,7 +109,8 @@ class Suite:
         """Every metric of the groups by name; an undefined one has the value None."""
         measured: Found = {}
         for group in groups if samples else ():
-            measured |= MEASURES[group](self, samples)
+            if not GROUPS[group].training or self.training:
+                measured |= MEASURES[group](self, samples)
         return self._with_undefined(measured, samples, groups)
 
     def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
@@ -163,18 +164,13 @@ def _levels(
 
 
 def _copied(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    if not suite.training:
-        return {}
     hits = diversity.copied(samples, suite.training)
-    return {"copied": Measure(float(hits.mean()), len(samples), len(suite.references), share(hits))}
+    return {"copied": share_of(hits, len(suite.references))}
 
 
 def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    if not suite.training:
-        return {}
     runs = suite.copy_index.longest(samples).astype(float)
-    found = Measure(float(runs.mean()), len(samples), len(suite.references), mean(runs))
-    return {"longest_copy": found}
+    return {"longest_copy": mean_of(runs, len(suite.references))}
 
 
 def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:
@@ -182,12 +178,6 @@ def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:
         return {}
     constant = Measure(suite.oracle.entropy, len(samples), len(suite.references))
     return {"entropy": constant, **oracle(samples, suite.oracle)}
-
-
-def _lm(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    if not suite.training:
-        return {}
-    return {"lm": lm(samples, suite.model, len(suite.training_text))}
 
 
 def _fed(suite: Suite, samples: Sequence[Sentence]) -> Found:
@@ -218,7 +208,7 @@ MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
     "bleu": _bleu,
     "self_bleu": lambda suite, samples: self_bleu_measures(samples),
     "ms_jaccard": _ms_jaccard,
-    "lm": _lm,
+    "lm": lambda suite, samples: {"lm": lm(samples, suite.model, len(suite.training_text))},
     "reverse_lm": lambda suite, samples: {"reverse_lm": reverse_lm(samples, suite.references)},
     "fed": _fed,
     "mmd": _mmd,

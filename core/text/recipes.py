@@ -1,4 +1,4 @@
-"""Recipes of known corpora: the original's four sources, captions and news.
+"""Recipes of known corpora, which are listed in recipes.toml.
 
 A recipe names the files to download and makes one source of them (a text file, a CSV or a folder of
 shards). `origin.json` next to it records what was fetched, when, and the checksums: without a known
@@ -13,6 +13,7 @@ import os
 import shutil
 import struct
 import tarfile
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +21,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 from core.errors import InputError, MachineError
 from core.files import check_fits_in_memory, sha256_of
 from core.text.download import Progress, download
 
-GITHUB = "https://raw.githubusercontent.com"
 MAX_UNPACKED = 20_000_000_000  # bytes that an archive may unpack to
 # What Python's archive readers raise for a file that is damaged, encrypted or of another kind.
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, OverflowError, KeyError, struct.error,
@@ -202,75 +203,21 @@ def linked_texts(part: str) -> Make:
     return make
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "one_billion_words": Recipe(
-        "1-billion-word benchmark (Chelba et al. 2013), the training shards; the original's first",
-        "for research on language modelling; the text is the news publishers'",
-        (
-            "https://www.statmt.org/lm-benchmark/"
-            "1-billion-word-language-modeling-benchmark-r13output.tar.gz",
-        ),
-        "shards",
-        tar_members("training-monolingual.tokenized.shuffled"),
-        2_000_000_000,
-        "shards",
-        "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e",
-    ),
-    "product_reviews": Recipe(
-        "Kaggle's hierarchical text classification set, column Text; the original's second",
-        "CC0",
-        (
-            "https://www.kaggle.com/api/v1/datasets/download/"
-            "kashnitsky/hierarchical-text-classification",
-        ),
-        "product_reviews.csv",
-        zip_member("train_40k.csv"),
-        500_000_000,
-        "csv",
-    ),
-    "fortunes": Recipe(
-        "quotations of ruanyf/fortunes; the original's third",
-        "none stated",
-        (f"{GITHUB}/ruanyf/fortunes/68aa2e6518dda76261fd1ab17ffb8b64945eca62/data/fortunes",),
-        "fortunes.txt",
-        joined,
-        50_000_000,
-        "fortune",
-    ),
-    "fortune_cookies": Recipe(
-        "messages of fortunecookiemessage.com, from its archive; the original's fourth",
-        "none stated",
-        tuple(
-            f"https://www.fortunecookiemessage.com/archive.php?start={start}"
-            for start in range(0, 850, 50)
-        ),
-        "fortune_cookies.txt",
-        linked_texts("/cookie/"),
-        5_000_000,
-        "lines",
-    ),
-    "captions": Recipe(
-        "COCO image captions as text GANs use them; both published halves, to be split by a hash",
-        "CC BY 4.0 (COCO)",
-        tuple(
-            f"{GITHUB}/williamSYSU/TextGAN-PyTorch/25c870a219660b04bd7f2625b3b4060c186759a0/{path}"
-            for path in ("dataset/image_coco.txt", "dataset/testdata/image_coco_test.txt")
-        ),
-        "captions.txt",
-        joined,
-        50_000_000,
-        "lines",
-    ),
-    "news": Recipe(
-        "EMNLP 2017 WMT news sentences as text GANs use them, all three published parts",
-        "for research; the text is the news publishers'",
-        tuple(
-            f"{GITHUB}/pclucas14/GansFallingShort/master/data/news/{part}.txt"
-            for part in ("train", "valid", "test")
-        ),
-        "news.txt",
-        joined,
-        200_000_000,
-        "lines",
-    ),
+MAKERS: Mapping[str, Callable[[str], Make]] = {
+    "joined": lambda _: joined,
+    "tar_members": tar_members,
+    "zip_member": zip_member,
+    "linked_texts": linked_texts,
 }
+
+
+def _recipe(table: dict[str, Any]) -> Recipe:
+    """A recipe from its table in recipes.toml."""
+    make = MAKERS[table.pop("make")](table.pop("argument", ""))
+    address, parts = table.pop("address"), table.pop("parts", [""])
+    addresses = tuple(address.format(part=part) for part in parts)
+    return Recipe(make=make, addresses=addresses, **table)
+
+
+TABLES = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text(encoding="utf-8"))
+RECIPES: Mapping[str, Recipe] = {name: _recipe(table) for name, table in TABLES.items()}

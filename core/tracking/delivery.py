@@ -47,15 +47,10 @@ class Delivery:
     """Sends the journal at `path` to `receiver`."""
 
     def __init__(self, path: Path, receiver: Receiver) -> None:
-        self._path, self._receiver = path, receiver
+        self.path, self._receiver = path, receiver
         self._cursor_file = path.with_suffix(".cursor")
         self._cursor = _cursor(path)
         self._abandoned = threading.Event()
-
-    @property
-    def complete(self) -> bool:
-        """Whether the store has everything."""
-        return complete(self._path)
 
     def abandon(self) -> None:
         """Send no further batch: another process may deliver from now on."""
@@ -71,14 +66,14 @@ class Delivery:
             self._cursor = end
             write_atomically(self._cursor_file, str(end))
             for item in batch:
-                if isinstance(item, Entry) and (file := payload(self._path, item)):
+                if isinstance(item, Entry) and (file := payload(self.path, item)):
                     shutil.rmtree(file.parent, ignore_errors=True)
 
     def _next_batch(self) -> tuple[list[Item | None], int] | None:
         """Consecutive points, or one other item, and the byte where the batch ends."""
         batch: list[Item | None] = []
         end = self._cursor
-        for item, after in islice(items(self._path, self._cursor), BATCH):
+        for item, after in islice(items(self.path, self._cursor), BATCH):
             if batch and not (isinstance(item, Point) and isinstance(batch[-1], Point)):
                 break
             batch.append(item)
@@ -89,7 +84,7 @@ class Delivery:
         first = batch[0]
         try:
             if isinstance(first, Entry):
-                self._receiver.entry(first, payload(self._path, first))
+                self._receiver.entry(first, payload(self.path, first))
             elif isinstance(first, Point):
                 self._receiver.points([item for item in batch if isinstance(item, Point)])
             else:
@@ -103,11 +98,11 @@ class Delivery:
             self._deliver(batch[half:])
 
     def _set_aside(self, item: Item | None, reason: str) -> None:
-        refused = self._path.with_suffix(".refused")
+        refused = self.path.with_suffix(".refused")
         if not refused.exists():
             log.warning("the store refuses a value (%s); kept in %s", reason, refused)
-        if isinstance(item, Entry) and (file := payload(self._path, item)) and file.exists():
-            kept = self._path.with_suffix(".refused-files") / file.parent.name
+        if isinstance(item, Entry) and (file := payload(self.path, item)) and file.exists():
+            kept = self.path.with_suffix(".refused-files") / file.parent.name
             shutil.rmtree(kept, ignore_errors=True)
             kept.parent.mkdir(exist_ok=True)
             file.parent.rename(kept)
@@ -142,7 +137,7 @@ class DeliveryThread:
         self._wake.set()
         self._thread.join(seconds)
         self._delivery.abandon()
-        return not self._thread.is_alive() and self._delivery.complete
+        return not self._thread.is_alive() and complete(self._delivery.path)
 
     def _work(self) -> None:
         pause, away = RETRY_SECONDS, False
