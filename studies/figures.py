@@ -32,6 +32,7 @@ VARIABLES = {
     GREEN: "green", PINK: "pink", AMBER: "amber", SKY: "sky", GREY: "grey",
 }  # fmt: skip
 STYLE: Any = {
+    "axes.prop_cycle": f"cycler(color={COLOURS})",
     "font.size": 9.5,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "axes.titlesize": 10,
@@ -104,13 +105,11 @@ def bare_rows(axis: Axes) -> None:
     axis.tick_params(axis="y", length=0)
 
 
-def band(
-    axis: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, label: str = ""
-) -> None:
-    """A line through the values at `x`, and their intervals as a band."""
-    axis.plot(x, [each.value for each in found], color=colour, lw=2, label=label)
+def band(axis: Axes, x: Sequence[float], found: Sequence[Interval], label: str = "") -> None:
+    """A line through the values at `x`, and their intervals as a band, in the next colour."""
+    (line,) = axis.plot(x, [each.value for each in found], lw=2, label=label)
     low, high = [each.low for each in found], [each.high for each in found]
-    axis.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
+    axis.fill_between(x, low, high, color=line.get_color(), alpha=0.1, lw=0)
 
 
 def legend_beside(axis: Axes) -> None:

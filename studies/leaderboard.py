@@ -88,13 +88,10 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
         higher_is_better=higher,
     )
     score_of = {run.run_id: score for run, score in zip(ended, scored, strict=True)}
-    of_variant: dict[str, list[RunRecord]] = {}
-    for run in ended:
-        of_variant.setdefault(run.tags["variant"], []).append(run)
     rows = [
-        _row(variant, of_variant[variant.name], score_of, info.bounds)
+        _row(variant, runs, score_of, info.bounds)
         for variant in tracker.runs(study, tags={"level": "variant"})
-        if variant.name in of_variant
+        if (runs := [run for run in ended if run.tags["variant"] == variant.name])
     ]
     rows.sort(key=lambda row: -row.score if higher else row.score)
     real = [run.metrics[real_metric] for run in ended if real_metric in run.metrics]

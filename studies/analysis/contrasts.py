@@ -31,6 +31,7 @@ LEVEL = 0.05
 UPPER = 0.975
 Stratum = tuple[list[float], list[float]]
 Two = tuple[str, str]
+Cell = dict[tuple[str, ...], Mapping[int, float]]  # levels -> score of each seed
 T = TypeVar("T", "Effect", "Interaction")
 
 
@@ -235,13 +236,9 @@ def _effect(
 def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -> list[Stratum]:
     """For each cell of the other axes the scores with `level` and with `reference`."""
     axis, level, reference = contrast
-    cells: dict[frozenset[Two], dict[str, Mapping[int, float]]] = {}
-    for row in rows:
-        if not axis:
-            cells.setdefault(frozenset(), {})[row.variant] = row.scores
-        elif axis in row.cell:
-            cells.setdefault(_others(row, [axis]), {})[row.cell[axis]] = row.scores
-    both = [(c[level], c[reference]) for c in cells.values() if level in c and reference in c]
+    cells = _cells(rows, [axis]) if axis else [{(row.variant,): row.scores for row in rows}]
+    pair = (level,), (reference,)
+    both = [(cell[pair[0]], cell[pair[1]]) for cell in cells if set(pair) <= cell.keys()]
     if not paired and all(len(ours) > 1 and len(theirs) > 1 for ours, theirs in both):
         return [(list(ours.values()), list(theirs.values())) for ours, theirs in both]
     shared = [(ours, theirs, sorted(set(ours) & set(theirs))) for ours, theirs in both]
@@ -250,14 +247,10 @@ def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -
 
 def _interaction_strata(rows: Sequence[Row], both: Two, of: Two, at: Two) -> list[Stratum]:
     """For each cell of the other axes, over the seeds that all four cells have: the two sums."""
-    cells: dict[frozenset[Two], dict[Two, Mapping[int, float]]] = {}
-    for row in (row for row in rows if set(both) <= set(row.cell)):
-        place = row.cell[both[0]], row.cell[both[1]]
-        cells.setdefault(_others(row, both), {})[place] = row.scores
     (a, b), (c, d) = of, at
     corners = ((a, c), (b, d), (b, c), (a, d))
     made = []
-    for cell in (cell for cell in cells.values() if all(place in cell for place in corners)):
+    for cell in (cell for cell in _cells(rows, both) if set(corners) <= cell.keys()):
         plus, also, minus, less = (cell[place] for place in corners)
         seeds = sorted(set(plus) & set(also) & set(minus) & set(less))
         if seeds:
@@ -266,6 +259,10 @@ def _interaction_strata(rows: Sequence[Row], both: Two, of: Two, at: Two) -> lis
     return made
 
 
-def _others(row: Row, without: Sequence[str]) -> frozenset[Two]:
-    """The row's levels on all other axes."""
-    return frozenset(item for item in row.cell.items() if item[0] not in without)
+def _cells(rows: Sequence[Row], names: Sequence[str]) -> list[Cell]:
+    """For each cell of the other axes, the scores by the levels of these."""
+    cells: dict[frozenset[Two], Cell] = {}
+    for row in (row for row in rows if set(names) <= set(row.cell)):
+        others = frozenset(item for item in row.cell.items() if item[0] not in names)
+        cells.setdefault(others, {})[tuple(row.cell[name] for name in names)] = row.scores
+    return list(cells.values())

@@ -68,7 +68,7 @@ def curves_figure(rows: Sequence[Row], found: Curves, real: float | None, metric
                 axis.plot(steps, [each.value for each in line], color=LINE, lw=0.8)
         for points in found[row.variant].values() if len(found[row.variant]) < EVERY_RUN else ():
             axis.plot(*zip(*points, strict=True), color=BLUE, lw=0.7, alpha=0.6)
-        band(axis, *middles[row.variant], BLUE)
+        band(axis, *middles[row.variant])
         if near is not None:
             axis.axhline(near, color=ORANGE, ls="--", lw=1.2)
         title = textwrap.wrap(f"{rank}  {row.variant}", 30, max_lines=2, placeholder=" …")

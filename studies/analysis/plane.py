@@ -124,25 +124,20 @@ def _variant(axis: Axes, found: Sequence[Place], likelihood: bool) -> None:
 def _numbers(points: Mapping[str, Sequence[Place]], axis: Axes) -> dict[Place, str]:
     """Where to write which ranks: neighbours share a label."""
     span = np.array([np.ptp(axis.get_xlim()), np.ptp(axis.get_ylim())])
-    groups: list[dict[int, np.ndarray]] = []  # rank -> mean
+    groups: list[tuple[list[int], list[np.ndarray]]] = []  # ranks and means
     for rank, found in enumerate(points.values(), start=1):
         if not found:
             continue
         place = np.mean(found, axis=0)
-        near = (g for g in groups if np.all(np.abs(_first(g) - place) < NEAR * span))
-        group = next(near, None)
-        if group is None:
-            groups.append({rank: place})
-        else:
-            group[rank] = place
+        near = (each for each in groups if np.all(np.abs(each[1][0] - place) < NEAR * span))
+        if (group := next(near, None)) is None:
+            groups.append(group := ([], []))
+        group[0].append(rank)
+        group[1].append(place)
     return {
-        (float(_first(group)[0]), float(min(y for _, y in group.values()))): ranks(list(group))
-        for group in groups
+        (float(places[0][0]), float(min(y for _, y in places))): ranks(members)
+        for members, places in groups
     }
-
-
-def _first(group: Mapping[int, np.ndarray]) -> np.ndarray:
-    return next(iter(group.values()))
 
 
 def ranks(found: Sequence[int]) -> str:

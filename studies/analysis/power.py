@@ -16,7 +16,7 @@ from core.statistics import (
     variance_shares,
 )
 from studies.analysis.contrasts import matrix, pairing
-from studies.figures import COLOURS, band, canvas, legend_beside
+from studies.figures import band, canvas, legend_beside
 from studies.leaderboard import Leaderboard, rng_of
 from studies.sections import Reading, Section
 
@@ -86,12 +86,12 @@ def profile_figure(board: Leaderboard) -> Figure:
     scores = [score for row in rows for score in row.scores.values()]
     at = np.linspace(min(scores), max(scores), POINTS)
     drawing, axis = canvas(7.2, 4)
-    for colour, row in zip(itertools.cycle(COLOURS), rows, strict=False):
+    for row in rows:
         found = performance_profile(
             list(row.scores.values()), at.tolist(), rng_of(row.variant),
             higher_is_better=board.higher_is_better, resamples=500,
         )  # fmt: skip
-        band(axis, at.tolist(), found, colour, row.variant)
+        band(axis, at.tolist(), found, row.variant)
     axis.set_xlabel(board.metric)
     axis.set_ylabel("share of runs at least as good")
     legend_beside(axis)

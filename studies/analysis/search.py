@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from core.config.renamed import current_settings
 from core.statistics import Interval, expected_best, with_worst
@@ -108,9 +109,8 @@ def _curves(reading: Reading, arms: Arms) -> Section:
 
 def _curves_figure(curves: Mapping[str, Sequence[Interval]], metric: str) -> Figure:
     drawing, axis = canvas(6.4, 4)
-    for colour, (arm, curve) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
-        n = range(1, len(curve) + 1)
-        band(axis, n, curve, colour, arm)
+    for arm, curve in curves.items():
+        band(axis, range(1, len(curve) + 1), curve, arm)
     axis.set_xlabel("trials")
     axis.locator_params(axis="x", integer=True)
     axis.set_ylabel(f"expected best {metric}")
@@ -124,8 +124,6 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
     """Importance of each numeric setting for being a good trial (PED-ANOVA, Watanabe et al. 2023);
     empty with too few trials.
     """
-    import optuna
-
     scores = scores_of(reading, trials, reading.table.metric)
     settings = [_settings_of(trial) for trial in trials]
     keys = sorted(set.intersection(*(set(each) for each in settings))) if settings else []
@@ -133,11 +131,7 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
     varied = [key for key in numbers if len({each[key] for each in settings}) > 1]
     if len(trials) < LEAST_FOR_IMPORTANCE or not varied or len(set(scores)) < 2:
         return {}
-    space: dict[str, optuna.distributions.BaseDistribution] = {}
-    for key in varied:
-        values = [float(each[key]) for each in settings]
-        log = min(values) > 0 and max(values) / min(values) > 10
-        space[key] = optuna.distributions.FloatDistribution(min(values), max(values), log=log)
+    space = {key: _distribution([float(each[key]) for each in settings]) for key in varied}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     higher = reading.table.higher_is_better
     study = optuna.create_study(direction="maximize" if higher else "minimize")
@@ -150,6 +144,11 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
             study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
         )
     return {key: float(value) for key, value in found.items()}
+
+
+def _distribution(values: Sequence[float]) -> BaseDistribution:
+    low, high = min(values), max(values)
+    return FloatDistribution(low, high, log=low > 0 and high / low > 10)
 
 
 def _is_number(value: Any) -> bool:

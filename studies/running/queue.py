@@ -44,7 +44,7 @@ def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
     if any(job.key not in known for job in plan.jobs):
         with alone(queue._storage, queue.study_name, tracker.store_dir):
             _enqueue_missing(queue, study, tracker, plan)
-    if later(queue) != plan.later:
+    if queue.user_attrs.get("later", 0) != plan.later:
         queue.set_user_attr("later", plan.later)
     return plan
 
@@ -130,11 +130,6 @@ def limit_of(queue: optuna.Study) -> Limit:
 def set_limit(queue: optuna.Study, limit: Limit) -> None:
     """Change the study's budget."""
     queue.set_user_attr("limit", asdict(limit))
-
-
-def later(queue: optuna.Study) -> int:
-    """Number of jobs that become known later."""
-    return int(queue.user_attrs.get("later", 0))
 
 
 def failures(queue: optuna.Study) -> list[str]:
@@ -250,7 +245,7 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
         states.count(TrialState.FAIL),
         states.count(TrialState.RUNNING),
         states.count(TrialState.WAITING),
-        later(queue),
+        queue.user_attrs.get("later", 0),
         best.value if best else None,
         best.user_attrs["variant"] if best else "",
         statistics.median(seconds) if seconds else None,
