@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def show_files(paths: Sequence[Path], *, as_json: bool) -> None:
 
 def _audit(splits: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     pairs = audit(splits)
-    return [p.document() for p in pairs], [w for p in pairs for w in p.warnings()]
+    return [asdict(p) for p in pairs], [w for p in pairs for w in p.warnings()]
 
 
 def _show_audit(audited: Sequence[Mapping[str, Any]], warnings: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ def current_text(text: str) -> str:
 
 
 def current_value(key: str, value: Any) -> Any:
-    """The value that the old key's value means under the new key."""
+    """The value, or list of values, that the old key's value means under the new key."""
+    if isinstance(value, list):
+        return [current_value(key, part) for part in value]
     known = VALUES.get(key, {})
     return known.get(value, value) if isinstance(value, str) else value
 
@@ -115,7 +118,7 @@ def comparable(tables: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration's tables as hashes take them: without the keys of `ADDED` that have the value
     given there, and with those of `REMOVED`.
     """
-    found = _copied(tables)
+    found = deepcopy(dict(tables))
     for key, value in REMOVED.items():
         table, _, name = key.partition(".")
         found[table][name] = value
@@ -129,7 +132,7 @@ def comparable(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def previous_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration's tables as version 0.1 had them, of which stored runs keep the hash."""
-    found = _copied(tables)
+    found = deepcopy(dict(tables))
     for old, new in KEYS.items():
         table, _, name = new.partition(".")
         if isinstance(found.get(table), dict) and name in found[table]:
@@ -154,15 +157,11 @@ def hash_of(tags: Mapping[str, str]) -> str | None:
     return tags.get(HASH_TAG, tags.get(OLD_HASH_TAG))
 
 
-def warn_renamed(key: str, where: str) -> None:
-    """Say that a key has a new name."""
-    log.warning("%s: %s is now called %s; the old name goes with the next release",
-                where, key, KEYS[key])  # fmt: skip
-
-
-def _copied(tables: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: dict(value) if isinstance(value, Mapping) else value
-            for key, value in tables.items()}  # fmt: skip
+def warn_renamed(key: str, where: str | None) -> None:
+    """Say that a key has a new name, if a person wrote it (`where`)."""
+    if where is not None:
+        log.warning("%s: %s is now called %s; the old name goes with the next release",
+                    where, key, KEYS[key])  # fmt: skip
 
 
 def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> dict[str, Any]:
@@ -174,12 +173,10 @@ def _current_table(table: Mapping[str, Any], prefix: str, where: str | None) -> 
             if value != REMOVED[dotted]:
                 log.warning("%s = %r is ignored: the key was removed", dotted, value)
         elif dotted in KEYS:
-            if where is not None:
-                warn_renamed(dotted, where)
+            warn_renamed(dotted, where)
             new = KEYS[dotted]
             name = new if key in KEYS else new.partition(".")[2]
-            values = VALUES.get(dotted, {})
-            found[name] = _deep(value, lambda x, values=values: values.get(x, x))
+            found[name] = current_value(dotted, value)
         elif prefix == "study.":
             found[key] = _current_study_part(value, where)
         else:
@@ -194,13 +191,6 @@ def _current_study_part(value: Any, where: str | None) -> Any:
     if isinstance(value, list):
         return [_current_study_part(part, where) for part in value]
     if isinstance(value, str) and value in KEYS:
-        if where is not None:
-            warn_renamed(value, where)
+        warn_renamed(value, where)
         return KEYS[value]
     return value
-
-
-def _deep(value: Any, change: Any) -> Any:
-    if isinstance(value, list):
-        return [_deep(part, change) for part in value]
-    return change(value) if isinstance(value, str) else value

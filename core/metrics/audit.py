@@ -11,9 +11,9 @@ MOST sentences are audited on evenly spaced ones, but for the duplicates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
@@ -63,10 +63,6 @@ class Pair:
     words: Distance | None
     lengths: Distance | None
     telling: Mapping[str, tuple[float, float]]  # word: share of sentences of either that have it
-
-    def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
     def warnings(self) -> list[str]:
         """A sentence for each thing that is wrong, each with the word split in it."""

@@ -11,8 +11,8 @@ distance, and only n-grams that two training sentences share. Deterministic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -23,21 +23,12 @@ from core.metrics.ngrams import NgramTable, Sentence
 DIMENSIONS = 64  # E
 FEATURES = 50_000
 CHUNK = 20_000  # sentences encoded at a time
-
-
-class Encoder(Protocol):
-    """A fixed map from sentences to vectors."""
-
-    name: str
-
-    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
-        """Sentences as words to float32 (sentences, E)."""
+# A fixed map from sentences as words to vectors: float32 (sentences, E).
+Encoder = Callable[[Sequence[Sentence]], np.ndarray]
 
 
 class LatentSemantic:
     """The built-in encoder, fitted on some sentences."""
-
-    name = "latent_semantic"
 
     def __init__(self, training: Sequence[Sentence], dimensions: int = DIMENSIONS) -> None:
         from sklearn.utils.extmath import randomized_svd
@@ -87,7 +78,7 @@ class SentenceTransformer:
     """A pretrained model by its name, from the optional extra `encoder`."""
 
     def __init__(self, model: str) -> None:
-        self.name, self._model = model, _load(model)
+        self._model = _load(model)
 
     def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
         """See `Encoder`; words are joined by spaces."""

@@ -16,13 +16,13 @@ import re
 import sys
 import unicodedata
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
 from multiprocessing import get_context
-from typing import Literal, Protocol
+from typing import Literal, cast
 
 from core.text.settings import Level, Rules
 
@@ -36,13 +36,6 @@ MAX_PROCESSES = 8
 AHEAD = 3  # blocks in progress per process
 
 
-class Tokenizer(Protocol):
-    """NLTK's tokenisers."""
-
-    def tokenize(self, text: str) -> list[str]:
-        """Text to tokens."""
-
-
 @dataclass(frozen=True)
 class Cleaned:
     """The words of one sentence and the share of its tokens that was kept."""
@@ -52,12 +45,11 @@ class Cleaned:
 
 
 @cache
-def tokenizer() -> Tokenizer:
+def tokenizer() -> Callable[[str], list[str]]:
     """NLTK's destructive word tokeniser (Penn Treebank conventions); imported at first use."""
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
-    result: Tokenizer = NLTKWordTokenizer()
-    return result
+    return cast("Callable[[str], list[str]]", NLTKWordTokenizer().tokenize)
 
 
 def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned:
@@ -65,7 +57,7 @@ def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned
     if rule == "none":
         words, kept = text.split(), 1.0
     else:
-        tokens = tokenizer().tokenize(unicodedata.normalize("NFC", text).lower())
+        tokens = tokenizer()(unicodedata.normalize("NFC", text).lower())
         words = [token for token in tokens if LETTERS.fullmatch(token)]
         counted = sum(1 for token in tokens if WORD.search(token) and not CLITIC.fullmatch(token))
         kept = len(words) / counted if counted else 0.0

@@ -145,7 +145,7 @@ def test_a_pretrained_encoder_is_given_text(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "sentence_transformers", library)
     encoder = SentenceTransformer("some/model")
     vectors = encoder([["a", "b"], []])
-    assert (encoder.name, vectors.shape, vectors.dtype) == ("some/model", (2, 4), np.float32)
+    assert (vectors.shape, vectors.dtype) == ((2, 4), np.float32)
     with pytest.raises(InputError, match=r"no/model: cannot be loaded \(no/model is not") as error:
         SentenceTransformer("no/model")
     assert "and more" not in str(error.value)
