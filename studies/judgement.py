@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
@@ -195,22 +196,17 @@ def cohen(given: Sequence[Answer]) -> Interval | None:
     """Cohen's kappa, its mean over pairs of raters, with its 95% interval, over comparisons; None
     where no two raters share comparisons, or where all that they share they answer alike.
     """
-    said: dict[str, dict[tuple[str, int], int]] = {}
-    for answer in given:
-        at = said.setdefault(answer.rater, {})
-        at[answer.kind, answer.number] = SIDES.index(_side(answer))
-    units = sorted({unit for of_rater in said.values() for unit in of_rater})
-    pairs = list(combinations(said.values(), 2))
-    tables = np.zeros((len(pairs), len(units), len(SIDES), len(SIDES)))
-    for pair, (one, other) in enumerate(pairs):
-        for place, unit in enumerate(units):
-            if unit in one and unit in other:
-                tables[pair, place, one[unit], other[unit]] = 1
+    rows = [(each.kind, each.number, each.rater, _side(each)) for each in given]
+    frame = pd.DataFrame(rows, columns=["kind", "number", "rater", "side"])
+    said = frame.pivot(index=["kind", "number"], columns="rater", values="side")
+    sides = [said[[rater]].to_numpy() == np.array(SIDES) for rater in said]  # each (units, K)
+    pairs = list(combinations(sides, 2))
+    tables = np.array([one[:, :, None] & other[:, None, :] for one, other in pairs], dtype=float)
     value = _kappa(tables.sum(axis=1)[None])[0] if pairs else np.nan
     if not np.isfinite(value):
         return None
     rng = np.random.default_rng(0)
-    times = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
+    times = rng.multinomial(len(said), np.full(len(said), 1 / len(said)), RESAMPLES)
     drawn = _kappa(np.einsum("ru,puij->rpij", times.astype(float), tables))
     return _bracketed(float(value), drawn[np.isfinite(drawn)])
 
@@ -245,15 +241,17 @@ def _bracketed(value: float, drawn: Sequence[float] | np.ndarray) -> Interval:
 
 def preferences(given: Sequence[Answer]) -> dict[str, Interval]:
     """Source -> share of its comparisons that it won, ties half; 95% bootstrap over comparisons."""
-    wins: dict[str, dict[tuple[str, int], list[float]]] = {}
-    for answer in given:
-        for source in (answer.first_source, answer.second_source):
-            score = 0.5 if answer.preferred == TIE else float(answer.preferred == source)
-            asked = wins.setdefault(source, {})
-            asked.setdefault((answer.kind, answer.number), []).append(score)
+    rows = [
+        (source, each.kind, each.number,
+         0.5 if each.preferred == TIE else float(each.preferred == source))
+        for each in given
+        for source in (each.first_source, each.second_source)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["source", "kind", "number", "won"])
+    won = frame.groupby(["source", "kind", "number"], sort=False)["won"].mean()
     found = {}
-    for source, asked in wins.items():
-        shares = np.array([np.mean(scores) for scores in asked.values()])
+    for source in frame["source"].unique():
+        shares = won[source].to_numpy()
         drawn = shares[rng_of(source).integers(0, len(shares), (RESAMPLES, len(shares)))]
         found[source] = _bracketed(float(shares.mean()), drawn.mean(axis=1))
     return found
@@ -266,16 +264,12 @@ def correlations(
 
     `metrics` is variant -> metric -> value. With few variants rho says little: read p.
     """
-    names = sorted({name for row in metrics.values() for name in row})
+    people, frame = pd.Series(preferred), pd.DataFrame(dict(metrics)).T
     found = {}
-    for name in names:
-        both = [
-            (preferred[v], row[name])
-            for v, row in metrics.items()
-            if v in preferred and name in row
-        ]
-        if len(both) >= 3 and len({b for _, b in both}) > 1 and len({a for a, _ in both}) > 1:
-            related = stats.spearmanr([a for a, _ in both], [b for _, b in both])
+    for name in sorted(map(str, frame)):
+        both = pd.concat([people, frame[name]], axis=1).dropna()
+        if len(both) >= 3 and (both.nunique() > 1).all():
+            related = stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1])
             found[name] = (float(related.statistic), float(related.pvalue), len(both))
     return found
 
