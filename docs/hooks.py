@@ -1,6 +1,6 @@
 """Pages of the site that are not files in docs/, and its navigation.
 
-Tables of the reference come from `experiments.reference`, the tour from its notebook; changelog,
+Tables of the reference come from `reference_tables.py`, the tour from its notebook; changelog,
 contributing and results (a page per study) from files at the root; the licences from what is
 installed. Decisions and other pages join the navigation because they exist.
 """
@@ -18,9 +18,9 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from reference_tables import GENERATED, metric_page
 
 from core.metrics.catalogue import GROUPS
-from experiments.reference import GENERATED, metric_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

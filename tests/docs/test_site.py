@@ -15,7 +15,7 @@ from core.config import Config
 from core.config.slots import SLOTS
 from core.metrics.catalogue import CATALOGUE, GROUPS
 from core.metrics.files import Evaluation
-from experiments.reference import GENERATED
+from docs.reference_tables import GENERATED
 from studies.kinds import kinds
 from tests.conftest import ROOT
 from variants import registry
