@@ -14,19 +14,6 @@ from core.config.slots import SLOTS, slot_name
 from core.errors import InputError
 from variants import Registry
 
-PROTOCOLS: dict[str, Any] = {
-    "generator": interfaces.Generator,
-    "next_input": interfaces.NextInput,
-    "noise_mapping": interfaces.NoiseMapping,
-    "sampling": interfaces.Sampling,
-    "temperature": interfaces.Temperature,
-    "estimator": interfaces.Estimator,
-    "discriminator": interfaces.Discriminator,
-    "objective": interfaces.Objective,
-    "penalty": interfaces.Penalty,
-    "schedule": interfaces.Schedule,
-    "system": interfaces.System,
-}
 LIBRARIES = ("builtins", "torch", "typing")
 
 
@@ -58,7 +45,8 @@ def _faults(registry: Registry, slot: str, name: str, strategy: Any) -> Iterator
             capability in registry.strategy(other, n).offers for n in registry.names(other)
         ):
             yield f"needs {capability!r} of {other}, which nothing offers"
-    for member, is_method in _members(PROTOCOLS[slot]):
+    protocol = getattr(interfaces, slot.title().replace("_", ""))  # NoiseMapping of noise_mapping
+    for member, is_method in _members(protocol):
         if is_method and not callable(getattr(strategy, member, None)):
             yield f"no method {member}"
         elif not is_method and not hasattr(strategy, member) and member not in _source(strategy):

@@ -39,15 +39,13 @@ class Body(Protocol):
 
     hidden: int  # H, numbers of an output
     starts: int  # numbers of the part of the state that a latent may set
+    depth: int  # layers; dropout masks the inputs and the outputs of each
 
     def begin(self, first: Tensor | None, count: int) -> Any:
         """The state before the first step; `first` (N, starts) sets what it may, None leaves it."""
 
     def fork(self, state: Any, rows: Tensor) -> Any:
         """The state of the sentences `rows` (K,), which may repeat."""
-
-    def masks(self, inputs: int) -> list[int]:
-        """Widths of its dropout masks for inputs of this width."""
 
     def __call__(self, x: Tensor, state: Any, masks: list[Tensor] | None) -> tuple[Tensor, Any]:
         """P steps: inputs (N, P, I) to outputs (N, P, H) and the state behind the last."""
@@ -153,9 +151,10 @@ class RecurrentGenerator(nn.Module, ABC):
         rng = torch.Generator(device=like.device).manual_seed(noise.seed)
         keep = 1 - self.dropout
         drawn, rows = noise.part_of or (noise.count, slice(None))
+        widths = [self.width * self.next_input.streams, *[self.body.hidden] * self.body.depth]
         return [
             like.new_empty(drawn, 1, wide).bernoulli_(keep, generator=rng)[rows] / keep
-            for wide in self.body.masks(self.width * self.next_input.streams)
+            for wide in widths
         ]
 
     # Words in and out.
@@ -172,7 +171,7 @@ class Stack(nn.Module):
         self, kind: type[nn.LSTM] | type[nn.GRU], inputs: int, hidden: int, layers: int
     ) -> None:
         super().__init__()
-        self.hidden, self.starts = hidden, hidden * layers
+        self.hidden, self.starts, self.depth = hidden, hidden * layers, layers
         self.layers = nn.ModuleList(
             kind(inputs if layer == 0 else hidden, hidden, batch_first=True)
             for layer in range(layers)
@@ -190,10 +189,6 @@ class Stack(nn.Module):
     def fork(self, state: list[Any], rows: Tensor) -> list[Any]:
         """See `Body.fork`."""
         return [select_rows(before, rows) for before in state]
-
-    def masks(self, inputs: int) -> list[int]:
-        """One over the inputs, one over each layer's outputs."""
-        return [inputs, *[self.hidden] * len(self.layers)]
 
     def forward(
         self, x: Tensor, state: list[Any], masks: list[Tensor] | None

@@ -66,19 +66,13 @@ def local_batch_size(batch_size: int) -> int:
     return size
 
 
-def barrier() -> None:
-    """Wait for all ranks."""
-    if world_size() > 1:
-        dist.barrier()
-
-
 def main_first(act: Callable[[], T]) -> T:
     """Call `act` on rank 0 first, then on the others, which find the files that it has written."""
     if not is_main():
-        barrier()
+        dist.barrier()
     result = act()
-    if is_main():
-        barrier()
+    if is_main() and world_size() > 1:
+        dist.barrier()
     return result
 
 

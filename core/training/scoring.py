@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -77,26 +76,15 @@ def squared_grad_norm(discriminator: Discriminator, embedded: Embedded) -> Tenso
     return input_grad(discriminator, scores, embedded.values).square().sum((1, 2))
 
 
-@dataclass(frozen=True)
 class NoisyDiscriminator:
     """D behind instance noise: it sees real and generated sentences through the same Gaussian noise
     of standard deviation `sigma` in its embedding space, so that the two overlap while G is still
     far off (Sonderby et al. 2017; Arjovsky & Bottou 2017).
     """
 
-    discriminator: Discriminator
-    sigma: float
-    rng: torch.Generator
-
-    @property
-    def offers(self) -> frozenset[str]:
-        """What the discriminator offers."""
-        return self.discriminator.offers
-
-    @property
-    def embedding(self) -> Tensor:
-        """Its first layer, in front of the noise."""
-        return self.discriminator.embedding
+    def __init__(self, discriminator: Discriminator, sigma: float, rng: torch.Generator) -> None:
+        self.discriminator, self.sigma, self.rng = discriminator, sigma, rng
+        self.offers, self.embedding = discriminator.offers, discriminator.embedding
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """See `Discriminator.score`."""

@@ -50,6 +50,7 @@ class RelationalMemoryGenerator(RecurrentGenerator, Strategy):
 class RelationalMemory(nn.Module):
     """The body; its state is the memory (N, slots, D) with D = heads x head_size."""
 
+    depth = 1
     eye: Tensor
 
     def __init__(self, inputs: int, slots: int, heads: int, head_size: int) -> None:
@@ -73,10 +74,6 @@ class RelationalMemory(nn.Module):
     def fork(self, state: Tensor, rows: Tensor) -> Tensor:
         """See `Body.fork`."""
         return state[rows]
-
-    def masks(self, inputs: int) -> list[int]:
-        """One over the inputs, one over the outputs."""
-        return [inputs, self.hidden]
 
     def forward(
         self, x: Tensor, state: Tensor, masks: list[Tensor] | None
