@@ -8,6 +8,7 @@ import torch
 from core.config import Config
 from core.errors import InputError
 from core.training.loop import train_phase
+from core.training.optimisation import set_learning_rate
 from core.training.players import Players, as_module, build
 from core.training.state import TrainingState
 from core.training.steps import draw_fakes
@@ -147,3 +148,28 @@ def test_the_d_steps_of_a_phase_reuse_their_fakes_only_where_asked(reuse: str, d
     assert len(words) == 3
     table = torch.randn(V, 4)
     assert len({tuple(w.embed(table).flatten().tolist()) for w in words}) == drawn
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_gradients_are_clipped_to_a_norm_and_the_norm_before_is_logged(player: str) -> None:
+    phases = [Phase(player, "adversarial")]
+    whole, values = after(tiny(f"train.batch_size={N}"), phases)
+    clipped, same_values = after(tiny(f"train.batch_size={N}", "train.clip=1e-3"), phases)
+    norm = values[f"train/{player}_gradient_norm"]
+    assert norm > 1e-3
+    assert same_values[f"train/{player}_gradient_norm"] == pytest.approx(norm)
+    mine = [key for key in whole if key.startswith(player)]
+    assert mine
+    for key in mine:
+        assert torch.allclose(clipped[key], whole[key] * 1e-3 / norm, rtol=1e-3, atol=1e-12), key
+
+
+def test_the_learning_rate_decays_and_falls_after_a_rollback() -> None:
+    config = tiny("train.lr_decay=.25", "train.rollback=.1", "train.generator_lr=1e-2")
+    state = TrainingState(config, build(config, registry(), V, CPU), Batches(), CPU)  # type: ignore[arg-type]
+    rates = []
+    for update, rollbacks in ((0, 0), (config.train.updates // 2, 0), (config.train.updates, 1)):
+        state.counters.update, state.counters.rollbacks = update, rollbacks
+        set_learning_rate(state, Phase("generator", "adversarial"))
+        rates.append(state.players.trainable["generator"].optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-2, 1e-2 * 0.25**0.5, 1e-2 * 0.25 * 0.1])
