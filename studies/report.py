@@ -146,11 +146,10 @@ def build(reading: Reading) -> Report:
 
 def _each_once(findings: Sequence[str]) -> list[str]:
     """Without sentences that an earlier one begins with: two sections may have one contrast."""
-    kept: list[str] = []
-    for sentence in findings:
-        if not any(earlier.startswith(sentence.rstrip(".")) for earlier in kept):
-            kept.append(sentence)
-    return kept
+    return [
+        sentence for place, sentence in enumerate(findings)
+        if not any(earlier.startswith(sentence.rstrip(".")) for earlier in findings[:place])
+    ]  # fmt: skip
 
 
 def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[Leaderboard, str]:

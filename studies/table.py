@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -78,6 +78,7 @@ class System(Frozen):
 class StudyTable(Frozen):
     """Keys of every kind."""
 
+    tested: ClassVar[bool] = False  # whether rows are ranked on the test split, scored once
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: str = "ablation"
     question: str = ""
@@ -127,7 +128,7 @@ class StudyTable(Frozen):
     @property
     def ranked_by(self) -> str:
         """The logged metric that ranks the rows."""
-        return self.metric
+        return f"test/{self.metric.partition('/')[2]}" if self.tested else self.metric
 
     @property
     def higher_is_better(self) -> bool:

@@ -16,8 +16,11 @@ SEED = 1000  # of every trial; finalists get others
 
 
 class TuningTable(StudyTable):
-    """Keys of the kinds that search for settings."""
+    """Keys of the kinds that search for settings. Finalists are ranked on the test split, which no
+    choice was based on.
+    """
 
+    tested = True
     trials: Annotated[int, Field(ge=1, le=100_000)] = 40  # of each system
     sampler: Sampler = "tpe"
     pruner: Pruner = "none"
@@ -44,11 +47,6 @@ class TuningTable(StudyTable):
         if len(self.metrics) > 1 and self.sampler == "cma_es":
             raise ValueError("sampler 'cma_es' needs a single objective; use 'nsga2', 'tpe', 'gp'")
         return self
-
-    @property
-    def ranked_by(self) -> str:
-        """Finalists are ranked on the test split, which no choice was based on."""
-        return f"test/{self.metric.partition('/')[2]}"
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -50,7 +50,8 @@ MARKS = {
 def plane(reading: Reading) -> Iterator[Section]:
     """The plane; none if the runs do not have such metrics."""
     quality = next(((k, label) for k, label in QUALITY if _informs(reading, k)), None)
-    diversity = next((k for k in DIVERSITY if _has(reading, k)), None)
+    known = {name for run in reading.seeds for name in run.metrics}
+    diversity = next((key for key in DIVERSITY if f"eval/{key}" in known), None)
     if quality is None or diversity is None:
         return
     runs = {run.run_id: run for run in reading.seeds}
@@ -69,10 +70,6 @@ def plane(reading: Reading) -> Iterator[Section]:
             "quality_diversity": lambda: _figure(points, real, likelihood, quality[1], diversity)
         },
     )
-
-
-def _has(reading: Reading, name: str) -> bool:
-    return any(f"eval/{name}" in run.metrics for run in reading.seeds)
 
 
 def _informs(reading: Reading, name: str) -> bool:

@@ -95,7 +95,6 @@ class Kind(ABC):
     """A kind of study. `variants` are the rows that every seed runs."""
 
     Table: ClassVar[type[StudyTable]]
-    tested: ClassVar[bool] = False  # whether each run is scored on the test split at its end
     variants: list[Variant]
 
     @abstractmethod
@@ -113,7 +112,7 @@ class Kind(ABC):
         every seed, seeds outermost, so that every variant has a first run early.
         """
         return Plan(tuple(
-            Job(variant, seed, tested=self.tested)
+            Job(variant, seed, tested=self.table.tested)
             for seed in self.table.seed_list() for variant in self.variants
         ))  # fmt: skip
 

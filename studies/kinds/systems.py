@@ -16,17 +16,11 @@ from studies.table import Definition, StudyTable, System, check_contrasts
 class Systems(Kind):
     """One row per system; each seed is scored on the test split once, at its end."""
 
-    tested = True
-
     class Table(StudyTable):
         """The systems."""
 
+        tested = True
         systems: Annotated[list[System], Field(min_length=1)]
-
-        @property
-        def ranked_by(self) -> str:
-            """The metric on the test split."""
-            return self.metric.replace("eval/", "test/", 1)
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
