@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _curves_are_not_drawn() -> Iterator[None]:
+    """Drawing a run's curves takes a third of a tiny run; a test of the page of a run does it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.single_run.session.log_curves", lambda record: None)
+        yield
 
 
 def tiny(*overrides: str) -> Config:

@@ -8,7 +8,6 @@ import torch
 from core.config import Config
 from core.errors import InputError
 from core.training.loop import train_phase
-from core.training.optimisation import set_learning_rate
 from core.training.players import Players, as_module, build
 from core.training.state import TrainingState
 from core.training.steps import draw_fakes
@@ -164,12 +163,13 @@ def test_gradients_are_clipped_to_a_norm_and_the_norm_before_is_logged(player: s
         assert torch.allclose(clipped[key], whole[key] * 1e-3 / norm, rtol=1e-3, atol=1e-12), key
 
 
-def test_the_learning_rate_decays_and_falls_after_a_rollback() -> None:
-    config = tiny("train.lr_decay=.25", "train.rollback=.1", "train.generator_lr=1e-2")
-    state = TrainingState(config, build(config, registry(), V, CPU), Batches(), CPU)  # type: ignore[arg-type]
-    rates = []
-    for update, rollbacks in ((0, 0), (config.train.updates // 2, 0), (config.train.updates, 1)):
-        state.counters.update, state.counters.rollbacks = update, rollbacks
-        set_learning_rate(state, Phase("generator", "adversarial"))
-        rates.append(state.players.trainable["generator"].optimiser.param_groups[0]["lr"])
-    assert rates == pytest.approx([1e-2, 1e-2 * 0.25**0.5, 1e-2 * 0.25 * 0.1])
+def test_a_frozen_weight_of_a_player_stays_frozen() -> None:
+    config = tiny(f"train.batch_size={N}")
+    players = build(config, registry(), V, CPU)
+    state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
+    frozen = [next(player.module.parameters()) for player in players.trainable.values()]
+    before = [weight.requires_grad_(False).clone() for weight in frozen]
+    for player in players.trainable:
+        train_phase(state, Phase(player, "adversarial"))
+    assert not any(weight.requires_grad for weight in frozen)
+    assert all(map(torch.equal, frozen, before))

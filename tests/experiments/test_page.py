@@ -1,0 +1,33 @@
+"""What the UI's page of a run shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.tracking.memory import MemoryTracker
+from experiments.single_run import page, session
+from experiments.single_run.run import run
+from tests.conftest import tiny
+
+
+def test_a_run_draws_its_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def watched(panels):  # type: ignore[no-untyped-def]
+        drawn.append({title: set(lines) for title, lines in panels.items()})
+        return curves_figure(panels)
+
+    curves_figure = page.curves_figure
+    monkeypatch.setattr(page, "curves_figure", watched)
+    monkeypatch.setattr(session, "log_curves", page.log_curves)
+    tracker = MemoryTracker(tmp_path)
+    result = run(tiny(), tracker=tracker)
+    assert drawn == [{
+        "losses": {"generator_loss", "discriminator_loss"},
+        "mean difference of real and fake": {"mean_difference"},
+        "overlap with real text": {"ms_jaccard_2", "ms_jaccard_3"},
+        "diversity": {"unique", "distinct_2"},
+    }]  # fmt: skip
+    assert tracker.artifact(result.run_id, "figures/curves.png").stat().st_size > 10_000
