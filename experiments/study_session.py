@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,8 @@ from studies.running.storage import SQLITE, alone, open_storage, storage_url
 from variants import registry
 
 UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
+LONGEST_NAME = 100  # characters of a study's name in the name of its folder
+LONGEST_FOLDER = 240  # bytes; file systems take 255, and a hash may follow
 
 
 @dataclass(frozen=True)
@@ -221,5 +224,10 @@ def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
 
 
 def folder_name(study: str) -> str:
-    """A study's name as the name of one folder, whatever characters it has."""
-    return re.sub(r"[^\w .-]", "_", study)[:100].strip(". ") or "study"
+    """The name of a study's folder, different for every study: the study's own name where a folder
+    can have it, else what a folder can have of it and a hash (`lr 1_2~2205729d`).
+    """
+    safe = re.sub(r"[^\w .-]", "_", study)[:LONGEST_NAME]
+    safe = safe.encode()[:LONGEST_FOLDER].decode(errors="ignore").strip(". ")
+    short = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
+    return study if study and safe == study else f"{safe}~{short}"  # no study keeps a "~" in `safe`

@@ -143,7 +143,8 @@ def answers(store_dir: Path, study: str) -> list[Answer]:
             answer = ANSWER.validate_json(line)
         except ValidationError:
             raise InputError(f"{file}, line {place}: not an answer; remove the line") from None
-        latest[answer.kind, answer.rater, answer.number] = answer
+        if answer.study == study:
+            latest[answer.kind, answer.rater, answer.number] = answer
     return list(latest.values())
 
 

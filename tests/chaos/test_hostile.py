@@ -258,6 +258,30 @@ def test_no_name_of_a_study_leaves_the_folder_of_reports(name: str) -> None:
     place = folder / folder_name(name)
     assert Path(os.path.normpath(place)).parent == folder
     assert "\0" not in str(place)
+    assert len(place.name.encode()) <= 255
+
+
+@pytest.mark.parametrize("name", ["design_axes", "lr 0.1-2", "über", "中文" * 40, "a" * 100])
+def test_a_study_of_an_ordinary_name_has_the_folder_of_this_name(name: str) -> None:
+    assert folder_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lr 1/2", "lr 1:2", "lr 1_2", "lr 1?2"),
+        ("a" * 100, "a" * 101, "a" * 100 + "b"),
+        ("文" * 90, "文" * 91, "文" * 95),
+        (".x", "x", "x.", " x ", "..x"),
+        ("", ".", "..", "study", " "),
+    ],
+)
+def test_different_studies_have_different_folders(names: tuple[str, ...]) -> None:
+    folders = {name: folder_name(name) for name in names}
+    assert len(set(folders.values())) == len(names)
+    again = {folder_name(folder) for folder in folders.values()} - set(folders.values())
+    replaced = {folder for name, folder in folders.items() if folder != name}
+    assert len(again) == len(replaced), "a study may be called like another's folder"
 
 
 def test_what_unpacks_to_more_than_it_may_is_refused(
