@@ -15,15 +15,12 @@ from collections.abc import Callable, Mapping
 from core.nn.discriminator_input import mean_difference
 from core.process import denormals_are_zero
 from core.training import data_parallel
+from core.training.discriminator_step import discriminator_step, draw_fakes
+from core.training.generator_step import generator_step
+from core.training.likelihood_step import likelihood_step
 from core.training.optimisation import check_weights, set_learning_rate, update_average
 from core.training.state import TrainingState
-from core.training.steps import (
-    discriminator_step,
-    draw_fakes,
-    generator_step,
-    likelihood_step,
-    system_step,
-)
+from core.training.system_step import system_step
 from core.types import Phase, Progress
 
 Log = Callable[[Mapping[str, float | None], int], None]  # values by name, update

@@ -7,10 +7,10 @@ import torch
 
 from core.config import Config
 from core.errors import InputError
+from core.training.discriminator_step import draw_fakes
 from core.training.loop import train_phase
 from core.training.players import Players, as_module, build
 from core.training.state import TrainingState
-from core.training.steps import draw_fakes
 from core.types import PAD, Noise, Phase
 from experiments import load
 from tests.conftest import tiny

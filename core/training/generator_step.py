@@ -1,0 +1,87 @@
+"""Train the generator: the estimator makes a loss of D's scores of a draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from core.interfaces import Estimator
+from core.nn.discriminator_input import lengths, movable
+from core.nn.likelihood import entropy
+from core.training.generator_batch import GeneratorBatch
+from core.training.optimisation import optimise
+from core.training.players import as_module, frozen_parameters
+from core.training.rollout import sample_with_grad, split
+from core.training.state import TrainingState
+
+Parts = Iterator[tuple[GeneratorBatch, slice]]  # micro-batches and their rows of the batch
+
+
+def generator_step(state: TrainingState) -> float:
+    """Train G once against D; the loss."""
+    adversary, spec = state.adversary, state.sampling_spec()
+    parts = state.micro_batches.count
+    draw = sample_with_grad(
+        state.players.generator, spec, state.batch_size, state.streams["noise"], parts
+    )
+    batch = GeneratorBatch(
+        draw,
+        state.last_real(),
+        state.players.generator,
+        spec,
+        state.noisy_discriminator(),
+        adversary.objective,
+        state.streams["estimator"],
+        parts,
+    )
+    with frozen_parameters(as_module(adversary.discriminator)):
+        return optimise(state, "generator", _generator_losses(state, batch))
+
+
+def _generator_losses(state: TrainingState, batch: GeneratorBatch) -> Iterator[Tensor]:
+    """G's loss, one micro-batch at a time."""
+    estimator, bonus = state.adversary.estimator, state.config.train.entropy
+    prepared = estimator.prepare(batch)
+    if state.micro_batches.count == 1:
+        yield _estimator_loss(batch, estimator, prepared, bonus)
+        return
+    parts = _recomputed_parts if batch.draw.recompute is not None else _parts_of_hidden_states
+    for part, rows in parts(state, batch):
+        fraction = (rows.stop - rows.start) / len(batch.draw.tokens)
+        yield _estimator_loss(part, estimator, [each[rows] for each in prepared], bonus) * fraction
+
+
+def _recomputed_parts(state: TrainingState, batch: GeneratorBatch) -> Parts:
+    """Each part is computed again with a gradient of its own."""
+    draw = batch.draw
+    assert draw.recompute is not None
+    length = lengths(draw.d_input) if movable(draw.d_input) else None
+    rows = state.micro_batches.pieces(length, padded=True)
+    yield from zip(batch.split(map(draw.recompute, rows), rows), rows, strict=True)
+
+
+def _parts_of_hidden_states(state: TrainingState, batch: GeneratorBatch) -> Parts:
+    """The rollout's graph cannot be cut: the gradients of all parts are collected at the hidden
+    states, and passed through the rollout once, after the last part's backward pass.
+    """
+    draw = batch.draw
+    leaf = draw.hidden.detach().requires_grad_(True)
+    whole = replace(draw, hidden=leaf, d_input=draw.d_input_from(leaf))
+    rows = state.micro_batches.pieces(None, padded=True)
+    draws = split(whole, state.micro_batches.count)
+    yield from zip(batch.split(draws, rows), rows, strict=True)
+    assert leaf.grad is not None
+    draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+
+
+def _estimator_loss(
+    batch: GeneratorBatch, estimator: Estimator, prepared: Sequence[Tensor], bonus: float
+) -> Tensor:
+    """The estimator's loss, less `bonus` times the entropy of G's next-token distributions."""
+    loss = estimator.loss(batch, prepared)
+    if bonus:
+        token_entropy = entropy(batch.draw.hidden, batch.generator.head)  # (N, S)
+        loss = loss - bonus * batch.masked(token_entropy).sum(1).mean()
+    return loss

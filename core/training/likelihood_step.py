@@ -1,0 +1,31 @@
+"""Train the generator by maximum likelihood on real sentences (teacher forcing)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from core.nn.discriminator_input import longest_of
+from core.nn.likelihood import negative_log_likelihood
+from core.nn.noise import rows_of
+from core.training.optimisation import optimise
+from core.training.state import TrainingState
+from core.types import PAD
+
+
+def likelihood_step(state: TrainingState) -> float:
+    """Train G once on the next real sentences; the mean negative log-likelihood of a token."""
+    tokens = state.next_tokens()
+    tokens = tokens[:, : longest_of(tokens)]  # columns that are padding everywhere cost nothing
+    generator, count = state.players.generator, (tokens != PAD).sum()
+    noise = generator.draw_noise(len(tokens), state.streams["noise"])
+
+    def losses() -> Iterator[Tensor]:
+        for rows in state.micro_batches.pieces(None, padded=True):
+            part = tokens[rows]
+            hidden = generator.parallel(part, rows_of(noise, rows))
+            token_nll = negative_log_likelihood(hidden, generator.head, part)  # 0 at padding
+            yield token_nll.sum() / count
+
+    return optimise(state, "generator", losses())
