@@ -13,7 +13,7 @@ import torch
 from core.interfaces import Generator, SamplingSpec
 from core.seeding import generator as stream
 from core.training.players import as_module, build_generator
-from core.training.rollout import unroll
+from core.training.rollout import sample_tokens, unroll
 from core.types import Noise
 from tests.conftest import tiny
 from variants import registry
@@ -199,3 +199,15 @@ def test_a_fork_goes_its_own_way(next_input: str, body: str) -> None:
         there = generator.step(fork, generator.embed(other[rows, t]))
     assert torch.allclose(here, generator.parallel(tokens, noise)[:, 7], atol=1e-10)
     assert torch.allclose(there, generator.parallel(other, noise)[rows, 7], atol=1e-10)
+
+
+def test_cold_decoding_takes_the_likeliest_tokens() -> None:
+    """Without noise in the generator, all that differs between sentences is the sampling's."""
+    settings = (*BODIES["lstm"], "next_input.name=last_token", "noise_mapping.name=none")
+    generator = build_generator(tiny(*settings), registry(), V)
+    spec = SamplingSpec(registry().strategy("sampling", "categorical")(tiny().sampling))
+    cold, warm = (
+        sample_tokens(generator, spec, 50, stream(2, "noise"), t).unique(dim=0) for t in (1e-6, 1.0)
+    )
+    assert len(cold) == 1
+    assert len(warm) > 40
