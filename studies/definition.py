@@ -20,6 +20,8 @@ from core.config.parsing import explain
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
 from core.errors import InputError
+from core.faults import in_toml
+from core.tracking.protocol import MLFLOWS_OWN
 from studies.kinds import Kind, Variant, find_kind
 from studies.table import JOINER, Definition, StudyTable, system_name
 
@@ -58,6 +60,8 @@ def load_study(
         raise InputError(f"{path}: no [study] table; run it with: textgan run {path}")
     base = tables["study"].pop("base", None)
     if base is not None:
+        if not isinstance(base, str):
+            raise InputError(f"{path}: study.base = {in_toml(base)}: must be a system or a file")
         merged = current_tables(read_toml(_system_file(base, path, find)))
         for key, value in tables.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
@@ -70,7 +74,13 @@ def load_study(
             row: {"name": row, **read_toml(_system_file(system, path, find))}
             for row, system in named.items()
         }
-    return make_study(tables, resolver, str(path))
+    study = make_study(tables, resolver, str(path))
+    if study.table.name == MLFLOWS_OWN:
+        raise InputError(
+            f"{path}: study.name = {MLFLOWS_OWN!r}: MLflow has an experiment of this name; "
+            f"give the study another one"
+        )
+    return study
 
 
 def from_definition(definition: str, resolver: Resolver) -> Study:
@@ -114,10 +124,10 @@ def _systems_named(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(row, name or file) of every system that the table names; faults are left to its check."""
     listed = table.get("systems", [])
     for each in listed if isinstance(listed, list) else []:
-        system = each if isinstance(each, str) else each.get("system")
+        given = each if isinstance(each, Mapping) else {"system": each}
+        system, label = given.get("system"), given.get("label")
         if isinstance(system, str):
-            label = each.get("label") if isinstance(each, Mapping) else None
-            yield label or system_name(system), system
+            yield label if isinstance(label, str) and label else system_name(system), system
     for key in ("from", "to"):
         if isinstance(table.get(key), str):
             yield system_name(table[key]), table[key]

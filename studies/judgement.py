@@ -36,12 +36,13 @@ from scipy import stats
 
 from core.errors import InputError
 from core.files import read_bounded
+from core.plural import count
 from core.statistics import Interval, holm
 from core.tracking.journal import cut_unfinished_line
 from core.tracking.protocol import ENDED, RunRecord, Tracker
 from studies.figures import BLUE, GREY, forest
 from studies.leaderboard import rng_of
-from studies.sections import Reading, Section, bracket, count, means, names, number
+from studies.sections import Reading, Section, bracket, means, names, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,6 +23,7 @@ from markupsafe import Markup
 from core.config.renamed import current_study, current_tables, current_text
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
+from core.plural import count
 from core.tracking.protocol import Columns, Tracker
 from core.tracking.rendering import plain
 from studies.analysis.curves import curves
@@ -34,7 +35,7 @@ from studies.figures import FORMATS, draw, inline, save
 from studies.judgement import people
 from studies.kinds import find_kind
 from studies.leaderboard import Leaderboard, Row, leaderboard
-from studies.sections import Reading, Section, count, means, number, scored
+from studies.sections import Reading, Section, means, number, scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

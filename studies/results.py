@@ -22,13 +22,14 @@ from core.config.renamed import current_text
 from core.config.schema import Frozen
 from core.errors import InputError
 from core.metrics.catalogue import METRICS
+from core.plural import count
 from core.statistics import interval
 from studies.analysis.plane import read_sweeps, sweep_section
 from studies.analysis.ranking import findings
 from studies.definition import from_definition
 from studies.leaderboard import Row, rng_of
 from studies.report import Report, build, environment
-from studies.sections import Reading, Section, between, count, last_samples
+from studies.sections import Reading, Section, between, last_samples
 from studies.summary import load
 from variants import registry
 

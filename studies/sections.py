@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
+from core.plural import count
 from core.statistics import Difference
 from core.tracking.protocol import RunRecord, Tracker
 from studies.leaderboard import Leaderboard, Row
@@ -146,12 +147,6 @@ def names(found: Sequence[str]) -> str:
     if len(found) > MANY:
         return f"{', '.join(shown)} and {len(found) - MANY} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
-
-
-def count(n: int, word: str) -> str:
-    """`1 seed`, `5 seeds`."""
-    head, space, tail = word.partition(" ")
-    return f"{n} {head}{'' if n == 1 else 's'}{space}{tail}"
 
 
 def contrast(

@@ -140,20 +140,21 @@ def _narrowed(key: str, given: Any, declared: Mapping[str, Range], definition: D
     own = declared[key]
     if given is True:
         return own
-    if not _is_interval(given):
+    if not _are_two_numbers(given):
         raise InputError(f"{where}: give true, [low, high] or {{ choices = [...] }}")
     low, high = given
+    if not low < high:
+        raise InputError(f"{where} = {given}: low must be below high")
     if low < own.low or high > own.high:
         raise InputError(f"{where}: [{low:g}, {high:g}] is wider than the field's own range, "
                          f"{own.text}; a study may only narrow it")  # fmt: skip
     return Range(low, high, own.log, own.whole)
 
 
-def _is_interval(given: Any) -> bool:
+def _are_two_numbers(given: Any) -> bool:
     if not (isinstance(given, list) and len(given) == 2):
         return False
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in given)
-    return numbers and given[0] < given[1]
+    return all(isinstance(each, int | float) and not isinstance(each, bool) for each in given)
 
 
 def _ends(found: Range) -> Sequence[Any]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from core.config.renamed import KEYS, current_tables, current_value, warn_renamed
 from core.config.schema import Config, StrategyConfig
@@ -29,6 +30,7 @@ from core.config.slots import (
     slot_name,
 )
 from core.errors import InputError, nearest
+from core.faults import LENGTHS, in_toml, must
 from core.files import read_bounded
 
 Tables = Mapping[str, Any]
@@ -144,32 +146,63 @@ def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> Strate
 
 def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:
     """The first two faults of a validation as sentences that name the key."""
-    sentences = []
-    for fault in error.errors()[:2]:
-        location = [str(part) for part in fault["loc"] if isinstance(part, str)]
-        key = prefix + ".".join(location)
-        if fault["type"] == "extra_forbidden":
-            known = _keys_at(model, location[:-1])
-            sentences.append(f"{where}: {key}: unknown key{nearest(location[-1], known)}")
-        elif fault["type"] == "missing":
-            sentences.append(f"{where}: [{key}] is missing")
-        elif fault["type"] == "model_type":
-            sentences.append(f"{where}: {key} = {fault['input']!r}: should be a table of settings")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            message = message[0].lower() + message[1:]
-            # What is wrong between the keys of a table is said of the table.
-            given = isinstance(fault["input"], Mapping)
-            said = f"[{key.rstrip('.')}]" if given else f"{key} = {fault['input']!r}"
-            sentences.append(f"{where}: {said}: {message}")
-    return "\n".join(sentences)
+    by_key: dict[str, list[Mapping[str, Any]]] = {}
+    for fault in error.errors():
+        key = prefix + ".".join(_key_of(fault["loc"], model))
+        by_key.setdefault(key, []).append(fault)
+    said = [_sentence(key, faults, model) for key, faults in by_key.items()]
+    return "\n".join(f"{where}: {sentence}" for sentence in said[:2])
+
+
+def _sentence(key: str, faults: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> str:
+    """What is wrong with a key. If it takes values of several types there is a fault for each; the
+    ones furthest inside the value are those of the type that was meant.
+    """
+    depth = max(len(fault["loc"]) for fault in faults)
+    first, *others = [fault for fault in faults if len(fault["loc"]) == depth]
+    name = key.rpartition(".")[2]
+    if first["type"] == "extra_forbidden":
+        table = _key_of(first["loc"], model)[:-1]
+        return f"{key}: unknown key{nearest(name, _keys_at(model, table))}"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    same = (fault for fault in (first, *others) if fault["input"] is first["input"])
+    wanted, *more = dict.fromkeys(map(must, same))
+    right = ", or ".join(
+        [wanted, *(each.removeprefix("must ").removeprefix("be ") for each in more)]
+    )
+    if not isinstance(first["input"], Mapping):
+        return f"{key} = {in_toml(first['input'])}: {right}"
+    # What is wrong between the keys of a table is said of the table.
+    is_right = first["type"] in ("value_error", *LENGTHS)
+    return f"[{key.rstrip('.')}]: {right}{'' if is_right else ', not a table'}"
+
+
+def _key_of(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
+    """The keys on the way to a fault, without indices of lists and pydantic's names of types."""
+    keys: list[str] = []
+    table: type[BaseModel] | None = model
+    any_key = False
+    for part in location:
+        if not isinstance(part, str) or (table is None and not any_key):
+            continue
+        keys.append(part)
+        field = _fields(table).get(part) if table is not None else None
+        table = next(tables_in(field.annotation), None) if field is not None else None
+        any_key = field is not None and get_origin(field.annotation) is dict
+    return keys
 
 
 def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
     for part in path:
-        if part in model.model_fields:
-            model = next(tables_in(model.model_fields[part].annotation), model)
-    return list(model.model_fields)
+        if part in (fields := _fields(model)):
+            model = next(tables_in(fields[part].annotation), model)
+    return list(_fields(model))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a table by the keys that a file has for them."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def tables_in(annotation: Any) -> Iterator[type[BaseModel]]:

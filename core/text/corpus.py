@@ -26,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InputError
+from core.faults import first_fault
 from core.files import check_fits_in_memory, read_bounded
 from core.text.hashing import SentenceSet, all_keys
 from core.text.settings import CorpusSettings, Kind
@@ -230,8 +231,10 @@ class Corpus:
                     f"{file}: corpus format {found['format']}, this version reads {FORMAT}"
                 )
             manifest = Manifest(**found)
-        except (ValueError, TypeError, RecursionError, ValidationError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             reason = str(error).splitlines()[0]
+            if isinstance(error, ValidationError):
+                reason = first_fault(error)
             raise InputError(f"{file}: not a manifest of this version ({reason})") from None
         return cls(directory, manifest, in_memory)
 

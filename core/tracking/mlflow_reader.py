@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import InputError, first_line
 from core.tracking.mlflow_client import PAGE, MlflowStore
 from core.tracking.mlflow_delivery import server_id
-from core.tracking.protocol import ALL, NONE, Columns, RunRecord, Tags, find_run
+from core.tracking.protocol import ALL, MLFLOWS_OWN, NONE, Columns, RunRecord, Tags, find_run
 
 RUNS = table("runs", *map(column, ("run_uuid", "name", "status", "start_time", "end_time",
                                    "lifecycle_stage", "experiment_id")))  # fmt: skip
@@ -139,10 +139,10 @@ class MlflowReader:
         """See `Tracker`."""
         if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return self.sql.experiments()
+                return _named(self.sql.experiments())
         with self.store.reading():
             found = self.store.client.search_experiments(max_results=PAGE)
-        return sorted(experiment.name for experiment in found)
+        return _named(experiment.name for experiment in found)
 
     def runs(
         self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
@@ -216,6 +216,11 @@ class MlflowReader:
         if not models:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
         return str(models[-1].model_id)
+
+
+def _named(experiments: Iterable[str]) -> list[str]:
+    """The experiments that people have made, sorted."""
+    return sorted(name for name in experiments if name != MLFLOWS_OWN)
 
 
 def _record_of(run: Any, experiments: Mapping[str, str]) -> RunRecord:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 IDENTITY = "textgan.identity"  # the tag with a run's local id, which it has before the store's
 PARENT = "mlflow.parentRunId"  # the tag with the id of a run's parent
 LONGEST_DESCRIPTION = 8000
+MLFLOWS_OWN = "Default"  # an experiment that every store of MLflow has
 SHORTEST_ID = 4  # characters of an id that find a run, if only one begins so
 Tags = Mapping[str, str]
 Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
@@ -224,7 +225,7 @@ class Tracker(Protocol):
         """Open an existing run for writing."""
 
     def experiments(self) -> list[str]:
-        """Names of all experiments."""
+        """Names of all experiments, without MLflow's own."""
 
     def runs(
         self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL

@@ -18,6 +18,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.faults import first_fault
+
 OWN = EntryPoint("textgan", "experiments.generate:load_generator", "textgan.loaders")
 
 
@@ -57,10 +59,7 @@ class ServedGenerator(PythonModel):  # type: ignore[misc]
             try:
                 request = Request(**{**(params or {}), **{str(key): row[key] for key in row}})
             except ValidationError as error:
-                fault = error.errors()[0]
-                raise MlflowException.invalid_parameter_value(
-                    f"{fault['loc'][0]} = {fault['input']!r}: {fault['msg']}"
-                ) from None
+                raise MlflowException.invalid_parameter_value(first_fault(error)) from None
             sentences += self.generator.sample(**request.model_dump())
         return pd.DataFrame({"text": sentences})
 

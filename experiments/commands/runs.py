@@ -62,7 +62,8 @@ def list_(
 
     tracker = open_tracker()
     if study is not None and study not in tracker.experiments():
-        raise InputError(f"no study {study!r}; known: {', '.join(tracker.experiments())}")
+        known = ", ".join(tracker.experiments()) or "none yet"
+        raise InputError(f"no study {study!r}; known: {known}")
     rows, shown = listing.select(listing.as_rows(tracker.runs(study)), where, sort, columns)
     rows = rows[:limit]
     if json:

@@ -97,7 +97,7 @@ def ui(
     command, environment = ui_command(tracker.uri, tracker.store_dir, port, host, allow or [])
     if host not in LOOPBACK:
         stderr.print(f"listening on {host}: everyone who can reach it can change every run")
-    studies = [name for name in tracker.experiments() if name != "Default"]
+    studies = tracker.experiments()
     stderr.print(f"http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
     for name in studies:
         stderr.print(f"  {name}: http://127.0.0.1:{port}/{tracker.link(name)}", soft_wrap=True)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from core.plural import count
 from studies.analysis.contrasts import (
     LEVEL,
     Effect,
@@ -27,7 +28,6 @@ from studies.sections import (
     bracket,
     contrast,
     contrast_cells,
-    count,
     number,
     p_value,
 )

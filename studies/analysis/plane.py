@@ -21,12 +21,14 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InputError
+from core.faults import first_fault
 from core.files import read_bounded
+from core.plural import count
 from core.statistics import difference, interval
 from core.tracking.protocol import RunRecord
 from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas
 from studies.leaderboard import rng_of
-from studies.sections import Reading, Section, between, contrast, count
+from studies.sections import Reading, Section, between, contrast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,7 +185,7 @@ def read_sweeps(file: Path) -> dict[str, Sweep]:
     try:
         return SWEEPS.validate_json(read_bounded(file, LARGEST))
     except ValidationError as error:
-        raise InputError(f"{file}: no sweeps: {error.errors()[0]['msg']}") from None
+        raise InputError(f"{file}: no sweeps: {first_fault(error)}") from None
 
 
 def area(points: Sequence[tuple[float, float]]) -> float:

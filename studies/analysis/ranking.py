@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.plural import count
 from core.statistics import holm
 from core.tracking.protocol import NONE, WORST
 from studies.analysis.contrasts import LEVEL, apart, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest
 from studies.leaderboard import Leaderboard, Row
-from studies.sections import Reading, Section, between, contrast, count, names, number, scored
+from studies.sections import Reading, Section, between, contrast, names, number, scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

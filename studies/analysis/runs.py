@@ -10,8 +10,9 @@ from typing import TypeVar
 import numpy as np
 
 from core.config.renamed import current_text
+from core.plural import count
 from core.tracking.protocol import ENDED, WORST, RunRecord
-from studies.sections import Reading, Section, count, samples_of
+from studies.sections import Reading, Section, samples_of
 
 APART = "evaluating"  # tag: seconds of evaluations
 BAD = (*WORST, "killed", "failed")

@@ -22,10 +22,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from core.errors import InputError
+from core.plural import count
 from core.tracking.rendering import plain
 from studies.analysis.effects import choices, interaction_section
 from studies.kinds import Kind, Variant
-from studies.sections import Reading, Section, count
+from studies.sections import Reading, Section
 from studies.table import JOINER, Definition, StudyTable, check_contrasts
 
 Cell = tuple[int, ...]
@@ -51,10 +52,9 @@ class Ablation(Kind):
         @model_validator(mode="after")
         def _keys_fit_the_design(self) -> Ablation.Table:
             if (self.design == "fractional") != (self.cells is not None):
-                raise ValueError("study.cells is the number of cells of a fractional design, and "
-                                 "no other design has it")  # fmt: skip
+                raise ValueError("study.cells goes with design = 'fractional' only; leave it out")
             if self.best and self.design != "reversion":
-                raise ValueError("study.best is used with design = 'reversion' only")
+                raise ValueError("study.best goes with design = 'reversion' only; leave it out")
             return self
 
     def __init__(self, table: Table, definition: Definition) -> None:

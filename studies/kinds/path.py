@@ -20,9 +20,10 @@ from core.config.parsing import assign
 from core.config.renamed import previous_key
 from core.config.slots import SLOTS
 from core.errors import InputError
+from core.plural import count
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
 from studies.kinds import Kind, Variant
-from studies.sections import Reading, Section, count
+from studies.sections import Reading, Section
 from studies.table import Definition, StudyTable, system_name
 
 IGNORED = ("name", "seed")

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from core.plural import count
 from studies.analysis.effects import all_pairs
 from studies.kinds import Kind
-from studies.sections import Reading, Section, count
+from studies.sections import Reading, Section
 from studies.table import Definition, StudyTable, System, check_contrasts
 
 

@@ -44,9 +44,7 @@ def test_the_model_draws_the_same_sentences_loaded_and_served(tmp_path: Path) ->
     assert len(model.predict(pd.DataFrame({"n": [1, 2]}))) == 3, "a request a row"
     for wrong in ({"n": -5}, {"temperature": 0.0}, {"seed": -1}, {"n": 10**9}):
         ((name, value),) = wrong.items()
-        with pytest.raises(
-            MlflowException, match=f"(?i){name} = {value}: input should be"
-        ) as refused:
+        with pytest.raises(MlflowException, match=f"{name} = {value}: must be") as refused:
             model.predict(None, params=wrong)
         assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
 

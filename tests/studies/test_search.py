@@ -108,6 +108,8 @@ def test_ranges_stand_beside_the_fields() -> None:
         ("study.space={'train.generator_lr'=[1e-3, 1e-2]}", "excludes the published value"),
         ("study.space={'train.ema'=true}", "excludes the published value"),
         ("study.space={'train.generator_lr'=3}", "give true, [low, high]"),
+        ("study.space={'train.generator_lr'=[1e-3, 1e-4]}", "low must be below high"),
+        ("study.space={'train.generator_lr'=[1e-3, 1e-3]}", "low must be below high"),
         ("study.space={'sampling'={choices=['gumbel_softmax', 'categorical']}}", "needs"),
         ("study.sampler='tpee'", "study.sampler"),
         ("study.tuning_seed=1", "not used for tuning"),

@@ -188,7 +188,7 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
     assert [dict(r.tags) for r in few] == [{"seed": "0"}, {"seed": "1"}]
     assert [set(r.metrics) for r in few] == [{"eval/unique", "eval/nan"}] * 2
     assert [dict(r.params) for r in few] == [{}, {}]
-    assert tracker.experiments() == ["Default", "a", "b"]
+    assert tracker.experiments() == ["a", "b"], "Default is MLflow's own"
 
 
 def test_tables_that_sql_does_not_know_are_left_to_mlflow(tmp_path: Path) -> None:
