@@ -24,6 +24,7 @@ from pathlib import Path
 from core import process
 from core.errors import InputError
 from core.files import write_atomically
+from core.plural import count
 from core.text.hashing import hash_of
 
 UPDATES = 400
@@ -75,7 +76,7 @@ class MleBaseline:
         found = json.loads((self._folder / "about.json").read_text(encoding="utf-8"))
         perplexity = found["perplexity"]
         return (
-            f"the system mle after {found['updates']:,} updates (the best of at most "
+            f"the system mle after {count(found['updates'], 'update')} (the best of at most "
             f"{found['budget']:,}) on the training text: perplexity "
             f"{'unknown' if perplexity is None else f'{perplexity:.1f}'} per token on held-out "
             f"sentences of it"

@@ -10,6 +10,7 @@ from typing import Any
 from core.config import Config, parse, read_toml
 from core.metrics.audit import audit
 from core.metrics.files import read_sentences
+from core.plural import count
 from core.text.corpus import Corpus, describe
 from core.tracking.protocol import Tracker
 from core.training.batches import Batches
@@ -71,7 +72,7 @@ def show(corpus: Corpus, *, as_json: bool) -> None:
     plain = {k: v for k, v in document.items() if not isinstance(v, dict | list)}
     stdout.print(table(["", ""], [[key, str(value)] for key, value in plain.items()]))
     for key in ("splits", "dropped", "in_train_too", "frequent_words"):
-        counts = "  ".join(f"{name} {count:,}" for name, count in document[key].items())
+        counts = "  ".join(f"{name} {n:,}" for name, n in document[key].items())
         stdout.print(f"\n[bold]{key.replace('_', ' ')}[/]")
         stdout.print(counts or "none")
     for words in corpus.train.sentences(5):
@@ -87,7 +88,7 @@ def show_files(paths: Sequence[Path], *, as_json: bool) -> None:
     if as_json:
         print_json({"splits": counts, "audit": audited, "warnings": warnings})
         return
-    stdout.print("  ".join(f"{name} {count:,} sentences" for name, count in counts.items()))
+    stdout.print("  ".join(f"{name} {count(n, 'sentence')}" for name, n in counts.items()))
     _show_audit(audited, warnings)
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
 from core.errors import InputError
+from core.plural import count
 from core.tracking.delivery import complete
 from core.tracking.journal import journal_path
 from core.tracking.mlflow_store import MlflowTracker
@@ -98,9 +99,9 @@ def delete(tracker: MlflowTracker, keys: Sequence[str], *, yes: bool) -> None:
     _show([(r.run_id, f"{r.experiment}: {r.name}", trash.size(r.run_id)) for r in found])
     for run_id, model in registered.items():
         stderr.print(f"note: {run_id[:8]} is {model} in the registry", markup=False)
-    _confirm(f"delete {len(found)} runs?", yes=yes)
+    _confirm(f"delete {count(len(found), 'run')}?", yes=yes)
     trash.mark([record.run_id for record in found])
-    stderr.print(f"{len(found)} runs deleted; undo with: textgan runs restore RUN")
+    stderr.print(f"{count(len(found), 'run')} deleted; undo with: textgan runs restore RUN")
 
 
 def restore(tracker: MlflowTracker, keys: Sequence[str]) -> None:
@@ -112,11 +113,11 @@ def restore(tracker: MlflowTracker, keys: Sequence[str]) -> None:
         matches = [each.run_id for each in deleted if each.run_id.startswith(key)]
         if len(matches) != 1:
             known = ", ".join(each.run_id[:8] for each in deleted) or "none"
-            count = f"{len(matches)} deleted runs match" if matches else "no deleted run"
-            raise InputError(f"{count} {key!r}; deleted runs: {known}")
+            some = f"{len(matches)} deleted runs match" if matches else "no deleted run"
+            raise InputError(f"{some} {key!r}; deleted runs: {known}")
         chosen += matches
     trash.restore(chosen)
-    stderr.print(f"{len(chosen)} runs restored")
+    stderr.print(f"{count(len(chosen), 'run')} restored")
 
 
 def collect_garbage(tracker: MlflowTracker, *, yes: bool) -> None:
@@ -139,8 +140,8 @@ def collect_garbage(tracker: MlflowTracker, *, yes: bool) -> None:
         for each in thinned
     ]
     _show(rows)
-    parts = [f"{len(removed)} runs"] * bool(removed)
-    parts += [f"unneeded files of {len(thinned)} finished runs"] * bool(thinned)
+    parts = [count(len(removed), "run")] * bool(removed)
+    parts += [f"unneeded files of {count(len(thinned), 'run')}"] * bool(thinned)
     what = " and ".join(parts)
     _confirm(f"remove {what} permanently?", yes=yes)
     for leftover in removed:

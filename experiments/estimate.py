@@ -17,6 +17,7 @@ from rich.markdown import Markdown
 
 from core.config import Config
 from core.config.renamed import hash_of
+from core.plural import count
 from core.tracking.protocol import Tracker
 from core.training.loop import Trainer
 from experiments.console import print_json, stdout, table
@@ -53,9 +54,9 @@ def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
     known = _known(tracker, configs)
     if known and len(known) == len(configs):
         seconds = statistics.mean(statistics.mean(each) for each in known.values())
-        count = sum(map(len, known.values()))
+        runs = sum(map(len, known.values()))
         size = _bytes(configs[0], _prepared(configs[0], tracker)[0])
-        return Estimate(seconds, size, f"from {count} runs like these in the store")
+        return Estimate(seconds, size, f"from {count(runs, 'run')} like these in the store")
     picked = unlike(configs, CALIBRATED)
     costs = []
     for config in picked:
@@ -150,11 +151,11 @@ def _diagnosis(evaluator: Evaluator) -> float:
     """Seconds of an evaluation's diagnoses. A gradient's cost depends on the estimator; with
     rollouts the diagnoses are most of an evaluation.
     """
-    count = evaluator.config.evaluation.gradients
-    some = min(count, GRADIENTS)
+    gradients = evaluator.config.evaluation.gradients
+    some = min(gradients, GRADIENTS)
     start = time.monotonic()
     evaluator.diagnoses(some)
-    return (time.monotonic() - start) * max(1, count) / max(1, some)
+    return (time.monotonic() - start) * max(1, gradients) / max(1, some)
 
 
 def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> float:
@@ -197,9 +198,9 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
     stdout.print(table(["variant", "seeds"], cells))
     stdout.print(Markdown(study.kind.describe()))
     later = f" ({plan.later} of them chosen by the results of the others)" if plan.later else ""
-    workers = f"{limit.workers} worker{'s' if limit.workers > 1 else ''}"
+    workers = count(limit.workers, "worker")
     stdout.print(
-        f"{runs} runs{later}, ranked by {study.table.ranked_by}\n"
+        f"{count(runs, 'run')}{later}, ranked by {study.table.ranked_by}\n"
         f"time: about {duration(seconds)} with {workers}, {found.seconds:.1f} s per run, "
         f"{found.source}\n"
         f"disk: about {found.bytes * runs / 1e6:.0f} MB"

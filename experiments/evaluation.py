@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE
 from core.metrics.files import Evaluation, MetricRow
+from core.plural import count
 from core.text.grammar import SIZES, grammar
 from core.text.oracles import LENGTH, Oracle, lstm_oracle
 from core.tracking.protocol import Tracker, study_run
@@ -114,7 +115,9 @@ def log_imported(
             values[f"interval/{metric}_high"] = found.high
     run.log_metrics(values, 0)
     run.log_samples([Sample(0, i, " ".join(words)) for i, words in enumerate(sentences[:SHOWN])])
-    run.describe(f"Imported from `{source}`: {len(sentences):,} sentences, scored unchanged.")
+    run.describe(
+        f"Imported from `{source}`: {count(len(sentences), 'sentence')}, scored unchanged."
+    )
     run.finish("ok")
     row.finish("ok")
     return name

@@ -22,6 +22,7 @@ import typer
 from rich.markdown import Markdown
 
 from core.errors import InputError
+from core.plural import count
 from core.tracking.mlflow_client import LOOPBACK
 from core.tracking.protocol import ENDED, Tracker, study_run
 from experiments.console import stderr, stdout, table
@@ -151,7 +152,9 @@ def ask_on_page(asked: Questions, kind: str, port: int, record: OnAnswer) -> Non
         stderr.print("every comparison is answered")
         return
     page = JudgingPage(asked, kind, port, record)
-    stderr.print(f"{page.address}: {len(asked)} questions; Ctrl-C ends it and keeps the answers")
+    stderr.print(
+        f"{page.address}: {count(len(asked), 'question')}; Ctrl-C ends it and keeps the answers"
+    )
     with suppress(KeyboardInterrupt):
         page.serve()
 

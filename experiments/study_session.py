@@ -14,6 +14,7 @@ from pathlib import Path
 from core import process
 from core.config import override
 from core.errors import InputError
+from core.plural import count
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker
 from experiments.console import progress as progress_bar
@@ -157,7 +158,8 @@ def complete(
         record.flush()
     missing = last[0].waiting + last[0].later if last else 0
     if missing:
-        stderr.print(f"{missing} runs did not start within the budget; --resume completes them")
+        missed = count(missing, "run")
+        stderr.print(f"{missed} did not start within the budget; --resume completes the study")
     if session.joined:
         return leaderboard(tracker, name), tracker.link(name)
     return publish(tracker, name)
@@ -193,8 +195,8 @@ def overcommitted(study: Study, workers: int, cores: int) -> str | None:
     if threads == 1 or workers * threads <= cores:
         return None
     return (
-        f"{workers} workers of train.threads = {threads} share {cores} cores and wait for each "
-        f"other; train.threads = 1 is faster"
+        f"train.threads = {threads} with {count(workers, 'worker')}: more threads than cores "
+        f"({cores}), so they wait for each other; train.threads = 1 is faster"
     )
 
 
@@ -207,7 +209,7 @@ def show_leaderboard(board: Leaderboard) -> None:
     title = f"{board.study}: {board.metric}, {better} is better"
     stdout.print(table(BOARD_COLUMNS, rows, title))
     if board.failed:
-        stderr.print(f"{board.failed} runs failed; --resume tries them again")
+        stderr.print(f"{count(board.failed, 'run')} failed; --resume tries again")
 
 
 def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:

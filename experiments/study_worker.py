@@ -28,6 +28,7 @@ import optuna
 
 from core.addresses import INSTALL
 from core.errors import InputError, MachineError, first_line
+from core.plural import count
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker
 from experiments.console import stderr
@@ -176,12 +177,12 @@ def work_on(task: WorkerTask) -> str:
         nonlocal ended
         result = run(*arguments, **named)
         ended += 1
-        text = f"{result.outcome}, {result.updates} updates, {result.seconds:.1f} s"
+        text = f"{result.outcome}, {count(result.updates, 'update')}, {result.seconds:.1f} s"
         print(f"{named['labels'].name}: {text}", file=sys.stderr, flush=True)  # to the driver
         return result
 
     take_runs(task.study, task.storage, open_tracker(task.tracking), task.until, train)
-    return f"{socket.gethostname()}: {ended} runs"
+    return f"{socket.gethostname()}: {count(ended, 'run')}"
 
 
 @contextmanager

@@ -40,7 +40,8 @@ class Budget(Frozen):
     def text(self) -> str:
         """For people: `30 CPU seconds`."""
         ((key, value),) = ((key, value) for key, value in self if value is not None)
-        return f"{value:,g} {UNITS.get(key, key)}"
+        units = UNITS.get(key, key)
+        return f"{value:,g} {units.removesuffix('s') if value == 1 else units}"
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Budget:

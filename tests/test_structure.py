@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,17 @@ def test_a_long_file_states_its_reason_at_its_top() -> None:
         if lines > MOST_LINES and "one file because" not in docstring.lower():
             found.append(f"{file.relative_to(ROOT)}: {lines} lines")
     assert not found, "say in the docstring that it is `one file because` of what"
+
+
+def test_nouns_after_a_number_are_counted() -> None:
+    """`1 run`, not `1 runs`: messages use `core.plural.count`, except where one cannot be."""
+    nouns = "run|seed|variant|trial|sentence|update|question|system|order|worker|reference|step"
+    counted = re.compile(rf"(?<!of )\{{(?!count\(|[A-Z_]+\}})[^{{}}]+\}} ({nouns})s\b")
+    never_one = {"experiments/gradients.py", "experiments/sweep.py", "core/training/batches.py"}
+    found = [
+        f"{file.relative_to(ROOT)}: {match[0]}"
+        for file in files()
+        for match in counted.finditer(file.read_text(encoding="utf-8"))
+        if str(file.relative_to(ROOT)) not in never_one
+    ]
+    assert not found

@@ -24,6 +24,7 @@ from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
 from core.metrics.suite import Suite
+from core.plural import count
 from core.text.hashing import hash_of
 from core.text.oracles import Oracle
 from core.text.readers import lines
@@ -155,15 +156,16 @@ def evaluate(
             references=measure.references or len(inputs.references),
             direction=CATALOGUE[name].direction,
         )
-        if (count := min(measure.samples, measure.references)) < measure.least:
+        if (fewer := min(measure.samples, measure.references)) < measure.least:
             warnings.append(
-                f"{name}: no interval from {count:,} sentences (needs {measure.least:,} of each)"
+                f"{name}: no interval from {count(fewer, 'sentence')} "
+                f"(needs {measure.least:,} of each)"
             )
     if inputs.mle is not None:  # last, because it may have to be trained first
         step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
         try:
             sentences = inputs.mle()
-            about = f"{len(sentences):,} sentences of {inputs.mle.about()}"
+            about = f"{count(len(sentences), 'sentence')} of {inputs.mle.about()}"
             rows["mle"] = Row(suite, sentences, about)
         except InputError as error:
             warnings.append(f"no mle row: {error}")
@@ -197,7 +199,7 @@ class Row:
 def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     if inputs.held_out is not None:
-        about = f"{len(inputs.held_out):,} sentences of --held-out, scored as if generated"
+        about = f"{count(len(inputs.held_out), 'sentence')} of --held-out, scored as if generated"
         rows["real"] = Row(suite, inputs.held_out, about)
     elif len(inputs.references) > 1:
         compared, scored = halves(inputs.references)
@@ -205,7 +207,7 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
         rows["real"] = Row(suite.against(compared), scored, about)
     if inputs.train:
         drawn = suite.model.sample(len(inputs.samples), np.random.default_rng(NGRAM_SEED))
-        about = f"{len(drawn):,} sentences of a Kneser-Ney model of order {ORDER} of --train"
+        about = f"{count(len(drawn), 'sentence')} of a Kneser-Ney model of order {ORDER} of --train"
         rows["ngram"] = Row(suite, drawn, about)
     return rows
 
@@ -260,13 +262,13 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
         ("samples", inputs.samples, groups),
         ("references", inputs.references, compared),
     ):
-        count, short = len(text), dict[int, list[str]]()
+        size, short = len(text), dict[int, list[str]]()
         for group in concerned:
-            if count < GROUPS[group].needs:
+            if size < GROUPS[group].needs:
                 short.setdefault(GROUPS[group].needs, []).append(group)
         parts = [f"{', '.join(names)} (needs {needs:,})" for needs, names in short.items()]
         if parts:
-            warnings.append(f"{count:,} {side} are too few for {'; '.join(parts)}")
+            warnings.append(f"{side}: {size:,} is too few for {'; '.join(parts)}")
     return warnings
 
 
@@ -275,7 +277,7 @@ def _of_unequal_counts(samples: int, held_out: int, groups: Sequence[str]) -> st
     if not named or abs(samples - held_out) <= UNEQUAL * samples:
         return None
     return (
-        f"{samples:,} samples, but the row of real text has {held_out:,} sentences: "
+        f"{samples:,} samples, but the row of real text has {count(held_out, 'sentence')}: "
         f"{', '.join(named)} depend on the number and cannot be compared with it "
         f"(use {min(samples, held_out):,} of each)"
     )

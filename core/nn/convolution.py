@@ -25,7 +25,10 @@ Counts = tuple[Annotated[int, Field(ge=1, le=65536)], ...]
 def one_count_a_kernel(kernels: Counts, filters: Counts) -> None:
     """ValueError unless there are as many counts of filters as kernels, and some."""
     if len(kernels) != len(filters) or not kernels:
-        raise ValueError(f"{len(kernels)} kernels need as many filters, not {len(filters)}")
+        raise ValueError(
+            f"kernels and filters must be lists of the same length, not of {len(kernels)} and "
+            f"{len(filters)}"
+        )
 
 
 def fitting(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from core.config.renamed import current_params, stored_keys
 from core.errors import InputError, nearest
+from core.plural import count
 from core.tracking.rendering import Sample, sample_files
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def find_run(runs: Sequence[RunRecord], key: str) -> RunRecord:
         return matches[0]
     if matches:
         ids = ", ".join(run.run_id[:8] for run in matches[-5:])
-        raise InputError(f"{key!r} matches {len(matches)} runs; give an id, such as {ids}")
+        raise InputError(f"{key!r} matches {count(len(matches), 'run')}; give an id, such as {ids}")
     if not runs:
         raise InputError(f"no run {key!r}: the store has no runs yet")
     raise InputError(f"no run {key!r}{nearest(key, {run.name for run in runs})}")

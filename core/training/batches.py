@@ -19,6 +19,7 @@ from torch import Tensor
 from core.errors import InputError
 from core.nn.discriminator_input import lengths, movable
 from core.nn.trim import cut
+from core.plural import count
 from core.seeding import derive
 from core.text.corpus import Split
 from core.text.hashing import Order, shuffled
@@ -33,8 +34,8 @@ class Batches:
     def __init__(self, split: Split, size: int, length: int, seed: int) -> None:
         if len(split) < size:
             raise InputError(
-                f"train.batch_size = {size}, but the training split has {len(split)} sentences; "
-                f"lower train.batch_size or give a larger corpus"
+                f"train.batch_size = {size}, but the training split has "
+                f"{count(len(split), 'sentence')}; lower train.batch_size or give a larger corpus"
             )
         split.check_fits(length)
         self._split, self._size, self._length, self._seed = split, size, length, seed

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from core.plural import count
 from experiments.commands.options import At, Json, Set, complete_system, examples
 
 PROGRESS = {  # metrics next to the progress bar
@@ -83,7 +84,9 @@ def run(
     if json:
         print_json(result.document())
         return
-    stderr.print(f"{result.outcome} after {result.updates} updates in {result.seconds:.0f} s")
+    stderr.print(
+        f"{result.outcome} after {count(result.updates, 'update')} in {result.seconds:.0f} s"
+    )
     rows = []
     for key, value in result.metrics.items():
         info = METRICS[key.removeprefix("eval/")]

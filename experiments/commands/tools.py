@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from core.plural import count
 from experiments.commands.options import Json, complete_slot, examples
 
 STORED = ("artifacts", "runs", "corpora", "journal")  # folders next to the store
@@ -60,7 +61,8 @@ def variants(
         from experiments.check import try_strategy
 
         result = try_strategy(*name.split(".", 1))
-        stdout.print(f"{name}: passes ({result.updates} updates trained, outcome {result.outcome})")
+        trained = f"{count(result.updates, 'update')} trained, outcome {result.outcome}"
+        stdout.print(f"{name}: passes ({trained})")
         return
     found = registry().describe(slot)
     if json:
@@ -121,6 +123,7 @@ def doctor(json: Json = False) -> None:
 @app.command(epilog=examples("textgan sync", "textgan sync --json"))
 def sync(json: Json = False) -> None:
     """Deliver what runs kept on disk while the tracking server did not answer."""
+    from core.addresses import shown
     from core.errors import MachineError
     from core.tracking.mlflow_store import open_tracker
     from experiments.console import print_json, progress, stderr
@@ -135,11 +138,11 @@ def sync(json: Json = False) -> None:
     if found.away:
         run, error = next(iter(found.away.items()))
         raise MachineError(
-            f"{len(found.away)} runs wait for {tracker.uri} (run {run[:8]}: {error}); "
-            f"run textgan sync again when it answers"
+            f"{count(len(found.away), 'run')} not delivered to {shown(tracker.uri)} "
+            f"(run {run[:8]}: {error}); run textgan sync again when it answers"
         )
     if not json:
-        stderr.print(f"{found.delivered} runs delivered; nothing waits")
+        stderr.print(f"{count(found.delivered, 'run')} delivered; nothing waits")
 
 
 def _examined() -> dict[str, Any]:

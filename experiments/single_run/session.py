@@ -18,6 +18,7 @@ import torch
 from core.config import Config
 from core.errors import MachineError, machine_error
 from core.files import write_atomically
+from core.plural import count
 from core.text.corpus import Corpus
 from core.tracking.protocol import Outcome, RunTracker
 from core.tracking.rendering import Sample
@@ -218,7 +219,7 @@ class Session:
             save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
             record.log_model(Path(temporary))
         log_curves(record)
-        ending = f"{outcome} after {counters.update} updates in {counters.seconds:.0f} s"
+        ending = f"{outcome} after {count(counters.update, 'update')} in {counters.seconds:.0f} s"
         record.describe(description(self.config, record.run_id, ending, counters.samples))
         spent = {
             "updates": str(counters.update),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.plural import count
 from core.statistics import (
     Interval,
     detectable_difference,
@@ -43,7 +44,7 @@ def power(reading: Reading) -> Iterator[Section]:
         ["correlation over shared seeds", f"{correlation:.2f}", "paired" if paired else "unpaired"],
         *_shares(scores),
         *(
-            [f"minimum detectable difference with {seeds} seeds",
+            [f"minimum detectable difference with {count(seeds, 'seed')}",
              f"{detectable_difference(spread, seeds, paired=paired):.4f}",
              "this study" if seeds == n else ""]
             for seeds in sorted({*SEEDS, n})
@@ -95,6 +96,6 @@ def profile_figure(board: Leaderboard) -> Figure:
     axis.set_xlabel(board.metric)
     axis.set_ylabel("share of runs at least as good")
     legend_beside(axis)
-    title = f"Performance profiles of the first {len(rows)} rows, with 95% bands"
+    title = f"Performance profiles of the first {count(len(rows), 'row')}, with 95% bands"
     axis.set_title(title, fontsize=10)
     return drawing

@@ -78,7 +78,7 @@ class Ablation(Kind):
             for axis, values in self.table.axes.items()
         )
         seeds = count(len(self.table.seed_list()), "seed")
-        return f"{axes}\n\n{self.design.words}; {len(self.variants)} variants x {seeds}."
+        return f"{axes}\n\n{self.design.words}; {count(len(self.variants), 'variant')} x {seeds}."
 
     @staticmethod
     def sections(reading: Reading) -> Iterator[Section]:

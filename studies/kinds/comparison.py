@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.config import Config
+from core.plural import count
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
 from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
@@ -88,14 +89,15 @@ class Comparison(Kind):
     def describe(self) -> str:
         """What is equal, and what is tuned."""
         table = self.table
+        trials, seeds = count(table.trials, "trial"), count(len(table.seed_list()), "seed")
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
             for arm, _ in self.rows
         )
         return (
-            f"Every system: {table.trials} trials ({table.sampler}) of {table.spent}, the "
+            f"Every system: {trials} ({table.sampler}) of {table.spent}, the "
             f"published settings first, over\n\n{tuned}\n\nThen the best settings of each with "
-            f"{len(table.seed_list())} seeds that were not used for tuning, scored once on the "
+            f"{seeds} that were not used for tuning, scored once on the "
             f"test split."
         )
 

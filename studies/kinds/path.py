@@ -72,10 +72,12 @@ class Path(Kind):
             f"- **{each.name}**: {', '.join(f'`{key}`' for key in each.keys)}"
             for each in self.coordinates
         )
-        orders = "Every order" if self.complete else f"{len(self.orders)} orders, drawn in pairs"
+        drawn = f"{count(len(self.orders), 'order')}, drawn in pairs"
+        orders = "Every order" if self.complete else drawn
+        coordinates = count(len(self.coordinates), "coordinate")
         return (
-            f"From **{self.start}** to **{self.end}** in {len(self.coordinates)} coordinates:\n\n"
-            f"{lines}\n\n{orders}; {len(self.variants)} systems x "
+            f"From **{self.start}** to **{self.end}** in {coordinates}:\n\n"
+            f"{lines}\n\n{orders}; {count(len(self.variants), 'system')} x "
             f"{count(len(self.table.seed_list()), 'seed')}; budget of each run: "
             f"{self.table.spent}. Settings that are not valid on their own change together."
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from core.plural import count
 from studies.analysis.search import PUBLISHED, search_sections
 from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
@@ -52,11 +53,12 @@ class Search(Kind):
     def describe(self) -> str:
         """The space."""
         table = self.table
+        trials, seeds = count(table.trials, "trial"), count(len(table.seed_list()), "seed")
         fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
-            f"{table.trials} trials ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"
+            f"{trials} ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"
             f"The published settings run first. Then the best {table.finalists} and the published "
-            f"ones run with {len(table.seed_list())} seeds that were not used for tuning, scored "
+            f"ones run with {seeds} that were not used for tuning, scored "
             f"on the test split."
         )
 

@@ -22,5 +22,5 @@ def test_sync_delivers_what_a_killed_process_left(capsys: pytest.CaptureFixture[
     journal.close()
     assert json.loads(textgan("doctor", "--json", capsys=capsys)[1])["undelivered"] == 1
     code, _, err = textgan("sync", capsys=capsys)
-    assert (code, err.strip()) == (0, "1 runs delivered; nothing waits")
+    assert (code, err.strip()) == (0, "1 run delivered; nothing waits")
     assert tracker.history(run.run_id, "m") == [(4, 1.5)]

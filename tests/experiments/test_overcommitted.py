@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.plural import count
 from experiments.study_session import overcommitted
 from studies.definition import load_study
 from variants import registry
@@ -27,5 +28,6 @@ def test_threads_that_wait_for_each_other_are_mentioned(
     assert (words is not None) == said
     if words:
         assert words.startswith(
-            f"{workers} workers of train.threads = {threads} share {cores} cores"
+            f"train.threads = {threads} with {count(workers, 'worker')}: "
+            f"more threads than cores ({cores})"
         )

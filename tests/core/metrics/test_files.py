@@ -58,4 +58,4 @@ def test_unequal_counts_of_samples_and_real_text_are_said() -> None:
 def test_few_references_are_too_few_for_what_compares_with_them_alone() -> None:
     drawn = grammar("easy").sample(150, 1)
     found = evaluate(Inputs(drawn[:100], drawn[110:], held_out=drawn[:100]), ["unique", "bleu"])
-    assert found.warnings == ["40 references are too few for bleu (needs 100)"]
+    assert found.warnings == ["references: 40 is too few for bleu (needs 100)"]
