@@ -11,7 +11,9 @@ from core.errors import InputError, MachineError
 
 
 def read_bounded(path: Path, max_bytes: int) -> str:
-    """The text of a UTF-8 file of at most `max_bytes` bytes; InputError for any other."""
+    """The text of a UTF-8 file of at most `max_bytes` bytes, without a byte order mark; InputError
+    for any other.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
@@ -23,7 +25,7 @@ def read_bounded(path: Path, max_bytes: int) -> str:
     if len(content) > max_bytes:
         raise InputError(f"{path}: more than {max_bytes:,} bytes, too large for such a file")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.metrics.suite import Suite
+from core.numbers import COLDEST, HOTTEST, is_temperature
 from core.tracking.protocol import RunRecord, Tracker
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
@@ -36,8 +37,8 @@ def temperatures_of(text: str | None) -> tuple[float, ...]:
         found = tuple(sorted(float(part) for part in text.split(",")))
     except ValueError:
         raise InputError(f"--temperatures {text}: numbers with commas, such as .5,1,1.5") from None
-    if found[0] <= 0:
-        raise InputError(f"--temperatures {text}: each must be above 0")
+    if not all(map(is_temperature, found)):
+        raise InputError(f"--temperatures {text}: each must be {COLDEST:g} to {HOTTEST:g}")
     return found
 
 

@@ -42,7 +42,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     text = read_bounded(path, LONGEST_CONFIG)
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also an integer of thousands of digits
         raise InputError(f"{path}: not valid TOML: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: not valid TOML: nested too deep") from None
@@ -56,7 +56,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         raise InputError(f"--set {text}: expected KEY=VALUE, such as train.updates=100")
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return path, value.strip()
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from core.config.renamed import comparable, previous_tables
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import ranking_metric
+from core.numbers import representable
 from core.text.settings import CorpusSettings
 
 
@@ -43,6 +44,7 @@ class Frozen(BaseModel):
     """Base of every table: immutable, and no key that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    _numbers = field_validator("*")(representable)
 
 
 class StrategyConfig(Frozen):

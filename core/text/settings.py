@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-Kind = Literal["lines", "fortune", "csv", "shards", "generated"]
+from core.numbers import representable
+
+Kind = Literal["lines", "fortune", "csv", "tsv", "jsonl", "shards", "generated"]
 Level = Literal["word", "character"]
 GENERATED = ("grammar", "lstm_oracle")
 FIXED_LENGTH = ("lstm_oracle",)  # sources whose sentences have one length and no end token
 DRAWN = 10_000  # sentences drawn from a generated source by default
+
+
+def _number_in_words(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Column = Annotated[str, BeforeValidator(_number_in_words)]
 
 
 class CorpusSettings(BaseModel):
@@ -23,6 +32,8 @@ class CorpusSettings(BaseModel):
     |-----------|----------|-----------|----------|------------|
     | lines     | original | 3         | .9       | drop       |
     | fortune   | original | 3         | .9       | drop       |
+    | tsv       | original | 3         | .9       | drop       |
+    | jsonl     | original | 3         | .9       | drop       |
     | csv       | original | 10        | .9       | drop       |
     | shards    | original | 10        | .9       | drop       |
     | generated | none     | 1         | 0        | keep       |
@@ -33,14 +44,17 @@ class CorpusSettings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    _numbers = field_validator("*")(representable)
 
     # grammar, lstm_oracle, or a file, folder, built corpus
     source: Annotated[str, Field(min_length=1)] = "grammar"
     difficulty: Literal["easy", "default", "hard"] = "default"  # of the grammar
     oracle_seed: Annotated[int, Field(ge=0)] = 0  # of the lstm_oracle's weights
     sentences: Annotated[int, Field(ge=1)] | None = None  # number of sentences read; None: all
-    reader: Literal["auto", "lines", "fortune", "csv", "shards"] = "auto"  # auto: from its content
-    column: str | None = None  # csv: the column to read
+    reader: Literal[
+        "auto", "lines", "fortune", "csv", "tsv", "jsonl", "shards"  # auto: from name and content
+    ] = "auto"
+    column: Column | None = None  # what to read of a table or of JSON objects: name or number
     level: Level = "word"  # what a token is
     cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space
     min_words: Annotated[int, Field(ge=1)] | None = None  # shorter sentences are dropped

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from core.numbers import LARGEST_INTEGER, fault_of
+
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Seed = Annotated[int, typer.Option(help="Seed of the samples.", min=0, max=LARGEST_INTEGER)]
 At = Annotated[
     str | None,
     typer.Option(metavar="CHECKPOINT", help="A kept checkpoint: best or an update."),
@@ -31,6 +34,13 @@ Tracking = Annotated[
         help="Tracking server, such as http://HOST:5000; default: MLFLOW_TRACKING_URI.",
     ),
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of options with a number, for which a range lets NaN through."""
+    if value is not None and (fault := fault_of(value)):
+        raise typer.BadParameter(f"{value}: {fault}")
+    return value
 
 
 def complete_system(incomplete: str) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from core.numbers import COLDEST, HOTTEST, LARGEST_INTEGER
 from core.plural import count
-from experiments.commands.options import At, Json, Set, complete_system, examples
+from experiments.commands.options import At, Json, Seed, Set, complete_system, examples, finite
 
 PROGRESS = {  # metrics next to the progress bar
     "train/discriminator_loss": "D loss",
@@ -36,7 +37,9 @@ def run(
         ),
     ] = None,
     set_: Set = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the run.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the run.", min=0, max=LARGEST_INTEGER)
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device to train on.")
     ] = None,
@@ -101,9 +104,15 @@ def sample(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by id or name.")],
     n: Annotated[int, typer.Option("-n", help="Number of sentences.", min=1, max=1_000_000)] = 20,
     temperature: Annotated[
-        float, typer.Option(help="Sampling temperature; above 1 is more diverse.", min=0.01)
+        float,
+        typer.Option(
+            help="Sampling temperature; above 1 is more diverse.",
+            min=COLDEST,
+            max=HOTTEST,
+            callback=finite,
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the samples.", min=0)] = 0,
+    seed: Seed = 0,
     at: At = None,
     json: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from experiments.commands.options import Json, Set, Storage, Tracking, examples
+from experiments.commands.options import Json, Set, Storage, Tracking, examples, finite
 
 app = typer.Typer()
 
@@ -35,7 +35,11 @@ def study(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Time limit; no run starts that would not end in time.", min=0.01),
+        typer.Option(
+            help="Time limit; no run starts that would not end in time.",
+            min=0.01,
+            callback=finite,
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(help="Number of worker processes.", min=1, max=10_000)
@@ -50,7 +54,8 @@ def study(
         typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster; default: RAY_ADDRESS."),
     ] = None,
     gpus_per_worker: Annotated[
-        float, typer.Option(help="GPUs per Ray worker; a fraction shares a GPU.", min=0)
+        float,
+        typer.Option(help="GPUs per Ray worker; a fraction shares a GPU.", min=0, callback=finite),
     ] = 0.0,
     dry_run: Annotated[
         bool, typer.Option(help="Only show the plan: runs, time and disk space.")
@@ -168,7 +173,9 @@ def worker(
     tracking: Tracking = None,
     until: Annotated[
         float | None,
-        typer.Option(help="Unix time; no run starts that would not end before it."),
+        typer.Option(
+            help="Unix time; no run starts that would not end before it.", callback=finite
+        ),
     ] = None,
 ) -> None:
     """Train runs of a study until its queue is empty; workers may join and leave at any time.
