@@ -37,7 +37,7 @@ def prepare(configs: Iterable[Config], store_dir: Path) -> dict[str, str]:
                 opened[key] = open_corpus(
                     config.corpus, store_dir, config.model.length, lambda n: advance(n, None, "")
                 )
-            stderr.print(summary(opened[key]), markup=False)
+            show_summary(opened[key])
         # Fails if no batch can be drawn.
         Batches(opened[key].train, config.train.batch_size, config.model.length, config.seed)
     return {key: corpus.fingerprint for key, corpus in opened.items()}
@@ -50,21 +50,27 @@ def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
     return open_corpus(config.corpus, tracker.store_dir, config.model.length)
 
 
-def summary(corpus: Corpus) -> str:
-    """One line: the numbers of kept and dropped sentences, the splits, the vocabulary."""
+def show_summary(corpus: Corpus) -> None:
+    """Print a line with the numbers of kept and dropped sentences, the splits and the vocabulary,
+    and the warnings of the build.
+    """
     manifest = corpus.manifest
     dropped = ", ".join(f"{n:,} {why}" for why, n in sorted(manifest.dropped.items()))
     splits = ", ".join(f"{n:,} {name}" for name, n in manifest.splits.items())
-    return (
+    stderr.print(
         f"{Path(manifest.source).name}: {manifest.kept:,} of {manifest.read:,} sentences kept"
         f"{f' (dropped: {dropped})' if dropped else ''}; {splits}; "
-        f"{manifest.vocabulary:,} words in the vocabulary"
+        f"{manifest.vocabulary:,} words in the vocabulary",
+        markup=False,
     )
+    for warning in manifest.warnings:
+        stderr.print(f"warning: {warning}", markup=False)
 
 
 def show(corpus: Corpus, *, as_json: bool) -> None:
     """Print what a corpus holds, and the audit of its splits."""
     audited, warnings = _audit(corpus.splits())
+    warnings = [*corpus.manifest.warnings, *warnings]
     document = {**describe(corpus), "audit": audited, "warnings": warnings}
     if as_json:
         print_json(document)

@@ -27,7 +27,7 @@ from core.metrics.suite import Suite
 from core.plural import count
 from core.text.hashing import hash_of
 from core.text.oracles import Oracle
-from core.text.readers import lines
+from core.text.readers import read_texts
 
 NGRAM_SEED = 0
 UNEQUAL = 0.02  # share of the samples by which the row of real text may have more or fewer
@@ -93,13 +93,15 @@ class Evaluation(BaseModel):
     warnings: list[str] = Field(description="sentences for people; empty if there is no problem")
 
 
-def read_sentences(path: Path) -> Text:
+def read_sentences(path: Path, column: str | None = None) -> Text:
     """Sentences of a file as words; an empty line is an empty sentence. InputError if no text.
 
     Equal words share one object, so that a million sentences take tens of bytes a word.
     """
     known: dict[str, str] = {}
-    sentences = [[known.setdefault(w, w) for w in text.split()] for _, text in lines(path)]
+    sentences = [
+        [known.setdefault(w, w) for w in text.split()] for text in read_texts(path, column)
+    ]
     if not known:
         raise InputError(f"{path}: no sentence in it")
     return sentences

@@ -12,10 +12,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from itertools import tee
 from pathlib import Path
 from typing import IO, Literal
 
@@ -26,14 +25,15 @@ from core.files import sha256_of
 from core.text.cleaning import Cleaned, clean_all
 from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
 from core.text.hashing import HashSet, hash_of
+from core.text.losses import Tally, nothing_left, shortened, warnings_of
 from core.text.oracles import draw_corpus
 from core.text.readers import READERS, kind_of, shard_files
 from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
-from core.text.vocabulary import Vocabulary
+from core.text.vocabulary import SPECIALS, Vocabulary
 
 Progress = Callable[[int], None]  # sentences kept so far
 REPORT_EVERY = 1000
-SHOWN_REASONS = 4
+CLEANING = 2  # version of readers and cleaning: a run's corpus of another version is built anew
 
 
 def build_corpus(
@@ -54,7 +54,7 @@ def build_corpus(
     rules = rules_for(settings, kind, max_words)
     sentences, known_words = _open_source(settings, kind, rules)
     with _folder(output) as folder:
-        tally = _Tally()
+        tally = Tally()
         tally.counts.update(dict.fromkeys(known_words, 0))
         with (folder / "spill").open("w", encoding="utf-8", newline="\n") as spill:
             for words in _kept(sentences, settings, kind, rules, tally):
@@ -65,7 +65,7 @@ def build_corpus(
         _encode(folder, vocabulary, settings, tally)
         (folder / "spill").unlink()
         if min(tally.splits.values()) == 0:
-            raise InputError(_nothing_left(settings, rules, tally))
+            raise InputError(nothing_left(settings, rules, tally))
         vocabulary.save(folder / "vocabulary.txt")
         manifest = Manifest(
             format=FORMAT,
@@ -83,6 +83,7 @@ def build_corpus(
             vocabulary=len(vocabulary),
             longest=tally.longest,
             id_type=_id_type(vocabulary),
+            warnings=() if kind == "generated" else warnings_of(settings, rules, tally),
         )
         (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
     return Corpus.open(output, settings.in_memory)
@@ -97,7 +98,8 @@ def prepare_corpus(
         return Corpus.open(source, settings.in_memory)
     kind = kind_of_source(settings)
     content = settings.model_dump(mode="json", exclude={"in_memory", "source"})
-    key = json.dumps([content, max_words, kind, source_sha256(settings, kind), FORMAT])
+    version = [FORMAT] if kind == "generated" else [FORMAT, CLEANING]
+    key = json.dumps([content, max_words, kind, source_sha256(settings, kind), *version])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.exists():
         try:
@@ -141,53 +143,53 @@ def split_of(words: list[str], settings: CorpusSettings) -> SplitName:
 
 def _open_source(
     settings: CorpusSettings, kind: Kind, rules: Rules
-) -> tuple[Iterator[Cleaned], tuple[str, ...]]:
-    """The cleaned sentences of the source, and words that the vocabulary has even if they do not
-    occur.
+) -> tuple[Iterator[tuple[str, Cleaned]], tuple[str, ...]]:
+    """The sentences of the source with their words, and words that the vocabulary has even if they
+    do not occur.
     """
     if kind == "generated":
         drawn = draw_corpus(settings)
-        return (Cleaned(words, 1.0) for words in drawn.sentences), drawn.words
+        return (("", Cleaned(words, 1.0)) for words in drawn.sentences), drawn.words
     texts = (text for _, text in READERS[kind](Path(settings.source), settings))
-    return clean_all(texts, rules, settings.level), ()
-
-
-@dataclass
-class _Tally:
-    """Counts of the sentences so far."""
-
-    read: int = 0
-    kept: int = 0
-    words: int = 0
-    longest: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)  # of words
-    splits: dict[SplitName, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    shown, cleaned = tee(texts)
+    return zip(shown, clean_all(cleaned, rules, settings.level), strict=True), ()
 
 
 def _kept(
-    sentences: Iterable[Cleaned],
+    sentences: Iterable[tuple[str, Cleaned]],
     settings: CorpusSettings,
     kind: Kind,
     rules: Rules,
-    tally: _Tally,
+    tally: Tally,
 ) -> Iterator[list[str]]:
     seen = HashSet()
     enough = settings.sentences or (DRAWN if kind == "generated" else None)
-    for cleaned in sentences:
+    for text, cleaned in sentences:
         if tally.kept == enough:
             return
-        tally.read += 1
+        tally.look_at(text)
         words = cleaned.words
+        if rules.cleaning == "none" and kind != "generated":
+            _check_markers(settings, text, words)
         reason = _reason_to_drop(cleaned, rules)
         if reason is None and rules.drop_duplicates and not seen.add(hash_of(words)):
             reason = "duplicate"
         if reason is not None:
-            tally.dropped[reason] += 1
+            tally.drop(reason, text)
             continue
         tally.kept += 1
         tally.counts.update(words)
         yield words
+
+
+def _check_markers(settings: CorpusSettings, text: str, words: list[str]) -> None:
+    """InputError if a word has the name of a special token."""
+    for marker in SPECIALS if "<" in text else ():
+        if marker in words:
+            raise InputError(
+                f"{settings.source}: the word {marker} in {shortened(text)!r} is the name of a "
+                f"special token; remove or rename it, or set corpus.cleaning = 'original'"
+            )
 
 
 def _reason_to_drop(cleaned: Cleaned, rules: Rules) -> str | None:
@@ -203,7 +205,7 @@ def _reason_to_drop(cleaned: Cleaned, rules: Rules) -> str | None:
     return None
 
 
-def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tally: _Tally) -> None:
+def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tally: Tally) -> None:
     dtype = np.dtype(_id_type(vocabulary))
     ends = dict.fromkeys(SPLITS, 0)
     with ExitStack() as opened:
@@ -219,7 +221,7 @@ def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tall
             for line in spill:
                 words = line.removesuffix("\n").split(" ")
                 if settings.unknown == "drop" and not all(word in vocabulary for word in words):
-                    tally.dropped["not covered by the vocabulary"] += 1
+                    tally.drop("not covered by the vocabulary", " ".join(words))
                     continue
                 name = split_of(words, settings)
                 files[name].write(vocabulary.encode(words).astype(dtype).tobytes())
@@ -232,29 +234,6 @@ def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tall
 
 def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
     return "uint16" if len(vocabulary) <= 2**16 else "uint32"
-
-
-def _nothing_left(settings: CorpusSettings, rules: Rules, tally: _Tally) -> str:
-    if tally.read == 0:
-        return f"{settings.source}: no sentence found in it"
-    left = sum(tally.splits.values())
-    found = (
-        f"{settings.source}: {left:,} of {tally.read:,} sentences left, too few for three splits "
-        f"(train, validation, test)"
-    )
-    if not tally.dropped:
-        return f"{found}; give a longer text"
-    limits = {
-        "too short": f"corpus.min_words = {rules.min_words}",
-        "too long": f"corpus.max_words = {rules.max_words}",
-        "too few words kept": f"corpus.min_kept = {rules.min_kept}",
-        "not covered by the vocabulary": f"corpus.vocabulary_limit = {settings.vocabulary_limit}",
-    }
-    reasons = [
-        f"{count:,} {why}{f' ({limits[why]})' if why in limits else ''}"
-        for why, count in tally.dropped.most_common(SHOWN_REASONS)
-    ]
-    return f"{found}; dropped: {', '.join(reasons)}"
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """Text to words, as the original cleans it, or split on white space only.
 
 `original`: NLTK's word tokeniser (the one that needs no downloaded data) on lower-case text; then
-only tokens made of letters are kept. The share of tokens that is kept tells whether a line was a
-sentence at all; punctuation does not count against it.
+only tokens made of letters and their marks are kept. The share of tokens that is kept tells whether
+a line was a sentence at all; punctuation does not count against it. The tokeniser knows English
+only, so the text is prepared for it: invisible characters are removed, the punctuation of other
+scripts is split off, and typographic apostrophes are the typewriter's. Elisions (l'ami) are words,
+except in a sentence that has a word of ENGLISH.
 
 Tokenising is five sixths of building a corpus, so large sources are cleaned on all cores. Blocks
 are handed out and collected in order, with a bounded number in progress: memory stays constant and
@@ -27,6 +30,19 @@ from typing import Literal, cast
 from core.text.settings import Level, Rules
 
 LETTERS = re.compile(r"[^\W\d_]+")
+JOINERS = "\u200c\u200d"  # invisible, within a word: Persian, Hindi, ...
+APOSTROPHES = "\u00b4\u2019\u201b\u2032\uff07"
+# Between letters, and no English clitic (it's, don't, we'll).
+ELISION = re.compile(r"(?<=[^\W\d_])'(?!(?:[smdt]|re|ve|ll)\b)(?=[^\W\d_])")
+# What an elision begins with in French, Italian and Catalan.
+ELIDED = re.compile(
+    r"(?<![\w'])(?:[cdjlmnst]|\w*qu|\w*[ae]ll|sull|coll|un|nessun|quest|tutt|dov|anch|sant|buon|gl|v)'"
+)
+ENGLISH = re.compile(
+    r"\b(?:the|of|and|to|that|this|with|for|from|is|are|was|were|have|has|had|not|you|he|she|it|we|"
+    r"they|my|your|his|its|our|their|been|will|would|could|does|did|by|what|who|there)\b"
+)
+LETTER_LIKE = "\u02bc"  # an apostrophe that is a letter
 WORD = re.compile(r"\w")
 # What the tokeniser splits off a word ('s, 'll, n't): part of a word, not one that can be lost.
 CLITIC = re.compile(r"['\u2019]\w+|n['\u2019]t")
@@ -57,13 +73,54 @@ def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned
     if rule == "none":
         words, kept = text.split(), 1.0
     else:
-        tokens = tokenizer()(unicodedata.normalize("NFC", text).lower())
-        words = [token for token in tokens if LETTERS.fullmatch(token)]
+        tokens = tokenizer()(_prepared(text))
+        words = [word for token in tokens if (word := _word(token))]
         counted = sum(1 for token in tokens if WORD.search(token) and not CLITIC.fullmatch(token))
         kept = len(words) / counted if counted else 0.0
     if level == "character":
         return Cleaned(list("\u2581".join(words)), kept)
     return Cleaned(words, kept)
+
+
+class _Characters(dict[int, int | str | None]):
+    """What each character becomes before the tokeniser, found when it is first seen."""
+
+    def __missing__(self, code: int) -> int | str | None:
+        letter = chr(code)
+        category = "" if letter.isascii() else unicodedata.category(letter)
+        found: int | str | None = code
+        if letter in APOSTROPHES:
+            found = "'"
+        elif category == "Cf" and letter not in JOINERS:
+            found = None  # soft hyphens, zero-width spaces, marks of the direction
+        elif category.startswith(("P", "S")):
+            found = f" {letter} "
+        self[code] = found
+        return found
+
+
+CHARACTERS = _Characters()
+
+
+def _prepared(text: str) -> str:
+    """Lower-case text, in which the tokeniser finds the words of any script."""
+    if not text.isascii():
+        # The dotted capital I would become an i and a mark.
+        text = unicodedata.normalize("NFC", text).replace("\u0130", "i").translate(CHARACTERS)
+    text = text.lower()
+    if "'" not in text or not ELISION.search(text) or ENGLISH.search(text):
+        return text
+    foreign = ELIDED.search(text) or not text.isascii()
+    return ELISION.sub(LETTER_LIKE, text) if foreign else text
+
+
+def _word(token: str) -> str:
+    """The word of a token; empty if it is none."""
+    if LETTERS.fullmatch(token):
+        return token.replace(LETTER_LIKE, "'")
+    word = "" if token.isascii() else token.strip(JOINERS)
+    kinds = [unicodedata.category(letter)[0] for letter in word if letter not in JOINERS]
+    return word.replace(LETTER_LIKE, "'") if "L" in kinds and set(kinds) <= {"L", "M"} else ""
 
 
 def clean_all(texts: Iterable[str], rules: Rules, level: Level) -> Iterator[Cleaned]:

@@ -63,6 +63,7 @@ class Manifest(BaseModel):
     vocabulary: int  # V, special tokens included
     longest: int  # words of the longest sentence
     id_type: Literal["uint16", "uint32"]
+    warnings: tuple[str, ...] = ()  # sentences for people: what was dropped, if it is much
 
 
 class MappedFile:

@@ -1,57 +1,74 @@
-"""Readers of sources: lines, fortune files, a column of a CSV, a folder of shards.
+"""Readers of sources: lines, fortune files, tables, JSON lines, a folder of shards; all also gzip.
 
 Every reader yields (line number, text), one sentence at a time, and keeps at most a line or an
-entry in memory. Text that is not UTF-8 is an InputError that names file and line. A fortune entry
-is split into its sentences: after ., ! or ? if white space and a capital letter or a quote follow.
+entry in memory. A line ends with LF, CR LF or CR. What cannot be read is an InputError that names
+file and line. A fortune entry is split into its sentences: after ., ! or ? if white space and a
+capital letter or a quote follow. Corpora and `textgan evaluate` read by the same rules.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import gzip
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from typing import IO, cast
 
 from core.errors import InputError
 from core.text.settings import CorpusSettings, Kind
 
 MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no line ends
+BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
+GZIP = b"\x1f\x8b"
 SEPARATOR = "%"
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z])")
+SUFFIXES: Mapping[str, Kind] = {
+    ".csv": "csv", ".psv": "csv", ".tsv": "tsv", ".tab": "tsv",
+    ".json": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl",
+}  # fmt: skip
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}  # of the fields of a table
+SAMPLE = 50  # lines that tell the separator of a table, and whether it has a header
+NAME = re.compile(r"[^\W\d][\w.-]*")  # of a column
 Reader = Callable[[Path, CorpusSettings], Iterator[tuple[int, str]]]
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines of a UTF-8 file (a byte order mark is skipped), without their ends."""
-    decoder = codecs.getincrementaldecoder("utf-8")
+    number = 0
+    for number, raw in enumerate(_raw_lines(path), start=1):
+        if len(raw) > MAX_LINE:
+            raise InputError(f"{path}:{number}: a line of over {MAX_LINE:,} bytes; is it text?")
+        if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InputError(f"{path}:1: this is UTF-16; convert the file to UTF-8 first")
+        if b"\0" in raw:
+            raise InputError(f"{path}:{number}: a zero byte; this is a binary file, not text")
+        try:
+            yield number, raw.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x}); if it is a "
+                f"text file, convert it to UTF-8 first"
+            ) from None
+    if number == 0:
+        raise InputError(f"{path}: the file is empty")
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file; a line that is too long is the last, as far as it was read."""
+    rest = b""
     with _open(path) as file:
-        number = 0
-        while raw := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(raw) > MAX_LINE:
-                raise InputError(f"{path}:{number}: a line of over {MAX_LINE:,} bytes; is it text?")
-            if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise InputError(f"{path}:1: this is UTF-16; convert the file to UTF-8 first")
-            if b"\0" in raw:
-                raise InputError(f"{path}:{number}: a zero byte; this is a binary file, not text")
-            try:
-                text = decoder().decode(raw.removeprefix(codecs.BOM_UTF8), final=True)
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}:{number}: not UTF-8 (byte 0x{raw[error.start]:02x}); if it is a text "
-                    f"file, convert it to UTF-8 first"
-                ) from None
-            yield number, text.rstrip("\r\n")
-        if number == 0:
-            raise InputError(f"{path}: the file is empty")
-
-
-def read_lines(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-    """One sentence a line; blank lines are skipped."""
-    for number, text in lines(path):
-        if text.strip():
-            yield number, text
+        while (block := _read(path, file)) and len(rest) <= MAX_LINE:
+            # The last may go on in the next block, if only by the LF of a CR LF.
+            *ended, rest = (rest + block).splitlines(keepends=True)
+            yield from (line.rstrip(b"\r\n") for line in ended)
+    if rest:
+        yield rest.rstrip(b"\r\n")
 
 
 def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
@@ -74,37 +91,95 @@ def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, s
     yield from ((start, sentence) for sentence in _sentences(entry))
 
 
-def read_csv(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-    """One column of a CSV with a header: `corpus.column`, the only one, or the one named text."""
-    numbered = lines(path)
-    reader = csv.reader((text + "\n" for _, text in numbered), strict=True)
+def read_table(
+    path: Path, settings: CorpusSettings, mark: str | None = None
+) -> Iterator[tuple[int, str]]:
+    """One column of a table: `corpus.column`, the only one, or the one named text.
+
+    The separator is recognised, unless `mark` is given. A column given by its number may be without
+    a header. A row that does not fit the first one is an InputError.
+    """
+    texts = (text + "\n" for _, text in lines(path))
+    sample, reader = list(islice(texts, SAMPLE)), None
     try:
-        header = next(reader)
-        index = _column(path, header, settings.column)
-        for row in reader:
-            if len(row) > index and row[index].strip():
-                yield reader.line_num, " ".join(row[index].split())
+        mark = mark or _separator(path, sample, settings.column)
+        first_rows = _sampled(sample, mark)
+        index, has_header = _column(path, first_rows, settings.column)
+        width = len(first_rows[0])
+        reader = _rows(chain(sample, texts), mark, strict=True)
+        for row in islice(filter(None, reader), int(has_header), None):
+            place = f"{path}:{reader.line_num}"
+            if any(row[width:]):
+                raise InputError(
+                    f"{place}: {len(row)} fields, but the first row has {width}; put a text that "
+                    f"contains a {SEPARATORS[mark]} in quotation marks"
+                )
+            if len(row) <= index:
+                raise InputError(f"{place}: no field {index + 1}; the first row has {width}")
+            yield reader.line_num, " ".join(_unquoted(row[index], mark).split())
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
-    except StopIteration:
-        raise InputError(f"{path}: the CSV has no header") from None
+        number = reader.line_num if reader is not None else 1
+        raise InputError(f"{path}:{number}: not valid CSV: {error}") from None
+
+
+def read_json_lines(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
+    """One field of the JSON object of each line: `corpus.column`, the only one, or `text`."""
+    wanted = settings.column
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        found = _json_object(line)
+        if found is None:
+            raise InputError(f"{path}:{number}: not a JSON object; each line must be one")
+        if wanted is None:
+            wanted = next(iter(found)) if len(found) == 1 else "text"
+        text = found.get(wanted)
+        if not isinstance(text, str):
+            raise InputError(
+                f"{path}:{number}: no text in a field {wanted!r}; set corpus.column (evaluate: "
+                f"--column) to one of {', '.join(list(found)[:20])}"
+            )
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError(f"{path}:{number}: not Unicode text (half of a surrogate pair)")
+        yield number, " ".join(text.split())
 
 
 def read_shards(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-    """Every file of a folder and its sub-folders as lines, in the order of their paths."""
+    """Every file of a folder and its sub-folders, in the order of their paths: as lines, or as a
+    table or JSON lines if its name says so.
+    """
     files = shard_files(path)
     if not files:
         raise InputError(f"{path}: the folder holds no files")
     for file in files:
-        yield from read_lines(file, settings)
+        yield from ALL[SUFFIXES.get(_suffix(file), "lines")](file, settings)
 
 
-READERS: Mapping[Kind, Reader] = {
-    "lines": read_lines,
+def with_text(read: Reader) -> Reader:
+    """The reader without the texts that are blank."""
+
+    def reader(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
+        return ((number, text) for number, text in read(path, settings) if text.strip())
+
+    return reader
+
+
+ALL: Mapping[Kind, Reader] = {
+    "lines": lambda path, _: lines(path),
     "fortune": read_fortunes,
-    "csv": read_csv,
+    "csv": read_table,
+    "tsv": partial(read_table, mark="\t"),
+    "jsonl": read_json_lines,
     "shards": read_shards,
 }
+READERS: Mapping[Kind, Reader] = {kind: with_text(read) for kind, read in ALL.items()}
+
+
+def read_texts(path: Path, column: str | None = None) -> Iterator[str]:
+    """All texts of a file or folder, blank ones too, as a corpus of it is read."""
+    settings = CorpusSettings(source=str(path), column=column)
+    kind: Kind = "shards" if path.is_dir() else _kind_of_file(path)
+    return (text for _, text in ALL[kind](path, settings))
 
 
 def kind_of(path: Path, settings: CorpusSettings) -> Kind:
@@ -121,14 +196,34 @@ def kind_of(path: Path, settings: CorpusSettings) -> Kind:
         )
     if settings.reader != "auto":
         return settings.reader
-    if path.is_dir():
-        return "shards"
-    if path.suffix.lower() == ".csv":
-        return "csv"
+    return "shards" if path.is_dir() else _kind_of_file(path)
+
+
+def _kind_of_file(path: Path) -> Kind:
+    if _suffix(path) in SUFFIXES:
+        return SUFFIXES[_suffix(path)]
     with _open(path) as file:
-        beginning = file.read(65_536).decode("utf-8", errors="replace")
-    separated = any(line.strip() == SEPARATOR for line in beginning.splitlines())
-    return "fortune" if separated else "lines"
+        beginning = _read(path, file).decode("utf-8-sig", errors="replace")
+    found = [line for line in beginning.splitlines() if line.strip()]
+    if any(line.strip() == SEPARATOR for line in found):
+        return "fortune"
+    if found and _json_object(found[0]) is not None:
+        return "jsonl"
+    for mark in SEPARATORS if found else ():
+        names = _names(found[0].split(mark))
+        if len(names) > 1 and "text" in map(str.lower, names) and all(map(NAME.fullmatch, names)):
+            return "tsv" if mark == "\t" else "csv"
+    tabs = {line.strip().count("\t") for line in found[:SAMPLE]}
+    if len(found) > 1 and len(tabs) == 1 and tabs != {0}:
+        raise InputError(
+            f"{path}: a table, as all lines have equally many tabs; name the file .tsv, or set "
+            f"corpus.reader = 'tsv' ('lines': each line is a sentence)"
+        )
+    return "lines"
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def shard_files(path: Path) -> list[Path]:
@@ -149,11 +244,22 @@ def shard_files(path: Path) -> list[Path]:
     return found
 
 
-def _open(path: Path):  # type: ignore[no-untyped-def]
+def _open(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked if they are gzip."""
     try:
-        return path.open("rb")
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+        return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read(path: Path, file: IO[bytes]) -> bytes:
+    """The next block of a file; empty at its end."""
+    try:
+        return file.read(BLOCK)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def _sentences(entry: list[str]) -> Iterator[str]:
@@ -162,15 +268,83 @@ def _sentences(entry: list[str]) -> Iterator[str]:
         yield from (part for part in SENTENCE_END.split(text) if part.strip())
 
 
-def _column(path: Path, header: list[str], wanted: str | None) -> int:
-    names = [name.strip() for name in header]
+def _rows(texts: Iterable[str], mark: str, strict: bool = False):  # type: ignore[no-untyped-def]
+    """The rows of a table. Tools that separate by tabs leave quotation marks as they are."""
+    if mark == "\t":
+        return csv.reader(texts, delimiter=mark, quoting=csv.QUOTE_NONE)
+    return csv.reader(texts, delimiter=mark, strict=strict)
+
+
+def _unquoted(field: str, mark: str) -> str:
+    """A field that is quoted as a whole, where `_rows` leaves the marks."""
+    quoted = mark == "\t" and len(field) > 1 and field[0] == field[-1] == '"'
+    inner = field[1:-1].replace('""', "")
+    return field[1:-1].replace('""', '"') if quoted and '"' not in inner else field
+
+
+def _names(row: Iterable[str]) -> list[str]:
+    return [name.strip().strip('"') for name in row]
+
+
+def _sampled(sample: list[str], mark: str) -> list[list[str]]:
+    rows = [row for row in _rows(sample, mark) if row]
+    return rows[:-1] if len(sample) == SAMPLE else rows  # the last may go on after the sample
+
+
+def _separator(path: Path, sample: list[str], wanted: str | None) -> str:
+    """The separator of a table; a comma if it has one column. InputError if two are possible."""
+    tables = {mark: rows for mark in SEPARATORS if (rows := _sampled(sample, mark))}
+    several = [mark for mark, rows in tables.items() if len(rows[0]) > 1]
+    fitting = [mark for mark in several if _is_regular(tables[mark], mark)]
+    named = [mark for mark in several if (wanted or "text") in _names(tables[mark][0])]
+    for found in ([mark for mark in fitting if mark in named], fitting, named, several[:1]):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            marks = " or ".join(SEPARATORS[mark] for mark in found)
+            raise InputError(f"{path}: the separator is {marks}; name the columns in a first line")
+    return ","
+
+
+def _is_regular(rows: list[list[str]], mark: str) -> bool:
+    """Whether all rows have as many fields as the first, and no field has half of a quotation."""
+    halves = mark != "\t" and any(field.count('"') % 2 for row in rows for field in row)
+    return not halves and {len(row) for row in rows} == {len(rows[0])}
+
+
+def _column(path: Path, rows: list[list[str]], wanted: str | None) -> tuple[int, bool]:
+    """The place of the wanted column, and whether the first row is a header."""
+    if not rows:
+        raise InputError(f"{path}: the table has no rows")
+    names = _names(rows[0])
     if wanted is None:
-        wanted = names[0] if len(names) == 1 else "text"
         by_lower = {name.lower(): index for index, name in enumerate(names)}
-        if wanted.lower() in by_lower:
-            return by_lower[wanted.lower()]
+        if "text" in by_lower:
+            return by_lower["text"], True
+        if len(names) == 1:
+            return 0, _is_header(rows, 0)
     elif wanted in names:
-        return names.index(wanted)
+        return names.index(wanted), True
+    elif wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        return int(wanted) - 1, _is_header(rows, int(wanted) - 1)
     raise InputError(
-        f"{path}: no column {wanted!r}; set corpus.column to one of {', '.join(names[:20])}"
+        f"{path}: no column {wanted or 'text'!r}; set corpus.column (evaluate: --column) to one of "
+        f"{', '.join(name[:30] for name in names[:20])}, or to its number (1 to {len(names)})"
     )
+
+
+def _is_header(rows: list[list[str]], index: int) -> bool:
+    """Whether the first row has a name where most others have more than one word."""
+    first, *others = [row[index].strip() for row in rows if len(row) > index]
+    named = sum(1 for field in others if NAME.fullmatch(field))
+    return first.lower() == "text" or (
+        NAME.fullmatch(first) is not None and 2 * named <= len(others)
+    )
+
+
+def _json_object(line: str) -> Mapping[str, object] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

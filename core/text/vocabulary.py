@@ -14,6 +14,7 @@ from core.types import END, PAD, START, UNK
 
 MAX_BYTES = 500_000_000  # of a vocabulary's file
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
+CONTROL = SPECIALS[:UNK]  # tokens that no text has
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Vocabulary:
         ids = {word: index for index, word in enumerate(self.words)}
         if len(ids) != len(self.words):
             raise InputError("a vocabulary must not repeat a word")
+        for word in CONTROL:
+            del ids[word]
         object.__setattr__(self, "_ids", ids)
 
     @classmethod
@@ -45,7 +48,7 @@ class Vocabulary:
         return word in self._ids
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
-        """Tokens (length,) int64; unknown words become <unk>."""
+        """Tokens (length,) int64; unknown words and names of control tokens become <unk>."""
         return np.array([self._ids.get(word, UNK) for word in words], dtype=np.int64)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> list[str]:

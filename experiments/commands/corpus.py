@@ -34,7 +34,7 @@ def build(
     from core.text.build import build_corpus
     from core.text.settings import CorpusSettings
     from experiments.console import progress, stderr
-    from experiments.corpora import summary
+    from experiments.corpora import show_summary
 
     tables = override({"corpus": {"source": source}}, set_ or [])
     try:
@@ -46,7 +46,7 @@ def build(
         raise InputError(f"--set {others[0]}: only corpus.KEY=VALUE applies here")
     with progress("sentences") as advance:
         corpus = build_corpus(settings, output, progress=lambda n: advance(n, None, ""))
-    stderr.print(summary(corpus), markup=False)
+    show_summary(corpus)
     stderr.print(f"written: {output}; use it with --set corpus.source={output}", markup=False)
 
 

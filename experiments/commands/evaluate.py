@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from experiments.commands.options import At, Json, examples
+from experiments.commands.options import At, Json, Seed, examples
 
 if TYPE_CHECKING:
     from studies.analysis.plane import Sweep
@@ -23,7 +23,8 @@ app = typer.Typer()
 )
 def evaluate(
     samples: Annotated[
-        Path, typer.Argument(help="Text file with one sentence per line, split on white space.")
+        Path,
+        typer.Argument(help="Sentences, split on white space: lines, or a file as for a corpus."),
     ],
     references: Annotated[Path, typer.Option(help="Real sentences to compare with.")],
     held_out: Annotated[
@@ -32,6 +33,9 @@ def evaluate(
     train: Annotated[
         Path | None,
         typer.Option(help="Training text, for copies, the encoder and trained baselines."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column or field of the files; default: text.")
     ] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Metric groups, such as bleu,distinct; default: all.")
@@ -76,13 +80,13 @@ def evaluate(
     tracker = open_tracker() if log is not None else None
     if tracker is not None and log is not None:
         evaluation.check_ranked(tracker, log, groups)
-    ours = read_sentences(samples)
-    training = read_sentences(train) if train is not None else []
+    ours = read_sentences(samples, column)
+    training = read_sentences(train, column) if train is not None else []
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
     inputs = Inputs(
         ours,
-        read_sentences(references),
-        read_sentences(held_out) if held_out is not None else None,
+        read_sentences(references, column),
+        read_sentences(held_out, column) if held_out is not None else None,
         training,
         mle_baseline(training, len(ours), store_dir_of(uri)),
         oracle=evaluation.oracle_of(oracle),
@@ -125,7 +129,7 @@ def sweep(
     n: Annotated[
         int, typer.Option("-n", help="Sentences per temperature.", min=10, max=100_000)
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the samples.", min=0)] = 0,
+    seed: Seed = 0,
     at: At = None,
     output: Annotated[
         Path | None, typer.Option(help="File of the figure: .png, .svg or .pdf.")
@@ -139,7 +143,7 @@ def sweep(
     from experiments.sweep import runs_of, show, sweep_run, temperatures_of
     from studies.analysis.plane import sweep_figure
 
-    tracker, swept = open_tracker(), temperatures_of(temperatures)
+    swept, tracker = temperatures_of(temperatures), open_tracker()
     # All are loaded first, so that a missing model costs no sweep of the others.
     loaded = [
         (run, sampler_of(tracker, run.run_id, at)) for run in runs_of(tracker, runs or [], study)

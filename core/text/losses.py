@@ -1,0 +1,133 @@
+"""What a build tells people: which rules dropped sentences, and text without words to find."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from core.text.corpus import SPLITS, SplitName
+from core.text.settings import CorpusSettings, Rules
+
+MOST_LOST = 0.1  # share of the sentences that may be dropped without a warning
+SHOWN_REASONS = 4
+SHOWN = 80  # characters of an example
+LOOKED_AT = 1000  # texts that tell the script
+# Scripts without spaces between words, and the mean length of a run of their letters that words
+# exceed nowhere: text that is split into words already stays below it.
+UNSPACED = {
+    "Chinese or Japanese": (
+        re.compile(r"[\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"),
+        3,
+    ),
+    "Thai, Lao, Burmese or Khmer": (
+        re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"),
+        8,
+    ),
+}
+
+
+@dataclass
+class Tally:
+    """Counts of the sentences so far."""
+
+    read: int = 0
+    kept: int = 0
+    words: int = 0
+    longest: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    examples: dict[str, str] = field(default_factory=dict)  # the first sentence of each reason
+    texts: list[str] = field(default_factory=list)  # the first ones, as read
+    counts: Counter[str] = field(default_factory=Counter)  # of words
+    splits: dict[SplitName, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+
+    def look_at(self, text: str) -> None:
+        """Count the next sentence."""
+        self.read += 1
+        if len(self.texts) < LOOKED_AT:
+            self.texts.append(text)
+
+    def drop(self, reason: str, text: str) -> None:
+        """Count a dropped sentence."""
+        self.dropped[reason] += 1
+        self.examples.setdefault(reason, shortened(text))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a sentence, as an example in a message."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def warnings_of(settings: CorpusSettings, rules: Rules, tally: Tally) -> tuple[str, ...]:
+    """A sentence for each rule if they dropped more than a tenth, and one if words have no ends."""
+    found = []
+    if tally.dropped.total() > MOST_LOST * tally.read:
+        for reason, count in tally.dropped.most_common(SHOWN_REASONS):
+            found.append(
+                f"{settings.source}: {count:,} of {tally.read:,} sentences dropped: {reason} "
+                f"({_rule(reason, settings, rules)}), {_advice(reason, tally)}"
+            )
+    if proposal := _proposal(settings, tally.texts):
+        found.append(f"{settings.source}: {proposal}")
+    return tuple(found)
+
+
+def nothing_left(settings: CorpusSettings, rules: Rules, tally: Tally) -> str:
+    """The error of a corpus that lacks sentences for a split."""
+    if tally.read == 0:
+        return f"{settings.source}: no sentence found in it"
+    left = sum(tally.splits.values())
+    found = (
+        f"{settings.source}: {left:,} of {tally.read:,} sentences left, too few for three splits "
+        f"(train, validation, test)"
+    )
+    if not tally.dropped:
+        return f"{found}; give a longer text"
+    reasons = [
+        f"{count:,} {why} ({_rule(why, settings, rules)})"
+        for why, count in tally.dropped.most_common(SHOWN_REASONS)
+    ]
+    first = tally.dropped.most_common(1)[0][0]
+    advice = _proposal(settings, tally.texts) or f"{first}: {_advice(first, tally)}"
+    return f"{found}; dropped: {', '.join(reasons)}\n{advice}"
+
+
+def _rule(reason: str, settings: CorpusSettings, rules: Rules) -> str:
+    """The setting that dropped a sentence."""
+    return {
+        "no words": f"corpus.cleaning = {rules.cleaning!r}",
+        "too short": f"corpus.min_words = {rules.min_words}",
+        "too long": f"corpus.max_words = {rules.max_words}",
+        "too few words kept": f"corpus.min_kept = {rules.min_kept}",
+        "duplicate": "corpus.duplicates = 'drop'",
+        "not covered by the vocabulary": f"corpus.vocabulary_limit = {settings.vocabulary_limit}",
+    }[reason]
+
+
+def _advice(reason: str, tally: Tally) -> str:
+    """An example, and the setting that would have kept it."""
+    remedy = {
+        "no words": "corpus.cleaning = 'none' keeps them",
+        "too short": "corpus.min_words = 1 keeps them",
+        "too long": "larger corpus.max_words and model.length keep them",
+        "too few words kept": "corpus.min_kept = 0 keeps their words, corpus.cleaning = 'none' all",
+        "duplicate": "corpus.duplicates = 'keep' keeps them",
+        "not covered by the vocabulary": "corpus.unknown = 'unk' or a larger limit keeps them",
+    }[reason]
+    return f"such as {tally.examples[reason]!r}; {remedy}"
+
+
+def _proposal(settings: CorpusSettings, texts: Sequence[str]) -> str | None:
+    """The character level, if most letters are of a script without spaces and words are joined."""
+    if settings.level == "character":
+        return None
+    letters = sum(letter.isalpha() for text in texts for letter in text)
+    for script, (pattern, longest) in UNSPACED.items():
+        runs = [len(run) for text in texts if not text.isascii() for run in pattern.findall(text)]
+        if sum(runs) > letters / 2 and sum(runs) > longest * len(runs):
+            return (
+                f"{script} has no spaces between words; take corpus.level = 'character', or text "
+                f"that is split into words"
+            )
+    return None

@@ -1,0 +1,131 @@
+"""Formats of files: what is read, what is refused in words; a corpus and `evaluate` agree."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.metrics.files import read_sentences
+from core.text.build import build_corpus
+from core.text.readers import READERS, kind_of
+from core.text.settings import CorpusSettings
+from core.text.vocabulary import SPECIALS, Vocabulary
+from core.types import UNK
+
+CAT, DOG = "The cat sleeps, as ever", "A dog runs home"
+READ = {
+    "comma.csv": f'id,text\n1,"{CAT}"\n2,{DOG}\n',
+    "semicolon.csv": f"label;text\ngood;{CAT}\nbad;{DOG}\n",
+    "quoted.csv": f'label;text\ngood;"{CAT}"\nbad;"{DOG}"\n',
+    "tab.csv": f"label\ttext\ngood\t{CAT}\nbad\t{DOG}\n",
+    "bar.csv": f"label|text\ngood|{CAT}\nbad|{DOG}\n",
+    "upper.csv": f'Label,Text\ngood,"{CAT}"\nbad,{DOG}\n',
+    "several.csv": f"id|a;b|text\n1|x;y|{CAT}\n2|z;u|{DOG}\n",
+    "extra.csv": f'id,text,\n1,"{CAT}",\n2,{DOG},\n',
+    "bom.csv": f"\ufefflabel;text\ngood;{CAT}\nbad;{DOG}\n",
+    "one.csv": f'body\n"{CAT}"\n{DOG}\n',
+    "no_header.csv": f'"{CAT}"\n{DOG}\n',
+    "table.tsv": f"label\ttext\ngood\t{CAT}\nbad\t{DOG}\n",
+    "quoted.tsv": f'label\ttext\n"good"\t"{CAT}"\n"bad"\t{DOG}\n',
+    "table.txt": f"label\ttext\ngood\t{CAT}\nbad\t{DOG}\n",
+    "objects.jsonl": f'{{"label": "a", "text": "{CAT}"}}\n\n{{"text": "{DOG}", "label": "b"}}\n',
+    "field.json": f'{{"body": "{CAT}"}}\n{{"body": "{DOG}"}}\n',
+    "objects.txt": f'{{"label": "a", "text": "{CAT}"}}\n{{"text": "{DOG}"}}\n',
+    "lf.txt": f"{CAT}\n{DOG}\n",
+    "cr.txt": f"{CAT}\r{DOG}\r",
+    "cr_lf.txt": f"{CAT}\r\n{DOG}\r\n",
+    "bom.txt": f"\ufeff{CAT}\n{DOG}",
+}
+REFUSED = {
+    "wide.csv": ("id,text\n1,a b\n2,c, d\n", "wide.csv:3: 3 fields, but the first row has 2"),
+    "unquoted.csv": ("text\na b, c d\n", "unquoted.csv:2: 2 fields, but the first row has 1"),
+    "narrow.csv": ("id,text\n1\n", "narrow.csv:2: no field 2"),
+    "names.csv": ("id;body\n1;a b\n", "no column 'text'; set corpus.column (evaluate: --column)"),
+    "no_names.csv": (f"good;{DOG}\nbad;{DOG}\n", "or to its number (1 to 2)"),
+    "two.csv": ("a,b;c\n1,2;3\n", "the separator is comma or semicolon"),
+    "open.csv": ('id,text\n1,"a\n2,b\n', "open.csv:3: not valid CSV"),
+    "tabs.txt": (f"good\t{CAT}\nbad\t{DOG}\n", "equally many tabs; name the file .tsv"),
+    "field.jsonl": ('{"body": "a", "id": 1}\n', "field.jsonl:1: no text in a field 'text'"),
+    "number.jsonl": ('{"text": "a"}\n{"text": 3}\n', "number.jsonl:2: no text"),
+    "list.json": ('[{"text": "a b"},\n{"text": "c"}]\n', "list.json:1: not a JSON object"),
+    "half.jsonl": ('{"text": "a \\ud800"}\n', "half.jsonl:1: not Unicode"),
+}
+
+
+def texts(file: Path, **settings: object) -> list[str]:
+    """What a corpus reads; `evaluate` must read the same."""
+    given = CorpusSettings(source=str(file), **settings)  # type: ignore[arg-type]
+    found = [text for _, text in READERS[kind_of(file, given)](file, given)]
+    if given.reader == "auto":
+        scored = [" ".join(words) for words in read_sentences(file, given.column)]
+        assert [text for text in scored if text] == [" ".join(text.split()) for text in found]
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", READ)
+def test_a_file_is_read_as_what_it_is(tmp_path: Path, name: str, packed: bool) -> None:
+    content = READ[name].encode()
+    file = tmp_path / (f"{name}.gz" if packed else name)
+    file.write_bytes(gzip.compress(content) if packed else content)
+    assert texts(file) == [CAT, DOG]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_does_not_fit_is_refused_by_line(tmp_path: Path, name: str) -> None:
+    content, words = REFUSED[name]
+    (tmp_path / name).write_text(content)
+    for read in (texts, read_sentences):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / name)
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("column", [2, "2", "body"])
+def test_a_column_has_a_name_or_a_number(tmp_path: Path, column: int | str) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(f'label,body\ngood,"{CAT}"\nbad,{DOG}\n')
+    assert texts(file, column=column) == [CAT, DOG]
+    if column != "body":
+        file.write_text(f'good,"{CAT}"\nbad,{DOG}\n')
+        assert texts(file, column=column) == [CAT, DOG]
+    with pytest.raises(InputError, match="no column '3'"):
+        texts(file, column=3)
+
+
+def test_tables_in_a_folder_are_tables(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(READ["semicolon.csv"])
+    (tmp_path / "b.jsonl").write_text(READ["objects.jsonl"])
+    (tmp_path / "c").write_text(READ["lf.txt"])
+    assert texts(tmp_path) == [CAT, DOG] * 3
+
+
+def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "t.txt.gz"
+    whole = gzip.compress(json.dumps(list(range(9999))).encode())
+    for damaged in (whole[:50], whole[:-4], whole[:9], whole[:2]):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"t\.txt\.gz: cannot be read"):
+            texts(file)
+
+
+def test_an_empty_line_stays_a_sentence_of_an_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "samples.txt").write_text(f"{DOG}\n\n{DOG}\n")
+    assert read_sentences(tmp_path / "samples.txt")[1] == []
+
+
+@pytest.mark.parametrize("marker", SPECIALS)
+def test_names_of_special_tokens_are_words_or_refused(tmp_path: Path, marker: str) -> None:
+    vocabulary = Vocabulary.from_counts({"cat": 1}, 10)
+    assert vocabulary.encode(["cat", marker]).tolist() == [4, UNK]
+    file = tmp_path / "t.txt"
+    file.write_text("".join(f"{marker} the cat number {'x' * n} sleeps\n" for n in range(1, 99)))
+    with pytest.raises(InputError, match=f"the word {marker} in '{marker} the cat"):
+        build_corpus(CorpusSettings(source=str(file), cleaning="none"), tmp_path / "none")
+    corpus = build_corpus(CorpusSettings(source=str(file)), tmp_path / "original")
+    assert min(corpus.train.ids) > UNK
+    assert marker[1:-1] in corpus.vocabulary
