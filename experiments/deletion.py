@@ -20,6 +20,7 @@ from core.errors import InputError
 from core.plural import count
 from core.tracking.delivery import complete
 from core.tracking.journal import journal_path
+from core.tracking.locations import is_below
 from core.tracking.mlflow_store import MlflowTracker
 from core.tracking.protocol import NONE, RunRecord
 from experiments.console import stderr, table
@@ -58,12 +59,14 @@ class Unneeded:
 
 
 def unneeded(store_dir: Path) -> list[Unneeded]:
-    """The files that each finished run no longer needs."""
+    """The files that each finished run no longer needs; none that a link leads to elsewhere."""
     runs = store_dir / "runs"
     folders = sorted(p for p in runs.iterdir() if p.is_dir()) if runs.is_dir() else []
     ended = [p for p in folders if not p.is_symlink() and (p / "result.json").exists()]
-    found = [Unneeded(p.name, (*_states(p), *_journal(store_dir, p.name))) for p in ended]
-    return [each for each in found if each.paths]
+    found = {p.name: (*_states(p), *_journal(store_dir, p.name)) for p in ended}
+    own = {name: tuple(path for path in paths if is_below(path, store_dir, follow=True))
+           for name, paths in found.items()}  # fmt: skip
+    return [Unneeded(name, paths) for name, paths in own.items() if paths]
 
 
 def _states(folder: Path) -> Iterator[Path]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import process
+from core.addresses import SQLITE
 from core.config import override
 from core.errors import InputError
 from core.plural import count
-from core.tracking.mlflow_store import open_tracker
+from core.tracking.mlflow_store import existing_tracker, open_tracker
 from core.tracking.protocol import Tracker
 from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
@@ -32,7 +33,7 @@ from studies.report import publish
 from studies.running.execute import begin, free_name, grow, run_workers, to_record, watching, work
 from studies.running.execute import resume as resume_study
 from studies.running.queue import Progress, load_queue, progress
-from studies.running.storage import SQLITE, alone, open_storage, storage_url
+from studies.running.storage import alone, open_storage, storage_url
 from variants import registry
 
 UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
@@ -64,7 +65,8 @@ def find_study(
     """
     by_name = resume and not (source.endswith(".toml") or Path(source).is_file())
     study = None if by_name else load_study(Path(source), overrides, registry(), resolve_file)
-    tracker = open_tracker(tracking)
+    wanted = f"study {source!r} to resume"
+    tracker = existing_tracker(tracking, wanted) if resume else open_tracker(tracking)
     url = storage or storage_url(tracker)
     if study is not None:
         return Session(study.table.name, study, tracker, url)

@@ -155,12 +155,17 @@ def _each_once(findings: Sequence[str]) -> list[str]:
 
 def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[Leaderboard, str]:
     """Log a study's aggregates and report; the leaderboard and a link to it. With a `folder`, it
-    also has the report. InputError for an unknown study.
+    also has the report. Nothing is logged to a store that can only be read. InputError for an
+    unknown study.
     """
     reading = read(tracker, study)
     board = reading.board
     axes = sorted({axis for row in board.rows for axis in row.cell})
     columns = Columns(params=tuple(axes), metrics=COLUMNS)
+    if tracker.read_only:
+        if folder is not None:
+            build(reading).write(folder)
+        return board, tracker.link(study)
     link = tracker.store_view(study, columns, "score", not board.higher_is_better)
     for rank, row in enumerate(board.rows, start=1):
         _publish_variant(reading, row, rank, link)

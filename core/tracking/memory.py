@@ -97,7 +97,7 @@ class MemoryTracker:
     """A store in memory."""
 
     def __init__(self, store_dir: Path) -> None:
-        self.uri, self.store_dir = "memory", store_dir
+        self.uri, self.store_dir, self.read_only = "memory", store_dir, False
         self._runs: dict[str, MemoryRun] = {}
         self.registry: dict[str, list[Path]] = {}
 

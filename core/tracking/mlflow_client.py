@@ -11,16 +11,21 @@ import functools
 import hashlib
 import logging
 import os
+import shutil
 import sqlite3
 import sys
+import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
-from core.addresses import shown
+from core.addresses import SQLITE, shown, sqlite_engine, sqlite_file
 from core.errors import InputError, MachineError, first_line
+from core.tracking.locations import ARTIFACTS, is_below, local_path, repair
 
 log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
@@ -46,30 +51,45 @@ UI_ENVIRONMENT = {
 
 def store_dir_of(uri: str) -> Path:
     """The folder next to a store: checkpoints, corpora, journals and studies' queues."""
-    if uri.startswith("sqlite:///"):
-        return Path(uri.removeprefix("sqlite:///")).absolute().parent
+    if file := sqlite_file(uri):
+        return file.parent
     short = hashlib.sha256(uri.encode()).hexdigest()[:12]
     return Path.cwd() / DEFAULT_FOLDER / f"remote-{short}"
 
 
 class MlflowStore:
-    """A store at an address. MachineError where it cannot be opened or created."""
+    """A store at an address. MachineError where it cannot be opened or created.
+
+    An embedded store, a database in a folder, keeps its artifacts in that folder. If the folder
+    cannot be written, a temporary copy of the database is read.
+    """
 
     def __init__(self, uri: str) -> None:
         for key, value in ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         self.uri, self.store_dir = uri, store_dir_of(uri)
-        self.embedded = uri.startswith("sqlite:///")
+        self.address = sqlite_engine(uri)  # as SQLAlchemy and MLflow take it
+        self._file = sqlite_file(uri)
+        self.embedded = self._file is not None
+        self.read_only = self._file is not None and _is_read_only(self._file)
         try:
-            self.store_dir.mkdir(parents=True, exist_ok=True)
-            if self.embedded:
-                with self._lock():
-                    self._prepare_sqlite()
+            if self._file is not None and self.read_only:
+                self._copy_sqlite(self._file)
+            else:
+                self.store_dir.mkdir(parents=True, exist_ok=True)
+                if self._file is not None:
+                    with self._lock():
+                        self._prepare_sqlite(self._file)
         except OSError as error:
             raise self._unwritable(error) from None
+        except sqlite3.Error as error:
+            message = f"{self._file}: the store cannot be opened or written ({error})"
+            raise MachineError(message) from None
         self._experiment_ids: dict[str, str] = {}
 
-    def _lock(self) -> FileLock:
+    def _lock(self) -> contextlib.AbstractContextManager[object]:
+        if self.read_only:
+            return contextlib.nullcontext()
         return FileLock(self.store_dir / ".store.lock", timeout=LOCK_SECONDS)
 
     def _unwritable(self, error: OSError) -> MachineError:
@@ -96,7 +116,7 @@ class MlflowStore:
             logging.getLogger(name).setLevel(logging.ERROR)
         reached = self.store_dir / ".reached"
         try:
-            client = MlflowClient(tracking_uri=self.uri)
+            client = MlflowClient(tracking_uri=self.address)
         except MlflowException as error:
             raise self._not_opened(error) from None
         try:
@@ -107,30 +127,63 @@ class MlflowStore:
                 raise self._not_opened(error) from None
             log.warning("%s does not answer; runs keep their data in %s", self.uri, self.store_dir)
         else:
-            reached.touch()
+            if self._file is None:
+                reached.touch()
+            elif not self.read_only:
+                self._repair(self._file)
         return client
 
     def _not_opened(self, error: Exception) -> MachineError:
         if SCHEMA in str(error):
             return MachineError(
                 f"{self.uri}: written by another version of MLflow. An older one: copy it, then "
-                f"`mlflow db upgrade {self.uri}`; a newer one needs the MLflow that wrote it"
+                f"`mlflow db upgrade {self.address}`; a newer one needs the MLflow that wrote it"
             )
         return MachineError(f"{shown(self.uri)}: the store does not open ({first_line(error)})")
 
-    def _prepare_sqlite(self) -> None:
-        path = Path(self.uri.removeprefix("sqlite:///"))
-        if list(self.store_dir.glob("[0-9]*/meta.yaml")) and not path.exists():
+    def _prepare_sqlite(self, file: Path) -> None:
+        if is_file_store(self.store_dir) and not file.exists():
             raise InputError(
                 f"{self.store_dir}: holds runs of MLflow's old file store, which MLflow no longer "
                 f"opens; move the folder away, or point MLFLOW_TRACKING_URI elsewhere"
             )
-        try:
-            connection = sqlite3.connect(path)
+        with contextlib.closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-        except sqlite3.Error as error:
-            raise MachineError(f"{path}: the store cannot be opened or written ({error})") from None
+        self._repair(file)
+
+    def _repair(self, file: Path) -> None:
+        for old in repair(file, self.store_dir):
+            log.warning("the store was moved or copied; its artifacts are in %s now (were in %s)",
+                        self.store_dir, local_path(old))  # fmt: skip
+
+    def _copy_sqlite(self, file: Path) -> None:
+        """Open a copy of the database: reading it where it is would need files next to it."""
+        folder = Path(tempfile.mkdtemp(prefix="textgan-store-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        copy = folder / file.name
+        try:
+            source = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
+            with contextlib.closing(source), contextlib.closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        except sqlite3.OperationalError:  # no process has it open
+            for suffix in ("", "-wal"):
+                if (part := file.with_name(file.name + suffix)).exists():
+                    shutil.copyfile(part, folder / part.name)
+        repair(copy, self.store_dir)
+        self.address = sqlite_engine(f"{SQLITE}{copy}")
+
+    def check_writable(self) -> None:
+        """MachineError for a store that can only be read."""
+        if self.read_only:
+            raise MachineError(f"{self.store_dir}: the store is read-only here")
+
+    def check_location(self, what: str, location: str) -> None:
+        """InputError for artifacts outside the folder of an embedded store."""
+        if self.embedded and not is_below(local_path(location), self.store_dir, follow=False):
+            raise InputError(
+                f"{what} keeps its artifacts in {location}, outside the store ({self.store_dir}); "
+                f"nothing is written there"
+            )
 
     def experiment_id(self, name: str) -> str:
         """The id of an experiment, which is created if it does not exist."""
@@ -141,13 +194,15 @@ class MlflowStore:
             with self._lock():
                 found = client.get_experiment_by_name(name)
                 if found is None:
-                    folder = (self.store_dir / "artifacts").as_uri() if self.embedded else None
+                    self.check_writable()
+                    folder = (self.store_dir / ARTIFACTS).as_uri() if self.embedded else None
                     try:
                         client.create_experiment(name, artifact_location=folder)
                     except MlflowException as error:  # another machine may have created it
                         if error.error_code != "RESOURCE_ALREADY_EXISTS":
                             raise
                     found = client.get_experiment_by_name(name)
+            self.check_location(f"experiment {name!r}", found.artifact_location)
             self._experiment_ids[name] = found.experiment_id
         return self._experiment_ids[name]
 
@@ -163,6 +218,16 @@ class MlflowStore:
             raise MachineError(message) from None
 
 
+def is_file_store(folder: Path) -> bool:
+    """Whether a folder holds runs of MLflow's old file store."""
+    return any(folder.glob("[0-9]*/meta.yaml"))
+
+
+def _is_read_only(file: Path) -> bool:
+    """Whether a store exists and this process may not write it."""
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
 def ui_command(
     uri: str, store_dir: Path, port: int, host: str = LOOPBACK[0], names: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
@@ -175,7 +240,7 @@ def ui_command(
     if uri.startswith("http"):
         raise InputError(f"the store is a server already; open {uri} in a browser")
     allowed = ",".join(f"{name}:{port}" for name in dict.fromkeys((*LOOPBACK, host, *names)))
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
-               "--artifacts-destination", str(store_dir / "artifacts"), "--host", host,
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", sqlite_engine(uri),
+               "--artifacts-destination", (store_dir / ARTIFACTS).as_uri(), "--host", host,
                "--port", str(port), "--workers", "1", "--allowed-hosts", allowed]  # fmt: skip
     return command, {**os.environ, **UI_ENVIRONMENT}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,27 @@ class MlflowReceiver:
         tag = InputTag(key="mlflow.data.context", value="training")
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
 
+    @cached_property
+    def _artifacts(self) -> Any:
+        """The artifacts of the run, which exists by now."""
+        return self._repository(self._client.get_run(self.run_id).info.artifact_uri)
+
+    def _repository(self, location: str) -> Any:
+        """MLflow's client keeps these by the id of the run alone, which is the same in a copy of
+        the store.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(location, tracking_uri=self._client.tracking_uri)
+
     def _artifact(self, content: Mapping[str, Any], file: Path) -> None:
         folder = str(Path(content["path"]).parent)
-        self._client.log_artifact(self.run_id, str(file), None if folder == "." else folder)
+        self._artifacts.log_artifact(str(file), None if folder == "." else folder)
 
     def _model(self, content: Mapping[str, Any], file: Path) -> None:
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
         from mlflow.models import Model
+        from mlflow.utils.yaml_utils import read_yaml
 
         client, identity, run_id = self._client, content["identity"], self.run_id
         experiment = client.get_run(run_id).info.experiment_id
@@ -168,10 +183,11 @@ class MlflowReceiver:
         model = (found and found[0]) or client.create_logged_model(
             experiment, MODEL, run_id, tags={IDENTITY: identity}, model_type="generator"
         )
-        described = Model.load(str(file))
+        # Not with `load`, which decodes the path as if it was a URI.
+        described = Model.from_dict(read_yaml(str(file), "MLmodel"))
         described.run_id, described.model_id = run_id, model.model_id
         described.save(str(file / "MLmodel"))
-        client.log_model_artifacts(model.model_id, str(file))
+        self._repository(model.artifact_location).log_artifacts(str(file))
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         known = client.get_run(run_id).outputs
         if not known or model.model_id not in {m.model_id for m in known.model_outputs}:

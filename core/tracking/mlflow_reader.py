@@ -131,7 +131,8 @@ class MlflowReader:
     def __init__(self, uri: str) -> None:
         self.store = MlflowStore(uri)
         self.uri, self.store_dir = uri, self.store.store_dir
-        self.sql = None if uri.startswith("http") else SqlRuns(uri)
+        self.read_only = self.store.read_only
+        self.sql = None if uri.startswith("http") else SqlRuns(self.store.address)
         if self.sql is None or not self.sql.exists():
             _ = self.store.client  # creates the tables, or fails with a message
 
@@ -206,7 +207,9 @@ class MlflowReader:
         import mlflow
 
         place = self.store.client.get_logged_model(self._model_id(run_id)).artifact_location
-        folder = mlflow.artifacts.download_artifacts(artifact_uri=place, tracking_uri=self.uri)
+        folder = mlflow.artifacts.download_artifacts(
+            artifact_uri=place, tracking_uri=self.store.address
+        )
         return next((Path(folder) / "artifacts").iterdir())  # holds the logged folder alone
 
     def _model_id(self, run_id: str) -> str:

@@ -142,7 +142,7 @@ def _package(folder: Path, place: Path) -> None:
         save_model(
             place,
             python_model=str(SERVED),
-            artifacts={"folder": str(folder)},
+            artifacts={"folder": folder.absolute().as_uri()},  # MLflow decodes a path too
             signature=_signature(),
             pip_requirements=[f"textgan-lab=={version('textgan-lab')}"],
         )

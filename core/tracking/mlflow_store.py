@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -19,36 +20,60 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlparse
+from urllib.parse import quote, urlencode
 
-from core.addresses import shown, with_driver
+from core.addresses import SQLITE, absolute, shown, sqlite_file, with_driver
 from core.errors import InputError, MachineError, first_line
 from core.tracking.delivery import Delivery, complete
 from core.tracking.journal import Journal, Point, journal_path
-from core.tracking.mlflow_client import DEFAULT_FOLDER
+from core.tracking.locations import is_below, local_path
+from core.tracking.mlflow_client import DEFAULT_FOLDER, MlflowStore, is_file_store
 from core.tracking.mlflow_delivery import MlflowReceiver, server_id
 from core.tracking.mlflow_reader import MlflowReader
 from core.tracking.mlflow_run import MlflowRun
 from core.tracking.protocol import IDENTITY, NONE, PARENT, Columns, Leftover, SyncResult, Tags
 
+log = logging.getLogger(__name__)
 MOST_DELETED = 50_000  # deleted runs in one search
 
 
+class MissingStoreError(InputError):
+    """There is no store at an address."""
+
+
 def open_tracker(uri: str | None = None) -> MlflowTracker:
-    """The tracker of `uri`, of MLFLOW_TRACKING_URI, or of ./mlruns.
+    """The tracker of `uri`, of MLFLOW_TRACKING_URI, or of ./mlruns; a missing store is created.
 
     InputError for an address of an unsupported kind, MachineError for a store that cannot be
     opened or created.
     """
+    return MlflowTracker(_address(uri))
+
+
+def existing_tracker(uri: str | None = None, wanted: str = "") -> MlflowTracker:
+    """As `open_tracker`, but MissingStoreError without a store: it has not what is `wanted`."""
+    address = _address(uri)
+    file = sqlite_file(address)
+    if file is not None and not file.exists() and not is_file_store(file.parent):
+        raise MissingStoreError(
+            f"{wanted and f'no {wanted}: '}there is no store in {file.parent}; `textgan run` and "
+            f"`textgan study` create one, and MLFLOW_TRACKING_URI names another"
+        )
+    return MlflowTracker(address)
+
+
+def _address(uri: str | None) -> str:
+    """The address of the store, that of a file with an absolute path."""
     chosen = with_driver(uri or os.environ.get("MLFLOW_TRACKING_URI") or "")
+    chosen = re.sub(r"^sqlite\+\w+:", "sqlite:", chosen)
     if not chosen:
-        chosen = f"sqlite:///{Path.cwd() / DEFAULT_FOLDER / 'mlflow.db'}"
+        chosen = f"{SQLITE}{Path.cwd() / DEFAULT_FOLDER / 'mlflow.db'}"
     if not re.match(r"(sqlite|postgresql|mysql|https?)(\+\w+)?://", chosen):
         raise InputError(
             f"tracking URI {chosen!r}: MLflow no longer keeps runs in plain folders; use "
             f"sqlite:///PATH/mlflow.db or http://SERVER:PORT"
         )
-    return MlflowTracker(chosen)
+    return absolute(chosen)
 
 
 class MlflowTracker(MlflowReader):
@@ -67,6 +92,7 @@ class MlflowTracker(MlflowReader):
         """See `Tracker`. While a server does not answer, the run starts under a local id."""
         from mlflow.exceptions import MlflowException
 
+        self.store.check_writable()
         if identity is not None:
             with contextlib.suppress(MachineError):
                 for found in self.runs(experiment, tags={IDENTITY: identity}, columns=NONE):
@@ -94,6 +120,7 @@ class MlflowTracker(MlflowReader):
 
     def continue_run(self, run_id: str) -> MlflowRun:
         """See `Tracker`."""
+        self.store.check_writable()
         run = self._run(run_id)
         known = journal_path(self.store_dir, run_id).exists()
         run.reopen(() if known else self._points(run_id))
@@ -111,10 +138,15 @@ class MlflowTracker(MlflowReader):
         return MlflowRun(self.store_dir, run_id, self._receiver(run_id))
 
     def _receiver(self, run_id: str) -> MlflowReceiver:
+        if self.store.embedded:
+            with self.store.reading():
+                found = self.store.client.get_run(run_id).info
+            self.store.check_location(f"run {run_id[:8]}", found.artifact_uri)
         return MlflowReceiver(self.store.client, self.store_dir, run_id, self.store.experiment_id)
 
     def sync(self, report: Callable[[int, int], None] = lambda done, total: None) -> SyncResult:
         """Deliver what waits on disk, run by run; `report` is called with (done, total)."""
+        self.store.check_writable()
         waiting = self.undelivered()
         busy, away = [], dict[str, str]()
         for number, run_id in enumerate(waiting):
@@ -143,6 +175,7 @@ class MlflowTracker(MlflowReader):
         """See `Tracker`."""
         from mlflow.exceptions import MlflowException
 
+        self.store.check_writable()
         model_id = self._model_id(run_id)
         try:
             self.store.client.create_registered_model(name)
@@ -166,8 +199,9 @@ class MlflowTracker(MlflowReader):
         return f"{page}?workflowType=machine_learning"
 
     def trash(self) -> Deletion:
-        """Deletes runs."""
-        return Deletion(self.store.client, self.uri, self.store_dir)
+        """Deletes runs; MachineError for a store that can only be read."""
+        self.store.check_writable()
+        return Deletion(self.store)
 
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
         """See `Tracker`."""
@@ -213,14 +247,14 @@ class Deletion:
     store's own methods, so it works on a database and not through a server.
     """
 
-    def __init__(self, client: Any, uri: str, store_dir: Path) -> None:
-        self._client, self._uri, self._store_dir = client, uri, store_dir
+    def __init__(self, store: MlflowStore) -> None:
+        self._store, self._client, self._store_dir = store, store.client, store.store_dir
 
     def size(self, run_id: str) -> int:
         """Bytes of a run's artifacts, models and files in the store directory."""
         run = self._client.get_run(run_id)
         places = [run.info.artifact_uri, *(model.artifact_location for model in self._models(run))]
-        folders = [place for uri in places if (place := _local(uri)) is not None]
+        folders = [place for uri in places if (place := self._own(uri)) is not None]
         own = [self._store_dir / "runs" / run_id, journal_path(self._store_dir, run_id)]
         return sum(_bytes(folder) for folder in [*folders, *own])
 
@@ -272,30 +306,51 @@ class Deletion:
         """Remove permanently; InputError through a server."""
         if leftover.known:
             self._purge_from_store(leftover.run_id)
-        shutil.rmtree(self._store_dir / "runs" / leftover.run_id, ignore_errors=True)
+        self._remove(self._store_dir / "runs" / leftover.run_id)
         journals = self._store_dir / "journal"
-        shutil.rmtree(journals / leftover.run_id, ignore_errors=True)
-        for file in journals.glob(f"{leftover.run_id}.*"):
-            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        for place in (journals / leftover.run_id, *journals.glob(f"{leftover.run_id}.*")):
+            self._remove(place)
 
     def _purge_from_store(self, run_id: str) -> None:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        if self._uri.startswith("http"):
+        if self._store.uri.startswith("http"):
             raise InputError(
-                f"{self._uri} is a server: run `mlflow gc` on its machine to remove runs"
+                f"{self._store.uri} is a server: run `mlflow gc` on its machine to remove runs"
             )
         run = self._client.get_run(run_id)
         store = self._client._tracking_client.store
         for model in self._models(run):
-            get_artifact_repository(model.artifact_location).delete_artifacts()
+            self._remove_artifacts(model.artifact_location)
             self._client.delete_logged_model(model.model_id)
             store._hard_delete_logged_model(model.model_id)
-        get_artifact_repository(run.info.artifact_uri).delete_artifacts()
-        place = _local(run.info.artifact_uri)
+        self._remove_artifacts(run.info.artifact_uri)
+        place = self._own(run.info.artifact_uri)
         if place is not None and place.parent.name == run_id:
-            shutil.rmtree(place.parent, ignore_errors=True)
+            self._remove(place.parent)
         store._hard_delete_run(run_id)
+
+    def _remove_artifacts(self, location: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if place := self._own(location):
+            self._remove(place)
+        elif not self._store.embedded:
+            get_artifact_repository(location).delete_artifacts()
+        else:
+            log.warning("%s is outside the store; it was not removed", location)
+
+    def _own(self, location: str) -> Path | None:
+        """The path of a location in the store's folder; None for any other."""
+        place = local_path(location)
+        return place if is_below(place, self._store_dir, follow=True) else None
+
+    def _remove(self, place: Path) -> None:
+        """Remove a file, a folder or a link, if it is in the store's folder."""
+        if not is_below(place, self._store_dir, follow=True):
+            return
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
 
     def registered(self, run_ids: Sequence[str]) -> dict[str, str]:
         """`NAME version N` of each run whose model is in the registry, by run id."""
@@ -309,11 +364,6 @@ class Deletion:
     def _models(self, run: Any) -> list[Any]:
         outputs = run.outputs.model_outputs if run.outputs else []
         return [self._client.get_logged_model(output.model_id) for output in outputs]
-
-
-def _local(uri: str) -> Path | None:
-    parsed = urlparse(uri)
-    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 def _bytes(place: Path) -> int:

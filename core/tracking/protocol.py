@@ -207,6 +207,7 @@ class Tracker(Protocol):
 
     uri: str
     store_dir: Path  # the folder next to the store: checkpoints, corpora, journals, queues
+    read_only: bool  # whether this process may only read it
 
     def start_run(
         self,

@@ -69,7 +69,7 @@ def evaluate(
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
     from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import evaluation
     from experiments.baselines import mle_baseline
     from experiments.console import print_json, progress, stderr
@@ -77,7 +77,7 @@ def evaluate(
     names = [g.strip() for g in metrics.split(",")] if metrics else None
     groups = chosen_groups(names)
     chosen_protocol(protocol, names)
-    tracker = open_tracker() if log is not None else None
+    tracker = existing_tracker() if log is not None else None
     if tracker is not None and log is not None:
         evaluation.check_ranked(tracker, log, groups)
     ours = read_sentences(samples, column)
@@ -137,13 +137,13 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Measure quality and diversity over temperature, as a figure and as an area."""
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.console import print_json, progress, stderr
     from experiments.single_run.checkpoints import sampler_of
     from experiments.sweep import runs_of, show, sweep_run, temperatures_of
     from studies.analysis.plane import sweep_figure
 
-    swept, tracker = temperatures_of(temperatures), open_tracker()
+    swept, tracker = temperatures_of(temperatures), existing_tracker()
     # All are loaded first, so that a missing model costs no sweep of the others.
     loaded = [
         (run, sampler_of(tracker, run.run_id, at)) for run in runs_of(tracker, runs or [], study)
@@ -196,12 +196,12 @@ def judge(
 ) -> None:
     """Compare sentences blind and in random order; answers are kept and correlated with metrics."""
     from core.errors import InputError
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import judging
     from experiments.console import print_json
     from studies.judgement import results as results_of
 
-    tracker = open_tracker()
+    tracker = existing_tracker()
     if results:
         judging.sources(tracker, study, "better")  # InputError if there is nothing to judge
         found = results_of(tracker, study)

@@ -55,7 +55,7 @@ def run(
     """
     from core.errors import InputError
     from core.metrics.catalogue import METRICS
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker, open_tracker
     from core.training.data_parallel import is_main
     from experiments.console import number, print_json, progress, stderr, stdout, table
     from experiments.corpora import prepare
@@ -70,7 +70,7 @@ def run(
     if system is None and overrides:
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
-    tracker = open_tracker()
+    tracker = open_tracker() if resume is None else existing_tracker(None, f"run {resume!r}")
     if not is_main():  # rank 0 prints
         train(config, tracker=tracker, resume=resume)
         return
@@ -117,11 +117,11 @@ def sample(
     json: Json = False,
 ) -> None:
     """Draw sentences from a run's model."""
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.console import print_json
     from experiments.single_run.checkpoints import sampler_of
 
-    tracker = open_tracker()
+    tracker = existing_tracker(None, f"run {run!r}")
     record = tracker.run(run)
     sentences = sampler_of(tracker, record.run_id, at).sample(n, temperature, seed)
     if json:
@@ -141,17 +141,18 @@ def reproduce(
 
     Exit status 0 if they agree, bit for bit or within the 95% interval of another seed; else 1.
     """
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.console import print_json, progress, stderr
     from experiments.reproduce import reproduce as repeat
     from experiments.reproduce import show
 
+    tracker = existing_tracker(None, f"run {run!r}")
     with progress("training") as advance:
 
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
             advance(step, total, "")
 
-        found = repeat(open_tracker(), run, report, lambda text: stderr.print(f"note: {text}"))
+        found = repeat(tracker, run, report, lambda text: stderr.print(f"note: {text}"))
     if json:
         print_json(found.document())
     else:

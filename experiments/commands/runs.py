@@ -56,11 +56,11 @@ def list_(
 ) -> None:
     """List the training runs of the store; `textgan runs` is the same."""
     from core.errors import InputError
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import listing
     from experiments.console import print_json
 
-    tracker = open_tracker()
+    tracker = existing_tracker()
     if study is not None and study not in tracker.experiments():
         known = ", ".join(tracker.experiments()) or "none yet"
         raise InputError(f"no study {study!r}; known: {known}")
@@ -78,11 +78,11 @@ def list_(
 def compare(runs: Runs, json: Json = False) -> None:
     """Compare the configurations and metrics of two or more runs."""
     from core.errors import InputError
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import listing
     from experiments.console import print_json
 
-    tracker = open_tracker()
+    tracker = existing_tracker()
     found = [tracker.run(key) for key in runs]
     if len({record.run_id for record in found}) < 2:
         raise InputError("compare: give two or more different runs")
@@ -103,19 +103,19 @@ def delete(runs: Runs, yes: Yes = False) -> None:
 
     Lists everything with its size and asks for confirmation.
     """
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import deletion
 
-    deletion.delete(open_tracker(), runs, yes=yes)
+    deletion.delete(existing_tracker(), runs, yes=yes)
 
 
 @app.command(epilog=examples("textgan runs restore 3f9a2c11"))
 def restore(runs: Runs) -> None:
     """Restore deleted runs, by id."""
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import deletion
 
-    deletion.restore(open_tracker(), runs)
+    deletion.restore(existing_tracker(), runs)
 
 
 @app.command(epilog=examples("textgan runs gc"))
@@ -125,7 +125,7 @@ def gc(yes: Yes = False) -> None:
 
     Lists everything with its size and asks for confirmation.
     """
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments import deletion
 
-    deletion.collect_garbage(open_tracker(), yes=yes)
+    deletion.collect_garbage(existing_tracker(), yes=yes)

@@ -128,7 +128,8 @@ def report(
     The report is one self-contained page (report.html), the same as Markdown, and every figure as
     PNG, SVG and PDF. It is also logged to the study's own run, for the UI.
     """
-    from core.tracking.mlflow_store import open_tracker
+    from core.errors import InputError
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.console import print_json, stderr
     from experiments.study_session import UI, folder_name, show_leaderboard
     from studies.leaderboard import leaderboard
@@ -136,7 +137,7 @@ def report(
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
-    tracker = open_tracker()
+    tracker = existing_tracker(None, f"study {name!r}")
     if summary is not None:
         write_summary(tracker, name, summary)
         stderr.print(f"summary: {summary}", soft_wrap=True)
@@ -147,13 +148,17 @@ def report(
         model = f"models:/{register}/{version}"
         stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
         # MLflow looks for its server on the PATH.
-        variables = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={tracker.uri}"
+        variables = (
+            f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={tracker.store.address}"
+        )
         serve = f"mlflow models serve -m {model} --env-manager local"
         stderr.print(f"  {variables} {serve}", soft_wrap=True)
     if json:
         print_json(board.document())
         return
     show_leaderboard(board)
+    if tracker.read_only and output is None:
+        raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
     folder = output or tracker.store_dir / "reports" / folder_name(name)
     _, link = publish(tracker, name, folder)
     stderr.print(f"report: {folder / HTML}", soft_wrap=True)
@@ -182,11 +187,11 @@ def worker(
 
     Fails if this machine has other code or another corpus than the study was begun with.
     """
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.study_worker import take_runs
     from studies.running.storage import storage_url
 
-    tracker = open_tracker(tracking)
+    tracker = existing_tracker(tracking, f"study {name!r}")
     take_runs(name, storage or storage_url(tracker), tracker, until)
 
 

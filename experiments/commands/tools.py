@@ -92,11 +92,13 @@ def ui(
 
     from core.errors import MachineError
     from core.tracking.mlflow_client import LOOPBACK, ui_command
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.console import stderr
 
-    tracker = open_tracker()
-    command, environment = ui_command(tracker.uri, tracker.store_dir, port, host, allow or [])
+    tracker = existing_tracker()
+    command, environment = ui_command(
+        tracker.store.address, tracker.store_dir, port, host, allow or []
+    )
     if host not in LOOPBACK:
         stderr.print(f"listening on {host}: everyone who can reach it can change every run")
     studies = tracker.experiments()
@@ -125,10 +127,10 @@ def sync(json: Json = False) -> None:
     """Deliver what runs kept on disk while the tracking server did not answer."""
     from core.addresses import shown
     from core.errors import MachineError
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import existing_tracker
     from experiments.console import print_json, progress, stderr
 
-    tracker = open_tracker()
+    tracker = existing_tracker()
     with progress("delivering, runs") as advance:
         found = tracker.sync(lambda done, total: advance(done, total, ""))
     if json:
@@ -146,21 +148,24 @@ def sync(json: Json = False) -> None:
 
 
 def _examined() -> dict[str, Any]:
-    """Facts by name; `problem` is why the store does not open, or None."""
+    """Facts by name; `problem` is why the store does not open, or None. A store that does not exist
+    yet is no problem.
+    """
     import torch
 
     from core.errors import TextganError
-    from core.tracking.mlflow_store import open_tracker
+    from core.tracking.mlflow_store import MissingStoreError, existing_tracker
     from experiments.deletion import unneeded
     from experiments.single_run.environment import environment_tags
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found: dict[str, Any] = {**environment_tags(device), "cores": os.cpu_count()}
     try:
-        tracker = open_tracker()
+        tracker = existing_tracker()
         found |= {
             "store": tracker.uri,
             "store_dir": str(tracker.store_dir),
+            "read_only": tracker.read_only,
             "experiments": len(tracker.experiments()),
             "runs": len(tracker.runs()),
             "undelivered": len(tracker.undelivered()),
@@ -170,6 +175,8 @@ def _examined() -> dict[str, Any]:
         freed = sum(each.size for each in unneeded(tracker.store_dir))
         found["gc_frees_mb"] = round(freed / 1e6, 1)
         found["free_gb"] = round(shutil.disk_usage(tracker.store_dir).free / 1e9, 1)
+    except MissingStoreError as error:
+        found |= {"store": str(error), "problem": None}
     except TextganError as error:
         found["problem"] = str(error)
     return found

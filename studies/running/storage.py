@@ -20,9 +20,17 @@ from filelock import FileLock
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import func, select
+from sqlalchemy import func, make_url, select
 
-from core.addresses import INSTALL, POSTGRESQL, shown, with_driver
+from core.addresses import (
+    INSTALL,
+    POSTGRESQL,
+    SQLITE,
+    absolute,
+    shown,
+    sqlite_engine,
+    with_driver,
+)
 from core.errors import InputError, MachineError
 from core.tracking.protocol import Tracker
 
@@ -32,7 +40,7 @@ MOST_RETRIES = 3  # of a job whose workers die; a fourth death is the job's faul
 CONNECT_SECONDS = 20
 PROXY_THREADS = 10
 SCHEMA = "table schema"  # what Optuna says of tables of another version
-SQLITE, PROXY = "sqlite:///", "grpc://"
+PROXY = "grpc://"
 BEAT = "beat"  # attribute of a running trial: seconds since 1970
 # One connection for the work, one for the heartbeat: hundreds of workers share the server's limit.
 ENGINE = {"pool_size": 1, "max_overflow": 3, "pool_pre_ping": True}
@@ -48,7 +56,7 @@ class LockedStorage(RDBStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Change a trial's state while no other process does."""
-        with FileLock(self.url.removeprefix(SQLITE) + ".lock"):
+        with FileLock(f"{make_url(self.url).database}.lock"):
             return super().set_trial_state_values(trial_id, state, values)
 
 
@@ -102,7 +110,7 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
             "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback(MOST_RETRIES),
         }
     made = LockedStorage if url.startswith(SQLITE) else RDBStorage
-    address = with_driver(url)
+    address = sqlite_engine(with_driver(absolute(url)))
     try:
         return cast(BaseStorage, made(address, **options))
     except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
