@@ -1,22 +1,27 @@
-"""Addresses of databases: as people write them, as SQLAlchemy takes them, as messages show them."""
+"""Addresses of databases and servers: as people write them, as SQLAlchemy takes them, as messages
+show them, and whether a server can listen at one.
+"""
 
 from __future__ import annotations
 
 import re
+import socket
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from core.errors import InputError
+from core.errors import InputError, MachineError
 
 SQLITE = "sqlite:///"
 # The options are the last part, so that a folder's name may hold `?`.
 SQLITE_ADDRESS = re.compile(r"sqlite:///(?P<path>.+?)(?P<options>\?\w+=[^/?]*)?", flags=re.DOTALL)
 POSTGRESQL = "postgresql"
 DRIVER = "psycopg"
+FIRST_OPEN = 1024  # ports below are for the system
+PORTS_TRIED = 100  # in search of a free one
 INSTALL = "pip install 'textgan-lab[cluster]'"
 
 
@@ -76,3 +81,46 @@ def shown(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return url
+
+
+def has_host(url: str) -> bool:
+    """Whether a URL names a host, and a port that there can be if it names one."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def check_can_listen(host: str, port: int) -> None:
+    """MachineError unless a server can listen at `host` and `port`; it names the next free port."""
+    try:
+        _listen(host, port)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        first = max(port + 1, FIRST_OPEN)
+        free = next((p for p in range(first, first + PORTS_TRIED) if _is_free(host, p)), None)
+        if free is None:  # no port will do, so it is the host
+            raise MachineError(
+                f"--host {host}: cannot listen at this address ({reason}); give one of this "
+                f"machine, such as 127.0.0.1"
+            ) from None
+        raise MachineError(
+            f"--port {port}: cannot listen on it ({reason}); --port {free} is free"
+        ) from None
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _listen(host, port)
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _listen(host: str, port: int) -> None:
+    socket.create_server((host, port), family=_family(host)).close()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import typer
 
+from core.away import server_error
 from core.errors import MachineError, TextganError, machine_error
 from experiments.commands import corpus, evaluate, run, runs, study, tools
 
@@ -63,7 +64,7 @@ def status(arguments: list[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception) -> str:
-    if known := machine_error(error):
+    if known := machine_error(error) or server_error(error):
         return str(known)
     first = (str(error).strip() or "no message").splitlines()[0][:300]
     return f"unexpected {type(error).__name__}: {first}\nTEXTGAN_DEBUG=1 shows where"

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from core.errors import first_line
+from core.away import in_words
 from core.files import write_atomically
 from core.tracking.journal import Entry, Item, Point, items, payload
 
@@ -149,9 +149,7 @@ class DeliveryThread:
                 self._delivery.drain()
             except Exception as error:  # noqa: BLE001 - whatever the store's client raises
                 if not away:
-                    log.warning(
-                        "the store does not answer; values wait here (%s)", first_line(error)
-                    )
+                    log.warning("the store does not answer, values wait here: %s", in_words(error))
                 if last:
                     return
                 away = True

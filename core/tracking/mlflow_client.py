@@ -24,7 +24,8 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from core.addresses import SQLITE, shown, sqlite_engine, sqlite_file
-from core.errors import InputError, MachineError, first_line
+from core.away import in_words
+from core.errors import InputError, MachineError
 from core.tracking.locations import ARTIFACTS, is_below, local_path, repair
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,9 @@ class MlflowStore:
             # A server that has answered before is only away; another one is a wrong address.
             if self.embedded or not reached.exists():
                 raise self._not_opened(error) from None
-            log.warning("%s does not answer; runs keep their data in %s", self.uri, self.store_dir)
+            log.warning(
+                "%s does not answer; runs keep their data in %s", shown(self.uri), self.store_dir
+            )
         else:
             if self._file is None:
                 reached.touch()
@@ -136,10 +139,11 @@ class MlflowStore:
     def _not_opened(self, error: Exception) -> MachineError:
         if SCHEMA in str(error):
             return MachineError(
-                f"{self.uri}: written by another version of MLflow. An older one: copy it, then "
-                f"`mlflow db upgrade {self.address}`; a newer one needs the MLflow that wrote it"
+                f"{shown(self.uri)}: written by another version of MLflow. An older one: copy it, "
+                f"then `mlflow db upgrade {shown(self.address)}`; a newer one needs the MLflow "
+                f"that wrote it"
             )
-        return MachineError(f"{shown(self.uri)}: the store does not open ({first_line(error)})")
+        return MachineError(f"{shown(self.uri)}: the store does not open: {in_words(error)}")
 
     def _prepare_sqlite(self, file: Path) -> None:
         if is_file_store(self.store_dir) and not file.exists():
@@ -214,7 +218,7 @@ class MlflowStore:
         try:
             yield
         except MlflowException as error:
-            message = f"{shown(self.uri)}: the store does not answer ({first_line(error)})"
+            message = f"{shown(self.uri)}: the store does not answer: {in_words(error)}"
             raise MachineError(message) from None
 
 
@@ -238,7 +242,7 @@ def ui_command(
     machine under a name of its own (DNS rebinding).
     """
     if uri.startswith("http"):
-        raise InputError(f"the store is a server already; open {uri} in a browser")
+        raise InputError(f"the store is a server already; open {shown(uri)} in a browser")
     allowed = ",".join(f"{name}:{port}" for name in dict.fromkeys((*LOOPBACK, host, *names)))
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", sqlite_engine(uri),
                "--artifacts-destination", (store_dir / ARTIFACTS).as_uri(), "--host", host,

@@ -18,7 +18,9 @@ from sqlalchemy import Select, column, create_engine, or_, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import InputError, first_line
+from core.addresses import shown
+from core.away import ABSENT, why_away
+from core.errors import InputError, MachineError, first_line
 from core.tracking.mlflow_client import PAGE, MlflowStore
 from core.tracking.mlflow_delivery import server_id
 from core.tracking.protocol import ALL, MLFLOWS_OWN, NONE, Columns, RunRecord, Tags, find_run
@@ -44,7 +46,7 @@ class SqlRuns:
     """The runs of a store that is a database."""
 
     def __init__(self, uri: str) -> None:
-        self._engine = create_engine(uri)
+        self._uri, self._engine = uri, create_engine(uri)
 
     def exists(self) -> bool:
         """Whether MLflow has created its tables, in the form that this file knows."""
@@ -61,7 +63,7 @@ class SqlRuns:
             with self._engine.connect() as connection:
                 return sorted(connection.execute(query).scalars())
         except SQLAlchemyError as error:
-            raise UnreadableError(str(error)) from None
+            raise self._refused(error) from None
 
     def read(
         self,
@@ -79,7 +81,7 @@ class SqlRuns:
                     kind: _values(connection, kind, chosen, columns.of(kind)) for kind in VALUES
                 }
         except SQLAlchemyError as error:
-            raise UnreadableError(str(error)) from None
+            raise self._refused(error) from None
         records = []
         for row in rows:
             given, params, metrics = (found[kind].get(row.run_uuid, {}) for kind in VALUES)
@@ -88,6 +90,13 @@ class SqlRuns:
                 row.start_time, row.end_time,
             ))  # fmt: skip
         return records
+
+    def _refused(self, error: SQLAlchemyError) -> MachineError | UnreadableError:
+        """MLflow's client would try a database that is away for minutes."""
+        reason = why_away(str(error))
+        if reason is None:
+            return UnreadableError(str(error))
+        return MachineError(f"{shown(self._uri)}: {reason}")
 
 
 def _chosen(experiment: str | None, tags: Tags, run_ids: Sequence[str] | None) -> Select[Any]:
@@ -200,6 +209,9 @@ class MlflowReader:
                 self.store.client.download_artifacts(server_id(self.store_dir, run_id), path)
             )
         except (MlflowException, OSError) as error:
+            reason = why_away(str(error))
+            if reason is not None and ABSENT not in reason:
+                raise MachineError(f"{shown(self.uri)}: {reason}") from None
             raise InputError(f"run {run_id}: no artifact {path!r} ({first_line(error)})") from None
 
     def model(self, run_id: str) -> Path:

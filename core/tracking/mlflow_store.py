@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from core.addresses import SQLITE, absolute, shown, sqlite_file, with_driver
-from core.errors import InputError, MachineError, first_line
+from core.addresses import SQLITE, absolute, has_host, shown, sqlite_file, with_driver
+from core.away import in_words
+from core.errors import InputError, MachineError
 from core.tracking.delivery import Delivery, complete
 from core.tracking.journal import Journal, Point, journal_path
 from core.tracking.locations import is_below, local_path
@@ -70,9 +71,11 @@ def _address(uri: str | None) -> str:
         chosen = f"{SQLITE}{Path.cwd() / DEFAULT_FOLDER / 'mlflow.db'}"
     if not re.match(r"(sqlite|postgresql|mysql|https?)(\+\w+)?://", chosen):
         raise InputError(
-            f"tracking URI {chosen!r}: MLflow no longer keeps runs in plain folders; use "
-            f"sqlite:///PATH/mlflow.db or http://SERVER:PORT"
+            f"tracking URI {shown(chosen)!r}: must be sqlite:///PATH/mlflow.db, postgresql://... "
+            f"or http://HOST:PORT; MLflow no longer keeps runs in plain folders"
         )
+    if chosen.startswith("http") and not has_host(chosen):
+        raise InputError(f"tracking URI {chosen!r}: not an address; write http://HOST:PORT")
     return absolute(chosen)
 
 
@@ -109,7 +112,7 @@ class MlflowTracker(MlflowReader):
             )
         except MlflowException as error:
             if self.store.embedded:
-                message = f"{shown(self.uri)}: cannot start a run ({first_line(error)})"
+                message = f"{shown(self.uri)}: cannot start a run: {in_words(error)}"
                 raise MachineError(message) from None
             run = self._run(identity)
             run.begin(experiment, name, tags, parent_id)
@@ -161,7 +164,7 @@ class MlflowTracker(MlflowReader):
                 Delivery(path, self._receiver(run_id)).drain()
                 shutil.rmtree(journal.spool, ignore_errors=True)
             except Exception as error:  # noqa: BLE001 - whatever the store's client raises
-                away[run_id] = first_line(error)
+                away[run_id] = in_words(error)
             finally:
                 journal.close()
         return SyncResult(len(waiting) - len(busy) - len(away), tuple(busy), away)
@@ -181,7 +184,7 @@ class MlflowTracker(MlflowReader):
             self.store.client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise InputError(f"--register {name}: {first_line(error)}") from None
+                raise InputError(f"--register {name}: {in_words(error)}") from None
         # By its location: MLflow resolves a models:/ address in the process's default store.
         place = self.store.client.get_logged_model(model_id).artifact_location
         made = self.store.client.create_model_version(

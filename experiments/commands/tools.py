@@ -87,27 +87,29 @@ def ui(
         typer.Option(metavar="NAME", help="Host name that requests may use; may be repeated."),
     ] = None,
 ) -> None:
-    """Open the MLflow UI on the store, by default for this machine only."""
-    import subprocess
+    """Open the MLflow UI on the store, by default for this machine only.
 
-    from core.errors import MachineError
+    Links to the studies are shown as soon as it listens.
+    """
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
     from experiments.console import stderr
+    from experiments.ui import serve
 
     tracker = existing_tracker()
     command, environment = ui_command(
         tracker.store.address, tracker.store_dir, port, host, allow or []
     )
-    if host not in LOOPBACK:
-        stderr.print(f"listening on {host}: everyone who can reach it can change every run")
-    studies = tracker.experiments()
-    stderr.print(f"http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
-    for name in studies:
-        stderr.print(f"  {name}: http://127.0.0.1:{port}/{tracker.link(name)}", soft_wrap=True)
-    done = subprocess.run(command, env=environment, check=False)
-    if done.returncode not in (0, -2, 130):
-        raise MachineError(f"the MLflow server ended with status {done.returncode}; port in use?")
+    links = {name: tracker.link(name) for name in tracker.experiments()}
+
+    def ready(address: str) -> None:
+        if host not in LOOPBACK:
+            stderr.print(f"listening on {host}: everyone who can reach it can change every run")
+        stderr.print(f"{address} is ready; Ctrl-C ends it")
+        for name, link in links.items():
+            stderr.print(f"  {name}: {address}/{link}", soft_wrap=True, markup=False)
+
+    serve(command, environment, host, port, ready)
 
 
 @app.command(epilog=examples("textgan doctor", "textgan doctor --json"))

@@ -7,6 +7,7 @@ and one pool of connections serves hundreds of workers.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import warnings
 import zlib
@@ -27,10 +28,12 @@ from core.addresses import (
     POSTGRESQL,
     SQLITE,
     absolute,
+    check_can_listen,
     shown,
     sqlite_engine,
     with_driver,
 )
+from core.away import why_away
 from core.errors import InputError, MachineError
 from core.tracking.protocol import Tracker
 
@@ -102,6 +105,10 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if url.startswith(PROXY):
         return _open_proxy(url, beats)
+    if not re.match(r"(sqlite|postgres(ql)?|mysql)(\+\w+)?://", url):
+        raise InputError(
+            f"--storage {shown(url)}: must be postgresql://USER@HOST/DATABASE or grpc://HOST:PORT"
+        )
     options: dict[str, Any] = {} if url.startswith(SQLITE) else {"engine_kwargs": ENGINE}
     if beats:
         options |= {
@@ -121,7 +128,9 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
                 f"`optuna storage upgrade --storage {shown(url)}`; a newer one needs the Optuna "
                 f"that wrote it"
             ) from None
-        raise MachineError(f"{shown(url)}: the study's storage does not open ({first})") from None
+        raise MachineError(
+            f"{shown(url)}: the study's storage does not open: {why_away(str(error)) or first}"
+        ) from None
 
 
 def _open_proxy(url: str, beats: bool) -> BaseStorage:
@@ -135,9 +144,10 @@ def _open_proxy(url: str, beats: bool) -> BaseStorage:
         raise InputError(
             f"{url}: a proxy needs the extra packages of a cluster: {INSTALL}"
         ) from None
-    except Exception as error:  # noqa: BLE001 - whatever gRPC raises
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise MachineError(f"{url}: the proxy does not answer ({first})") from None
+    except Exception:  # noqa: BLE001 - whatever gRPC raises
+        raise MachineError(
+            f"{url}: no proxy answers; start one with textgan proxy, or correct host and port"
+        ) from None
     return storage
 
 
@@ -166,7 +176,10 @@ def serve_proxy(url: str, host: str, port: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     if url.startswith((SQLITE, PROXY)):
-        raise InputError(f"--storage {url}: a proxy stands in front of postgresql://...")
+        raise InputError(
+            f"--storage {url}: a proxy needs a database, such as postgresql://USER@HOST/DATABASE"
+        )
+    check_can_listen(host, port)
     storage = optuna.storages.get_storage(open_storage(url, beats=False))
     try:
         with ThreadPoolExecutor(PROXY_THREADS) as threads:

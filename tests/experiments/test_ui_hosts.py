@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from core.errors import InputError
+from core.addresses import check_can_listen
+from core.errors import InputError, MachineError
 from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import open_tracker
+from experiments.ui import address_of, serve
 from tests.chaos.servers import free_port
 from tests.experiments.test_cli import textgan
+
+Ready = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +91,14 @@ def _hosts(command: list[str]) -> tuple[str, list[str]]:
 def test_the_command_names_address_and_hosts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    open_tracker()
     begun: list[list[str]] = []
 
-    def record(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    def record(command: list[str], _: object, host: str, port: int, ready: Ready) -> None:
         begun.append(command)
-        return subprocess.CompletedProcess(command, 0)
+        ready(address_of(host, port))
 
-    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr("experiments.ui.serve", record)
     code, _, err = textgan("ui", "--port", "5055", capsys=capsys)
     assert code == 0
     assert "http://127.0.0.1:5055" in err
@@ -111,3 +118,56 @@ def test_the_command_names_address_and_hosts(
 def test_a_store_with_a_server_of_its_own_is_pointed_to(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="open http://elsewhere:5000 in a browser"):
         ui_command("http://elsewhere:5000", tmp_path, 5000)
+
+
+def test_a_taken_port_costs_no_server_and_the_next_free_one_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    open_tracker()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = textgan("ui", "--port", str(port), capsys=capsys)
+    assert code == 1
+    assert "http://" not in err
+    assert err.startswith(f"textgan: --port {port}: cannot listen on it (Address already in use)")
+    free = int(err.split("--port ")[2].split()[0])
+    check_can_listen("127.0.0.1", free)
+
+
+def test_a_host_that_is_not_ours_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    open_tracker()
+    code, _, err = textgan("ui", "--host", "203.0.113.7", capsys=capsys)
+    assert code == 1
+    assert "--host 203.0.113.7: cannot listen at this address" in err
+    assert "can change" not in err
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_server_that_does_not_listen_gets_no_links(status: int) -> None:
+    said: list[str] = []
+    with pytest.raises(MachineError, match="ended before it listened"):
+        serve([sys.executable, "-c", f"exit({status})"], {}, "127.0.0.1", free_port(), said.append)
+    assert not said
+
+
+def test_links_come_when_it_listens_and_an_interrupt_ends_it() -> None:
+    port, said = free_port(), list[str]()
+
+    def interrupted(address: str) -> None:
+        socket.create_connection(("127.0.0.1", port)).close()
+        said.append(address)
+        raise KeyboardInterrupt
+
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    serve(command, {}, "127.0.0.1", port, interrupted)
+    assert said == [f"http://127.0.0.1:{port}"]
+    check_can_listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "http://127.0.0.1:5000"), ("0.0.0.0", "http://127.0.0.1:5000"),
+     ("lab.example", "http://lab.example:5000"), ("::", "http://[::1]:5000")],
+)  # fmt: skip
+def test_the_address_is_one_that_a_browser_here_reaches(host: str, address: str) -> None:
+    assert address_of(host, 5000) == address

@@ -1,0 +1,67 @@
+"""`textgan ui`: MLflow's server on the store, until interrupted."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from core.addresses import check_can_listen
+from core.errors import MachineError
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all interfaces -> one to reach
+LOOK_SECONDS = 0.2
+END_SECONDS = 20
+INTERRUPTED = (-2, -15, 130, 143)
+
+
+def serve(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+) -> None:
+    """Run the server's command; `ready` is called with its address as soon as it listens.
+
+    MachineError if it cannot listen there, or ends by itself with a fault.
+    """
+    check_can_listen(host, port)
+    process = subprocess.Popen(list(command), env=dict(environment))
+    try:
+        while not (listens := _listens(host, port)) and process.poll() is None:
+            time.sleep(LOOK_SECONDS)
+        if listens and process.poll() is None:
+            ready(address_of(host, port))
+        status = process.wait()
+    except KeyboardInterrupt:
+        _end(process)
+        return
+    if not listens:  # MLflow ends with status 0 then, too
+        raise MachineError("the MLflow server ended before it listened; the lines above say why")
+    if status not in (0, *INTERRUPTED):
+        raise MachineError(f"the MLflow server ended with status {status}")
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds the server."""
+    reached = EVERYWHERE.get(host, host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((EVERYWHERE.get(host, host), port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server and, through it, its workers."""
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
