@@ -3,7 +3,8 @@
 Every reader yields (line number, text), one sentence at a time, and keeps at most a line or an
 entry in memory. A line ends with LF, CR LF or CR. What cannot be read is an InputError that names
 file and line. A fortune entry is split into its sentences: after ., ! or ? if white space and a
-capital letter or a quote follow. Corpora and `textgan evaluate` read by the same rules.
+capital letter or a quote follow, and after the full stops of scripts that have no capital letters.
+Corpora and `textgan evaluate` read by the same rules.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no l
 BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
 GZIP = b"\x1f\x8b"
 SEPARATOR = "%"
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z])")
+CAPITALS = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0386-\u03ab\u0400-\u042f\u0531-\u0556"
+SENTENCE_END = re.compile(
+    rf"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[{CAPITALS}])"
+    r"|(?<=[\u0964\u06d4\u061f])\s+"  # Hindi, Urdu, Arabic: no capitals
+    r"|(?<=[\u3002\uff01\uff1f])\s*(?![\s\u300d\u300f\u201d])"  # Chinese, Japanese: no spaces
+)
 SUFFIXES: Mapping[str, Kind] = {
     ".csv": "csv", ".psv": "csv", ".tsv": "tsv", ".tab": "tsv",
     ".json": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl",

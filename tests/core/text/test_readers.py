@@ -129,3 +129,21 @@ def test_names_of_special_tokens_are_words_or_refused(tmp_path: Path, marker: st
     corpus = build_corpus(CorpusSettings(source=str(file)), tmp_path / "original")
     assert min(corpus.train.ids) > UNK
     assert marker[1:-1] in corpus.vocabulary
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["A wise man waits.", 'He said "go!"', "Two roads meet at 5 p.m. today?", "(Yes.)"],
+        ["Élise dort.", "Été, hiver !", "Où ?"],
+        ["Кошка спит.", "Ёж ждёт!", "Где?"],
+        ["एक बच्चा गाता है।", "वह पानी पीती है।"],
+        ["هل ترى القمر؟", "نعم."],
+        ["我很高兴。", "他说：「好。」真的？", "是！"],
+    ],
+)
+def test_an_entry_of_fortunes_is_split_into_sentences(tmp_path: Path, sentences: list[str]) -> None:
+    file = tmp_path / "fortunes"
+    joiner = "" if "我" in sentences[0] else " "
+    file.write_text(f"{joiner.join(sentences)}\n%\n{DOG}\n", encoding="utf-8")
+    assert [text.rstrip('"') for text in texts(file)] == [s.rstrip('"') for s in [*sentences, DOG]]
