@@ -36,7 +36,8 @@ def served(tmp_path: Path) -> Iterator[tuple[MlflowTracker, str]]:
     tracker = open_tracker()
     run(tiny(), tracker=tracker)
     overrides = ["study.seeds=2", "study.axes.next_input=['noise']", "train.updates=2",
-                 "train.batch_size=4", "evaluation.every=1", "study.name='seen'"]  # fmt: skip
+                 "study.axes.noise_mapping=['full']", "train.batch_size=4", "evaluation.every=1",
+                 "study.name='seen'"]  # fmt: skip
     study = load_study(ROOT / "experiments" / "smoke" / "design_axes.toml", overrides, registry())
     url = storage_url(tracker)
     begin(study, "seen", tracker, url, "textgan study")

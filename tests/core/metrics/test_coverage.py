@@ -80,7 +80,7 @@ def test_of_samples(pools: dict[str, list[list[str]]]) -> None:
         rare = ("ms_jaccard_5", "distinct_4")
         return {metric: m for metric, m in found.items() if metric not in rare}
 
-    assert_covered(simulate(draw, 300), 300)
+    assert_covered(simulate(draw, 150), 150)
 
 
 def test_of_distinct_sentences_and_shares() -> None:
@@ -114,7 +114,7 @@ def test_of_the_mass_that_a_sample_covers(pools: dict[str, list[list[str]]]) -> 
         return {"mass_covered": oracle(picked(pools["easy"], 1000, rng), source)["mass_covered"]}
 
     source = grammar("easy")
-    assert_covered(simulate(draw, 300), 300)
+    assert_covered(simulate(draw, 150), 150)
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_of_squared_distances(dimensions: int, apart: float) -> None:
         x[:, 1] *= 1 + apart / 2
         return {"mmd": mmd(x, y), "fed": fed(x, y)}
 
-    assert_covered(simulate(draw, 300), 300)
+    assert_covered(simulate(draw, 150), 150)
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_of_few_sentences_a_dimension() -> None:
         x, y = rng.standard_t(6, size=(2, 120, 22))
         return {"fed": fed(x, y)}
 
-    assert_covered(simulate(draw, 300), 300)
+    assert_covered(simulate(draw, 150), 150)
 
 
 @pytest.mark.slow
@@ -221,7 +221,7 @@ def test_of_a_language_model_of_the_samples(pools: dict[str, list[list[str]]]) -
     def draw(rng: np.random.Generator) -> Found:
         return {"reverse_lm": reverse_lm(picked(pool, 300, rng), picked(pool, 150, rng))}
 
-    assert_covered(simulate(draw, 300), 300)
+    assert_covered(simulate(draw, 150), 150)
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_of_neighbours(pools: dict[str, list[list[str]]]) -> None:
             "longer": nearest_neighbour(longer, theirs, BagOfWords()),
         }
 
-    assert_covered(simulate(draw))
+    assert_covered(simulate(draw, 150), 150)
 
 
 @pytest.mark.slow
