@@ -14,7 +14,7 @@ from pathlib import Path
 from core import process
 from core.addresses import SQLITE
 from core.config import override
-from core.errors import InputError
+from core.errors import InputError, MachineError
 from core.plural import count
 from core.tracking.mlflow_store import existing_tracker, open_tracker
 from core.tracking.protocol import Tracker
@@ -82,6 +82,8 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
     In SQLite, which is local, every start without `resume` is a new study.
     """
     name, study, tracker, url = session.name, session.study, session.tracker, session.storage
+    if tracker.read_only:
+        raise MachineError(f"{tracker.store_dir}: the store is read-only here")
     corpora = prepare((variant.config for variant in study.variants), tracker.store_dir)
     if resume:
         if name not in tracker.experiments():

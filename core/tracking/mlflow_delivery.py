@@ -70,6 +70,9 @@ class MlflowReceiver:
                 self._try(lambda: actions[do](content))
             elif file is not None and file.exists():
                 self._try(lambda: uploads[do](content, file))
+        except FileNotFoundError:
+            if file is None or file.exists():
+                raise  # else a newer version replaced it meanwhile
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RefusedError(f"not an entry {do!r} of a journal ({error!r})") from None
 

@@ -156,9 +156,9 @@ def report(
     if json:
         print_json(board.document())
         return
-    show_leaderboard(board)
     if tracker.read_only and output is None:
         raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
+    show_leaderboard(board)
     folder = output or tracker.store_dir / "reports" / folder_name(name)
     _, link = publish(tracker, name, folder)
     stderr.print(f"report: {folder / HTML}", soft_wrap=True)
@@ -192,6 +192,7 @@ def worker(
     from studies.running.storage import storage_url
 
     tracker = existing_tracker(tracking, f"study {name!r}")
+    tracker.store.check_writable()
     take_runs(name, storage or storage_url(tracker), tracker, until)
 
 
