@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # What an operating system says of a disk or a store that cannot be written.
 DISK = {
@@ -27,6 +27,7 @@ STORE = {
     "attempt to write a readonly database": DISK[errno.EROFS],
     "disk I/O error": DISK[errno.EIO],
 }
+MOST_LISTED = 10  # names in a message
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Unable to allocate")
 
 
@@ -40,6 +41,10 @@ class InputError(TextganError):
     """What was handed in is wrong: a file, a line, a key, a combination. Exit status 2."""
 
     exit_status = 2
+
+
+class DeletedError(InputError):
+    """A run or its experiment was deleted in the store. What is written to it waits on disk."""
 
 
 class MachineError(TextganError):
@@ -77,7 +82,14 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest of the known words, or the list of them."""
+    """`; did you mean X?` for the closest of the known words, or a list of them."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {listed(known)}"
+
+
+def listed(names: Sequence[str], empty: str = "none yet") -> str:
+    """The names for a message: all of them, or the first ten and the number of the others."""
+    more = len(names) - MOST_LISTED
+    shown = ", ".join(names[:MOST_LISTED]) or empty
+    return f"{shown} and {more} more" if more > 0 else shown

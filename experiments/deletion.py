@@ -16,7 +16,7 @@ import typer
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.plural import count
 from core.tracking.delivery import complete
 from core.tracking.journal import journal_path
@@ -108,19 +108,32 @@ def delete(tracker: MlflowTracker, keys: Sequence[str], *, yes: bool) -> None:
 
 
 def restore(tracker: MlflowTracker, keys: Sequence[str]) -> None:
-    """Restore deleted runs, by id or its beginning; InputError unless each matches one run."""
+    """Restore deleted runs, by id or its beginning, and deleted experiments with all their runs, by
+    name; InputError unless each matches one.
+    """
     trash = tracker.trash()
-    deleted = [each for each in trash.leftovers() if each.known]
+    experiments = trash.experiments()
+    names = [key for key in keys if key in experiments]
+    deleted = [each for each in trash.leftovers() if each.known] if len(names) < len(keys) else []
     chosen = []
     for key in keys:
+        if key in names:
+            continue
         matches = [each.run_id for each in deleted if each.run_id.startswith(key)]
         if len(matches) != 1:
-            known = ", ".join(each.run_id[:8] for each in deleted) or "none"
-            some = f"{len(matches)} deleted runs match" if matches else "no deleted run"
-            raise InputError(f"{some} {key!r}; deleted runs: {known}")
+            known = listed([*experiments, *(each.run_id[:8] for each in deleted)], "none")
+            some = f"{len(matches)} deleted runs match" if matches else "no deleted run or study"
+            raise InputError(f"{some} {key!r}; deleted: {known}")
         chosen += matches
     trash.restore(chosen)
-    stderr.print(f"{count(len(chosen), 'run')} restored")
+    for name in names:
+        trash.restore_experiment(name)
+    if chosen:
+        stderr.print(f"{count(len(chosen), 'run')} restored")
+    if names:
+        stderr.print(f"{', '.join(names)} restored with all runs", markup=False)
+    if tracker.undelivered():
+        stderr.print("values wait here; `textgan sync` delivers them")
 
 
 def collect_garbage(tracker: MlflowTracker, *, yes: bool) -> None:

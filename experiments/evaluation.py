@@ -19,6 +19,7 @@ from core.tracking.protocol import Tracker, study_run
 from core.tracking.rendering import Sample
 from experiments.console import interval, number, stderr, stdout, table
 from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
+from studies.leaderboard import variant_runs
 from studies.report import environment
 
 if TYPE_CHECKING:
@@ -99,13 +100,14 @@ def log_imported(
     sentences: Sequence[Sequence[str]],
 ) -> str:
     """Record an evaluation as a row of a study; its name, with a number if it is taken."""
-    taken = {run.name for run in tracker.runs(study, tags={"level": "variant"})}
+    parent = study_run(tracker, study)
+    study = parent.experiment
+    taken = variant_runs(tracker, study)
     names = [f"{source} (imported)", *(f"{source} {k} (imported)" for k in range(2, 1000))]
     name = next(each for each in names if each not in taken)
-    tags = {"study": study, "variant": name, "imported": "true", "source": source}
+    tags = {"study": parent.study, "variant": name, "imported": "true", "source": source}
     of_variant = {**tags, "level": "variant", "whole_system": "true"}
-    parent_id = study_run(tracker, study).run_id
-    row = tracker.start_run(study, name, params={}, tags=of_variant, parent_id=parent_id)
+    row = tracker.start_run(study, name, params={}, tags=of_variant, parent_id=parent.run_id)
     of_seed = {**tags, "level": "seed", "seed": "0"}
     run = tracker.start_run(study, name, params={}, tags=of_seed, parent_id=row.run_id)
     values = {f"eval/{metric}": found.value for metric, found in metrics.items()}

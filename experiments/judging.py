@@ -39,6 +39,7 @@ from studies.judgement import (
     sections_of,
     session,
 )
+from studies.leaderboard import seed_runs, variant_runs
 from studies.report import environment
 from studies.sections import last_samples
 
@@ -55,17 +56,17 @@ def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
     """The sentences of each variant at its runs' last step, and for `kind` "real" those of
     held-out real text. InputError for an unknown study, or one without sentences.
     """
-    study_run(tracker, study)
+    experiment = study_run(tracker, study).experiment
     found: dict[str, list[str]] = {}
     trained = None
-    for run in tracker.runs(study, tags={"level": "seed"}):
+    for run in seed_runs(tracker, experiment):
         if run.outcome not in ENDED:
             continue
         if "imported" not in run.tags:
             trained = run
         texts = [each["text"] for each in last_samples(tracker, run.run_id)]
         kept = [text for text in texts if text.strip()]
-        found.setdefault(run.tags["variant"], []).extend(kept)
+        found.setdefault(run.variant, []).extend(kept)
     if not found:
         raise InputError(f"study {study!r} has no sentences yet; wait for a run to end")
     if kind == "real":
@@ -116,8 +117,9 @@ def ask_in_terminal(asked: Questions, kind: str, record: OnAnswer) -> None:
 def publish(tracker: Tracker, study: str) -> dict[str, Any]:
     """Log the results to the study's run and to its variants' runs."""
     found = results(tracker, study)
-    given: list[Answer] = answers(tracker.store_dir, study)
-    parent = tracker.continue_run(study_run(tracker, study).run_id)
+    own = study_run(tracker, study)
+    given: list[Answer] = answers(tracker.store_dir, own.study)
+    parent = tracker.continue_run(own.run_id)
     lines = "\n".join(json.dumps(vars(answer), ensure_ascii=False) for answer in given)
     parent.log_text(lines + "\n", "judgements/answers.jsonl")
     parent.log_text(json.dumps(found, indent=2, ensure_ascii=False), "judgements/results.json")
@@ -125,10 +127,10 @@ def publish(tracker: Tracker, study: str) -> dict[str, Any]:
         if found[name] is not None:
             parent.log_metrics(_metrics(f"human/{name}", found[name]), len(given))
     parent.finish("ok")
-    for variant in tracker.runs(study, tags={"level": "variant"}):
-        if variant.name in found["preferred"]:
+    for name, variant in variant_runs(tracker, own.experiment).items():
+        if name in found["preferred"] and not variant.deleted:
             record = tracker.continue_run(variant.run_id)
-            values = _metrics("human/preferred", found["preferred"][variant.name])
+            values = _metrics("human/preferred", found["preferred"][name])
             record.log_metrics(values, len(given))
             record.finish("ok")
     return found

@@ -19,7 +19,7 @@ from scipy import stats
 from core.config import Config, parse, read_toml
 from core.errors import InputError
 from core.statistics import Interval
-from core.tracking.protocol import ENDED, RunLabels, RunRecord, Tracker
+from core.tracking.protocol import ENDED, RunLabels, RunRecord, Tracker, read_tag
 from experiments.console import interval, number, stderr, stdout, table
 from experiments.single_run.environment import uncommitted_changes
 from experiments.single_run.run import run
@@ -74,8 +74,8 @@ def reproduce(
 ) -> Reproduction:
     """Run `key` again and compare; InputError if the store lacks what that needs."""
     record = tracker.run(key)
-    if int(record.tags.get(STACKED, "1")) > 1:
-        others = int(record.tags[STACKED]) - 1
+    others = read_tag(record, STACKED, int) - 1 if STACKED in record.tags else 0
+    if others:
         raise InputError(
             f"run {record.run_id[:8]} was trained as one program with {others} other "
             f"run{'s' if others > 1 else ''} (--stack-seeds), which no longer exists; its record "
@@ -113,7 +113,7 @@ def _config(tracker: Tracker, record: RunRecord, note: Callable[[str], None]) ->
         "the run ended after a time limit; it is repeated for the same number of updates, which "
         "is not the same if a schedule depends on time"
     )
-    spent = {"minutes": None, "updates": int(record.tags["updates"])}
+    spent = {"minutes": None, "updates": read_tag(record, "updates", int)}
     return config.model_copy(update={"train": config.train.model_copy(update=spent)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,10 +15,10 @@ from pathlib import Path
 from core import process
 from core.addresses import SQLITE
 from core.config import override
-from core.errors import InputError, MachineError
+from core.errors import DeletedError, InputError, MachineError, first_line
 from core.plural import count
 from core.tracking.mlflow_store import existing_tracker, open_tracker
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import Tracker, study_run
 from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
@@ -30,9 +31,18 @@ from studies.definition import Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.report import publish
-from studies.running.execute import begin, free_name, grow, run_workers, to_record, watching, work
+from studies.running.execute import (
+    again_if_gone,
+    begin,
+    free_name,
+    grow,
+    run_workers,
+    to_record,
+    watching,
+    work,
+)
 from studies.running.execute import resume as resume_study
-from studies.running.queue import Progress, load_queue, progress
+from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
 from variants import registry
 
@@ -70,9 +80,10 @@ def find_study(
     url = storage or storage_url(tracker)
     if study is not None:
         return Session(study.table.name, study, tracker, url)
-    stored = json.loads(load_queue(source, url).user_attrs["definition"])
+    name = study_run(tracker, source).study
+    stored = json.loads(load_queue(name, url).user_attrs["definition"])
     study = stored_study(override(stored, overrides), registry(), f"study {source!r}")
-    return Session(source, study, tracker, url)
+    return Session(name, study, tracker, url)
 
 
 def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool) -> Session:
@@ -84,18 +95,20 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
     name, study, tracker, url = session.name, session.study, session.tracker, session.storage
     if tracker.read_only:
         raise MachineError(f"{tracker.store_dir}: the store is read-only here")
+    if resume:
+        name = _begun(name, tracker)
     corpora = prepare((variant.config for variant in study.variants), tracker.store_dir)
     if resume:
-        if name not in tracker.experiments():
-            raise InputError(f"no study {name!r} to resume; leave out --resume to begin it")
+        if lost := again_if_gone(name, tracker, url):
+            stderr.print(f"deleted in the store, to be trained again: {count(lost, 'run')}")
         if added := grow(name, tracker, url, study):
             stderr.print(f"{added} more seeds for each variant; the report will mention it")
         resume_study(name, url, study, limit)
         store_fingerprints(load_queue(name, url), corpora)
-        return session
+        return replace(session, name=name)
     with alone(open_storage(url), f"begin {name}", tracker.store_dir):
         found = None if url.startswith(SQLITE) else _unfinished(session)
-        new = found or free_name(name, tracker)
+        new = found or free_name(name, tracker, url)
         if found is None:
             begin(study, new, tracker, url, command, limit)
             store_fingerprints(load_queue(new, url), corpora)
@@ -111,16 +124,25 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
     return replace(session, name=new)
 
 
+def _begun(name: str, tracker: Tracker) -> str:
+    """The name under which the study was begun; InputError if there is nothing to resume."""
+    try:
+        return study_run(tracker, name).study
+    except DeletedError:
+        raise
+    except InputError as error:
+        raise InputError(f"{error}; there is nothing to resume, leave out --resume") from None
+
+
 def _unfinished(session: Session) -> str | None:
     """The last study of this definition, if it is not complete."""
     wanted, definition = session.name, session.study.definition()
-    experiments = session.tracker.experiments()
-    numbered = [n for n in experiments if n.rpartition("-")[0] == wanted]
-    for name in (*sorted(numbered, key=lambda n: (len(n), n), reverse=True), wanted):
-        try:
-            queue = load_queue(name, session.storage)
-        except InputError:  # in another storage
-            continue
+    names = queue_names(session.storage)
+    ours = [n for n in names if wanted in (n, n.rpartition("-")[0])]
+    for name in sorted(ours, key=lambda n: (len(n), n), reverse=True):
+        queue = load_queue(name, session.storage)
+        if session.tracker.gone([queue.user_attrs.get("parent_run_id", "")]):
+            continue  # deleted, or of another store
         if not same_definition(definition, queue.user_attrs.get("definition", "{}")):
             continue
         state = progress(queue, session.study.table)
@@ -154,19 +176,25 @@ def complete(
 
             with watching(name, url, session.study.table, watch):
                 _work(session, workers, until, cluster)
+        if record:
+            record.flush()
+        missing = last[0].waiting + last[0].later if last else 0
+        if missing:
+            missed = count(missing, "run")
+            stderr.print(f"{missed} did not start within the budget; --resume completes the study")
+        if session.joined:
+            board = leaderboard(tracker, name)
+            return board, tracker.link(board.study)
+        return publish(tracker, name)
     except KeyboardInterrupt:
         if record:
             record.finish("killed", "interrupted; textgan study FILE --resume completes it")
         raise
-    if record:
-        record.flush()
-    missing = last[0].waiting + last[0].later if last else 0
-    if missing:
-        missed = count(missing, "run")
-        stderr.print(f"{missed} did not start within the budget; --resume completes the study")
-    if session.joined:
-        return leaderboard(tracker, name), tracker.link(name)
-    return publish(tracker, name)
+    except Exception as error:
+        if record:
+            with contextlib.suppress(MachineError):
+                record.finish("failed", first_line(error))
+        raise
 
 
 def _work(session: Session, workers: int, until: float | None, cluster: Cluster | None) -> None:

@@ -17,12 +17,13 @@ import numpy as np
 from core.errors import InputError
 from core.metrics.suite import Suite
 from core.numbers import COLDEST, HOTTEST, is_temperature
-from core.tracking.protocol import RunRecord, Tracker
+from core.tracking.protocol import RunRecord, Tracker, study_run
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
 from experiments.corpora import corpus_of
 from experiments.generate import SentenceSampler
 from studies.analysis.plane import Point, Sweep, area
+from studies.leaderboard import seed_runs
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 QUALITY, SAMENESS = "bleu_4", "self_bleu_4"
@@ -46,7 +47,7 @@ def runs_of(tracker: Tracker, keys: Sequence[str], study: str | None) -> list[Ru
     """The named runs and the successful runs of the study; InputError if there are none."""
     found = [tracker.run(key) for key in keys]
     if study is not None:
-        seeds = tracker.runs(study, tags={"level": "seed"})
+        seeds = seed_runs(tracker, study_run(tracker, study).experiment)
         found += [run for run in seeds if run.outcome == "ok"]
     if not found:
         reason = f"study {study!r} has no run with outcome ok" if study else "no run is named"

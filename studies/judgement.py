@@ -39,9 +39,9 @@ from core.files import read_bounded
 from core.plural import count
 from core.statistics import Interval, holm
 from core.tracking.journal import cut_unfinished_line
-from core.tracking.protocol import ENDED, RunRecord, Tracker
+from core.tracking.protocol import ENDED, RunRecord, Tracker, study_run
 from studies.figures import BLUE, GREY, forest
-from studies.leaderboard import rng_of
+from studies.leaderboard import rng_of, seed_runs
 from studies.sections import Reading, Section, bracket, means, names, number
 
 if TYPE_CHECKING:
@@ -278,12 +278,13 @@ def correlations(
 
 def results(tracker: Tracker, study: str) -> dict[str, Any]:
     """The answers of all raters: preferences, agreement, correlation with the metrics."""
-    given = answers(tracker.store_dir, study)
+    parent = study_run(tracker, study)
+    given = answers(tracker.store_dir, parent.study)
     preferred = preferences(given)
     runs: dict[str, list[RunRecord]] = {}
-    for run in tracker.runs(study, tags={"level": "seed"}):
+    for run in seed_runs(tracker, parent.experiment):
         if run.outcome in ENDED:
-            runs.setdefault(run.tags["variant"], []).append(run)
+            runs.setdefault(run.variant, []).append(run)
     metrics = {variant: means(each, "eval/") for variant, each in runs.items()}
     related = correlations({name: one.value for name, one in preferred.items()}, metrics)
     adjusted = holm([p for _, p, _ in related.values()]) if related else []

@@ -18,9 +18,19 @@ import numpy as np
 from core.errors import InputError
 from core.metrics.catalogue import metric_info
 from core.statistics import interval, with_worst
-from core.tracking.protocol import ENDED, NONE, WORST, Columns, RunRecord, Tracker
+from core.tracking.protocol import (
+    ALL,
+    ENDED,
+    WORST,
+    Columns,
+    RunRecord,
+    Tracker,
+    read_tag,
+    study_run,
+)
 
 SHOWN_TAGS = ("level", "variant", "seed", "outcome")
+TIED = 12  # digits after the point; scores that differ by less are a tie
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,13 @@ class Row:
     scores: Mapping[int, float]  # of each seed
     outcomes: Mapping[str, int]
     cell: Mapping[str, str]  # axis -> label
-    run_id: str  # the variant's own run
+    run_id: str | None  # the variant's own run; None if it is deleted
     seed_runs: Mapping[int, str]  # seed -> run
+
+    @property
+    def spoiled(self) -> float:
+        """The part of the seeds that did not end well."""
+        return 1 - self.outcomes.get("ok", 0) / self.seeds
 
 
 @dataclass(frozen=True)
@@ -72,34 +87,36 @@ class Leaderboard:
 
 def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
     """Read a study's runs and rank its variants; InputError for an unknown study."""
-    parents = tracker.runs(study, tags={"level": "study"})
-    if not parents:
-        known = sorted(r.name for r in tracker.runs(tags={"level": "study"}, columns=NONE))
-        raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")
-    metric = parents[0].params["metric"]
+    parent = study_run(tracker, study)
+    study = parent.experiment
+    if "metric" not in parent.params:
+        raise InputError(f"run {parent.run_id[:8]}: its tag level says study, but it is none")
+    metric = parent.params["metric"]
     info = metric_info(metric)
     higher = info.direction == "higher"
     real_metric = f"real/{metric.partition('/')[2]}"
     columns = Columns(tags=SHOWN_TAGS, params=(), metrics=(metric, real_metric))
-    seeds = tracker.runs(study, tags={"level": "seed"}, columns=columns)
+    seeds = seed_runs(tracker, study, columns)
     ended = [run for run in seeds if run.outcome in ENDED]
     scored = with_worst(
         [None if run.outcome in WORST else run.metrics.get(metric) for run in ended],
         higher_is_better=higher,
     )
     score_of = {run.run_id: score for run, score in zip(ended, scored, strict=True)}
+    own = variant_runs(tracker, study)
+    found = dict.fromkeys((*own, *(run.variant for run in ended)))
     rows = [
-        _row(variant, runs, score_of, info.bounds)
-        for variant in tracker.runs(study, tags={"level": "variant"})
-        if (runs := [run for run in ended if run.tags["variant"] == variant.name])
+        _row(variant, own.get(variant), runs, score_of, info.bounds)
+        for variant in found
+        if (runs := [run for run in ended if run.variant == variant])
     ]
-    rows.sort(key=lambda row: -row.score if higher else row.score)
+    rows.sort(key=lambda row: (round(-row.score if higher else row.score, TIED), row.spoiled))
     real = [run.metrics[real_metric] for run in ended if real_metric in run.metrics]
     return Leaderboard(
         study,
         metric,
         higher,
-        parents[0].run_id,
+        parent.run_id,
         tuple(rows),
         len(seeds),
         sum(run.outcome == "failed" for run in seeds),
@@ -112,8 +129,33 @@ def rng_of(name: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
+def seed_runs(tracker: Tracker, experiment: str, columns: Columns = ALL) -> list[RunRecord]:
+    """The runs of a study's seeds, oldest first; InputError if one has lost its tags.
+
+    A seed that was deleted, trained again and restored has two runs: the last that ended counts.
+    """
+    found: dict[tuple[str, int], RunRecord] = {}
+    key: tuple[str, int]
+    for run in tracker.runs(experiment, tags={"level": "seed"}, columns=columns):
+        key = read_tag(run, "variant"), read_tag(run, "seed", int)
+        if key not in found or run.outcome in ENDED or found[key].outcome not in ENDED:
+            found.pop(key, None)
+            found[key] = run
+    return list(found.values())
+
+
+def variant_runs(tracker: Tracker, experiment: str) -> dict[str, RunRecord]:
+    """The own run of each variant by the variant's name, which is its tag: people rename runs. Also
+    deleted ones, because they hold the levels of their variants.
+    """
+    runs = tracker.runs(experiment, tags={"level": "variant"}, deleted=True)
+    runs.sort(key=lambda run: not run.deleted)  # the last of a name counts
+    return {run.variant: run for run in runs}
+
+
 def _row(
-    variant: RunRecord,
+    variant: str,
+    own: RunRecord | None,
     runs: list[RunRecord],
     score_of: Mapping[str, float],
     bounds: tuple[float, float],
@@ -121,16 +163,16 @@ def _row(
     runs = sorted(runs, key=lambda run: int(run.tags["seed"]))
     seed_runs = {int(run.tags["seed"]): run.run_id for run in runs}
     scores = {seed: score_of[run_id] for seed, run_id in seed_runs.items()}
-    found = interval(list(scores.values()), rng_of(variant.name))
+    found = interval(list(scores.values()), rng_of(variant))
     return Row(
-        variant.name,
+        variant,
         found.value,
         # An interval for few seeds is wide, the metric may not be.
         (max(found.low, bounds[0]), min(found.high, bounds[1])) if len(scores) > 1 else None,
         len(runs),
         scores,
         Counter(str(run.outcome) for run in runs),
-        {} if variant.tags.get("whole") else variant.params,
-        variant.run_id,
+        {} if own is None or own.tags.get("whole") else own.params,
+        None if own is None or own.deleted else own.run_id,
         seed_runs,
     )

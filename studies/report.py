@@ -160,6 +160,7 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
     """
     reading = read(tracker, study)
     board = reading.board
+    study = board.study
     axes = sorted({axis for row in board.rows for axis in row.cell})
     columns = Columns(params=tuple(axes), metrics=COLUMNS)
     if tracker.read_only:
@@ -218,6 +219,8 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
 
 def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:
     tracker, board = reading.tracker, reading.board
+    if row.run_id is None:
+        return
     record = tracker.continue_run(row.run_id)
     bounds = dict(zip(COLUMNS[1:], row.interval or (), strict=False))  # a single run has none
     metrics = {COLUMNS[0]: row.score, **bounds}

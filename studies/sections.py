@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.plural import count
 from core.statistics import Difference
 from core.tracking.protocol import RunRecord, Tracker
-from studies.leaderboard import Leaderboard, Row
+from studies.leaderboard import Leaderboard, Row, seed_runs
 from studies.table import StudyTable
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Reading:
     @cached_property
     def seeds(self) -> list[RunRecord]:
         """The runs of the variants' seeds, oldest first."""
-        return self.tracker.runs(self.board.study, tags={"level": "seed"})
+        return seed_runs(self.tracker, self.board.study)
 
     @cached_property
     def trials(self) -> list[RunRecord]:

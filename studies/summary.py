@@ -17,6 +17,7 @@ from core.errors import InputError
 from core.files import read_bounded
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
+from studies.leaderboard import variant_runs
 from studies.report import read
 from studies.sections import SAMPLES, Reading, last_samples
 
@@ -44,14 +45,24 @@ def export(tracker: Tracker, study: str) -> dict[str, Any]:
     shown = _first_seed(reading)
     return {
         "format": FORMAT,
-        "study": study,
+        "study": reading.board.study,
         "definition": tables,
         "runs": [
             _run(tracker, run, sources, reading.table.metric, with_samples=run.run_id in shown)
-            for run in tracker.runs(study)
-            if run.tags.get("level") in ("study", "variant", "seed", "trial")
+            for run in _counted(reading)
         ],
     }
+
+
+def _counted(reading: Reading) -> list[RunRecord]:
+    """The runs that the analysis reads: one for each variant and each seed."""
+    tracker, study = reading.tracker, reading.board.study
+    read = {run.run_id for run in (*reading.seeds, *variant_runs(tracker, study).values())}
+    others = ("study", "trial")
+    return [
+        run for run in tracker.runs(study, deleted=True)
+        if run.run_id in read or (run.tags.get("level") in others and not run.deleted)
+    ]  # fmt: skip
 
 
 def write(tracker: Tracker, study: str, file: Path) -> None:

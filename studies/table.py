@@ -17,7 +17,7 @@ from core.config.parsing import Tables, assign
 from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen
 from core.config.slots import SLOTS, Resolver, slot_name
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.metrics.catalogue import metric_info, ranking_metric
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
@@ -187,10 +187,16 @@ class Definition:
             label = str(name) if is_slot else f"{axis.rpartition('.')[2]}={name}"
             if names.count(name) > 1 and isinstance(value, Mapping):
                 label += " " + " ".join(f"{k}={v}" for k, v in value.items() if k != "name")
-            if label in found:
+            if label in found or any(_same(value, other) for other in found.values()):
                 raise InputError(f"{self.where}: {key}: {label!r} is listed twice")
             found[label] = value
         return found
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values of an axis are one level: 2 is 2.0, and a name is a table of it alone."""
+    ours, theirs = ({"name": v} if isinstance(v, str) else v for v in (value, other))
+    return bool(ours == theirs) and isinstance(ours, bool) == isinstance(theirs, bool)
 
 
 def bare(axis: str, label: str) -> str:
@@ -267,5 +273,5 @@ def check_contrasts(
             if name not in known:
                 raise InputError(
                     f"{where}: study.contrasts: no {'level' if axis else 'variant'} {name!r}; "
-                    f"known: {', '.join(known)}"
+                    f"known: {listed(known)}"
                 )

@@ -3,7 +3,8 @@
 One thread per run reads the journal from a cursor and sends batches. While the store does not
 answer, it retries with growing pauses; memory holds one batch. The cursor advances after the store
 has answered, so a kill in between sends a batch twice; the entries are idempotent
-(`core.tracking.mlflow_delivery`). An item that the store rejects goes to a `.refused` file.
+(`core.tracking.mlflow_delivery`). An item that the store rejects goes to a `.refused` file. What
+is written to a deleted run waits, because the run may be restored.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.away import in_words
+from core.errors import DeletedError
 from core.files import write_atomically
 from core.tracking.journal import Entry, Item, Point, items, payload
 
@@ -26,6 +28,7 @@ BATCH = 1000  # values per call
 RETRY_SECONDS = 2.0  # doubled at each failure
 LONGEST_RETRY = 30.0
 CURSOR_DIGITS = 20
+WHOLE = ("begin", "status")  # a store that refuses one of these does not have the run
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +54,7 @@ class Delivery:
         self._cursor_file = path.with_suffix(".cursor")
         self._cursor = _cursor(path)
         self._abandoned = threading.Event()
+        self.rejected: str | None = None  # why the store refused the run itself
 
     def abandon(self) -> None:
         """Send no further batch: another process may deliver from now on."""
@@ -99,6 +103,8 @@ class Delivery:
 
     def _set_aside(self, item: Item | None, reason: str) -> None:
         refused = self.path.with_suffix(".refused")
+        if isinstance(item, Entry) and item.do in WHOLE:
+            self.rejected = f"{reason}; what was refused is kept in {refused}"
         if not refused.exists():
             log.warning("the store refuses a value (%s); kept in %s", reason, refused)
         if isinstance(item, Entry) and (file := payload(self.path, item)) and file.exists():
@@ -120,7 +126,7 @@ class DeliveryThread:
     """Delivers the journal of a run while the run is being written."""
 
     def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
+        self._delivery, self._deleted = delivery, ""
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
@@ -139,6 +145,11 @@ class DeliveryThread:
         self._delivery.abandon()
         return not self._thread.is_alive() and complete(self._delivery.path)
 
+    @property
+    def rejected(self) -> str | None:
+        """Why the store does not take the run; None if it does, or does not answer."""
+        return self._deleted or self._delivery.rejected
+
     def _work(self) -> None:
         pause, away = RETRY_SECONDS, False
         while True:
@@ -148,8 +159,10 @@ class DeliveryThread:
             try:
                 self._delivery.drain()
             except Exception as error:  # noqa: BLE001 - whatever the store's client raises
+                self._deleted = str(error) if isinstance(error, DeletedError) else ""
                 if not away:
-                    log.warning("the store does not answer, values wait here: %s", in_words(error))
+                    why = "take them" if self._deleted else "answer"
+                    log.warning("the store does not %s, values wait here: %s", why, in_words(error))
                 if last:
                     return
                 away = True
@@ -159,7 +172,7 @@ class DeliveryThread:
                 continue
             if away:
                 log.warning("the store answers again, and has everything so far")
-            pause, away = RETRY_SECONDS, False
+            pause, away, self._deleted = RETRY_SECONDS, False, ""
             if last:
                 return
 

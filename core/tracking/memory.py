@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,7 @@ class MemoryTracker:
         self.uri, self.store_dir, self.read_only = "memory", store_dir, False
         self._runs: dict[str, MemoryRun] = {}
         self.registry: dict[str, list[Path]] = {}
+        self.trash: set[str] = set()  # ids of deleted runs
 
     def start_run(
         self,
@@ -113,13 +114,17 @@ class MemoryTracker:
     ) -> MemoryRun:
         """See `Tracker`."""
         run_id = identity or uuid.uuid4().hex
+        if run_id in self._runs and run_id in self.trash:
+            run_id = uuid.uuid4().hex
         if run_id in self._runs:
             known = self.continue_run(run_id)
             known.log_params(params)
             return known
         run = MemoryRun(run_id, experiment, name, self.store_dir / "artifacts" / run_id)
         run.log_params(params)
-        run.set_tags({**tags, IDENTITY: run_id, **({PARENT: parent_id} if parent_id else {})})
+        run.set_tags(
+            {**tags, IDENTITY: identity or run_id, **({PARENT: parent_id} if parent_id else {})}
+        )
         self._runs[run_id] = run
         return run
 
@@ -128,20 +133,31 @@ class MemoryTracker:
         self._runs[run_id].status = "RUNNING"
         return self._runs[run_id]
 
-    def experiments(self) -> list[str]:
+    def experiments(self, *, deleted: bool = False) -> list[str]:
         """See `Tracker`."""
         return sorted({run.experiment for run in self._runs.values()})
 
     def runs(
-        self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
+        self,
+        experiment: str | None = None,
+        *,
+        tags: Tags | None = None,
+        columns: Columns = ALL,
+        deleted: bool = False,
     ) -> list[RunRecord]:
         """See `Tracker`."""
         wanted = dict(tags or {}).items()
         return [
-            run.record()
+            replace(run.record(), deleted=run.run_id in self.trash)
             for run in self._runs.values()
-            if experiment in (None, run.experiment) and wanted <= run.tags.items()
+            if experiment in (None, run.experiment)
+            and wanted <= run.tags.items()
+            and (deleted or run.run_id not in self.trash)
         ]
+
+    def gone(self, run_ids: Sequence[str]) -> set[str]:
+        """See `Tracker`."""
+        return set(run_ids) - {run.run_id for run in self.runs()}
 
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""

@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from core.addresses import SQLITE, shown, sqlite_engine, sqlite_file
 from core.away import in_words
 from core.errors import InputError, MachineError
 from core.tracking.locations import ARTIFACTS, is_below, local_path, repair
+from core.tracking.mlflow_delivery import deletion
 
 log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
@@ -189,8 +190,24 @@ class MlflowStore:
                 f"nothing is written there"
             )
 
+    def experiment_of(self, name: str, parent: str | None) -> str:
+        """The id of the experiment of a new run: that of its parent run, whatever it is called by
+        now, else the one of this name.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if parent is not None:
+            with contextlib.suppress(MlflowException):
+                info = self.client.get_run(parent).info
+                self.check_location(f"run {parent[:8]}", info.artifact_uri)
+                return str(info.experiment_id)
+        self._experiment_ids.pop(name, None)  # it may have been deleted since
+        return self.experiment_id(name)
+
     def experiment_id(self, name: str) -> str:
-        """The id of an experiment, which is created if it does not exist."""
+        """The id of an experiment, which is created if it does not exist; DeletedError if it is
+        deleted.
+        """
         from mlflow.exceptions import MlflowException
 
         client = self.client  # opening it takes the same lock
@@ -206,6 +223,8 @@ class MlflowStore:
                         if error.error_code != "RESOURCE_ALREADY_EXISTS":
                             raise
                     found = client.get_experiment_by_name(name)
+            if found.lifecycle_stage == "deleted":
+                raise deletion("experiment", name)
             self.check_location(f"experiment {name!r}", found.artifact_location)
             self._experiment_ids[name] = found.experiment_id
         return self._experiment_ids[name]
@@ -230,6 +249,17 @@ def is_file_store(folder: Path) -> bool:
 def _is_read_only(file: Path) -> bool:
     """Whether a store exists and this process may not write it."""
     return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+    """All results of one of the client's searches, whatever their number."""
+    token = None
+    while True:
+        page = search(*arguments, max_results=PAGE, page_token=token, **options)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def ui_command(

@@ -8,26 +8,30 @@ searched for before they are created.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core.errors import first_line
+from core.errors import DeletedError, first_line
 from core.files import write_atomically
 from core.tracking.delivery import RefusedError
-from core.tracking.journal import Entry, Point, journal_path
+from core.tracking.journal import Entry, Point, items, journal_path
 from core.tracking.protocol import IDENTITY, PARENT
 
 MODEL = "generator"
-PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
+ABSENT = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code for what it does not have
+PERMANENT = {"INVALID_PARAMETER_VALUE", ABSENT}
 # MLflow answers BAD_REQUEST for every error of its database. An invalid value is refused
 # permanently; an exhausted pool or a closed connection is not.
 ANY_DATABASE, OF_VALUES = "BAD_REQUEST", ("DataError", "IntegrityError", "ProgrammingError")
 REFUSED_UPLOAD = (400, 413)  # HTTP status codes
 CONFLICT = ("IntegrityError", "UniqueViolation", "UNIQUE constraint")
 CONFLICT_TRIES = 5  # a row that exists after so many tries is no race
-Experiment = Callable[[str], str]  # name -> id
+INACTIVE = re.compile(r"The (run|experiment) (\w+) must be in the 'active' state")
+Experiment = Callable[[str, str | None], str]  # name and parent run -> id
 
 
 def server_id(store_dir: Path, run_id: str) -> str:
@@ -36,8 +40,49 @@ def server_id(store_dir: Path, run_id: str) -> str:
     return place.read_text(encoding="utf-8") if run_id.isalnum() and place.exists() else run_id
 
 
+def begins_here(store_dir: Path, run_id: str) -> bool:
+    """Whether the run began while the store was away, and waits here to be delivered."""
+    path = journal_path(store_dir, run_id)
+    if path.with_suffix(".id").exists():
+        return False
+    first, _ = next(items(path), (None, 0))
+    return isinstance(first, Entry) and first.do == "begin"
+
+
+def twins(client: Any, experiment: str, identity: str) -> list[str]:
+    """Ids of the experiment's runs with this identity, oldest first; of an active experiment."""
+    wanted = f"tags.`{IDENTITY}` = '{identity}'"
+    found = client.search_runs([experiment], wanted, order_by=["start_time ASC"])
+    return [run.info.run_id for run in found]
+
+
+def is_refusal(error: Any, *, remote: bool) -> bool:
+    """Whether the store will never accept the request. Of a server, only its own answer counts, not
+    the page of a proxy in front of it.
+    """
+    own = getattr(error, "json", None) is not None or not remote
+    return own and _is_permanent(error.error_code, str(error))
+
+
+def deleted(client: Any, error: Exception) -> DeletedError | None:
+    """An error of MLflow that says that a run or an experiment is deleted, in words."""
+    found = INACTIVE.search(str(error))
+    if found is None:
+        return None
+    what, key = found.groups()
+    return deletion(what, key if what == "run" else client.get_experiment(key).name)
+
+
+def deletion(what: str, key: str) -> DeletedError:
+    """The error for a deleted run or experiment."""
+    return DeletedError(
+        f"{what} {key} is deleted; restore it with `textgan runs restore {shlex.quote(key)}`, then "
+        f"`textgan sync` delivers what waits here"
+    )
+
+
 class MlflowReceiver:
-    """Receives one run's journal; `experiment` finds or creates an experiment by name."""
+    """Receives one run's journal; `experiment` finds or creates the experiment of a new run."""
 
     def __init__(self, client: Any, store_dir: Path, run_id: str, experiment: Experiment) -> None:
         self._client, self._store_dir, self._run = client, store_dir, run_id
@@ -88,10 +133,9 @@ class MlflowReceiver:
             if tries > 1 and any(word in str(error) for word in CONFLICT):
                 self._try(act, tries - 1)
                 return
-            remote = str(self._client.tracking_uri).startswith("http")
-            # Of a server, only its own answer counts, not the page of a proxy in front of it.
-            own = getattr(error, "json", None) is not None or not remote
-            if own and _is_permanent(error.error_code, str(error)):
+            if found := deleted(self._client, error):
+                raise found from None
+            if is_refusal(error, remote=str(self._client.tracking_uri).startswith("http")):
                 raise RefusedError(first_line(error)) from None
             raise
         except HTTPError as error:
@@ -103,28 +147,21 @@ class MlflowReceiver:
         place = journal_path(self._store_dir, self._run).with_suffix(".id")
         if place.exists():
             return
-        experiment = self._experiment(content["experiment"])
-        parent = content.get("parent")
-        tags = {**content["tags"], IDENTITY: self._run}
-        if parent:
-            tags[PARENT] = server_id(self._store_dir, parent)
-        if not self._twins(experiment):
+        parent = content.get("parent") and server_id(self._store_dir, content["parent"])
+        experiment = self._experiment(content["experiment"], parent)
+        tags = {**content["tags"], IDENTITY: self._run, **({PARENT: parent} if parent else {})}
+        if not twins(self._client, experiment, self._run):
             self._client.create_run(
                 experiment, start_time=content["time"], run_name=content["name"], tags=tags
             )
         # If an answer was lost, the run exists already, perhaps twice.
-        first, *others = self._twins(experiment)
+        first, *others = twins(self._client, experiment, self._run)
         for other in others:
             self._client.delete_run(other)
         write_atomically(place, first)
         ours, theirs = (self._store_dir / "runs" / name for name in (self._run, first))
         if ours.exists() and not theirs.exists():
             theirs.symlink_to(ours.name)
-
-    def _twins(self, experiment: str) -> list[str]:
-        wanted = f"tags.`{IDENTITY}` = '{self._run}'"
-        found = self._client.search_runs([experiment], wanted, order_by=["start_time ASC"])
-        return [run.info.run_id for run in found]
 
     def _params(self, content: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

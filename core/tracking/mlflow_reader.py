@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.addresses import shown
 from core.away import ABSENT, why_away
 from core.errors import InputError, MachineError, first_line
-from core.tracking.mlflow_client import PAGE, MlflowStore
-from core.tracking.mlflow_delivery import server_id
+from core.tracking.mlflow_client import MlflowStore, pages
+from core.tracking.mlflow_delivery import begins_here, server_id
 from core.tracking.protocol import ALL, MLFLOWS_OWN, NONE, Columns, RunRecord, Tags, find_run
 
 RUNS = table("runs", *map(column, ("run_uuid", "name", "status", "start_time", "end_time",
@@ -35,6 +35,7 @@ VALUES = {
     "metrics": table("latest_metrics", column("run_uuid"), column("key"), column("value"),
                      column("is_nan")),
 }  # fmt: skip
+IDS = 200  # run ids per request
 Values = dict[str, dict[str, Any]]  # run id -> key -> value
 
 
@@ -56,9 +57,11 @@ class SqlRuns:
             return False
         return True
 
-    def experiments(self) -> list[str]:
-        """Names of the active experiments."""
-        query = select(EXPERIMENTS.c.name).where(EXPERIMENTS.c.lifecycle_stage == "active")
+    def experiments(self, *, deleted: bool = False) -> list[str]:
+        """See `Tracker`."""
+        query = select(EXPERIMENTS.c.name)
+        if not deleted:
+            query = query.where(EXPERIMENTS.c.lifecycle_stage == "active")
         try:
             with self._engine.connect() as connection:
                 return sorted(connection.execute(query).scalars())
@@ -71,9 +74,11 @@ class SqlRuns:
         tags: Tags,
         columns: Columns = ALL,
         run_ids: Sequence[str] | None = None,
+        *,
+        deleted: bool = False,
     ) -> list[RunRecord]:
-        """Active runs, oldest first; see `Tracker.runs`."""
-        chosen = _chosen(experiment, tags, run_ids)
+        """Runs, oldest first; see `Tracker.runs`."""
+        chosen = _chosen(experiment, tags, run_ids, deleted=deleted)
         try:
             with self._engine.connect() as connection:
                 rows = connection.execute(chosen.order_by(RUNS.c.start_time, RUNS.c.run_uuid)).all()
@@ -87,7 +92,7 @@ class SqlRuns:
             given, params, metrics = (found[kind].get(row.run_uuid, {}) for kind in VALUES)
             records.append(RunRecord(
                 row.run_uuid, row.experiment, row.name or "", row.status, given, params, metrics,
-                row.start_time, row.end_time,
+                row.start_time, row.end_time, row.lifecycle_stage != "active",
             ))  # fmt: skip
         return records
 
@@ -99,12 +104,15 @@ class SqlRuns:
         return MachineError(f"{shown(self._uri)}: {reason}")
 
 
-def _chosen(experiment: str | None, tags: Tags, run_ids: Sequence[str] | None) -> Select[Any]:
-    chosen = (
-        select(RUNS, EXPERIMENTS.c.name.label("experiment"))
-        .join(EXPERIMENTS, EXPERIMENTS.c.experiment_id == RUNS.c.experiment_id)
-        .where(RUNS.c.lifecycle_stage == "active", EXPERIMENTS.c.lifecycle_stage == "active")
+def _chosen(
+    experiment: str | None, tags: Tags, run_ids: Sequence[str] | None, *, deleted: bool
+) -> Select[Any]:
+    chosen = select(RUNS, EXPERIMENTS.c.name.label("experiment")).join(
+        EXPERIMENTS, EXPERIMENTS.c.experiment_id == RUNS.c.experiment_id
     )
+    if not deleted:
+        active = (each.c.lifecycle_stage == "active" for each in (RUNS, EXPERIMENTS))
+        chosen = chosen.where(*active)
     if experiment is not None:
         chosen = chosen.where(EXPERIMENTS.c.name == experiment)
     if run_ids is not None:
@@ -145,43 +153,74 @@ class MlflowReader:
         if self.sql is None or not self.sql.exists():
             _ = self.store.client  # creates the tables, or fails with a message
 
-    def experiments(self) -> list[str]:
+    def experiments(self, *, deleted: bool = False) -> list[str]:
         """See `Tracker`."""
         if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return _named(self.sql.experiments())
+                return _made(self.sql.experiments(deleted=deleted), deleted=deleted)
+        return _made(self._names(deleted=deleted).values(), deleted=deleted)
+
+    def _names(self, *, deleted: bool) -> dict[str, str]:
+        """The name of each experiment, by id."""
         with self.store.reading():
-            found = self.store.client.search_experiments(max_results=PAGE)
-        return _named(experiment.name for experiment in found)
+            found = pages(self.store.client.search_experiments, view_type=_view(deleted=deleted))
+            return {experiment.experiment_id: experiment.name for experiment in found}
 
     def runs(
-        self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
+        self,
+        experiment: str | None = None,
+        *,
+        tags: Tags | None = None,
+        columns: Columns = ALL,
+        deleted: bool = False,
     ) -> list[RunRecord]:
         """See `Tracker`."""
+        return self._read(experiment, tags or {}, columns, deleted=deleted)
+
+    def gone(self, run_ids: Sequence[str]) -> set[str]:
+        """See `Tracker`."""
+        ours = {server_id(self.store_dir, run_id): run_id for run_id in run_ids}
+        theirs = list(ours)
+        for start in range(0, len(theirs), IDS):
+            for run in self._read(None, {}, NONE, theirs[start : start + IDS]):
+                del ours[run.run_id]
+        return {run_id for run_id in ours.values() if not begins_here(self.store_dir, run_id)}
+
+    def _read(
+        self,
+        experiment: str | None,
+        tags: Tags,
+        columns: Columns,
+        run_ids: Sequence[str] | None = None,
+        *,
+        deleted: bool = False,
+    ) -> list[RunRecord]:
         if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return self.sql.read(experiment, tags or {}, columns)
-        return self._search(experiment, tags or {})
+                return self.sql.read(experiment, tags, columns, run_ids, deleted=deleted)
+        return self._search(experiment, tags, run_ids, deleted=deleted)
 
-    def _search(self, experiment: str | None, tags: Tags) -> list[RunRecord]:
-        with self.store.reading():
-            known = self.store.client.search_experiments(max_results=PAGE)
-        found = {e.experiment_id: e.name for e in known}
+    def _search(
+        self,
+        experiment: str | None,
+        tags: Tags,
+        run_ids: Sequence[str] | None = None,
+        *,
+        deleted: bool = False,
+    ) -> list[RunRecord]:
+        found = self._names(deleted=deleted)
         ids = [identity for identity, name in found.items() if experiment in (None, name)]
         if not ids:
             return []
-        wanted = " and ".join(f"tags.`{k}` = '{v}'" for k, v in tags.items())
-        records: list[RunRecord] = []
-        token = None
-        while True:
-            with self.store.reading():
-                page = self.store.client.search_runs(
-                    ids, wanted, max_results=PAGE, page_token=token, order_by=["start_time ASC"]
-                )
-            records += [_record_of(run, found) for run in page]
-            token = page.token
-            if not token:
-                return records
+        clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
+        if run_ids is not None:
+            clauses.append(f"attributes.run_id IN ({', '.join(map(_quoted, run_ids))})")
+        with self.store.reading():
+            runs = pages(
+                self.store.client.search_runs, ids, " and ".join(clauses),
+                _view(deleted=deleted), order_by=["start_time ASC"],
+            )  # fmt: skip
+            return [_record_of(run, found) for run in runs]
 
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""
@@ -233,9 +272,20 @@ class MlflowReader:
         return str(models[-1].model_id)
 
 
-def _named(experiments: Iterable[str]) -> list[str]:
-    """The experiments that people have made, sorted."""
-    return sorted(name for name in experiments if name != MLFLOWS_OWN)
+def _made(experiments: Iterable[str], *, deleted: bool) -> list[str]:
+    """The experiments that people have made, sorted; `deleted`: every name that is taken."""
+    return sorted(name for name in experiments if deleted or name != MLFLOWS_OWN)
+
+
+def _view(*, deleted: bool) -> Any:
+    from mlflow.entities import ViewType
+
+    return ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+
+
+def _quoted(value: str) -> str:
+    """A value of a filter; MLflow knows no escapes in it."""
+    return f'"{value}"' if "'" in value else f"'{value}'"
 
 
 def _record_of(run: Any, experiments: Mapping[str, str]) -> RunRecord:
@@ -243,4 +293,5 @@ def _record_of(run: Any, experiments: Mapping[str, str]) -> RunRecord:
     return RunRecord(
         info.run_id, experiments[info.experiment_id], info.run_name or "", info.status,
         data.tags, data.params, data.metrics, info.start_time, info.end_time,
+        info.lifecycle_stage != "active",
     )  # fmt: skip

@@ -114,6 +114,7 @@ class MlflowRun(RunTracker):
         self._opened = None
         journal.persist()
         complete = delivery.close(longest_wait())
+        self.rejected = delivery.rejected
         if complete:
             shutil.rmtree(journal.spool, ignore_errors=True)
         else:

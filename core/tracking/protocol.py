@@ -7,16 +7,17 @@ by step and are read back by run; nothing here blocks a training step.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from core.config.renamed import current_params, stored_keys
-from core.errors import InputError, nearest
+from core.errors import DeletedError, InputError, listed, nearest
 from core.plural import count
 from core.tracking.rendering import Sample, sample_files
 
@@ -27,8 +28,10 @@ IDENTITY = "textgan.identity"  # the tag with a run's local id, which it has bef
 PARENT = "mlflow.parentRunId"  # the tag with the id of a run's parent
 LONGEST_DESCRIPTION = 8000
 MLFLOWS_OWN = "Default"  # an experiment that every store of MLflow has
+OF_STUDY = {"level": "study"}  # tags of a study's own run
 SHORTEST_ID = 4  # characters of an id that find a run, if only one begins so
 Tags = Mapping[str, str]
+T = TypeVar("T")
 Outcome = Literal["ok", "diverged", "collapsed", "killed", "failed"]
 STATUS: Mapping[Outcome, str] = {  # MLflow's, of each outcome
     "ok": "FINISHED", "diverged": "FINISHED", "collapsed": "FINISHED",
@@ -86,6 +89,7 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)  # last values
     start: int = 0  # milliseconds since 1970
     end: int | None = None
+    deleted: bool = False  # in the trash
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", current_params(self.params))
@@ -94,6 +98,18 @@ class RunRecord:
     def parent_id(self) -> str | None:
         """The id of the parent run."""
         return self.tags.get(PARENT)
+
+    @property
+    def variant(self) -> str:
+        """The variant of a study that the run belongs to; a run's name may be edited."""
+        return self.tags.get("variant", self.name)
+
+    @property
+    def study(self) -> str:
+        """The name under which the run's study was begun, which its queue has; an experiment may
+        be renamed.
+        """
+        return self.tags.get("study", self.experiment)
 
     @property
     def outcome(self) -> str | None:
@@ -124,6 +140,7 @@ class RunTracker(ABC):
     """One run, being written. Only `flush` and `finish` wait for the store."""
 
     run_id: str
+    rejected: str | None = None  # why the store does not take the run, as of the last `flush`
 
     @abstractmethod
     def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
@@ -224,15 +241,29 @@ class Tracker(Protocol):
         """
 
     def continue_run(self, run_id: str) -> RunTracker:
-        """Open an existing run for writing."""
+        """Open an existing run for writing; DeletedError if it is deleted."""
 
-    def experiments(self) -> list[str]:
-        """Names of all experiments, without MLflow's own."""
+    def experiments(self, *, deleted: bool = False) -> list[str]:
+        """Names of all experiments, without MLflow's own; `deleted`: every name that is taken, also
+        by an experiment in the trash.
+        """
 
     def runs(
-        self, experiment: str | None = None, *, tags: Tags | None = None, columns: Columns = ALL
+        self,
+        experiment: str | None = None,
+        *,
+        tags: Tags | None = None,
+        columns: Columns = ALL,
+        deleted: bool = False,
     ) -> list[RunRecord]:
-        """All runs (of one experiment, with these tags), oldest first, with these columns."""
+        """All runs (of one experiment, with these tags), oldest first, with these columns;
+        `deleted`: with those in the trash.
+        """
+
+    def gone(self, run_ids: Sequence[str]) -> set[str]:
+        """Those of the runs that are deleted or unknown to the store, and do not wait on disk to be
+        begun there.
+        """
 
     def run(self, key: str) -> RunRecord:
         """The run with this id, unique id prefix, or unique name; InputError otherwise."""
@@ -259,6 +290,22 @@ class Tracker(Protocol):
         """Save a view of the experiment's run table with these columns; its link."""
 
 
+def read_tag(run: RunRecord, key: str, read: Callable[[str], T] = str) -> T:  # type: ignore[assignment]
+    """A tag that a run of ours has, as `read` reads it; InputError, with the run, where somebody
+    removed it or changed it to what cannot be read.
+    """
+    try:
+        return read(run.tags[key])
+    except (KeyError, ValueError, TypeError):
+        found = (
+            f"is {run.tags[key]!r:.60}, which cannot be read" if key in run.tags else "is missing"
+        )
+        raise InputError(
+            f"run {run.run_id[:8]} ({run.name}): its tag {key!r} {found}; correct the tag in the "
+            f"UI, or delete the run"
+        ) from None
+
+
 def find_run(runs: Sequence[RunRecord], key: str) -> RunRecord:
     """The one run with this id, id prefix or name; InputError for none or several."""
     matches = [run for run in runs if run.run_id == key]
@@ -276,8 +323,21 @@ def find_run(runs: Sequence[RunRecord], key: str) -> RunRecord:
 
 
 def study_run(tracker: Tracker, study: str) -> RunRecord:
-    """The parent run of a study; InputError for an unknown study."""
-    if runs := tracker.runs(study, tags={"level": "study"}):
-        return runs[0]
-    known = sorted(run.name for run in tracker.runs(tags={"level": "study"}, columns=NONE))
-    raise InputError(f"no study {study!r}; known: {', '.join(known) or 'none yet'}")
+    """The parent run of a study, by the name of its experiment or by the name under which it was
+    begun, which is that of its queue. InputError for an unknown or a deleted study.
+    """
+    for deleted in (False, True):
+        found = tracker.runs(study, tags=OF_STUDY, deleted=deleted) or tracker.runs(
+            tags={**OF_STUDY, "study": study}, deleted=deleted
+        )
+        if found and deleted:
+            run = found[0]
+            alive = run.experiment in tracker.experiments()
+            raise DeletedError(
+                f"study {study!r} is deleted; restore it with `textgan runs restore "
+                f"{shlex.quote(run.run_id if alive else run.experiment)}`"
+            )
+        if found:
+            return found[0]
+    known = sorted({run.experiment for run in tracker.runs(tags=OF_STUDY, columns=NONE)})
+    raise InputError(f"no study {study!r}; known: {listed(known)}")

@@ -197,11 +197,13 @@ def judge(
     """Compare sentences blind and in random order; answers are kept and correlated with metrics."""
     from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
+    from core.tracking.protocol import study_run
     from experiments import judging
     from experiments.console import print_json
     from studies.judgement import results as results_of
 
     tracker = existing_tracker()
+    study = study_run(tracker, study).study
     if results:
         judging.sources(tracker, study, "better")  # InputError if there is nothing to judge
         found = results_of(tracker, study)

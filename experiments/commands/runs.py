@@ -11,6 +11,9 @@ from experiments.commands.options import Json, examples
 
 LIST = "list"
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by id or name.")]
+Deleted = Annotated[
+    list[str], typer.Argument(metavar="RUN|STUDY...", help="Runs by id, or studies by name.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
@@ -55,15 +58,14 @@ def list_(
     csv: Annotated[bool, typer.Option("--csv", help="CSV with one row per run.")] = False,
 ) -> None:
     """List the training runs of the store; `textgan runs` is the same."""
-    from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
+    from core.tracking.protocol import study_run
     from experiments import listing
     from experiments.console import print_json
 
     tracker = existing_tracker()
     if study is not None and study not in tracker.experiments():
-        known = ", ".join(tracker.experiments()) or "none yet"
-        raise InputError(f"no study {study!r}; known: {known}")
+        study = study_run(tracker, study).experiment  # it was renamed; InputError if it was not
     rows, shown = listing.select(listing.as_rows(tracker.runs(study)), where, sort, columns)
     rows = rows[:limit]
     if json:
@@ -109,9 +111,9 @@ def delete(runs: Runs, yes: Yes = False) -> None:
     deletion.delete(existing_tracker(), runs, yes=yes)
 
 
-@app.command(epilog=examples("textgan runs restore 3f9a2c11"))
-def restore(runs: Runs) -> None:
-    """Restore deleted runs, by id."""
+@app.command(epilog=examples("textgan runs restore 3f9a2c11", "textgan runs restore design_axes"))
+def restore(runs: Deleted) -> None:
+    """Restore deleted runs, by id, or a deleted study with all its runs, by name."""
     from core.tracking.mlflow_store import existing_tracker
     from experiments import deletion
 

@@ -68,6 +68,7 @@ def study(
     With a --storage that several machines reach, run the same command on each of them: the first
     begins the study, the others join it.
     """
+    from core.errors import MOST_LISTED
     from experiments.console import print_json, stderr
     from experiments.estimate import show_plan
     from experiments.study_session import (
@@ -101,8 +102,11 @@ def study(
         print_json({**board.document(), "link": link})
         return
     show_leaderboard(board)
-    for line in failures(load_queue(session.name, session.storage)):
+    failed = failures(load_queue(session.name, session.storage))
+    for line in failed[:MOST_LISTED]:
         stderr.print(f"failed: {line}", markup=False)
+    if len(failed) > MOST_LISTED:
+        stderr.print(f"failed: {len(failed) - MOST_LISTED} more")
     show_links(session.tracker, board, link)
 
 
@@ -188,12 +192,17 @@ def worker(
     Fails if this machine has other code or another corpus than the study was begun with.
     """
     from core.tracking.mlflow_store import existing_tracker
+    from core.tracking.protocol import study_run
     from experiments.study_worker import take_runs
+    from studies.running.queue import queue_names
     from studies.running.storage import storage_url
 
     tracker = existing_tracker(tracking, f"study {name!r}")
     tracker.store.check_writable()
-    take_runs(name, storage or storage_url(tracker), tracker, until)
+    url = storage or storage_url(tracker)
+    if name not in queue_names(url):
+        name = study_run(tracker, name).study  # its experiment was renamed
+    take_runs(name, url, tracker, until)
 
 
 @app.command(epilog=examples("textgan proxy --storage postgresql://user@db/optuna"))

@@ -91,6 +91,7 @@ def ui(
 
     Links to the studies are shown as soon as it listens.
     """
+    from core.errors import MOST_LISTED
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
     from experiments.console import stderr
@@ -100,7 +101,8 @@ def ui(
     command, environment = ui_command(
         tracker.store.address, tracker.store_dir, port, host, allow or []
     )
-    links = {name: tracker.link(name) for name in tracker.experiments()}
+    studies = tracker.experiments()
+    links = {name: tracker.link(name) for name in studies[:MOST_LISTED]}
 
     def ready(address: str) -> None:
         if host not in LOOPBACK:
@@ -108,6 +110,8 @@ def ui(
         stderr.print(f"{address} is ready; Ctrl-C ends it")
         for name, link in links.items():
             stderr.print(f"  {name}: {address}/{link}", soft_wrap=True, markup=False)
+        if len(studies) > MOST_LISTED:
+            stderr.print(f"  and {len(studies) - MOST_LISTED} more")
 
     serve(command, environment, host, port, ready)
 
@@ -143,7 +147,7 @@ def sync(json: Json = False) -> None:
         run, error = next(iter(found.away.items()))
         raise MachineError(
             f"{count(len(found.away), 'run')} not delivered to {shown(tracker.uri)} "
-            f"(run {run[:8]}: {error}); run textgan sync again when it answers"
+            f"(run {run[:8]}: {error}); run textgan sync again after that"
         )
     if not json:
         stderr.print(f"{count(found.delivered, 'run')} delivered; nothing waits")

@@ -26,6 +26,8 @@ from core.kernels import choose
 from core.nn.precision import set_matmul_precision
 from core.process import keep_freed_memory
 from core.text.corpus import Corpus
+from core.tracking.delivery import complete
+from core.tracking.journal import journal_path
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
@@ -62,7 +64,7 @@ def run(
     run_id, folder = _find(tracker, resume) if resume is not None else ("", Path())
     if resume is not None:
         if (folder / "result.json").exists():
-            return Result(**json.loads((folder / "result.json").read_text()))
+            return _finished(tracker, run_id, folder)
         config = _stored_config(folder, config)
     if config is None:
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
@@ -83,6 +85,7 @@ def run(
         folder = data_parallel.broadcast(folder)
         with failures_recorded(record, config):
             result = Session(config, corpus, device, record, folder, report).run(test=test)
+        _check_recorded(record)
         return replace(result, run_id=data_parallel.broadcast(result.run_id))
 
 
@@ -168,6 +171,25 @@ def _discarded_record() -> RunTracker:
     """The record of a rank other than 0: in memory, read by nobody."""
     folder = Path(tempfile.mkdtemp(prefix="textgan-rank-"))
     return MemoryTracker(folder).start_run("rank", "rank", params={}, tags={})
+
+
+def _finished(tracker: Tracker, run_id: str, folder: Path) -> Result:
+    """The result of a run that has ended, whose record is delivered first if it still waits."""
+    result = Result(**json.loads((folder / "result.json").read_text()))
+    waits = not complete(journal_path(tracker.store_dir, run_id))
+    if waits and data_parallel.is_main():
+        record = tracker.continue_run(run_id)
+        record.finish(result.outcome)
+        _check_recorded(record)
+    return result
+
+
+def _check_recorded(record: RunTracker) -> None:
+    """MachineError if the store did not take the run, as when it was deleted while it trained."""
+    if record.rejected:
+        raise MachineError(
+            f"run {record.run_id[:8]} was trained to its end and is not recorded: {record.rejected}"
+        )
 
 
 # The folder of a run.

@@ -17,7 +17,7 @@ from core.metrics.catalogue import metric_info
 from core.statistics import RESAMPLES, Difference, Interval, interval, resample, stretched
 from studies.analysis.contrasts import compared, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest
-from studies.leaderboard import rng_of
+from studies.leaderboard import rng_of, variant_runs
 from studies.sections import Reading, Section, between, bracket, number
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def path_sections(reading: Reading) -> Iterator[Section]:
     """The attribution; none until all systems of the path have a seed in common."""
     ends: Two = reading.table.ends  # type: ignore[attr-defined]
     budget: int = reading.table.nodes  # type: ignore[attr-defined]
-    variants = reading.tracker.runs(reading.board.study, tags={"level": "variant"})
-    changed = {run.name: run.params.get("changed", "") for run in variants}
+    variants = variant_runs(reading.tracker, reading.board.study)
+    changed = {name: run.params.get("changed", "") for name, run in variants.items()}
     names = changed.get(ends[1], "").split(", ")
     found = {
         frozenset(names.index(n) for n in changed[row.variant].split(", ") if n): row.scores

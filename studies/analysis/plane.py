@@ -63,9 +63,7 @@ def plane(reading: Reading) -> Iterator[Section]:
         for row in reading.board.rows
     }  # fmt: skip
     real = [p for run in runs.values() if (p := _point(run, "real", diversity, quality[0]))]
-    likelihood = {
-        run.tags["variant"] for run in runs.values() if run.params.get("schedule.name") == "mle"
-    }
+    likelihood = {run.variant for run in runs.values() if run.params.get("schedule.name") == "mle"}
     yield Section(
         "plane",
         figures={

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.config.renamed import current_text
 from core.plural import count
-from core.tracking.protocol import ENDED, WORST, RunRecord
+from core.tracking.protocol import ENDED, WORST, RunRecord, read_tag
 from studies.sections import Reading, Section, samples_of
 
 APART = "evaluating"  # tag: seconds of evaluations
@@ -72,7 +72,7 @@ def duration(seconds: float) -> str:
 
 
 def _numbers(runs: Iterable[RunRecord], tag: str) -> list[float]:
-    return [float(run.tags[tag]) for run in runs if tag in run.tags]
+    return [read_tag(run, tag, float) for run in runs if tag in run.tags]
 
 
 def failures(reading: Reading) -> Iterator[Section]:

@@ -13,10 +13,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from core.config.renamed import current_settings
 from core.statistics import Interval, expected_best, with_worst
-from core.tracking.protocol import WORST, RunRecord
+from core.tracking.protocol import WORST, RunRecord, read_tag
 from studies.analysis.effects import contrast_section
 from studies.figures import BLUE, COLOURS, GREY, band, bare_rows, canvas, legend_beside
-from studies.leaderboard import rng_of
+from studies.leaderboard import rng_of, variant_runs
 from studies.sections import Reading, Section, between
 from studies.table import Contrast
 from studies.tuning import TuningTable, dominates, shown
@@ -57,7 +57,8 @@ def tuning_sections(reading: Reading) -> Iterator[Section]:
 
 
 def _settings_of(trial: RunRecord) -> dict[str, Any]:
-    return current_settings(json.loads(trial.tags.get("settings", "{}")))
+    found = read_tag(trial, "settings", json.loads) if "settings" in trial.tags else {}
+    return current_settings(found)
 
 
 def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
@@ -68,8 +69,8 @@ def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
         for trial in trials
         if trial.tags.get("published") == "true"
     }
-    runs = reading.tracker.runs(reading.board.study, tags={"level": "variant"})
-    given = {run.name: run.params for run in runs}
+    own_runs = variant_runs(reading.tracker, reading.board.study)
+    given = {variant: run.params for variant, run in own_runs.items()}
     only = next(iter(own.values()), {}) if len(own) == 1 else {}
     rows = {
         row.variant: dict(given.get(row.variant, {})) or own.get(row.variant, only)

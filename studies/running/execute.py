@@ -29,8 +29,8 @@ from core.tracking.rendering import code, plain
 from studies.definition import Study, from_definition, same_definition
 from studies.kinds import NO_LIMIT, Limit
 from studies.running import queue as jobs
-from studies.running.proposals import Proposals
-from studies.running.queue import Progress, load_queue, progress
+from studies.running.proposals import ARM_OF, Proposals
+from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import open_storage
 from studies.running.worker import Train, Worker
 from studies.table import StudyTable, seed_list
@@ -41,9 +41,11 @@ SHARE = 50  # reading the queue reads every job; this takes at most a 50th of th
 Watch = Callable[[Progress], None]
 
 
-def free_name(wanted: str, tracker: Tracker) -> str:
-    """The name, numbered if an experiment has it already."""
-    taken = set(tracker.experiments())
+def free_name(wanted: str, tracker: Tracker, url: str) -> str:
+    """The name, numbered if an experiment, deleted or not, or a queue has it already."""
+    queues = queue_names(url)
+    arms = {name.rpartition(ARM_OF)[0] for name in queues}
+    taken = {*tracker.experiments(deleted=True), *queues, *arms}
     numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
     return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
 
@@ -97,6 +99,19 @@ def grow(name: str, tracker: Tracker, url: str, study: Study) -> int:
     parent.flush()
     queue.set_user_attr("definition", json.dumps(before))  # rows keep the names of its keys
     return len(has) - len(had)
+
+
+def again_if_gone(name: str, tracker: Tracker, url: str) -> int:
+    """Queue again the jobs that ended and that the store no longer has, because somebody deleted
+    their runs; how many. They are trained as new runs.
+    """
+    queue = load_queue(name, url)
+    done = [t for t in jobs.latest(queue).values() if t.state == TrialState.COMPLETE]
+    gone = tracker.gone([t.user_attrs["run_id"] for t in done if "run_id" in t.user_attrs])
+    lost = [trial for trial in done if trial.user_attrs.get("run_id") in gone]
+    for trial in lost:
+        jobs.again(queue, trial)
+    return len(lost)
 
 
 def resume(name: str, url: str, study: Study | None, limit: Limit = NO_LIMIT) -> None:

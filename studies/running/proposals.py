@@ -20,6 +20,7 @@ from core.errors import InputError
 from studies.running.storage import open_storage
 from studies.space import Arm, Pruner, as_drawn
 
+ARM_OF = " / "  # between a study and its arm in the name of an Optuna study
 STARTUP = 0.25  # share of the trials that are drawn at random before a sampler learns
 FIRST_REPORTS = 1  # evaluations of a trial that is never pruned
 
@@ -38,7 +39,7 @@ class Proposals:
 
     def __init__(self, study: str, arm: Arm, url: str) -> None:
         self.arm, self._storage = arm, open_storage(url, beats=False)
-        self._name = f"{study} / {arm.name}"
+        self._name = f"{study}{ARM_OF}{arm.name}"
         self._space = {key: each.distribution() for key, each in arm.space.items()}
 
     def begin(self) -> None:
@@ -99,7 +100,7 @@ class Proposals:
 
     def _earlier(self, study: str) -> list[optuna.trial.FrozenTrial]:
         """Trials of the same arm of an earlier study that lie in this arm's space."""
-        name = f"{study} / {self.arm.name}"
+        name = f"{study}{ARM_OF}{self.arm.name}"
         try:
             found = optuna.load_study(study_name=name, storage=self._storage)
         except KeyError:

@@ -19,12 +19,19 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from core.config.renamed import current_settings
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.tracking.protocol import Tracker
 from studies.definition import Study
 from studies.kinds import Done, Job, Key, Limit, Plan
 from studies.running.storage import GRACE_SECONDS, MOST_RETRIES, alone, open_storage
 from studies.table import StudyTable
+
+REPLACES = "replaces"  # attribute: number of the last trial of the job that no longer counts
+
+
+def queue_names(url: str) -> list[str]:
+    """The names of all studies that have a queue, and of their arms."""
+    return optuna.get_all_study_names(open_storage(url))
 
 
 def load_queue(name: str, url: str) -> optuna.Study:
@@ -33,7 +40,7 @@ def load_queue(name: str, url: str) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        known = ", ".join(optuna.get_all_study_names(storage)) or "none yet"
+        known = listed(optuna.get_all_study_names(storage))
         raise InputError(f"no study {name!r}; known: {known}") from None
 
 
@@ -75,12 +82,16 @@ def _variant_run(queue: optuna.Study, study: Study, tracker: Tracker, job: Job) 
 
 
 def again(queue: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a job once more; it continues the same run with the same settings."""
+    """Queue a job once more; it continues the same run with the same settings. One that has ended
+    is replaced.
+    """
     kept: dict[str, Any] = {
         key: trial.user_attrs[key]
-        for key in ("variant", "seed", "run_id", "proposal", "settings", "published")
+        for key in ("variant", "seed", "run_id", "proposal", "settings", "published", REPLACES)
         if key in trial.user_attrs
     }
+    if trial.state == TrialState.COMPLETE:
+        kept[REPLACES] = trial.number
     queue.enqueue_trial({}, user_attrs=kept)
 
 
@@ -153,7 +164,7 @@ def is_double(queue: optuna.Study, trial: optuna.Trial) -> bool:
     return any(
         key_of(t) == key_of(trial) and t.state != TrialState.FAIL
         for t in planned(queue)
-        if t.number < trial.number
+        if trial.user_attrs.get(REPLACES, -1) < t.number < trial.number
     )
 
 

@@ -11,6 +11,7 @@ import optuna
 
 from core.config import Config
 from core.config.renamed import current_settings
+from core.errors import MachineError
 from core.tracking.protocol import WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study
@@ -163,12 +164,20 @@ class Worker:
                      "published": published}  # fmt: skip
             name = variant
         parent = shared["parent_run_id"] if job.arm else shared["variant_run_ids"][variant]
+        known = trial.user_attrs.get("run_id")
         return self.train(
             config.model_copy(update={"seed": job.seed}),
             tracker=self.tracker,
             labels=RunLabels(study, name, parent, tags),
-            resume=trial.user_attrs.get("run_id"),
+            resume=None if known is None or self._is_gone(known) else known,
             started=lambda identity: trial.set_user_attr("run_id", identity),
             report=report,
             test=job.tested,
         )
+
+    def _is_gone(self, run_id: str) -> bool:
+        """Whether the store has deleted the run of an earlier attempt; not while it is away."""
+        try:
+            return bool(self.tracker.gone([run_id]))
+        except MachineError:
+            return False

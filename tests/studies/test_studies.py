@@ -106,7 +106,7 @@ def test_the_design_is_the_full_product() -> None:
     [
         ("study.axes.sampling=['detached', 'detached']", "listed twice"),
         ("study.axes.sampling=['detatched']", "did you mean 'detached'"),
-        ("study.axes.sampling=[]", "at least 1 item"),
+        ("study.axes.sampling=[]", "must not be empty"),
         ("study.axes.train.batch_sizes=[4, 8]", "study.axes.train"),
         ("study.metric='eval/bleu_9'", "study.metric"),
         ("study.metric='eval/entropy'", "cannot rank"),
@@ -253,9 +253,9 @@ def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
-    tracker, _ = start(tmp_path, plan(), FakeTraining())
-    assert free_name("design_axes_smoke", tracker) == "design_axes_smoke-2"
-    assert free_name("other", tracker) == "other"
+    tracker, url = start(tmp_path, plan(), FakeTraining())
+    assert free_name("design_axes_smoke", tracker, url) == "design_axes_smoke-2"
+    assert free_name("other", tracker, url) == "other"
 
 
 def test_collapsed_runs_score_worst_and_are_named(tmp_path: Path) -> None:
