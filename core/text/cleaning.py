@@ -4,8 +4,8 @@
 only tokens made of letters and their marks are kept. The share of tokens that is kept tells whether
 a line was a sentence at all; punctuation does not count against it. The tokeniser knows English
 only, so the text is prepared for it: invisible characters are removed, the punctuation of other
-scripts is split off, and typographic apostrophes are the typewriter's. Elisions (l'ami) are words,
-except in a sentence that has a word of ENGLISH.
+scripts is split off, and typographic apostrophes are the typewriter's. In sentences without a word
+of ENGLISH, elisions (l'ami) are words and hyphens separate words (est-il).
 
 Tokenising is five sixths of building a corpus, so large sources are cleaned on all cores. Blocks
 are handed out and collected in order, with a bounded number in progress: memory stays constant and
@@ -33,10 +33,13 @@ LETTERS = re.compile(r"[^\W\d_]+")
 JOINERS = "\u200c\u200d"  # invisible, within a word: Persian, Hindi, ...
 APOSTROPHES = "\u00b4\u2019\u201b\u2032\uff07"
 # Between letters, and no English clitic (it's, don't, we'll).
-ELISION = re.compile(r"(?<=[^\W\d_])'(?!(?:[smdt]|re|ve|ll)\b)(?=[^\W\d_])")
+INNER = r"'(?!(?:[smdt]|re|ve|ll)\b)(?=[^\W\d_])"
+ELISION = re.compile(rf"(?<=[^\W\d_]){INNER}")
+HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 # What an elision begins with in French, Italian and Catalan.
 ELIDED = re.compile(
-    r"(?<![\w'])(?:[cdjlmnst]|\w*qu|\w*[ae]ll|sull|coll|un|nessun|quest|tutt|dov|anch|sant|buon|gl|v)'"
+    r"(?<![\w'])(?:[cdjlmnst]|\w*qu|\w*[ae]ll|sull|coll|un|nessun|quest|tutt|dov|anch|sant|buon|gl|v)"
+    + INNER
 )
 ENGLISH = re.compile(
     r"\b(?:the|of|and|to|that|this|with|for|from|is|are|was|were|have|has|had|not|you|he|she|it|we|"
@@ -108,10 +111,10 @@ def _prepared(text: str) -> str:
         # The dotted capital I would become an i and a mark.
         text = unicodedata.normalize("NFC", text).replace("\u0130", "i").translate(CHARACTERS)
     text = text.lower()
-    if "'" not in text or not ELISION.search(text) or ENGLISH.search(text):
-        return text
-    foreign = ELIDED.search(text) or not text.isascii()
-    return ELISION.sub(LETTER_LIKE, text) if foreign else text
+    other = not text.isascii() or ("'" in text and ELIDED.search(text))
+    if other and not ENGLISH.search(text):
+        return HYPHEN.sub(" ", ELISION.sub(LETTER_LIKE, text))
+    return text
 
 
 def _word(token: str) -> str:

@@ -26,6 +26,24 @@ UNSPACED = {
         8,
     ),
 }
+# Reason: the setting that dropped a sentence, and what keeps it.
+RULES = {
+    "no words": ("corpus.cleaning = '{rules.cleaning}'", "corpus.cleaning = 'none' keeps them"),
+    "too short": ("corpus.min_words = {rules.min_words}", "corpus.min_words = 1 keeps them"),
+    "too long": (
+        "corpus.max_words = {rules.max_words}",
+        "larger corpus.max_words and model.length keep them",
+    ),
+    "too few words kept": (
+        "corpus.min_kept = {rules.min_kept}",
+        "corpus.min_kept = 0 keeps their words, corpus.cleaning = 'none' keeps all of them",
+    ),
+    "duplicate": ("corpus.duplicates = 'drop'", "corpus.duplicates = 'keep' keeps them"),
+    "not covered by the vocabulary": (
+        "corpus.vocabulary_limit = {settings.vocabulary_limit}",
+        "corpus.unknown = 'unk' or a larger limit keeps them",
+    ),
+}
 
 
 @dataclass
@@ -46,7 +64,7 @@ class Tally:
         """Count the next sentence."""
         self.read += 1
         if len(self.texts) < LOOKED_AT:
-            self.texts.append(text)
+            self.texts.append(text[:LOOKED_AT])
 
     def drop(self, reason: str, text: str) -> None:
         """Count a dropped sentence."""
@@ -95,27 +113,12 @@ def nothing_left(settings: CorpusSettings, rules: Rules, tally: Tally) -> str:
 
 def _rule(reason: str, settings: CorpusSettings, rules: Rules) -> str:
     """The setting that dropped a sentence."""
-    return {
-        "no words": f"corpus.cleaning = {rules.cleaning!r}",
-        "too short": f"corpus.min_words = {rules.min_words}",
-        "too long": f"corpus.max_words = {rules.max_words}",
-        "too few words kept": f"corpus.min_kept = {rules.min_kept}",
-        "duplicate": "corpus.duplicates = 'drop'",
-        "not covered by the vocabulary": f"corpus.vocabulary_limit = {settings.vocabulary_limit}",
-    }[reason]
+    return RULES[reason][0].format(settings=settings, rules=rules)
 
 
 def _advice(reason: str, tally: Tally) -> str:
     """An example, and the setting that would have kept it."""
-    remedy = {
-        "no words": "corpus.cleaning = 'none' keeps them",
-        "too short": "corpus.min_words = 1 keeps them",
-        "too long": "larger corpus.max_words and model.length keep them",
-        "too few words kept": "corpus.min_kept = 0 keeps their words, corpus.cleaning = 'none' all",
-        "duplicate": "corpus.duplicates = 'keep' keeps them",
-        "not covered by the vocabulary": "corpus.unknown = 'unk' or a larger limit keeps them",
-    }[reason]
-    return f"such as {tally.examples[reason]!r}; {remedy}"
+    return f"such as {tally.examples[reason]!r}; {RULES[reason][1]}"
 
 
 def _proposal(settings: CorpusSettings, texts: Sequence[str]) -> str | None:

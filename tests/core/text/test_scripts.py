@@ -16,14 +16,18 @@ from core.text.settings import CorpusSettings
 # Invented sentences: each choice of a subject, a verb and an end.
 SCRIPTS = {
     "English": ("Our cat|The dog|I don't think he", "sees|hears|isn't", "the moon.|it, or not!"),
-    "French": ("L'ami d'Anne|L’école|Aujourd'hui il", "voit|n'entend pas", "l'été.|qu'à midi !"),
+    "French": (
+        "L'ami d'Anne|L’école|Aujourd'hui il",
+        "voit|n'entend pas|est-il à",
+        "l'été.|qu'à midi !",
+    ),
     "Italian": ("La casa dell'arte|Un'amica|C'è chi", "vede|sente", "all'alba.|l'acqua però."),
     "Spanish": ("¿Dónde el niño|¡Aquí la niña|Mamá", "canta|sueña", "mañana?|¡también!"),
     "German": ("Der „große“ Bär|Die Straße|Müller", "hört|grüßt", "schön.|über Öl – heute."),
     "Vietnamese": ("Con mèo nhỏ|Người bạn|Cô giáo", "đang ngủ|uống nước", "trên ghế.|ở đây."),
     "Turkish": ("İstanbul'da kız|Ankara'nın ırmağı|Işık", "görür|içer", "İzmir’i.|büyük bir çay."),
     "Greek": ("Η γάτα|Ο σκύλος|Ένα πουλί", "κοιμάται|βλέπει", "ήσυχα· ναι.|το φεγγάρι;"),
-    "Russian": ("Серая кошка|«Ёжик»|Старый дом", "спит|ждёт", "у печки.|— сегодня…"),
+    "Russian": ("Серая кошка|«Ёжик»|Старый дом", "спит|ждёт|вышла из-под", "у печки.|— сегодня…"),
     "Ukrainian": ("П'ять котів|Моє ім’я|Їжак", "їсть|чекає", "м'яко.|біля річки."),
     "Armenian": ("Կատուն մեծ|Շունը փոքր", "քնում է|վազում է", "այսօր։|տանը։"),
     "Georgian": ("დიდი კატა|პატარა ძაღლი", "ძინავს|დარბის", "დღეს.|სახლში."),
@@ -101,6 +105,7 @@ def test_segmented_text_of_such_a_script_is_text(tmp_path: Path) -> None:
         ("می‌نوشد‌ ‌آب", "می‌نوشد آب"),
         ("İSTANBUL güzel", "istanbul güzel"),
         ("L’AMI d’Anne", "l'ami d'anne"),
+        ("Qu'est-ce que c'est", "qu'est ce que c'est"),
         (unicodedata.normalize("NFD", "déjà vu là"), "déjà vu là"),
     ],
 )
@@ -116,6 +121,7 @@ def test_ways_to_write_the_same_words(text: str, same: str) -> None:
         ("It's five o'clock in the D'Angelo house", "it five in the house", 7),
         ("the well-known ma'am, I'd say, is not y'all's", "the i say is not", 8),
         ("O'Brien's rock'n'roll", "", 2),
+        ("A shell's take-off", "a shell", 3),
     ],
 )
 def test_english_is_cleaned_as_ever(text: str, words: str, counted: int) -> None:
