@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 FILE_WIDTH = 160  # columns, where standard output is not a terminal
 LONGEST_UNFOLDED = 16  # characters of a cell that is never folded: a number, an interval
-NARROWEST = 12  # characters of a column that folds
-stdout = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+LONGEST_WORD = 32  # characters of a name that is never folded
+MOST_FOLDED = 2  # columns of a table that is never split into blocks
+GAP = 2  # characters between columns
+_narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+stdout = Console(highlight=False, width=None if _narrow else FILE_WIDTH)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -45,15 +51,43 @@ def interval(low: float | None, high: float | None, spec: str = ".4f") -> str:
     return "" if low is None or high is None else f"{low:{spec}} to {high:{spec}}"
 
 
-def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> Table:
-    """A plain table. Columns of text fold in a narrow terminal; columns of numbers do not."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str | None = None,
+    console: Console = stdout,
+) -> Table:
+    """A plain table. Numbers, ids and names stay whole; longer text folds. If the terminal is too
+    narrow for that, each row is a block of lines, one for each column.
+    """
+    least = [max(map(_narrowest, column)) for column in zip(columns, *rows, strict=True)]
+    if sum(least) + GAP * (len(columns) - 1) > console.width:
+        if len(columns) > MOST_FOLDED:
+            return _blocks(columns, rows, title)
+        least = [min(width, LONGEST_UNFOLDED) for width in least]
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        widest = max((len(row[index]) for row in rows), default=0)
-        folds = widest > LONGEST_UNFOLDED
-        made.add_column(column, no_wrap=not folds, min_width=NARROWEST if folds else None)
+    for column, width in zip(columns, least, strict=True):
+        made.add_column(Text(column), min_width=width, overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(Text, row))
+    return made
+
+
+def _narrowest(cell: str) -> int:
+    """The least width of a cell: a number or a short text on one line, else its longest word."""
+    longest = max(map(cell_len, cell.split()), default=0)
+    return cell_len(cell) if cell_len(cell) <= LONGEST_UNFOLDED else min(longest, LONGEST_WORD)
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> Table:
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold", overflow="fold")
+    made.add_column(overflow="fold")
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                made.add_row(Text(column), Text(cell))
+        made.add_row()
     return made
 
 

@@ -184,7 +184,7 @@ def _with_children(tracker: MlflowTracker, found: Sequence[RunRecord]) -> list[R
 
 def _show(entries: Sequence[tuple[str, str, int]]) -> None:
     rows = [[run_id[:8], name, decimal(size)] for run_id, name, size in entries]
-    stderr.print(table(["run", "what", "size"], rows))
+    stderr.print(table(["run", "what", "size"], rows, console=stderr))
     stderr.print(f"{len(entries)} in all, {decimal(sum(size for *_, size in entries))}")
 
 

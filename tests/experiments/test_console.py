@@ -1,0 +1,59 @@
+"""Tables in narrow terminals: names, ids and numbers stay readable."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from experiments.console import table
+from experiments.listing import SHOWN
+from studies.analysis.ranking import BOARD_COLUMNS
+
+NAMES = ["gumbel_softmax · full", "straight_through_gumbel", "[red]detached", "中文 (imported)"]
+RUNS = [["50025eb1", "tiny", name, "10", "collapsed", "0.0425"] for name in NAMES]
+BOARD = [["1", name, "0.0491", "0.0000 to 0.1102", "2", "1 collapsed, 1 ok"] for name in NAMES]
+STRATEGIES = [[f"sampling.{name}", "A draw from softmax(l); D sees ids.", "Jang 2017"]
+              for name in NAMES]  # fmt: skip
+FACTS = [["versions", "torch=2.13.0+cpu"], ["store", "sqlite:///" + "a/" * 30], ["runs", "7"]]
+
+
+def printed(width: int, columns: list[str], rows: list[list[str]]) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    console.print(table(columns, rows, "a title", console))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [40, 50, 80, 160])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        ([*SHOWN], RUNS),
+        ([*BOARD_COLUMNS], BOARD),
+        (["slot.strategy", "what it does", "source"], STRATEGIES),
+        (["metric", "50025eb1 a", "c7c8a0a1 b"], [["eval/ms_jaccard_2", "0.1", "0.2"]]),
+        (["", ""], FACTS),
+    ],
+    ids=["runs", "leaderboard", "strategies", "comparison", "facts"],
+)
+def test_nothing_is_cut_in_a_narrow_terminal(
+    width: int, columns: list[str], rows: list[list[str]]
+) -> None:
+    lines = printed(width, columns, rows)
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert all(len(line) <= width for line in lines)
+    whole = "".join(text.split())
+    for row in rows:
+        for cell in row:
+            for word in cell.split():
+                shown = word in text if len(word) <= 20 else word in whole or len(columns) == 2
+                assert shown, (word, text)
+
+
+def test_rows_become_blocks_where_columns_do_not_fit() -> None:
+    assert printed(80, [*SHOWN], RUNS)[1].split() == [*SHOWN]
+    blocks = printed(40, [*SHOWN], RUNS)
+    assert blocks[1].split() == ["run_id", "50025eb1"]
+    assert blocks[3].split() == ["variant", "gumbel_softmax", "·", "full"]
