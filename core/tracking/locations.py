@@ -22,6 +22,7 @@ LOCATIONS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
+SQLITE_HEADER = b"SQLite format 3\0"
 SECONDS = 60  # to wait for another process that writes
 
 
@@ -41,6 +42,22 @@ def is_below(place: Path | None, folder: Path, *, follow: bool) -> bool:
     if follow:
         folder, place = folder.resolve(), place.parent.resolve() / place.name
     return folder in place.parents
+
+
+def other_stores(database: Path) -> list[str]:
+    """Names of MLflow's other databases in the folder: copies that share its artifacts."""
+    found = []
+    for file in sorted(database.parent.iterdir()):
+        if file.is_file() and file != database and _starts_as_database(file):
+            with closing(sqlite3.connect(file, timeout=SECONDS)) as connection:
+                if connection.execute("PRAGMA table_info(experiments)").fetchall():
+                    found.append(file.name)
+    return found
+
+
+def _starts_as_database(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(SQLITE_HEADER)) == SQLITE_HEADER
 
 
 def repair(database: Path, store_dir: Path) -> list[str]:

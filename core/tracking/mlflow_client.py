@@ -26,7 +26,7 @@ from filelock import FileLock
 from core.addresses import SQLITE, shown, sqlite_engine, sqlite_file
 from core.away import in_words
 from core.errors import InputError, MachineError
-from core.tracking.locations import ARTIFACTS, is_below, local_path, repair
+from core.tracking.locations import ARTIFACTS, is_below, local_path, other_stores, repair
 from core.tracking.mlflow_delivery import deletion
 
 log = logging.getLogger(__name__)
@@ -181,6 +181,14 @@ class MlflowStore:
         """MachineError for a store that can only be read."""
         if self.read_only:
             raise MachineError(f"{self.store_dir}: the store is read-only here")
+
+    def check_alone(self) -> None:
+        """InputError if another store has its artifacts in the folder too."""
+        if self._file is not None and (others := other_stores(self._file)):
+            raise InputError(
+                f"{self.store_dir}: {others[0]} keeps its artifacts here too; nothing is removed "
+                f"before it is moved to another folder"
+            )
 
     def check_location(self, what: str, location: str) -> None:
         """InputError for artifacts outside the folder of an embedded store."""

@@ -60,6 +60,10 @@ class Deletion:
         """Restore a deleted experiment with all its runs."""
         self._client.restore_experiment(self.experiments()[name])
 
+    def check_alone(self) -> None:
+        """InputError if what `purge` removes may belong to another database in the folder."""
+        self._store.check_alone()
+
     def leftovers(self) -> list[Leftover]:
         """Deleted runs, and files of runs that the store does not know."""
         from mlflow.entities import ViewType

@@ -16,6 +16,7 @@ from core.tracking import mlflow_client
 from core.tracking.locations import is_below, local_path
 from core.tracking.mlflow_store import MlflowTracker, existing_tracker, open_tracker
 from core.tracking.protocol import Leftover
+from experiments.cli import status
 from studies.running.storage import open_storage, storage_url
 
 HOSTILE = "a%20b%41?c#d {x} ü"
@@ -168,6 +169,21 @@ def test_what_a_link_leads_to_is_not_removed(store: tuple[Path, str], tmp_path: 
     assert (tmp_path / "disk" / run_id / "artifacts" / "hello.txt").exists()
 
 
+def test_two_databases_share_no_garbage(
+    store: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, run_id = store
+    shutil.copyfile(folder / "mlflow.db", folder / "before.bak")
+    before = _files(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    assert status(["runs", "gc", "-y"]) == 2
+    assert "before.bak keeps its artifacts here too" in " ".join(capsys.readouterr().err.split())
+    assert _files(folder) == before
+    (folder / "before.bak").unlink()
+    assert status(["runs", "gc", "-y"]) == 0
+    assert (folder / "artifacts" / run_id).exists()
+
+
 @pytest.mark.parametrize(
     ("place", "inside"),
     [("a/b", True), ("a", False), ("a/../b", False), ("ab/c", False), ("", False)],
@@ -284,8 +300,6 @@ def test_what_was_written_last_is_read(read_only: Path, monkeypatch: pytest.Monk
 def test_no_store_is_made_where_one_is_read(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from experiments.cli import status
-
     code = status(command.split())
     out, err = capsys.readouterr()
     assert code == (0 if command == "doctor" else 2)
