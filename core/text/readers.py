@@ -28,6 +28,7 @@ MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no l
 BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
 GZIP = b"\x1f\x8b"
 SEPARATOR = "%"
+MOST_IN_ENTRY = 50  # lines a separator: where there are more, a % is a sentence of its own
 CAPITALS = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0386-\u03ab\u0400-\u042f\u0531-\u0556"
 SENTENCE_END = re.compile(
     rf"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[{CAPITALS}])"
@@ -211,7 +212,8 @@ def _kind_of_file(path: Path) -> Kind:
     with _open(path) as file:
         beginning = _read(path, file).decode("utf-8-sig", errors="replace")
     found = [line for line in beginning.splitlines() if line.strip()]
-    if any(line.strip() == SEPARATOR for line in found):
+    separators = sum(line.strip() == SEPARATOR for line in found)
+    if separators * MOST_IN_ENTRY >= len(found) > 0:
         return "fortune"
     if found and _json_object(found[0]) is not None:
         return "jsonl"

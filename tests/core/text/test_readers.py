@@ -147,3 +147,11 @@ def test_an_entry_of_fortunes_is_split_into_sentences(tmp_path: Path, sentences:
     joiner = "" if "我" in sentences[0] else " "
     file.write_text(f"{joiner.join(sentences)}\n%\n{DOG}\n", encoding="utf-8")
     assert [text.rstrip('"') for text in texts(file)] == [s.rstrip('"') for s in [*sentences, DOG]]
+
+
+def test_a_percent_sign_among_many_sentences_is_no_separator(tmp_path: Path) -> None:
+    file = tmp_path / "samples.txt"
+    sentences = [f"the cat sees {number} birds" for number in range(100)]
+    sentences[50] = "%"
+    file.write_text("\n".join(sentences) + "\n")
+    assert list(read_texts(file)) == sentences
