@@ -11,7 +11,7 @@ import pytest
 from core.errors import InputError
 from core.metrics.files import read_sentences
 from core.text.build import build_corpus
-from core.text.readers import READERS, kind_of
+from core.text.readers import READERS, kind_of, read_texts
 from core.text.settings import CorpusSettings
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.types import UNK
