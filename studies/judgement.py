@@ -34,7 +34,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.files import read_bounded
 from core.plural import count
 from core.statistics import Interval, holm
@@ -100,7 +100,7 @@ def comparisons(
     if not pairs or (kind == "real" and not sentences.get(REAL)):
         raise InputError(
             f"study {study!r} has too few sources of sentences to compare: "
-            f"{', '.join(sorted(sentences)) or 'none'}"
+            f"{listed(sorted(sentences), 'none')}"
         )
     drawn = {
         name: cycle([text[i] for i in rng.permutation(len(text))])

@@ -34,7 +34,7 @@ from studies.analysis.runs import cost, counted_apart, failures, reproduce, samp
 from studies.figures import FORMATS, draw, inline, save
 from studies.judgement import people
 from studies.kinds import find_kind
-from studies.leaderboard import Leaderboard, Row, leaderboard
+from studies.leaderboard import Leaderboard, Row, leaderboard, variant_runs
 from studies.sections import Reading, Section, means, number, scored
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
     link = tracker.store_view(study, columns, "score", not board.higher_is_better)
     for rank, row in enumerate(board.rows, start=1):
         _publish_variant(reading, row, rank, link)
+    ranked = {row.variant for row in board.rows}
+    for variant, own in variant_runs(tracker, study).items():
+        if variant not in ranked and own.status == "RUNNING" and not own.deleted:
+            tracker.continue_run(own.run_id).finish("killed", "none of its runs has ended so far")
     report = build(reading)
     about = tracker.run(board.parent_run_id).tags.get("mlflow.note.content", "")
     parent = tracker.continue_run(board.parent_run_id)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config import Config, parse, read_toml
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Tracker
 from core.training import checkpoint
@@ -98,7 +98,7 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
     folder = tracker.store_dir / "runs" / run_id
     found = kept(folder)
     if name not in found:
-        known = ", ".join(found) or "none (see train.keep_every and evaluation.keep_best)"
+        known = listed(list(found), "none (see train.keep_every and evaluation.keep_best)")
         raise InputError(f"run {run_id[:8]}: no checkpoint {name!r}; kept are: {known}")
     config = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
     saved = checkpoint.read(found[name])

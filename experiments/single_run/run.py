@@ -20,7 +20,7 @@ import torch
 
 from core.config import Config, parse, read_toml
 from core.config.renamed import HASH_TAG
-from core.errors import InputError, MachineError
+from core.errors import InputError, MachineError, listed
 from core.files import write_atomically
 from core.kernels import choose
 from core.nn.precision import set_matmul_precision
@@ -236,7 +236,7 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
         ours, theirs = given.flat(), stored.flat()
         keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
         raise InputError(
-            f"--resume: the configuration differs from the run's in {', '.join(keys)}; "
+            f"--resume: the configuration differs from the run's in {listed(keys)}; "
             f"leave it out to continue with the run's own"
         )
     return stored

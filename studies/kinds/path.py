@@ -19,7 +19,7 @@ from core.config import Config
 from core.config.parsing import assign
 from core.config.renamed import previous_key
 from core.config.slots import SLOTS
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.plural import count
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
 from studies.kinds import Kind, Variant
@@ -125,7 +125,7 @@ class Between:
             if unknown:
                 raise InputError(
                     f"{self._where}: study.groups.{name}: the two systems do not differ in "
-                    f"{unknown[0]!r}; they differ in {', '.join(keys)}"
+                    f"{unknown[0]!r}; they differ in {listed(keys)}"
                 )
             grouped.append(Coordinate(name, tuple(key for key in keys if _member(key, members))))
             keys = [key for key in keys if not _member(key, members)]

@@ -125,6 +125,7 @@ def test_tossing_a_coin_is_no_agreement_however_many_variants_there_are() -> Non
 
 def test_a_report_has_preferences_and_the_metrics_that_agree(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
+    tracker.start_run("s", "s", params={}, tags={"level": "study"})
     reading = SimpleNamespace(tracker=tracker, board=SimpleNamespace(study="s"))
     assert not [*people(reading)]  # type: ignore[arg-type]
     for place, variant in enumerate(("a", "b", "c")):

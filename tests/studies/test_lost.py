@@ -50,6 +50,13 @@ def test_a_deleted_seed_is_trained_again_and_a_restored_twin_counts_once(tmp_pat
     assert len(export(tracker, NAME)["runs"]) == 1 + 2 + 4
 
 
+def test_no_variant_keeps_running_for_ever(tmp_path: Path) -> None:
+    breaks = FakeTraining(breaks=lambda v, _: RuntimeError("boom") if v == BEST else None)
+    tracker, _ = start(tmp_path, plan(*SMALL), breaks)
+    publish(tracker, NAME)
+    assert not [run.name for run in tracker.runs(NAME) if run.status == "RUNNING"]
+
+
 def test_a_retry_whose_run_was_deleted_begins_a_new_run(tmp_path: Path) -> None:
     study = plan(*SMALL)
     breaks = FakeTraining(breaks=lambda v, _: RuntimeError("boom") if v == BEST else None)

@@ -18,16 +18,20 @@ from tests.chaos.servers import mlflow_server
 MANY = 1_005  # more than one page
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
 @pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.slow)])
 def tracker(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MlflowTracker]:
+) -> MlflowTracker:
     monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.05)
     if request.param == "database":
-        yield open_tracker(f"sqlite:///{tmp_path}/store/mlflow.db")
-        return
-    with mlflow_server(tmp_path / "server") as port:
-        yield open_tracker(f"http://127.0.0.1:{port}")
+        return open_tracker(f"sqlite:///{tmp_path}/store/mlflow.db")
+    return open_tracker(request.getfixturevalue("server"))
 
 
 def delete_experiment(tracker: MlflowTracker, name: str) -> None:
@@ -66,27 +70,27 @@ def test_what_is_deleted_waits_and_arrives_after_a_restore(tracker: MlflowTracke
 
 
 def test_no_run_begins_in_a_deleted_experiment(tracker: MlflowTracker) -> None:
-    tracker.start_run("e", "one", params={}, tags={}).flush()
-    delete_experiment(tracker, "e")
+    tracker.start_run("f", "one", params={}, tags={}).flush()
+    delete_experiment(tracker, "f")
     for each in (tracker, open_tracker(tracker.uri)):  # one that knows the experiment, one that not
-        with pytest.raises(DeletedError, match="experiment e is deleted; restore it"):
-            each.start_run("e", "two", params={}, tags={})
-    assert "e" not in tracker.experiments()
-    assert "e" in tracker.experiments(deleted=True)
+        with pytest.raises(DeletedError, match="experiment f is deleted; restore it"):
+            each.start_run("f", "two", params={}, tags={})
+    assert "f" not in tracker.experiments()
+    assert "f" in tracker.experiments(deleted=True)
     away = tracker._run("ab" * 16)  # begun while the store was away
-    away.begin("e", "three", {}, None)
+    away.begin("f", "three", {}, None)
     away.finish("ok")
-    assert "experiment e is deleted" in str(away.rejected)
+    assert "experiment f is deleted" in str(away.rejected)
     assert tracker.gone([away.run_id]) == set(), "it was never in the store"
-    with pytest.raises(InputError, match="no deleted run or study 'f'; deleted: e"):
-        restore(tracker, ["f"])
-    restore(tracker, ["e"])
+    with pytest.raises(InputError, match=r"no deleted run or study 'x'; deleted: .*f"):
+        restore(tracker, ["x"])
+    restore(tracker, ["f"])
     assert not tracker.sync().away
-    assert {run.name for run in tracker.runs("e")} == {"one", "three"}
+    assert {run.name for run in tracker.runs("f")} == {"one", "three"}
 
 
 def test_a_run_that_was_removed_for_good_is_named(tracker: MlflowTracker) -> None:
-    run = tracker.start_run("e", "one", params={}, tags={})
+    run = tracker.start_run("g", "one", params={}, tags={})
     assert run.flush()
     unknown = tracker._run("f" * 32)  # as after `mlflow gc`
     unknown.finish("ok")
