@@ -152,7 +152,8 @@ def report(
         model = f"models:/{register}/{version}"
         stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
         # MLflow looks for its server on the PATH.
-        variables = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={shlex.quote(tracker.store.address)}"
+        address = shlex.quote(tracker.store.address)
+        variables = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={address}"
         serve = f"mlflow models serve -m {model} --env-manager local"
         stderr.print(f"  {variables} {serve}", soft_wrap=True)
     if json:
