@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 # What an operating system says of a disk or a store that cannot be written.
 DISK = {
-    errno.ENOSPC: "no space left; free some, and go on with --resume",
-    errno.EDQUOT: "the disk quota is used up; free some, and go on with --resume",
+    errno.ENOSPC: "no space left on the disk; free some space, then continue with --resume",
+    errno.EDQUOT: "the disk quota is used up; free some space, then continue with --resume",
     errno.EFBIG: "a file may not grow any further here (see ulimit -f)",
     errno.EROFS: "cannot be written, the file system is read-only",
     errno.EACCES: "cannot be written, permission denied",

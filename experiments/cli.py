@@ -45,7 +45,7 @@ def status(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     except typer.TyperException as error:
-        if message := error.format_message():  # empty if the help was shown
+        if message := _usage(error):  # empty if the help was shown
             _say(message)
         return error.exit_code
     except TextganError as error:
@@ -61,6 +61,20 @@ def status(arguments: list[str] | None = None) -> int:
     if result == INTERRUPTED:  # typer answers an interrupt with this number
         _say("interrupted; --resume continues from the last checkpoint")
     return result if isinstance(result, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line; a wrong value in our words, not in its validator's."""
+    from pydantic import ValidationError
+
+    from core.faults import must
+
+    message, fault = error.format_message(), error.__context__
+    if not isinstance(fault, ValidationError):
+        return message
+    option = message.removeprefix("Invalid value for ").partition(": ")[0].strip("'")
+    first = fault.errors()[0]
+    return f"{option} {first['input']}: {must(first).rstrip('.')}"
 
 
 def _unexpected(error: Exception) -> str:

@@ -120,7 +120,7 @@ def _tables(file: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not valid JSON ({error})") from None
     if not isinstance(found, dict):
-        raise InputError(f"{file}: not a configuration")
+        raise InputError(f"{file}: not a configuration; it must hold one JSON object")
     return found
 
 

@@ -208,7 +208,10 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
         if runs[run_id].outcome == "ok"
     ]
     if not good:
-        raise InputError(f"study {board.study!r}: no run of its best variant ended well")
+        raise InputError(
+            f"study {board.study!r}: no run of its best variant ended well, so it "
+            f"has no model to register"
+        )
     best = board.rows[0]
     score, seed, run_id = (max if board.higher_is_better else min)(good, key=lambda each: each[0])
     about = (

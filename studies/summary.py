@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.files import read_bounded
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
@@ -91,7 +91,10 @@ def load(file: Path, store_dir: Path) -> Reading:
         return read(tracker, document["study"])
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
             StopIteration) as error:  # fmt: skip
-        raise InputError(f"{file}: no summary of a study ({error!r:.200})") from None
+        raise InputError(
+            f"{file}: no summary of a study ({type(error).__name__}: {first_line(error)}); "
+            f"textgan report STUDY --summary FILE writes one"
+        ) from None
 
 
 def _first_seed(reading: Reading) -> set[str]:

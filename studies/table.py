@@ -17,7 +17,7 @@ from core.config.parsing import Tables, assign
 from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen
 from core.config.slots import SLOTS, Resolver, slot_name
-from core.errors import InputError, listed
+from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import metric_info, ranking_metric
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
@@ -267,7 +267,7 @@ def check_contrasts(
     for contrast in contrasts:
         axis = contrast.axis
         if axis is not None and axis not in axes:
-            raise InputError(f"{where}: study.contrasts: no axis {axis!r}")
+            raise InputError(f"{where}: study.contrasts: no axis {axis!r}{nearest(axis, axes)}")
         known = list(axes[axis]) if axis is not None else rows
         for name in (contrast.level, contrast.reference):
             if name not in known:

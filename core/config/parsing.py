@@ -88,7 +88,10 @@ def assign(tables: dict[str, Any], path: Sequence[str], value: Any, where: str) 
     for depth, part in enumerate(path[:-1]):
         inner = place.setdefault(part, {})
         if not isinstance(inner, Mapping):
-            raise InputError(f"{where}: {'.'.join(path[: depth + 1])} is not a table")
+            known = ".".join(path[: depth + 1])
+            raise InputError(
+                f"{where}: {known} is not a table, so it has no key {path[depth + 1]!r}"
+            )
         place[part] = dict(inner)
         place = place[part]
     if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in FOLDERS:

@@ -66,7 +66,7 @@ def run(
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += [f'device="{device}"'] if device is not None else []
     if system is None and resume is None:
-        raise InputError("run what? give a system or a TOML file, or --resume RUN")
+        raise InputError("run: give a system, such as mle, a TOML file, or --resume RUN")
     if system is None and overrides:
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None

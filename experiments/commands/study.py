@@ -220,5 +220,6 @@ def proxy(
     from experiments.console import stderr
     from studies.running.storage import serve_proxy
 
-    stderr.print(f"workers reach the storage by --storage grpc://{host}:{port}; Ctrl-C ends it")
-    serve_proxy(storage, host, port)
+    address = f"grpc://{host}:{port}"
+    said = f"workers reach the storage by --storage {address}; Ctrl-C ends it"
+    serve_proxy(storage, host, port, lambda: stderr.print(said, markup=False))

@@ -103,7 +103,7 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
     config = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
     saved = checkpoint.read(found[name])
     if saved is None:
-        raise InputError(f"{found[name]}: is gone")
+        raise InputError(f"{found[name]}: the checkpoint is gone; leave out --at for the model")
     vocabulary = open_corpus(config.corpus, tracker.store_dir, config.model.length).vocabulary
     generator = build_generator(config, registry(), len(vocabulary))
     weights = saved.group("weights.averaged") or saved.group("weights.generator")

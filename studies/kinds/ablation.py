@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from core.errors import InputError
+from core.errors import InputError, nearest
 from core.plural import count
 from core.tracking.rendering import plain
 from studies.analysis.effects import choices, interaction_section
@@ -90,14 +90,17 @@ class Ablation(Kind):
         """Position of the best value on each axis."""
         unknown = sorted(set(self.table.best) - set(axes))
         if unknown:
-            raise InputError(f"{where}: study.best.{unknown[0]}: no such axis")
+            raise InputError(
+                f"{where}: study.best: no axis {unknown[0]!r}{nearest(unknown[0], axes)}"
+            )
         found = []
         for axis, labels in axes.items():
             pairs = list(labels.items())
             wanted = self.table.best.get(axis, pairs[-1][1])
             named = [i for i, pair in enumerate(pairs) if wanted in pair]
             if not named:
-                raise InputError(f"{where}: study.best.{axis}: {wanted!r} is not on the axis")
+                known = ", ".join(labels)
+                raise InputError(f"{where}: study.best.{axis}: no value {wanted!r}; known: {known}")
             found.append(named[0])
         return tuple(found)
 

@@ -118,7 +118,9 @@ class Between:
         """The coordinates, grouped by the file and by validity; InputError for bad groups."""
         keys = self._differing()
         if not keys:
-            raise InputError(f"{self._where}: the two systems do not differ")
+            raise InputError(
+                f"{self._where}: study.from and study.to do not differ; give two different systems"
+            )
         grouped = []
         for name, members in groups.items():
             unknown = [m for m in members if not any(_member(key, [m]) for key in keys)]
@@ -173,7 +175,10 @@ class Between:
     def _merged(self, found: list[Coordinate]) -> list[Coordinate]:
         broken = self._broken(found)
         if any(len(each) == len(found) for each in broken):
-            raise InputError(f"{self._where}: the target itself is invalid")
+            raise InputError(
+                f"{self._where}: study.to: its settings are not valid with the shared ones; run it "
+                f"alone to see which"
+            )
         while broken:
             # Merge the pair that leaves the fewest invalid combinations.
             pairs = itertools.combinations(range(len(found)), 2)

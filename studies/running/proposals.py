@@ -104,7 +104,10 @@ class Proposals:
         try:
             found = optuna.load_study(study_name=name, storage=self._storage)
         except KeyError:
-            raise InputError(f"study.warm_start: no search {name!r} in this store") from None
+            raise InputError(
+                f"study.warm_start: no search {name!r} in this store; give a study of kind search "
+                f"or comparison that has this system"
+            ) from None
         fitting = []
         for trial in found.get_trials(states=(TrialState.COMPLETE,)):
             known = current_settings(trial.params)

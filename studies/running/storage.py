@@ -171,8 +171,8 @@ def alone(storage: BaseStorage, name: str, store_dir: Path) -> Iterator[None]:
             connection.execute(select(func.pg_advisory_unlock(key)))
 
 
-def serve_proxy(url: str, host: str, port: int) -> None:
-    """Optuna's own proxy in front of a database, until interrupted."""
+def serve_proxy(url: str, host: str, port: int, ready: Callable[[], None]) -> None:
+    """Optuna's own proxy in front of a database, until interrupted; `ready` is called before."""
     from concurrent.futures import ThreadPoolExecutor
 
     if url.startswith((SQLITE, PROXY)):
@@ -182,6 +182,7 @@ def serve_proxy(url: str, host: str, port: int) -> None:
     check_can_listen(host, port)
     storage = optuna.storages.get_storage(open_storage(url, beats=False))
     try:
+        ready()
         with ThreadPoolExecutor(PROXY_THREADS) as threads:
             optuna.storages.run_grpc_proxy_server(
                 storage, host=host, port=port, thread_pool=threads

@@ -189,7 +189,7 @@ def test_corpus_build_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 BAD = [
     (["run", "gan_textgan"], "did you mean 'gan_textgen'"),
     (["run", "nothing.toml"], "no such file"),
-    (["run"], "run what?"),
+    (["run"], "run: give a system"),
     (["run", STUDY], "this is a study"),
     (["study", SMOKE], "no [study] table"),
     (["run", SMOKE, "--set", "train.updatez=1"], "did you mean 'updates'"),
@@ -284,3 +284,19 @@ def test_help_is_quick_and_debug_shows_the_traceback(tmp_path: Path) -> None:
         check=False,
     )
     assert "Traceback" in debug.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("run mle --seed x", "--seed x: must be a whole number"),
+        ("run mle --seed -1", "--seed -1: must be 0 or more"),
+        ("ui --port 99999", "--port 99999: must be 65,535 or less"),
+        ("study x.toml --minutes a", "--minutes a: must be a number"),
+        ("run mle --device gpu", "--device gpu: 'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_said_in_our_words(
+    command: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert textgan(*command.split(), capsys=capsys) == (2, "", f"textgan: {words}\n")
