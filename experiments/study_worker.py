@@ -27,10 +27,10 @@ from typing import Any
 import optuna
 
 from core.addresses import INSTALL
-from core.errors import InputError, MachineError, first_line
+from core.errors import DeletedError, InputError, MachineError, first_line
 from core.plural import count
 from core.tracking.mlflow_store import open_tracker
-from core.tracking.protocol import Tracker
+from core.tracking.protocol import Tracker, study_run
 from experiments.console import stderr
 from experiments.corpora import corpus_key
 from experiments.single_run.loading import open_corpus
@@ -51,8 +51,16 @@ EXCLUDED = ["**/__pycache__", "**/*.pyc"]  # of the code that Ray sends to the n
 def take_runs(
     study: str, storage: str, tracker: Tracker, until: float | None, train: Train = run
 ) -> None:
-    """Train runs of a study until its queue is empty; MachineError if this machine does not fit."""
+    """Train runs of a study until its queue is empty; MachineError if this machine does not fit,
+    DeletedError if the study is deleted.
+    """
     queue = load_queue(study, storage)
+    try:
+        study_run(tracker, study)
+    except DeletedError:
+        raise
+    except (InputError, MachineError):
+        pass  # the store is away, or the study's run waits to be delivered
     definition = from_definition(queue.user_attrs["definition"], registry())
     check_machine(queue, definition, tracker.store_dir)
     work(study, tracker, storage, train, registry(), until)

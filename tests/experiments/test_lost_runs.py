@@ -13,6 +13,7 @@ from experiments import study_session
 from experiments.deletion import restore
 from experiments.single_run.run import run
 from experiments.study_session import begin_or_join, complete, find_study
+from experiments.study_worker import take_runs
 from studies.kinds import NO_LIMIT
 from studies.leaderboard import Leaderboard
 from studies.report import Report
@@ -87,6 +88,8 @@ def test_a_study_survives_what_people_do_to_its_experiment(
     for name in ("a", "b"):
         with pytest.raises(InputError, match=rf"study '{name}' is deleted; .*restore b"):
             session(name, resume=True)
+    with pytest.raises(DeletedError, match="study 'a' is deleted"):
+        take_runs("a", study_session.storage_url(tracker), tracker, None)
     assert session(str(FILE), resume=False).study == "a-2", "its queue still has the name a"
     restore(tracker, ["b"])
     assert session("a", resume=True).document()["leaderboard"] == board.document()["leaderboard"]
