@@ -13,7 +13,7 @@ import torch
 
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
-from core.training import checkpoint, loop, steps
+from core.training import checkpoint, generator_step, loop
 from core.training.optimisation import Diverged
 from core.training.state import TrainingState
 from core.types import Phase
@@ -26,7 +26,7 @@ SHORT = ("train.updates=8", "train.checkpoint_every=2", "train.log_every=1")
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -> list[float]:
     """G's loss is `value` at update `at`, the first `times` times; the rates seen."""
-    honest, left, rates = steps._generator_losses, [times], []
+    honest, left, rates = generator_step._generator_losses, [times], []
 
     def losses(state: TrainingState, batch: Any) -> Iterator[torch.Tensor]:
         for found in honest(state, batch):
@@ -35,7 +35,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -
             left[0] -= wrong
             yield found * 0 + value if wrong else found
 
-    monkeypatch.setattr(steps, "_generator_losses", losses)
+    monkeypatch.setattr(generator_step, "_generator_losses", losses)
     return rates
 
 
