@@ -225,7 +225,12 @@ class Corpus:
         file = directory / "manifest.json"
         try:
             if not file.exists():
-                raise InputError(f"{directory}: not a corpus, it has no manifest.json")
+                why = (
+                    "not a corpus, it has no manifest.json"
+                    if directory.exists()
+                    else "no such folder"
+                )
+                raise InputError(f"{directory}: {why}")
             found = json.loads(read_bounded(file, MAX_MANIFEST))
             if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
                 raise InputError(
