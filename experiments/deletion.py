@@ -131,7 +131,7 @@ def restore(tracker: MlflowTracker, keys: Sequence[str]) -> None:
     if chosen:
         stderr.print(f"{count(len(chosen), 'run')} restored")
     if names:
-        stderr.print(f"{', '.join(names)} restored with all runs", markup=False)
+        stderr.print(f"with all their runs restored: {', '.join(names)}", markup=False)
     if tracker.undelivered():
         stderr.print("values wait here; `textgan sync` delivers them")
 

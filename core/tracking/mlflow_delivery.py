@@ -75,9 +75,10 @@ def deleted(client: Any, error: Exception) -> DeletedError | None:
 
 def deletion(what: str, key: str) -> DeletedError:
     """The error for a deleted run or experiment."""
+    name = key if what == "run" else repr(key)
     return DeletedError(
-        f"{what} {key} is deleted; restore it with `textgan runs restore {shlex.quote(key)}`, then "
-        f"`textgan sync` delivers what waits here"
+        f"{what} {name} is deleted; restore it with `textgan runs restore {shlex.quote(key)}`, "
+        f"then `textgan sync` delivers what waits here"
     )
 
 

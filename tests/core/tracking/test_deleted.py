@@ -73,14 +73,14 @@ def test_no_run_begins_in_a_deleted_experiment(tracker: MlflowTracker) -> None:
     tracker.start_run("f", "one", params={}, tags={}).flush()
     delete_experiment(tracker, "f")
     for each in (tracker, open_tracker(tracker.uri)):  # one that knows the experiment, one that not
-        with pytest.raises(DeletedError, match="experiment f is deleted; restore it"):
+        with pytest.raises(DeletedError, match="experiment 'f' is deleted; restore it"):
             each.start_run("f", "two", params={}, tags={})
     assert "f" not in tracker.experiments()
     assert "f" in tracker.experiments(deleted=True)
     away = tracker._run("ab" * 16)  # begun while the store was away
     away.begin("f", "three", {}, None)
     away.finish("ok")
-    assert "experiment f is deleted" in str(away.rejected)
+    assert "experiment 'f' is deleted" in str(away.rejected)
     assert tracker.gone([away.run_id]) == set(), "it was never in the store"
     with pytest.raises(InputError, match=r"no deleted run or study 'x'; deleted: .*f"):
         restore(tracker, ["x"])
