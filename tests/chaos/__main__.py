@@ -24,6 +24,7 @@ from experiments.study_worker import code_fingerprint
 from tests.chaos.crowd import crowds, large_crowds
 from tests.chaos.disks import full_disks
 from tests.chaos.guided import guided
+from tests.chaos.interference import interfere
 from tests.chaos.kills import kill_runs, kill_workers
 from tests.chaos.mutants import READERS, mutants
 from tests.chaos.outages import outages
@@ -52,6 +53,7 @@ KINDS = {
     "outages": Kind(outages, 1, 50, 10),
     "disks": Kind(full_disks, 1, 20, 2),
     "crowds": Kind(crowds, 1, 5, 1),
+    "interference": Kind(interfere, 1, 100, 5),
     "large_crowds": Kind(large_crowds, 0, 5, 1),
     **{
         f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 1_000)
