@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import typer
 
-from core.away import server_error
 from core.errors import MachineError, TextganError, machine_error
+from core.server_errors import server_error
 from experiments.commands import corpus, evaluate, run, runs, study, tools
 
 app = typer.Typer(

@@ -19,9 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from core.away import in_words
 from core.errors import DeletedError
 from core.files import write_atomically
+from core.server_errors import in_words
 from core.tracking.journal import Entry, Item, Point, items, payload
 
 BATCH = 1000  # values per call

@@ -24,8 +24,8 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from core.addresses import SQLITE, shown, sqlite_engine, sqlite_file
-from core.away import in_words
 from core.errors import InputError, MachineError
+from core.server_errors import in_words
 from core.tracking.locations import ARTIFACTS, is_below, local_path, other_stores, repair
 from core.tracking.mlflow_delivery import deletion
 

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.addresses import shown
-from core.away import ABSENT, why_away
 from core.errors import InputError, MachineError, first_line
+from core.server_errors import ABSENT, server_reason
 from core.tracking.mlflow_client import MlflowStore, pages
 from core.tracking.mlflow_delivery import begins_here, server_id
 from core.tracking.protocol import ALL, MLFLOWS_OWN, NONE, Columns, RunRecord, Tags, find_run
@@ -98,7 +98,7 @@ class SqlRuns:
 
     def _refused(self, error: SQLAlchemyError) -> MachineError | UnreadableError:
         """MLflow's client would try a database that is away for minutes."""
-        reason = why_away(str(error))
+        reason = server_reason(str(error))
         if reason is None:
             return UnreadableError(str(error))
         return MachineError(f"{shown(self._uri)}: {reason}")
@@ -248,7 +248,7 @@ class MlflowReader:
                 self.store.client.download_artifacts(server_id(self.store_dir, run_id), path)
             )
         except (MlflowException, OSError) as error:
-            reason = why_away(str(error))
+            reason = server_reason(str(error))
             if reason is not None and ABSENT not in reason:
                 raise MachineError(f"{shown(self.uri)}: {reason}") from None
             raise InputError(f"run {run_id}: no artifact {path!r} ({first_line(error)})") from None

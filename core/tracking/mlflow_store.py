@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from core.addresses import SQLITE, absolute, has_host, shown, sqlite_file, with_driver
-from core.away import in_words
 from core.errors import DeletedError, InputError, MachineError
+from core.server_errors import in_words
 from core.tracking.delivery import Delivery, complete
 from core.tracking.journal import Journal, Point, journal_path
 from core.tracking.mlflow_client import DEFAULT_FOLDER, is_file_store

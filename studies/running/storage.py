@@ -33,8 +33,8 @@ from core.addresses import (
     sqlite_engine,
     with_driver,
 )
-from core.away import why_away
 from core.errors import InputError, MachineError
+from core.server_errors import server_reason
 from core.tracking.protocol import Tracker
 
 HEARTBEAT_SECONDS = 60
@@ -129,7 +129,7 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
                 f"that wrote it"
             ) from None
         raise MachineError(
-            f"{shown(url)}: the study's storage does not open: {why_away(str(error)) or first}"
+            f"{shown(url)}: the study's storage does not open: {server_reason(str(error)) or first}"
         ) from None
 
 

@@ -56,7 +56,7 @@ CLIENTS = dict.fromkeys(OF_TRACKING, "the tracking server") | dict.fromkeys(
 FAILED = "the server, or a proxy in front of it, has failed; read its log, and try again"
 
 
-def why_away(text: str) -> str | None:
+def server_reason(text: str) -> str | None:
     """Why a server does not answer, from a client's message; None if the message is of another
     kind, such as an answer of the server itself.
     """
@@ -72,14 +72,14 @@ def why_away(text: str) -> str | None:
 
 
 def in_words(error: BaseException) -> str:
-    """`why_away`, or else the first line of the error's own message."""
-    return why_away(str(error)) or first_line(error)
+    """`server_reason`, or else the first line of the error's own message."""
+    return server_reason(str(error)) or first_line(error)
 
 
 def server_error(error: BaseException) -> MachineError | None:
     """An error that a client of a server raised, in words; None if it is of another kind."""
     client = type(error).__module__.partition(".")[0]
-    reason = why_away(str(error)) if client in CLIENTS else None
+    reason = server_reason(str(error)) if client in CLIENTS else None
     if reason is None:
         return None
     from core.addresses import shown  # imports SQLAlchemy

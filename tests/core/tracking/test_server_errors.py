@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from core.away import in_words, server_error, why_away
 from core.errors import InputError, MachineError
+from core.server_errors import in_words, server_error, server_reason
 from core.tracking.mlflow_store import open_tracker
 from studies.running.storage import open_storage
 from tests.chaos.servers import free_port
@@ -178,7 +178,7 @@ def test_what_is_no_storage_is_refused(url: str) -> None:
 
 
 def test_an_answer_of_the_server_itself_keeps_its_words() -> None:
-    assert why_away("RESOURCE_DOES_NOT_EXIST: Run with id=404 not found") is None
+    assert server_reason("RESOURCE_DOES_NOT_EXIST: Run with id=404 not found") is None
     assert in_words(ValueError("Run 'x' not found\nmore")) == "Run 'x' not found"
     assert server_error(ValueError("Connection refused")) is None, "of no client"
     error = requests.HTTPError("502 Server Error: Bad Gateway for url: http://u:pw@x/artifacts")
