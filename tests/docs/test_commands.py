@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.tracking.mlflow_store import open_tracker
 from experiments.cli import status
 from tests.conftest import ROOT
 from variants import registry
@@ -125,6 +126,7 @@ def run_make(command: str, folder: Path) -> None:
         assert "pytest" in done.stdout
         assert "mypy" in done.stdout
     elif target == "ui":
+        open_tracker()  # the README's demo has made a store by then
         serve([*begin, target])
     else:
         assert target == "demo", command

@@ -50,7 +50,7 @@ def test_a_run_is_swept(
     assert figure.stat().st_size > 10_000
     code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)
     assert code == 2
-    assert "above 0" in err
+    assert "each must be 0.01 to 100" in err
     kept = ("sweep", run[:8], "-n", "40", "--temperatures", "1", "--json", "--at")
     code, out, err = textgan(*kept, "best", capsys=capsys)
     assert code == 0, err
