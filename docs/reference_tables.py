@@ -27,7 +27,7 @@ from core.config.slots import FOLDERS
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.files import Evaluation
 from core.text.settings import CorpusSettings
-from experiments.single_run.loading import SYSTEMS, systems
+from experiments.loading import SYSTEMS, systems
 from studies.kinds import find_kind, kinds
 from studies.table import StudyTable
 from variants import registry

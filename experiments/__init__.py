@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from experiments.single_run.loading import load
+    from experiments.loading import load
     from experiments.single_run.run import run
     from experiments.single_run.session import Result
 

@@ -123,8 +123,8 @@ def train(folder: Path, updates: int) -> None:
     from core.tracking.memory import MemoryTracker
     from core.training.nll_gen import nll_gen
     from experiments.generate import save_generator
+    from experiments.loading import load, open_corpus
     from experiments.single_run.checkpoints import BEST, sampler_of
-    from experiments.single_run.loading import load, open_corpus
     from experiments.single_run.run import run
 
     file, validation = folder / "train.txt", _Validation()
@@ -212,7 +212,7 @@ def _shares(sentences: Text) -> tuple[float, float]:
 
 
 def _fingerprint(text: str) -> str:
-    from experiments.single_run.loading import resolve_file
+    from experiments.loading import resolve_file
 
     settings = (
         resolve_file("mle").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from core.config import Config, override, parse, read_toml
 from core.config.slots import GAME, SLOTS, SYSTEM, conflict, repairs, slot_name
 from core.errors import InputError, TextganError
 from core.tracking.memory import MemoryTracker
-from experiments.single_run.loading import SYSTEMS
+from experiments.loading import SYSTEMS
 from experiments.single_run.run import run
 from experiments.single_run.session import Result
 from variants import registry

@@ -15,7 +15,7 @@ from core.text.corpus import Corpus, describe
 from core.tracking.protocol import Tracker
 from core.training.batches import Batches
 from experiments.console import print_json, progress, stderr, stdout, table
-from experiments.single_run.loading import open_corpus
+from experiments.loading import open_corpus
 from variants import registry
 
 

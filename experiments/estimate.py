@@ -21,8 +21,8 @@ from core.plural import count
 from core.tracking.protocol import Tracker
 from core.training.loop import Trainer
 from experiments.console import print_json, stdout, table
+from experiments.loading import open_corpus
 from experiments.single_run.evaluator import Evaluator
-from experiments.single_run.loading import open_corpus
 from experiments.single_run.run import set_up_process
 from experiments.single_run.session import training_state
 from studies.analysis.runs import duration

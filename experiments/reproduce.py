@@ -21,7 +21,7 @@ from core.errors import InputError
 from core.statistics import Interval
 from core.tracking.protocol import ENDED, RunLabels, RunRecord, Tracker, read_tag
 from experiments.console import interval, number, stderr, stdout, table
-from experiments.single_run.environment import uncommitted_changes
+from experiments.environment import uncommitted_changes
 from experiments.single_run.run import run
 from experiments.single_run.session import Result
 from variants import registry

@@ -22,7 +22,7 @@ from core.tracking.protocol import Tracker, study_run
 from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
-from experiments.single_run.loading import resolve_file
+from experiments.loading import resolve_file
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
 from studies.analysis.ranking import BOARD_COLUMNS, board_cells

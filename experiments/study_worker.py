@@ -33,7 +33,7 @@ from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import Tracker, study_run
 from experiments.console import stderr
 from experiments.corpora import corpus_key
-from experiments.single_run.loading import open_corpus
+from experiments.loading import open_corpus
 from experiments.single_run.run import run
 from studies.definition import Study, from_definition
 from studies.running.execute import POLL_SECONDS, work

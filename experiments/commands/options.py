@@ -45,7 +45,7 @@ def finite(value: float | None) -> float | None:
 
 def complete_system(incomplete: str) -> list[str]:
     """Shell completion: the included systems, and matching TOML files."""
-    from experiments.single_run.loading import systems
+    from experiments.loading import systems
 
     files = (str(file) for file in Path().glob(f"{incomplete}*") if file.suffix == ".toml")
     folders = (f"{file}/" for file in Path().glob(f"{incomplete}*") if file.is_dir())

@@ -59,7 +59,7 @@ def run(
     from core.training.data_parallel import is_main
     from experiments.console import number, print_json, progress, stderr, stdout, table
     from experiments.corpora import prepare
-    from experiments.single_run.loading import load
+    from experiments.loading import load
     from experiments.single_run.run import run as train
 
     overrides = list(set_ or [])

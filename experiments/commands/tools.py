@@ -162,7 +162,7 @@ def _examined() -> dict[str, Any]:
     from core.errors import TextganError
     from core.tracking.mlflow_store import MissingStoreError, existing_tracker
     from experiments.deletion import unneeded
-    from experiments.single_run.environment import environment_tags
+    from experiments.environment import environment_tags
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found: dict[str, Any] = {**environment_tags(device), "cores": os.cpu_count()}

@@ -22,7 +22,7 @@ from core.training.checkpoint import Checkpoint
 from core.training.players import as_module, build_generator
 from core.training.state import TrainingState
 from experiments.generate import SentenceSampler, load_generator, make_sampler
-from experiments.single_run.loading import open_corpus
+from experiments.loading import open_corpus
 from variants import registry
 
 LAST = "checkpoint.safetensors"

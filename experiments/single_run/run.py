@@ -32,9 +32,9 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
+from experiments.environment import environment_tags, uncommitted_changes
+from experiments.loading import open_corpus
 from experiments.single_run.checkpoints import Checkpoints
-from experiments.single_run.environment import environment_tags, uncommitted_changes
-from experiments.single_run.loading import open_corpus
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from core.config import Config
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import RunRecord
-from experiments.single_run.loading import open_corpus
+from experiments.loading import open_corpus
 from experiments.single_run.run import run
 from tests.conftest import tiny
 

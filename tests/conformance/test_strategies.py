@@ -18,7 +18,7 @@ from core.config.slots import FOLDERS
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.types import Progress, Scores
-from experiments.single_run.loading import load, systems
+from experiments.loading import load, systems
 from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
 from tests.product import trains

@@ -13,7 +13,7 @@ from core.config import override, parse, read_toml
 from core.config.parsing import parse_override
 from core.config.schema import flatten
 from core.errors import InputError
-from experiments.single_run.loading import load, systems
+from experiments.loading import load, systems
 from tests.conftest import SMOKE, tiny
 from variants import registry
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from core.tracking.memory import MemoryTracker
 from core.training import data_parallel
 from experiments.single_run import session
-from experiments.single_run.loading import load
+from experiments.loading import load
 from experiments.single_run.run import run
 from tests.conftest import tiny
 
@@ -107,7 +107,7 @@ def test_a_run_resumes_with_another_number_of_processes(
     saved = read(tmp_path / "runs" / killed.run_id / "checkpoint.safetensors")
     assert saved is not None
     # As the second of two ranks would: streams of its own, the same weights and counters.
-    from experiments.single_run.loading import open_corpus
+    from experiments.loading import open_corpus
     from experiments.single_run.session import training_state
 
     corpus = open_corpus(config.corpus, tmp_path, config.model.length)

@@ -99,7 +99,7 @@ def test_killed_and_resumed_equals_never_killed(
 
 
 def mle():  # type: ignore[no-untyped-def]
-    from experiments.single_run.loading import load
+    from experiments.loading import load
 
     return load(
         "mle",

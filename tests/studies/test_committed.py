@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.single_run.loading import resolve_file
+from experiments.loading import resolve_file
 from studies.definition import load_study
 from tests.conftest import ROOT
 from variants import registry

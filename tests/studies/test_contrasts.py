@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from experiments.single_run.loading import resolve_file
+from experiments.loading import resolve_file
 from studies.analysis.contrasts import effects
 from studies.analysis.effects import choices
 from studies.definition import from_definition, load_study

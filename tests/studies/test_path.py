@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from experiments.single_run.loading import resolve_file
+from experiments.loading import resolve_file
 from studies.analysis.path import (
     Node,
     contributions,

@@ -16,7 +16,7 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels, Tracker
 from core.training.loop import Stopped
-from experiments.single_run.loading import resolve_file
+from experiments.loading import resolve_file
 from studies.definition import Study, load_study
 from studies.kinds import Limit
 from studies.report import read, sections

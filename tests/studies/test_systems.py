@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from experiments.single_run.loading import resolve_file
+from experiments.loading import resolve_file
 from studies.definition import load_study
 from studies.report import read, sections
 from tests.studies.test_search import Landscape, go

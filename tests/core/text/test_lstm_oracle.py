@@ -17,7 +17,7 @@ from core.text.vocabulary import SPECIALS
 from core.tracking.memory import MemoryTracker
 from core.training.batches import Batches
 from core.types import END, PAD
-from experiments.single_run.loading import open_corpus
+from experiments.loading import open_corpus
 from experiments.single_run.run import run
 from tests.conftest import tiny
 

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.types import Progress
 from experiments.generate import load_generator
-from experiments.single_run.loading import SYSTEMS
+from experiments.loading import SYSTEMS
 from experiments.single_run.run import run
 from tests.variants.system.small import SMALL, made, whole
 from variants import registry

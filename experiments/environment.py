@@ -11,7 +11,7 @@ import torch
 
 from core.config.slots import PLUGINS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("textgan-lab", "torch", "mlflow", "optuna", "numpy", "nltk")
 
 

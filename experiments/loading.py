@@ -14,7 +14,7 @@ from core.text.oracles import fit_length
 from core.text.settings import CorpusSettings
 from variants import registry
 
-SYSTEMS = Path(__file__).parents[1] / "systems"
+SYSTEMS = Path(__file__).parent / "systems"
 
 
 def systems() -> dict[str, Path]:
