@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev,cluster,docs]'
 	touch $(STAMP)
 
-demo: setup ## run an ablation study of three design axes; under 10 minutes on 2 cores
+demo: setup ## run an ablation study of three design axes; 10 to 12 minutes on 2 cores
 	$(BIN)/textgan study experiments/studies/design_axes.toml --workers 2 $(ARGS)
 
 test: check ## check, then run the tests that are not marked slow
