@@ -19,11 +19,9 @@ __all__ = ["Result", "load", "run"]
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    home = {"load": "loading", "run": "run", "Result": "session"}.get(name)
-    if home is None:
+    homes = {"load": "loading", "run": "single_run.run", "Result": "single_run.session"}
+    if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"experiments.single_run.{home}"), name)
-    globals()[name] = (
-        found  # `experiments.single_run.run` is a module too: the function stands in front
-    )
+    found = getattr(import_module(f"experiments.{homes[name]}"), name)
+    globals()[name] = found
     return found
