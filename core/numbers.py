@@ -1,4 +1,4 @@
-"""Which numbers people can give: finite, and within float32 and 64-bit integers."""
+"""Which numbers are accepted: finite ones, within the range of float32 or 64-bit integers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 SMALLEST, LARGEST = 1.2e-38, 3.4e38  # of float32, apart from 0
 LARGEST_INTEGER = 2**63 - 1
-COLDEST, HOTTEST = 0.01, 100.0  # temperatures at which samples are drawn
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # temperatures at which samples are drawn
 
 
 def fault_of(value: Any) -> str | None:
@@ -34,4 +34,4 @@ def representable(value: Any) -> Any:
 
 def is_temperature(value: float) -> bool:
     """Whether samples can be drawn at a temperature."""
-    return COLDEST <= value <= HOTTEST
+    return MIN_TEMPERATURE <= value <= MAX_TEMPERATURE

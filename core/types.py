@@ -182,8 +182,6 @@ def visible(tokens: Tensor) -> Tensor:
 
 # What a schedule tells the loop.
 
-Player = Literal["generator", "discriminator"]
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -191,7 +189,7 @@ class Phase:
     its loss is then a function of `core.interfaces.StepContext` to a scalar.
     """
 
-    player: str  # a `Player`, or one of a system's
+    player: str  # "generator", "discriminator", or one of a system's
     loss: Literal["adversarial", "likelihood"] | Callable[..., Tensor]
     repeats: int = 1
     lr: float | None = None  # learning rate of these steps; None: the player's own

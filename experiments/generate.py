@@ -17,7 +17,7 @@ from core.config.parsing import LONGEST_CONFIG
 from core.errors import InputError
 from core.files import check_fits_in_memory, read_bounded
 from core.interfaces import Generator, SamplingSpec
-from core.numbers import COLDEST, HOTTEST, is_temperature
+from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.seeding import generator as random_stream
 from core.text.vocabulary import Vocabulary
 from core.training.players import as_module, build_generator, sampling_spec
@@ -39,7 +39,9 @@ class SentenceSampler:
     def tokens(self, n: int, temperature: float, seed: int, stream: str) -> list[list[str]]:
         """`n` sentences as words, the same for the same seed on one device."""
         if not is_temperature(temperature):
-            raise InputError(f"temperature = {temperature}: should be {COLDEST:g} to {HOTTEST:g}")
+            raise InputError(
+                f"temperature = {temperature}: should be {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"
+            )
         module = as_module(self.generator)
         device = next(module.parameters()).device
         rng = random_stream(seed, stream, device)

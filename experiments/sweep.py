@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.metrics.suite import Suite
-from core.numbers import COLDEST, HOTTEST, is_temperature
+from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.tracking.protocol import RunRecord, Tracker, study_run
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
@@ -39,7 +39,9 @@ def temperatures_of(text: str | None) -> tuple[float, ...]:
     except ValueError:
         raise InputError(f"--temperatures {text}: numbers with commas, such as .5,1,1.5") from None
     if not all(map(is_temperature, found)):
-        raise InputError(f"--temperatures {text}: each must be {COLDEST:g} to {HOTTEST:g}")
+        raise InputError(
+            f"--temperatures {text}: each must be {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"
+        )
     return found
 
 

@@ -24,8 +24,8 @@ from core.errors import InputError, MachineError
 from core.files import sha256_of
 from core.text.cleaning import Cleaned, clean_all
 from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
+from core.text.dropped import Tally, nothing_left, shortened, warnings_of
 from core.text.hashing import HashSet, hash_of
-from core.text.losses import Tally, nothing_left, shortened, warnings_of
 from core.text.oracles import draw_corpus
 from core.text.readers import READERS, kind_of, shard_files
 from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for

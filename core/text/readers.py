@@ -28,7 +28,7 @@ MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no l
 BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
 GZIP = b"\x1f\x8b"
 SEPARATOR = "%"
-MOST_IN_ENTRY = 50  # lines a separator: where there are more, a % is a sentence of its own
+MOST_IN_ENTRY = 50  # lines per separator; with more lines, a % is a sentence of its own
 CAPITALS = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0386-\u03ab\u0400-\u042f\u0531-\u0556"
 SENTENCE_END = re.compile(
     rf"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[{CAPITALS}])"

@@ -19,7 +19,7 @@ from mlflow.pyfunc import PythonModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.faults import first_fault
-from core.numbers import COLDEST, HOTTEST
+from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE
 
 OWN = EntryPoint("textgan", "experiments.generate:load_generator", "textgan.loaders")
 
@@ -30,7 +30,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    temperature: Annotated[float, Field(ge=COLDEST, le=HOTTEST)] = 1.0
+    temperature: Annotated[float, Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 

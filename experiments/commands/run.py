@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from core.numbers import COLDEST, HOTTEST, LARGEST_INTEGER
+from core.numbers import LARGEST_INTEGER, MAX_TEMPERATURE, MIN_TEMPERATURE
 from core.plural import count
 from experiments.commands.options import At, Json, Seed, Set, complete_system, examples, finite
 
@@ -107,8 +107,8 @@ def sample(
         float,
         typer.Option(
             help="Sampling temperature; above 1 is more diverse.",
-            min=COLDEST,
-            max=HOTTEST,
+            min=MIN_TEMPERATURE,
+            max=MAX_TEMPERATURE,
             callback=finite,
         ),
     ] = 1.0,

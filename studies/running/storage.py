@@ -33,8 +33,8 @@ from core.addresses import (
     sqlite_engine,
     with_driver,
 )
-from core.errors import InputError, MachineError
-from core.server_errors import server_reason
+from core.errors import InputError, MachineError, first_line
+from core.server_errors import in_words
 from core.tracking.protocol import Tracker
 
 HEARTBEAT_SECONDS = 60
@@ -121,15 +121,14 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
     try:
         return cast(BaseStorage, made(address, **options))
     except Exception as error:  # noqa: BLE001 - each SQL driver raises its own
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if SCHEMA in first:
+        if SCHEMA in first_line(error):
             raise MachineError(
                 f"{shown(url)}: written by another version of Optuna. An older one: copy it, then "
                 f"`optuna storage upgrade --storage {shown(url)}`; a newer one needs the Optuna "
                 f"that wrote it"
             ) from None
         raise MachineError(
-            f"{shown(url)}: the study's storage does not open: {server_reason(str(error)) or first}"
+            f"{shown(url)}: the study's storage does not open: {in_words(error)}"
         ) from None
 
 

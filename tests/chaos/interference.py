@@ -218,7 +218,7 @@ class Disturbed:
             self.ask(*arguments)
 
     def put_right(self) -> None:
-        """Restore what was deleted, deliver what was refused, train what is missing; look."""
+        """Restore what was deleted, deliver what was refused, train what is missing; check."""
         ended = child(partial(undo, self.uri, self.edited), self.world.folder)
         self.wrong += [f"undo: {ended.words}"] if ended.words else []
         self.ask("sync", succeeds=True)

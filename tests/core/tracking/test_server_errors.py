@@ -88,7 +88,7 @@ def refused(address: str) -> str:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (page("401 Unauthorized"), "wants a user and a password"),
+        (page("401 Unauthorized"), "asks for a user name and a password"),
         (page("403 Forbidden"), "refuses access"),
         (page("404 Not Found"), "no MLflow server at this address"),
         (page("413 Too Large"), "raise its limit"),

@@ -1,4 +1,4 @@
-"""What a build tells people: which rules dropped sentences, and text without words to find."""
+"""Warnings of a corpus build: which rules dropped sentences, and text without spaces."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MOST_LOST = 0.1  # share of the sentences that may be dropped without a warning
 SHOWN_REASONS = 4
 SHOWN = 80  # characters of an example
 LOOKED_AT = 1000  # texts that tell the script
-# Scripts without spaces between words, and the mean length of a run of their letters that words
-# exceed nowhere: text that is split into words already stays below it.
+# Scripts without spaces between words. If the mean length of an uninterrupted run of their letters
+# is above the number, the text is not split into words yet.
 UNSPACED = {
     "Chinese or Japanese": (
         re.compile(r"[\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"),
@@ -78,7 +78,9 @@ def shortened(text: str) -> str:
 
 
 def warnings_of(settings: CorpusSettings, rules: Rules, tally: Tally) -> tuple[str, ...]:
-    """A sentence for each rule if they dropped more than a tenth, and one if words have no ends."""
+    """One warning per rule if the rules dropped more than a tenth, and one for a missing split into
+    words.
+    """
     found = []
     if tally.dropped.total() > MOST_LOST * tally.read:
         for reason, count in tally.dropped.most_common(SHOWN_REASONS):
@@ -130,7 +132,7 @@ def _proposal(settings: CorpusSettings, texts: Sequence[str]) -> str | None:
         runs = [len(run) for text in texts if not text.isascii() for run in pattern.findall(text)]
         if sum(runs) > letters / 2 and sum(runs) > longest * len(runs):
             return (
-                f"{script} has no spaces between words; take corpus.level = 'character', or text "
-                f"that is split into words"
+                f"{script} has no spaces between words; set corpus.level = 'character', or give "
+                f"text that is split into words"
             )
     return None
