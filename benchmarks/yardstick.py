@@ -39,7 +39,7 @@ class Yardstick:
             self._hidden()
 
     def generator_step(self) -> None:
-        """Draw with a graph, judge, move G."""
+        """Draw with a graph, score, update G."""
         optimiser = self.players.trainable["generator"].optimiser
         optimiser.zero_grad(set_to_none=True)
         scores = self._score(self._probabilities())
@@ -47,7 +47,7 @@ class Yardstick:
         optimiser.step()
 
     def discriminator_step(self) -> None:
-        """Draw, judge real and fake, penalise, move D."""
+        """Draw, score real and fake, penalise, update D."""
         optimiser, V = self.players.trainable["discriminator"].optimiser, self.setting.vocabulary
         optimiser.zero_grad(set_to_none=True)
         real = one_hot(self.setting.real(), V).float()  # (N, S, V)

@@ -32,9 +32,9 @@ from studies.analysis.power import power
 from studies.analysis.ranking import caveats, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
 from studies.figures import FORMATS, draw, inline, save
-from studies.judgement import people
 from studies.kinds import find_kind
 from studies.leaderboard import Leaderboard, Row, leaderboard, variant_runs
+from studies.ratings import people
 from studies.sections import Reading, Section, means, number, scored
 
 if TYPE_CHECKING:

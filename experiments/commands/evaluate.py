@@ -1,9 +1,10 @@
-"""`textgan evaluate`, `textgan sweep`, `textgan judge`: how good text is."""
+"""`textgan evaluate`, `textgan sweep`, `textgan rate`: how good text is."""
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -170,13 +171,15 @@ def sweep(
 
 @app.command(
     epilog=examples(
-        "textgan judge design_axes --rater ada",
-        "textgan judge design_axes --rater ada --kind real -n 50 --page",
-        "textgan judge design_axes --results",
+        "textgan rate design_axes --rater ada",
+        "textgan rate design_axes --rater ada --kind real -n 50 --page",
+        "textgan rate design_axes --results",
     )
 )
-def judge(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study to judge.")],
+def rate(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="The study whose sentences are rated.")
+    ],
     rater: Annotated[
         str | None, typer.Option(help="Your name; answers of several raters are compared.")
     ] = None,
@@ -198,26 +201,37 @@ def judge(
     from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
     from core.tracking.protocol import study_run
-    from experiments import judging
+    from experiments import rating
     from experiments.console import print_json
-    from studies.judgement import results as results_of
+    from studies.ratings import results as results_of
 
     tracker = existing_tracker()
     study = study_run(tracker, study).study
     if results:
-        judging.sources(tracker, study, "better")  # InputError if there is nothing to judge
+        rating.sources(tracker, study, "better")  # InputError if there is nothing to rate
         found = results_of(tracker, study)
     elif not rater:
-        raise InputError("judge: give your name with --rater NAME")
+        raise InputError("rate: give your name with --rater NAME")
     else:
-        asked = judging.questions(tracker, study, kind, rater, n)
-        record = judging.recorder(tracker, study, kind, rater)
+        asked = rating.questions(tracker, study, kind, rater, n)
+        record = rating.recorder(tracker, study, kind, rater)
         if page:
-            judging.ask_on_page(asked, kind, port, record)
+            rating.ask_on_page(asked, kind, port, record)
         else:
-            judging.ask_in_terminal(asked, kind, record)
-        found = judging.publish(tracker, study)
+            rating.ask_in_terminal(asked, kind, record)
+        found = rating.publish(tracker, study)
     if json:
         print_json(found)
     else:
-        judging.show(found)
+        rating.show(found)
+
+
+@app.command("judge", hidden=True)
+@wraps(rate)
+def _judge(**options: Any) -> None:
+    from experiments.console import stderr
+
+    stderr.print(
+        "warning: textgan judge is now called textgan rate; the old name goes with the next release"
+    )
+    rate(**options)

@@ -39,7 +39,7 @@ def full_disks(world: World, times: int, say: Say) -> Tally:
                 continue
             ended.append(child(partial(runs.work, world.uri), world.folder))
             tally.took(longest(ended))
-            tally.count(world.judge(ended))
+            tally.count(world.check(ended))
             say(tally)
     return tally
 

@@ -19,7 +19,7 @@ from tests.chaos.tally import Tally
 
 OURS = ["core.text", "core.config", "core.training.checkpoint", "core.tracking.journal",
         "core.tracking.delivery", "core.metrics.files", "experiments.generate",
-        "studies.definition", "studies.judgement", "studies.summary",
+        "studies.definition", "studies.ratings", "studies.summary",
         "variants"]  # fmt: skip
 LONGEST = 20_000  # bytes of a file
 MEMORY_MB = 2600  # 2 GB, and what the process has before

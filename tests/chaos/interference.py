@@ -181,9 +181,9 @@ class Disturbed:
 
     def ask(self, *arguments: str, succeeds: bool = False) -> None:
         """Give a command and wait for its end."""
-        self.judge(arguments, self.begin(*arguments)(), succeeds=succeeds)
+        self.check(arguments, self.begin(*arguments)(), succeeds=succeeds)
 
-    def judge(self, arguments: tuple[str, ...], ended: Ended, *, succeeds: bool = False) -> None:
+    def check(self, arguments: tuple[str, ...], ended: Ended, *, succeeds: bool = False) -> None:
         """It must end in words, and with status 0 where it `succeeds`."""
         name = f"textgan {' '.join(arguments)}"
         self.longest = max(self.longest, ended.seconds)
@@ -208,7 +208,7 @@ class Disturbed:
             what, edited = ended.answer or (ended.words, [])
             self.done.append(what)
             self.edited += edited
-        self.judge(("study",), study())
+        self.check(("study",), study())
         if self.rng.random() < 0.5:
             self._misuse_a_copy()
         if self.rng.random() < 0.5:

@@ -26,7 +26,7 @@ def kill_runs(world: World, times: int, say: Say) -> Tally:
         ended.append(child(partial(runs.work, world.uri), world.folder))
         tally.note("runs")
         tally.took(longest(ended))
-        tally.count(world.judge(ended), len(kills))
+        tally.count(world.check(ended), len(kills))
         say(tally)
     return tally
 

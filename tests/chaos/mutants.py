@@ -45,7 +45,7 @@ from core.training.checkpoint import Counters
 from core.training.players import build_generator
 from experiments.generate import load_generator, save_generator
 from studies.definition import load_study
-from studies.judgement import Answer, agreement, answers, file_of, keep
+from studies.ratings import Answer, agreement, answers, file_of, keep
 from studies.summary import load as load_summary
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
@@ -70,7 +70,7 @@ READERS = ("configuration", "study file", "corpus file (lines)", "corpus file (f
            "corpus file (csv)", "corpus file (shards)", "corpus folder", "vocabulary",
            "checkpoint", "checkpoint under a right checksum", "model folder", "journal",
            "sentences", "archive (tar)", "archive (zip)", "web page", "study summary",
-           "judgements")  # fmt: skip
+           "ratings")  # fmt: skip
 
 
 @dataclass
@@ -190,7 +190,7 @@ def targets(folder: Path) -> list[Target]:
         Target("archive (zip)", made / "a.zip", _unpacked(zip_member("x.csv"))),
         Target("web page", made / "page.html", _unpacked(linked_texts("/q/"))),
         Target("study summary", made / "summary.json", _summary),
-        Target("judgements", file_of(made, "s"), _judgements),
+        Target("ratings", file_of(made, "s"), _ratings),
     ]
 
 
@@ -248,7 +248,7 @@ def _summary(path: Path) -> object:
         return load_summary(path, Path(world))
 
 
-def _judgements(path: Path) -> object:
+def _ratings(path: Path) -> object:
     """All that a report makes of them."""
     found = answers(path.parent.parent, "s")
     return agreement(found)

@@ -1,4 +1,4 @@
-"""Where faults are tried: a store's template, what an undisturbed run comes to, and the judge."""
+"""Where faults are tried: a store's template, what an undisturbed run comes to, and the check."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class World:
             return Kill(seconds=self.rng.uniform(0, share * self.seconds))
         return Kill(step=self.rng.randint(1, max(1, int(share * self.steps))))
 
-    def judge(self, ended: list[Ended]) -> list[str]:
+    def check(self, ended: list[Ended]) -> list[str]:
         """What differs from the undisturbed run, and hangs and tracebacks on the way."""
         wrong = runs.differences(found := self.facts(), self.expected)
         if "problem" in found:

@@ -1,4 +1,4 @@
-"""`textgan evaluate`: baselines, a page, a row of a study; `textgan judge` on that study."""
+"""`textgan evaluate`: baselines, a page, a row of a study; `textgan rate` on that study."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_all_groups_with_baselines_and_a_page(
 
 
 @pytest.mark.slow
-def test_samples_from_elsewhere_join_a_study_and_people_judge(
+def test_samples_from_elsewhere_join_a_study_and_people_rate(
     texts: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = ["--set", 'study.axes.next_input=["noise"]', "--set",
@@ -82,16 +82,19 @@ def test_samples_from_elsewhere_join_a_study_and_people_judge(
 
     said = iter(["1", "x", "2", "=", "q"])
     monkeypatch.setattr("typer.prompt", lambda *_, **__: next(said))
-    code, out, err = textgan("judge", study, "--rater", "ada", "-n", "6", "--json", capsys=capsys)
+    code, out, err = textgan("rate", study, "--rater", "ada", "-n", "6", "--json", capsys=capsys)
     assert code == 0, err
     found = json.loads(out)
     assert (found["answers"], found["raters"], found["agreement"]) == (3, ["ada"], None)
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "1")
-    textgan("judge", study, "--rater", "bob", "-n", "6", "--kind", "real", capsys=capsys)
-    code, out, _ = textgan("judge", study, "--results", "--json", capsys=capsys)
+    textgan("rate", study, "--rater", "bob", "-n", "6", "--kind", "real", capsys=capsys)
+    code, out, _ = textgan("rate", study, "--results", "--json", capsys=capsys)
     assert json.loads(out)["answers"] == 9
     assert "real text" in json.loads(out)["preferred"]
-    assert textgan("judge", study, capsys=capsys)[0] == 2
+    code, out, err = textgan("judge", study, "--results", "--json", capsys=capsys)
+    assert (json.loads(out)["answers"], code) == (9, 0)
+    assert "textgan judge is now called textgan rate" in err
+    assert textgan("rate", study, capsys=capsys)[0] == 2
     code, _, err = textgan("report", study, "--output", "report", capsys=capsys)
     assert code == 0, err
     said = next(Path("report").rglob("*.md")).read_text(encoding="utf-8")

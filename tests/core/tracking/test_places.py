@@ -294,7 +294,7 @@ def test_what_was_written_last_is_read(read_only: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "command",
     ["runs", "runs compare a b", "runs delete a", "runs restore a", "runs gc", "report a",
-     "sample a", "sweep a", "judge a --results", "reproduce a", "run --resume a",
+     "sample a", "sweep a", "rate a --results", "reproduce a", "run --resume a",
      "study a --resume", "worker a", "ui", "sync", "doctor"],
 )  # fmt: skip
 def test_no_store_is_made_where_one_is_read(

@@ -126,7 +126,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 COMMANDS = [
     "runs", "runs compare abcd bcde", "runs delete abcd -y", "runs restore abcd", "runs gc -y",
     "report seen", "report seen --register m", "sample abcd", "sweep abcd", "reproduce abcd",
-    "judge seen --results", "run --resume abcd", f"study {STUDY}",
+    "rate seen --results", "run --resume abcd", f"study {STUDY}",
     "evaluate s.txt --references s.txt --log seen",
 ]  # fmt: skip
 

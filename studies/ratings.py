@@ -1,5 +1,5 @@
-"""Human judgement of a study's sentences: what is asked, how raters agree, what it says of metrics,
-and the sections on it.
+"""Human ratings of a study's sentences: the questions, the agreement of raters, the correlation
+with metrics, and the sections of the report.
 
 A comparison shows two sentences, blind and in random order, and asks which is better; one is of a
 variant, the other of another variant or real text. All raters are asked the same comparisons (the
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 REAL = "real text"
 TIE = "tie"
+FOLDER = "ratings"  # next to the store
+OLD_FOLDER = "judgements"  # of earlier versions; only read
 SIDES = ("first", "second", TIE)
 LARGEST = 100_000_000  # bytes of a study's answers
 SIGNIFICANT = 0.05
@@ -122,7 +124,7 @@ def session(made: Sequence[Comparison], rater: str) -> list[tuple[Comparison, bo
 
 
 def keep(store_dir: Path, answer: Answer) -> None:
-    """Append an answer to the study's file beside the store."""
+    """Append an answer to the study's file next to the store."""
     file = file_of(store_dir, answer.study)
     file.parent.mkdir(parents=True, exist_ok=True)
     cut_unfinished_line(file)
@@ -134,24 +136,23 @@ def answers(store_dir: Path, study: str) -> list[Answer]:
     """All answers so far, the last of each rater to each comparison; InputError for a file that
     holds anything else. A last line that a kill cut short is none.
     """
-    file = file_of(store_dir, study)
-    if not file.exists():
-        return []
-    whole, _, _ = read_bounded(file, LARGEST).rpartition("\n")
     latest = {}
-    for place, line in enumerate(whole.split("\n") if whole else [], 1):
-        try:
-            answer = ANSWER.validate_json(line)
-        except ValidationError:
-            raise InputError(f"{file}, line {place}: not an answer; remove the line") from None
-        if answer.study == study:
-            latest[answer.kind, answer.rater, answer.number] = answer
+    for folder in (OLD_FOLDER, FOLDER):
+        file = file_of(store_dir, study, folder)
+        whole, _, _ = read_bounded(file, LARGEST).rpartition("\n") if file.exists() else ("",) * 3
+        for place, line in enumerate(whole.split("\n") if whole else [], 1):
+            try:
+                answer = ANSWER.validate_json(line)
+            except ValidationError:
+                raise InputError(f"{file}, line {place}: not an answer; remove the line") from None
+            if answer.study == study:
+                latest[answer.kind, answer.rater, answer.number] = answer
     return list(latest.values())
 
 
-def file_of(store_dir: Path, study: str) -> Path:
+def file_of(store_dir: Path, study: str, folder: str = FOLDER) -> Path:
     """Where a study's answers are kept."""
-    return store_dir / "judgements" / f"{zlib.crc32(study.encode()):08x}.jsonl"
+    return store_dir / folder / f"{zlib.crc32(study.encode()):08x}.jsonl"
 
 
 def krippendorff(ratings: Iterable[Sequence[str]]) -> float | None:

@@ -1,4 +1,4 @@
-"""`textgan judge --page`: blind, escaped, of this machine alone, and every answer kept once."""
+"""`textgan rate --page`: blind, escaped, of this machine alone, and every answer kept once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 import pytest
 
 from core.errors import InputError
-from experiments.judging import JudgingPage
-from studies.judgement import Comparison
+from experiments.rating import RatingPage
+from studies.ratings import Comparison
 
 MADE = [
     (Comparison(0, "<b>one</b>", "two & three", "secret_a", "secret_b"), False),
@@ -23,9 +23,9 @@ Said = list[tuple[int, int | None]]
 
 
 @pytest.fixture
-def served() -> Iterator[tuple[JudgingPage, Said, threading.Thread]]:
+def served() -> Iterator[tuple[RatingPage, Said, threading.Thread]]:
     said: Said = []
-    page = JudgingPage(MADE, "better", 0, lambda c, side: said.append((c.number, side)))
+    page = RatingPage(MADE, "better", 0, lambda c, side: said.append((c.number, side)))
     thread = threading.Thread(target=page.serve, daemon=True)
     thread.start()
     yield page, said, thread
@@ -34,7 +34,7 @@ def served() -> Iterator[tuple[JudgingPage, Said, threading.Thread]]:
     thread.join(10)
 
 
-def ask(page: JudgingPage, form: dict[str, str] | None = None, host: str = "") -> tuple[int, str]:
+def ask(page: RatingPage, form: dict[str, str] | None = None, host: str = "") -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
     headers = {"Host": host or f"127.0.0.1:{page.port}"}
     body = urlencode(form) if form else None
@@ -50,7 +50,7 @@ def token(text: str) -> str:
 
 
 def test_a_session_from_the_first_to_the_last(
-    served: tuple[JudgingPage, Said, threading.Thread],
+    served: tuple[RatingPage, Said, threading.Thread],
 ) -> None:
     page, said, thread = served
     status, text = ask(page)
@@ -71,7 +71,7 @@ def test_a_session_from_the_first_to_the_last(
     assert not thread.is_alive()
 
 
-def test_others_are_refused(served: tuple[JudgingPage, Said, threading.Thread]) -> None:
+def test_others_are_refused(served: tuple[RatingPage, Said, threading.Thread]) -> None:
     page, said, _ = served
     form = {"token": token(ask(page)[1]), "number": "0", "said": "1"}
     assert ask(page, host="evil.example")[0] == 403
@@ -81,11 +81,11 @@ def test_others_are_refused(served: tuple[JudgingPage, Said, threading.Thread]) 
     assert ask(page, host=f"localhost:{page.port}")[0] == 200
     assert said == []
     with pytest.raises(InputError, match=f"--port {page.port}"):
-        JudgingPage(MADE, "better", page.port, lambda *_: None)
+        RatingPage(MADE, "better", page.port, lambda *_: None)
 
 
 def test_stopping_early_keeps_what_was_said(
-    served: tuple[JudgingPage, Said, threading.Thread],
+    served: tuple[RatingPage, Said, threading.Thread],
 ) -> None:
     page, said, thread = served
     form = {"token": token(ask(page)[1]), "number": "0", "said": "1"}

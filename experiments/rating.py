@@ -1,4 +1,4 @@
-"""`textgan judge`: comparisons of a study's sentences, in the terminal or on a web page of this
+"""`textgan rate`: comparisons of a study's sentences, in the terminal or on a web page of this
 machine, and results on record.
 
 The page's server listens on loopback only. A web page elsewhere can make a browser send requests to
@@ -27,7 +27,8 @@ from core.tracking.mlflow_client import LOOPBACK
 from core.tracking.protocol import ENDED, Tracker, study_run
 from experiments.console import stderr, stdout, table
 from experiments.corpora import corpus_of
-from studies.judgement import (
+from studies.leaderboard import seed_runs, variant_runs
+from studies.ratings import (
     REAL,
     TIE,
     Answer,
@@ -39,7 +40,6 @@ from studies.judgement import (
     sections_of,
     session,
 )
-from studies.leaderboard import seed_runs, variant_runs
 from studies.report import environment
 from studies.sections import last_samples
 
@@ -49,7 +49,7 @@ QUESTIONS = {"better": "Which is better?", "real": "Which did a person write?"}
 SIDES: dict[str, int | None] = {"1": 0, "2": 1, "=": None}
 STOP = "q"
 LONGEST = 10_000  # bytes of an answer on the page
-PAGE = environment().get_template("judging.html")
+PAGE = environment().get_template("rating.html")
 
 
 def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
@@ -121,8 +121,8 @@ def publish(tracker: Tracker, study: str) -> dict[str, Any]:
     given: list[Answer] = answers(tracker.store_dir, own.study)
     parent = tracker.continue_run(own.run_id)
     lines = "\n".join(json.dumps(vars(answer), ensure_ascii=False) for answer in given)
-    parent.log_text(lines + "\n", "judgements/answers.jsonl")
-    parent.log_text(json.dumps(found, indent=2, ensure_ascii=False), "judgements/results.json")
+    parent.log_text(lines + "\n", "ratings/answers.jsonl")
+    parent.log_text(json.dumps(found, indent=2, ensure_ascii=False), "ratings/results.json")
     for name in ("agreement", "kappa"):
         if found[name] is not None:
             parent.log_metrics(_metrics(f"human/{name}", found[name]), len(given))
@@ -153,7 +153,7 @@ def ask_on_page(asked: Questions, kind: str, port: int, record: OnAnswer) -> Non
     if not asked:
         stderr.print("every comparison is answered")
         return
-    page = JudgingPage(asked, kind, port, record)
+    page = RatingPage(asked, kind, port, record)
     stderr.print(
         f"{page.address}: {count(len(asked), 'question')}; Ctrl-C ends it and keeps the answers"
     )
@@ -161,7 +161,7 @@ def ask_on_page(asked: Questions, kind: str, port: int, record: OnAnswer) -> Non
         page.serve()
 
 
-class JudgingPage:
+class RatingPage:
     """A server of one rater's questions; `record` is called with each answer."""
 
     def __init__(self, asked: Questions, kind: str, port: int, record: OnAnswer) -> None:

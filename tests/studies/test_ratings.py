@@ -1,4 +1,4 @@
-"""Human judgement: reproducible questions, agreement against Krippendorff's own example."""
+"""Human ratings: reproducible questions, agreement against Krippendorff's own example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
-from studies.judgement import (
+from studies.ratings import (
     REAL,
     TIE,
     Answer,
@@ -21,6 +21,7 @@ from studies.judgement import (
     cohen,
     comparisons,
     correlations,
+    file_of,
     keep,
     krippendorff,
     people,
@@ -89,6 +90,10 @@ def test_preferences_agreement_and_correlation(tmp_path: Path) -> None:
     assert (rho, n) == (-1, 3)
     assert p <= 1
     assert answers(tmp_path, "other") == []
+    file_of(tmp_path, "s").parent.rename(tmp_path / "judgements")  # of an earlier version
+    assert answers(tmp_path, "s") == given
+    keep(tmp_path, answer("ada", 0, "a"))
+    assert answers(tmp_path, "s")[0].preferred == "a"
 
 
 def test_kappa_is_sklearns_and_its_mean_over_pairs() -> None:
