@@ -61,7 +61,7 @@ def main() -> None:
         patch.object(loop, "train_phase", timed("steps", loop.train_phase)),
         patch.object(Session, "_evaluate", timed("evaluation", Session._evaluate)),
         patch.object(Evaluator, "diagnoses", timed("diagnoses", Evaluator.diagnoses)),
-        patch.object(SentenceSampler, "tokens", timed("drawing", SentenceSampler.tokens)),
+        patch.object(SentenceSampler, "rows", timed("drawing", SentenceSampler.rows)),
         patch.object(Suite, "evaluate", timed("metrics", Suite.evaluate)),
         patch.object(evaluator, "nll_gen", timed("likelihood", evaluator.nll_gen)),
         patch.object(Session, "_log_sentences", timed("shown", Session._log_sentences)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -38,6 +39,14 @@ class SentenceSampler:
 
     def tokens(self, n: int, temperature: float, seed: int, stream: str) -> list[list[str]]:
         """`n` sentences as words, the same for the same seed on one device."""
+        return self.decode(self.rows(n, temperature, seed, stream))
+
+    def decode(self, rows: np.ndarray) -> list[list[str]]:
+        """The words of sentences as ids (n, S)."""
+        return [self.vocabulary.decode(row) for row in rows]
+
+    def rows(self, n: int, temperature: float, seed: int, stream: str) -> np.ndarray:
+        """The sentences of `tokens` as drawn: ids (n, S), anything after the first end token."""
         if not is_temperature(temperature):
             raise InputError(
                 f"temperature = {temperature}: should be {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"
@@ -45,15 +54,15 @@ class SentenceSampler:
         module = as_module(self.generator)
         device = next(module.parameters()).device
         rng = random_stream(seed, stream, device)
-        sentences: list[list[str]] = []
         training = module.training
         module.eval()
-        while len(sentences) < n:
-            # Whole batches are drawn, so that the first sentences do not depend on how many.
-            drawn = sample_tokens(self.generator, self.drawing, BATCH, rng, temperature)
-            sentences += [self.vocabulary.decode(row) for row in drawn.cpu().numpy()]
+        # Whole batches are drawn, so that the first sentences do not depend on how many.
+        drawn = [
+            sample_tokens(self.generator, self.drawing, BATCH, rng, temperature).cpu().numpy()
+            for _ in range(0, n, BATCH)
+        ]
         module.train(training)
-        return sentences[:n]
+        return np.concatenate(drawn)[:n]
 
     def sample(self, n: int, temperature: float = 1.0, seed: int = 0) -> list[str]:
         """`n` sentences as text."""

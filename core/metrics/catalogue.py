@@ -62,6 +62,7 @@ GROUPS: Mapping[str, GroupInfo] = {
     "c2st": GroupInfo("core.metrics.two_sample", 200, references=True),
     "nearest_neighbour": GroupInfo("core.metrics.two_sample", 200, references=True),
     "nll_gen": GroupInfo("core.training.nll_gen", 100, in_runs=True, generator=True),
+    "jsd": GroupInfo("core.training.jsd", 500, references=True, in_runs=True, generator=True),
 }
 TEXT_GROUPS = tuple(group for group, info in GROUPS.items() if not info.generator)
 
@@ -128,6 +129,12 @@ CATALOGUE: Mapping[str, MetricInfo] = {
         "nats per token of held-out text under the generator, if it has a likelihood",
         "nll_gen",
         POSITIVE,
+    ),
+    "jsd": MetricInfo(
+        "lower",
+        "exact Jensen-Shannon divergence of corpus and generator in bits, at the last evaluation",
+        "jsd",
+        SHARE,
     ),
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ class Measure:
     references: int
     interval: Callable[[], Bounds] = lambda: None
     least: int = 0  # sentences of each text below which there is no interval
+    reason: str = ""  # why the value is None, in words
 
 
 def mean(values: np.ndarray) -> Callable[[], Bounds]:

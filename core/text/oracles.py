@@ -12,7 +12,8 @@ The words are named w0000 to w4999. Weights are a function of one seed, sentence
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -154,6 +155,65 @@ def oracle_of(settings: CorpusSettings, length: int) -> Oracle | None:
     if settings.fixed_length:
         return lstm_oracle(length, settings.oracle_seed)
     return grammar(settings.difficulty) if settings.source == "grammar" else None
+
+
+@dataclass(frozen=True)
+class CorpusDistribution:
+    """P: the oracle's distribution, given that the corpus keeps the sentence."""
+
+    oracle: Oracle
+    words: Set[str]  # the vocabulary
+    shortest: int  # words of a sentence
+    longest: int
+    log_kept: float  # log-probability that the oracle draws a sentence that is kept
+
+    def keeps(self, sentence: Sequence[str]) -> bool:
+        """Whether the corpus keeps a sentence of the oracle."""
+        fits = self.shortest <= len(sentence) <= self.longest
+        return fits and all(word in self.words for word in sentence)
+
+    def sample(self, count: int, seed: int) -> list[list[str]]:
+        """`count` independent sentences; the first ones do not depend on `count`."""
+        tried = count
+        while True:
+            kept = [each for each in self.oracle.sample(tried, seed) if self.keeps(each)]
+            if len(kept) >= count:
+                return kept[:count]
+            tried *= 2
+
+    def log_prob(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Log P (sentences,) in nats, -inf for those that the corpus cannot have."""
+        kept = np.array([self.keeps(sentence) for sentence in sentences], dtype=bool)
+        if isinstance(self.oracle, LstmOracle):
+            kept &= self.oracle.valid(sentences)
+        found = np.full(len(sentences), -np.inf)
+        some = [sentence for sentence, keep in zip(sentences, kept, strict=True) if keep]
+        if isinstance(self.oracle, LstmOracle):
+            found[kept] = -self.oracle.nll(some) * self.oracle.length
+        else:
+            found[kept] = [self.oracle.log_prob(sentence) for sentence in some]
+        return found - self.log_kept
+
+
+def corpus_distribution(
+    oracle: Oracle | None, settings: CorpusSettings, longest: int, words: Set[str]
+) -> CorpusDistribution | None:
+    """The distribution of a corpus of an oracle, with the vocabulary `words` and sentences of at
+    most `longest` words. None where it is not known exactly: for real text, if duplicates are
+    dropped, and if the vocabulary lacks words that become `<unk>` or that an LSTM oracle draws.
+    """
+    if oracle is None or settings.duplicates == "drop":
+        return None
+    if isinstance(oracle, LstmOracle):
+        whole = all(word in words for word in oracle.words)
+        return (
+            CorpusDistribution(oracle, words, oracle.length, oracle.length, 0.0) if whole else None
+        )
+    shortest = settings.min_words or 1
+    kept = oracle.mass(words, shortest, longest)
+    if settings.unknown == "unk" and kept < oracle.mass(None, shortest, longest):
+        return None
+    return CorpusDistribution(oracle, words, shortest, longest, math.log(kept))
 
 
 def fit_length(settings: CorpusSettings, length: int) -> CorpusSettings:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import chain, product
@@ -191,6 +191,19 @@ class Grammar:
             return known[symbol]
 
         return templates_of(self.start)
+
+    def mass(self, words: Set[str] | None, shortest: int, longest: int) -> float:
+        """Probability that a sentence has `shortest` to `longest` words, all of them in `words`."""
+        share = {
+            tag: sum(w for word, w in weights.items() if words is None or word in words)
+            / sum(weights.values())
+            for tag, weights in self.words.items()
+        }
+        return sum(
+            p * math.prod(share[tag] for tag in template)
+            for template, p in self.template_probabilities.items()
+            if shortest <= len(template) <= longest
+        )
 
 
 def _cumulative(weights: Sequence[float]) -> list[float]:

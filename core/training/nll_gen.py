@@ -22,9 +22,9 @@ import torch
 
 from core.interfaces import Generator, SamplingSpec
 from core.metrics.intervals import Measure, ratio
-from core.nn.likelihood import negative_log_likelihood
+from core.nn.likelihood import NOTHING, negative_log_likelihood
 from core.training.players import as_module
-from core.types import PAD, Noise
+from core.types import visible
 
 BATCH = 250  # sentences at a time
 
@@ -34,33 +34,46 @@ def nll_gen(generator: Generator, drawing: SamplingSpec, rows: np.ndarray) -> Me
     likelihood nobody can compute.
     """
     n = len(rows)
+    if n == 0 or not explicit(generator, drawing):
+        return Measure(None, n, n)
+    nats, tokens = sentence_nll(generator, rows)
+    value = float(nats.sum() / tokens.sum())
+    if not np.isfinite(value):
+        return Measure(None, n, n)
+    return Measure(value, n, n, ratio(nats, tokens))
+
+
+def sentence_nll(generator: Generator, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-log p (n,) in nats of sentences as ids (n, S), each up to its first end token, that
+    included, and their numbers of tokens (n,). A row without an end token counts whole. The
+    generator must be `explicit`.
+    """
     module = as_module(generator)
     device = next(module.parameters()).device
     rng = torch.Generator(device=device).manual_seed(0)
-    if n == 0 or not explicit(drawing, generator.draw_noise(1, rng)):
-        return Measure(None, n, n)
     training = module.training
     module.eval()
     nats, tokens = [], []
     with torch.no_grad():
-        for start in range(0, n, BATCH):
+        for start in range(0, len(rows), BATCH):
             batch = torch.from_numpy(rows[start : start + BATCH]).to(device)
-            counts = (batch != PAD).sum(1)
-            batch = batch[:, : int(counts.max())]
+            shown = visible(batch)
+            counts = shown.sum(1)
+            longest = int(counts.max())
+            batch, shown = batch[:, :longest], shown[:, :longest]
             hidden = generator.parallel(batch, generator.draw_noise(len(batch), rng))
-            lost = negative_log_likelihood(hidden, generator.head, batch)
+            scored = batch.where(shown, NOTHING)
+            lost = negative_log_likelihood(hidden, generator.head, scored, NOTHING)
             nats.append(lost.double().sum(1).cpu().numpy())
             tokens.append(counts.cpu().numpy())
     module.train(training)
-    numerators, denominators = np.concatenate(nats), np.concatenate(tokens).astype(float)
-    value = float(numerators.sum() / denominators.sum())
-    if not np.isfinite(value):
-        return Measure(None, n, n)
-    return Measure(value, n, n, ratio(numerators, denominators))
+    return np.concatenate(nats), np.concatenate(tokens).astype(float)
 
 
-def explicit(drawing: SamplingSpec, noise: Noise) -> bool:
-    """Whether the probability of a sentence is the product of its words' under softmax(l)."""
+def explicit(generator: Generator, drawing: SamplingSpec) -> bool:
+    """Whether the probability of a sentence is the product of its tokens' under softmax(l)."""
     sampling = drawing.sampling
     offers = getattr(sampling, "offers", ())
+    device = next(as_module(generator).parameters()).device
+    noise = generator.draw_noise(1, torch.Generator(device=device).manual_seed(0))
     return "likelihood" in offers and not sampling.soft_feedback and noise.silent

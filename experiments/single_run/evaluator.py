@@ -6,9 +6,11 @@ import numpy as np
 import torch
 
 from core.metrics.suite import Suite
+from core.seeding import derive
 from core.text.corpus import Corpus, Split
-from core.text.oracles import oracle_of
+from core.text.oracles import corpus_distribution, oracle_of
 from core.training.diagnostics import diagnose
+from core.training.jsd import generator_jsd
 from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
 from experiments.generate import SentenceSampler, make_sampler
@@ -23,7 +25,12 @@ class Evaluator:
     def __init__(self, corpus: Corpus, state: TrainingState) -> None:
         self.config, self.corpus, self.state = state.config, corpus, state
         self.oracle = oracle_of(self.config.corpus, self.config.model.length)
+        longest = corpus.manifest.max_words or self.config.model.length
+        self.distribution = corpus_distribution(
+            self.oracle, self.config.corpus, longest, frozenset(corpus.vocabulary.words)
+        )
         self.suite = self._suite(corpus.validation)
+        self.reasons: dict[str, str] = {}  # of metrics that are undefined at the last evaluation
 
     def _suite(self, split: Split) -> Suite:
         references = split.sentences(self.config.evaluation.references)
@@ -36,32 +43,59 @@ class Evaluator:
             self.config, state.players.averaged, self.corpus.vocabulary, state.progress
         )
 
-    def drawn(self, stream: str) -> Text:
-        """Its sentences, from the same latents every time."""
+    def drawn(self, stream: str) -> np.ndarray:
+        """Its sentences as ids (n, S), from the same latents every time."""
         count = self.config.evaluation.sentences
-        return self.sampler().tokens(count, 1.0, self.config.seed, stream)
+        return self.sampler().rows(count, 1.0, self.config.seed, stream)
 
-    def validation(self, text: Text) -> Values:
-        """Scores `eval/...` of what was written, by the validation split."""
-        return self._scores("eval", self.suite, self.corpus.validation, text)
+    def references(self, stream: str) -> Text:
+        """Fresh sentences of the corpus distribution, by a random stream of their own; none where
+        that is not known. A split by a hash of the sentence has only a tenth of all strings.
+        """
+        if self.distribution is None:
+            return []
+        seed = derive(self.config.seed, f"{stream} references")
+        return self.distribution.sample(self.config.evaluation.references, seed)
+
+    def validation(self, rows: np.ndarray, *, last: bool) -> Values:
+        """Scores `eval/...` of generated sentences, by the validation split. The last evaluation of
+        a run has the expensive metrics too.
+        """
+        return self._scores("eval", self.suite, self.corpus.validation, rows, last=last)
 
     def test(self) -> Values:
         """Scores `test/...` of other sentences, by the split that nothing was chosen by."""
         split = self.corpus.test
-        return self._scores("test", self._suite(split), split, self.drawn("test"))
+        return self._scores("test", self._suite(split), split, self.drawn("test"), last=True)
 
     def real(self) -> Values:
         """`real/...`: held-out text as if it had been generated: the row to compare with."""
         values = self.suite.evaluate(self.corpus.test.sentences(self.config.evaluation.sentences))
+        values["jsd"] = None if self.distribution is None else 0.0
         return {f"real/{name}": value for name, value in values.items()}
 
-    def _scores(self, prefix: str, suite: Suite, split: Split, text: Text) -> Values:
-        """Metrics of what was written, and of the sampler itself on the references."""
+    def _scores(
+        self, prefix: str, suite: Suite, split: Split, drawn: np.ndarray, *, last: bool
+    ) -> Values:
+        """Metrics of generated sentences, and of the sampler itself on the references."""
         sampler = self.sampler()
         rows = split.rows(np.arange(len(suite.references)), self.config.model.length)
-        values = suite.evaluate(text)
+        values = suite.evaluate(sampler.decode(drawn))
         values["nll_gen"] = nll_gen(sampler.generator, sampler.drawing, rows).value
+        if last:
+            values |= self._expensive(sampler, drawn, self.references(prefix))
         return {f"{prefix}/{name}": value for name, value in values.items()}
+
+    def _expensive(self, sampler: SentenceSampler, drawn: np.ndarray, references: Text) -> Values:
+        """Metrics of the last evaluation alone."""
+        found = {
+            "jsd": generator_jsd(
+                sampler.generator, sampler.drawing, drawn, self.corpus.vocabulary,
+                self.distribution, references,
+            )
+        }  # fmt: skip
+        self.reasons = {name: each.reason for name, each in found.items() if each.value is None}
+        return {name: each.value for name, each in found.items()}
 
     def diagnoses(self, gradients: int) -> Values:
         """`diagnosis/...` of both players, on held-out text, with so many gradients of G."""

@@ -145,14 +145,15 @@ class Session:
         sentences: Sentences = []
         values: dict[str, float | None] = {}
         if data_parallel.is_main():
-            sentences = self.evaluator.drawn("evaluation")
-            values = self.evaluator.validation(sentences)
+            rows = self.evaluator.drawn("evaluation")
+            sentences = self.evaluator.sampler().decode(rows[: settings.shown])
+            values = self.evaluator.validation(rows, last=self.state.budget_spent())
             values |= self.evaluator.diagnoses(settings.gradients)
         values = data_parallel.broadcast(values)
         counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
         self._log(values, counters.update)
         if data_parallel.is_main():
-            self._log_sentences(sentences[: settings.shown])
+            self._log_sentences(sentences)
             self.checkpoints.offer(self.state)
         counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
         if counters.update == 0:  # nothing has been trained yet
@@ -226,7 +227,8 @@ class Session:
             "seconds": f"{counters.seconds:.1f}",
             "evaluating": f"{counters.evaluating:.1f}",
         }
-        record.set_tags(spent | self.checkpoints.best(self.state))
+        reasons = {f"undefined.{name}": why for name, why in self.evaluator.reasons.items()}
+        record.set_tags(spent | reasons | self.checkpoints.best(self.state))
         record.finish(outcome, reason)
         write_atomically(self.folder / "result.json", json.dumps(result.document()))
         return result

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from core.tracking.memory import MemoryTracker
+from core.training.jsd import IMPLICIT
 from core.training.nll_gen import nll_gen
 from core.training.players import as_module, build_generator, sampling_spec
 from core.types import END, PAD
@@ -95,8 +96,16 @@ def test_its_interval_covers() -> None:
 
 
 def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
+    """And the exact divergence, at its last evaluation."""
     tracker = MemoryTracker(tmp_path)
-    explicit = run(tiny(*PLAIN, "sampling.name=straight_through"), tracker=tracker)
-    assert explicit.metrics["eval/nll_gen"] is not None
+    result = run(tiny(*PLAIN, "sampling.name=straight_through"), tracker=tracker, test=True)
+    explicit = tracker.run(result.run_id)
     assert explicit.metrics["eval/nll_gen"] > 0
-    assert run(tiny(), tracker=tracker).metrics["eval/nll_gen"] is None
+    assert [step for step, _ in tracker.history(result.run_id, "eval/jsd")] == [4]
+    assert 0.9 < explicit.metrics["eval/jsd"] <= 1
+    assert explicit.metrics["test/jsd"] == pytest.approx(explicit.metrics["eval/jsd"], abs=0.1)
+    assert explicit.metrics["real/jsd"] == 0
+    implicit = tracker.run(run(tiny(), tracker=tracker).run_id)
+    assert "eval/nll_gen" not in implicit.metrics
+    assert "eval/jsd" not in implicit.metrics
+    assert implicit.tags["undefined.jsd"] == IMPLICIT
