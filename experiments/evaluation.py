@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE
-from core.metrics.files import Evaluation, MetricRow
+from core.metrics.files import Evaluation
 from core.plural import count
 from core.text.grammar import SIZES, grammar
 from core.text.oracles import LENGTH, Oracle, lstm_oracle
@@ -19,7 +19,7 @@ from core.tracking.protocol import Tracker, study_run
 from core.tracking.rendering import Sample
 from experiments.console import interval, number, stderr, stdout, table
 from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
-from studies.leaderboard import variant_runs
+from studies.leaderboard import SIGNATURE, variant_runs
 from studies.report import environment
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def show(found: Evaluation) -> None:
     for name, title in TITLES.items():
         if found.about[name] is not None:
             stderr.print(f"{title}: {found.about[name]}", markup=False)
+    stderr.print(f"signature: {found.signature}", markup=False)
     for warning in found.warnings:
         stderr.print(f"note: {warning}", markup=False)
 
@@ -96,7 +97,7 @@ def log_imported(
     tracker: Tracker,
     study: str,
     source: str,
-    metrics: Mapping[str, MetricRow],
+    found: Evaluation,
     sentences: Sequence[Sequence[str]],
 ) -> str:
     """Record an evaluation as a row of a study; its name, with a number if it is taken."""
@@ -107,21 +108,21 @@ def log_imported(
     name = next(each for each in names if each not in taken)
     tags = {"study": parent.study, "variant": name, "imported": "true", "source": source}
     of_variant = {**tags, "level": "variant", "whole_system": "true"}
-    row = tracker.start_run(study, name, params={}, tags=of_variant, parent_id=parent.run_id)
-    of_seed = {**tags, "level": "seed", "seed": "0"}
-    run = tracker.start_run(study, name, params={}, tags=of_seed, parent_id=row.run_id)
-    values = {f"eval/{metric}": found.value for metric, found in metrics.items()}
-    for metric, found in metrics.items():
-        if found.low is not None:
-            values[f"interval/{metric}_low"] = found.low
-            values[f"interval/{metric}_high"] = found.high
+    own = tracker.start_run(study, name, params={}, tags=of_variant, parent_id=parent.run_id)
+    of_seed = {**tags, "level": "seed", "seed": "0", SIGNATURE: found.signature}
+    run = tracker.start_run(study, name, params={}, tags=of_seed, parent_id=own.run_id)
+    values = {f"eval/{metric}": row.value for metric, row in found.metrics.items()}
+    for metric, row in found.metrics.items():
+        if row.low is not None:
+            values[f"interval/{metric}_low"] = row.low
+            values[f"interval/{metric}_high"] = row.high
     run.log_metrics(values, 0)
     run.log_samples([Sample(0, i, " ".join(words)) for i, words in enumerate(sentences[:SHOWN])])
     run.describe(
         f"Imported from `{source}`: {count(len(sentences), 'sentence')}, scored unchanged."
     )
     run.finish("ok")
-    row.finish("ok")
+    own.finish("ok")
     return name
 
 
@@ -144,6 +145,7 @@ def evaluation_page(
             samples=f"{len(sentences):,}",
             references=f"{references:,}",
             warnings=found.warnings,
+            signature=found.signature,
             figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
             baselines=[TITLES[name] for name in baselines],
             rows=rows,

@@ -240,6 +240,8 @@ def show_leaderboard(board: Leaderboard) -> None:
     better = "higher" if board.higher_is_better else "lower"
     title = f"{board.study}: {board.metric}, {better} is better"
     stdout.print(table(BOARD_COLUMNS, rows, title))
+    if board.signature:
+        stderr.print(f"signature: {board.signature}", markup=False)
     if board.failed:
         stderr.print(f"{count(board.failed, 'run')} failed; --resume tries again")
 

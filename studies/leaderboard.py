@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from core.errors import InputError
-from core.metrics.catalogue import metric_info
+from core.metrics.catalogue import GROUPS, metric_info
+from core.metrics.signature import Signature, of_metric
 from core.statistics import interval, with_worst
 from core.tracking.protocol import (
     ALL,
@@ -29,7 +30,8 @@ from core.tracking.protocol import (
     study_run,
 )
 
-SHOWN_TAGS = ("level", "variant", "seed", "outcome")
+SIGNATURE, TEST_SIGNATURE = "signature", "signature_test"  # tags: of eval/..., of test/...
+SHOWN_TAGS = ("level", "variant", "seed", "outcome", SIGNATURE, TEST_SIGNATURE)
 TIED = 12  # digits after the point; scores that differ by less are a tie
 
 
@@ -65,6 +67,8 @@ class Leaderboard:
     runs: int  # of seeds, begun
     failed: int
     baselines: Mapping[str, float | None] = field(default_factory=dict)
+    signature: str | None = None  # of the scores; None if no run has one
+    other_signatures: Mapping[str, str] = field(default_factory=dict)  # of rows with another
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -82,6 +86,8 @@ class Leaderboard:
             "metric": self.metric,
             "leaderboard": rows,
             "baselines": dict(self.baselines),
+            "signature": self.signature,
+            "other_signatures": dict(self.other_signatures),
         }
 
 
@@ -121,7 +127,22 @@ def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
         len(seeds),
         sum(run.outcome == "failed" for run in seeds),
         {"real": float(np.mean(real)) if real else None},
+        *_signatures(metric, ended),
     )
+
+
+def _signatures(metric: str, runs: Sequence[RunRecord]) -> tuple[str | None, dict[str, str]]:
+    """The signature of most runs' scores, and that of each variant with another one."""
+    split, _, name = metric.partition("/")
+    tag = TEST_SIGNATURE if split == "test" else SIGNATURE
+    group = GROUPS[metric_info(metric).group]
+    found = {
+        run.variant: str(of_metric(name, Signature.parse(run.tags[tag]), group))
+        for run in runs
+        if tag in run.tags
+    }
+    most = Counter(found.values()).most_common(1)[0][0] if found else None
+    return most, {variant: other for variant, other in found.items() if other != most}
 
 
 def rng_of(name: str) -> np.random.Generator:

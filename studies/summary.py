@@ -29,7 +29,7 @@ DEFINITION = "study.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
     "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
-    "seconds", "evaluating",
+    "seconds", "evaluating", "signature", "signature_test",
 })  # fmt: skip
 NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
 SENTENCES = 8  # of the last step

@@ -29,6 +29,10 @@ class GroupInfo:
     in_runs: bool = False  # whether a training run measures it
     training: bool = False  # whether it needs the training text
     generator: bool = False  # whether it needs the generator itself
+    oracle: bool = False  # whether it needs the source of the corpus
+    encoder: bool = False  # whether it compares embeddings
+    version: int = 1  # of the definitions; a change of values raises it
+    fixed: tuple[str, ...] = ()  # `key:value` parts of the signature that are always the same
 
 
 @dataclass(frozen=True)
@@ -43,24 +47,38 @@ class MetricInfo:
 
 
 GROUPS: Mapping[str, GroupInfo] = {
-    "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True),
+    "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True, oracle=True),
     "unique": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
     "copied": GroupInfo("core.metrics.diversity", 100, in_runs=True, training=True),
     "novelty": GroupInfo("core.metrics.diversity", 100, training=True),
     "length": GroupInfo("core.metrics.diversity", 100, in_runs=True),
     "distinct": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
     "ngram_entropy": GroupInfo("core.metrics.diversity", 500, size_dependent=True),
-    "bleu": GroupInfo("core.metrics.bleu", 100, references=True, in_runs=True),
-    "self_bleu": GroupInfo("core.metrics.bleu", 500, size_dependent=True, in_runs=True),
+    "bleu": GroupInfo(
+        "core.metrics.bleu", 100, references=True, in_runs=True, fixed=("smooth:method1",)
+    ),
+    "self_bleu": GroupInfo(
+        "core.metrics.bleu", 500, size_dependent=True, in_runs=True, fixed=("smooth:method1",)
+    ),
     "ms_jaccard": GroupInfo(
         "core.metrics.ms_jaccard", 500, references=True, size_dependent=True, in_runs=True
     ),
-    "lm": GroupInfo("core.metrics.lm", 100, training=True),
-    "reverse_lm": GroupInfo("core.metrics.lm", 1000, references=True, size_dependent=True),
-    "fed": GroupInfo("core.metrics.fed", 500, references=True),
-    "mmd": GroupInfo("core.metrics.mmd", 200, references=True),
-    "c2st": GroupInfo("core.metrics.two_sample", 200, references=True),
-    "nearest_neighbour": GroupInfo("core.metrics.two_sample", 200, references=True),
+    "lm": GroupInfo("core.metrics.lm", 100, training=True, fixed=("smooth:kneser_ney",)),
+    "reverse_lm": GroupInfo(
+        "core.metrics.lm",
+        1000,
+        references=True,
+        size_dependent=True,
+        fixed=("smooth:kneser_ney",),
+    ),
+    "fed": GroupInfo("core.metrics.fed", 500, references=True, encoder=True),
+    "mmd": GroupInfo("core.metrics.mmd", 200, references=True, encoder=True),
+    "c2st": GroupInfo(
+        "core.metrics.two_sample", 200, references=True, size_dependent=True, fixed=("seed:0",)
+    ),
+    "nearest_neighbour": GroupInfo(
+        "core.metrics.two_sample", 200, references=True, size_dependent=True, encoder=True
+    ),
     "nll_gen": GroupInfo("core.training.nll_gen", 100, in_runs=True, generator=True),
     "jsd": GroupInfo("core.training.jsd", 500, references=True, in_runs=True, generator=True),
 }

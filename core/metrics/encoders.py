@@ -11,28 +11,41 @@ distance, and only n-grams that two training sentences share. Deterministic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from core.errors import InputError, first_line
 from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.signature import text_signature
 
 DIMENSIONS = 64  # E
 FEATURES = 50_000
 CHUNK = 20_000  # sentences encoded at a time
-# A fixed map from sentences as words to vectors: float32 (sentences, E).
-Encoder = Callable[[Sequence[Sentence]], np.ndarray]
+
+
+class Encoder(Protocol):
+    """A fixed map from sentences to vectors."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for signatures: values of encoders of other names cannot be compared."""
+
+    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """Embeddings of sentences as words: float32 (sentences, E)."""
 
 
 class LatentSemantic:
     """The built-in encoder, fitted on some sentences."""
 
+    KIND = "bag_of_words:1"  # with the version
+
     def __init__(self, training: Sequence[Sentence], dimensions: int = DIMENSIONS) -> None:
         from sklearn.utils.extmath import randomized_svd
 
+        self.name = f"{self.KIND}:{text_signature(training)}"
         self._table = NgramTable(training, 2)
         shared = []
         for n, counts in enumerate(self._table.count(training), start=1):
@@ -78,7 +91,7 @@ class SentenceTransformer:
     """A pretrained model by its name, from the optional extra `encoder`."""
 
     def __init__(self, model: str) -> None:
-        self._model = _load(model)
+        self.name, self._model = f"sentence_transformers:{model}", _load(model)
 
     def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
         """See `Encoder`; words are joined by spaces."""

@@ -23,6 +23,7 @@ from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
+from core.metrics.signature import of_metric
 from core.metrics.suite import Suite
 from core.plural import count
 from core.text.hashing import hash_of
@@ -74,6 +75,7 @@ class MetricRow(BaseModel):
     direction: Direction = Field(
         description="which way is better; near: near the value of real text"
     )
+    signature: str = Field(description="how it was computed; see core.metrics.signature")
 
 
 class Evaluation(BaseModel):
@@ -91,6 +93,10 @@ class Evaluation(BaseModel):
         description="what each baseline is; of the MLE baseline its budget and perplexity too"
     )
     warnings: list[str] = Field(description="sentences for people; empty if there is no problem")
+    signature: str = Field(description="how the values were computed: that of each derives from it")
+    baseline_signatures: dict[str, str | None] = Field(
+        description="the same of the values of each baseline; null if there is no such baseline"
+    )
 
 
 def read_sentences(path: Path, column: str | None = None) -> Text:
@@ -147,6 +153,8 @@ def evaluate(
             for name, measure in scorer.measures(text, [group]).items():
                 yield name, measure, measure.interval()
 
+    parts = {"protocol": inputs.protocol} if inputs.protocol is not None else {}
+    signature = suite.signature(inputs.samples, **parts)
     metrics, warnings = {}, _warnings(inputs, groups)
     for name, measure, bounds in measures(suite, inputs.samples, 0):
         low, high = bounds or (None, None)
@@ -157,6 +165,7 @@ def evaluate(
             samples=measure.samples,
             references=measure.references or len(inputs.references),
             direction=CATALOGUE[name].direction,
+            signature=str(of_metric(name, signature, GROUPS[CATALOGUE[name].group])),
         )
         if (fewer := min(measure.samples, measure.references)) < measure.least:
             warnings.append(
@@ -177,6 +186,8 @@ def evaluate(
         baseline_intervals=dict.fromkeys(BASELINES),
         about=dict.fromkeys(BASELINES),
         warnings=warnings,
+        signature=str(signature),
+        baseline_signatures=dict.fromkeys(BASELINES),
     )
     for number, (baseline, row) in enumerate(rows.items(), start=1):
         values: dict[str, Number] = {}
@@ -185,6 +196,7 @@ def evaluate(
             values[metric], intervals[metric] = measure.value, bounds
         found.baselines[baseline], found.baseline_intervals[baseline] = values, intervals
         found.about[baseline] = row.about
+        found.baseline_signatures[baseline] = str(row.scorer.signature(row.sentences, **parts))
     step("done", total, total)
     return found
 

@@ -23,6 +23,7 @@ from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.ngrams import Sentence
 from core.metrics.oracle import oracle
+from core.metrics.signature import Signature, of_document, text_signature
 from core.metrics.two_sample import c2st, nearest_neighbour
 from core.text.corpus import Split
 from core.text.oracles import Oracle
@@ -104,6 +105,26 @@ class Suite:
     @cached_property
     def _embedded(self) -> np.ndarray | None:
         return self._fitted(self.references) if self._fitted else None
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        """Number and fingerprint of the references, and of a training text that is in memory."""
+        texts = {"refs": self.references}
+        if not isinstance(self._training, Split):
+            texts["train"] = self.training_text
+        return {key: text_signature(text) for key, text in texts.items() if text}
+
+    def signature(self, samples: Sequence[Sentence], **parts: str) -> Signature:
+        """The signature of all values of `samples`; `parts` are what the suite does not know."""
+        found = {"n": str(len(samples)), **self._fingerprints, "tok": "words", **parts}
+        if self.oracle is not None:
+            found["oracle"] = self.oracle.name
+        if self._encoder is not None:
+            found["enc"] = self._encoder.name
+        else:
+            fitted_on = found.get("train") or text_signature([*self.references, *samples])
+            found["enc"] = f"{LatentSemantic.KIND}:{fitted_on}"
+        return of_document(found)
 
     def measures(self, samples: Sequence[Sentence], groups: Sequence[str] = TEXT_GROUPS) -> Found:
         """Every metric of the groups by name; an undefined one has the value None."""

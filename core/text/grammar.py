@@ -57,7 +57,8 @@ def grammar(difficulty: Difficulty = "default") -> Grammar:
     rules = _rules(size, deep=difficulty == "hard")
     words = _words(size)
     reached = {s for alternatives in rules.values() for _, right in alternatives for s in right}
-    return Grammar("S", rules, {tag: words[tag] for tag in words if tag in reached})
+    kept = {tag: words[tag] for tag in words if tag in reached}
+    return Grammar("S", rules, kept, f"grammar:{difficulty}")
 
 
 def _rules(size: Size, *, deep: bool) -> dict[str, list[Rule]]:

@@ -41,6 +41,7 @@ class LstmOracle:
     def __init__(self, length: int, seed: int = 0) -> None:
         rng = np.random.Generator(np.random.PCG64(seed))
         self.length, self.seed = length, seed
+        self.name = f"lstm_oracle:{length}:{seed}"
         self.words = tuple(f"w{i:04d}" for i in range(WORDS))
         self._ids = {word: i for i, word in enumerate(self.words)}
 

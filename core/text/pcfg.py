@@ -38,6 +38,7 @@ class Grammar:
     start: str
     rules: Mapping[str, Sequence[Rule]]
     words: Mapping[str, Mapping[str, float]]
+    name: str = "grammar"
 
     def __post_init__(self) -> None:
         used = {

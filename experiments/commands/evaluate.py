@@ -103,7 +103,7 @@ def evaluate(
         html.write_text(page, encoding="utf-8")
         stderr.print(f"written: {html}", markup=False)
     if tracker is not None and log is not None:
-        row = evaluation.log_imported(tracker, log, samples.name, found.metrics, ours)
+        row = evaluation.log_imported(tracker, log, samples.name, found, ours)
         stderr.print(f"recorded in {log} as {row!r}; textgan report {log}", markup=False)
     if json:
         print_json(found.model_dump(mode="json"))

@@ -14,6 +14,7 @@ from core.training.jsd import generator_jsd
 from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
 from experiments.generate import SentenceSampler, make_sampler
+from studies.leaderboard import SIGNATURE, TEST_SIGNATURE
 
 Text = list[list[str]]
 Values = dict[str, float | None]
@@ -67,6 +68,18 @@ class Evaluator:
         """Scores `test/...` of other sentences, by the split that nothing was chosen by."""
         split = self.corpus.test
         return self._scores("test", self._suite(split), split, self.drawn("test"), last=True)
+
+    def signatures(self, *, test: bool) -> dict[str, str]:
+        """Tags with the signature of the values `eval/...`, or `test/...`."""
+        suite = self._suite(self.corpus.test) if test else self.suite
+        corpus = self.corpus
+        signature = suite.signature(
+            (),
+            n=str(self.config.evaluation.sentences),
+            train=f"{len(corpus.train)}:{corpus.fingerprint[:8]}",
+            tok=f"{self.config.corpus.level}s",
+        )
+        return {TEST_SIGNATURE if test else SIGNATURE: str(signature)}
 
     def real(self) -> Values:
         """`real/...`: held-out text as if it had been generated: the row to compare with."""

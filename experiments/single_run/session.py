@@ -96,6 +96,7 @@ class Session:
         with interrupts_after_the_update(self.trainer.interrupt):
             if not self.state.counters.evaluation and data_parallel.is_main():
                 self.record.log_metrics(self.evaluator.real(), 0)
+                self.record.set_tags(self.evaluator.signatures(test=False))
             outcome, reason = self._train()
         if test and outcome in ("ok", "collapsed"):
             self._test()
@@ -205,6 +206,8 @@ class Session:
         values = self.evaluator.test() if data_parallel.is_main() else {}
         values = data_parallel.broadcast(values)
         self.record.log_metrics(values, counters.update)
+        if data_parallel.is_main():
+            self.record.set_tags(self.evaluator.signatures(test=True))
         counters.evaluation = {**counters.evaluation, **values}
 
     def _end(self, outcome: Outcome, reason: str) -> Result:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.metrics.catalogue import GROUPS, metric_info
+from core.metrics.signature import Signature
 from core.plural import count
 from core.statistics import holm
 from core.tracking.protocol import NONE, WORST
@@ -48,7 +50,7 @@ def ranking(reading: Reading) -> Section:
         rows,
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
-        values={"split": split},
+        values={"split": split, "signature": signature(board)},
     )
 
 
@@ -59,6 +61,11 @@ def board_cells(board: Leaderboard) -> list[list[str]]:
          outcomes(row)]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip
+
+
+def signature(board: Leaderboard) -> str:
+    """How the scores were computed, as a sentence; empty for runs of older versions."""
+    return f"Signature of the scores: `{board.signature}`." if board.signature else ""
 
 
 def findings(board: Leaderboard) -> list[str]:
@@ -97,6 +104,15 @@ def unfinished(reading: Reading) -> Iterator[str]:
 def caveats(reading: Reading) -> Iterator[str]:
     """What limits every finding of this study."""
     yield from broken(reading.board)
+    for variant, other in reading.board.other_signatures.items():
+        size_dependent = GROUPS[metric_info(reading.board.metric).group].size_dependent
+        ours = Signature.parse(reading.board.signature or "")
+        why = ours.differences(Signature.parse(other), size_dependent=size_dependent)
+        if why:
+            yield (
+                f"The score of `{variant}` cannot be compared with the others: its signature "
+                f"differs in {', '.join(why)}."
+            )
     added = reading.tracker.run(reading.board.parent_run_id).tags.get("seeds_added")
     if added is not None:
         yield (

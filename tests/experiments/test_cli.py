@@ -147,7 +147,8 @@ def test_evaluate_scores_files(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     )  # fmt: skip
     assert code == 0
     document = json.loads(out)
-    assert set(document) == {"metrics", "baselines", "baseline_intervals", "about", "warnings"}
+    assert set(document) == {"metrics", "baselines", "baseline_intervals", "about", "warnings",
+                             "signature", "baseline_signatures"}  # fmt: skip
     copied = document["metrics"]["copied"]
     assert (copied["value"], copied["samples"], copied["references"]) == (0.5, 2, 4)
     assert copied["direction"] == "lower"

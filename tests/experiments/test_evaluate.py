@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core.metrics.catalogue import CATALOGUE, GROUPS
 from core.metrics.files import Evaluation
+from core.metrics.signature import Signature, of_metric
 from core.text.grammar import grammar
 from core.text.hashing import hash_of
 from core.training.loop import Stopped
@@ -40,7 +42,11 @@ def test_all_groups_with_baselines_and_a_page(
     document = json.loads(out)
     assert Evaluation.model_validate_json(out, strict=True).model_dump(mode="json") == document
     for name, row in document["metrics"].items():
-        assert set(row) == {"value", "low", "high", "samples", "references", "direction"}, name
+        assert set(row) == {"value", "low", "high", "samples", "references", "direction",
+                            "signature"}, name  # fmt: skip
+        of_document = of_metric(name, Signature.parse(document["signature"]),
+                                GROUPS[CATALOGUE[name].group])  # fmt: skip
+        assert row["signature"] == str(of_document)
         assert row["value"] is not None, name
     for baseline in ("real", "mle", "ngram"):
         assert set(document["baselines"][baseline]) == set(document["metrics"])
@@ -78,6 +84,11 @@ def test_samples_from_elsewhere_join_a_study_and_people_rate(
     code, out, _ = textgan("report", study, "--json", capsys=capsys)
     rows = {row["variant"]: row for row in json.loads(out)["leaderboard"]}
     assert rows["samples.txt (imported)"]["score"] > 0
+    document = json.loads(out)
+    assert document["signature"].startswith("ms_jaccard_2|v:1|n:")
+    other = Signature.parse(document["other_signatures"]["samples.txt (imported)"])
+    why = Signature.parse(document["signature"]).differences(other)
+    assert [each.partition(" ")[0] for each in why] == ["n", "refs"]
     assert textgan(*arguments, "nothing", capsys=capsys)[0] == 2
 
     said = iter(["1", "x", "2", "=", "q"])
@@ -99,6 +110,8 @@ def test_samples_from_elsewhere_join_a_study_and_people_rate(
     assert code == 0, err
     said = next(Path("report").rglob("*.md")).read_text(encoding="utf-8")
     assert "Human preferences" in said
+    assert f"Signature of the scores: `{document['signature']}`." in said
+    assert "The score of `samples.txt (imported)` cannot be compared with the others" in said
     assert "9 answers of 2 raters" in said
 
 
