@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE
+from core.metrics.comparison import Comparison
 from core.metrics.files import Evaluation
 from core.plural import count
 from core.text.grammar import SIZES, grammar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SHOWN = 10  # sentences on the page and in the record
 TITLES = {"real": "real text", "mle": "MLE", "ngram": "n-gram model"}
 LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"), "ngram": (GREY, "^")}
+DIFFERENCE_COLUMNS = ("metric", "first", "this", "difference", "95% interval", "better")
 ORDERS = (1, 2, 3, 4)  # of distinct n-grams
 TESTS = {"c2st": "classifier", "nearest_neighbour": "nearest neighbour"}
 UNDEFINED = (None, None, None)
@@ -86,6 +88,42 @@ def show(found: Evaluation) -> None:
         stderr.print(f"note: {warning}", markup=False)
 
 
+def difference_tables(compared: Comparison) -> dict[str, list[list[str]]]:
+    """For each file but the first, a row for each metric that both have: its values in both, the
+    difference, the interval, and which way is better.
+    """
+    first = compared.files[compared.baseline].metrics
+    tables = {}
+    for name, differences in compared.differences.items():
+        this = compared.files[name].metrics
+        tables[name] = [
+            [metric, number(first[metric].value), number(this[metric].value), number(found.value),
+             interval(found.low, found.high), first[metric].direction]
+            for metric, found in differences.items()
+            if found.value is not None
+        ]  # fmt: skip
+    return tables
+
+
+def refusals(compared: Comparison) -> list[str]:
+    """A sentence for each reason not to subtract some metrics."""
+    return [
+        f"{name}: not subtracted, {reason}: "
+        + ", ".join(metric for metric, found in differences.items() if found.reason == reason)
+        for name, differences in compared.differences.items()
+        for reason in dict.fromkeys(found.reason for found in differences.values() if found.reason)
+    ]
+
+
+def show_differences(compared: Comparison) -> None:
+    """Print a table for each file but the first: its difference from the first."""
+    for name, rows in difference_tables(compared).items():
+        title = f"{name} minus {compared.baseline}"
+        stdout.print(table([*DIFFERENCE_COLUMNS], rows, title))
+    for sentence in refusals(compared):
+        stderr.print(f"note: {sentence}", markup=False)
+
+
 def check_ranked(tracker: Tracker, study: str, groups: Sequence[str]) -> None:
     """InputError for an unknown study, or if no group has the metric that ranks it."""
     metric = study_run(tracker, study).params["metric"].removeprefix("eval/")
@@ -127,9 +165,15 @@ def log_imported(
 
 
 def evaluation_page(
-    title: str, found: Evaluation, sentences: Sequence[Sequence[str]], references: int
+    title: str,
+    found: Evaluation,
+    sentences: Sequence[Sequence[str]],
+    references: int,
+    compared: Comparison | None = None,
 ) -> str:
-    """The page of an evaluation against `references` sentences."""
+    """The page of an evaluation against `references` sentences, with the differences of further
+    files from it.
+    """
     baselines = baselines_of(found)
     rows = [
         (name, row, [values.get(name, UNDEFINED) for values in baselines.values()])
@@ -152,6 +196,10 @@ def evaluation_page(
             number=number,
             interval=interval,
             catalogue=CATALOGUE,
+            baseline=compared.baseline if compared else "",
+            differences=difference_tables(compared) if compared else {},
+            difference_columns=DIFFERENCE_COLUMNS,
+            refusals=refusals(compared) if compared else [],
             about=[(TITLES[name], found.about[name]) for name in baselines],
             sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
         )

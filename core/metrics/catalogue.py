@@ -80,7 +80,15 @@ GROUPS: Mapping[str, GroupInfo] = {
         "core.metrics.two_sample", 200, references=True, size_dependent=True, encoder=True
     ),
     "nll_gen": GroupInfo("core.training.nll_gen", 100, in_runs=True, generator=True),
-    "jsd": GroupInfo("core.training.jsd", 500, references=True, in_runs=True, generator=True),
+    "jsd": GroupInfo(
+        "core.training.jsd",
+        500,
+        references=True,
+        in_runs=True,
+        generator=True,
+        oracle=True,
+        fixed=("refs:oracle",),  # fresh draws
+    ),
 }
 TEXT_GROUPS = tuple(group for group, info in GROUPS.items() if not info.generator)
 

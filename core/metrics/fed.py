@@ -70,7 +70,10 @@ def fed(samples: np.ndarray, references: np.ndarray) -> Measure:
         second = GROUPS / (GROUPS - 1) * _of_one_text(samples, references)
         return squared_distance(value, whole, first, second, min(n, m, RESPLITS))
 
-    return Measure(value, n, m, bounds, least)
+    def by_reference() -> np.ndarray:
+        return _slopes(references, theirs.gaussian(), ours.gaussian()) / (m - 1)
+
+    return Measure(value, n, m, bounds, least, by_reference=by_reference)
 
 
 class _Moments:
@@ -108,7 +111,12 @@ class _Moments:
 
 
 def _first_order(x: np.ndarray, ours: Gaussian, theirs: Gaussian) -> float:
-    """Variance of f that x's sentences bring: of the derivative of f to the weight of each."""
+    """Variance of f that x's sentences bring."""
+    return float(_slopes(x, ours, theirs).var() / len(x))
+
+
+def _slopes(x: np.ndarray, ours: Gaussian, theirs: Gaussian) -> np.ndarray:
+    """The derivative of f to the weight of each of x's sentences, (n,)."""
     (m1, s1), (m2, s2) = ours, theirs
     root = _root(s1)
     values, vectors = np.linalg.eigh(s1)
@@ -121,7 +129,7 @@ def _first_order(x: np.ndarray, ours: Gaussian, theirs: Gaussian) -> float:
         at = slice(start, start + ROWS)
         centred = x[at] - m1
         slope[at] = 2 * centred @ (m1 - m2) + ((centred @ left) * centred).sum(axis=1)
-    return float(slope.var() / len(x))
+    return slope
 
 
 def _of_one_text(x: np.ndarray, y: np.ndarray) -> float:

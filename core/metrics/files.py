@@ -61,6 +61,7 @@ class Inputs:
     oracle: Oracle | None = None
     encoder: Encoder | None = None
     protocol: str | None = None  # BLEU and Self-BLEU as published code computes them
+    baselines: bool = True  # whether to score real text and models of the training text too
 
 
 class MetricRow(BaseModel):
@@ -134,10 +135,14 @@ def evaluate(
     inputs: Inputs,
     groups: Sequence[str] = TEXT_GROUPS,
     step: Step = lambda group, done, total: None,
+    suite: Suite | None = None,
+    changes: dict[str, np.ndarray | None] | None = None,
 ) -> Evaluation:
-    """Score the samples and the baselines: real text, an n-gram model, MLE."""
-    suite = Suite(inputs.references, inputs.train, inputs.oracle, inputs.encoder)
-    rows = _baseline_rows(inputs, suite)
+    """Score the samples and the baselines: real text, an n-gram model, MLE. `suite` is that of the
+    inputs, if there is one already; `changes` receives `Measure.by_reference` of each metric.
+    """
+    suite = suite or suite_of(inputs)
+    rows = _baseline_rows(inputs, suite) if inputs.baselines else {}
     total = len(groups) * (1 + len(rows) + (inputs.mle is not None))
 
     def measures(scorer: Suite, text: Sequence[Sentence], row: int) -> Iterator[Measured]:
@@ -158,6 +163,8 @@ def evaluate(
     metrics, warnings = {}, _warnings(inputs, groups)
     for name, measure, bounds in measures(suite, inputs.samples, 0):
         low, high = bounds or (None, None)
+        if changes is not None:
+            changes[name] = measure.by_reference()
         metrics[name] = MetricRow(
             value=measure.value,
             low=low,
@@ -199,6 +206,11 @@ def evaluate(
         found.baseline_signatures[baseline] = str(row.scorer.signature(row.sentences, **parts))
     step("done", total, total)
     return found
+
+
+def suite_of(inputs: Inputs) -> Suite:
+    """The suite that scores any samples of these inputs."""
+    return Suite(inputs.references, inputs.train, inputs.oracle, inputs.encoder)
 
 
 @dataclass(frozen=True)

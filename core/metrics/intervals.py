@@ -44,6 +44,9 @@ class Measure:
     interval: Callable[[], Bounds] = lambda: None
     least: int = 0  # sentences of each text below which there is no interval
     reason: str = ""  # why the value is None, in words
+    # Change of the value as each reference is left out (references,), where the interval lets the
+    # references vary; for differences of two samples against the same references.
+    by_reference: Callable[[], np.ndarray | None] = lambda: None
 
 
 def mean(values: np.ndarray) -> Callable[[], Bounds]:
@@ -104,6 +107,30 @@ def of_both(value: float, ours: float, n: int, theirs: float, m: int) -> Bounds:
     freedom = total**2 / parts if parts > 0 else float(min(n, m) - 1)
     half = float(stats.t.ppf(1 - TAIL, freedom)) * float(np.sqrt(total))
     return value - half, value + half
+
+
+def difference(
+    first: tuple[float, float, float], second: tuple[float, float, float], covariance: float
+) -> tuple[float, float]:
+    """Of second - first, from the value and interval of each: the method of variance estimates
+    recovery (Zou & Donner 2008), which keeps lopsided intervals lopsided. `covariance` is of the
+    two values; 0 for independent samples.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = first, second
+    t = float(special.ndtri(1 - TAIL))
+    scale = (a_high - a_low) * (b_high - b_low) / (2 * t) ** 2
+    r = min(max(covariance / scale, -1.0), 1.0) if scale > 0 else 0.0
+
+    def half(of_b: float, of_a: float) -> float:
+        return float(np.sqrt(max(of_a**2 + of_b**2 - 2 * r * of_a * of_b, 0.0)))
+
+    return b - a - half(b - b_low, a_high - a), b - a + half(b_high - b, a - a_low)
+
+
+def jackknife_covariance(first: np.ndarray, second: np.ndarray) -> float:
+    """Covariance of two statistics from their changes as each of n sentences is left out."""
+    n = len(first)
+    return float((n - 1) / n * ((first - first.mean()) * (second - second.mean())).sum())
 
 
 def between(value: float, variance: float, n: int) -> Bounds:

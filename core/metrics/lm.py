@@ -53,11 +53,12 @@ def reverse_lm(samples: Sequence[Sentence], references: Sequence[Sentence]) -> M
             return None
         apart = np.array([one - other for one, other in score_halves(samples, references)])
         of_samples = _shared(apart / tokens.mean()) / 4
-        residuals = (nll - value * tokens) / tokens.mean()
-        of_references = jackknife(residuals / (m - 1))
-        return of_both(value, of_samples, GROUPS, of_references, m)
+        return of_both(value, of_samples, GROUPS, jackknife(by_reference()), m)
 
-    return Measure(value, n, m, bounds)
+    def by_reference() -> np.ndarray:
+        return np.asarray((nll - value * tokens) / tokens.mean() / max(m - 1, 1))
+
+    return Measure(value, n, m, bounds, by_reference=by_reference)
 
 
 def score_halves(

@@ -57,8 +57,14 @@ def c2st(samples: Sequence[Sentence], references: Sequence[Sentence]) -> dict[st
     hits = said == real[held]
     agreed = int((said & real[held]).sum())
     p = stats.hypergeom.sf(agreed - 1, len(held), int(real[held].sum()), int(said.sum()))
+
+    def by_reference() -> np.ndarray:
+        changes = np.zeros(n)
+        changes[order[n // 2 :]] = (hits[real[held]] - hits.mean()) / (len(held) - 1)
+        return changes
+
     return {
-        "c2st": Measure(float(hits.mean()), n, n, share(hits)),
+        "c2st": Measure(float(hits.mean()), n, n, share(hits), by_reference=by_reference),
         "c2st_p": Measure(float(p), n, n),
     }
 

@@ -20,12 +20,16 @@ app = typer.Typer()
     epilog=examples(
         "textgan evaluate samples.txt --references test.txt --train train.txt",
         "textgan evaluate samples.txt --references test.txt --metrics bleu,self_bleu --json",
+        "textgan evaluate old.txt new.txt --references test.txt --train train.txt",
     )
 )
 def evaluate(
     samples: Annotated[
-        Path,
-        typer.Argument(help="Sentences, split on white space: lines, or a file as for a corpus."),
+        list[Path],
+        typer.Argument(
+            help="Sentences, split on white space: lines, or a file as for a corpus. Further "
+            "files are compared with the first."
+        ),
     ],
     references: Annotated[Path, typer.Option(help="Real sentences to compare with.")],
     held_out: Annotated[
@@ -61,11 +65,13 @@ def evaluate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Score a file of sentences against real ones, with intervals and baselines."""
+    """Score files of sentences against real ones, with intervals and baselines."""
     import os
 
     from threadpoolctl import threadpool_limits
 
+    from core.errors import InputError
+    from core.metrics.comparison import compare
     from core.metrics.encoders import SentenceTransformer
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
@@ -78,10 +84,16 @@ def evaluate(
     names = [g.strip() for g in metrics.split(",")] if metrics else None
     groups = chosen_groups(names)
     chosen_protocol(protocol, names)
+    twice = next((file for file in samples if samples.count(file) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice}: given twice; give each file of samples once")
+    if log is not None and len(samples) > 1:
+        raise InputError("--log records one file of samples; run it once for each file")
     tracker = existing_tracker() if log is not None else None
     if tracker is not None and log is not None:
         evaluation.check_ranked(tracker, log, groups)
-    ours = read_sentences(samples, column)
+    texts = {str(file): read_sentences(file, column) for file in samples}
+    ours = texts[str(samples[0])]
     training = read_sentences(train, column) if train is not None else []
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
     inputs = Inputs(
@@ -96,19 +108,27 @@ def evaluate(
     )
     # One thread, as everywhere: the last digits depend on it, and the baseline trains meanwhile.
     with threadpool_limits(1), progress("metrics") as advance:
-        found = score(inputs, groups, lambda name, done, total: advance(done, total, name))
+
+        def step(name: str, done: float, total: float) -> None:
+            advance(done, total, name)
+
+        compared = compare(inputs, texts, groups, step) if len(texts) > 1 else None
+        found = compared.files[compared.baseline] if compared else score(inputs, groups, step)
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
-        page = evaluation.evaluation_page(samples.name, found, ours, len(inputs.references))
+        title = ", ".join(file.name for file in samples)
+        page = evaluation.evaluation_page(title, found, ours, len(inputs.references), compared)
         html.write_text(page, encoding="utf-8")
         stderr.print(f"written: {html}", markup=False)
     if tracker is not None and log is not None:
-        row = evaluation.log_imported(tracker, log, samples.name, found, ours)
+        row = evaluation.log_imported(tracker, log, samples[0].name, found, ours)
         stderr.print(f"recorded in {log} as {row!r}; textgan report {log}", markup=False)
     if json:
-        print_json(found.model_dump(mode="json"))
+        print_json((compared or found).model_dump(mode="json"))
     else:
         evaluation.show(found)
+        if compared:
+            evaluation.show_differences(compared)
 
 
 @app.command(

@@ -64,8 +64,8 @@ def board_cells(board: Leaderboard) -> list[list[str]]:
 
 
 def signature(board: Leaderboard) -> str:
-    """How the scores were computed, as a sentence; empty for runs of older versions."""
-    return f"Signature of the scores: `{board.signature}`." if board.signature else ""
+    """How the scores were computed, as a further sentence; empty for runs of older versions."""
+    return f" Signature of the scores: `{board.signature}`." if board.signature else ""
 
 
 def findings(board: Leaderboard) -> list[str]:
