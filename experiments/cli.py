@@ -15,7 +15,7 @@ import typer
 
 from core.errors import MachineError, TextganError, machine_error
 from core.server_errors import server_error
-from experiments.commands import corpus, evaluate, run, runs, study, tools
+from experiments.commands import corpus, evaluate, metrics, run, runs, study, tools
 
 app = typer.Typer(
     name="textgan",
@@ -29,6 +29,7 @@ for module in (run, study, evaluate, tools):
     app.add_typer(module.app)  # without a name: its commands are the program's
 app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(metrics.app, name="metrics")
 INTERRUPTED = 130
 
 

@@ -36,7 +36,8 @@ def textgan(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 @pytest.mark.parametrize(
     "command",
     ["", "run", "study", "report", "worker", "sample", "evaluate", "corpus", "corpus build",
-     "corpus show", "corpus fetch", "variants", "runs", "ui", "doctor", "sync"],
+     "corpus show", "corpus fetch", "metrics", "metrics try", "variants", "runs", "ui",
+     "doctor", "sync"],
 )  # fmt: skip
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = textgan(*command.split(), "--help", capsys=capsys)
