@@ -19,7 +19,7 @@ from functools import cache, partial
 import numpy as np
 
 from benchmarks.evaluation import pooled
-from core.metrics.encoders import LatentSemantic
+from core.metrics.encoders import WordOrder
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure
 from core.metrics.kneser_ney import KneserNey
@@ -52,7 +52,7 @@ def embedded() -> dict[str, np.ndarray]:
     text = source("captions")
     training, rest = text[:TRAINING], text[TRAINING:]
     written = KneserNey(training).sample(len(rest), np.random.default_rng(0))
-    encoder = LatentSemantic(training)
+    encoder = WordOrder(training)
     return {"captions": encoder(rest), "n-gram model": encoder(written)}
 
 
@@ -95,8 +95,8 @@ def _suite(name: str) -> Suite:
 
 
 @cache
-def _fitted(name: str) -> LatentSemantic:
-    return LatentSemantic(source(name)[:TRAINING])
+def _fitted(name: str) -> WordOrder:
+    return WordOrder(source(name)[:TRAINING])
 
 
 CASES: Mapping[str, tuple[str, str, Draw]] = {

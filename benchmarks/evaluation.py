@@ -34,7 +34,7 @@ from benchmarks.corpus_build import memory, write_sentences
 from benchmarks.texts import FEW
 from core.metrics.bleu import ReferenceIndex, bleu, self_bleu
 from core.metrics.catalogue import BLEU_ORDERS
-from core.metrics.encoders import LatentSemantic
+from core.metrics.encoders import WordOrder
 from core.metrics.fed import fed
 from core.metrics.mmd import mmd
 from core.metrics.suite import Suite
@@ -136,7 +136,7 @@ def bleu_equality() -> None:
 def halves(n: int) -> None:
     """`halves_N`: how often the interval of a distance holds 0, and the classifier's p."""
     text, origin = pooled()
-    encoder = LatentSemantic(text)
+    encoder = WordOrder(text)
     embedded = encoder(text)
     rng = np.random.default_rng(0)
     splits = SPLITS[n]

@@ -71,13 +71,18 @@ GROUPS: Mapping[str, GroupInfo] = {
         size_dependent=True,
         fixed=("smooth:kneser_ney",),
     ),
-    "fed": GroupInfo("core.metrics.fed", 500, references=True, encoder=True),
-    "mmd": GroupInfo("core.metrics.mmd", 200, references=True, encoder=True),
+    "fed": GroupInfo("core.metrics.fed", 500, references=True, encoder=True, version=2),
+    "mmd": GroupInfo("core.metrics.mmd", 200, references=True, encoder=True, version=2),
     "c2st": GroupInfo(
         "core.metrics.two_sample", 200, references=True, size_dependent=True, fixed=("seed:0",)
     ),
     "nearest_neighbour": GroupInfo(
-        "core.metrics.two_sample", 200, references=True, size_dependent=True, encoder=True
+        "core.metrics.two_sample",
+        200,
+        references=True,
+        size_dependent=True,
+        encoder=True,
+        version=2,
     ),
     "nll_gen": GroupInfo("core.training.nll_gen", 100, in_runs=True, generator=True),
     "jsd": GroupInfo(

@@ -1,9 +1,21 @@
-"""Sentences to vectors: the slot that FED, MMD and nearest neighbours stand on.
+"""Sentences to vectors: the slot for the encoder of FED, MMD, nearest neighbours and MAUVE.
 
-`LatentSemantic` is built in and needs no download: TF-IDF of word 1- and 2-grams of the training
-text, each sentence of length one, projected on the first E right singular vectors (latent semantic
-analysis, Deerwester et al. 1990). It sees topic, wording and local order, not grammar at a
-distance, and only n-grams that two training sentences share. Deterministic.
+`WordOrder`, the default, is built in, fitted on the training text and deterministic. A vector has
+two parts.
+
+- 8 numbers for each distance g = 1, 2, 3 between words. Let n_ab count how often word b follows
+  word a at distance g in the training text, and n_a, n_b how often each does so with any word. The
+  matrix n_ab^(1/2) / (n_a n_b)^(1/4) is factored into u_a . v_b by a truncated singular value
+  decomposition (Stratos, Collins & Hsu 2015). The numbers are the means of u_a * v_b, element by
+  element, over the sentence's pairs at distance g; the begin and the end of a sentence are words
+  too. Pairs in an order that the training text does not have move these means.
+- 40 numbers of `BagOfWords`.
+
+The first part is scaled to the total variance that the second has on the training text.
+
+`BagOfWords` (`--encoder bag_of_words`): TF-IDF of word 1- and 2-grams of the training text, each
+sentence of length one, projected on the first E right singular vectors (latent semantic analysis,
+Deerwester et al. 1990). It sees topic and wording, and hardly sees word order.
 
 `SentenceTransformer` wraps a pretrained model of the library of that name (Reimers & Gurevych
 2019), an optional extra. Values of two encoders cannot be compared.
@@ -11,7 +23,7 @@ distance, and only n-grams that two training sentences share. Deterministic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +33,10 @@ from core.errors import InputError, first_line
 from core.metrics.ngrams import NgramTable, Sentence
 from core.metrics.signature import text_signature
 
-DIMENSIONS = 64  # E
+DIMENSIONS = 64  # E of the bag of words
+GAPS = (1, 2, 3)  # distances between the words of a pair
+FACTORS, BAG = 8, 40  # numbers for each distance, and of the bag of words, of `WordOrder`
+MOST = 100_000  # training sentences whose pairs are counted
 FEATURES = 50_000
 CHUNK = 20_000  # sentences encoded at a time
 
@@ -37,8 +52,8 @@ class Encoder(Protocol):
         """Embeddings of sentences as words: float32 (sentences, E)."""
 
 
-class LatentSemantic:
-    """The built-in encoder, fitted on some sentences."""
+class BagOfWords:
+    """Latent semantic analysis, fitted on some sentences."""
 
     KIND = "bag_of_words:1"  # with the version
 
@@ -87,6 +102,98 @@ class LatentSemantic:
             yield sparse.csr_array((value, (row, column)), shape=(len(chunk), len(self._weight)))
 
 
+class WordOrder:
+    """The default encoder, fitted on some sentences."""
+
+    KIND = "word_order:1"
+
+    def __init__(self, training: Sequence[Sentence]) -> None:
+        self.name = f"{self.KIND}:{text_signature(training)}"
+        self._bag = BagOfWords(training, BAG)
+        some = [training[i] for i in spaced(len(training), MOST)]
+        self._words = NgramTable(some, 1)
+        flat = next(self._words.ids(some))
+        found = np.bincount(flat, minlength=self._words.size(1))
+        # Row of each word's id; a word seen once shares row 0 with unknown words. 1: begin and end.
+        self._row = np.append(np.where(found >= 2, np.arange(len(found)) + 2, 0), 0)
+        tokens, sentence = self._marked(some)
+        self._factors = [
+            _factors(*_pairs(tokens, sentence, gap)[:2], len(found) + 2) for gap in GAPS
+        ]
+        self._scale = 1.0
+        pairs, bag = self._of_pairs(some).var(axis=0).sum(), self._bag(some).var(axis=0).sum()
+        if pairs > 0 and bag > 0:
+            self._scale = float(np.sqrt(bag / pairs))
+
+    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """See `Encoder`."""
+        parts = [
+            self._of_pairs(sentences[start : start + CHUNK]) * self._scale
+            for start in range(0, max(len(sentences), 1), CHUNK)
+        ]
+        both = [np.concatenate(parts), self._bag(sentences)]
+        return np.concatenate(both, axis=1).astype(np.float32)
+
+    def _of_pairs(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """The mean products of factors, (sentences, FACTORS len(GAPS)); zero without pairs."""
+        tokens, sentence = self._marked(sentences)
+        n, parts = len(sentences), []
+        for gap, (left, right) in zip(GAPS, self._factors, strict=True):
+            first, second, owner = _pairs(tokens, sentence, gap)
+            products = left[first] * right[second]
+            average = sparse.csr_array((np.ones(len(owner)), (owner, np.arange(len(owner)))),
+                                       shape=(n, len(owner)))  # fmt: skip
+            counts = np.bincount(owner, minlength=n)
+            parts.append((average @ products) / np.maximum(counts, 1)[:, None])
+        return np.concatenate(parts, axis=1)
+
+    def _marked(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of all words with a mark before and after each sentence, and their sentences."""
+        lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+        rows = self._row[next(self._words.ids(sentences))]
+        ends = np.cumsum(lengths)
+        places = np.stack([ends - lengths, ends], axis=1).ravel()
+        return np.insert(rows, places, 1), np.repeat(np.arange(len(lengths)), lengths + 2)
+
+
+def spaced(count: int, most: int) -> range | list[int]:
+    """The places of at most `most` evenly spaced things of `count`."""
+    return range(count) if count <= most else [i * count // most for i in range(most)]
+
+
+def _pairs(
+    tokens: np.ndarray, sentence: np.ndarray, gap: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and second token of each pair at a distance, and its sentence, (pairs,)."""
+    inside = sentence[:-gap] == sentence[gap:]
+    return tokens[:-gap][inside], tokens[gap:][inside], sentence[gap:][inside]
+
+
+def _factors(first: np.ndarray, second: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of the words of pairs: two arrays (size, FACTORS)."""
+    from sklearn.utils.extmath import randomized_svd
+
+    ones = np.ones(len(first))
+    counts = sparse.coo_array((ones, (first, second)), shape=(size, size)).tocsr().tocoo()
+    of_first, of_second = (np.bincount(side, minlength=size) for side in (first, second))
+    row, column = counts.coords
+    expected = of_first[row].astype(float) * of_second[column]
+    matrix = sparse.csr_array((counts.data**0.5 / expected**0.25, (row, column)), counts.shape)
+    left, roots, right = randomized_svd(matrix, min(FACTORS, size), n_iter=4, random_state=0)
+    found = np.zeros((2, size, FACTORS))
+    found[0, :, : len(roots)] = left * roots**0.5
+    found[1, :, : len(roots)] = right.T * roots**0.5
+    return found[0], found[1]
+
+
+# By the names that `textgan evaluate --encoder` takes.
+BUILT_IN: Mapping[str, type[BagOfWords] | type[WordOrder]] = {
+    "word_order": WordOrder,
+    "bag_of_words": BagOfWords,
+}
+DEFAULT = "word_order"
+
+
 class SentenceTransformer:
     """A pretrained model by its name, from the optional extra `encoder`."""
 
@@ -106,7 +213,7 @@ def _load(model: str) -> Any:
     except ImportError:
         raise InputError(
             f"--encoder {model}: needs sentence-transformers; pip install 'textgan-lab[encoder]', "
-            f"or leave --encoder out for the built-in one"
+            f"or take a built-in one: {', '.join(BUILT_IN)}"
         ) from None
     try:
         return Pretrained(model)

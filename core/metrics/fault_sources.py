@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from core.errors import InputError
-from core.metrics.encoders import LatentSemantic
+from core.metrics.encoders import BagOfWords
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.ngrams import Sentence
 from core.plural import count
@@ -179,7 +179,7 @@ class RealText:
     def _clusters(self) -> np.ndarray:
         from sklearn.cluster import KMeans
 
-        encoder = LatentSemantic(self.training)
+        encoder = BagOfWords(self.training)
         found = KMeans(CLUSTERS, n_init=1, random_state=0).fit_predict(encoder(self._rest))
         return np.asarray(found)
 

@@ -19,7 +19,7 @@ from core.errors import InputError, nearest
 from core.metrics.audit import audit
 from core.metrics.bleu import PROTOCOLS
 from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS, Direction
-from core.metrics.encoders import Encoder
+from core.metrics.encoders import DEFAULT, Encoder
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
@@ -60,6 +60,7 @@ class Inputs:
     mle: Baseline | None = None  # on `train`
     oracle: Oracle | None = None
     encoder: Encoder | None = None
+    built_in: str = DEFAULT  # the encoder to fit if there is none
     protocol: str | None = None  # BLEU and Self-BLEU as published code computes them
     baselines: bool = True  # whether to score real text and models of the training text too
 
@@ -210,7 +211,7 @@ def evaluate(
 
 def suite_of(inputs: Inputs) -> Suite:
     """The suite that scores any samples of these inputs."""
-    return Suite(inputs.references, inputs.train, inputs.oracle, inputs.encoder)
+    return Suite(inputs.references, inputs.train, inputs.oracle, inputs.encoder, inputs.built_in)
 
 
 @dataclass(frozen=True)

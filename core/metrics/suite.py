@@ -14,7 +14,7 @@ import numpy as np
 from core.metrics import diversity
 from core.metrics.bleu import PROTOCOLS, ReferenceIndex, bleu_measures, self_bleu_measures
 from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
-from core.metrics.encoders import Encoder, LatentSemantic
+from core.metrics.encoders import BUILT_IN, DEFAULT, Encoder
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean_of, share_of
 from core.metrics.kneser_ney import KneserNey
@@ -36,7 +36,7 @@ IN_RUNS = tuple(group for group in TEXT_GROUPS if GROUPS[group].in_runs)
 class Suite:
     """References, training text and oracle of one corpus, to score samples.
 
-    Without an `encoder` the built-in one is fitted on the training text; without that, on
+    Without an `encoder` the `built_in` one is fitted on the training text; without that, on
     references and samples together, and then values of two samples do not share a scale.
     """
 
@@ -46,11 +46,13 @@ class Suite:
         training: Iterable[Sentence] = (),
         oracle: Oracle | None = None,
         encoder: Encoder | None = None,
+        built_in: str = DEFAULT,
     ) -> None:
         self.references = references
         self.oracle = oracle
         self._training = training
         self._encoder = encoder
+        self._built_in = BUILT_IN[built_in]
         self._fitted_on: tuple[Sequence[Sentence], Encoder] | None = None
 
     def against(self, references: Sequence[Sentence]) -> Suite:
@@ -91,7 +93,7 @@ class Suite:
     @cached_property
     def _fitted(self) -> Encoder | None:
         if self._encoder is None and self.training:
-            return LatentSemantic(self.training_text)
+            return self._built_in(self.training_text)
         return self._encoder
 
     def encoder(self, samples: Sequence[Sentence]) -> Encoder:
@@ -99,7 +101,7 @@ class Suite:
         if self._fitted is not None:
             return self._fitted
         if self._fitted_on is None or self._fitted_on[0] is not samples:
-            self._fitted_on = samples, LatentSemantic([*self.references, *samples])
+            self._fitted_on = samples, self._built_in([*self.references, *samples])
         return self._fitted_on[1]
 
     @cached_property
@@ -123,7 +125,7 @@ class Suite:
             found["enc"] = self._encoder.name
         else:
             fitted_on = found.get("train") or text_signature([*self.references, *samples])
-            found["enc"] = f"{LatentSemantic.KIND}:{fitted_on}"
+            found["enc"] = f"{self._built_in.KIND}:{fitted_on}"
         return of_document(found)
 
     def measures(self, samples: Sequence[Sentence], groups: Sequence[str] = TEXT_GROUPS) -> Found:

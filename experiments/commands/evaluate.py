@@ -56,8 +56,8 @@ def evaluate(
         typer.Option(help="Published BLEU protocol: texygen, textgan, relgan or scratchgan."),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="A sentence-transformers model; default: the built-in one.")
-    ] = None,
+        str, typer.Option(help="word_order, bag_of_words, or a sentence-transformers model.")
+    ] = "word_order",
     html: Annotated[Path | None, typer.Option(help="Write a page with figures.")] = None,
     log: Annotated[
         str | None,
@@ -72,7 +72,7 @@ def evaluate(
 
     from core.errors import InputError
     from core.metrics.comparison import compare
-    from core.metrics.encoders import SentenceTransformer
+    from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
     from core.metrics.files import evaluate as score
     from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
@@ -103,7 +103,8 @@ def evaluate(
         training,
         mle_baseline(training, len(ours), store_dir_of(uri)),
         oracle=evaluation.oracle_of(oracle),
-        encoder=SentenceTransformer(encoder) if encoder is not None else None,
+        encoder=None if encoder in BUILT_IN else SentenceTransformer(encoder),
+        built_in=encoder if encoder in BUILT_IN else DEFAULT,
         protocol=protocol,
     )
     # One thread, as everywhere: the last digits depend on it, and the baseline trains meanwhile.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.metrics.comparison import compare
-from core.metrics.encoders import LatentSemantic
+from core.metrics.encoders import BagOfWords
 from core.metrics.files import Inputs, evaluate
 from core.metrics.intervals import difference, jackknife, jackknife_covariance
 from core.metrics.suite import Suite
@@ -35,7 +35,7 @@ def test_symmetric_intervals_combine_as_variances_do() -> None:
 @pytest.mark.parametrize("name", sorted(PAIRED))
 def test_changes_by_a_reference_are_those_of_leaving_it_out(name: str) -> None:
     """To first order: the classifier of C2ST is not fitted anew, nor MMD's partners renumbered."""
-    encoder = LatentSemantic(TRAIN, 4)
+    encoder = BagOfWords(TRAIN, 4)
 
     def value(references: list[list[str]]) -> float:
         found = Suite(references, TRAIN, encoder=encoder).measures(OTHER, [name])[name].value

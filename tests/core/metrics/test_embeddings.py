@@ -17,7 +17,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
 from core.errors import InputError
-from core.metrics.encoders import LatentSemantic, SentenceTransformer
+from core.metrics.encoders import GAPS, BagOfWords, SentenceTransformer, WordOrder
 from core.metrics.fed import _first_order, _of_one_text, fed, frechet
 from core.metrics.files import Inputs, evaluate
 from core.metrics.mmd import bandwidth, mmd
@@ -104,18 +104,67 @@ def test_nearest_neighbour_equals_sklearn_and_shares_ties() -> None:
     assert nearest_neighbour(a, b, Fake()).value == pytest.approx(expected)
 
 
-def test_the_built_in_encoder_is_sklearns_tf_idf_and_svd() -> None:
+def test_the_bag_of_words_is_sklearns_tf_idf_and_svd() -> None:
     text = grammar("easy").sample(300, 1)
     kept = {"ngram_range": (1, 2), "min_df": 2, "analyzer": "word", "token_pattern": r"\S+"}
     vectors = TfidfVectorizer(**kept).fit_transform([" ".join(s) for s in text])
-    encoder = LatentSemantic(text, 8)
+    encoder = BagOfWords(text, 8)
     (features,) = encoder._features(text)
     ours, theirs = (features @ features.T).toarray(), (vectors @ vectors.T).toarray()
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     ours, best = encoder(text), TruncatedSVD(8, algorithm="arpack").fit_transform(vectors)
     assert (ours**2).sum() > 0.98 * (best**2).sum()  # the axes are found by random projection
-    assert np.array_equal(ours, LatentSemantic(text, 8)(text))
-    assert LatentSemantic([["a"]])([["a"], [], ["b"]]).shape == (3, 1)
+    assert np.array_equal(ours, BagOfWords(text, 8)(text))
+    assert BagOfWords([["a"]])([["a"], [], ["b"]]).shape == (3, 1)
+
+
+def test_word_order_is_the_mean_product_of_factors() -> None:
+    text = [*grammar("easy").sample(200, 1), ["once"]]
+    encoder, shown = WordOrder(text), [*text[:3], ["once", "never"], [], text[3][::-1]]
+    rows = {word: encoder._row[i] for word, i in encoder._words.words.items()}
+    assert rows["once"] == 0  # as unknown words
+    expected = []
+    for sentence in shown:
+        marked = [1, *(rows.get(word, 0) for word in sentence), 1]
+        means = []
+        for gap, (left, right) in zip(GAPS, encoder._factors, strict=True):
+            products = [left[a] * right[b] for a, b in zip(marked, marked[gap:], strict=False)]
+            means.append(np.mean(products, axis=0) if products else np.zeros(left.shape[1]))
+        expected.append(np.concatenate(means) * encoder._scale)
+    found = encoder(shown)
+    np.testing.assert_allclose(found[:, :24], expected, atol=1e-6)
+    assert np.array_equal(found[:, 24:], encoder._bag(shown))
+    assert np.array_equal(found, WordOrder(text)(shown))
+    pairs, bag = encoder(text)[:, :24], encoder(text)[:, 24:]
+    assert pairs.var(axis=0).sum() == pytest.approx(bag.var(axis=0).sum(), rel=1e-4)
+    assert encoder([]).shape == (0, found.shape[1])
+    assert WordOrder([["a"]])([["a"], [], ["b"]]).shape == (3, 25)
+
+
+def test_the_factors_give_the_matrix_back_where_there_are_as_many_as_words() -> None:
+    text = [["a", "b"], ["a", "b"], ["b", "a"], ["a", "b", "b"]]
+    left, right = WordOrder(text)._factors[0]
+    # Rows: unknown, mark, a, b. "a b" 3 times, of 4 pairs that begin with a and 5 that end with b.
+    assert left[2] @ right[3] == pytest.approx(3**0.5 / (4 * 5) ** 0.25)
+    assert left[2] @ right[2] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_default_encoder_sees_word_order_and_the_bag_of_words_hardly() -> None:
+    drawn = grammar("easy").sample(2300, 1)
+    training, real, references = drawn[:1500], drawn[1500:1900], drawn[1900:]
+    rng = np.random.default_rng(0)
+    shuffled = [list(rng.permutation(s)) if rng.random() < 0.2 else s for s in real]
+    seen = {}
+    for kind in (WordOrder, BagOfWords):
+        encoder = kind(training)
+        of_shuffled, of_real = (
+            mmd(encoder(text), encoder(references)).interval() for text in (shuffled, real)
+        )
+        assert of_shuffled is not None
+        assert of_real is not None
+        assert of_real[0] <= 0
+        seen[kind] = of_shuffled[0] > 0
+    assert seen == {WordOrder: True, BagOfWords: False}
 
 
 def test_a_pretrained_encoder_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:

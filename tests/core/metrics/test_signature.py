@@ -61,14 +61,14 @@ def test_each_number_names_what_it_depends_on_and_no_more() -> None:
     document = Suite(A, B, grammar("easy")).signature([["a"]] * 3, tok="words")
     assert document == Signature.parse(str(document))
     refs, train = f"2:{text_fingerprint(A)}", f"2:{text_fingerprint(B)}"
-    encoder = f"bag_of_words:1:{train}"
+    encoder = f"word_order:1:{train}"
     expected = {
         "valid": "v:1|n:3|tok:words|oracle:grammar:easy",
         "copied": f"v:1|n:3|train:{train}|tok:words",
         "bleu_2": f"v:1|n:3|refs:{refs}|tok:words|smooth:method1",
         "ms_jaccard_2": f"v:1|n:3|refs:{refs}|tok:words",
         "c2st": f"v:1|n:3|refs:{refs}|tok:words|seed:0",
-        "fed": f"v:1|n:3|refs:{refs}|tok:words|enc:{encoder}",
+        "fed": f"v:2|n:3|refs:{refs}|tok:words|enc:{encoder}",
     }
     for name, parts in expected.items():
         found = of_metric(name, document, GROUPS[CATALOGUE[name].group])
