@@ -27,6 +27,7 @@ from core.plural import count
 from core.tracking.protocol import Columns, Tracker
 from core.tracking.rendering import plain
 from studies.analysis.curves import curves
+from studies.analysis.laboratory import missed
 from studies.analysis.plane import plane
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats, outcomes, ranking, unfinished
@@ -139,7 +140,7 @@ def build(reading: Reading) -> Report:
         current_study(reading.board.study),
         reading.table.question,
         _facts(reading),
-        [*unfinished(reading), *findings[:MANY_FINDINGS], *caveats(reading)],
+        [*unfinished(reading), *findings[:MANY_FINDINGS], *caveats(reading), *missed(reading)],
         [each for section in (first, *own[:1]) for each in section.findings[:1]],
         found,
     )

@@ -8,6 +8,7 @@ The same summaries make the same bytes: no date, no machine, no randomness.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,9 +25,11 @@ from core.errors import InputError
 from core.metrics.catalogue import METRICS
 from core.plural import count
 from core.statistics import interval
+from studies.analysis import laboratory
 from studies.analysis.plane import read_sweeps, sweep_section
 from studies.analysis.ranking import findings
 from studies.definition import from_definition
+from studies.figures import draw, save
 from studies.leaderboard import Row, rng_of
 from studies.report import Report, build, environment
 from studies.sections import Reading, Section, between, last_samples
@@ -34,6 +37,7 @@ from studies.summary import load
 from variants import registry
 
 STORE_ONLY = ("training",)  # sections for which a summary does not have the data
+LABORATORY = "metrics.json"  # what each metric sees, from `python -m benchmarks.metrics`
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
 BEST = "from_scratch"  # the study whose winner has a model card
 PLANE = "temperature"  # the study that compares it with maximum likelihood over temperature
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("pages", type=Path, nargs="+", help="Markdown files to write")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the figures")
     parser.add_argument("--numbers", type=Path, help="Markdown file of published numbers and ours")
+    parser.add_argument("--laboratory", type=Path, help="Markdown file of the metric laboratory")
     parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
     given = parser.parse_args(arguments)
     reports = reports_of(given.summaries)
@@ -59,13 +64,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for page, render in ((given.card, model_card), (given.numbers, reproduction)):
         if page is not None:
             page.write_text(render(given.summaries), encoding="utf-8")
+    if given.laboratory is not None:
+        write_laboratory(given.summaries / LABORATORY, given.laboratory, given.pictures)
+
+
+def write_laboratory(
+    file: Path, page: Path, pictures: Path, packaged: Path = laboratory.SMALLEST
+) -> None:
+    """The page of the metric laboratory, its figure, and what is installed with the package."""
+    table = laboratory.read_table(file)
+    text = environment().get_template("metrics_laboratory.md").render(**laboratory.page(table))
+    page.write_text(text, encoding="utf-8")
+    doses = json.dumps(laboratory.smallest(table)).replace("}, ", "},\n")
+    packaged.write_text(doses + "\n", encoding="utf-8")
+    figure = draw(lambda: laboratory.smallest_figure(table))
+    save(figure, pictures / file.stem, "smallest", ("svg",))
 
 
 def reports_of(summaries: Path) -> dict[str, Report]:
     """The report of every summary, by the study's name; InputError for a bad one."""
     reports: dict[str, Report] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for file in sorted(summaries.glob("*.json")):
+        for file in sorted(set(summaries.glob("*.json")) - {summaries / LABORATORY}):
             made = build(load(file, Path(folder) / file.stem))
             sections = [each for each in made.sections if each.key not in STORE_ONLY]
             made = replace(made, sections=sections)

@@ -30,7 +30,7 @@ LEVEL, POWER = 0.05, 0.8
 FEWEST = 20  # sentences of a sample
 DOSES = (1.0, 0.68, 0.46, 0.32, 0.22, 0.15, 0.1, 0.068, 0.046, 0.032, 0.022, 0.015, 0.01,
          0.0068, 0.0046, 0.0032, 0.0022, 0.0015, 0.001)  # fmt: skip
-SHOWN = 0.1  # dose whose power is measured whatever bisection needs
+SHOWN = 0.1  # dose that bisection begins with, and whose power is shown
 FLAT = 4.0  # standard errors of a change of the mean that is no change
 Values = dict[str, float | None]
 Score = Callable[[Sequence[Sentence], Sequence[str]], Values]  # a text and groups of metrics
@@ -206,13 +206,15 @@ class _Trial:
             return hits >= needed
 
         power = np.mean([null.sees(self._value(name, SHOWN, repeat)) for repeat in range(repeats)])
+        first, last = DOSES.index(SHOWN), len(DOSES)  # the second place is beyond the last
+        if not enough(SHOWN):
+            first, last = 0, first
         smallest = None
-        if enough(DOSES[0]):
-            seen, unseen = 0, len(DOSES)  # places in DOSES; the second is beyond the last
-            while unseen - seen > 1:
-                middle = (seen + unseen) // 2
-                seen, unseen = (middle, unseen) if enough(DOSES[middle]) else (seen, middle)
-            smallest = DOSES[seen]
+        if enough(DOSES[first]):
+            while last - first > 1:
+                middle = (first + last) // 2
+                first, last = (middle, last) if enough(DOSES[middle]) else (first, middle)
+            smallest = DOSES[first]
         return Seen(smallest, float(power), self._trend(name, null))
 
     def _trend(self, name: str, null: Null) -> str:

@@ -38,7 +38,7 @@ def metrics(context: typer.Context, json: Json = False) -> None:
                 "references": GROUPS[info.group].references,
                 "training": GROUPS[info.group].training,
                 "generator": GROUPS[info.group].generator,
-                "oracle": info.group == "oracle",
+                "oracle": GROUPS[info.group].oracle,
             },
             "summary": info.summary,
         }

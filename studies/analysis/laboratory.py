@@ -1,0 +1,209 @@
+"""The metric laboratory's page, and what the score of a study can miss.
+
+`results/metrics.json` (`python -m benchmarks.metrics`) holds the measurements. `make results`
+renders the page from it, and writes SMALLEST, which is installed with the package: by text, number
+of sentences, metric and fault, the smallest dose that is seen, or null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from core.metrics.catalogue import CATALOGUE
+from core.metrics.faults import FAULTS
+from core.metrics.laboratory import DOSES, LEVEL, POWER, Seen, Sheet, Table, TextTable, drift
+from studies.figures import panels
+from studies.sections import Reading, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SMALLEST = Path(__file__).parents[1] / "templates" / "metrics.json"
+TEXTS = {"grammar": "the built-in grammar", "captions": "captions"}
+OTHER_SOURCES = {"grammar": "grammar", "lstm_oracle": ""}  # than real text
+MOST_NAMED, LARGE = 3, 0.05  # doses in a sentence, and the least of them
+WORSE = {"higher": "falls", "lower": "rises"}
+SHOWN = (0.1, 1.0)  # doses whose divergence the page has
+Smallest = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float | None]]]]
+Cells = list[list[str]]
+
+
+def read_table(file: Path) -> Table:
+    """The stored measurements."""
+    return TypeAdapter(Table).validate_json(file.read_bytes())
+
+
+def smallest(table: Table) -> Smallest:
+    """What SMALLEST holds; without what changes nothing in a text."""
+    return {
+        text: {
+            str(n): {
+                metric: {
+                    fault: seen[metric].smallest
+                    for fault, seen in sheet.faults.items()
+                    if metric in seen and found.planted[fault][0] != 0
+                }
+                for metric in sheet.real
+            }
+            for n, sheet in found.sheets.items()
+        }
+        for text, found in table.items()
+    }
+
+
+@cache
+def _packaged() -> Smallest:
+    found: Smallest = json.loads(SMALLEST.read_text(encoding="utf-8"))
+    return found
+
+
+def missed(reading: Reading) -> Iterator[str]:
+    """Which faults the score of a study would miss, at the fewest sentences that were measured;
+    nothing if the score was not measured on such a text.
+    """
+    metric = reading.board.metric.partition("/")[2]
+    source = next((run.params.get("corpus.source", "") for run in reading.seeds), "")
+    text = OTHER_SOURCES.get(source, "captions")
+    sizes = [n for n, known in _packaged().get(text, {}).items() if known.get(metric)]
+    if not sizes:
+        return
+    n = min(sizes, key=int)
+    doses = _packaged()[text][n][metric]
+    never = [_words(fault) for fault, dose in doses.items() if dose is None]
+    late = sorted(
+        ((dose, fault) for fault, dose in doses.items() if (dose or 0) >= LARGE), reverse=True
+    )
+    *others, last = never or [""]
+    said = (
+        [f"{', '.join(others)} or {last} at any dose" if others else f"{last} at any dose"]
+        if never
+        else []
+    )
+    said += [
+        f"{_words(fault)} below dose {number(dose)}" for dose, fault in late[:MOST_NAMED] if dose
+    ]
+    if said:
+        yield (
+            f"`{metric}` ({int(n):,} sentences of {TEXTS[text]}) does not see {'; '.join(said)} "
+            f"(`textgan metrics try {metric}`)."
+        )
+
+
+def page(table: Table) -> dict[str, Any]:
+    """What the template of the page shows."""
+    texts = [
+        {
+            "about": found.about,
+            "bits": _exact(found),
+            "faults": _fault_rows(found),
+            "metrics": _metric_rows(found),
+            "sizes": sorted(found.sheets),
+            "sheets": [
+                (n, _columns(found.sheets[n]), _rows(found.sheets[n])) for n in sorted(found.sheets)
+            ],
+        }
+        for found in table.values()
+    ]
+    return {"texts": texts, "doses": [*map(number, SHOWN)], "level": LEVEL, "power": number(POWER)}
+
+
+def _exact(found: TextTable) -> bool:
+    return any(bits[0] is not None for bits in found.planted.values())
+
+
+def _fault_rows(found: TextTable) -> Cells:
+    """Name, what it is, and, if any is known, the divergence in bits of each dose in SHOWN."""
+    exact = _exact(found)
+    rows = []
+    for fault, bits in found.planted.items():
+        known = [bits[DOSES.index(dose)] for dose in SHOWN]
+        shown = ["" if each is None else f"{each:.3f}" for each in known] if exact else []
+        rows.append([_words(fault), FAULTS[fault].summary, *shown])
+    return rows
+
+
+def _metric_rows(found: TextTable) -> Cells:
+    """Name, value of real text and false alarms at each number of sentences, drift."""
+    rows = []
+    for metric in CATALOGUE:
+        nulls = [found.sheets[n].real.get(metric) for n in sorted(found.sheets)]
+        if not any(nulls):
+            continue
+        cells = [
+            cell
+            for null in nulls
+            for cell in (
+                [f"{null.mean:.4g}", f"{null.sd:.2g}", f"{null.false_alarms:.0%}"]
+                if null
+                else [""] * 3
+            )
+        ]
+        shift = drift(found, metric)
+        rows.append([metric, *cells, "" if shift is None else f"{shift:+.1f}"])
+    return rows
+
+
+def _columns(sheet: Sheet) -> list[str]:
+    return ["metric", *map(_words, sheet.faults)]
+
+
+def _rows(sheet: Sheet) -> Cells:
+    """The smallest dose of each fault that each metric sees."""
+    return [
+        [metric, *(_cell(metric, seen.get(metric)) for seen in sheet.faults.values())]
+        for metric in CATALOGUE
+        if metric in sheet.real
+    ]
+
+
+def _cell(metric: str, seen: Seen | None) -> str:
+    if seen is None:
+        return ""
+    worse = WORSE.get(CATALOGUE[metric].direction, seen.trend)
+    better = seen.trend in ("rises", "falls") and seen.trend != worse
+    mark = " +" if better else " ~" if seen.trend == "mixed" else ""
+    if seen.smallest is None:
+        return f"–{mark}"
+    return ("≤ " if seen.smallest == DOSES[-1] else "") + number(seen.smallest) + mark
+
+
+def smallest_figure(table: Table) -> Figure:
+    """A heat map for each text at its fewest sentences: rows are metrics, columns faults."""
+    import numpy as np
+
+    shown = [
+        (found.about, min(found.sheets), found.sheets[min(found.sheets)])
+        for found in table.values()
+    ]
+    rows = [metric for metric in CATALOGUE if any(metric in sheet.real for _, _, sheet in shown)]
+    figure, axes = panels(
+        1, len(shown), len(shown), (3.2 + 4.2 * len(shown), 1.8 + 0.24 * len(rows)), sharey=True
+    )
+    for axis, (about, n, sheet) in zip(axes, shown, strict=True):
+        doses = [
+            [seen[metric].smallest if metric in seen else None for seen in sheet.faults.values()]
+            for metric in rows
+        ]
+        logs = np.log10(np.array(doses, dtype=float))  # NaN where a fault is not seen
+        axis.imshow(logs, cmap="viridis", vmin=-3, vmax=0, aspect="auto")
+        axis.set_xticks(
+            range(len(sheet.faults)), [*map(_words, sheet.faults)], rotation=60, ha="right"
+        )
+        axis.set_yticks(range(len(rows)), rows)
+        axis.grid(visible=False)
+        axis.set_title(f"{about}\n{n:,} sentences", fontsize=9)
+        axis.tick_params(labelsize=8, length=0)
+    bar = figure.colorbar(axes[0].images[0], ax=axes, ticks=[-3, -2, -1, 0], shrink=0.5)
+    bar.ax.set_yticklabels(["≤ .001", ".01", ".1", "1"])
+    bar.set_label("smallest dose seen; white: none", fontsize=8)
+    return figure
+
+
+def _words(fault: str) -> str:
+    return fault.replace("_", " ")
