@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core.errors import InputError
-from core.metrics.catalogue import CATALOGUE
+from core.metrics.catalogue import CATALOGUE, FLOORS
 from core.metrics.comparison import Comparison
 from core.metrics.files import Evaluation
 from core.plural import count
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 10  # sentences on the page and in the record
-TITLES = {"real": "real text", "mle": "MLE", "ngram": "n-gram model"}
-LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"), "ngram": (GREY, "^")}
+TITLES = {"real": "real text", "mle": "MLE", **{name: name for name in FLOORS}}
+LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"),
+         "unigram": (GREY, "v"), "bigram": (GREY, "<"), "trigram": (GREY, "^")}  # fmt: skip
 DIFFERENCE_COLUMNS = ("metric", "first", "this", "difference", "95% interval", "better")
 ORDERS = (1, 2, 3, 4)  # of distinct n-grams
 TESTS = {"c2st": "classifier", "nearest_neighbour": "nearest neighbour"}

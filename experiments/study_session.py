@@ -25,7 +25,7 @@ from experiments.corpora import prepare
 from experiments.loading import resolve_file
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
-from studies.analysis.ranking import BOARD_COLUMNS, board_cells
+from studies.analysis.ranking import baseline_cells, board_cells, board_columns
 from studies.analysis.runs import duration
 from studies.definition import Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
@@ -234,12 +234,10 @@ def overcommitted(study: Study, workers: int, cores: int) -> str | None:
 
 def show_leaderboard(board: Leaderboard) -> None:
     """Print the ranking of a study's variants."""
-    rows = board_cells(board)
-    if (real := board.baselines.get("real")) is not None:
-        rows.append(["", "real held-out text", f"{real:.4f}", "", "", ""])
+    rows = [*board_cells(board), *baseline_cells(board).values()]
     better = "higher" if board.higher_is_better else "lower"
     title = f"{board.study}: {board.metric}, {better} is better"
-    stdout.print(table(BOARD_COLUMNS, rows, title))
+    stdout.print(table(board_columns(board), rows, title))
     if board.signature:
         stderr.print(f"signature: {board.signature}", markup=False)
     if board.failed:

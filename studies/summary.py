@@ -15,6 +15,7 @@ from typing import Any
 
 from core.errors import InputError, first_line
 from core.files import read_bounded
+from core.metrics.catalogue import FLOORS
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.leaderboard import variant_runs
@@ -32,6 +33,7 @@ TAGS = frozenset({
     "seconds", "evaluating", "signature", "signature_test",
 })  # fmt: skip
 NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
+OF_FLOORS = tuple(f"{name}/" for name in FLOORS)  # the same in all runs: of the first seed alone
 SENTENCES = 8  # of the last step
 
 
@@ -109,6 +111,7 @@ def _run(
 ) -> dict[str, Any]:
     level = run.tags["level"]
     read_there = {key: run.params[key] for key in OF_SEED if key in run.params}
+    kept = (*NUMBERS, *OF_FLOORS) if with_samples else NUMBERS
     of_level = run.params if level in ("study", "variant") else read_there
     found: dict[str, Any] = {
         "id": run.run_id,
@@ -116,7 +119,7 @@ def _run(
         "parent": run.parent_id,
         "tags": {k: _named(v, sources) for k, v in sorted(run.tags.items()) if k in TAGS},
         "params": {key: _named(value, sources) for key, value in sorted(of_level.items())},
-        "metrics": {k: v for k, v in sorted(run.metrics.items()) if k.startswith(NUMBERS)},
+        "metrics": {k: v for k, v in sorted(run.metrics.items()) if k.startswith(kept)},
     }
     if level == "seed":
         found["curve"] = tracker.history(run.run_id, metric)

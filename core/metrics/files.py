@@ -18,25 +18,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.errors import InputError, nearest
 from core.metrics.audit import audit
 from core.metrics.bleu import PROTOCOLS
-from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS, Direction
+from core.metrics.catalogue import CATALOGUE, FLOORS, GROUPS, TEXT_GROUPS, Direction
 from core.metrics.encoders import DEFAULT, Encoder
+from core.metrics.floors import Floor, spaced
 from core.metrics.intervals import Bounds, Measure
-from core.metrics.kneser_ney import ORDER
 from core.metrics.ngrams import Sentence
 from core.metrics.signature import of_metric
 from core.metrics.suite import Suite
 from core.plural import count
 from core.text.hashing import hash_of
-from core.text.oracles import Oracle
+from core.text.oracles import LstmOracle, Oracle
 from core.text.readers import read_texts
 
-NGRAM_SEED = 0
 UNEQUAL = 0.02  # share of the samples by which the row of real text may have more or fewer
 Text = list[list[str]]
 Measured = tuple[str, Measure, Bounds]
 Number = float | None
 Step = Callable[[str, float, float], None]  # name of the group, steps done, steps in all
-BASELINES = ("real", "mle", "ngram")
+BASELINES = ("real", "mle", *FLOORS, "ngram")
 
 
 class Baseline(Protocol):
@@ -86,7 +85,8 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(extra="forbid")
     metrics: dict[str, MetricRow] = Field(description="by name, all of the selected groups")
     baselines: dict[str, dict[str, Number] | None] = Field(
-        description="of real, mle and ngram: values by metric; null if there is no such baseline"
+        description="of real, mle, unigram, bigram, trigram: values by metric; null if there is no "
+        "such baseline. ngram, an earlier smoothed model, is always null"
     )
     baseline_intervals: dict[str, dict[str, Bounds] | None] = Field(
         description="the 95% intervals of these values, [low, high]; null if there is none"
@@ -139,7 +139,7 @@ def evaluate(
     suite: Suite | None = None,
     changes: dict[str, np.ndarray | None] | None = None,
 ) -> Evaluation:
-    """Score the samples and the baselines: real text, an n-gram model, MLE. `suite` is that of the
+    """Score the samples and the baselines: real text, n-gram floors, MLE. `suite` is that of the
     inputs, if there is one already; `changes` receives `Measure.by_reference` of each metric.
     """
     suite = suite or suite_of(inputs)
@@ -233,9 +233,12 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
         about = f"{len(scored):,} of the references against the other {len(compared):,}"
         rows["real"] = Row(suite.against(compared), scored, about)
     if inputs.train:
-        drawn = suite.model.sample(len(inputs.samples), np.random.default_rng(NGRAM_SEED))
-        about = f"{count(len(drawn), 'sentence')} of a Kneser-Ney model of order {ORDER} of --train"
-        rows["ngram"] = Row(suite, drawn, about)
+        training = [inputs.train[index] for index in spaced(len(inputs.train))]
+        length = inputs.oracle.length if isinstance(inputs.oracle, LstmOracle) else None
+        for name in FLOORS:
+            drawn = Floor(name, training).sample(len(inputs.samples), length)
+            about = f"{count(len(drawn), 'sentence')} of an unsmoothed {name} model of --train"
+            rows[name] = Row(suite, drawn, about)
     return rows
 
 

@@ -165,7 +165,8 @@ class KneserNey:
         going = np.ones(count, dtype=bool)
         while going.any() and len(drawn) <= MAX_LENGTH:
             word = np.full(count, self.end)
-            word[going] = self._next([past[going] for past in drawn[-(self.order - 1) :]], rng)
+            known = drawn[max(len(drawn) - self.order + 1, 0) :]
+            word[going] = self._next([past[going] for past in known], int(going.sum()), rng)
             drawn.append(word)
             going &= word != self.end
         lines = np.stack(drawn[1:], axis=1) if len(drawn) > 1 else np.empty((count, 0), int)
@@ -174,9 +175,8 @@ class KneserNey:
             for line in lines
         ]
 
-    def _next(self, past: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """The next word of each sentence; `past` are its last words, oldest first."""
-        n = len(past[0])
+    def _next(self, past: list[np.ndarray], n: int, rng: np.random.Generator) -> np.ndarray:
+        """The next word of each of n sentences; `past` are its last words, oldest first."""
         # Ids of the contexts of order 1, 2, ...
         ids = [np.zeros(n, dtype=np.int64)]
         ids += [self.table.find(past[-length:]) for length in range(1, len(past) + 1)]

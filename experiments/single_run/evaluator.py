@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 
+from core.files import write_atomically
+from core.metrics.catalogue import FLOORS, METRICS
+from core.metrics.floors import Floor, spaced
 from core.metrics.suite import Suite
 from core.seeding import derive
 from core.text.corpus import Corpus, Split
 from core.text.oracles import corpus_distribution, oracle_of
 from core.training.diagnostics import diagnose
-from core.training.jsd import generator_jsd
+from core.training.jsd import generator_jsd, jsd
 from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
 from experiments.generate import SentenceSampler, make_sampler
@@ -18,6 +25,7 @@ from studies.leaderboard import SIGNATURE, TEST_SIGNATURE
 
 Text = list[list[str]]
 Values = dict[str, float | None]
+BASELINES = 1  # version of the baselines' scores; a new one makes them anew
 
 
 class Evaluator:
@@ -49,14 +57,14 @@ class Evaluator:
         count = self.config.evaluation.sentences
         return self.sampler().rows(count, 1.0, self.config.seed, stream)
 
-    def references(self, stream: str) -> Text:
+    def references(self, stream: str, seed: int) -> Text:
         """Fresh sentences of the corpus distribution, by a random stream of their own; none where
         that is not known. A split by a hash of the sentence has only a tenth of all strings.
         """
         if self.distribution is None:
             return []
-        seed = derive(self.config.seed, f"{stream} references")
-        return self.distribution.sample(self.config.evaluation.references, seed)
+        count = self.config.evaluation.references
+        return self.distribution.sample(count, derive(seed, f"{stream} references"))
 
     def validation(self, rows: np.ndarray, *, last: bool) -> Values:
         """Scores `eval/...` of generated sentences, by the validation split. The last evaluation of
@@ -81,11 +89,49 @@ class Evaluator:
         )
         return {TEST_SIGNATURE if test else SIGNATURE: str(signature)}
 
-    def real(self) -> Values:
-        """`real/...`: held-out text as if it had been generated: the row to compare with."""
+    def baselines(self, folder: Path) -> Values:
+        """Scores of texts that no run has generated: `real/...`, held-out text, and `unigram/...`,
+        `bigram/...`, `trigram/...` of the training text. They are computed once for all runs on a
+        corpus with the same settings of evaluation, and kept in `folder`.
+        """
+        config = self.config
+        settings = [
+            BASELINES, self.corpus.fingerprint, config.corpus.model_dump(mode="json"),
+            config.model.length, config.evaluation.sentences, config.evaluation.references,
+            sorted(METRICS),
+        ]  # fmt: skip
+        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
+        file = folder / f"scores_{key}.json"
+        if file.exists():
+            kept: Values = json.loads(file.read_text(encoding="utf-8"))
+            return kept
+        values = self._of_real_text() | self._of_floors()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(values))
+        return values
+
+    def _of_real_text(self) -> Values:
         values = self.suite.evaluate(self.corpus.test.sentences(self.config.evaluation.sentences))
         values["jsd"] = None if self.distribution is None else 0.0
         return {f"real/{name}": value for name, value in values.items()}
+
+    def _of_floors(self) -> Values:
+        """Scores of the n-gram models, by all metrics that say what is better."""
+        train, count = self.corpus.train, self.config.evaluation.sentences
+        training = [train.sentence(int(index)) for index in spaced(len(train))]
+        length = self.config.model.length if train.fixed_length else None
+        references = self.references("floors", 0)
+        found: Values = {}
+        for name in FLOORS:
+            floor = Floor(name, training)
+            text = floor.sample(count, length)
+            values = self.suite.evaluate(text)
+            if self.distribution is not None and length is None:
+                ratios = (self.distribution.log_prob(t) + floor.nll(t) for t in (text, references))
+                values["jsd"] = jsd(*ratios).value
+            ranked = [each for each in values if METRICS[each].direction != "near"]
+            found |= {f"{name}/{each}": values[each] for each in ranked}
+        return found
 
     def _scores(
         self, prefix: str, suite: Suite, split: Split, drawn: np.ndarray, *, last: bool
@@ -96,7 +142,7 @@ class Evaluator:
         values = suite.evaluate(sampler.decode(drawn))
         values["nll_gen"] = nll_gen(sampler.generator, sampler.drawing, rows).value
         if last:
-            values |= self._expensive(sampler, drawn, self.references(prefix))
+            values |= self._expensive(sampler, drawn, self.references(prefix, self.config.seed))
         return {f"{prefix}/{name}": value for name, value in values.items()}
 
     def _expensive(self, sampler: SentenceSampler, drawn: np.ndarray, references: Text) -> Values:

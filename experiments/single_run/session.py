@@ -95,7 +95,8 @@ class Session:
         """Train to the end, however it ends. With `test` the test split is scored at the end."""
         with interrupts_after_the_update(self.trainer.interrupt):
             if not self.state.counters.evaluation and data_parallel.is_main():
-                self.record.log_metrics(self.evaluator.real(), 0)
+                store_dir = self.folder.parents[1]  # the folder is STORE/runs/ID
+                self.record.log_metrics(self.evaluator.baselines(store_dir / "baselines"), 0)
                 self.record.set_tags(self.evaluator.signatures(test=False))
             outcome, reason = self._train()
         if test and outcome in ("ok", "collapsed"):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.metrics.catalogue import GROUPS, metric_info
+from core.metrics.catalogue import FLOORS, GROUPS, metric_info
 from core.metrics.signature import Signature
 from core.plural import count
 from core.statistics import holm
 from core.tracking.protocol import NONE, WORST
 from studies.analysis.contrasts import LEVEL, apart, pairing
 from studies.figures import BLUE, GREY, ORANGE, forest
-from studies.leaderboard import Leaderboard, Row
-from studies.sections import Reading, Section, between, contrast, names, number, scored
+from studies.leaderboard import HIGH, Leaderboard, Row
+from studies.sections import TEXTS, Reading, Section, between, contrast, names, number, scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ FAR = 1.5  # the scale of a figure includes real text within so many spans of th
 
 
 def ranking(reading: Reading) -> Section:
-    """Every variant with its interval, real text last."""
+    """Every variant with its interval, then real text and the n-gram floors."""
     board = reading.board
     further = [
         key for key in FURTHER
@@ -38,27 +38,36 @@ def ranking(reading: Reading) -> Section:
         [*cells, *(_mean(reading, key, row) for key in further)]
         for cells, row in zip(board_cells(board), board.rows, strict=True)
     ]
-    real = board.baselines.get("real")
-    if real is not None:
-        others = [_mean(reading, key.replace("eval/", "real/")) for key in further]
-        rows.append(["", "real held-out text", f"{real:.4f}", "", "", "", *others])
+    for text, cells in baseline_cells(board).items():
+        rows.append(
+            [*cells, *(_mean(reading, key.replace("eval/", f"{text}/")) for key in further)]
+        )
     on_test = board.metric.startswith("test/")
     split = "test split, evaluated once, at the end" if on_test else "last evaluation"
     return Section(
         "leaderboard",
-        [*BOARD_COLUMNS, *(key.partition("/")[2] for key in further)],
+        [*board_columns(board), *(key.partition("/")[2] for key in further)],
         rows,
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
-        values={"split": split, "signature": signature(board)},
+        values={
+            "split": split,
+            "signature": signature(board),
+            "ladder": "".join(_on_ladder(board, TEXTS["leaderboard"]["ladder"])),
+        },
     )
 
 
+def board_columns(board: Leaderboard) -> list[str]:
+    """BOARD_COLUMNS, and the ladder if the study has n-gram floors."""
+    return [*BOARD_COLUMNS, *_on_ladder(board, "ladder")]
+
+
 def board_cells(board: Leaderboard) -> list[list[str]]:
-    """A row of BOARD_COLUMNS for each variant."""
+    """A row of `board_columns` for each variant."""
     return [
         [str(rank), row.variant, f"{row.score:.4f}", between(row.interval), str(row.seeds),
-         outcomes(row)]
+         outcomes(row), *_on_ladder(board, row.ladder or "-")]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip
 
@@ -66,6 +75,23 @@ def board_cells(board: Leaderboard) -> list[list[str]]:
 def signature(board: Leaderboard) -> str:
     """How the scores were computed, as a further sentence; empty for runs of older versions."""
     return f" Signature of the scores: `{board.signature}`." if board.signature else ""
+
+
+def baseline_cells(board: Leaderboard) -> dict[str, list[str]]:
+    """A row of `board_columns` for real text and each n-gram floor, by the text's name."""
+    rows = {}
+    for text, value in board.baselines.items():
+        copied = board.copied.get(text) or 0.0
+        note = f"copies {copied:.0%}" if text in FLOORS and copied >= HIGH else ""
+        if value is not None:
+            title = "real held-out text" if text == "real" else f"{text} model"
+            rows[text] = ["", title, f"{value:.4f}", "", "", "", *_on_ladder(board, note)]
+    return rows
+
+
+def _on_ladder(board: Leaderboard, cell: str) -> list[str]:
+    """The cell of the ladder's column, which only a study with n-gram floors has."""
+    return [cell] if any(board.baselines.get(floor) is not None for floor in FLOORS) else []
 
 
 def findings(board: Leaderboard) -> list[str]:

@@ -96,7 +96,7 @@ def test_its_interval_covers() -> None:
 
 
 def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
-    """And the exact divergence, at its last evaluation."""
+    """And the exact divergence, at its last evaluation. Both runs share the n-gram floors."""
     tracker = MemoryTracker(tmp_path)
     result = run(tiny(*PLAIN, "sampling.name=straight_through"), tracker=tracker, test=True)
     explicit = tracker.run(result.run_id)
@@ -105,7 +105,12 @@ def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
     assert 0.9 < explicit.metrics["eval/jsd"] <= 1
     assert explicit.metrics["test/jsd"] == pytest.approx(explicit.metrics["eval/jsd"], abs=0.1)
     assert explicit.metrics["real/jsd"] == 0
+    (kept,) = (tmp_path / "baselines").iterdir()
+    assert explicit.metrics["trigram/ms_jaccard_2"] > explicit.metrics["unigram/ms_jaccard_2"] > 0
+    assert 0 < explicit.metrics["trigram/jsd"] < explicit.metrics["unigram/jsd"]
+    kept.write_text(kept.read_text().replace('"trigram/valid": ', '"trigram/valid": 1'))
     implicit = tracker.run(run(tiny(), tracker=tracker).run_id)
     assert "eval/nll_gen" not in implicit.metrics
     assert "eval/jsd" not in implicit.metrics
     assert implicit.tags["undefined.jsd"] == IMPLICIT
+    assert implicit.metrics["trigram/valid"] >= 10  # read from the file, not computed again

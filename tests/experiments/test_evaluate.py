@@ -48,7 +48,7 @@ def test_all_groups_with_baselines_and_a_page(
                                 GROUPS[CATALOGUE[name].group])  # fmt: skip
         assert row["signature"] == str(of_document)
         assert row["value"] is not None, name
-    for baseline in ("real", "mle", "ngram"):
+    for baseline in ("real", "mle", "unigram", "bigram", "trigram"):
         assert set(document["baselines"][baseline]) == set(document["metrics"])
         for name, bounds in document["baseline_intervals"][baseline].items():
             if bounds is not None:

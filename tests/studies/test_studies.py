@@ -66,7 +66,9 @@ class FakeTraining:
             record.finish("failed", str(error))
             raise error
         score = 0.5 * ("gumbel" in variant) + 0.01 * seed + 0.1 * ("noise" in variant)
-        record.log_metrics({"eval/ms_jaccard_2": score, "real/ms_jaccard_2": 0.9}, 1)
+        floors = {"unigram": 0.3, "bigram": 0.55, "trigram": 0.6, "real": 0.9}
+        values = {f"{text}/ms_jaccard_2": value for text, value in floors.items()}
+        record.log_metrics({"eval/ms_jaccard_2": score, **values, "trigram/copied": 0.24}, 1)
         record.finish(self.outcome(variant))  # type: ignore[arg-type]
         return tracker.run(record.run_id)
 
@@ -149,7 +151,17 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     low, high = board.rows[0].interval
     assert low <= board.rows[0].score <= high
     assert board.baselines["real"] == pytest.approx(0.9)
-    assert "real held-out text" in build(read(tracker, "design_axes_smoke")).markdown()
+    text = build(read(tracker, "design_axes_smoke")).markdown()
+    lines = {line.split(" | ")[1]: line for line in text.splitlines() if line.count(" | ") > 5}
+    assert "0.9000" in lines["real held-out text"]
+    assert "copies 24%" in lines["trigram model"]
+    assert board.rows[0].ladder == "bigram to trigram"
+    assert "bigram to trigram" in lines[board.rows[0].variant]
+    document = board.document()
+    assert document["baselines"] == {"real": 0.9, "unigram": 0.3, "bigram": 0.55, "trigram": 0.6}
+    assert document["baselines_copied"]["trigram"] == 0.24
+    assert document["leaderboard"][0]["ladder"] == "bigram to trigram"
+    assert not {row["variant"] for row in document["leaderboard"]} & {*document["baselines"]}
     variant = tracker.run(board.rows[0].run_id)
     assert variant.metrics["score"] == pytest.approx(0.605)
     assert leaderboard(tracker, "design_axes_smoke").document() == board.document()
