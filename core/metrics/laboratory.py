@@ -46,7 +46,7 @@ class Effort:
 
 
 LARGE, COSTLY = 5000, ("jsd_bound",)  # sentences and groups that get less
-CHEAP, DEAR, DEAREST = Effort(99, 100, 10), Effort(39, 40, 3), Effort(19, 10, 3)
+CHEAP, DEAR, DEAREST = Effort(99, 100, 10), Effort(39, 40, 3), Effort(19, 10, 2)
 
 
 def effort_of(group: str, n: int) -> Effort:

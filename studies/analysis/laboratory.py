@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from core.metrics.catalogue import CATALOGUE
 from core.metrics.faults import FAULTS
 from core.metrics.laboratory import DOSES, LEVEL, POWER, Seen, Sheet, Table, TextTable, drift
+from core.plural import count
 from studies.figures import panels
 from studies.sections import Reading, number
 
@@ -90,8 +91,8 @@ def missed(reading: Reading) -> Iterator[str]:
     ]
     if said:
         yield (
-            f"`{metric}` ({int(n):,} sentences of {TEXTS[text]}) does not see {'; '.join(said)} "
-            f"(`textgan metrics try {metric}`)."
+            f"`{metric}` ({count(int(n), 'sentence')} of {TEXTS[text]}) does not see "
+            f"{'; '.join(said)} (`textgan metrics try {metric}`)."
         )
 
 
@@ -197,7 +198,7 @@ def smallest_figure(table: Table) -> Figure:
         )
         axis.set_yticks(range(len(rows)), rows)
         axis.grid(visible=False)
-        axis.set_title(f"{about}\n{n:,} sentences", fontsize=9)
+        axis.set_title(f"{about}\n{count(n, 'sentence')}", fontsize=9)
         axis.tick_params(labelsize=8, length=0)
     bar = figure.colorbar(axes[0].images[0], ax=axes, ticks=[-3, -2, -1, 0], shrink=0.5)
     bar.ax.set_yticklabels(["≤ .001", ".01", ".1", "1"])
