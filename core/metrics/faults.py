@@ -28,11 +28,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
 
+from core.metrics.catalogue import FLOORS
 from core.metrics.fault_sources import MOST_LOST, Law, Rng, Source, Text, log_probs
+from core.metrics.floors import Floor
 from core.metrics.ngrams import Sentence
 from core.text.pcfg import Grammar
 
@@ -174,6 +177,12 @@ def _copies(source: Source, stays: Text) -> Law:
     return Law(_picked(source.training), log_prob)
 
 
+@lru_cache(maxsize=len(FLOORS))
+def _floor(name: str, source: Source) -> Law:
+    floor = Floor(name, source.training)
+    return Law(lambda n, rng: [*floor.sample(n, rng=rng)], lambda text: -floor.nll(text))
+
+
 FAULTS: Mapping[str, Fault] = {
     "shuffled_words": Fault("the words of the sentence in random order", _shuffled),
     "swapped_neighbours": Fault("two neighbouring words change places", _neighbours),
@@ -189,6 +198,13 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "inserted_words": Fault("a random word of the training text at a random place", _inserted),
     "truncation": Fault("the sentence ends after a random word", _truncated),
+    **{
+        f"{name}_samples": Fault(
+            f"sentences become samples of the unsmoothed {name} model of the training text",
+            replace=lambda source, stays, name=name: _floor(name, source),  # type: ignore[misc]
+        )
+        for name in FLOORS
+    },
     "repeats": Fault(
         "sentences become copies of a tenth of the sample",
         replace=lambda source, stays: Law(_picked(stays)),

@@ -33,9 +33,13 @@ class Floor:
         # Without discounts nothing is left for lower orders: the counts as they are.
         self._model = KneserNey(training, order, [(0.0, 0.0, 0.0)] * order)
 
-    def sample(self, count: int, length: int | None = None) -> list[list[str]]:
-        """`count` sentences; with `length`, of exactly so many words."""
-        rng = np.random.default_rng(self._order)
+    def sample(
+        self, count: int, length: int | None = None, rng: np.random.Generator | None = None
+    ) -> list[list[str]]:
+        """`count` sentences; with `length`, of exactly so many words. Without `rng` always the
+        same ones.
+        """
+        rng = rng or np.random.default_rng(self._order)
         if length is None:
             return self._model.sample(count, rng)
         pieces = (self._model.sample(count, rng) for _ in iter(int, 1))
