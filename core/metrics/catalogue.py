@@ -1,7 +1,8 @@
 """Every metric and every group of metrics: the one place that describes them.
 
-A group is computed together, and `textgan evaluate --metrics` takes its name. This module imports
-nothing of ours, so that the configuration can check a metric's name.
+A group is computed together, and `textgan evaluate --metrics` takes its name. `plugins` adds the
+metrics of other packages. This module imports nothing of ours, so that the configuration can check
+a metric's name.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class GroupInfo:
     generator: bool = False  # whether it needs the generator itself
     oracle: bool = False  # whether it needs the source of the corpus
     encoder: bool = False  # whether it compares embeddings
+    optional: bool = False  # whether it is computed only if its name is given
     version: int = 1  # of the definitions; a change of values raises it
     fixed: tuple[str, ...] = ()  # `key:value` parts of the signature that are always the same
 
@@ -47,7 +49,7 @@ class MetricInfo:
     in_runs: bool = True  # False: not measured in runs even if its group is
 
 
-GROUPS: Mapping[str, GroupInfo] = {
+GROUPS: dict[str, GroupInfo] = {
     "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True, oracle=True),
     "unique": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
     "copied": GroupInfo("core.metrics.diversity", 100, in_runs=True, training=True),
@@ -85,6 +87,14 @@ GROUPS: Mapping[str, GroupInfo] = {
         encoder=True,
         version=2,
     ),
+    "mauve": GroupInfo(
+        "core.metrics.mauve",
+        500,
+        references=True,
+        size_dependent=True,
+        encoder=True,
+        optional=True,
+    ),
     "nll_gen": GroupInfo("core.training.nll_gen", 100, in_runs=True, generator=True),
     "jsd": GroupInfo(
         "core.training.jsd",
@@ -96,7 +106,10 @@ GROUPS: Mapping[str, GroupInfo] = {
         fixed=("refs:oracle",),  # fresh draws
     ),
 }
-TEXT_GROUPS = tuple(group for group, info in GROUPS.items() if not info.generator)
+# What `textgan evaluate` computes unless told otherwise.
+TEXT_GROUPS = tuple(
+    group for group, info in GROUPS.items() if not (info.generator or info.optional)
+)
 
 
 def _by_order(
@@ -111,7 +124,7 @@ def _by_order(
     }
 
 
-CATALOGUE: Mapping[str, MetricInfo] = {
+CATALOGUE: dict[str, MetricInfo] = {
     "valid": MetricInfo("higher", "share of sentences in the oracle's language", "oracle", SHARE),
     "oracle_nll": MetricInfo(
         "near",
@@ -155,6 +168,9 @@ CATALOGUE: Mapping[str, MetricInfo] = {
     "c2st_p": MetricInfo("higher", "p-value of that accuracy if both texts are real", "c2st"),
     "nearest_neighbour": MetricInfo(
         "near", "leave-one-out accuracy of the nearest neighbour; .5: chance", "nearest_neighbour"
+    ),
+    "mauve": MetricInfo(
+        "higher", "area under the divergence curve of clustered embeddings", "mauve", SHARE
     ),
     "nll_gen": MetricInfo(
         "lower",

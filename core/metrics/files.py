@@ -77,6 +77,7 @@ class MetricRow(BaseModel):
         description="which way is better; near: near the value of real text"
     )
     signature: str = Field(description="how it was computed; see core.metrics.signature")
+    reason: str | None = Field(description="why the value is null, where that is known")
 
 
 class Evaluation(BaseModel):
@@ -116,11 +117,13 @@ def read_sentences(path: Path, column: str | None = None) -> Text:
 
 
 def chosen_groups(names: Sequence[str] | None) -> list[str]:
-    """The given groups, or all of them; InputError for an unknown one."""
+    """The given groups, or all that are not optional; InputError for an unknown one."""
+    known = [group for group, info in GROUPS.items() if not info.generator]
     for name in names or ():
-        if name not in TEXT_GROUPS:
-            raise InputError(f"--metrics: no group {name!r}{nearest(name, TEXT_GROUPS)}")
-    return [group for group in TEXT_GROUPS if group in (names or TEXT_GROUPS)]
+        if name not in known:
+            raise InputError(f"--metrics: no group {name!r}{nearest(name, known)}")
+    return [group for group in known
+            if (group in names if names else not GROUPS[group].optional)]  # fmt: skip
 
 
 def chosen_protocol(name: str | None, groups: Sequence[str] | None) -> str | None:
@@ -174,12 +177,17 @@ def evaluate(
             references=measure.references or len(inputs.references),
             direction=CATALOGUE[name].direction,
             signature=str(of_metric(name, signature, GROUPS[CATALOGUE[name].group])),
+            reason=measure.reason or None,
         )
         if (fewer := min(measure.samples, measure.references)) < measure.least:
             warnings.append(
                 f"{name}: no interval from {count(fewer, 'sentence')} "
                 f"(needs {measure.least:,} of each)"
             )
+    reasons = dict.fromkeys(row.reason for row in metrics.values() if row.reason is not None)
+    for reason in reasons:
+        names = [name for name, row in metrics.items() if row.reason == reason]
+        warnings.append(f"no {', '.join(names)}: {reason}")
     if inputs.mle is not None:  # last, because it may have to be trained first
         step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean_of, share_of
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.lm import lm, reverse_lm
+from core.metrics.mauve import mauve
 from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.ngrams import Sentence
 from core.metrics.oracle import oracle
+from core.metrics.plugins import PLUGINS, Need
 from core.metrics.signature import Signature, of_document, text_signature
 from core.metrics.two_sample import c2st, nearest_neighbour
 from core.text.corpus import Split
@@ -132,9 +135,32 @@ class Suite:
         """Every metric of the groups by name; an undefined one has the value None."""
         measured: Found = {}
         for group in groups if samples else ():
-            if not GROUPS[group].training or self.training:
+            if self._missing(group):
+                continue
+            if group in PLUGINS:
+                measured[group] = self._plugin(group, samples)
+            else:
                 measured |= MEASURES[group](self, samples)
         return self._with_undefined(measured, samples, groups)
+
+    def _missing(self, group: str) -> str:
+        """What the group needs and the suite has not; empty if that is nothing."""
+        if GROUPS[group].training and not self.training:
+            return "needs the training text"
+        if GROUPS[group].oracle and self.oracle is None:
+            return "needs an oracle"
+        return ""
+
+    def _plugin(self, name: str, samples: Sequence[Sentence]) -> Measure:
+        metric = PLUGINS[name]
+        needed: dict[Need, Any] = {}
+        if "training" in metric.needs:
+            needed["training"] = self.training_text
+        if "oracle" in metric.needs:
+            needed["oracle"] = self.oracle
+        if "encoder" in metric.needs:
+            needed["encoder"] = self.encoder(samples)
+        return metric.measure(samples, self.references, needed)
 
     def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
         """BLEU and Self-BLEU as a published protocol computes them."""
@@ -144,9 +170,12 @@ class Suite:
     def _with_undefined(
         self, measured: Found, samples: Sequence[Sentence], groups: Sequence[str]
     ) -> Found:
-        undefined = Measure(None, len(samples), len(self.references))
-        names = [name for group in groups for name in names_of(group)]
-        return {name: measured.get(name, undefined) for name in names}
+        sizes = len(samples), len(self.references)
+        return {
+            name: measured.get(name) or Measure(None, *sizes, reason=self._missing(group))
+            for group in groups
+            for name in names_of(group)
+        }
 
     def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
         """Values of `METRICS` by name; None if undefined, as those that need the generator are."""
@@ -215,6 +244,11 @@ def _mmd(suite: Suite, samples: Sequence[Sentence]) -> Found:
     return {"mmd": mmd(encoder(ours), encoder(theirs))}
 
 
+def _mauve(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    encoder = suite.encoder(samples)
+    return {"mauve": mauve(encoder(samples), encoder(suite.references))}
+
+
 def _nearest(suite: Suite, samples: Sequence[Sentence]) -> Found:
     ours, theirs = equal_counts(samples, suite.references)
     return {"nearest_neighbour": nearest_neighbour(ours, theirs, suite.encoder(samples))}
@@ -237,4 +271,5 @@ MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
     "mmd": _mmd,
     "c2st": lambda suite, samples: c2st(*equal_counts(samples, suite.references)),
     "nearest_neighbour": _nearest,
+    "mauve": _mauve,
 }

@@ -71,6 +71,7 @@ def evaluate(
     from threadpoolctl import threadpool_limits
 
     from core.errors import InputError
+    from core.metrics import plugins
     from core.metrics.comparison import compare
     from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
     from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
@@ -81,6 +82,7 @@ def evaluate(
     from experiments.baselines import mle_baseline
     from experiments.console import print_json, progress, stderr
 
+    plugins.load()
     names = [g.strip() for g in metrics.split(",")] if metrics else None
     groups = chosen_groups(names)
     chosen_protocol(protocol, names)

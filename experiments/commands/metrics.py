@@ -24,9 +24,11 @@ def metrics(context: typer.Context, json: Json = False) -> None:
     """List the metrics; `textgan metrics try NAME` shows what one sees of known faults."""
     if context.invoked_subcommand is not None:
         return
+    from core.metrics import plugins
     from core.metrics.catalogue import CATALOGUE, GROUPS
     from experiments.console import print_json, stdout, table
 
+    plugins.load()
     rows = [
         {
             "name": name,
@@ -54,6 +56,22 @@ def metrics(context: typer.Context, json: Json = False) -> None:
         needs += [what for what, needed in row["needs"].items() if needed is True]  # type: ignore[attr-defined]
         cells.append([name, info.direction, f"{low}..{high}", ", ".join(needs), info.summary])
     stdout.print(table(["metric", "better", "range", "needs", "what it is"], cells))
+
+
+@app.command(epilog=examples("textgan metrics check vocabulary"))
+def check(
+    name: Annotated[str, typer.Argument(help="A metric of a plug-in.")],
+) -> None:
+    """Check that a metric of another package keeps the rules."""
+    from core.errors import InputError, nearest
+    from core.metrics import conformance, plugins
+    from experiments.console import stdout
+
+    metrics = plugins.load()
+    if name not in metrics:
+        raise InputError(f"metrics check: no plug-in has a metric {name!r}{nearest(name, metrics)}")
+    conformance.check(name, metrics[name])
+    stdout.print(f"{name}: passes", markup=False)
 
 
 @app.command(

@@ -43,7 +43,7 @@ def test_all_groups_with_baselines_and_a_page(
     assert Evaluation.model_validate_json(out, strict=True).model_dump(mode="json") == document
     for name, row in document["metrics"].items():
         assert set(row) == {"value", "low", "high", "samples", "references", "direction",
-                            "signature"}, name  # fmt: skip
+                            "signature", "reason"}, name  # fmt: skip
         of_document = of_metric(name, Signature.parse(document["signature"]),
                                 GROUPS[CATALOGUE[name].group])  # fmt: skip
         assert row["signature"] == str(of_document)

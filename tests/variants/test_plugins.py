@@ -15,6 +15,8 @@ import pytest
 
 from core.config import parse
 from core.errors import InputError
+from core.metrics import plugins
+from core.metrics.catalogue import CATALOGUE, GROUPS
 from core.tracking.memory import MemoryTracker
 from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
@@ -71,11 +73,37 @@ def test_the_example_is_listed_checked_and_trains(
 
 @pytest.mark.usefixtures("_installed")
 def test_the_examples_own_tests_pass() -> None:
-    tests = runpy.run_path(str(EXAMPLE / "tests" / "test_cosine.py"))
-    own = [test for name, test in tests.items() if name.startswith("test_")]
-    assert len(own) == 3
+    files = sorted((EXAMPLE / "tests").glob("test_*.py"))
+    tests = [test for file in files for test in runpy.run_path(str(file)).items()]
+    own = [test for name, test in tests if name.startswith("test_")]
+    assert len(own) == 5
     for test in own:
         test()
+
+
+@pytest.mark.usefixtures("_installed")
+def test_the_examples_metric_is_listed_checked_and_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for known in (CATALOGUE, GROUPS, plugins.PLUGINS):  # to be taken out again
+        monkeypatch.setitem(known, "word_coverage", None)  # type: ignore[arg-type]
+    del plugins.PLUGINS["word_coverage"], CATALOGUE["word_coverage"], GROUPS["word_coverage"]
+    code, out, err = textgan("metrics", "--json", capsys=capsys)
+    assert code == 0, err
+    assert "word_coverage" in {row["name"] for row in json.loads(out)}
+    code, out, err = textgan("metrics", "check", "word_coverage", capsys=capsys)
+    assert (code, out.strip()) == (0, "word_coverage: passes"), err
+    code, _, err = textgan("metrics", "check", "word_cover", capsys=capsys)
+    assert code == 2
+    assert "did you mean 'word_coverage'?" in err
+    file = tmp_path / "text.txt"
+    file.write_text("a b\nc\n")
+    code, out, err = textgan("evaluate", str(file), "--references", str(file), "--metrics",
+                             "length,word_coverage", "--json", capsys=capsys)  # fmt: skip
+    assert code == 0, err
+    row = json.loads(out)["metrics"]["word_coverage"]
+    assert (row["value"], row["direction"], row["reason"]) == (1.0, "higher", None)
+    assert row["signature"].startswith("word_coverage|v:1|n:2|refs:2:")
 
 
 def test_a_plugin_takes_part_like_any_other() -> None:
