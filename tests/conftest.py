@@ -14,6 +14,7 @@ import sqlalchemy
 import torch
 
 from core.config import Config, override, parse, read_toml
+from studies.figures import save
 from variants import registry
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,13 @@ def pytest_xdist_auto_num_workers() -> int:
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     room = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
     return max(1, min(cores, room, MOST_WORKERS))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that none of them begins when the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
@@ -50,11 +58,20 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _curves_are_not_drawn() -> Iterator[None]:
-    """Drawing a run's curves takes a third of a tiny run; a test of the page of a run does it."""
+def _files_of_figures_are_not_written() -> Iterator[None]:
+    """Drawing a run's curves takes a third of a tiny run, and saving a report's figures in three
+    formats most of its time. The tests of these pages do it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.single_run.session.log_curves", lambda record: None)
+        patch.setattr("studies.report.save", lambda *_: None)
         yield
+
+
+@pytest.fixture
+def figure_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at the files of a report's figures."""
+    monkeypatch.setattr("studies.report.save", save)
 
 
 def tiny(*overrides: str) -> Config:

@@ -139,8 +139,7 @@ def reported(tracker: Tracker, name: str, folder: Path) -> str:
     """The report as Markdown but for what the clock and the place say: its costs, how to get it
     again, and the ids of runs.
     """
-    build(read(tracker, name)).write(folder)
-    sections = (folder / "report.md").read_text().split("\n## ")
+    sections = build(read(tracker, name)).markdown().split("\n## ")
     kept = [each for each in sections if not each.startswith(("Cost", "How to reproduce"))]
     assert len(kept) == len(sections) - 2
     return re.sub(r"\b[0-9a-f]{8}\b", "RUN", "\n## ".join(kept))

@@ -79,6 +79,7 @@ def test_a_summary_keeps_no_path_no_training_curve_and_the_last_sentences(
     assert {line[2] for table in kept for line in table} == {9}
 
 
+@pytest.mark.usefixtures("figure_files")
 def test_pages_are_the_same_bytes_again(tracker: MemoryTracker, tmp_path: Path) -> None:
     write(tracker, NAME, tmp_path / "results" / "one.json")
     made = []
@@ -115,8 +116,8 @@ def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> Non
     drawn = {
         f"<!-- figure: {study}/{name} -->"
         for study, report in reports.items()
-        for figures in report.figures.values()
-        for name in figures
+        for section in report.sections
+        for name in section.figures
     }
     assert drawn == set(re.findall("<!-- figure: .* -->", text))
 
