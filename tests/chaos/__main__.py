@@ -1,7 +1,8 @@
 """`python -m tests.chaos`: one line a fault, tried, survived, lost.
 
-`--long` is `make chaos`: it goes on where its record ends, so it can be stopped and run in pieces,
-such as `--only runs --count 50`. `--sum` prints what the record comes to.
+The short form writes no figures. `--long` is `make chaos`: it goes on where its record ends, so it
+can be stopped and run in pieces, such as `--only runs --count 50`. `--sum` prints what the record
+comes to.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path
 
 import torch
 
+from experiments.single_run import session
 from experiments.study_worker import code_fingerprint
+from studies import report
 from tests.chaos.crowd import crowds, large_crowds
 from tests.chaos.disks import full_disks
 from tests.chaos.guided import guided
@@ -102,6 +105,8 @@ def main() -> int:
     torch.set_num_threads(1)
     import mlflow.pyfunc  # noqa: F401 - once, here, and not in every child
 
+    if not asked.long:  # figures are most of the time of a small run and of a report
+        session.log_curves = report.save = lambda *_: None
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     record = Record(asked.record.absolute() if asked.record else None)
     chosen = [

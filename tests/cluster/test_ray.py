@@ -29,7 +29,7 @@ from tests.conftest import ROOT
 from variants import registry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-JOBS = 6
+JOBS = 4
 
 
 class Cluster:
@@ -65,7 +65,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def study_of(folder: Path, name: str) -> Study:
-    few = (f"study.name={name}", "study.seeds=3", 'study.axes.noise_mapping=["broadcast"]',
+    few = (f"study.name={name}", "study.seeds=2", 'study.axes.noise_mapping=["broadcast"]',
            'study.axes.sampling=["detached"]',
            'study.axes.next_input=["noise", "fixed_token"]')  # fmt: skip
     return load_study(tiny_study(folder / "study.toml", *few), [], registry())
@@ -85,7 +85,7 @@ def test_a_lost_node_costs_no_trial(
     lost_at: list[int] = []
 
     def watch(state: Progress) -> None:
-        if not lost_at and state.done >= JOBS // 2 and state.running == 2:
+        if not lost_at and state.done and state.running == 2:
             lost_at.append(state.done)
             threading.Thread(target=lose).start()
 
@@ -98,10 +98,10 @@ def test_a_lost_node_costs_no_trial(
         launch(task, Workers(cluster.address, 2))
     assert lost_at, "a node was lost while both were at work"
     assert faults(tracker, name, url, JOBS) == []
-    record, pages = open_tracker(f"sqlite:///{tmp_path}/alone/mlflow.db"), tmp_path / "pages"
+    record = open_tracker(f"sqlite:///{tmp_path}/alone/mlflow.db")
     alone_on_this_machine(study, name, record)
     assert numbers(tracker, name) == numbers(record, name)
-    theirs, ours = (reported(t, name, pages / t.uri[:4]) for t in (tracker, record))
+    theirs, ours = (reported(t, name) for t in (tracker, record))
     assert "## Leaderboard" in ours
     assert "## Learning curves" in ours
     assert theirs == ours
@@ -135,7 +135,7 @@ def numbers(tracker: Tracker, name: str) -> dict[tuple[str, str], Any]:
     }
 
 
-def reported(tracker: Tracker, name: str, folder: Path) -> str:
+def reported(tracker: Tracker, name: str) -> str:
     """The report as Markdown but for what the clock and the place say: its costs, how to get it
     again, and the ids of runs.
     """
