@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.metrics.catalogue import CATALOGUE, Direction, names_of
+from core.metrics.catalogue import CATALOGUE, GROUPS, Direction, names_of
 from core.metrics.fault_sources import Source
 from core.metrics.faults import FAULTS, Fault, planted
 from core.metrics.ngrams import Sentence
@@ -64,6 +64,7 @@ class Null:
     high: float | None  # and values above it
     effort: Effort
     false_alarms: float = 0.0  # share of fresh real samples that are seen as faulty
+    version: int = 1  # of the metric's definition
 
     def sees(self, value: float | None) -> bool:
         """Whether a sample is seen as faulty; an undefined value is."""
@@ -155,8 +156,9 @@ class Laboratory:
             columns = [[each[name] for each in found[s] if name in each] for s in found]
             values, fresh = ([v for v in column if v is not None] for column in columns)
             if [len(values), len(fresh)] == [*map(len, columns)]:  # else undefined on real text
-                repeats = efforts[CATALOGUE[name].group].repeats
-                self.nulls[name] = null_of(values, fresh, CATALOGUE[name].direction, repeats)
+                info = CATALOGUE[name]
+                null = null_of(values, fresh, info.direction, efforts[info.group].repeats)
+                self.nulls[name] = replace(null, version=GROUPS[info.group].version)
 
     def real(self, stream: str, number: int) -> list[Sentence]:
         """A sample of n real sentences."""

@@ -99,6 +99,7 @@ def try_(
     from threadpoolctl import threadpool_limits
 
     from core.errors import InputError, nearest
+    from core.metrics import plugins
     from core.metrics.catalogue import CATALOGUE, GROUPS, names_of
     from core.metrics.fault_sources import GrammarText, RealText, Source
     from core.metrics.faults import FAULTS
@@ -107,6 +108,7 @@ def try_(
     from core.text.grammar import grammar
     from experiments.console import print_json, progress
 
+    plugins.load()
     if name not in CATALOGUE and name not in GROUPS:
         raise InputError(f"metrics try: no metric {name!r}{nearest(name, [*CATALOGUE, *GROUPS])}")
     group = CATALOGUE[name].group if name in CATALOGUE else name

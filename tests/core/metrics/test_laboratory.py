@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.metrics.catalogue import TEXT_GROUPS
+from core.metrics import plugins
+from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS
 from core.metrics.fault_sources import GrammarText, Law, Source
 from core.metrics.faults import FAULTS, Fault
 from core.metrics.laboratory import (
@@ -119,3 +120,17 @@ def test_every_group_can_be_tried() -> None:
     assert abs(found) < 1
     assert drift(table, "bleu_2") is None
     assert set(FAULTS) > {"truncation"}
+
+
+def test_a_metric_of_a_plug_in_can_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in (plugins.PLUGINS, CATALOGUE, GROUPS):
+        monkeypatch.setitem(cast("dict[str, Any]", known), "longest", None)  # removed at the end
+    longest = plugins.PluginMetric(
+        lambda samples, references: float(max(map(len, samples))), "words of the longest", "near"
+    )
+    plugins.register("longest", longest)
+    table, source = TextTable("grammar"), GrammarText(grammar("easy"))
+    measure(table, source, 20, ["longest"], ["truncation", "swapped_neighbours"])
+    faults = table.sheets[20].faults
+    assert faults["truncation"]["longest"].smallest in DOSES
+    assert faults["swapped_neighbours"]["longest"].smallest is None
