@@ -117,7 +117,8 @@ def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: 
         "--set",
         'study.axes.noise_mapping=["full"]',
     ]
-    arguments = ["study", STUDY, *axes, *QUICK, "--set", "study.seeds=2"]
+    small = ["--set", "corpus.sentences=1000", "--set", "evaluation.every=2"]
+    arguments = ["study", STUDY, *axes, *QUICK, *small, "--set", "study.seeds=2"]
     code, out, err = textgan(*arguments, "--workers", "2", "--json", capsys=capsys)
     assert code == 0, err
     document = json.loads(out)
