@@ -137,8 +137,18 @@ CATALOGUE: dict[str, MetricInfo] = {
     "template_tv": MetricInfo(
         "lower", "total variation distance of syntactic templates", "oracle", SHARE
     ),
+    "template_l2": MetricInfo(
+        "lower", "squared L2 distance of syntactic templates, unbiased", "oracle"
+    ),
     "mass_covered": MetricInfo(
         "higher", "probability of the set of generated sentences", "oracle", SHARE, in_runs=False
+    ),
+    "mass_covered_ratio": MetricInfo(
+        "near",
+        "mass_covered / its expectation for as many sentences of the grammar",
+        "oracle",
+        POSITIVE,
+        in_runs=False,
     ),
     "unique": MetricInfo("higher", "distinct sentences / sentences", "unique", SHARE),
     "copied": MetricInfo(

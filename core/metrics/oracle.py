@@ -13,6 +13,14 @@ each once. Higher is better, 0 to 1; it grows with the sample, and is small for 
 language with many sentences: compare equal sizes, beside a sample of the grammar itself. It has an
 interval only where no few sentences make up most of it.
 
+Two versions of these do not depend on the sample's size in expectation. `template_l2` is the
+squared L2 distance of the templates' shares from their probabilities, sum_t (q_t - p_t)^2 with
+invalid sentences as one more template, without bias: the mean of [x = y] - p_x - p_y + sum_t p_t^2
+over pairs of sentences (Hoeffding 1948). Lower is better; it is about 0 for the grammar itself, and
+can be negative. `mass_covered_ratio` is `mass_covered` divided by its expectation for as many
+sentences of the grammar (`Grammar.expected_mass`). It is about 1 for the grammar itself, lower if
+sentences repeat or are invalid, and above 1 for a sample that lists likely sentences.
+
 Of SeqGAN's random LSTM (Yu et al. 2017): `valid` is the share of sentences of its length in its
 words (a generator may end early, or draw a word of ours such as `<unk>`); `oracle_nll` is
 NLL_oracle as their code computes it and their tables print it, the mean of -log P in nats over the
@@ -38,6 +46,7 @@ from core.metrics.intervals import (
     mean_of,
     pairwise,
     share_of,
+    squared_distance,
 )
 from core.metrics.ngrams import Sentence, numbered
 from core.text.oracles import LstmOracle, Oracle
@@ -70,10 +79,14 @@ def _under_grammar(sentences: Sequence[Sentence], grammar: Grammar) -> dict[str,
     valid = logs > -math.inf
     templates = [grammar.template(sentence) for sentence in sentences]
     real = grammar.template_probabilities
+    of_template = _seen(templates, [real.get(template or (), 0.0) for template in templates])
+    mass = _mass(_seen([tuple(s) for s in sentences], np.exp(logs).tolist()))
     found = {
         "valid": share_of(valid),
-        "template_tv": _variation(_seen(templates, [real.get(t or (), 0.0) for t in templates])),
-        "mass_covered": _mass(_seen([tuple(s) for s in sentences], np.exp(logs).tolist())),
+        "template_tv": _variation(of_template),
+        "template_l2": _squared(of_template, sum(p**2 for p in real.values())),
+        "mass_covered": mass,
+        "mass_covered_ratio": _ratio(mass, grammar.expected_mass(len(sentences))),
     }
     if valid.any():
         found["oracle_nll"] = mean_of(-logs[valid])
@@ -113,6 +126,38 @@ def _variation(seen: _Seen) -> Measure:
         return around(value, interacting(jackknife(without - value), twice), n)
 
     return Measure(value, n, 0, bounds)
+
+
+def _squared(seen: _Seen, whole: float) -> Measure:
+    """Sum of (q - probability)^2 without bias, `whole` the sum of all squared probabilities. Its
+    interval: that of a U-statistic of order two, which is degenerate where q is the probability.
+    """
+    n, p, count = len(seen.which), seen.probability, seen.count
+    if n < 2:
+        return Measure(None, n, 0, reason="needs two sentences")
+    share = count / n
+    pairs = float((count * (count - 1)).sum()) / (n * (n - 1))
+    value = pairs - 2 * float((share * p).sum()) + whole
+
+    def bounds() -> Bounds:
+        triples = float((count * (count - 1) * (count - 2)).sum()) / (n * (n - 1) * max(n - 2, 1))
+        first = 4 * float((share - p)[seen.which].var()) / n
+        second = 2 * max(pairs - 2 * triples + pairs**2, 0.0) / (n * (n - 1))
+        plain = float(((share - p) ** 2 - p**2).sum()) + whole
+        return squared_distance(value, plain, first, second, n)
+
+    return Measure(value, n, 0, bounds)
+
+
+def _ratio(mass: Measure, expected: float) -> Measure:
+    """Mass covered, by its expectation."""
+
+    def bounds() -> Bounds:
+        found = mass.interval()
+        return found and (found[0] / expected, found[1] / expected)
+
+    value = None if mass.value is None else mass.value / expected
+    return Measure(value, mass.samples, 0, bounds)
 
 
 def _mass(seen: _Seen) -> Measure:

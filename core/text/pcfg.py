@@ -26,6 +26,8 @@ import numpy as np
 Rule = tuple[float, tuple[str, ...]]
 Template = tuple[str, ...]
 CACHED_TEMPLATES = 65_536
+DRAWN = 4_000  # sentences of `expected_mass`
+ALMOST_ONE = 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,34 @@ class Grammar:
             return known[symbol]
 
         return templates_of(self.start)
+
+    def expected_mass(self, count: int) -> float:
+        """Expected probability of the set of `count` sentences of the grammar: that of
+        1 - (1 - P(w))^count over w drawn from it. A mean over DRAWN sentences, with P(w), whose
+        expectation is known exactly, as control variate: the standard error is below .3% for 1,000
+        sentences of the easy grammar, and about 1% for 10,000.
+        """
+        p = self._drawn_probabilities
+        found = -np.expm1(count * np.log1p(-np.minimum(p, ALMOST_ONE)))
+        spread = float(p.var())
+        slope = float(((found - found.mean()) * (p - p.mean())).mean()) / spread if spread else 0.0
+        return float(found.mean()) + slope * (self._mean_probability - float(p.mean()))
+
+    @cached_property
+    def _drawn_probabilities(self) -> np.ndarray:
+        return np.exp([self.log_prob(sentence) for sentence in self.sample(DRAWN, DRAWN)])
+
+    @cached_property
+    def _mean_probability(self) -> float:
+        """Sum of P(w)^2 over all sentences w."""
+        words = {
+            tag: sum((weight / sum(weights.values())) ** 2 for weight in weights.values())
+            for tag, weights in self.words.items()
+        }
+        return sum(
+            p**2 * math.prod(words[tag] for tag in template)
+            for template, p in self.template_probabilities.items()
+        )
 
     def mass(self, words: Set[str] | None, shortest: int, longest: int) -> float:
         """Probability that a sentence has `shortest` to `longest` words, all of them in `words`."""

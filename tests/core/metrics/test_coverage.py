@@ -103,7 +103,8 @@ def test_of_what_the_grammar_knows(pools: dict[str, list[list[str]]]) -> None:
         drawn = picked(pools["easy"], N, rng)
         broken = [s[::-1] if rng.random() < 0.3 else s for s in drawn]
         found = suite.measures(broken, ["oracle"])
-        return {metric: found[metric] for metric in ("valid", "oracle_nll", "template_tv")}
+        metrics = ("valid", "oracle_nll", "template_tv", "template_l2")
+        return {metric: found[metric] for metric in metrics}
 
     assert_covered(simulate(draw))
 
