@@ -184,9 +184,13 @@ def evaluate(
                 f"{name}: no interval from {count(fewer, 'sentence')} "
                 f"(needs {measure.least:,} of each)"
             )
-    reasons = dict.fromkeys(row.reason for row in metrics.values() if row.reason is not None)
-    for reason in reasons:
-        names = [name for name, row in metrics.items() if row.reason == reason]
+    failed = {
+        name: row.reason
+        for name, row in metrics.items()
+        if row.reason is not None and not suite.missing(CATALOGUE[name].group)
+    }
+    for reason in dict.fromkeys(failed.values()):
+        names = [name for name, why in failed.items() if why == reason]
         warnings.append(f"no {', '.join(names)}: {reason}")
     if inputs.mle is not None:  # last, because it may have to be trained first
         step("training the MLE baseline", len(groups) * (1 + len(rows)), total)

@@ -135,7 +135,7 @@ class Suite:
         """Every metric of the groups by name; an undefined one has the value None."""
         measured: Found = {}
         for group in groups if samples else ():
-            if self._missing(group):
+            if self.missing(group):
                 continue
             if group in PLUGINS:
                 measured[group] = self._plugin(group, samples)
@@ -143,7 +143,7 @@ class Suite:
                 measured |= MEASURES[group](self, samples)
         return self._with_undefined(measured, samples, groups)
 
-    def _missing(self, group: str) -> str:
+    def missing(self, group: str) -> str:
         """What the group needs and the suite has not; empty if that is nothing."""
         if GROUPS[group].training and not self.training:
             return "needs the training text"
@@ -172,7 +172,7 @@ class Suite:
     ) -> Found:
         sizes = len(samples), len(self.references)
         return {
-            name: measured.get(name) or Measure(None, *sizes, reason=self._missing(group))
+            name: measured.get(name) or Measure(None, *sizes, reason=self.missing(group))
             for group in groups
             for name in names_of(group)
         }

@@ -137,6 +137,13 @@ def test_a_plugin_gets_what_it_needs_and_nothing_where_that_is_missing(
     assert (signature.parts["v"], signature.parts["enc"]) == ("3", "fixed:1")
 
 
+def test_a_missing_input_is_a_reason_and_no_warning() -> None:
+    found = evaluate(Inputs(*ODD["ordinary text"]), ["copied", "oracle"])
+    assert found.metrics["copied"].reason == "needs the training text"
+    assert found.metrics["valid"].reason == "needs an oracle"
+    assert not any("needs the training" in each or "oracle" in each for each in found.warnings)
+
+
 def test_the_rules_are_checked() -> None:
     def first(samples: list[list[str]], references: object) -> float:
         return float(len(samples[0]))
