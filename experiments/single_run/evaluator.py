@@ -64,7 +64,7 @@ class Evaluator:
         if self.distribution is None:
             return []
         count = self.config.evaluation.references
-        return self.distribution.sample(count, derive(seed, f"{stream} references"))
+        return self.distribution.sample(count, derive(seed, stream + " references"))
 
     def validation(self, rows: np.ndarray, *, last: bool) -> Values:
         """Scores `eval/...` of generated sentences, by the validation split. The last evaluation of
