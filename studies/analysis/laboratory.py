@@ -19,7 +19,7 @@ from core.metrics.catalogue import CATALOGUE
 from core.metrics.faults import FAULTS
 from core.metrics.laboratory import DOSES, LEVEL, POWER, Seen, Sheet, Table, TextTable, drift
 from core.plural import count
-from studies.figures import panels
+from studies.figures import LINE, PAPER, panels
 from studies.sections import Reading, number
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ OTHER_SOURCES = {"grammar": "grammar", "lstm_oracle": ""}  # than real text
 MOST_NAMED, LARGE = 3, 0.05  # doses in a sentence, and the least of them
 WORSE = {"higher": "falls", "lower": "rises"}
 SHOWN = (0.1, 1.0)  # doses whose divergence the page has
+UNSEEN = 1.0  # in a figure, above the logarithm of any dose
 Smallest = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float | None]]]]
 Cells = list[list[str]]
 
@@ -175,34 +176,37 @@ def _cell(metric: str, seen: Seen | None) -> str:
 
 
 def smallest_figure(table: Table) -> Figure:
-    """A heat map for each text at its fewest sentences: rows are metrics, columns faults."""
+    """A heat map for each text: rows are metrics, each at the fewest sentences that it was measured
+    with, columns faults.
+    """
+    import matplotlib as mpl
     import numpy as np
 
-    shown = [
-        (found.about, min(found.sheets), found.sheets[min(found.sheets)])
-        for found in table.values()
+    sheets = [[found.sheets[n] for n in sorted(found.sheets)] for found in table.values()]
+    rows = [
+        metric for metric in CATALOGUE if any(metric in s.real for text in sheets for s in text)
     ]
-    rows = [metric for metric in CATALOGUE if any(metric in sheet.real for _, _, sheet in shown)]
-    figure, axes = panels(
-        1, len(shown), len(shown), (3.2 + 4.2 * len(shown), 1.8 + 0.24 * len(rows)), sharey=True
-    )
-    for axis, (about, n, sheet) in zip(axes, shown, strict=True):
-        doses = [
-            [seen[metric].smallest if metric in seen else None for seen in sheet.faults.values()]
-            for metric in rows
-        ]
-        logs = np.log10(np.array(doses, dtype=float))  # NaN where a fault is not seen
-        axis.imshow(logs, cmap="viridis", vmin=-3, vmax=0, aspect="auto")
-        axis.set_xticks(
-            range(len(sheet.faults)), [*map(_words, sheet.faults)], rotation=60, ha="right"
-        )
+    size = (3.2 + 4.2 * len(table), 1.8 + 0.24 * len(rows))
+    figure, axes = panels(1, len(table), len(table), size, sharey=True)
+    colours = mpl.colormaps["viridis"].with_extremes(bad=LINE, over=PAPER)
+    for axis, found, text in zip(axes, table.values(), sheets, strict=True):
+        logs = np.full((len(rows), len(found.planted)), np.nan)
+        for row, metric in enumerate(rows):
+            sheet = next((sheet for sheet in text if metric in sheet.real), Sheet())
+            for column, fault in enumerate(found.planted):
+                if metric in sheet.faults.get(fault, ()):
+                    dose = sheet.faults[fault][metric].smallest
+                    logs[row, column] = UNSEEN if dose is None else np.log10(dose)
+        axis.imshow(logs, cmap=colours, vmin=-3, vmax=0, aspect="auto")
+        faults = [*map(_words, found.planted)]
+        axis.set_xticks(range(len(faults)), faults, rotation=60, ha="right")
         axis.set_yticks(range(len(rows)), rows)
         axis.grid(visible=False)
-        axis.set_title(f"{about}\n{count(n, 'sentence')}", fontsize=9)
+        axis.set_title(f"{found.about}\n{count(min(found.sheets), 'sentence')}", fontsize=9)
         axis.tick_params(labelsize=8, length=0)
     bar = figure.colorbar(axes[0].images[0], ax=axes, ticks=[-3, -2, -1, 0], shrink=0.5)
     bar.ax.set_yticklabels(["≤ .001", ".01", ".1", "1"])
-    bar.set_label("smallest dose seen; white: none", fontsize=8)
+    bar.set_label("smallest dose seen; white: none; grey: not measured", fontsize=8)
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from core.metrics.catalogue import TEXT_GROUPS, names_of
+from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS, names_of
 from core.metrics.faults import FAULTS
 from core.metrics.laboratory import DOSES, Effort, Null, Seen, Sheet, Table, TextTable
 from studies import results
@@ -40,6 +40,14 @@ def test_all_faults_were_measured() -> None:
         assert [*sheet.faults] == [*FAULTS]
         assert all(set(seen) == set(sheet.real) for seen in sheet.faults.values())
     assert [*table["grammar"].planted] == [*FAULTS]
+    measured = {
+        name: null.version
+        for found in table.values()
+        for sheet in found.sheets.values()
+        for name, null in sheet.real.items()
+    }
+    now = {name: GROUPS[CATALOGUE[name].group].version for name in measured}
+    assert measured == now, "measure the groups again that have a new version"
     assert all(len(bits) == len(DOSES) for bits in table["grammar"].planted.values())
 
 
