@@ -29,6 +29,7 @@ class GroupInfo:
     references: bool = False  # whether it compares samples with references
     size_dependent: bool = False  # whether only values of equal sample sizes can be compared
     in_runs: bool = False  # whether a training run measures it
+    last_only: bool = False  # whether a training run measures it at its last evaluation only
     training: bool = False  # whether it needs the training text
     generator: bool = False  # whether it needs the generator itself
     oracle: bool = False  # whether it needs the source of the corpus
@@ -50,6 +51,16 @@ class MetricInfo:
 
 
 GROUPS: dict[str, GroupInfo] = {
+    "jsd_bound": GroupInfo(
+        "core.metrics.judge",
+        1000,
+        references=True,
+        size_dependent=True,
+        in_runs=True,
+        last_only=True,
+        oracle=True,
+        fixed=("seed:0",),
+    ),
     "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True, oracle=True),
     "unique": GroupInfo("core.metrics.diversity", 100, size_dependent=True, in_runs=True),
     "copied": GroupInfo("core.metrics.diversity", 100, in_runs=True, training=True),
@@ -125,6 +136,12 @@ def _by_order(
 
 
 CATALOGUE: dict[str, MetricInfo] = {
+    "jsd_bound": MetricInfo(
+        "lower",
+        "bits by which a classifier tells samples from real text: a lower bound of jsd; real: 0",
+        "jsd_bound",
+        (-math.inf, 1.0),
+    ),
     "valid": MetricInfo("higher", "share of sentences in the oracle's language", "oracle", SHARE),
     "oracle_nll": MetricInfo(
         "near",

@@ -33,7 +33,9 @@ from core.text.oracles import Oracle
 
 MAX_PAIRED = 10_000  # sentences on each side for metrics of quadratic cost
 Found = dict[str, Measure]
-IN_RUNS = tuple(group for group in TEXT_GROUPS if GROUPS[group].in_runs)
+IN_RUNS = tuple(
+    group for group in TEXT_GROUPS if GROUPS[group].in_runs and not GROUPS[group].last_only
+)
 
 
 class Suite:
@@ -194,6 +196,13 @@ def equal_counts(
     return ours, theirs
 
 
+def _jsd_bound(suite: Suite, samples: Sequence[Sentence]) -> Found:
+    from core.metrics.judge import jsd_bound  # imports torch, which takes seconds
+
+    ours, theirs = equal_counts(samples, suite.references)
+    return {"jsd_bound": jsd_bound(ours, theirs, suite.oracle)}
+
+
 def _bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
     return bleu_measures("bleu", samples, suite.index)
 
@@ -255,6 +264,7 @@ def _nearest(suite: Suite, samples: Sequence[Sentence]) -> Found:
 
 
 MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
+    "jsd_bound": _jsd_bound,
     "oracle": _oracle,
     "unique": lambda suite, samples: {"unique": diversity.unique(samples)},
     "copied": _copied,

@@ -46,7 +46,7 @@ def c2st(samples: Sequence[Sentence], references: Sequence[Sentence]) -> dict[st
         return dict.fromkeys(("c2st", "c2st_p"), Measure(None, n, n))
     from sklearn.linear_model import LogisticRegression
 
-    features = _features([*samples, *references])
+    features = ngram_features([*samples, *references])
     real = np.repeat([False, True], n)
     order = np.random.default_rng(0).permutation(n)
     learn = np.r_[order[: n // 2], n + order[: n // 2]]
@@ -69,7 +69,7 @@ def c2st(samples: Sequence[Sentence], references: Sequence[Sentence]) -> dict[st
     }
 
 
-def _features(sentences: Sequence[Sentence]) -> sparse.csr_array:
+def ngram_features(sentences: Sequence[Sentence]) -> sparse.csr_array:
     """Presence of shared n-grams and the standardised length: (sentences, features)."""
     table = NgramTable(sentences, ORDER)
     blocks = []

@@ -12,6 +12,7 @@ import torch
 from core.files import write_atomically
 from core.metrics.catalogue import FLOORS, METRICS
 from core.metrics.floors import Floor, spaced
+from core.metrics.intervals import Measure
 from core.metrics.suite import Suite
 from core.seeding import derive
 from core.text.corpus import Corpus, Split
@@ -111,8 +112,13 @@ class Evaluator:
         return values
 
     def _of_real_text(self) -> Values:
-        values = self.suite.evaluate(self.corpus.test.sentences(self.config.evaluation.sentences))
+        count = self.config.evaluation.sentences
+        text = self.corpus.test.sentences(count)
+        values = self.suite.evaluate(text)
         values["jsd"] = None if self.distribution is None else 0.0
+        if self.distribution is not None:
+            text = self.distribution.sample(count, derive(0, "real text"))
+        values["jsd_bound"] = self._bound(self.suite, text, self.references("floors", 0)).value
         return {f"real/{name}": value for name, value in values.items()}
 
     def _of_floors(self) -> Values:
@@ -126,6 +132,7 @@ class Evaluator:
             floor = Floor(name, training)
             text = floor.sample(count, length)
             values = self.suite.evaluate(text)
+            values["jsd_bound"] = self._bound(self.suite, text, references).value
             if self.distribution is not None and length is None:
                 ratios = (self.distribution.log_prob(t) + floor.nll(t) for t in (text, references))
                 values["jsd"] = jsd(*ratios).value
@@ -142,12 +149,16 @@ class Evaluator:
         values = suite.evaluate(sampler.decode(drawn))
         values["nll_gen"] = nll_gen(sampler.generator, sampler.drawing, rows).value
         if last:
-            values |= self._expensive(sampler, drawn, self.references(prefix, self.config.seed))
+            fresh = self.references(prefix, self.config.seed)
+            values |= self._expensive(sampler, suite, drawn, fresh)
         return {f"{prefix}/{name}": value for name, value in values.items()}
 
-    def _expensive(self, sampler: SentenceSampler, drawn: np.ndarray, references: Text) -> Values:
-        """Metrics of the last evaluation alone."""
+    def _expensive(
+        self, sampler: SentenceSampler, suite: Suite, drawn: np.ndarray, references: Text
+    ) -> Values:
+        """Metrics of the last evaluation alone; `references` are fresh, if there are any."""
         found = {
+            "jsd_bound": self._bound(suite, sampler.decode(drawn), references),
             "jsd": generator_jsd(
                 sampler.generator, sampler.drawing, drawn, self.corpus.vocabulary,
                 self.distribution, references,
@@ -155,6 +166,11 @@ class Evaluator:
         }  # fmt: skip
         self.reasons = {name: each.reason for name, each in found.items() if each.value is None}
         return {name: each.value for name, each in found.items()}
+
+    def _bound(self, suite: Suite, text: Text, references: Text) -> Measure:
+        """`jsd_bound` against fresh references, or those of the suite where there are none."""
+        fresh = suite.against(references) if references else suite
+        return fresh.measures(text, ("jsd_bound",))["jsd_bound"]
 
     def diagnoses(self, gradients: int) -> Values:
         """`diagnosis/...` of both players, on held-out text, with so many gradients of G."""

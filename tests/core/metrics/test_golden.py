@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from core.metrics.bleu import PROTOCOLS
+from core.metrics.catalogue import TEXT_GROUPS
 from core.metrics.oracle import oracle
 from core.metrics.suite import Suite
 from core.text.build import build_corpus
@@ -38,7 +39,8 @@ def text() -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
 def measured() -> dict[str, Row]:
     samples, references, training = text()
     suite = Suite(references, training, grammar("easy"))
-    found = suite.measures(samples)
+    # The judge's network depends on the last digits of every operation: see test_judge.py.
+    found = suite.measures(samples, [group for group in TEXT_GROUPS if group != "jsd_bound"])
     for protocol in PROTOCOLS:
         for name, measure in suite.published(samples, protocol).items():
             found[f"{protocol} {name}"] = measure

@@ -134,7 +134,7 @@ def test_a_longer_copy_is_found_and_shorter_ones_after_it() -> None:
 
 def test_every_metric_of_the_catalogue_is_measured() -> None:
     g = grammar("easy")
-    found = Suite(g.sample(60, 1), g.sample(60, 2), g).measures(g.sample(60, 3))
+    found = Suite(g.sample(100, 1), g.sample(100, 2), g).measures(g.sample(100, 3))
     assert set(found) == {name for name, info in CATALOGUE.items() if info.group in TEXT_GROUPS}
     for name, measure in found.items():
         assert measure.value is not None, name

@@ -92,5 +92,5 @@ def test_other_inputs_change_the_signatures_of_what_depends_on_them() -> None:
     assert changed(Suite(B, B)) == {g for g in TEXT_GROUPS if GROUPS[g].references}
     with_text = {g for g in TEXT_GROUPS if GROUPS[g].training or GROUPS[g].encoder}
     assert changed(Suite(A, A)) == with_text
-    assert changed(Suite(A, B, grammar("easy"))) == {"oracle"}
+    assert changed(Suite(A, B, grammar("easy"))) == {"oracle", "jsd_bound"}
     assert changed(Suite(A, B), tok="characters") == set(TEXT_GROUPS)

@@ -1,0 +1,129 @@
+"""The judge and its bound of the Jensen-Shannon divergence."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from core.metrics import judge
+from core.metrics.judge import FEWEST, FOLDS, LARGEST, jsd_bound, judged
+from core.text.grammar import grammar
+
+EASY = grammar("easy")
+N = 250
+
+
+def drawn(seed: int, count: int = N) -> list[list[str]]:
+    return EASY.sample(count, seed)
+
+
+def shuffled(text: list[list[str]]) -> list[list[str]]:
+    rng = random.Random(0)
+    return [rng.sample(sentence, len(sentence)) for sentence in text]
+
+
+def test_real_text_is_at_or_below_zero_and_shuffled_words_far_above() -> None:
+    references = drawn(0)
+    real, other = jsd_bound(drawn(1), references), jsd_bound(shuffled(drawn(1)), references)
+    assert real.value is not None
+    assert other.value is not None
+    assert -0.1 < real.value < 0.02
+    assert other.value > 0.2
+    changes = other.by_reference()
+    assert changes is not None
+    assert changes.shape == (N,)
+    low, high = other.interval() or (0.0, 0.0)
+    assert 0.1 < low < other.value < high <= 1.1
+
+
+def test_with_an_oracle_the_judge_finds_what_no_text_shows() -> None:
+    """Sentences one word off: 250 of them teach the judge no grammar, the oracle tells at once."""
+    rng = random.Random(0)
+    wrong = [list(sentence) for sentence in drawn(1)]
+    for sentence in wrong:
+        sentence[rng.randrange(len(sentence))] = rng.choice(wrong)[0]
+    wrong = [each for each in wrong if not EASY.valid(each)]
+    references = drawn(0, len(wrong))
+    plain, told = jsd_bound(wrong, references), jsd_bound(wrong, references, EASY)
+    assert told.value is not None
+    assert plain.value is not None
+    assert told.value > max(0.8, plain.value + 0.1)
+
+
+def test_equal_on_every_call_and_leaves_the_callers_random_numbers_and_threads() -> None:
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    first = judged(drawn(1, 100), drawn(0, 100))[0]
+    torch.rand(3)
+    torch.set_num_threads(2)
+    assert np.array_equal(judged(drawn(1, 100), drawn(0, 100))[0], first)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)
+    judged(drawn(1, 100), drawn(0, 100))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_sentence_costs_more_than_the_limit() -> None:
+    bits = judged(shuffled(drawn(1, 100)), drawn(0, 100))[0]
+    assert bits.shape == (200,)
+    assert bits.max() <= 1
+    assert bits.min() >= 1 - (judge.LIMIT + 0.01) / np.log(2)
+
+
+def test_near_duplicates_stay_in_one_fold_and_repetition_does_not() -> None:
+    base = ["the", "small", "cat", "sees", "a", "red", "dog"]
+    near = [base, base[:-1], [*base, "now"], ["a", *base[1:]]]  # equal, missing, added, other
+    far = ["the", "small", "dog", "sees", "a", "red", "cat"]
+    short = [["no"], ["yes"]]
+    repeated = [["again", "and", "again"]] * (LARGEST + 1)
+    group = judge._groups([*near, far, *short, *repeated])
+    assert len(set(group[:4])) == 1
+    assert len(set(group)) == 1 + 1 + 2 + len(repeated)
+    real = np.arange(len(group)) % 2 == 0
+    fold = judge._folds(real, group, np.random.default_rng(0))
+    assert len(set(fold[:4])) == 1
+    assert set(fold) == set(range(FOLDS))
+
+
+def test_folds_are_balanced() -> None:
+    real = np.repeat([False, True], 300)
+    fold = judge._folds(real, np.arange(600), np.random.default_rng(0))
+    assert [int(real[fold == k].sum()) for k in range(FOLDS)] == [100, 100, 100]
+    assert [int((fold == k).sum()) for k in range(FOLDS)] == [200, 200, 200]
+
+
+def test_the_interval_averages_the_standard_errors_of_the_folds() -> None:
+    rng = np.random.default_rng(0)
+    bits, fold = rng.normal(0.3, 1.0, 3000), np.arange(3000) % FOLDS
+    low, high = judge._bounds(bits, fold, np.arange(3000)) or (0.0, 0.0)
+    error = np.mean([bits[fold == k].std(ddof=1) / np.sqrt(1000) for k in range(FOLDS)])
+    assert (high - low) / 2 == pytest.approx(1.9607 * error, rel=1e-3)
+    # Groups of equal values: as many independent values as groups.
+    twice = judge._bounds(np.repeat(bits, 2), np.repeat(fold, 2), np.repeat(np.arange(3000), 2))
+    assert twice == pytest.approx((low, high), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [[]] * 100,
+        [["a"]] * 100,
+        [["<unk>", "<s>", "nll 3"]] * 100,
+        [["w"] * 300] * 100,
+        drawn(0, 100),
+    ],
+    ids=["empty", "one token", "specials", "long", "the references"],
+)
+def test_odd_texts_have_a_value(samples: list[list[str]]) -> None:
+    value = jsd_bound(samples, drawn(0, 100)).value
+    assert -8 < (value or 0.0) <= 1
+    assert value is not None
+
+
+def test_too_few_sentences_have_none_and_a_reason() -> None:
+    few = jsd_bound(drawn(1, FEWEST - 1), drawn(0, FEWEST - 1))
+    assert few.value is None
+    assert str(FEWEST) in few.reason
