@@ -23,10 +23,12 @@ from core.errors import InputError
 from core.faults import in_toml
 from core.tracking.protocol import MLFLOWS_OWN
 from studies.kinds import Kind, Variant, find_kind
-from studies.table import JOINER, Definition, StudyTable, system_name
+from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system_name
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
 Find = Callable[[str], Path]  # a system's name to its file
+
+FORMER_METRIC = "eval/ms_jaccard_2"  # the default of earlier versions
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def load_study(
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
         tables = merged
     tables = override(tables, overrides)
+    tables["study"].setdefault("metric", DEFAULT_METRIC)
     tables.setdefault("name", tables["study"].get("name", path.stem))
     named = dict(_systems_named(tables["study"]))
     if named:
@@ -93,13 +96,21 @@ def stored_study(stored: Mapping[str, Any], resolver: Resolver, where: str) -> S
     names that they were given, whatever their keys are called today.
     """
     tables = current_tables(stored)
-    made = make_study(tables, resolver, where, old_names=tables != stored)
+    old_names = tables != stored
+    made = make_study(_with_metric(tables), resolver, where, old_names=old_names)
     return Study(made.table, stored, made.kind)
 
 
 def same_definition(ours: str, theirs: str) -> bool:
     """Whether two definitions are of one study, whichever version stored them."""
-    return current_tables(json.loads(ours)) == current_tables(json.loads(theirs))
+    first, second = (_with_metric(current_tables(json.loads(each))) for each in (ours, theirs))
+    return first == second
+
+
+def _with_metric(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored tables with the metric that earlier versions did not store if the file had none."""
+    study = stored.get("study", {})
+    return {**stored, "study": {"metric": FORMER_METRIC, **study}}
 
 
 def make_study(

@@ -18,10 +18,12 @@ from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
-from core.metrics.catalogue import metric_info, ranking_metric
+from core.metrics.catalogue import has_curve, metric_info, ranking_metric
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
 MANY_TOKENS = 10**15
+DEFAULT_METRIC = "eval/jsd_bound"
+CHEAP = "eval/ms_jaccard_2"  # of curves, where the metric is not computed at every evaluation
 JOINER = " · "
 SHARED = ("evaluation", "device")  # what makes rows comparable, next to corpus and length
 SPENT = ("updates", "minutes", "clock")
@@ -84,7 +86,8 @@ class StudyTable(Frozen):
     kind: str = "ablation"
     question: str = ""
     seeds: Seeds = 3  # how many (0, 1, ...), or which
-    metric: str = "eval/ms_jaccard_2"
+    metric: str = DEFAULT_METRIC
+    prune_metric: str | None = None  # of curves and pruners; None: metric or CHEAP
     budget: Budget | None = None  # None: as [train] says
     contrasts: list[Contrast] = Field(default=[])
     systems: list[System] = Field(default=[])
@@ -110,6 +113,13 @@ class StudyTable(Frozen):
     def _metric_is_known(cls, metric: str) -> str:
         return ranking_metric(metric)
 
+    @field_validator("prune_metric")
+    @classmethod
+    def _prune_metric_has_a_curve(cls, metric: str | None) -> str | None:
+        if metric is not None and not has_curve(ranking_metric(metric)):
+            raise ValueError("is computed at the last evaluation only; take " + CHEAP)
+        return metric
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: Seeds) -> Seeds:
@@ -130,6 +140,11 @@ class StudyTable(Frozen):
     def ranked_by(self) -> str:
         """The logged metric that ranks the rows."""
         return f"test/{self.metric.partition('/')[2]}" if self.tested else self.metric
+
+    @property
+    def curve_metric(self) -> str:
+        """The metric of curves and pruners, which every evaluation computes."""
+        return self.prune_metric or (self.metric if has_curve(self.metric) else CHEAP)
 
     @property
     def higher_is_better(self) -> bool:

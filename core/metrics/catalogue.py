@@ -33,6 +33,7 @@ class GroupInfo:
     training: bool = False  # whether it needs the training text
     generator: bool = False  # whether it needs the generator itself
     oracle: bool = False  # whether it needs the source of the corpus
+    uses_oracle: bool = False  # whether its values are others where the source is known
     encoder: bool = False  # whether it compares embeddings
     optional: bool = False  # whether it is computed only if its name is given
     version: int = 1  # of the definitions; a change of values raises it
@@ -58,7 +59,7 @@ GROUPS: dict[str, GroupInfo] = {
         size_dependent=True,
         in_runs=True,
         last_only=True,
-        oracle=True,
+        uses_oracle=True,
         fixed=("seed:0",),
     ),
     "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True, oracle=True),
@@ -227,6 +228,11 @@ def names_of(group: str) -> list[str]:
 def metric_info(key: str) -> MetricInfo:
     """The metric of a logged name, such as `eval/bleu_2` or `test/bleu_2`."""
     return METRICS[key.partition("/")[2]]
+
+
+def has_curve(key: str) -> bool:
+    """Whether every evaluation of a run measures it, not only the last."""
+    return not GROUPS[metric_info(key).group].last_only
 
 
 def ranking_metric(metric: str) -> str:

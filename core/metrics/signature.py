@@ -95,7 +95,7 @@ def of_metric(name: str, document: Signature, group: GroupInfo) -> Signature:
     """The signature of one number of a document, of a metric of `group`."""
     needed = {
         "n": True, "refs": group.references, "train": group.training, "tok": True,
-        "oracle": group.oracle, "enc": group.encoder, "protocol": True,
+        "oracle": group.oracle or group.uses_oracle, "enc": group.encoder, "protocol": True,
     }  # fmt: skip
     parts = {key: document.parts[key] for key, is_needed in needed.items()
              if is_needed and key in document.parts}  # fmt: skip

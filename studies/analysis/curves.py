@@ -29,10 +29,10 @@ Curves = Mapping[str, Mapping[int, Curve]]  # variant -> seed -> points
 
 
 def curves(reading: Reading) -> Iterator[Section]:
-    """The study's metric over updates; none if no run was evaluated."""
+    """The metric of curves over updates; none if no run was evaluated."""
     board = reading.board
     shown = board.rows[:SHOWN]
-    metric = f"eval/{board.metric.partition('/')[2]}"  # the test split is evaluated once
+    metric = reading.table.curve_metric
     found = {
         row.variant: {
             seed: points for seed, run in row.seed_runs.items()
@@ -42,7 +42,8 @@ def curves(reading: Reading) -> Iterator[Section]:
     }  # fmt: skip
     if not any(found.values()):
         return
-    real = board.baselines.get("real")
+    of_real = f"real/{metric.partition('/')[2]}"
+    real = next((run.metrics[of_real] for run in reading.seeds if of_real in run.metrics), None)
     others = len(board.rows) - len(shown)
     left_out = f" Only the best {SHOWN} are shown, {others} are not." if others else ""
     yield Section(

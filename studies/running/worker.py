@@ -12,6 +12,7 @@ import optuna
 from core.config import Config
 from core.config.renamed import current_settings
 from core.errors import MachineError
+from core.metrics.catalogue import metric_info
 from core.tracking.protocol import WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study
@@ -134,8 +135,15 @@ class Worker:
             trial.set_user_attr("proposal", proposal.number)
         number = trial.user_attrs["proposal"]
 
+        table = self.study.table
+        curve = table.curve_metric
+        # Optuna minimises or maximises the study's metric.
+        same_direction = metric_info(curve).direction == metric_info(table.metric).direction
+
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
-            value = values.get(job.arm.metrics[0]) if job.arm else None
+            value = values.get(curve)
+            if value is not None and not same_direction:
+                value = -value
             if value is not None and proposals.should_stop(number, step, value):
                 raise Stopped(f"pruned at update {step}: worse than the other trials at this point")
 

@@ -59,6 +59,8 @@ def sections(text: str, *, by_study: bool = True) -> Sections:
         if by_study and line.startswith("## "):
             name = current_study(line.removeprefix("## ").replace(" ", "_"))
         parts = found.setdefault(name, {"tables": [], "sentences": [], "code": []})
+        if "does not see" in line:  # what the metric laboratory says of a score
+            continue
         if line.startswith("```"):
             code = not code
         elif code:

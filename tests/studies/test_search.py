@@ -240,7 +240,8 @@ def test_the_end_of_the_time_for_searching_leaves_time_for_finalists(tmp_path: P
 def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(
-        '[study]\nname = "c"\nkind = "comparison"\nseeds = 2\ntrials = 5\n'
+        '[study]\nname = "c"\nkind = "comparison"\nmetric = "eval/ms_jaccard_2"\n'
+        "seeds = 2\ntrials = 5\n"
         'systems = ["mle", {system = "mle", label = "twin", set = {"train.generator_lr" = 1e-5}}]'
         "\n[study.budget]\nupdates = 20\n"
     )

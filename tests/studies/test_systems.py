@@ -17,6 +17,7 @@ STUDY = """
 [study]
 name = "side by side"
 kind = "systems"
+metric = "eval/ms_jaccard_2"
 seeds = [3, 5, 8]
 systems = ["mle", {system = "mle", label = "slow", set = {"train.generator_lr" = 1e-5}}]
 contrasts = [{level = "mle", reference = "slow"}]

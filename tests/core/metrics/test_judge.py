@@ -10,6 +10,7 @@ import torch
 
 from core.metrics import judge
 from core.metrics.judge import FEWEST, FOLDS, LARGEST, jsd_bound, judged
+from core.metrics.suite import Suite
 from core.text.grammar import grammar
 
 EASY = grammar("easy")
@@ -121,6 +122,12 @@ def test_odd_texts_have_a_value(samples: list[list[str]]) -> None:
     value = jsd_bound(samples, drawn(0, 100)).value
     assert -8 < (value or 0.0) <= 1
     assert value is not None
+
+
+def test_a_suite_measures_it_without_an_oracle_and_training_text() -> None:
+    found = Suite(drawn(0, 120)).measures(drawn(1, 100), ["jsd_bound"])["jsd_bound"]
+    assert found.value is not None
+    assert (found.samples, found.references) == (100, 100)
 
 
 def test_too_few_sentences_have_none_and_a_reason() -> None:
