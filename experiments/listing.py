@@ -18,7 +18,7 @@ from core.tracking.protocol import RunRecord
 from experiments.console import stdout, table
 
 Row = dict[str, Any]
-SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/ms_jaccard_2")
+SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/jsd_bound")
 LEVELS = ("run", "seed", "trial")  # training runs; studies and variants group these
 SCORES = ("eval/", "test/")
 FROM_TAGS = ("device", "git_commit", "corpus", "reason")

@@ -93,7 +93,7 @@ def jsd_bound(
         float(bits.mean()),
         n,
         n,
-        lambda: _bounds(bits, fold, group),
+        lambda: bounds(bits, fold, group),
         by_reference=by_reference,
     )
 
@@ -276,7 +276,8 @@ def _folds(real: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.
     return np.asarray(fold[group])
 
 
-def _bounds(bits: np.ndarray, fold: np.ndarray, group: np.ndarray) -> Bounds:
+def bounds(bits: np.ndarray, fold: np.ndarray, group: np.ndarray) -> Bounds:
+    """The 95% interval of the mean of `bits`, all (2N,)."""
     error = 0.0
     for k in range(FOLDS):
         at = fold == k

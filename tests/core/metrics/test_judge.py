@@ -99,11 +99,11 @@ def test_folds_are_balanced() -> None:
 def test_the_interval_averages_the_standard_errors_of_the_folds() -> None:
     rng = np.random.default_rng(0)
     bits, fold = rng.normal(0.3, 1.0, 3000), np.arange(3000) % FOLDS
-    low, high = judge._bounds(bits, fold, np.arange(3000)) or (0.0, 0.0)
+    low, high = judge.bounds(bits, fold, np.arange(3000)) or (0.0, 0.0)
     error = np.mean([bits[fold == k].std(ddof=1) / np.sqrt(1000) for k in range(FOLDS)])
     assert (high - low) / 2 == pytest.approx(1.9607 * error, rel=1e-3)
     # Groups of equal values: as many independent values as groups.
-    twice = judge._bounds(np.repeat(bits, 2), np.repeat(fold, 2), np.repeat(np.arange(3000), 2))
+    twice = judge.bounds(np.repeat(bits, 2), np.repeat(fold, 2), np.repeat(np.arange(3000), 2))
     assert twice == pytest.approx((low, high), rel=1e-3)
 
 
