@@ -126,11 +126,14 @@ def test_rows_of_a_stored_study_keep_their_names_and_a_new_study_has_todays(
     assert json.loads(begun.definition()) == stored
     file = tmp_path / "s.toml"
     file.write_text(tomli_w.dumps(stored), encoding="utf-8")
-    made = load_study(file, [], registry())
+    # The stored study ranks by the default metric of its time, a new one by today's.
+    made = load_study(file, ["study.metric=eval/ms_jaccard_2"], registry())
     assert made.variants[-1].name == "reuse_fakes=True · lr_decay=1.0"
     assert same_definition(
         json.dumps({**json.loads(made.definition()), "name": "modern"}), begun.definition()
     )
+    assert begun.table.metric == "eval/ms_jaccard_2"
+    assert load_study(file, [], registry()).table.metric == "eval/jsd_bound"
 
 
 def test_a_path_of_a_stored_study_keeps_its_names() -> None:
