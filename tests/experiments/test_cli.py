@@ -18,7 +18,16 @@ from tests.conftest import ROOT
 
 SMOKE = str(ROOT / "experiments" / "smoke" / "run.toml")
 STUDY = str(ROOT / "experiments" / "smoke" / "design_axes.toml")
-QUICK = ["--set", "train.updates=2", "--set", "evaluation.every=1", "--set", "train.batch_size=4"]
+QUICK = [
+    "--set",
+    "train.updates=2",
+    "--set",
+    "evaluation.every=1",
+    "--set",
+    "train.batch_size=4",
+    "--set",
+    "evaluation.sentences=90",
+]  # fewer than jsd_bound needs
 KEYS = {
     "eval/valid", "eval/oracle_nll", "eval/entropy", "eval/template_tv", "eval/unique",
     "eval/distinct_2", "eval/copied",
