@@ -30,7 +30,7 @@ import numpy as np
 from scipy import sparse
 
 from core.errors import InputError, first_line
-from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.ngrams import NgramTable, Sentence, spaced
 from core.metrics.signature import text_signature
 
 DIMENSIONS = 64  # E of the bag of words
@@ -154,11 +154,6 @@ class WordOrder:
         ends = np.cumsum(lengths)
         places = np.stack([ends - lengths, ends], axis=1).ravel()
         return np.insert(rows, places, 1), np.repeat(np.arange(len(lengths)), lengths + 2)
-
-
-def spaced(count: int, most: int) -> range | list[int]:
-    """The places of at most `most` evenly spaced things of `count`."""
-    return range(count) if count <= most else [i * count // most for i in range(most)]
 
 
 def _pairs(

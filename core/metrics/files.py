@@ -7,7 +7,7 @@ may be added, none is renamed or removed, and no number is NaN (undefined is nul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,10 +20,10 @@ from core.metrics.audit import audit
 from core.metrics.bleu import PROTOCOLS
 from core.metrics.catalogue import CATALOGUE, FLOORS, GROUPS, TEXT_GROUPS, Direction
 from core.metrics.encoders import DEFAULT, Encoder
-from core.metrics.floors import Floor, spaced
+from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Bounds, Measure
-from core.metrics.ngrams import Sentence
-from core.metrics.signature import of_metric
+from core.metrics.ngrams import Sentence, spaced
+from core.metrics.signature import Signature, of_metric
 from core.metrics.suite import Suite
 from core.plural import count
 from core.text.hashing import hash_of
@@ -166,32 +166,15 @@ def evaluate(
     signature = suite.signature(inputs.samples, **parts)
     metrics, warnings = {}, _warnings(inputs, groups)
     for name, measure, bounds in measures(suite, inputs.samples, 0):
-        low, high = bounds or (None, None)
         if changes is not None:
             changes[name] = measure.by_reference()
-        metrics[name] = MetricRow(
-            value=measure.value,
-            low=low,
-            high=high,
-            samples=measure.samples,
-            references=measure.references or len(inputs.references),
-            direction=CATALOGUE[name].direction,
-            signature=str(of_metric(name, signature, GROUPS[CATALOGUE[name].group])),
-            reason=measure.reason or None,
-        )
+        metrics[name] = _metric_row(name, measure, bounds, len(inputs.references), signature)
         if (fewer := min(measure.samples, measure.references)) < measure.least:
             warnings.append(
                 f"{name}: no interval from {count(fewer, 'sentence')} "
                 f"(needs {measure.least:,} of each)"
             )
-    failed = {
-        name: row.reason
-        for name, row in metrics.items()
-        if row.reason is not None and not suite.missing(CATALOGUE[name].group)
-    }
-    for reason in dict.fromkeys(failed.values()):
-        names = [name for name, why in failed.items() if why == reason]
-        warnings.append(f"no {', '.join(names)}: {reason}")
+    warnings += _undefined(metrics, suite)
     if inputs.mle is not None:  # last, because it may have to be trained first
         step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
         try:
@@ -221,6 +204,36 @@ def evaluate(
     return found
 
 
+def _metric_row(
+    name: str, measure: Measure, bounds: Bounds, references: int, document: Signature
+) -> MetricRow:
+    low, high = bounds or (None, None)
+    info = CATALOGUE[name]
+    return MetricRow(
+        value=measure.value,
+        low=low,
+        high=high,
+        samples=measure.samples,
+        references=measure.references or references,
+        direction=info.direction,
+        signature=str(of_metric(name, document, GROUPS[info.group])),
+        reason=measure.reason or None,
+    )
+
+
+def _undefined(metrics: Mapping[str, MetricRow], suite: Suite) -> list[str]:
+    """A warning for each reason why metrics have no value, unless their input was not given."""
+    failed = {
+        name: row.reason
+        for name, row in metrics.items()
+        if row.reason is not None and not suite.missing(CATALOGUE[name].group)
+    }
+    return [
+        f"no {', '.join(name for name, why in failed.items() if why == reason)}: {reason}"
+        for reason in dict.fromkeys(failed.values())
+    ]
+
+
 def suite_of(inputs: Inputs) -> Suite:
     """The suite that scores any samples of these inputs."""
     return Suite(inputs.references, inputs.train, inputs.oracle, inputs.encoder, inputs.built_in)
@@ -245,7 +258,7 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
         about = f"{len(scored):,} of the references against the other {len(compared):,}"
         rows["real"] = Row(suite.against(compared), scored, about)
     if inputs.train:
-        training = [inputs.train[index] for index in spaced(len(inputs.train))]
+        training = [inputs.train[index] for index in spaced(len(inputs.train), MOST)]
         length = inputs.oracle.length if isinstance(inputs.oracle, LstmOracle) else None
         for name in FLOORS:
             drawn = Floor(name, training).sample(len(inputs.samples), length)

@@ -7,8 +7,8 @@ bigram model which pairs occur, a trigram model which triples. None of them know
 score that they reach says nothing about sentences. Trigrams of a small text repeat parts of it:
 read `copied` next to their score.
 
-Of a longer text, MOST sentences are counted. A corpus without end tokens gets sentences of its
-length, cut from sentences drawn one after another.
+Of a longer text, MOST evenly spaced sentences should be given. A corpus without end tokens gets
+sentences of its length, cut from sentences drawn one after another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.metrics.catalogue import FLOORS
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.ngrams import Sentence
 
-MOST = 100_000  # training sentences, evenly spaced
+MOST = 100_000  # training sentences
 
 
 class Floor:
@@ -50,8 +50,3 @@ class Floor:
         """-log p (sentences,) in nats with the end; inf for what the model cannot produce."""
         with np.errstate(divide="ignore"):
             return self._model.score(sentences)[0]
-
-
-def spaced(count: int) -> np.ndarray:
-    """The indices of the training sentences that are counted."""
-    return np.arange(count) if count <= MOST else np.arange(MOST) * count // MOST

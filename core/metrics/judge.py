@@ -57,8 +57,8 @@ from core.text.oracles import LstmOracle, Oracle
 FEWEST = 100  # sentences of each text
 FOLDS = 3
 INVERSE_RIDGE = 0.5  # of the logistic regression
-INNER = 8  # of the training sentences, one in so many, at least LEAST_INNER if that is a third
-LEAST_INNER = 100
+INNER = 8  # one in so many training sentences, and
+LEAST_INNER = 100  # at least so many, but not more than a third
 LONGEST = 100  # words that are read
 LARGEST = 8  # near-duplicates that are not repetition by the source
 SHORTEST = 6  # words of a sentence that has near-duplicates besides equal ones
@@ -122,21 +122,21 @@ def judged(
         for k in range(FOLDS):
             others, held = rng.permutation(np.flatnonzero(fold != k)), np.flatnonzero(fold == k)
             inner, rows = np.split(others, [_inner(len(others))])
-            judge = _train(ids, labels, vocabulary, rows, inner, seed * FOLDS + k)
+            network = _train(ids, labels, vocabulary, rows, inner, seed * FOLDS + k)
             linear = LogisticRegression(C=INVERSE_RIDGE, solver="liblinear", random_state=0)
             linear.fit(grams[rows], real[rows])
             said = torch.from_numpy(linear.decision_function(grams)).float()
             weights = _weights(
-                torch.stack([_logits(judge, ids, inner), said[inner]]), labels[inner]
+                torch.stack([_logits(network, ids, inner), said[inner]]), labels[inner]
             )
-            summed = weights @ torch.stack([_logits(judge, ids, held), said[held]])
+            summed = weights @ torch.stack([_logits(network, ids, held), said[held]])
             logits[held] = summed.clamp(-LIMIT, LIMIT)
     wrong = torch.where(labels > 0, -logits, logits)
     bits = 1 - softplus(wrong.double()) / math.log(2)
     return bits.numpy(), fold, group
 
 
-class _Judge(nn.Module):
+class _Network(nn.Module):
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, EMBEDDING, padding_idx=PAD)
@@ -157,42 +157,43 @@ class _Judge(nn.Module):
 
 def _train(
     ids: Tensor, labels: Tensor, vocabulary: int, rows: np.ndarray, inner: np.ndarray, seed: int
-) -> _Judge:
+) -> _Network:
     """A network trained on some rows of ids (2N, S), at the epoch that the `inner` rows select."""
     random = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    judge = _Judge(vocabulary)
+    network = _Network(vocabulary)
     batch = min(max(len(rows) // 20, 32), BATCH)
     each = math.ceil(len(rows) / batch)
     epochs = max(EPOCHS, math.ceil(UPDATES / each))
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, RATE, total_steps=epochs * each, pct_start=0.1
     )
-    least, kept = math.inf, judge.state_dict()
+    least, kept = math.inf, network.state_dict()
     for _ in range(epochs):
-        judge.train()
+        network.train()
         order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=random)]
         for chosen in torch.split(order, batch):
-            loss = cross_entropy(judge(_cut(ids[chosen])), labels[chosen])
+            loss = cross_entropy(network(_cut(ids[chosen])), labels[chosen])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(judge.parameters(), CLIP)
+            nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimiser.step()
             schedule.step()
-        found = float(cross_entropy(_logits(judge, ids, inner), labels[inner]))
+        found = float(cross_entropy(_logits(network, ids, inner), labels[inner]))
         if found < least:
             least = found
-            kept = {name: value.clone() for name, value in judge.state_dict().items()}
-    judge.load_state_dict(kept)
-    return judge
+            kept = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(kept)
+    return network
 
 
 @torch.no_grad()
-def _logits(judge: _Judge, ids: Tensor, rows: np.ndarray) -> Tensor:
+def _logits(network: _Network, ids: Tensor, rows: np.ndarray) -> Tensor:
     """Logits (n,) of rows of the ids."""
-    judge.eval()
-    return torch.cat([judge(_cut(ids[part])) for part in torch.split(torch.from_numpy(rows), 500)])
+    network.eval()
+    parts = torch.split(torch.from_numpy(rows), 500)
+    return torch.cat([network(_cut(ids[part])) for part in parts])
 
 
 def _weights(logits: Tensor, labels: Tensor) -> Tensor:

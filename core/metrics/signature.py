@@ -8,8 +8,9 @@ on:
 
 `n`: number of sentences scored. `refs`, `train`: number and fingerprint of the references and of
 the training text. `tok`: what a token is. `enc`: the encoder, its version, and the text that it was
-fitted on. `oracle`: the source of the corpus. `protocol`: the published code that is reproduced.
-Other parts (`smooth`, `seed`, ...) belong to the metric's definition.
+fitted on. `oracle`: the source of the corpus. `fresh`: what `jsd_bound` of a run has as references
+where the corpus distribution is known. `protocol`: the published code that is reproduced. Other
+parts (`smooth`, `seed`, ...) belong to the metric's definition.
 
 A document, such as a run or the output of `textgan evaluate`, has one signature, named `textgan`,
 with all of these; its part `metrics` is a fingerprint of all definitions. `of_metric` derives the
@@ -28,6 +29,7 @@ from core.metrics.ngrams import Sentence
 
 DOCUMENT = "textgan"
 VERSION = "1"  # of the format
+FRESH = "fresh"  # part of a document: the references of groups that use the oracle
 SAFE = ":/.,+@ ()"  # characters that are not percent-encoded
 
 
@@ -99,5 +101,7 @@ def of_metric(name: str, document: Signature, group: GroupInfo) -> Signature:
     }  # fmt: skip
     parts = {key: document.parts[key] for key, is_needed in needed.items()
              if is_needed and key in document.parts}  # fmt: skip
+    if group.uses_oracle and FRESH in document.parts:
+        parts["refs"] = document.parts[FRESH]
     fixed = dict(part.split(":", 1) for part in group.fixed)
     return Signature(name, {"v": str(group.version), **parts, **fixed})

@@ -23,7 +23,7 @@ from core.metrics.lm import lm, reverse_lm
 from core.metrics.mauve import mauve
 from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, spaced
 from core.metrics.oracle import oracle
 from core.metrics.plugins import PLUGINS, Need
 from core.metrics.signature import Signature, of_document, text_signature
@@ -192,7 +192,7 @@ def equal_counts(
 ) -> tuple[list[Sentence], list[Sentence]]:
     """Equal numbers of both, at most MAX_PAIRED: evenly spaced sentences of the larger text."""
     n = min(len(samples), len(references), MAX_PAIRED)
-    ours, theirs = ([text[i * len(text) // n] for i in range(n)] for text in (samples, references))
+    ours, theirs = ([text[i] for i in spaced(len(text), n)] for text in (samples, references))
     return ours, theirs
 
 
@@ -235,8 +235,7 @@ def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
 
 
 def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    if suite.oracle is None:
-        return {}
+    assert suite.oracle is not None  # see `missing`
     constant = Measure(suite.oracle.entropy, len(samples), len(suite.references))
     return {"entropy": constant, **oracle(samples, suite.oracle)}
 

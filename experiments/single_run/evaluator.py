@@ -11,8 +11,10 @@ import torch
 
 from core.files import write_atomically
 from core.metrics.catalogue import FLOORS, METRICS
-from core.metrics.floors import Floor, spaced
+from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
+from core.metrics.ngrams import spaced
+from core.metrics.signature import FRESH
 from core.metrics.suite import Suite
 from core.seeding import derive
 from core.text.corpus import Corpus, Split
@@ -87,6 +89,7 @@ class Evaluator:
             n=str(self.config.evaluation.sentences),
             train=f"{len(corpus.train)}:{corpus.fingerprint[:8]}",
             tok=f"{self.config.corpus.level}s",
+            **({} if self.distribution is None else {FRESH: "oracle"}),
         )
         return {TEST_SIGNATURE if test else SIGNATURE: str(signature)}
 
@@ -124,7 +127,7 @@ class Evaluator:
     def _of_floors(self) -> Values:
         """Scores of the n-gram models, by all metrics that say what is better."""
         train, count = self.corpus.train, self.config.evaluation.sentences
-        training = [train.sentence(int(index)) for index in spaced(len(train))]
+        training = [train.sentence(index) for index in spaced(len(train), MOST)]
         length = self.config.model.length if train.fixed_length else None
         references = self.references("floors", 0)
         found: Values = {}

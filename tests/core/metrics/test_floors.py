@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from core.metrics.catalogue import FLOORS
-from core.metrics.floors import MOST, Floor, spaced
+from core.metrics.floors import MOST, Floor
+from core.metrics.ngrams import spaced
 from core.text.grammar import grammar
 from studies.leaderboard import ladder
 
@@ -55,9 +56,9 @@ def test_samples_are_the_same_every_time_and_have_the_length_asked_for() -> None
 
 
 def test_a_long_training_text_is_thinned_evenly() -> None:
-    assert list(spaced(3)) == [0, 1, 2]
-    assert len({*spaced(3 * MOST)}) == MOST
-    assert spaced(3 * MOST)[-1] == 3 * MOST - 3
+    assert list(spaced(3, MOST)) == [0, 1, 2]
+    assert len({*spaced(3 * MOST, MOST)}) == MOST
+    assert spaced(3 * MOST, MOST)[-1] == 3 * MOST - 3
 
 
 @pytest.mark.parametrize(

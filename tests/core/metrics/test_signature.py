@@ -94,3 +94,11 @@ def test_other_inputs_change_the_signatures_of_what_depends_on_them() -> None:
     assert changed(Suite(A, A)) == with_text
     assert changed(Suite(A, B, grammar("easy"))) == {"oracle", "jsd_bound"}
     assert changed(Suite(A, B), tok="characters") == set(TEXT_GROUPS)
+
+
+def test_a_run_whose_corpus_distribution_is_known_has_fresh_references_for_the_judge() -> None:
+    document = Suite(A, B, grammar("easy")).signature(A, fresh="oracle")
+    found = {name: of_metric(name, document, GROUPS[name]).parts["refs"]
+             for name in ("jsd_bound", "c2st")}  # fmt: skip
+    assert found["jsd_bound"] == "oracle"
+    assert found["c2st"] == document.parts["refs"] != "oracle"
