@@ -28,7 +28,9 @@ from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.comparison import Comparison, Difference
 from core.metrics.files import Evaluation
 from core.text.settings import CorpusSettings
-from experiments.loading import SYSTEMS, systems
+from experiments.fidelity import Row, fidelity
+from experiments.fidelity import settings as algorithm
+from experiments.loading import SYSTEMS, load, systems
 from studies.kinds import find_kind, kinds
 from studies.table import StudyTable
 from variants import registry
@@ -147,9 +149,37 @@ def commands() -> str:
 def shipped() -> str:
     """Header and content of every system and study that comes with the harness."""
     studies = sorted((SYSTEMS.parent / "studies").glob("*.toml"))
-    return "\n\n".join(
-        ["## Systems", *map(_file, systems().values()), "## Studies", *map(_file, studies)]
-    )
+    parts = ["## Systems"]
+    for system, file in systems().items():
+        parts += [_file(file)]
+        if (SYSTEMS / "fidelity" / file.name).exists():
+            parts += [fidelity_table(system)]
+    return "\n\n".join([*parts, "## Studies", *map(_file, studies)])
+
+
+def fidelity_table(system: str) -> str:
+    """What a system does beside its paper and its authors' code; differences are bold."""
+    table, ours = fidelity(system), algorithm(load(system))
+    rows = ["| | published | authors' code | ours | why |", "|---|---|---|---|---|"]
+    for key, row in table.settings.items():
+        differs = row.theirs is not None and row.theirs != ours[key]
+        rows.append(_beside(f"`{key}`", row, ours[key], differs))
+    for what, choice in table.choices.items():
+        rows.append(_beside(what, choice, choice.ours, not choice.same))
+    return "\n".join([f"Read: {table.paper}. Code: {table.code}.", "", *rows])
+
+
+def _beside(what: str, row: Row, ours: Any, differs: bool) -> str:
+    name = f"**{what}**" if differs else what
+    cells = (name, row.published, row.authors, "off" if ours is None else ours, row.why)
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _file(file: Path) -> str:
