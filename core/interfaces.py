@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
+from core.errors import InputError
 from core.types import (
     DiscriminatorInput,
     Draw,
@@ -272,6 +273,33 @@ class EstimatorContext(Protocol):
     def input_grad(self) -> tuple[Tensor, Tensor]:
         """Rewards (N,) of the drawn sentences and their gradients (N, S, E) at D's embeddings."""
 
+    def reference_log_probs(self) -> Tensor:
+        """`log_probs` (N, S) by G as it was when adversarial training began. Only for estimators
+        whose `plan` asks for that copy.
+        """
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How a generator step draws its sentences, and how often it uses them."""
+
+    group: int = 1  # sentences that begin with the same prefix and face the same real sentence
+    prefix: int = 0  # tokens of a real sentence that each begins with; D's generated ones too
+    epochs: int = 1  # optimiser steps on the same sentences
+    reference: bool = False  # keep a copy of G as it was when adversarial training began
+
+    def check(self, batch_size: int, length: int) -> None:
+        """InputError unless groups fill the batch and a prefix leaves something to generate."""
+        if batch_size % self.group:
+            raise InputError(
+                f"the batch of each process ({batch_size}) must be a multiple of "
+                f"estimator.group = {self.group}"
+            )
+        if self.prefix >= length:
+            raise InputError(
+                f"estimator.prefix = {self.prefix} must be below model.length = {length}"
+            )
+
 
 class Estimator(Protocol):
     """D's scores to a loss whose gradient trains G.
@@ -282,9 +310,9 @@ class Estimator(Protocol):
     saves.
 
     `target` names the gradient that is the mean of the estimate: "sequence" (of the expected reward
-    of sentences), "discounted", "reweighted", "smoothed", "relaxed" (of what D sees instead of
-    tokens). The laboratory (`variants/laboratory/`) knows each of them exactly and tests the
-    estimator against it.
+    of sentences), "discounted", "reweighted", "grouped", "smoothed", "relaxed" (of what D sees
+    instead of tokens). The laboratory (`variants/laboratory/`) knows each of them exactly and tests
+    the estimator against it. An estimator may have a `plan`, a `StepPlan`.
     """
 
     target: ClassVar[str]
@@ -318,6 +346,7 @@ class SamplingSpec:
     temperature: float = 1.0  # tau of the sampling strategy
     mask_after_eos: bool = False  # D does not see what follows the end token
     length: int | None = None  # steps; None: as many as the generator has
+    given: Tensor | None = None  # (N, P) tokens that the sentences begin with; None: none
 
     def mask(self, tokens: Tensor) -> Tensor | None:
         """Which of the tokens (N, S) D sees, (N, S) bool; None for all."""

@@ -193,7 +193,8 @@ class Phase:
     loss: Literal["adversarial", "likelihood"] | Callable[..., Tensor]
     repeats: int = 1
     lr: float | None = None  # learning rate of these steps; None: the player's own
-    reset_optimiser: bool = False  # forget the optimiser's moments before these steps
+    # Pretraining has ended: forget the optimiser's moments before these steps.
+    reset_optimiser: bool = False
 
 
 @dataclass(frozen=True)

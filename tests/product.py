@@ -43,6 +43,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "discriminator.cnn": {"width": 4, "kernels": [1, 2], "filters": [3, 3]},
     "discriminator.multi_cnn": {"representations": 2, "kernels": [2, 3], "filters": [3, 3]},
     "estimator.rollout": {"completions": 2},
+    "estimator.group_relative": {"group": 2, "prefix": 1, "epochs": 2},
     "estimator.rank": {"completions": 2, "references": 3},
     "schedule.adversarial": {"n_d": 1},
     "schedule.pretrain": {"generator_updates": 1, "discriminator_updates": 1},

@@ -21,7 +21,7 @@ from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import entropy
 from core.process import denormals_are_zero
 from core.seeding import generator as stream
-from core.training.generator_batch import GeneratorBatch
+from core.training.generator_batch import GeneratorBatch, planned
 from core.training.players import Adversary, Players, as_module, frozen_parameters
 from core.training.rollout import sample, sample_with_grad
 from core.training.scoring import score
@@ -138,17 +138,19 @@ def _of_gradient(
     rng: torch.Generator,
 ) -> dict[str, float | None]:
     weights = [p for p in as_module(generator).parameters() if p.requires_grad]
+    spec, compared = planned(adversary.plan, spec, real)
 
     def gradients() -> Iterator[Tensor]:
         for _ in range(count):
             batch = GeneratorBatch(
                 sample_with_grad(generator, spec, len(real), rng),
-                HardTokens(real, spec.mask(real)),
+                compared,
                 generator,
                 spec,
                 adversary.discriminator,
                 adversary.objective,
                 rng,
+                reference=adversary.reference,
             )
             loss = adversary.estimator.loss(batch, adversary.estimator.prepare(batch))
             parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)

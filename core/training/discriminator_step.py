@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -23,12 +24,14 @@ def draw_fakes(state: TrainingState, count: int) -> Iterator[DiscriminatorInput]
     spec, generator, rng = state.sampling_spec(), state.players.generator, state.streams["noise"]
     size, parts = state.batch_size, state.micro_batches.count
     if state.config.train.reuse_fakes:
+        spec = replace(spec, given=state.prefixes(1))
         fake = sample(generator, spec, size, rng, parts).d_input
         yield from itertools.repeat(fake, count)
         return
     room = max(1, TOGETHER // (size * generator.head.out_features))
     while count > 0:
         now = min(room, count)
+        spec = replace(spec, given=state.prefixes(now))
         yield from sample(generator, spec, now * size, rng, now * parts).d_input.chunk(now)
         count -= now
 

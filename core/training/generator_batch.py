@@ -8,12 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.interfaces import Discriminator, Generator, Objective, SamplingSpec
+from core.interfaces import Discriminator, Generator, Objective, SamplingSpec, StepPlan
 from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import log_likelihood
-from core.training.rollout import completions
+from core.training.rollout import completions, parallel_pass
 from core.training.scoring import score
 from core.types import DiscriminatorInput, Draw, Embedded, Scores
+
+
+def planned(
+    plan: StepPlan, spec: SamplingSpec, real: Tensor
+) -> tuple[SamplingSpec, DiscriminatorInput]:
+    """How to draw as many sentences as the real ones (N, S), and whom each is compared with."""
+    if plan.group > 1:
+        real = real[torch.arange(len(real), device=real.device) // plan.group]
+    given = real[:, : plan.prefix] if plan.prefix else None
+    return replace(spec, given=given), HardTokens(real, spec.mask(real))
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class GeneratorBatch:
     objective: Objective
     rng: torch.Generator  # the estimator's own random numbers
     micro_batches: int = 1  # that the batch is cut into to save memory
+    reference: Generator | None = None  # G as it was when adversarial training began
 
     @property
     def mask(self) -> Tensor | None:
@@ -101,6 +112,15 @@ class GeneratorBatch:
             gradients += torch.autograd.grad(of_part.sum(), x)
             rewards.append(of_part.detach())
         return torch.cat(rewards), torch.cat(gradients)
+
+    def reference_log_probs(self) -> Tensor:
+        """See `EstimatorContext`."""
+        draw, G = self.draw, self.reference
+        assert G is not None
+        assert draw.noise is not None
+        with torch.no_grad():
+            hidden = parallel_pass(G, self.sampling, draw.tokens, draw.noise)
+            return self.masked(log_likelihood(hidden, G.head, draw.tokens))
 
     def split(self, draws: Iterable[Draw], pieces: Sequence[slice]) -> Iterator[GeneratorBatch]:
         """Parts of the batch one by one; `draws` are its own draw in these pieces."""

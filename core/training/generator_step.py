@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,40 +11,49 @@ from torch import Tensor
 from core.interfaces import Estimator
 from core.nn.discriminator_input import lengths, movable
 from core.nn.likelihood import entropy
-from core.training.generator_batch import GeneratorBatch
+from core.training.generator_batch import GeneratorBatch, planned
 from core.training.optimisation import optimise
 from core.training.players import as_module, frozen_parameters
-from core.training.rollout import sample_with_grad, split
+from core.training.rollout import drawn_again, sample_with_grad, split
 from core.training.state import TrainingState
 
 Parts = Iterator[tuple[GeneratorBatch, slice]]  # micro-batches and their rows of the batch
 
 
 def generator_step(state: TrainingState) -> float:
-    """Train G once against D; the loss."""
-    adversary, spec = state.adversary, state.sampling_spec()
-    parts = state.micro_batches.count
+    """Train G against D on one draw, as often as the estimator's plan says; the last loss."""
+    adversary, parts = state.adversary, state.micro_batches.count
+    spec, real = planned(adversary.plan, state.sampling_spec(), state.last_tokens())
     draw = sample_with_grad(
         state.players.generator, spec, state.batch_size, state.streams["noise"], parts
     )
     batch = GeneratorBatch(
         draw,
-        state.last_real(),
+        real,
         state.players.generator,
         spec,
         state.noisy_discriminator(),
         adversary.objective,
         state.streams["estimator"],
         parts,
+        adversary.reference,
     )
+    loss = math.nan
     with frozen_parameters(as_module(adversary.discriminator)):
-        return optimise(state, "generator", _generator_losses(state, batch))
+        prepared = adversary.estimator.prepare(batch)
+        for epoch in range(adversary.plan.epochs):
+            if epoch and draw.recompute is None:
+                again = drawn_again(batch.generator, spec, draw)
+                batch = replace(batch, draw=again)
+            loss = optimise(state, "generator", _generator_losses(state, batch, prepared))
+    return loss
 
 
-def _generator_losses(state: TrainingState, batch: GeneratorBatch) -> Iterator[Tensor]:
+def _generator_losses(
+    state: TrainingState, batch: GeneratorBatch, prepared: Sequence[Tensor]
+) -> Iterator[Tensor]:
     """G's loss, one micro-batch at a time."""
     estimator, bonus = state.adversary.estimator, state.config.train.entropy
-    prepared = estimator.prepare(batch)
     if state.micro_batches.count == 1:
         yield _estimator_loss(batch, estimator, prepared, bonus)
         return

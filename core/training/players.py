@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from core.interfaces import (
     Sampling,
     SamplingSpec,
     Schedule,
+    StepPlan,
     System,
     Temperature,
 )
@@ -51,6 +52,12 @@ class Adversary:
     estimator: Estimator
     objective: Objective
     penalty: Penalty
+    reference: Generator | None = None  # G as it was when adversarial training began
+
+    @property
+    def plan(self) -> StepPlan:
+        """How the estimator wants generator steps to be."""
+        return getattr(self.estimator, "plan", StepPlan())
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,14 @@ class Players:
             yield "averaged", as_module(self.averaged)
         if self.adversary is not None and isinstance(self.adversary.estimator, nn.Module):
             yield "estimator", self.adversary.estimator  # it remembers something
+        if self.adversary is not None and self.adversary.reference is not None:
+            yield "reference", as_module(self.adversary.reference)
+
+    def end_pretraining(self) -> None:
+        """Take G as it is now for the reference, if there is one."""
+        if self.adversary is not None and self.adversary.reference is not None:
+            weights = as_module(self.generator).state_dict()
+            as_module(self.adversary.reference).load_state_dict(weights)
 
     def sampling_at(self, config: Config, progress: float) -> SamplingSpec:
         """How sentences are drawn at this progress (0 to 1) of the run."""
@@ -130,6 +145,9 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
         generator = _generator(config, resolver, vocabulary)
         if config.discriminator is not None:
             adversary = _adversary(config, resolver, vocabulary)
+            if adversary.plan.reference:
+                adversary = replace(adversary, reference=deepcopy(generator))
+                as_module(adversary.reference).eval().requires_grad_(False)
             others = {"discriminator": as_module(adversary.discriminator)}
     modules = {"generator": as_module(generator), **others}
     trainable = {name: _trainable(name, part.to(device), config) for name, part in modules.items()}

@@ -49,6 +49,8 @@ def unroll(
             if decoding_temperature != 1:
                 logits = logits.div_(decoding_temperature)
             token = sampling.select(logits, t, seeds, tau)
+            if spec.given is not None and t < spec.given.shape[1]:
+                token = spec.given[:, t]
         if sampling.soft_feedback:
             last = sampling.feedback(generator, h, t, seeds, tau)
         else:
@@ -99,7 +101,7 @@ def sample_with_grad(
     with torch.no_grad():
         tokens, hidden = unroll(generator, spec, noise, seeds, differentiable=False)
     if parts == 1 or noise.redrawn:
-        hidden = _parallel_pass(generator, spec, tokens, noise)
+        hidden = parallel_pass(generator, spec, tokens, noise)
         return _draw(generator, spec, (tokens, hidden), seeds, noise)
     draw = _draw(generator, spec, (tokens, hidden), seeds, noise)
     shown = lengths(draw.d_input)
@@ -112,7 +114,7 @@ def sample_with_grad(
     def recompute(rows: slice) -> Draw:
         part, each = tokens[rows], count // max(1, len(seeds))
         part_noise = rows_of(noise, torch.arange(count, device=tokens.device)[rows])
-        again = _parallel_pass(generator, spec, part, part_noise)
+        again = parallel_pass(generator, spec, part, part_noise)
         part_seeds = seeds[rows.start // each : rows.stop // each]
         return replace(_draw(generator, spec, (part, again), part_seeds, noise), noise=None)
 
@@ -199,9 +201,14 @@ def split(draw: Draw, parts: int) -> list[Draw]:
     return [Draw(tokens, hidden, d_input, draw.d_input_from) for tokens, hidden, d_input in pieces]
 
 
-def _parallel_pass(
-    generator: Generator, spec: SamplingSpec, tokens: Tensor, noise: Noise
-) -> Tensor:
+def drawn_again(generator: Generator, spec: SamplingSpec, draw: Draw) -> Draw:
+    """The same sentences with the gradient of G's weights as they are now."""
+    assert draw.noise is not None
+    hidden = parallel_pass(generator, spec, draw.tokens, draw.noise)
+    return replace(draw, hidden=hidden, d_input=draw.d_input_from(hidden))
+
+
+def parallel_pass(generator: Generator, spec: SamplingSpec, tokens: Tensor, noise: Noise) -> Tensor:
     """Hidden (N, S, E) of drawn tokens, with gradient; zero after the longest visible sentence."""
     steps = longest(spec.mask(tokens), tokens.shape[1])
     hidden = generator.parallel(tokens[:, :steps], noise)

@@ -30,6 +30,8 @@ class TrainingState:
         self.counters = Counters()
         self.metrics: dict[str, float] = {}  # "train/..." of this update
         self.batch_size = data_parallel.local_batch_size(config.train.batch_size)  # N
+        if players.adversary is not None:
+            players.adversary.plan.check(self.batch_size, config.model.length)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         self.micro_batches = MicroBatches(
             self.batch_size,
@@ -84,9 +86,22 @@ class TrainingState:
         """The real sentences that were read last, from the data again: a checkpoint keeps only the
         index of their batch.
         """
-        spec = self.sampling_spec()
-        tokens = self._real_tokens(max(0, self.counters.batches - 1))[:, : spec.length]
-        return HardTokens(tokens, spec.mask(tokens))
+        tokens = self.last_tokens()
+        return HardTokens(tokens, self.sampling_spec().mask(tokens))
+
+    def last_tokens(self) -> Tensor:
+        """The same as token ids (N, steps)."""
+        steps = self.sampling_spec().length
+        return self._real_tokens(max(0, self.counters.batches - 1))[:, :steps]
+
+    def prefixes(self, batches: int) -> Tensor | None:
+        """The first tokens (batches N, P) of the real sentences that are read next, if the
+        generated ones shall begin with them.
+        """
+        P, first = self.adversary.plan.prefix, self.counters.batches
+        if not P:
+            return None
+        return torch.cat([self._real_tokens(first + i)[:, :P] for i in range(batches)])
 
     def _real_tokens(self, number: int) -> Tensor:
         number = number * data_parallel.world_size() + data_parallel.rank()

@@ -43,6 +43,11 @@ class Case:
     mask_after_eos: bool = False
     batch: int = 4  # N
 
+    @property
+    def reference(self) -> ToyGenerator:
+        """Another G, for estimators with a penalty on the distance from one."""
+        return ToyGenerator(self.generator.length, seed=1)
+
     def mask(self, tokens: Tensor) -> Tensor | None:
         """The visible tokens: up to and including the first end token."""
         if not self.mask_after_eos:
@@ -103,6 +108,30 @@ def reweighted(case: Case) -> Tensor:
     weights = scores[batches].softmax(1) - case.estimator.baseline / N
     probabilities = p[batches].prod(1, keepdim=True)
     return gradient(case, -(probabilities * weights * log_p[batches]).sum())
+
+
+def grouped(case: Case) -> Tensor:
+    """-E over groups of 1/G sum_i A_i grad log p(x_i), A the standardised rewards of the group or
+    R_i less the mean of the others; plus beta times the gradient of the penalty. Both are divided
+    by the number of tokens if the settings say so.
+    """
+    tokens, settings = sentences(case.generator.length), case.estimator
+    log_p, mask = log_likelihood(case.generator, tokens), case.mask(tokens)
+    p = log_p.sum(1).exp().detach()
+    counted = torch.ones_like(log_p) if mask is None else mask.to(FLOAT)
+    if settings.per_token:
+        counted = counted / counted.sum(1, keepdim=True)
+    G = settings.group
+    groups = torch.tensor(list(itertools.product(range(len(tokens)), repeat=G)))
+    rewards = case.rewards(tokens).per_sentence()[groups]
+    centred = rewards - rewards.mean(1, keepdim=True)
+    scale = rewards.std(1, keepdim=True) + 1e-6 if settings.standardise else (G - 1) / G
+    weights = p[groups].prod(1, keepdim=True) * centred / scale / G
+    credit = torch.zeros_like(p).index_add_(0, groups.flatten(), weights.flatten())
+    log_ratio = log_likelihood(case.reference, tokens).detach() - log_p
+    penalty = settings.kl * (log_ratio.exp() - log_ratio - 1)
+    gain = credit[:, None] * log_p - p[:, None] * penalty
+    return gradient(case, -(gain * counted).sum())
 
 
 def smoothed(case: Case) -> Tensor:
@@ -219,6 +248,7 @@ TARGETS: Mapping[str, Callable[[Case], Tensor]] = {
     "sequence": sequence,
     "discounted": discounted,
     "reweighted": reweighted,
+    "grouped": grouped,
     "smoothed": smoothed,
     "relaxed": relaxed,
 }

@@ -71,6 +71,7 @@ class Row:
 
 BY_STEP, PROJECTION = ToyStepDiscriminator, ToyProjection
 HARD, SOFT = {"feedback": "hard"}, {"feedback": "soft"}
+NOT_STANDARDISED = {"group": 4, "standardise": False, "per_token": False, "kl": 0.0}
 NO_RETURN = {"gamma": 0.0, "baseline": "leave_one_out"}
 SETUPS: Sequence[Setup] = (
     Setup("reinforce", "reinforce"),
@@ -78,6 +79,8 @@ SETUPS: Sequence[Setup] = (
     Setup("rollout, 4 completions", "rollout", {"completions": 4}),
     Setup("rank, 4 completions", "rank", {"completions": 4}, objective="rank"),
     Setup("maligan", "maligan", {}, objective="reverse_kl"),
+    Setup("group_relative, not standardised", "group_relative", NOT_STANDARDISED),
+    Setup("group_relative", "group_relative", {"group": 4, "kl": 0.1}),
     Setup("taylor, h .5", "taylor", {"bandwidth": 0.5}),
     Setup("taylor, h 2", "taylor", {"bandwidth": 2.0}),
     Setup("dense_reinforce, gamma 1", "dense_reinforce", {"gamma": 1.0}, discriminator=BY_STEP),
@@ -139,6 +142,7 @@ def _estimates(case: Case, drawing: SamplingSpec, estimator: Any, draws: int) ->
             case.discriminator,
             case.objective,
             own,
+            reference=case.reference,
         )
         yield gradient(case, estimator.loss(context, estimator.prepare(context)))
 

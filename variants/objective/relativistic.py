@@ -5,15 +5,24 @@ With one score per step, steps are paired. Where only one of the two sentences h
 other's mean score is used.
 """
 
+from typing import Literal
+
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from core.config import StrategyConfig
 from core.interfaces import Strategy
 from core.types import Scores
 
 
 class Relativistic(Strategy):
     """Relativistic loss: D predicts which sentence of a pair is the real one."""
+
+    class Config(StrategyConfig):
+        """The reward of policy gradients."""
+
+        # "relative": log sigma(f - r), minus G's loss. "score": f alone, as in GAD, Ye et al. 2025.
+        reward: Literal["relative", "score"] = "relative"
 
     offers = frozenset({"mean_over_sentences"})
     paper = "Jolicoeur-Martineau 2019"
@@ -31,6 +40,8 @@ class Relativistic(Strategy):
         return self.discriminator(fake, real)
 
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """Log sigma(f - r)."""
+        """Log sigma(f - r), or f."""
+        if self.config.reward == "score":
+            return fake.values
         assert real is not None
         return -softplus(-fake.minus(real).values)
