@@ -245,6 +245,11 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
             f"{found.capability.replace('_', ' ')}, which {has} does not offer; valid: "
             f"{in_words(repairs(chosen, found, resolver))}"
         )
+    if config.train.replay and "hard_tokens" not in chosen["sampling"].offers:
+        raise InputError(
+            f"{where}: train.replay = {config.train.replay} needs a sampling that offers hard "
+            f"tokens, such as 'categorical'; leave train.replay out"
+        )
     size = config.train.micro_batch
     for slot in ("estimator", "objective") if size else ():
         if slot in chosen and "mean_over_sentences" not in chosen[slot].offers:

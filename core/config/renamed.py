@@ -36,7 +36,11 @@ KEYS: Mapping[str, str] = {
 VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shared": True}}
 # Keys that 0.1 did not have, with the value that means what 0.1 did. Hashes leave them out there,
 # so that a new key does not change the hash of every configuration.
-ADDED: Mapping[str, Any] = {"kernels": "auto", "objective.reward": "relative"}
+ADDED: Mapping[str, Any] = {
+    "kernels": "auto",
+    "objective.reward": "relative",
+    "train.replay": 0,
+}
 # Keys that are gone, with the value that a run has without them. Hashes still hold that value.
 REMOVED: Mapping[str, Any] = {"train.rollout": "steps"}
 # The tag of a run that holds the hash of its configuration, and the tag that 0.1 gave it.

@@ -76,6 +76,8 @@ class TrainConfig(Frozen):
     # another algorithm: D's gradients of one phase are no longer independent, and D may learn those
     # very sentences.
     reuse_fakes: bool = False
+    # Sentences of earlier generators to keep for D, which sees half a batch of them; 0: none.
+    replay: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     generator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     discriminator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from core.interfaces import Discriminator
+from core.nn.discriminator_input import HardTokens
 from core.training.optimisation import optimise
 from core.training.players import Adversary
 from core.training.rollout import TOGETHER, sample
@@ -42,6 +43,8 @@ def discriminator_step(state: TrainingState, fake: DiscriminatorInput) -> float:
     real = state.next_real()
     random = adversary.penalty.draw(state.batch_size, state.streams["penalty"])
     state.last_seen = real, fake
+    if state.replay is not None and isinstance(fake, HardTokens):
+        fake = state.replay.exchange(fake, state.streams["replay"])
     parts: list[tuple[float, tuple[Tensor, ...]]] = []  # read after the step: a GPU need not wait
     discriminator = state.noisy_discriminator()
 

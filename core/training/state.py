@@ -13,6 +13,7 @@ from core.training import checkpoint, data_parallel
 from core.training.batches import Batches, MicroBatches, micro_batch_count, to_device
 from core.training.checkpoint import Checkpoint, Counters
 from core.training.players import Adversary, Players
+from core.training.replay import Replay
 from core.training.scoring import NoisyDiscriminator
 from core.types import DiscriminatorInput
 
@@ -30,8 +31,10 @@ class TrainingState:
         self.counters = Counters()
         self.metrics: dict[str, float] = {}  # "train/..." of this update
         self.batch_size = data_parallel.local_batch_size(config.train.batch_size)  # N
+        size, length = config.train.replay, config.model.length
+        self.replay = Replay(size, self.batch_size, length, device) if size else None
         if players.adversary is not None:
-            players.adversary.plan.check(self.batch_size, config.model.length)
+            players.adversary.plan.check(self.batch_size, length)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         self.micro_batches = MicroBatches(
             self.batch_size,
@@ -131,6 +134,8 @@ class TrainingState:
             tensors |= checkpoint.module_tensors(name, module)
         for name, player in self.players.trainable.items():
             tensors |= checkpoint.optimiser_tensors(name, player.optimiser)
+        if self.replay is not None:
+            tensors["replay.tokens"] = self.replay.tokens
         return tensors | {f"random.{k}": v for k, v in self.streams.state().items()}
 
     def restore(self, saved: Checkpoint) -> None:
@@ -141,6 +146,8 @@ class TrainingState:
             module.load_state_dict(saved.group(f"weights.{name}"))
         for name, player in self.players.trainable.items():
             checkpoint.load_optimiser(player.optimiser, saved.group(f"optimiser.{name}"))
+        if self.replay is not None:
+            self.replay.tokens = saved.tensors["replay.tokens"].to(self.device)
         self.counters = saved.counters
         if data_parallel.is_main():
             self.streams.restore(saved.group("random"))
