@@ -148,7 +148,9 @@ class Sampling(Protocol):
 
 
 class Temperature(Protocol):
-    """The sampling temperature over a run; `progress` goes from 0 to 1."""
+    """The sampling temperature over a run; `progress` goes from 0 to 1. With an attribute `steps`
+    that is not None, it is the fraction of so many updates of adversarial training.
+    """
 
     def __call__(self, progress: float) -> float:
         """Temperature tau > 0 at this progress."""

@@ -195,6 +195,7 @@ class Phase:
     lr: float | None = None  # learning rate of these steps; None: the player's own
     # Pretraining has ended: forget the optimiser's moments before these steps.
     reset_optimiser: bool = False
+    pretraining: bool = False  # of an update before adversarial training
 
 
 @dataclass(frozen=True)

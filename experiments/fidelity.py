@@ -22,8 +22,8 @@ OPERATIONAL = {f"train.{key}" for key in (
     "checkpoint_every", "keep_every", "compile")}  # fmt: skip
 # Settings that need a row only where they are not at their default, which is off or not used.
 OPTIONAL = {"model.noise"} | {f"train.{key}" for key in (
-    "reuse_fakes", "lr_decay", "entropy", "instance_noise", "curriculum_start", "curriculum_end",
-    "ema", "replay")}  # fmt: skip
+    "reuse_fakes", "lr_decay", "progress", "entropy", "instance_noise", "curriculum_start",
+    "curriculum_end", "ema", "replay")}  # fmt: skip
 Text = Annotated[str, Field(min_length=1)]
 
 

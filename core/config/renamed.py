@@ -37,8 +37,11 @@ VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shar
 # Keys that 0.1 did not have, with the value that means what 0.1 did. Hashes leave them out there,
 # so that a new key does not change the hash of every configuration.
 ADDED: Mapping[str, Any] = {
+    "generator.norm": "row",
+    "generator.scale": "head",
     "kernels": "auto",
     "objective.reward": "relative",
+    "train.progress": "run",
     "train.replay": 0,
 }
 # Keys that are gone, with the value that a run has without them. Hashes still hold that value.

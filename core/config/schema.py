@@ -82,6 +82,9 @@ class TrainConfig(Frozen):
     discriminator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.
     lr_decay: Annotated[float, Field(gt=0, le=1), Search(0.01, 1, log=True)] = 1.0
+    # What learning rates, temperature, instance noise and curriculum follow: the whole run, or its
+    # adversarial phase, in which they stand at their start during pretraining.
+    progress: Literal["run", "adversarial"] = "run"
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player

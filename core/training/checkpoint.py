@@ -37,6 +37,7 @@ class Counters:
     update: int = 0  # updates done
     batches: int = 0  # batches of real sentences read
     seconds: float = 0.0  # of updates, over all its processes
+    pretraining: tuple[int, float] = (0, 0.0)  # updates and seconds before adversarial training
     evaluating: float = 0.0  # seconds of evaluations, which are in no budget
     losses: dict[str, list[float]] = field(
         default_factory=lambda: {"generator": [], "discriminator": []}

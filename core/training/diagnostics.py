@@ -31,12 +31,12 @@ BINS = 10
 
 
 def diagnose(
-    config: Config, players: Players, real: Tensor, progress: float, name: str, gradients: int
+    config: Config, players: Players, real: Tensor, spec: SamplingSpec, name: str, gradients: int
 ) -> dict[str, float | None]:
     """Diagnoses by their names in the record.
 
-    `real` are held-out sentences (N, S), `name` names the random stream to draw from, `gradients`
-    is the number of gradients of G to take, one batch each.
+    `real` are held-out sentences (N, S), `spec` says how others are drawn, `name` names the random
+    stream to draw from, `gradients` is the number of gradients of G to take, one batch each.
 
     - `next_word_entropy`: mean entropy of G's next-token distributions, nats.
     - `effective_vocabulary`: exp of the entropy of the drawn tokens' frequencies, tokens.
@@ -48,7 +48,6 @@ def diagnose(
     """
     device = real.device
     rng = stream(config.seed, name, device)
-    spec = players.sampling_at(config, progress)
     generator = deepcopy(players.generator)
     as_module(generator).eval()
     real = real[:, : spec.length or generator.length]

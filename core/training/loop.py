@@ -49,12 +49,15 @@ class Trainer:
         while not state.budget_spent():
             start = self.clock()
             state.metrics, state.last_seen = {}, None
-            for phase in self._phases():
+            phases = self._phases()
+            for phase in phases:
                 train_phase(state, phase)
             update_average(state)
             data_parallel.broadcast_buffers(module for _, module in state.players.modules())
             counters.update += 1
             counters.seconds += data_parallel.broadcast(self.clock() - start)
+            if any(phase.pretraining for phase in phases):
+                counters.pretraining = counters.update, counters.seconds
 
             last = state.budget_spent()
             evaluation_due = counters.update % self.config.evaluation.every == 0 or last

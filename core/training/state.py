@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -47,13 +49,27 @@ class TrainingState:
 
     @property
     def progress(self) -> float:
-        """0 at the start of the budget, 1 at its end; of two budgets, of the one nearer its end."""
-        train, fractions = self.config.train, [0.0]
-        if train.updates:
-            fractions.append(self.counters.update / train.updates)
-        if train.minutes:
-            fractions.append(self.counters.seconds / (60 * train.minutes))
+        """0 at the start of the budget, 1 at its end; of two budgets, of the one nearer its end.
+        With `train.progress = "adversarial"` the budget begins after pretraining.
+        """
+        train, counters = self.config.train, self.counters
+        updates, seconds = counters.pretraining if train.progress == "adversarial" else (0, 0.0)
+        fractions = [0.0]
+        if train.updates and train.updates > updates:
+            fractions.append((counters.update - updates) / (train.updates - updates))
+        if train.minutes and 60 * train.minutes > seconds:
+            fractions.append((counters.seconds - seconds) / (60 * train.minutes - seconds))
         return min(1.0, max(fractions))
+
+    @property
+    def temperature_progress(self) -> float:
+        """What the temperature is a function of: `progress`, or the fraction of its own `steps`."""
+        steps: int | None = getattr(self.players.temperature, "steps", None)
+        return self.progress if steps is None else self.adversarial_progress(steps)
+
+    def adversarial_progress(self, steps: int) -> float:
+        """The fraction done of `steps` updates of adversarial training, up to 1."""
+        return min(1.0, (self.counters.update - self.counters.pretraining[0]) / steps)
 
     def budget_spent(self) -> bool:
         """Whether the run has used its updates or its minutes."""
@@ -72,7 +88,8 @@ class TrainingState:
 
     def sampling_spec(self) -> SamplingSpec:
         """How sentences are drawn at this point of the run."""
-        return self.players.sampling_at(self.config, self.progress)
+        spec = self.players.sampling_at(self.config, self.progress)
+        return replace(spec, temperature=self.players.temperature(self.temperature_progress))
 
     def next_tokens(self) -> Tensor:
         """The next real sentences (N, S)."""

@@ -51,9 +51,8 @@ class Evaluator:
     def sampler(self) -> SentenceSampler:
         """The generator that is shown and scored, at the run's temperature."""
         state = self.state
-        return make_sampler(
-            self.config, state.players.averaged, self.corpus.vocabulary, state.progress
-        )
+        progress = state.temperature_progress
+        return make_sampler(self.config, state.players.averaged, self.corpus.vocabulary, progress)
 
     def drawn(self, stream: str) -> np.ndarray:
         """Its sentences as ids (n, S), from the same latents every time."""
@@ -183,4 +182,5 @@ class Evaluator:
         rows = split.rows(np.arange(count), self.config.model.length)
         real = torch.from_numpy(rows).to(state.device)
         stream = f"diagnosis {state.counters.update}"
-        return diagnose(self.config, state.players, real, state.progress, stream, gradients)
+        spec = state.sampling_spec()
+        return diagnose(self.config, state.players, real, spec, stream, gradients)

@@ -27,6 +27,11 @@ BODIES = {
     "lstm": ("generator.name=lstm", "generator.layers=2", "generator.hidden=9"),
     "gru": ("generator.name=gru", "generator.layers=2", "generator.hidden=9"),
     "memory": ("generator.name=relational_memory", "generator.slots=3", "generator.head_size=7"),
+    "joint norms": (
+        "generator.name=relational_memory",
+        "generator.head_size=7",
+        "generator.norm=step",
+    ),
     "dropout": ("generator.name=lstm", "generator.layers=2", "generator.dropout=0.5"),
 }
 
@@ -157,22 +162,33 @@ def test_a_recurrent_step_is_the_textbook_one() -> None:
     assert torch.allclose(h, generator.parallel(tokens, noise)[:, -1], atol=1e-12)
 
 
-def test_a_relational_memory_step_is_the_papers() -> None:
+def by_step(norm: torch.nn.LayerNorm, rows: torch.Tensor) -> torch.Tensor:
+    """A layer norm whose mean and variance are those of all rows of a sentence."""
+    centred = rows - rows.mean((1, 2), keepdim=True)
+    scale = (centred.square().mean((1, 2), keepdim=True) + norm.eps).sqrt()
+    return centred / scale * norm.weight + norm.bias
+
+
+@pytest.mark.parametrize("published", ["Santoro et al. 2018", "Nie et al. 2019"])
+def test_a_relational_memory_step_is_the_papers(published: str) -> None:
     """One step over [M; u] whole, as the paper writes it; only the slots' rows are kept."""
-    generator, noise = make(*BODIES["memory"], "noise_mapping.name=none")
+    relgan = published == "Nie et al. 2019"
+    settings = ("generator.scale=qkv", "generator.norm=step") if relgan else ()
+    generator, noise = make(*BODIES["memory"], "noise_mapping.name=none", *settings)
     body: Any = as_module(generator).get_submodule("body")
+    size, norm = (21, by_step) if relgan else (7, lambda layer, rows: layer(rows))
     assert noise.inputs is not None
     x = torch.cat([torch.zeros_like(noise.inputs[:, 0]), noise.inputs[:, 0]], dim=1)
     memory = torch.eye(3, 14, dtype=torch.float64).expand(N, -1, -1)
     rows = torch.cat([memory, body.enter(x).unsqueeze(1)], dim=1)  # (N, slots + 1, D)
-    q, k, v = body.qkv_norm(body.qkv(rows)).chunk(3, dim=-1)
+    q, k, v = norm(body.qkv_norm, body.qkv(rows)).chunk(3, dim=-1)
     heads = []
     for head in range(2):
         part = slice(7 * head, 7 * head + 7)
-        weights = (q[..., part] @ k[..., part].transpose(1, 2) / 7**0.5).softmax(-1)
+        weights = (q[..., part] @ k[..., part].transpose(1, 2) / size**0.5).softmax(-1)
         heads.append(weights @ v[..., part])
-    rows = body.norm(rows + torch.cat(heads, dim=-1))
-    rows = body.mlp_norm(rows + body.mlp(rows))[:, :3]
+    rows = norm(body.norm, rows + torch.cat(heads, dim=-1))
+    rows = norm(body.mlp_norm, rows + body.mlp(rows))[:, :3]
     gates = body.gate_input(body.enter(x)).unsqueeze(1) + body.gate_memory(memory.tanh())
     i, f = gates[..., :14].sigmoid(), (gates[..., 14:] + 1).sigmoid()
     expected = (i * rows.tanh() + f * memory).flatten(1)

@@ -153,11 +153,12 @@ def test_pretraining_is_as_long_as_asked() -> None:
         discriminator_updates=3,
         n_d=4,
     )
-    likelihood = [Phase("generator", "likelihood", lr=1e-2)]
+    likelihood = [Phase("generator", "likelihood", lr=1e-2, pretraining=True)]
+    of_d = [Phase("discriminator", "adversarial", pretraining=True)]
     game = [Phase("discriminator", "adversarial", 4), Phase("generator", "adversarial")]
     begin = [game[0], Phase("generator", "adversarial", reset_optimiser=True)]
     assert phases(schedule, 0) == phases(schedule, 16) == likelihood
-    assert phases(schedule, 17) == phases(schedule, 19) == [Phase("discriminator", "adversarial")]
+    assert phases(schedule, 17) == phases(schedule, 19) == of_d
     assert phases(schedule, 20) == begin
     assert phases(schedule, 21) == phases(schedule, 1000) == game
 

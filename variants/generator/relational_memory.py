@@ -8,18 +8,21 @@ Santoro et al. 2018:
     M' = i * tanh(M^) + f * M,   h = M' as one vector
 
 The concatenated queries, keys and values of a row share one layer norm, as in the papers' code.
-RelGAN (Nie et al. 2019) uses one slot and two heads of 256. The memory starts as the first rows of
-the identity; a mapped latent is added to it.
+Scores of attention are scaled by head_size^(-1/2), and each row is normalised by itself, as in
+Santoro et al.'s code; in RelGAN's (Nie et al. 2019) the scale is that of queries, keys and values
+together, (3 head_size)^(-1/2), and the rows [M; u] of a step share their mean and variance. RelGAN
+uses one slot and two heads of 256. The memory starts as the first rows of the identity; a mapped
+latent is added to it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from core.config import Search, StrategyConfig
 from core.interfaces import Strategy
@@ -39,12 +42,14 @@ class RelationalMemoryGenerator(RecurrentGenerator, Strategy):
         heads: Annotated[int, Field(ge=1, le=64), Search(1, 8)] = 2
         head_size: Annotated[int, Field(ge=1, le=8192), Search(32, 256, log=True)] = 256
         dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] = 0.0
+        scale: Literal["head", "qkv"] = "head"  # the size that attention is scaled by
+        norm: Literal["row", "step"] = "row"  # what a layer norm takes mean and variance of
 
     paper = "Santoro et al. 2018; Nie et al. 2019"
 
     def new_body(self, config: Config, inputs: int) -> RelationalMemory:
         """The memory."""
-        return RelationalMemory(inputs, config.slots, config.heads, config.head_size)
+        return RelationalMemory(inputs, config)
 
 
 class RelationalMemory(nn.Module):
@@ -53,10 +58,12 @@ class RelationalMemory(nn.Module):
     depth = 1
     eye: Tensor
 
-    def __init__(self, inputs: int, slots: int, heads: int, head_size: int) -> None:
+    def __init__(self, inputs: int, config: RelationalMemoryGenerator.Config) -> None:
         super().__init__()
-        D = heads * head_size
-        self.slots, self.heads, self.width = slots, heads, D
+        slots, D = config.slots, config.heads * config.head_size
+        self.slots, self.heads, self.width = slots, config.heads, D
+        self.scale = (3 * config.head_size) ** -0.5 if config.scale == "qkv" else None
+        self.by_step = config.norm == "step"
         self.hidden = self.starts = slots * D
         self.enter = nn.Linear(inputs, D)
         self.qkv = nn.Linear(D, 3 * D, bias=False)
@@ -82,28 +89,37 @@ class RelationalMemory(nn.Module):
         if masks is not None:
             x = x * masks[0]
         u = self.enter(x)  # (N, P, D)
-        keys, values = (
-            self.qkv_norm(self.qkv(u)).split((self.width, 2 * self.width), -1)[1].chunk(2, dim=-1)
-        )
+        read = u if self.by_step else self.qkv_norm(self.qkv(u))[..., self.width :]
         gates = self.gate_input(u)  # (N, P, 2 D)
         outputs = []
         for t in range(x.shape[1]):
             now = slice(t, t + 1)
-            state = self._step(state, keys[:, now], values[:, now], gates[:, now])
+            state = self._step(state, read[:, now], gates[:, now])
             outputs.append(state.flatten(1))
         hidden = torch.stack(outputs, dim=1)
         return (hidden if masks is None else hidden * masks[1]), state
 
-    def _step(self, memory: Tensor, key: Tensor, value: Tensor, gate: Tensor) -> Tensor:
-        """One step: memory (N, slots, D), the input's key and value (N, 1, D), gate (N, 1, 2 D)."""
-        q, k, v = self.qkv_norm(self.qkv(memory)).chunk(3, dim=-1)
-        k, v = torch.cat([k, key], dim=1), torch.cat([v, value], dim=1)
+    def _step(self, memory: Tensor, read: Tensor, gate: Tensor) -> Tensor:
+        """One step: memory (N, slots, D), gate (N, 1, 2 D) and, of the input, its row (N, 1, D) if
+        rows share a layer norm, else its key and value (N, 1, 2 D).
+        """
+        rows = torch.cat([memory, read], dim=1) if self.by_step else memory
+        q, k, v = self._normalised(self.qkv_norm, self.qkv(rows)).chunk(3, dim=-1)
+        if not self.by_step:
+            key, value = read.chunk(2, dim=-1)
+            k, v = torch.cat([k, key], dim=1), torch.cat([v, value], dim=1)
         q, k, v = self._split(q), self._split(k), self._split(v)
-        attended = scaled_dot_product_attention(q, k, v)
-        new = self.norm(memory + attended.transpose(1, 2).flatten(2))
-        new = self.mlp_norm(new + self.mlp(new))
+        attended = scaled_dot_product_attention(q, k, v, scale=self.scale)
+        new = self._normalised(self.norm, rows + attended.transpose(1, 2).flatten(2))
+        new = self._normalised(self.mlp_norm, new + self.mlp(new))[:, : self.slots]
         i, f = (gate + self.gate_memory(memory.tanh())).chunk(2, dim=-1)
         return i.sigmoid() * new.tanh() + (f + FORGET).sigmoid() * memory
+
+    def _normalised(self, norm: nn.LayerNorm, rows: Tensor) -> Tensor:
+        """Rows (N, P, F) under a layer norm with weights (F,), by row or together."""
+        if not self.by_step:
+            return norm(rows)
+        return layer_norm(rows, rows.shape[1:]) * norm.weight + norm.bias
 
     def _split(self, x: Tensor) -> Tensor:
         N, P, _ = x.shape

@@ -44,8 +44,9 @@ class Pretrain(Strategy):
         config, epoch = self.config, progress.updates_per_epoch
         end = config.generator_updates + round(config.generator_epochs * epoch)
         if progress.update < end:
-            return (Phase("generator", "likelihood", lr=config.generator_lr),)
+            lr = config.generator_lr
+            return (Phase("generator", "likelihood", lr=lr, pretraining=True),)
         end += config.discriminator_updates + round(config.discriminator_epochs * epoch)
         if progress.update < end:
-            return (Phase("discriminator", "adversarial"),)
+            return (Phase("discriminator", "adversarial", pretraining=True),)
         return adversarial_phases(config.n_d, reset_optimiser=progress.update == end)
