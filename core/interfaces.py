@@ -61,6 +61,8 @@ class Strategy:
     offers: frozenset[str] = frozenset()
     needs: ClassVar[Mapping[str, str]] = {}
     paper: ClassVar[str] = ""
+    # Of an estimator: D is in evaluation mode (no dropout) in G's steps, as for most rewards.
+    discriminator_evaluates: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -318,6 +320,7 @@ class Estimator(Protocol):
     """
 
     target: ClassVar[str]
+    discriminator_evaluates: ClassVar[bool]
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """What `loss` needs of the whole batch: tensors without gradient, first axis N."""

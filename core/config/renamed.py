@@ -43,6 +43,9 @@ ADDED: Mapping[str, Any] = {
     "objective.reward": "relative",
     "train.progress": "run",
     "train.replay": 0,
+    "system.output_decay": 0.0,
+    "system.likelihood_steps": 1,
+    "system.g_steps": 1,
 }
 # Keys that are gone, with the value that a run has without them. Hashes still hold that value.
 REMOVED: Mapping[str, Any] = {"train.rollout": "steps"}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.config import Config
 from core.interfaces import Generator, SamplingSpec
@@ -22,7 +21,13 @@ from core.nn.likelihood import entropy
 from core.process import denormals_are_zero
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch, planned
-from core.training.players import Adversary, Players, as_module, frozen_parameters
+from core.training.players import (
+    Adversary,
+    Players,
+    as_module,
+    evaluation_mode,
+    frozen_parameters,
+)
 from core.training.rollout import sample, sample_with_grad
 from core.training.scoring import score
 from core.types import Draw, Embedded, Scores
@@ -57,26 +62,13 @@ def diagnose(
     if adversary is None:
         return values
     own = replace(adversary, estimator=deepcopy(adversary.estimator))
-    with _evaluation_mode(as_module(own.discriminator)):
+    # No copy of D: a recurrent layer with spectral normalisation cannot be copied between steps.
+    discriminator = as_module(own.discriminator)
+    with evaluation_mode(discriminator), frozen_parameters(discriminator):
         values |= _of_discriminator(own, HardTokens(real, spec.mask(real)), draw)
         if gradients:
             values |= _of_gradient(gradients, own, generator, spec, real, rng)
     return values
-
-
-@contextmanager
-def _evaluation_mode(discriminator: nn.Module) -> Iterator[None]:
-    """D in evaluation mode without gradients of its weights; afterwards as before. It is no copy,
-    because a recurrent layer with spectral normalisation cannot be copied between two steps.
-    cuDNN's recurrent layers have no backward pass in evaluation mode.
-    """
-    training = discriminator.training
-    discriminator.eval()
-    try:
-        with torch.backends.cudnn.flags(enabled=False), frozen_parameters(discriminator):
-            yield
-    finally:
-        discriminator.train(training)
 
 
 def _of_tokens(draw: Draw, generator: Generator) -> dict[str, float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from core.nn.discriminator_input import lengths, movable
 from core.nn.likelihood import entropy
 from core.training.generator_batch import GeneratorBatch, planned
 from core.training.optimisation import optimise
-from core.training.players import as_module, frozen_parameters
+from core.training.players import as_module, evaluation_mode, frozen_parameters
 from core.training.rollout import drawn_again, sample_with_grad, split
 from core.training.state import TrainingState
 
@@ -38,8 +39,9 @@ def generator_step(state: TrainingState) -> float:
         parts,
         adversary.reference,
     )
-    loss = math.nan
-    with frozen_parameters(as_module(adversary.discriminator)):
+    loss, discriminator = math.nan, as_module(adversary.discriminator)
+    mode = evaluation_mode if adversary.estimator.discriminator_evaluates else nullcontext
+    with frozen_parameters(discriminator), mode(discriminator):
         prepared = adversary.estimator.prepare(batch)
         for epoch in range(adversary.plan.epochs):
             if epoch and draw.recompute is None:

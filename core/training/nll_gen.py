@@ -23,7 +23,7 @@ import torch
 from core.interfaces import Generator, SamplingSpec
 from core.metrics.intervals import Measure, ratio
 from core.nn.likelihood import NOTHING, negative_log_likelihood
-from core.training.players import as_module
+from core.training.players import as_module, evaluation_mode
 from core.types import visible
 
 BATCH = 250  # sentences at a time
@@ -51,10 +51,8 @@ def sentence_nll(generator: Generator, rows: np.ndarray) -> tuple[np.ndarray, np
     module = as_module(generator)
     device = next(module.parameters()).device
     rng = torch.Generator(device=device).manual_seed(0)
-    training = module.training
-    module.eval()
     nats, tokens = [], []
-    with torch.no_grad():
+    with torch.no_grad(), evaluation_mode(module):
         for start in range(0, len(rows), BATCH):
             batch = torch.from_numpy(rows[start : start + BATCH]).to(device)
             shown = visible(batch)
@@ -66,7 +64,6 @@ def sentence_nll(generator: Generator, rows: np.ndarray) -> tuple[np.ndarray, np
             lost = negative_log_likelihood(hidden, generator.head, scored, NOTHING)
             nats.append(lost.double().sum(1).cpu().numpy())
             tokens.append(counts.cpu().numpy())
-    module.train(training)
     return np.concatenate(nats), np.concatenate(tokens).astype(float)
 
 

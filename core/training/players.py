@@ -125,6 +125,22 @@ def frozen_parameters(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """No dropout inside, and no power iteration of spectral norms; afterwards each part is in the
+    mode it was in. Recurrent layers keep theirs: cuDNN's have no backward pass in evaluation mode,
+    and ours have no dropout of their own.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    for part, training in modes:
+        part.training = training and isinstance(part, nn.RNNBase)
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 def as_module(part: Any) -> nn.Module:
     """A part that is known to have weights, as the module it is."""
     if not isinstance(part, nn.Module):

@@ -41,6 +41,7 @@ class AllWords(Strategy):
     }
     paper = "Sutton et al. 2001; Ciosek & Whiteson 2018"
     target = "discounted"
+    discriminator_evaluates = False  # as in `dense_reinforce`
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic

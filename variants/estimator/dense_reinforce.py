@@ -39,6 +39,7 @@ class DenseReinforce(nn.Module, PolicyGradient):
     needs = {"sampling": "hard_tokens", "discriminator": "step_scores"}
     paper = "de Masson d'Autume et al. 2019"
     target = "discounted"
+    discriminator_evaluates = False  # ScratchGAN's code takes rewards from D's training pass
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ class Pathwise(Strategy):
     needs = {"sampling": "differentiable_tokens"}
     paper = "Kingma & Welling 2014"
     target = "relaxed"
+    discriminator_evaluates = False  # as in RelGAN's code where D has dropout (rmc_vanilla)
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Nothing: a sentence's gradient depends on that sentence alone."""

@@ -13,6 +13,7 @@ from core.interfaces import Generator, Sampling, StepContext, Strategy
 from core.nn.convolution import Counts
 from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import negative_log_likelihood
+from core.training.players import evaluation_mode
 from core.training.rollout import completions, sample, sample_with_grad
 from core.types import PAD, Draw, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
@@ -89,17 +90,19 @@ class CNNSystem(WholeSystem):
         return self.discriminator(until_end(tokens))
 
     @torch.no_grad()
-    def mc_q_values(self, draw: Draw, count: int, context: StepContext) -> Tensor:
-        """Q (N, S): D's mean probability of real over `count` completions of each prefix; for the
-        last step that of the sentence itself.
+    def mc_q_values(self, draw: Draw, count: int, context: StepContext, every: int = 1) -> Tensor:
+        """Q (N, S) by D in evaluation mode: its mean probability of real over `count` completions
+        of each prefix; for the last step that of the sentence itself. With `every` = c only after
+        c, 2c, ... steps and the last one.
         """
-        ends = self.score(draw.tokens).sigmoid()
         rng = context.rng("completions")
-        values = [
-            self.score(of_prefix.flatten(0, 1)).sigmoid().view(len(ends), count).mean(1)
-            for of_prefix in completions(self.generator, context.sampling, draw, count, rng)
-        ]
-        return torch.stack([*values, ends], dim=1)
+        continued = completions(self.generator, context.sampling, draw, count, rng)
+        with evaluation_mode(self.discriminator):
+            values = [
+                self.score(of_prefix.flatten(0, 1)).sigmoid().view(-1, count).mean(1)
+                for of_prefix in continued[every - 1 :: every]
+            ]
+            return torch.stack([*values, self.score(draw.tokens).sigmoid()], dim=1)
 
 
 def sizes_of_d(config: Any) -> dict[str, Any]:
@@ -107,9 +110,10 @@ def sizes_of_d(config: Any) -> dict[str, Any]:
     return {"width": config.discriminator_width, **config.model_dump(include=CNN_SETTINGS)}
 
 
-def cnn(config: CNNSystem.Config, shape: Shape) -> CNNDiscriminator:
+def cnn(config: CNNSystem.Config, shape: Shape, output_decay: float = 0.0) -> CNNDiscriminator:
     """The discriminator of a configuration."""
-    return CNNDiscriminator(CNNDiscriminator.Config(**sizes_of_d(config)), shape)
+    sizes = sizes_of_d(config)
+    return CNNDiscriminator(CNNDiscriminator.Config(**sizes, output_decay=output_decay), shape)
 
 
 def language_model(

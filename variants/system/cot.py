@@ -20,6 +20,7 @@ from torch import Tensor
 from core.config import Search, StrategyConfig
 from core.interfaces import StepContext
 from core.nn.likelihood import by_step, negative_log_likelihood
+from core.training.players import evaluation_mode
 from core.types import PAD, Phase, Progress, Shape, visible
 from variants.system import Layers, SmallSize, Steps, WholeSystem, language_model
 
@@ -69,7 +70,7 @@ class CoT(WholeSystem):
     def generator_loss(self, context: StepContext) -> Tensor:
         """Divergence from the mediator in nats per sentence, exact at each sampled prefix."""
         draw = self.sample_with_grad(context)
-        with torch.no_grad():
+        with torch.no_grad(), evaluation_mode(self.mediator):
             mediated = self._mediate(draw.tokens, context)
 
         def divergence(logits: Tensor, step: int) -> Tensor:

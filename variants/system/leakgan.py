@@ -3,33 +3,36 @@
 With f_t the F features of D for the first t tokens (the rest of the sentence masked), the generator
 is
 
-    manager:  g_t = normalised(W h_t),          h_t the state of an LSTM over f_0 .. f_t
-    worker:   w_t = psi sum_{i=1..c} g_{t-i},   psi linear without a bias, F to k
-              l_t = O_t w_t,                    O_t (V, k) linear in o_t, the state of an LSTM
+    manager:  g_t = W h_t / |W h_t|,            h_t the state of an LSTM over f_0 .. f_t
+    goals:    G_b = sum of g_t over block b - 1 of c steps: the goal during block b
+    worker:   w_b = psi G_b / |psi G_b|,        psi linear without a bias, F to k
+              l_t = O_t w_b,                    O_t (V, k) linear in o_t, the state of an LSTM
 
-O_t w_t is a linear map of the outer product of [o_t; 1] and w_t, which is the hidden state here,
-so the vocabulary head is a matrix as in other generators. Goals before the first step are fixed
-random directions. With Q_t D's mean probability of real for K completions of the first t tokens
-(Q_S is the sentence's own) and R_t its rank within the batch, rescaled by a sigmoid (0 the worst,
-1 the best):
+O_t w_b is a linear map of the outer product of [o_t; 1] and w_b, which is the hidden state here,
+so the vocabulary head is a matrix as in other generators. The goal of the first block is a fixed
+random vector. Block b covers the tokens from s = c b on, up to e, its end or the sentence's. With
+Q_b D's mean probability of real for K completions of the first e tokens, and R_b its rank within
+the batch, rescaled by a sigmoid (0 the worst, 1 the best):
 
     D:        non-saturating cross-entropy
-    manager:  - mean_t R_t cos(f_{t+c} - f_t, g_t)
-    worker:   - mean_t r_t log p(x_t),  r_t = 1/c sum_{i=1..c} cos(f_t - f_{t-i}, g_{t-i})
+    manager:  - mean_b R_b cos(f_e - f_s, G_b)
+    worker:   - mean_t r_t log p(x_t),  r_t = cos(f_{t+1} - f_s, G_b)
     pretraining, and every `interleave` updates later: likelihood for the worker, R = 1 on real text
     for the manager
 
-f_t in r_t includes the rewarded token x_t. No gradient flows into D's features or from the worker
-to the goals. Deviations from the authors' code: sampling at temperature 1 throughout; fixed goals
-before the first step; manager and worker share one optimiser (learning rate and clipping, no
-gradient). It forgets its moments when adversarial training begins (theirs uses separate
-optimisers), and serves the interleaved likelihood updates too.
+f_{t+1} in r_t includes the rewarded token x_t. No gradient flows into D's features or from the
+worker to the goals. Blocks and norms are those of the authors' code; the paper's equations slide a
+window of c goals over the steps and do not normalise w. Deviations from the code: it trains the
+first goal; r_t and cos are one mean over the batch there, since its cosine distance reduces them;
+manager and worker share one optimiser here (clipping, no gradient). It forgets its moments when
+adversarial training begins (theirs uses separate optimisers), and serves the interleaved likelihood
+updates too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import torch
@@ -44,7 +47,7 @@ from core.nn.recurrent import select_rows
 from core.seeding import draw_seed
 from core.types import PAD, Noise, Phase, Progress, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
-from variants.system import CNNSystem, Completions, SearchedSteps, SmallSize, Updates, cnn
+from variants.system import CNNSystem, Completions, SearchedSteps, SmallSize, Steps, Updates, cnn
 
 
 class LeakGAN(CNNSystem):
@@ -56,12 +59,13 @@ class LeakGAN(CNNSystem):
         width: SmallSize = 32  # E, of the worker's token embeddings
         hidden: SmallSize = 32  # of both LSTMs
         goal: Annotated[int, Field(ge=1, le=1024)] = 16  # k
-        horizon: Annotated[int, Field(ge=1, le=64)] = 4  # c, steps that a goal looks ahead
+        horizon: Annotated[int, Field(ge=1, le=64)] = 4  # c, steps of a goal
         completions: Completions = 4
         steepness: Annotated[float, Field(gt=0)] = 12.0  # of the sigmoid over ranks
         generator_updates: Updates = 1000  # of likelihood first, each with one step of D
         n_d: SearchedSteps = 5
         interleave: Annotated[int, Field(ge=1)] = 15  # every how many updates one of likelihood
+        likelihood_steps: Steps = 1  # in that update
 
     paper = "Guo et al. 2018"
 
@@ -78,7 +82,7 @@ class LeakGAN(CNNSystem):
         if adversarial < 0:
             return likelihood, Phase("discriminator", self.discriminator_loss)
         if adversarial % self.config.interleave == self.config.interleave - 1:
-            return (likelihood,)
+            return (replace(likelihood, repeats=self.config.likelihood_steps),)
         return (
             Phase("discriminator", self.discriminator_loss, self.config.n_d),
             Phase("generator", self.generator_loss, reset_optimiser=adversarial == 0),
@@ -87,56 +91,50 @@ class LeakGAN(CNNSystem):
     def likelihood_loss(self, context: StepContext) -> Tensor:
         """Likelihood of real tokens for the worker, real transitions for the manager."""
         tokens = context.next_batch()
-        states = self.generator.states(tokens)
-        mask = (tokens != PAD).float()
-        nll = negative_log_likelihood(states.hidden, self.generator.head, tokens)
-        transitions = self.transitions(states) * mask
-        context.metrics["train/likelihood_loss"] = float(nll.detach().sum() / mask.sum())
-        return (nll.sum() - transitions.sum()) / mask.sum()
+        states, mask = self.generator.states(tokens), tokens != PAD
+        nll = negative_log_likelihood(states.hidden, self.generator.head, tokens).sum() / mask.sum()
+        context.metrics["train/likelihood_loss"] = float(nll.detach())
+        return nll - self.transitions(states, mask)[mask[:, :: self.config.horizon]].mean()
 
     def generator_loss(self, context: StepContext) -> Tensor:
         """Ranked rewards of transitions for the manager, rewards by goals for the worker."""
-        draw = self.sample(context)
-        states = self.generator.states(draw.tokens)
-        mask = visible(draw.tokens).float()
+        draw, c = self.sample(context), self.config.horizon
+        states, mask = self.generator.states(draw.tokens), visible(draw.tokens)
         with torch.no_grad():
-            values = self.ranked(self.mc_q_values(draw, self.config.completions, context))
+            values = self.ranked(self.mc_q_values(draw, self.config.completions, context, every=c))
             intrinsic = self.intrinsic_rewards(states)
-        manager = (values * self.transitions(states) * mask).sum() / mask.sum()
+        manager = (values * self.transitions(states, mask))[mask[:, ::c]].mean()
         log_p = log_likelihood(states.hidden, self.generator.head, draw.tokens)
-        worker = (intrinsic * log_p * mask).sum() / mask.sum()
-        context.metrics["train/intrinsic_reward"] = float((intrinsic * mask).sum() / mask.sum())
-        return -(manager + worker)
+        context.metrics["train/intrinsic_reward"] = float(intrinsic[mask].mean())
+        return -(manager + (intrinsic * log_p)[mask].mean())
 
     def ranked(self, values: Tensor) -> Tensor:
         """Bootstrapped rescaled activation: sigmoid(steepness (1/2 - rank / N)), rank 1 is best."""
         rank = values.argsort(dim=0, descending=True).argsort(dim=0) + 1
         return (self.config.steepness * (0.5 - rank / len(values))).sigmoid()
 
-    def transitions(self, states: States) -> Tensor:
-        """cos(f_{t+c} - f_t, g_t) of each step (N, S); past the end the last features are used."""
-        S = states.goals.shape[1]
-        ahead = torch.arange(S, device=states.goals.device).add(self.config.horizon).clamp(max=S)
-        change = states.features[:, ahead] - states.features[:, :S]
+    def transitions(self, states: States, mask: Tensor) -> Tensor:
+        """cos(f_e - f_s, G_b) of each block (N, B), of sentences with this mask (N, S)."""
+        c, rows = self.config.horizon, torch.arange(len(mask), device=mask.device)
+        starts = torch.arange(0, mask.shape[1], c, device=mask.device)
+        ends = torch.minimum(starts + c, mask.sum(1, keepdim=True))
+        change = states.features[rows[:, None], ends] - states.features[:, starts]
         return cosine_similarity(change, states.goals, dim=-1)
 
     def intrinsic_rewards(self, states: States) -> Tensor:
-        """R (N, S) of the token of each step, averaged over the goals so far."""
-        S = states.goals.shape[1]
-        total = torch.zeros_like(states.goals[..., 0])
-        count = torch.zeros_like(states.goals[0, :, 0])
-        for i in range(1, min(self.config.horizon, S) + 1):
-            change = states.features[:, i:] - states.features[:, :-i]  # f_s - f_{s-i}, s = i .. S
-            total[:, i - 1 :] += cosine_similarity(change, states.goals[:, : S + 1 - i], dim=-1)
-            count[i - 1 :] += 1
-        return total / count
+        """R (N, S) of the token of each step."""
+        steps = torch.arange(states.hidden.shape[1], device=states.goals.device)
+        block = steps // self.config.horizon
+        change = states.features[:, 1:] - states.features[:, block * self.config.horizon]
+        return cosine_similarity(change, states.goals[:, block], dim=-1)
 
 
 @dataclass
 class RolloutState:
     """A rollout in progress."""
 
-    goals: list[Tensor]  # (N, F) each, the first c of them before the first step
+    goal: Tensor  # (N, F), of this block
+    next_goal: Tensor  # (N, F), the sum so far
     embedded: list[Tensor] = field(default_factory=list)  # (N, D) each, tokens in D's embedding
     manager: tuple[Tensor, Tensor] | None = None
     worker: tuple[Tensor, Tensor] | None = None
@@ -148,7 +146,7 @@ class States:
 
     hidden: Tensor  # (N, S, k (H + 1)), gradient of the worker
     features: Tensor  # (N, S + 1, F), of 0 to S tokens, without gradient
-    goals: Tensor  # (N, S, F), gradient of the manager
+    goals: Tensor  # (N, B, F) of the blocks, gradient of the manager
 
 
 class LeakGenerator(nn.Module):
@@ -176,12 +174,14 @@ class LeakGenerator(nn.Module):
 
     def begin(self, noise: Noise, differentiable: bool) -> RolloutState:
         """See `Generator.begin`."""
-        return RolloutState([goal.expand(noise.count, -1) for goal in self.first_goals])
+        first = self.first_goals.sum(0).expand(noise.count, -1)
+        return RolloutState(first, torch.zeros_like(first))
 
     def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
         """See `Generator.fork`."""
         return RolloutState(
-            [goal[rows] for goal in state.goals],
+            state.goal[rows],
+            state.next_goal[rows],
             [tokens[rows] for tokens in state.embedded],
             select_rows(state.manager, rows),
             select_rows(state.worker, rows),
@@ -189,17 +189,19 @@ class LeakGenerator(nn.Module):
 
     def step(self, state: RolloutState, last: Tensor | None) -> Tensor:
         """See `Generator.step`; `last` as `embed` returns it."""
-        count = len(state.goals[0])
+        count = len(state.goal)
         token = self.start.expand(count, -1)
         if last is not None:
             token = last[:, : self.width]
             state.embedded.append(last[:, self.width :])
         features = self._features(state.embedded, count)
         managed, state.manager = self.manager(features[:, None], state.manager)
-        window = torch.stack(state.goals[-self.horizon :]).sum(0)
-        state.goals.append(normalize(self.goal(managed[:, 0]), dim=-1))
         worked, state.worker = self.worker(token[:, None], state.worker)
-        return self._hidden(worked, window[:, None])[:, 0]
+        hidden = self._hidden(worked, state.goal[:, None])[:, 0]
+        state.next_goal = state.next_goal + normalize(self.goal(managed[:, 0]), dim=-1)
+        if (len(state.embedded) + 1) % self.horizon == 0:
+            state.goal, state.next_goal = state.next_goal, torch.zeros_like(state.next_goal)
+        return hidden
 
     def parallel(self, tokens: Tensor, noise: Noise) -> Tensor:
         """See `Generator.parallel`."""
@@ -211,11 +213,13 @@ class LeakGenerator(nn.Module):
         with torch.no_grad():
             embedded = self.leak.embedding[tokens].unbind(1)
         features = torch.stack([self._features(embedded[:t], N) for t in range(S + 1)], dim=1)
-        goals = normalize(self.goal(self.manager(features[:, :S])[0]), dim=-1)
-        before = torch.cat([self.first_goals.expand(N, -1, -1), goals[:, :-1]], dim=1)
-        windows = before.unfold(1, self.horizon, 1).sum(-1)  # (N, S, F)
+        goals = normalize(self.goal(self.manager(features[:, :S])[0]), dim=-1)  # (N, S, F)
+        whole = (S - 1) // self.horizon  # blocks before the last one
+        sums = goals[:, : whole * self.horizon].reshape(N, whole, self.horizon, -1).sum(2)
+        blocks = torch.cat([self.first_goals.sum(0).expand(N, 1, -1), sums], dim=1)  # (N, B, F)
+        windows = blocks.repeat_interleave(self.horizon, dim=1)[:, :S]
         inputs = torch.cat([self.start.expand(N, 1, -1), self.embedding(tokens[:, :-1])], dim=1)
-        return States(self._hidden(self.worker(inputs)[0], windows), features, goals)
+        return States(self._hidden(self.worker(inputs)[0], windows), features, blocks)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """The worker's embedding and D's, concatenated (..., E + D)."""
@@ -232,6 +236,6 @@ class LeakGenerator(nn.Module):
 
     def _hidden(self, worked: Tensor, windows: Tensor) -> Tensor:
         """Outer product of [o; 1] (N, P, H + 1) and w (N, P, k), flattened."""
-        w = self.project(windows.detach())
+        w = normalize(self.project(windows.detach()), dim=-1)
         o = pad(worked, (0, 1), value=1.0)
         return (o.unsqueeze(-1) * w.unsqueeze(-2)).flatten(2)

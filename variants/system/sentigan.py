@@ -13,11 +13,13 @@ largest gradients to tokens that G rarely samples.
 
 Deviations: k = 1, because our corpora have no labels: one class of real text, one of generated
 text, D_1 = sigmoid(score). What remains of the paper is its penalty-based objective. Sentences are
-sampled without the paper's random first input. D is SeqGAN's.
+sampled without the paper's random first input. D is SeqGAN's, as in the authors' code.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from core.interfaces import StepContext
@@ -41,21 +43,23 @@ class SentiGAN(CNNSystem):
         """Sizes of G and D; pretraining in updates, and the steps of an update."""
 
         width: SmallSize = 32
+        output_decay: Annotated[float, Field(ge=0, le=10)] = 0.0  # L2 penalty on D's last layer
         completions: Completions = 16
         generator_updates: Updates = 1000  # of likelihood first
         discriminator_updates: Updates = 100  # of D alone, after them
         n_d: SearchedSteps = 5
+        g_steps: SearchedSteps = 1
 
     paper = "Wang & Wan 2018"
 
     def __init__(self, config: Config, shape: Shape) -> None:
         self.config = config
         self.generator = language_model(shape, config.width)
-        self.discriminator = cnn(config, shape)
+        self.discriminator = cnn(config, shape, config.output_decay)
         self.others = {"discriminator": self.discriminator}
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
-        """Likelihood, then D alone, then n_d : 1."""
+        """Likelihood, then D alone, then n_d : g_steps."""
         config = self.config
         if progress.update < config.generator_updates:
             return (Phase("generator", self.likelihood_loss),)
@@ -64,7 +68,12 @@ class SentiGAN(CNNSystem):
             return (Phase("discriminator", self.discriminator_loss),)
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d),
-            Phase("generator", self.generator_loss, reset_optimiser=adversarial == 0),
+            Phase(
+                "generator",
+                self.generator_loss,
+                self.config.g_steps,
+                reset_optimiser=adversarial == 0,
+            ),
         )
 
     def generator_loss(self, context: StepContext) -> Tensor:

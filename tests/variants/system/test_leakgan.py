@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from core.seeding import generator as stream
 from core.training.players import build
-from core.types import Progress
+from core.types import Progress, visible
 from tests.variants.system.small import CPU, N, S, V, made, sentences, stage, whole
 from variants import registry
 
@@ -42,30 +42,33 @@ def test_the_leaking_head_is_the_papers_action_embeddings_times_the_goal() -> No
     G, tokens = system.generator, sentences()
     states, c, H, k = G.states(tokens), 3, 5, 3
     words = torch.cat([G.start.expand(N, 1, -1), G.embedding(tokens[:, :-1])], dim=1)
-    o = G.worker(words)[0][:, 6]
-    before = [G.first_goals[i].expand(N, -1) for i in range(c)] + list(states.goals.unbind(1))
-    w = G.project(before[6] + before[7] + before[8])  # g_3, g_4, g_5
+    o = G.worker(words)[0][:, 7]
+    goals = normalize(G.goal(G.manager(states.features[:, :S])[0]), dim=-1)
+    goal = goals[:, 3] + goals[:, 4] + goals[:, 5]  # of steps 6 and 7
+    assert torch.allclose(states.goals[:, 2], goal)
+    assert torch.allclose(states.goals[:, 0], G.first_goals.sum(0))
+    assert states.goals.shape[1] == -(-S // c)
     actions = (G.head.weight.view(V, H + 1, k) * torch.cat(
         [o, torch.ones(N, 1, dtype=o.dtype)], dim=1)[:, None, :, None]).sum(2)  # fmt: skip
-    expected = torch.einsum("nvk,nk->nv", actions, w)
-    assert torch.allclose(G.head(states.hidden[:, 6]), expected, atol=1e-10)
+    expected = torch.einsum("nvk,nk->nv", actions, normalize(G.project(goal), dim=-1))
+    assert torch.allclose(G.head(states.hidden[:, 7]), expected, atol=1e-10)
 
 
 def test_leaked_rewards_equal_their_definitions() -> None:
-    system = made("leakgan")
-    states = system.generator.states(sentences())
-    f, g, c = states.features, states.goals, 3
-    for t in range(S):
-        ahead = f[:, min(t + c, S)] - f[:, t]
-        assert torch.allclose(
-            system.transitions(states)[:, t], cosine_similarity(ahead, g[:, t], dim=-1)
-        )
-        s = t + 1  # words behind the one that is rewarded, itself included
-        parts = [
-            cosine_similarity(f[:, s] - f[:, s - i], g[:, s - i], dim=-1)
-            for i in range(1, min(c, s) + 1)
-        ]
-        assert torch.allclose(system.intrinsic_rewards(states)[:, t], torch.stack(parts).mean(0))
+    system, tokens = made("leakgan"), sentences()
+    tokens[0, 4] = 2  # ends in the second block
+    mask = visible(tokens)
+    states = system.generator.states(tokens)
+    f, goals, c = states.features, states.goals, 3
+    moved, rewards = system.transitions(states, mask), system.intrinsic_rewards(states)
+    for n in range(N):
+        for t in range(int(mask[n].sum())):
+            b, start = t // c, t - t % c
+            end = min(start + c, int(mask[n].sum()))
+            there = cosine_similarity(f[n, end] - f[n, start], goals[n, b], dim=-1)
+            assert torch.allclose(moved[n, b], there)
+            here = cosine_similarity(f[n, t + 1] - f[n, start], goals[n, b], dim=-1)
+            assert torch.allclose(rewards[n, t], here)
     ranked = system.ranked(torch.tensor([[0.1], [0.9], [0.5]]))
     assert ranked.flatten().argsort().tolist() == [0, 2, 1]
     assert ((ranked > 0) & (ranked < 1)).all()
