@@ -17,7 +17,8 @@ Capabilities, by the slot that offers them:
 - discriminator: `embedded_tokens` (it reads the output of its linear first layer), `step_scores`
   (N, S) of every prefix, `next_token_scores` of every possible next token, `features` (N, F),
   `trimming` (positions after the end may be cut off without a change of scores);
-- noise mapping: `memory` (it maps a latent to a memory).
+- noise mapping: `memory` (it maps a latent to a memory);
+- schedule: `pretraining` (G is trained by likelihood before D is trained at all).
 
 Letters and shapes as in `core.types`. One file because the interfaces refer to each other and who
 writes a strategy reads them together.

@@ -23,7 +23,7 @@ OPERATIONAL = {f"train.{key}" for key in (
 # Settings that need a row only where they are not at their default, which is off or not used.
 OPTIONAL = {"model.noise"} | {f"train.{key}" for key in (
     "reuse_fakes", "lr_decay", "progress", "entropy", "instance_noise", "curriculum_start",
-    "curriculum_end", "ema", "replay")}  # fmt: skip
+    "curriculum_end", "ema", "replay", "discriminator_from_generator")}  # fmt: skip
 Text = Annotated[str, Field(min_length=1)]
 
 

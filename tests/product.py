@@ -40,6 +40,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "discriminator.transformer": {"width": 4, "hidden": 4, "heads": 2, "layers_per_block": 1,
                                   "backbone_blocks": 1, "output_blocks": 1},
     "discriminator.lstm": {"width": 4, "hidden": 4},
+    "discriminator.lstm_last": {"width": 4, "hidden": 4},
     "discriminator.cnn": {"width": 4, "kernels": [1, 2], "filters": [3, 3]},
     "discriminator.multi_cnn": {"representations": 2, "kernels": [2, 3], "filters": [3, 3]},
     "estimator.rollout": {"completions": 2},

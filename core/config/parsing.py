@@ -250,6 +250,13 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
             f"{where}: train.replay = {config.train.replay} needs a sampling that offers hard "
             f"tokens, such as 'categorical'; leave train.replay out"
         )
+    if config.train.discriminator_from_generator and not (
+        adversarial and "pretraining" in chosen["schedule"].offers
+    ):
+        raise InputError(
+            f"{where}: train.discriminator_from_generator needs a schedule with pretraining, such "
+            f"as 'pretrain'; leave it out"
+        )
     size = config.train.micro_batch
     for slot in ("estimator", "objective") if size else ():
         if slot in chosen and "mean_over_sentences" not in chosen[slot].offers:

@@ -46,6 +46,7 @@ ADDED: Mapping[str, Any] = {
     "system.output_decay": 0.0,
     "system.likelihood_steps": 1,
     "system.g_steps": 1,
+    "train.discriminator_from_generator": False,
 }
 # Keys that are gone, with the value that a run has without them. Hashes still hold that value.
 REMOVED: Mapping[str, Any] = {"train.rollout": "steps"}

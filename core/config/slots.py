@@ -21,7 +21,8 @@ FOLDERS = (*SLOTS, SYSTEM)  # under variants/, and tables of the configuration
 NEEDED = ("generator", "next_input", "noise_mapping", "sampling", "temperature", "schedule")
 GAME = ("estimator", "discriminator", "objective", "penalty")  # only with a discriminator
 # Settings of [train] that change the adversarial training of the slots.
-GAME_SETTINGS = ("micro_batch", "entropy", "instance_noise", "curriculum_start", "replay")
+GAME_SETTINGS = ("micro_batch", "entropy", "instance_noise", "curriculum_start", "replay",
+                 "discriminator_from_generator")  # fmt: skip
 # The folders had plural names once, and people type them.
 PLURALS = {"penalties": "penalty"} | {
     f"{slot}s": slot

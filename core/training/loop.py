@@ -113,8 +113,8 @@ class Trainer:
 def train_phase(state: TrainingState, phase: Phase) -> None:
     """All steps of one phase."""
     set_learning_rate(state, phase)
-    if phase.player == "generator" and phase.reset_optimiser:
-        state.players.end_pretraining()
+    if phase.reset_optimiser:
+        state.players.end_pretraining(phase.player)
     steps = range(phase.repeats)
     if callable(phase.loss):
         losses = (system_step(state, phase) for _ in steps)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.config import Config
 from core.config.slots import SYSTEM, Resolver
+from core.errors import InputError
 from core.interfaces import (
     Discriminator,
     Estimator,
@@ -27,12 +28,15 @@ from core.interfaces import (
     Temperature,
 )
 from core.kernels import choose, use_kernels
+from core.nn.layers import Block
 from core.nn.precision import set_blocks
 from core.nn.regularisation import weight_decays
 from core.seeding import derive
 from core.types import Shape
 
 CPU = torch.device("cpu")
+LAYERS = (nn.LSTM, nn.GRU, Block)  # that a discriminator may take from a generator
+STARTS = ("next_input.start", "start")  # the start token of a generator and of a discriminator
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Players:
     adversary: Adversary | None
     # By the names that phases use: "generator", "discriminator", or those of a whole system.
     trainable: Mapping[str, Trainable]
+    # Weights of G and those of D that take their values when pretraining has ended.
+    inherited: Sequence[tuple[Tensor, Tensor]] = ()
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Every module with weights, by name."""
@@ -86,9 +92,14 @@ class Players:
         if self.adversary is not None and self.adversary.reference is not None:
             yield "reference", as_module(self.adversary.reference)
 
-    def end_pretraining(self) -> None:
-        """Take G as it is now for the reference, if there is one."""
-        if self.adversary is not None and self.adversary.reference is not None:
+    def end_pretraining(self, player: str) -> None:
+        """Before the first adversarial steps of a player: take G as it is now for D, or for the
+        reference, if the configuration says so.
+        """
+        if player == "discriminator":
+            for theirs, ours in self.inherited:
+                ours.data.copy_(theirs)
+        elif self.adversary is not None and self.adversary.reference is not None:
             weights = as_module(self.generator).state_dict()
             as_module(self.adversary.reference).load_state_dict(weights)
 
@@ -169,13 +180,39 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
     trainable = {name: _trainable(name, part.to(device), config) for name, part in modules.items()}
     averaged = deepcopy(generator) if config.train.ema > 0 else generator
     sampling, temperature = _sampling(config, resolver)
-    players = Players(generator, averaged, sampling, temperature, schedule, adversary, trainable)
+    inherited: Sequence[tuple[Tensor, Tensor]] = ()
+    if config.train.discriminator_from_generator and adversary is not None:
+        inherited = equal_parts(generator, adversary.discriminator)
+    parts = (sampling, temperature, schedule, adversary, trainable, inherited)
+    players = Players(generator, averaged, *parts)
     kernels = choose(device, config.kernels)
     use_kernels(kernels, sampling)
     for _, module in players.modules():
         use_kernels(kernels, module.to(device))
         set_blocks(module, autocast=config.precision == "bf16", compiled=config.train.compile)
     return players
+
+
+def equal_parts(G: Generator, D: Discriminator) -> list[tuple[Tensor, Tensor]]:
+    """Weights of G and D that mean the same: embeddings, start token, recurrent layers or blocks.
+    InputError unless all of D's embeddings and layers have an equal in G.
+    """
+    named: list[dict[str, Tensor]] = [{"embedding": G.embedding.weight}, {"embedding": D.embedding}]
+    modules = as_module(G), as_module(D)
+    for found, module in zip(named, modules, strict=True):
+        layers = [part for part in module.modules() if isinstance(part, LAYERS)]
+        for number, layer in enumerate(layers):
+            found |= {f"{number}.{key}": weight for key, weight in layer.named_parameters()}
+    shapes = [{key: weight.shape for key, weight in found.items()} for found in named]
+    if shapes[0] != shapes[1] or len(shapes[0]) == 1:  # an embedding alone is no language model
+        raise InputError(
+            "train.discriminator_from_generator needs a discriminator with the embedding and the "
+            "layers of the generator, of the same sizes; these two have no equal parts"
+        )
+    pairs = [(named[0][key], named[1][key]) for key in named[0]]
+    starts = (dict(module.named_parameters()) for module in modules)
+    theirs, ours = (found.get(key) for found, key in zip(starts, STARTS, strict=True))
+    return pairs if theirs is None or ours is None else [*pairs, (theirs, ours)]
 
 
 def build_generator(config: Config, resolver: Resolver, vocabulary: int) -> Generator:

@@ -158,7 +158,9 @@ def test_pretraining_is_as_long_as_asked() -> None:
     game = [Phase("discriminator", "adversarial", 4), Phase("generator", "adversarial")]
     begin = [game[0], Phase("generator", "adversarial", reset_optimiser=True)]
     assert phases(schedule, 0) == phases(schedule, 16) == likelihood
-    assert phases(schedule, 17) == phases(schedule, 19) == of_d
+    begin_d = Phase("discriminator", "adversarial", reset_optimiser=True, pretraining=True)
+    assert phases(schedule, 17) == [begin_d]
+    assert phases(schedule, 18) == phases(schedule, 19) == of_d
     assert phases(schedule, 20) == begin
     assert phases(schedule, 21) == phases(schedule, 1000) == game
 

@@ -36,6 +36,7 @@ class Pretrain(Strategy):
         n_d: StepsOfD = 1
 
     needs = {"sampling": "likelihood"}
+    offers = frozenset({"pretraining"})
     paper = "Yu et al. 2017"
     adversarial = True
 
@@ -46,7 +47,9 @@ class Pretrain(Strategy):
         if progress.update < end:
             lr = config.generator_lr
             return (Phase("generator", "likelihood", lr=lr, pretraining=True),)
+        first = progress.update == end
         end += config.discriminator_updates + round(config.discriminator_epochs * epoch)
         if progress.update < end:
-            return (Phase("discriminator", "adversarial", pretraining=True),)
-        return adversarial_phases(config.n_d, reset_optimiser=progress.update == end)
+            phase = Phase("discriminator", "adversarial", reset_optimiser=first, pretraining=True)
+            return (phase,)
+        return adversarial_phases(config.n_d, first, progress.update == end)
