@@ -160,7 +160,9 @@ class Temperature(Protocol):
 
 
 class Discriminator(Protocol):
-    """Sentences to scores: high means real."""
+    """Sentences to scores: high means real. Before training, one that has a method `read(batches)`
+    is given the training text, to begin with weights made of it.
+    """
 
     @property
     def offers(self) -> frozenset[str]:

@@ -42,6 +42,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "discriminator.lstm": {"width": 4, "hidden": 4},
     "discriminator.lstm_last": {"width": 4, "hidden": 4},
     "discriminator.cnn": {"width": 4, "kernels": [1, 2], "filters": [3, 3]},
+    "discriminator.deep_cnn": {"width": 4, "filters": [3, 3, 3, 3], "hidden": 4},
     "discriminator.multi_cnn": {"representations": 2, "kernels": [2, 3], "filters": [3, 3]},
     "estimator.rollout": {"completions": 2},
     "estimator.group_relative": {"group": 2, "prefix": 1, "epochs": 2},

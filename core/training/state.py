@@ -37,6 +37,8 @@ class TrainingState:
         self.replay = Replay(size, self.batch_size, length, device) if size else None
         if players.adversary is not None:
             players.adversary.plan.check(self.batch_size, length)
+            if hasattr(players.adversary.discriminator, "read"):
+                players.adversary.discriminator.read(batches)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         self.micro_batches = MicroBatches(
             self.batch_size,
