@@ -372,6 +372,8 @@ class StepContext:
     rng: Callable[[str], torch.Generator]  # a random stream of the run by its name
     metrics: dict[str, float]  # "train/...", logged
     train_size: int  # sentences of the training split
+    step: int = 0  # updates since adversarial training began
+    progress: float = 0.0  # of the run, 0 to 1, or as `train.progress` says
 
 
 class Schedule(Protocol):

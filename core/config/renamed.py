@@ -43,6 +43,8 @@ ADDED: Mapping[str, Any] = {
     "objective.reward": "relative",
     "train.progress": "run",
     "train.replay": 0,
+    "system.beta_max": 100.0,
+    "system.norm": "row",
     "system.output_decay": 0.0,
     "system.likelihood_steps": 1,
     "system.g_steps": 1,

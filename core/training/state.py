@@ -67,11 +67,12 @@ class TrainingState:
     def temperature_progress(self) -> float:
         """What the temperature is a function of: `progress`, or the fraction of its own `steps`."""
         steps: int | None = getattr(self.players.temperature, "steps", None)
-        return self.progress if steps is None else self.adversarial_progress(steps)
+        return self.progress if steps is None else min(1.0, self.adversarial_step / steps)
 
-    def adversarial_progress(self, steps: int) -> float:
-        """The fraction done of `steps` updates of adversarial training, up to 1."""
-        return min(1.0, (self.counters.update - self.counters.pretraining[0]) / steps)
+    @property
+    def adversarial_step(self) -> int:
+        """Updates since adversarial training began."""
+        return self.counters.update - self.counters.pretraining[0]
 
     def budget_spent(self) -> bool:
         """Whether the run has used its updates or its minutes."""

@@ -23,6 +23,8 @@ def system_step(state: TrainingState, phase: Phase) -> float:
         state.streams.__getitem__,
         state.metrics,
         state.batches.sentences,
+        state.adversarial_step,
+        state.progress,
     )
 
     def losses() -> Iterator[Tensor]:  # computed after the last step's gradients are cleared

@@ -1,33 +1,36 @@
 """CatGAN (Liu et al. 2020), its version for one category: an evolutionary GAN.
 
-D sees Gumbel-softmax tokens of temperature tau = beta^-p, with p the fraction of the run so far.
-With r and f D's scores of real and generated text, every update has three stages:
+D sees Gumbel-softmax tokens of temperature tau = beta^-p, with p the progress so far. With r and f
+D's scores of real and generated text, one for each of R representations, and r', f' their means
+over representations, every update has three stages:
 
     variation:  one child of G for each pair of an objective,
-                    relativistic average  E sp(-(f - E r)) + E sp(r - E f)  or
+                    relativistic average  E sp(-(f' - E r')) + E sp(r' - E f')  or
                     relativistic          E sp(-(f - r)),
                 and of a temperature, beta^-p, beta^-(p + s) or beta^-(p - s);
                 a child is G after one step on its objective
     selection:  G becomes the child with the largest fitness F = F_q + lambda F_d:
-                quality F_q = -(E f - E r)^2, diversity F_d = mean -log p of the child's own tokens
+                quality F_q = sum sigma(f - E r), diversity F_d = mean -log p of the child's own
+                tokens
     D:          n_D steps of the relativistic average objective; the new G samples at the
                 temperature with which it was selected
 
-The paper's generator is conditioned on a category, and D compares real and generated text category
-by category. Our corpora have no labels, so there is one category (the paper's general form).
-Objectives, temperatures, one parent and the form of the fitness follow the authors' code.
+p is i / N at step i of adversarial training, and s = 1 / N, with N = `steps`, 5,000 in the authors'
+code; without `steps`, p is the progress of the run (`train.progress`) and s a setting.
 
-Our choice, where paper and code leave it open: both levels of selection (temperatures within an
-objective, then objectives) use the same fitness, so the best of all children is selected. Other
-deviations: F_q uses means over sentences (the code has sums, so our lambda weighs more); a child's
-fitness is that of one batch, not eight; each child keeps its own Adam moments between updates (the
-code passes on the parent's); each child reads its own batch; beta is 100.
+The paper's generator is conditioned on a category, and D compares real and generated text category
+by category. Our corpora have no labels, so there is one category: the paper's general form, EvoGAN
+in the authors' code, which the rest follows.
+
+Deviations: a child's fitness is that of one batch, not eight, so F_q is an eighth of theirs; D
+reads other sentences of the new G than its fitness did; each child keeps its own Adam moments
+between updates (the code passes on the parent's).
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -56,7 +59,6 @@ from variants.system import (
     until_end,
 )
 
-BETA = 100.0  # inverse temperature at the end
 AVERAGE = RelativisticAverage(RelativisticAverage.Config())
 OBJECTIVES = (AVERAGE, Relativistic(Relativistic.Config()))
 SHIFTS = (0, 1, -1)  # of the temperature's exponent, in units of s
@@ -77,7 +79,10 @@ class CatGAN(WholeSystem):
         generator_updates: Updates = 1000  # of likelihood first
         # Learning rate of the children.
         child_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
-        temperature_step: Annotated[float, Field(ge=0, le=1)] = 0.0005  # s, a fraction of the run
+        norm: Literal["row", "step"] = "row"  # of the memory
+        beta_max: Annotated[float, Field(ge=1), Search(1, 1000, log=True)] = 100.0  # beta
+        steps: Annotated[int, Field(ge=1)] | None = None  # N; None: the progress of the run
+        temperature_step: Annotated[float, Field(ge=0, le=1)] = 0.0005  # s without N
         diversity: Annotated[float, Field(ge=0), Search(1e-4, 1, log=True)] = 0.001  # lambda
         n_d: SearchedSteps = 3
 
@@ -97,25 +102,21 @@ class CatGAN(WholeSystem):
         self.children = [self._new_generator(shape) for _ in self.kinds]
         named = {f"child_{i}": child for i, child in enumerate(self.children)}
         self.others = {"discriminator": self.discriminator, **named}
+        self._real = Scores(torch.zeros(()))  # D's scores of real sentences for all children
         self._losses = [0.0] * len(self.kinds)  # of this update
         self._selected = 0
 
     def _new_generator(self, shape: Shape) -> RelationalMemoryGenerator:
         config = self.config
         sizes = RelationalMemoryGenerator.Config(
-            width=config.width, heads=config.heads, head_size=config.head_size
+            width=config.width, heads=config.heads, head_size=config.head_size, norm=config.norm
         )
         return RelationalMemoryGenerator(sizes, shape, *token_inputs(shape, config.width))
-
-    @staticmethod
-    def temperature(progress: float) -> float:
-        """From 1 to 1 / beta."""
-        return float(BETA**-progress)
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """Likelihood; then variation, selection with one step of D, and D's other steps."""
         if progress.update < self.config.generator_updates:
-            return (Phase("generator", self.likelihood_loss),)
+            return (Phase("generator", self.likelihood_loss, pretraining=True),)
         children = [
             Phase(f"child_{i}", partial(self.child_loss, i), lr=self.config.child_lr)
             for i in range(len(self.kinds))
@@ -130,21 +131,23 @@ class CatGAN(WholeSystem):
         """The loss of a child, which starts as a copy of its parent."""
         child, (objective, _) = self.children[number], self.kinds[number]
         child.load_state_dict(self.generator.state_dict())
-        with torch.no_grad():
-            real = self._scores(until_end(context.next_batch()))
-        spec = self._sampling(number, context)
+        if number == 0:
+            with torch.no_grad():
+                self._real = self._scores(until_end(context.next_batch()))
+        spec, real = self._sampling(number, context), self._real
         draw = sample_with_grad(child, spec, context.batch_size, context.rng("noise"))
-        loss = objective.generator(self._scores(draw.d_input), real)
+        fake = self._scores(draw.d_input)
+        if objective is AVERAGE:
+            fake, real = _means(fake), _means(real)
+        loss = objective.generator(fake, real)
         self._losses[number] = float(loss.detach())
         return loss
 
     def select(self, context: StepContext) -> Tensor:
         """Make the fittest child the generator; then D's loss."""
-        self.discriminator.eval()
         with torch.no_grad():
             real = self._scores(until_end(context.next_batch())).mean()
             fitness = [self.fitness(i, real, context) for i in range(len(self.kinds))]
-        self.discriminator.train()
         self._selected = fitness.index(max(fitness))
         self.generator.load_state_dict(self.children[self._selected].state_dict())
         context.metrics["train/chosen"] = float(self._selected)
@@ -156,7 +159,7 @@ class CatGAN(WholeSystem):
         """F of a child; `real` is the mean of D's scores of real text."""
         child, spec = self.children[number], self._sampling(number, context)
         draw = sample(child, spec, context.batch_size, context.rng("fitness"))
-        quality = -(self._scores(draw.d_input).mean() - real).square()
+        quality = (self._scores(draw.d_input).values - real).sigmoid().sum()
         assert draw.noise is not None
         hidden = child.parallel(draw.tokens, draw.noise)
         mask = visible(draw.tokens)
@@ -168,13 +171,23 @@ class CatGAN(WholeSystem):
         draw = self.sample(replace(context, sampling=self._sampling(self._selected, context)))
         real, fake = self._scores(until_end(context.next_batch())), self._scores(draw.d_input)
         log_scores(real.values, fake.values, context)
-        return AVERAGE.discriminator(real, fake)
+        return AVERAGE.discriminator(_means(real), _means(fake))
 
     def _sampling(self, number: int, context: StepContext) -> SamplingSpec:
-        shift = self.kinds[number][1] * self.config.temperature_step
-        temperature = context.sampling.temperature * self.temperature(shift)
+        """How a child's sentences are drawn: its temperature is beta^-(p + its shift)."""
+        steps, shift = self.config.steps, self.kinds[number][1]
+        if steps is None:
+            exponent = context.progress + shift * self.config.temperature_step
+        else:
+            exponent = max(0, context.step + shift) / steps
+        temperature = self.config.beta_max**-exponent
         return replace(context.sampling, temperature=temperature, mask_after_eos=True)
 
     def _scores(self, d_input: DiscriminatorInput) -> Scores:
-        """One score (N,) per sentence, the mean over its representations."""
-        return Scores(self.discriminator(d_input).mean(1))
+        """Scores (N, R) of the representations of each sentence."""
+        return Scores(self.discriminator(d_input))
+
+
+def _means(scores: Scores) -> Scores:
+    """One score (N,) for each sentence, the mean over its representations."""
+    return Scores(scores.per_sentence())
