@@ -1,0 +1,55 @@
+"""R3GAN: relativistic pairs with gradient penalties on real and on generated sentences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from core.training.discriminator_step import _discriminator_loss
+from core.training.players import as_module, build
+from core.types import Embedded
+from experiments.loading import load
+from tests.core.test_steps import CPU, N, V
+from variants import registry
+
+SMALL = ("model.length=8", "generator.width=8", "generator.hidden=8", "discriminator.width=8",
+         "discriminator.kernels=[1, 2]", "discriminator.filters=[4, 4]")  # fmt: skip
+
+
+@pytest.mark.fidelity
+def test_the_discriminators_loss_is_relativistic_with_both_penalties() -> None:
+    """softplus(-(r - f)) + gamma / 2 (R1 + R2): R3GAN/Trainer.py of brownvc/R3GAN,
+    AccumulateDiscriminatorGradients.
+    """
+    adversary = build(load("r3gan", SMALL), registry(), V, CPU).adversary
+    assert adversary is not None
+    rng, D = torch.Generator().manual_seed(0), adversary.discriminator
+    real, fake = (torch.randn(N, 8, 8, generator=rng) for _ in range(2))
+    real, fake = real.requires_grad_(True), fake.requires_grad_(True)
+    loss, _ = _discriminator_loss(adversary, D, Embedded(real), Embedded(fake), None)
+    penalties = []
+    for x in (real, fake):
+        (gradient,) = torch.autograd.grad(D.score(x, None).sum(), x)
+        penalties.append(gradient.square().sum((1, 2)))
+    pairs = softplus(-(D.score(real, None) - D.score(fake, None)))
+    expected = (pairs + 2.0 / 2 * (penalties[0] + penalties[1])).mean()
+    assert torch.allclose(loss, expected, rtol=1e-4)
+    assert all(float(each.mean()) > 0 for each in penalties)
+
+
+@pytest.mark.fidelity
+def test_there_is_no_other_stabiliser() -> None:
+    """No normalisation, no dropout, Adam without momentum: Networks.py and train.py (betas 0, ...)
+    of brownvc/R3GAN.
+    """
+    config = load("r3gan", SMALL)
+    players = build(config, registry(), V, CPU)
+    for player in players.trainable.values():
+        kinds = {type(part).__name__ for part in as_module(player.module).modules()}
+        assert not [kind for kind in kinds if "Norm" in kind]
+        assert all(getattr(part, "rate", 0) == 0 for part in player.module.modules())
+        assert not any(isinstance(part, nn.Dropout) for part in player.module.modules())
+        assert player.optimiser.param_groups[0]["betas"][0] == 0
+    assert config.train.clip is None
