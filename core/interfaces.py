@@ -27,7 +27,7 @@ writes a strategy reads them together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -294,6 +294,11 @@ class StepPlan:
     prefix: int = 0  # tokens of a real sentence that each begins with; D's generated ones too
     epochs: int = 1  # optimiser steps on the same sentences
     reference: bool = False  # keep a copy of G as it was when adversarial training began
+    sampling: Sampling | None = None  # of training, D's too; None: that of evaluation
+
+    def drawn(self, spec: SamplingSpec) -> SamplingSpec:
+        """How training draws sentences that evaluation draws by `spec`."""
+        return spec if self.sampling is None else replace(spec, sampling=self.sampling)
 
     def check(self, batch_size: int, length: int) -> None:
         """InputError unless groups fill the batch and a prefix leaves something to generate."""

@@ -22,7 +22,8 @@ def draw_fakes(state: TrainingState, count: int) -> Iterator[DiscriminatorInput]
     """`count` batches of generated sentences. G does not change between them, so one rollout draws
     as many as memory has room for.
     """
-    spec, generator, rng = state.sampling_spec(), state.players.generator, state.streams["noise"]
+    spec = state.adversary.plan.drawn(state.sampling_spec())
+    generator, rng = state.players.generator, state.streams["noise"]
     size, parts = state.batch_size, state.micro_batches.count
     if state.config.train.reuse_fakes:
         spec = replace(spec, given=state.prefixes(1))

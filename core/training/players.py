@@ -187,6 +187,8 @@ def build(config: Config, resolver: Resolver, vocabulary: int, device: torch.dev
     players = Players(generator, averaged, *parts)
     kernels = choose(device, config.kernels)
     use_kernels(kernels, sampling)
+    if adversary is not None and adversary.plan.sampling is not None:
+        use_kernels(kernels, adversary.plan.sampling)
     for _, module in players.modules():
         use_kernels(kernels, module.to(device))
         set_blocks(module, autocast=config.precision == "bf16", compiled=config.train.compile)

@@ -33,6 +33,7 @@ LSTM = ("discriminator.name=lstm", "discriminator.width=8", "discriminator.hidde
 SETTINGS = {
     "reinforce": LSTM,
     "leave_one_out": CNN,
+    "cold": (*CNN, "estimator.epsilon=0.5"),
     "dense_reinforce": LSTM,
     "rollout": (*CNN, "estimator.completions=2"),
     "maligan": (*CNN, "objective.name=minimax"),

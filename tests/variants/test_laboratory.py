@@ -18,7 +18,7 @@ from variants.laboratory.toy import ToyGenerator
 DRAWS = 100  # enough to tell every biased target from the sequence one
 LABELS = [setup.label for setup in SETUPS]
 UNBIASED = {"reinforce", "leave_one_out", "rollout, 4 completions", "rank, 4 completions",
-            "group_relative, not standardised"}  # fmt: skip
+            "group_relative, not standardised", "cold", "cold, nucleus"}  # fmt: skip
 
 
 @pytest.mark.parametrize("setup", SETUPS, ids=LABELS)

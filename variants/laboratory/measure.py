@@ -12,7 +12,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from core.interfaces import SamplingSpec
+from core.interfaces import SamplingSpec, StepPlan
 from core.nn.discriminator_input import HardTokens
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch
@@ -81,6 +81,8 @@ SETUPS: Sequence[Setup] = (
     Setup("maligan", "maligan", {}, objective="reverse_kl"),
     Setup("group_relative, not standardised", "group_relative", NOT_STANDARDISED),
     Setup("group_relative", "group_relative", {"group": 4, "kl": 0.1}),
+    Setup("cold", "cold", {"bound": 1e6}),
+    Setup("cold, nucleus", "cold", {"epsilon": 0.5, "nucleus": 0.6, "bound": 1e6}),
     Setup("taylor, h .5", "taylor", {"bandwidth": 0.5}),
     Setup("taylor, h 2", "taylor", {"bandwidth": 2.0}),
     Setup("dense_reinforce, gamma 1", "dense_reinforce", {"gamma": 1.0}, discriminator=BY_STEP),
@@ -123,9 +125,9 @@ def measure(
         mask_after_eos=mask_after_eos,
     )
     drawing = SamplingSpec(sampling_class(sampling_config), case.temperature, mask_after_eos)
-    estimates = torch.stack(
-        list(_estimates(case, drawing, estimator_class(estimator_config), draws))
-    )
+    estimator = estimator_class(estimator_config)
+    drawing = getattr(estimator, "plan", StepPlan()).drawn(drawing)
+    estimates = torch.stack(list(_estimates(case, drawing, estimator, draws)))
     target = estimator_class.target
     return _row(setup.label, target, estimates, TARGETS[target](case), sequence(case))
 
