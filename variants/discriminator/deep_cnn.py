@@ -1,7 +1,7 @@
 """TaylorGAN's discriminator: a stack of convolutions over embeddings that know similar tokens.
 
-A bias-free projection V -> E; convolutions that keep the length, with an average over pairs of
-positions after half of them; the mean over positions; a hidden layer; one score. All activations
+A bias-free projection V -> E; four convolutions that keep the length, with an average over pairs of
+positions after two of them; the mean over positions; a hidden layer; one score. All activations
 are ELU. Tokens after the end are zero vectors in every layer and in no mean.
 
 The paper begins with fastText vectors. Here the projection begins with vectors of the training text
@@ -15,16 +15,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, elu, normalize, pad
 
 from core.config import StrategyConfig
-from core.nn.convolution import Counts, one_count_a_kernel
 from core.training.players import seeded
 from core.types import PAD, Shape
 from variants.discriminator import EmbeddingDiscriminator, SearchedSize, Size
 
+KERNELS = (3, 4, 3, 4)
 MOST_BATCHES = 1000  # of text that the embeddings are made of
 
 
@@ -32,25 +31,18 @@ class DeepCNNDiscriminator(EmbeddingDiscriminator):
     """TaylorGAN's deep CNN, its embeddings made of the training text; one score per sentence."""
 
     class Config(StrategyConfig):
-        """Sizes, the paper's; `filters` of each of the `kernels`, from the text upwards."""
+        """Sizes, the paper's; `filters` of each convolution, from the text upwards."""
 
         width: SearchedSize = 300  # E
-        kernels: Counts = (3, 4, 3, 4)
-        filters: Counts = (512, 512, 1024, 1024)
+        filters: tuple[Size, Size, Size, Size] = (512, 512, 1024, 1024)
         hidden: Size = 1024
-
-        @model_validator(mode="after")
-        def _one_count_a_kernel(self) -> DeepCNNDiscriminator.Config:
-            one_count_a_kernel(self.kernels, self.filters)
-            return self
 
     offers = frozenset({"embedded_tokens"})
     paper = "Lin et al. 2020"
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(normalize(torch.randn(shape.vocabulary, config.width)))
-        sizes = zip((config.width, *config.filters), config.filters, config.kernels, strict=False)
-        self.kernels = config.kernels
+        sizes = zip((config.width, *config.filters), config.filters, KERNELS, strict=False)
         self.convolutions = nn.ModuleList(nn.Conv1d(*each) for each in sizes)
         self.hidden = nn.Linear(config.filters[-1], config.hidden)
         self.out = nn.Linear(config.hidden, 1)
@@ -66,10 +58,9 @@ class DeepCNNDiscriminator(EmbeddingDiscriminator):
         """Embedded tokens (N, S, E), mask (N, S) True where visible, to scores (N,)."""
         x = embedded.transpose(1, 2)
         seen = x.new_ones(len(x), 1, x.shape[2]) if mask is None else mask.to(x.dtype)[:, None]
-        layers = zip(self.convolutions, self.kernels, strict=True)
-        for number, (convolution, k) in enumerate(layers, 1):
+        for number, (k, convolution) in enumerate(zip(KERNELS, self.convolutions, strict=True)):
             x = elu(convolution(pad(x * seen, ((k - 1) // 2, k // 2))))
-            if 2 * number == len(self.convolutions):
+            if number == 1:
                 x, share = (avg_pool1d(part, 2, ceil_mode=True) for part in (x * seen, seen))
                 x, seen = x / share.clamp(min=0.5), (share > 0).to(x.dtype)
         mean = (x * seen).sum(2) / seen.sum(2)

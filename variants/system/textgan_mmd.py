@@ -14,12 +14,14 @@ passes through all steps. All randomness is in z.
 Pretraining is the paper's autoencoder: z^ of real text, and G's likelihood of that text given z^; G
 and D are trained on it in turn. Deviations: the paper also pretrains D on sentences with two tokens
 swapped; z is added to the last token instead of having a matrix of its own; the kernel is one
-Gaussian at the median distance and the estimate is the unbiased one (the paper specifies neither);
-D's convolutions are followed by SeqGAN's highway layer; L is 100.
+Gaussian at the median distance and MMD^2 is estimated without bias (the authors' code: the root of
+the biased estimate, at a bandwidth of 20); D's convolutions are rectified and followed by SeqGAN's
+highway layer (tanh, and two more layers before the score and z^); L is 100 (1,000).
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -72,6 +74,8 @@ class TextGANMMD(WholeSystem):
         reconstruction: Weight = 1.0  # lambda_r
         discrepancy: Weight = 1.0  # lambda_m
         autoencoder_updates: Updates = 1000  # first
+        # Learning rate of these; None: the players' own.
+        autoencoder_lr: Annotated[float, Field(gt=0, lt=1)] | None = None
         n_d: SearchedSteps = 1
         n_g: SearchedSteps = 1
 
@@ -99,7 +103,10 @@ class TextGANMMD(WholeSystem):
         """The autoencoder, G and D in turn, then adversarial training."""
         config = self.config
         if progress.update < config.autoencoder_updates:
-            return tuple(Phase(p, self.autoencoder_loss) for p in ("generator", "discriminator"))
+            phase = partial(Phase, loss=self.autoencoder_loss, pretraining=True)
+            return tuple(
+                phase(player, lr=config.autoencoder_lr) for player in ("generator", "discriminator")
+            )
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d),
             Phase("generator", self.generator_loss, config.n_g),
