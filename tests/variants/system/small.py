@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
                 "kernels": [2, 3], "filters": [4, 5], "generator_updates": 2, "interleave": 2},
     "sentigan": {"width": 6, "completions": 2, "n_d": 2, "kernels": [2, 3], "filters": [4, 5],
                  "dropout": 0.0, "generator_updates": 2, "discriminator_updates": 1},
+    "iq_learn": {"width": 6, "penalty": 0.25, "gamma": 0.9},
     "jsdgan": {"width": 6, "generator_updates": 2},
     "textgan_mmd": {"width": 6, "discriminator_width": 5, "kernels": [2, 3], "filters": [4, 5],
                     "autoencoder_updates": 2, "n_g": 2, "reconstruction": 0.5,
