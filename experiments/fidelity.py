@@ -21,7 +21,8 @@ OPERATIONAL = {f"train.{key}" for key in (
     "clock", "minutes", "micro_batch", "max_loss", "rollback", "log_every", "threads",
     "checkpoint_every", "keep_every", "compile")}  # fmt: skip
 # Settings that need a row only where they are not at their default, which is off or not used.
-OPTIONAL = {"model.noise"} | {f"train.{key}" for key in (
+OPTIONAL = {"model.noise", "generator.tied", "discriminator.output_dropout"}
+OPTIONAL |= {f"train.{key}" for key in (
     "reuse_fakes", "lr_decay", "progress", "entropy", "instance_noise", "curriculum_start",
     "curriculum_end", "ema", "replay", "discriminator_from_generator")}  # fmt: skip
 Text = Annotated[str, Field(min_length=1)]

@@ -39,6 +39,7 @@ VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shar
 ADDED: Mapping[str, Any] = {
     "generator.norm": "row",
     "generator.scale": "head",
+    "generator.tied": False,
     "kernels": "auto",
     "objective.reward": "relative",
     "train.progress": "run",
@@ -46,6 +47,7 @@ ADDED: Mapping[str, Any] = {
     "system.beta_max": 100.0,
     "system.norm": "row",
     "system.output_decay": 0.0,
+    "system.real_weight": 1.0,
     "system.likelihood_steps": 1,
     "system.g_steps": 1,
     "train.discriminator_from_generator": False,
@@ -57,7 +59,10 @@ HASH_TAG, OLD_HASH_TAG = "config_hash", "likeness"
 # Names of the studies that came with the harness; stored ones begin with them too.
 STUDIES: Mapping[str, str] = {"card_axes": "design_axes", "card_attention": "design_attention"}
 # Phrases of stored questions.
-PHRASES: Mapping[str, str] = {"the card's choices": "the original design axes"}
+PHRASES: Mapping[str, str] = {
+    "the card's choices": "the original design axes",
+    "the best GAN from scratch": "modern, a GAN from scratch,",
+}
 
 
 def current_key(key: str) -> str:

@@ -164,13 +164,41 @@ class RecurrentGenerator(nn.Module, ABC):
         return self.embedding(tokens)
 
 
+class TiedHead(Linear):
+    """A vocabulary head whose weight is the embedding table: l = W h + b, h (..., E). The table
+    starts small, for logits that start small.
+    """
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        nn.Module.__init__(self)
+        nn.init.xavier_uniform_(embedding.weight)
+        self.out_features, self.in_features = embedding.weight.shape
+        self._embedding = [embedding]  # in a list: no second entry among the weights
+        self.bias = nn.Parameter(torch.zeros(self.out_features))
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The table (V, E)."""
+        return self._embedding[0].weight
+
+
 class Stack(nn.Module):
-    """L layers of torch's own LSTM or GRU, one above another; dropout before and behind each."""
+    """L layers of torch's own LSTM or GRU, one above another; dropout before and behind each. With
+    `outputs` E, inputs pass a matrix W (H, I) before the first layer, and outputs the transpose of
+    its first E columns after the last one.
+    """
 
     def __init__(
-        self, kind: type[nn.LSTM] | type[nn.GRU], inputs: int, hidden: int, layers: int
+        self,
+        kind: type[nn.LSTM] | type[nn.GRU],
+        inputs: int,
+        hidden: int,
+        layers: int,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
+        self.project = None if outputs is None else nn.Linear(inputs, hidden, bias=False)
+        self.outputs, inputs = outputs, inputs if outputs is None else hidden
         self.hidden, self.starts, self.depth = hidden, hidden * layers, layers
         self.layers = nn.ModuleList(
             kind(inputs if layer == 0 else hidden, hidden, batch_first=True)
@@ -196,12 +224,16 @@ class Stack(nn.Module):
         """See `Body.__call__`."""
         if masks is not None:
             x = x * masks[0]
+        if self.project is not None:
+            x = self.project(x)
         after = []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             x, new = layer(x, before)
             after.append(new)
             if masks is not None:
                 x = x * masks[number + 1]
+        if self.project is not None:
+            x = x @ self.project.weight[:, : self.outputs]
         return x, after
 
 

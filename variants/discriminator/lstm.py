@@ -25,7 +25,9 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
     """ScratchGAN's LSTM: one score per step, of the tokens so far."""
 
     class Config(StrategyConfig):
-        """Sizes; `dropout` of the embedded tokens and of the layers' outputs."""
+        """Sizes; `dropout` of the embedded tokens, and of the layers' outputs unless
+        `output_dropout` says otherwise.
+        """
 
         width: SearchedSize = 128  # E
         hidden: SearchedSize = 128  # of a layer
@@ -33,6 +35,7 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
         positions: Annotated[int, Field(ge=0, le=512)] = 8  # width of a position; 0: no positions
         layer_norm: bool = True
         dropout: DropoutRate = 0.1
+        output_dropout: DropoutRate | None = None
         spectral_norm: bool = False  # of every weight after the projection
 
     offers = frozenset({"step_scores", "embedded_tokens", "trimming"})
@@ -48,7 +51,8 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
         self.norms = nn.ModuleList(
             nn.LayerNorm(H) if config.layer_norm else nn.Identity() for _ in sizes
         )
-        self.drop_words, self.drop_outputs = Dropout(config.dropout), Dropout(config.dropout)
+        after = config.dropout if config.output_dropout is None else config.output_dropout
+        self.drop_words, self.drop_outputs = Dropout(config.dropout), Dropout(after)
         self.out = nn.Linear(H * config.layers, 1)
         table = sinusoidal(shape.length, config.positions) if config.positions else None
         self.register_buffer("positions", table, persistent=False)

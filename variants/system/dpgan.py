@@ -2,14 +2,16 @@
 
 With r_t = -log D(x_t | x_<t) in nats and R = mean_t r_t over a sentence:
 
-    D:  min  E_{x ~ G} R - E_{x ~ real} R     generated text becomes likely to D, real text unlikely
+    D:  min  E_{x ~ G} R - a E_{x ~ real} R   generated text becomes likely to D, real text unlikely
     G:  E sum_t Q_t grad log p(x_t | x_<t),  Q_t = R sum_{s >= t} gamma^(s-t) r_s
 
 Text that G generates often has a low reward. The reward has no upper bound, unlike that of a
 classifier, which saturates when it is confident. G's steps alternate with likelihood on real text,
-the paper's teacher forcing. D's loss has no lower bound either; `train.clip` and a small learning
-rate limit it. Deviations: the paper generates reviews sentence by sentence from a given first
-sentence; here single sentences are sampled unconditionally, so R is that of one sentence.
+the paper's teacher forcing. The paper has a = 1, with which D's loss has no lower bound; in the
+authors' code a is .0001, which a cast to integers makes 0: D is a language model of generated text.
+Deviations: the paper generates reviews sentence by sentence from a given first sentence; here
+single sentences are sampled unconditionally, so R is that of one sentence. In the authors' code Q_t
+is r_t / 10,000, and teacher forcing is weighted with r_t / 10.
 """
 
 from collections.abc import Sequence
@@ -43,6 +45,7 @@ class DPGAN(WholeSystem):
 
         width: SmallSize = 128
         discriminator_width: SmallSize = 128
+        real_weight: Annotated[float, Field(ge=0, le=1)] = 1.0  # a, of real text in D's loss
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 1.0
         generator_updates: Updates = 1000  # of likelihood first
         discriminator_updates: Updates = 100  # of D alone, after them
@@ -71,13 +74,13 @@ class DPGAN(WholeSystem):
         )
 
     def discriminator_loss(self, context: StepContext) -> Tensor:
-        """Difference of the mean surprise of generated and real text, in nats per token."""
+        """The mean surprise of generated text less that of real text, in nats per token."""
         drawn = self.sample(context).tokens
         tokens = torch.cat([context.next_batch(), drawn.masked_fill(~visible(drawn), PAD)])
         surprise = token_nll(self.discriminator, tokens, context).sum(1)
         real, fake = (surprise / (tokens != PAD).sum(1).clamp(min=1)).chunk(2)
         log_scores(real, fake, context)
-        return fake.mean() - real.mean()
+        return fake.mean() - self.config.real_weight * real.mean()
 
     def generator_loss(self, context: StepContext) -> Tensor:
         """Minus Q_t times the log-likelihood of each sampled token, summed over a sentence."""
