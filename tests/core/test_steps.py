@@ -173,3 +173,21 @@ def test_a_frozen_weight_of_a_player_stays_frozen() -> None:
         train_phase(state, Phase(player, "adversarial"))
     assert not any(weight.requires_grad for weight in frozen)
     assert all(map(torch.equal, frozen, before))
+
+
+def test_progress_may_be_that_of_the_adversarial_phase() -> None:
+    budget = [f"train.batch_size={N}", "train.updates=10", "train.minutes=1"]
+    found = []
+    for of in ("run", "adversarial"):
+        config = tiny(*budget, f"train.progress={of}", "temperature.name=exponential",
+                      "temperature.steps=4")  # fmt: skip
+        players = build(config, registry(), V, CPU)
+        state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
+        counters = state.counters
+        for update, seconds in ((6, 42.0), (8, 42.0), (8, 57.0), (10, 57.0)):
+            counters.update, counters.seconds = update, seconds
+            counters.pretraining = 6, 42.0
+            found.append((state.progress, state.temperature_progress))
+    assert [progress for progress, _ in found[:4]] == pytest.approx([0.7, 0.8, 0.95, 1.0])
+    assert [progress for progress, _ in found[4:]] == pytest.approx([0.0, 0.5, 15 / 18, 1.0])
+    assert [steps for _, steps in found[:4]] == [0.0, 0.5, 0.5, 1.0]

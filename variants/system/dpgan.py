@@ -64,9 +64,9 @@ class DPGAN(WholeSystem):
         """Likelihood, then D alone, then adversarial training."""
         config = self.config
         if progress.update < config.generator_updates:
-            return (Phase("generator", self.likelihood_loss),)
+            return (Phase("generator", self.likelihood_loss, pretraining=True),)
         if progress.update < config.generator_updates + config.discriminator_updates:
-            return (Phase("discriminator", self.discriminator_loss),)
+            return (Phase("discriminator", self.discriminator_loss, pretraining=True),)
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d),
             Phase("generator", self.generator_loss),

@@ -52,7 +52,8 @@ class JSDGAN(WholeSystem):
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """Likelihood, then the divergence."""
         pretraining = progress.update < self.config.generator_updates
-        return (Phase("generator", self.likelihood_loss if pretraining else self.generator_loss),)
+        loss = self.likelihood_loss if pretraining else self.generator_loss
+        return (Phase("generator", loss, pretraining=pretraining),)
 
     def generator_loss(self, context: StepContext) -> Tensor:
         """JSD(P, Q) in nats, between 0 and log 2."""

@@ -80,7 +80,7 @@ class LeakGAN(CNNSystem):
         likelihood = Phase("generator", self.likelihood_loss)
         adversarial = progress.update - self.config.generator_updates
         if adversarial < 0:
-            return likelihood, Phase("discriminator", self.discriminator_loss)
+            return likelihood, Phase("discriminator", self.discriminator_loss, pretraining=True)
         if adversarial % self.config.interleave == self.config.interleave - 1:
             return (replace(likelihood, repeats=self.config.likelihood_steps),)
         return (

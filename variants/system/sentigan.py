@@ -62,10 +62,10 @@ class SentiGAN(CNNSystem):
         """Likelihood, then D alone, then n_d : g_steps."""
         config = self.config
         if progress.update < config.generator_updates:
-            return (Phase("generator", self.likelihood_loss),)
+            return (Phase("generator", self.likelihood_loss, pretraining=True),)
         adversarial = progress.update - config.generator_updates - config.discriminator_updates
         if adversarial < 0:
-            return (Phase("discriminator", self.discriminator_loss),)
+            return (Phase("discriminator", self.discriminator_loss, pretraining=True),)
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d),
             Phase(

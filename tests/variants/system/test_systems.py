@@ -80,3 +80,14 @@ def test_the_game_begins_without_the_moments_of_likelihood_where_published_code_
     first = next(i for i, kind in enumerate(kinds) if kind != "likelihood_loss")
     assert first > 0
     assert [i for i, phase in enumerate(phases) if phase.reset_optimiser] == [first]
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_pretraining_is_known_as_such(name: str) -> None:
+    """The updates whose phases say so are the first ones, as many as the settings ask for."""
+    system = made(name)
+    said = [any(p.pretraining for p in system.phases(Progress(u, {}))) for u in range(8)]
+    lengths = system.config.model_dump(
+        include={"generator_updates", "discriminator_updates", "autoencoder_updates"}
+    )
+    assert said == [update < sum(lengths.values()) for update in range(8)]
