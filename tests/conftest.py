@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,35 @@ def _leave_writing_to_the_system(connection: Any, _: object) -> None:
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture(scope="session")
+def _new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first new database of a test process is kept."""
+    return tmp_path_factory.mktemp("database") / "new.db"
+
+
+@pytest.fixture(autouse=True)
+def _new_databases_are_copies(monkeypatch: pytest.MonkeyPatch, _new_database: Path) -> None:
+    """MLflow makes a new database by all migrations of its history, a second of CPU time for each
+    test with a store. They are done once; other new SQLite databases are copies of the result.
+    """
+    utils = sys.modules.get("mlflow.store.db.utils")
+    if utils is None:  # MLflow is not imported yet, which takes seconds too
+        return
+    migrate = utils._initialize_tables
+
+    def initialise(engine: sqlalchemy.Engine) -> None:
+        is_first = not _new_database.exists()
+        if engine.url.get_backend_name() != "sqlite" or is_first:
+            migrate(engine)
+        if engine.url.get_backend_name() == "sqlite":
+            kept, connection = sqlite3.connect(_new_database), engine.raw_connection()
+            with closing(kept), closing(connection):
+                own: Any = connection.driver_connection
+                own.backup(kept) if is_first else kept.backup(own)
+
+    monkeypatch.setattr(utils, "_initialize_tables", initialise)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ values of a few cheap groups (`METRICS`); an evaluation all groups, with interva
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -62,10 +63,10 @@ class Suite:
 
     def against(self, references: Sequence[Sentence]) -> Suite:
         """The same corpus, encoder and language model, with other references."""
-        other = Suite(references, self._training, self.oracle, self._fitted)
-        for name in ("training", "training_text", "copy_index", "model"):
-            if name in self.__dict__:
-                other.__dict__[name] = self.__dict__[name]
+        other = copy(self)
+        other.references = references
+        for name in ("index", "_embedded", "_fingerprints"):
+            other.__dict__.pop(name, None)
         return other
 
     @cached_property

@@ -135,7 +135,7 @@ def test_mle_learns_the_easy_grammar(tmp_path: Path) -> None:
     config = load(
         "mle",
         ["corpus.difficulty=easy", "corpus.sentences=3000", "model.length=12", "train.updates=150",
-         "evaluation.every=150", "evaluation.sentences=300", "evaluation.references=300"],
+         "evaluation.every=150", "evaluation.sentences=90", "evaluation.references=90"],
     )  # fmt: skip
     result = run(config, tracker=MemoryTracker(tmp_path))
     valid = result.metrics["eval/valid"]
