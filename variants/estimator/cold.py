@@ -7,7 +7,8 @@ with l the logits of a step, and the nucleus the likeliest tokens that hold a sh
 probability, renormalised (Scialom et al. 2020). D's generated sentences are drawn from q too:
 near the modes of G it has less to learn. With epsilon > 0 every token can be drawn, so that without
 the bound c the mean is that of REINFORCE; the bound limits the variance of the weights at the price
-of a bias (Ionides 2008). Sentences for evaluation are drawn from p.
+of a bias (Ionides 2008). Sentences for evaluation are drawn from p. Only the paper's abstract, its
+reviews and summaries were at hand, so the mixture and all defaults are our reading.
 """
 
 from typing import Annotated
