@@ -46,6 +46,7 @@ ADDED: Mapping[str, Any] = {
     "train.replay": 0,
     "system.beta_max": 100.0,
     "system.norm": "row",
+    "system.published": False,
     "system.output_decay": 0.0,
     "system.real_weight": 1.0,
     "system.likelihood_steps": 1,

@@ -18,6 +18,10 @@ over representations, every update has three stages:
 p is i / N at step i of adversarial training, and s = 1 / N, with N = `steps`, 5,000 in the authors'
 code; without `steps`, p is the progress of the run (`train.progress`) and s a setting.
 
+Without `published`, as in earlier versions of this harness, F_q is -(E f - E r)^2 with D in
+evaluation mode, all objectives compare means over representations, and each child reads a batch of
+real text of its own.
+
 The paper's generator is conditioned on a category, and D compares real and generated text category
 by category. Our corpora have no labels, so there is one category: the paper's general form, EvoGAN
 in the authors' code, which the rest follows.
@@ -28,6 +32,7 @@ between updates (the code passes on the parent's).
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -40,6 +45,7 @@ from core.config import Search
 from core.interfaces import SamplingSpec, StepContext
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
+from core.training.players import evaluation_mode
 from core.training.rollout import sample, sample_with_grad
 from core.types import DiscriminatorInput, Phase, Progress, Scores, Shape, visible
 from variants.discriminator.multi_cnn import MultiCNNDiscriminator
@@ -82,6 +88,8 @@ class CatGAN(WholeSystem):
         norm: Literal["row", "step"] = "row"  # of the memory
         beta_max: Annotated[float, Field(ge=1), Search(1, 1000, log=True)] = 100.0  # beta
         steps: Annotated[int, Field(ge=1)] | None = None  # N; None: the progress of the run
+        # Fitness, pairs, real sentences and D's dropout as in the authors' code; see the module.
+        published: bool = False
         temperature_step: Annotated[float, Field(ge=0, le=1)] = 0.0005  # s without N
         diversity: Annotated[float, Field(ge=0), Search(1e-4, 1, log=True)] = 0.001  # lambda
         n_d: SearchedSteps = 3
@@ -131,13 +139,13 @@ class CatGAN(WholeSystem):
         """The loss of a child, which starts as a copy of its parent."""
         child, (objective, _) = self.children[number], self.kinds[number]
         child.load_state_dict(self.generator.state_dict())
-        if number == 0:
+        if number == 0 or not self.config.published:
             with torch.no_grad():
                 self._real = self._scores(until_end(context.next_batch()))
         spec, real = self._sampling(number, context), self._real
         draw = sample_with_grad(child, spec, context.batch_size, context.rng("noise"))
         fake = self._scores(draw.d_input)
-        if objective is AVERAGE:
+        if objective is AVERAGE or not self.config.published:
             fake, real = _means(fake), _means(real)
         loss = objective.generator(fake, real)
         self._losses[number] = float(loss.detach())
@@ -145,7 +153,8 @@ class CatGAN(WholeSystem):
 
     def select(self, context: StepContext) -> Tensor:
         """Make the fittest child the generator; then D's loss."""
-        with torch.no_grad():
+        mode = nullcontext if self.config.published else evaluation_mode
+        with torch.no_grad(), mode(self.discriminator):
             real = self._scores(until_end(context.next_batch())).mean()
             fitness = [self.fitness(i, real, context) for i in range(len(self.kinds))]
         self._selected = fitness.index(max(fitness))
@@ -159,7 +168,10 @@ class CatGAN(WholeSystem):
         """F of a child; `real` is the mean of D's scores of real text."""
         child, spec = self.children[number], self._sampling(number, context)
         draw = sample(child, spec, context.batch_size, context.rng("fitness"))
-        quality = (self._scores(draw.d_input).values - real).sigmoid().sum()
+        scores = self._scores(draw.d_input)
+        quality = -(scores.mean() - real).square()
+        if self.config.published:
+            quality = (scores.values - real).sigmoid().sum()
         assert draw.noise is not None
         hidden = child.parallel(draw.tokens, draw.noise)
         mask = visible(draw.tokens)

@@ -30,7 +30,8 @@ SMALL: dict[str, dict[str, Any]] = {
                     "discrepancy": 2.0},
     "catgan": {"width": 4, "heads": 1, "head_size": 4, "discriminator_width": 4,
                "representations": 2, "kernels": [2, 3], "filters": [4, 5], "dropout": 0.0,
-               "generator_updates": 2, "n_d": 2, "temperature_step": 0.2, "diversity": 0.5},
+               "generator_updates": 2, "n_d": 2, "temperature_step": 0.2, "diversity": 0.5,
+               "published": True},
 }  # fmt: skip
 
 
