@@ -36,7 +36,7 @@ class TrainingState:
         size, length = config.train.replay, config.model.length
         self.replay = Replay(size, self.batch_size, length, device) if size else None
         if players.adversary is not None:
-            players.adversary.plan.check(self.batch_size, length)
+            players.adversary.plan.check(self.batch_size, config.train.curriculum_start or length)
             if hasattr(players.adversary.discriminator, "read"):
                 players.adversary.discriminator.read(batches)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake

@@ -148,12 +148,13 @@ def test_every_epoch_is_a_step_on_the_same_sentences() -> None:
     ("setting", "message"),
     [
         ("estimator.group=3", "multiple of estimator.group = 3"),
-        ("estimator.prefix=8", "estimator.prefix = 8 must be below model.length = 8"),
+        ("estimator.prefix=8", "estimator.prefix = 8 must be below 8, the length of sentences"),
+        ("train.curriculum_start=3", "estimator.prefix = 3 must be below 3"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        state_of(setting)
+        state_of("estimator.prefix=3", setting)
 
 
 def test_a_group_is_not_torn_apart_by_micro_batches() -> None:

@@ -163,6 +163,9 @@ def test_pretraining_is_as_long_as_asked() -> None:
     assert phases(schedule, 18) == phases(schedule, 19) == of_d
     assert phases(schedule, 20) == begin
     assert phases(schedule, 21) == phases(schedule, 1000) == game
+    without = make("schedule", "pretrain", generator_updates=1, n_d=4)
+    assert [phase.reset_optimiser for phase in phases(without, 1)] == [True, True]
+    assert phases(without, 2) == game
 
 
 def test_likelihood_is_interleaved() -> None:

@@ -8,11 +8,12 @@ probability when it was drawn, and T the tokens of a completion,
     KL_it = p'/p - log(p'/p) - 1,    p' the probability under the reference model
 
 (Shao et al. 2024, equations 3 and 4; the clip is PPO's, Schulman et al. 2017, the estimate of KL
-Schulman's k3). The reference is G as it was when adversarial training began, so after likelihood
-pretraining the pretrained model. Dividing by the standard deviation of the same rewards is biased,
-and so is the mean over tokens if lengths differ (Liu et al. 2025): `standardise = false` and
-`per_token = false` are the unbiased estimate of Ahmadian et al. 2024, R_i less the mean of the
-others. With a prefix of 0 tokens all sentences are completions of the empty prefix.
+Schulman's k3, whose gradient as a loss is in expectation that of KL(p' || p)). The reference is G
+as it was when adversarial training began, so after likelihood pretraining the pretrained model.
+Dividing by the standard deviation of the same rewards is biased, and so is the mean over tokens if
+lengths differ (Liu et al. 2025): `standardise = false` and `per_token = false` are the unbiased
+estimate of Ahmadian et al. 2024, R_i less the mean of the others. With a prefix of 0 tokens all
+sentences are completions of the empty prefix.
 """
 
 from collections.abc import Sequence
