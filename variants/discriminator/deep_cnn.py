@@ -6,7 +6,8 @@ are ELU. Tokens after the end are zero vectors in every layer and in no mean.
 
 The paper begins with fastText vectors. Here the projection begins with vectors of the training text
 itself: rows of norm 1 of a low-rank factor of the positive pointwise mutual information of tokens
-within two steps of each other (Levy & Goldberg 2014).
+within two steps of each other (Levy & Goldberg 2014). The rank is a tenth of the vocabulary: at
+full rank tokens of the same kind are hardly closer than others. Other tokens keep random rows.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class DeepCNNDiscriminator(EmbeddingDiscriminator):
         """Begin with embeddings of the training text, `core.training.batches.Batches`."""
         count = min(MOST_BATCHES, batches.per_epoch)
         tokens = torch.cat([batches.batch(number) for number in range(count)])
-        self.embedding.copy_(pmi_vectors(tokens, *self.embedding.shape))
+        vectors = pmi_vectors(tokens, *self.embedding.shape).to(self.embedding)
+        self.embedding.copy_(torch.where(vectors.any(1, keepdim=True), vectors, self.embedding))
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """Embedded tokens (N, S, E), mask (N, S) True where visible, to scores (N,)."""
@@ -69,7 +71,7 @@ class DeepCNNDiscriminator(EmbeddingDiscriminator):
 
 def pmi_vectors(tokens: Tensor, V: int, E: int) -> Tensor:
     """Vectors (V, E) of the tokens of a text (N, S), of norm 1, or 0 for tokens it does not have.
-    Beyond V dimensions they are 0.
+    Beyond the rank they are 0.
     """
     near = [torch.stack([tokens[:, :-d].flatten(), tokens[:, d:].flatten()]) for d in (1, 2)]
     pairs = torch.cat([*near, *(each.flip(0) for each in near)], dim=1)  # (2, pairs)
@@ -78,7 +80,7 @@ def pmi_vectors(tokens: Tensor, V: int, E: int) -> Tensor:
     counts = matrix(pairs, torch.ones(pairs.shape[1])).coalesce()
     often, (a, b) = torch.bincount(pairs[0], minlength=V), counts.indices()
     pmi = (counts.values() * pairs.shape[1] / (often[a] * often[b])).log().clamp(min=0)
-    rank = min(V, E)
+    rank = min(V, E, max(8, V // 10))
     with seeded(0, "vectors"):  # its first guess is random
         u, s, _ = torch.svd_lowrank(matrix(counts.indices(), pmi), rank)
     return normalize(pad(u * s.sqrt(), (0, E - rank))) * (often > 0)[:, None]
