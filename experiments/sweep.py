@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from core.errors import InputError
+from core.metrics.catalogue import FLOORS
+from core.metrics.floors import Floor, training_text
 from core.metrics.suite import Suite
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
+from core.text.corpus import Split
 from core.tracking.protocol import RunRecord, Tracker, study_run
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
@@ -73,7 +77,7 @@ def sweep_run(
     suite = Suite(corpus.validation.sentences(count), training)
     baselines: dict[str, Callable[[], Text]] = {
         "real": lambda: corpus.test.sentences(count),
-        "ngram": lambda: suite.model.sample(count, np.random.default_rng(seed)),
+        **{name: partial(_of_floor, name, corpus.train, count, seed) for name in FLOORS},
     }
     if mle is not None:
         baselines["mle"] = mle
@@ -81,6 +85,12 @@ def sweep_run(
     if mle is None or "mle" not in found.baselines:
         return found
     return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
+
+
+def _of_floor(name: str, train: Split, count: int, seed: int) -> Text:
+    """Sentences of an n-gram model of the training text."""
+    length = len(train.sentence(0)) if train.fixed_length else None
+    return Floor(name, training_text(train)).sample(count, length, np.random.default_rng(seed))
 
 
 def sweep(

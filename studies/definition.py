@@ -15,12 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.config import override, read_toml
+from core.config import Config, override, read_toml
 from core.config.parsing import explain
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
 from core.errors import InputError
 from core.faults import in_toml
+from core.text.oracles import oracle_of
 from core.tracking.protocol import MLFLOWS_OWN
 from studies.kinds import Kind, Variant, find_kind
 from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system_name
@@ -28,7 +29,10 @@ from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
 Find = Callable[[str], Path]  # a system's name to its file
 
-FORMER_METRIC = "eval/ms_jaccard_2"  # the default of earlier versions
+EXACT = "eval/jsd"
+DEFAULTS: Mapping[str, Any] = {"metric": DEFAULT_METRIC, "likelihood": True}  # are stored too
+# Of earlier versions, which did not store them.
+FORMER_DEFAULTS: Mapping[str, Any] = {"metric": "eval/ms_jaccard_2", "likelihood": False}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def load_study(
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
         tables = merged
     tables = override(tables, overrides)
-    tables["study"].setdefault("metric", DEFAULT_METRIC)
+    for key, value in DEFAULTS.items():
+        tables["study"].setdefault(key, value)
     tables.setdefault("name", tables["study"].get("name", path.stem))
     named = dict(_systems_named(tables["study"]))
     if named:
@@ -83,7 +88,24 @@ def load_study(
             f"{path}: study.name = {MLFLOWS_OWN!r}: MLflow has an experiment of this name; "
             f"give the study another one"
         )
+    if study.table.metric == EXACT:
+        for variant in study.variants:
+            if reason := _why_not_exact(variant.config, resolver):
+                raise InputError(
+                    f"{path}: study.metric = {EXACT!r}: {variant.name!r} has none: {reason}; "
+                    f"take {DEFAULT_METRIC}"
+                )
     return study
+
+
+def _why_not_exact(config: Config, resolver: Resolver) -> str:
+    """Why a run has no exact divergence, as far as the configuration shows it; else empty."""
+    if oracle_of(config.corpus, config.model.length) is None:
+        return f"corpus.source = {in_toml(config.corpus.source)} has no exact probabilities"
+    sampling = config.sampling and resolver.strategy("sampling", config.sampling.name)
+    if sampling and "likelihood" not in sampling.offers:
+        return f"sampling {config.sampling.name!r} has no likelihood"  # type: ignore[union-attr]
+    return ""
 
 
 def from_definition(definition: str, resolver: Resolver) -> Study:
@@ -97,20 +119,21 @@ def stored_study(stored: Mapping[str, Any], resolver: Resolver, where: str) -> S
     """
     tables = current_tables(stored)
     old_names = tables != stored
-    made = make_study(_with_metric(tables), resolver, where, old_names=old_names)
+    made = make_study(_with_defaults(tables), resolver, where, old_names=old_names)
     return Study(made.table, stored, made.kind)
 
 
 def same_definition(ours: str, theirs: str) -> bool:
     """Whether two definitions are of one study, whichever version stored them."""
-    first, second = (_with_metric(current_tables(json.loads(each))) for each in (ours, theirs))
+    first, second = (_with_defaults(current_tables(json.loads(each))) for each in (ours, theirs))
+    for each in (first, second):  # a further baseline changes no row
+        each["study"].pop("likelihood")
     return first == second
 
 
-def _with_metric(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored tables with the metric that earlier versions did not store if the file had none."""
-    study = stored.get("study", {})
-    return {**stored, "study": {"metric": FORMER_METRIC, **study}}
+def _with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored tables with what earlier versions did, which did not store their defaults."""
+    return {**stored, "study": {**FORMER_DEFAULTS, **stored.get("study", {})}}
 
 
 def make_study(

@@ -15,7 +15,7 @@ from typing import Any
 
 from core.errors import InputError, first_line
 from core.files import read_bounded
-from core.metrics.catalogue import FLOORS
+from core.metrics.catalogue import FLOORS, LIKELIHOOD
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.leaderboard import variant_runs
@@ -33,7 +33,8 @@ TAGS = frozenset({
     "seconds", "evaluating", "signature", "signature_test",
 })  # fmt: skip
 NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
-OF_FLOORS = tuple(f"{name}/" for name in FLOORS)  # the same in all runs: of the first seed alone
+# The same in all runs: of the first seed alone.
+OF_TEXTS = tuple(f"{name}/" for name in (LIKELIHOOD, *FLOORS))
 SENTENCES = 8  # of the last step
 
 
@@ -111,7 +112,7 @@ def _run(
 ) -> dict[str, Any]:
     level = run.tags["level"]
     read_there = {key: run.params[key] for key in OF_SEED if key in run.params}
-    kept = (*NUMBERS, *OF_FLOORS) if with_samples else NUMBERS
+    kept = (*NUMBERS, *OF_TEXTS) if with_samples else NUMBERS
     of_level = run.params if level in ("study", "variant") else read_there
     found: dict[str, Any] = {
         "id": run.run_id,

@@ -18,6 +18,7 @@ POSITIVE = (0.0, math.inf)
 BLEU_ORDERS = (2, 3, 4, 5)
 NGRAM_ORDERS = (1, 2, 3, 4)
 FLOORS: Mapping[str, int] = {"unigram": 1, "bigram": 2, "trigram": 3}  # name, order of the model
+LIKELIHOOD = "likelihood"  # the baseline that is a language model of the training text
 
 
 @dataclass(frozen=True)

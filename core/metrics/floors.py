@@ -20,9 +20,15 @@ import numpy as np
 
 from core.metrics.catalogue import FLOORS
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, spaced
+from core.text.corpus import Split
 
 MOST = 100_000  # training sentences
+
+
+def training_text(train: Split) -> list[Sentence]:
+    """The training split, or MOST evenly spaced sentences of it."""
+    return [train.sentence(index) for index in spaced(len(train), MOST)]
 
 
 class Floor:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from core.files import write_atomically
-from core.metrics.catalogue import FLOORS, METRICS
-from core.metrics.floors import MOST, Floor
+from core.metrics.catalogue import FLOORS, LIKELIHOOD, METRICS
+from core.metrics.floors import Floor, training_text
 from core.metrics.intervals import Measure
-from core.metrics.ngrams import spaced
 from core.metrics.signature import FRESH
 from core.metrics.suite import Suite
 from core.seeding import derive
@@ -23,6 +23,7 @@ from core.training.diagnostics import diagnose
 from core.training.jsd import generator_jsd, jsd
 from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
+from experiments.baselines import mle_baseline
 from experiments.generate import SentenceSampler, make_sampler
 from studies.leaderboard import SIGNATURE, TEST_SIGNATURE
 
@@ -92,11 +93,18 @@ class Evaluator:
         )
         return {TEST_SIGNATURE if test else SIGNATURE: str(signature)}
 
-    def baselines(self, folder: Path) -> Values:
-        """Scores of texts that no run has generated: `real/...`, held-out text, and `unigram/...`,
-        `bigram/...`, `trigram/...` of the training text. They are computed once for all runs on a
-        corpus with the same settings of evaluation, and kept in `folder`.
+    def baselines(self, store_dir: Path, *, likelihood: bool) -> Values:
+        """Scores of texts that no run has generated: `real/...`, held-out text; `unigram/...`,
+        `bigram/...`, `trigram/...` of the training text; with `likelihood` also `likelihood/...`, a
+        language model trained on it. They are computed once for all runs on a corpus with the same
+        settings of evaluation, and kept in the store's folder.
         """
+        values = self._kept(store_dir, "scores", lambda: self._of_real_text() | self._of_floors())
+        if likelihood:
+            values |= self._kept(store_dir, LIKELIHOOD, lambda: self._of_likelihood(store_dir))
+        return values
+
+    def _kept(self, store_dir: Path, name: str, compute: Callable[[], Values]) -> Values:
         config = self.config
         settings = [
             BASELINES, self.corpus.fingerprint, config.corpus.model_dump(mode="json"),
@@ -104,12 +112,12 @@ class Evaluator:
             sorted(METRICS),
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
-        file = folder / f"scores_{key}.json"
+        file = store_dir / "baselines" / f"{name}_{key}.json"
         if file.exists():
             kept: Values = json.loads(file.read_text(encoding="utf-8"))
             return kept
-        values = self._of_real_text() | self._of_floors()
-        folder.mkdir(parents=True, exist_ok=True)
+        values = compute()
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(values))
         return values
 
@@ -124,23 +132,33 @@ class Evaluator:
         return {f"real/{name}": value for name, value in values.items()}
 
     def _of_floors(self) -> Values:
-        """Scores of the n-gram models, by all metrics that say what is better."""
-        train, count = self.corpus.train, self.config.evaluation.sentences
-        training = [train.sentence(index) for index in spaced(len(train), MOST)]
-        length = self.config.model.length if train.fixed_length else None
+        """Scores of the n-gram models."""
+        training, count = training_text(self.corpus.train), self.config.evaluation.sentences
+        length = self.config.model.length if self.corpus.train.fixed_length else None
         references = self.references("floors", 0)
         found: Values = {}
         for name in FLOORS:
             floor = Floor(name, training)
             text = floor.sample(count, length)
-            values = self.suite.evaluate(text)
-            values["jsd_bound"] = self._bound(self.suite, text, references).value
+            found |= self._ranked(name, text)
             if self.distribution is not None and length is None:
                 ratios = (self.distribution.log_prob(t) + floor.nll(t) for t in (text, references))
-                values["jsd"] = jsd(*ratios).value
-            ranked = [each for each in values if METRICS[each].direction != "near"]
-            found |= {f"{name}/{each}": values[each] for each in ranked}
+                found[f"{name}/jsd"] = jsd(*ratios).value
         return found
+
+    def _of_likelihood(self, store_dir: Path) -> Values:
+        """Scores of the system `mle`, stopped early; none if the training text is too small."""
+        mle = mle_baseline(
+            training_text(self.corpus.train), self.config.evaluation.sentences, store_dir
+        )
+        return {} if mle is None else self._ranked(LIKELIHOOD, mle())
+
+    def _ranked(self, name: str, text: Text) -> Values:
+        """Scores of a text by all metrics that say what is better."""
+        values = self.suite.evaluate(text)
+        values["jsd_bound"] = self._bound(self.suite, text, self.references("floors", 0)).value
+        ranked = [each for each in values if METRICS[each].direction != "near"]
+        return {f"{name}/{each}": values[each] for each in ranked}
 
     def _scores(
         self, prefix: str, suite: Suite, split: Split, drawn: np.ndarray, *, last: bool

@@ -50,6 +50,7 @@ def run(
     report: Report | None = None,
     started: Callable[[str], None] | None = None,
     test: bool = False,
+    likelihood: bool = False,
 ) -> Result:
     """Train, evaluate and record one run. `resume` continues a run by id or name; then `config`
     may be None.
@@ -58,7 +59,7 @@ def run(
     anew under its id if it has none. An interrupt ends the run as `killed` after the current
     update; it can be resumed. `report` hears every value and may raise `Stopped`; `started` hears
     the run's id as soon as there is one. With `test` the run is scored on the test split at its
-    end, as `test/...`.
+    end, as `test/...`; with `likelihood` a language model is among its baselines.
     """
     tracker = tracker or open_tracker()
     run_id, folder = _find(tracker, resume) if resume is not None else ("", Path())
@@ -84,7 +85,9 @@ def run(
             _log_inputs(record, config, corpus)
         folder = data_parallel.broadcast(folder)
         with failures_recorded(record, config):
-            result = Session(config, corpus, device, record, folder, report).run(test=test)
+            result = Session(config, corpus, device, record, folder, report).run(
+                test=test, likelihood=likelihood
+            )
         _check_recorded(record)
         return replace(result, run_id=data_parallel.broadcast(result.run_id))
 

@@ -91,12 +91,15 @@ class Session:
         if saved is not None:
             self._restore(saved)
 
-    def run(self, *, test: bool) -> Result:
-        """Train to the end, however it ends. With `test` the test split is scored at the end."""
+    def run(self, *, test: bool, likelihood: bool) -> Result:
+        """Train to the end, however it ends. With `test` the test split is scored at the end; with
+        `likelihood` a language model stands next to the run as a baseline.
+        """
         with interrupts_after_the_update(self.trainer.interrupt):
             if not self.state.counters.evaluation and data_parallel.is_main():
                 store_dir = self.folder.parents[1]  # the folder is STORE/runs/ID
-                self.record.log_metrics(self.evaluator.baselines(store_dir / "baselines"), 0)
+                baselines = self.evaluator.baselines(store_dir, likelihood=likelihood)
+                self.record.log_metrics(baselines, 0)
                 self.record.set_tags(self.evaluator.signatures(test=False))
             outcome, reason = self._train()
         if test and outcome in ("ok", "collapsed"):

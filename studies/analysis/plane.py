@@ -44,6 +44,9 @@ SEED = " · seed "  # separates a run's variant from its seed
 CURVES = (BLUE, PINK, AMBER, SKY)
 MARKS = {
     "real": ("real text", "D", ORANGE),
+    "unigram": ("unigram model", "v", GREY),
+    "bigram": ("bigram model", "^", GREY),
+    "trigram": ("trigram model", "D", GREY),
     "ngram": ("n-gram model", "^", GREY),
     "mle": ("MLE", "s", GREEN),
 }

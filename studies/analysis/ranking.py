@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.metrics.catalogue import FLOORS, GROUPS, metric_info
+from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, metric_info
 from core.metrics.signature import Signature
 from core.plural import count
 from core.statistics import holm
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 BOARD_COLUMNS = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
 FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
+TITLES = {"real": "real held-out text", LIKELIHOOD: "mle, stopped early"}  # others: models
 EVERY_DOT = 8  # seeds from which on intervals are reliable
 FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
 
 
 def ranking(reading: Reading) -> Section:
-    """Every variant with its interval, then real text and the n-gram floors."""
+    """Every variant with its interval, then real text, the language model and the n-gram floors."""
     board = reading.board
     further = [
         key for key in FURTHER
@@ -78,13 +79,13 @@ def signature(board: Leaderboard) -> str:
 
 
 def baseline_cells(board: Leaderboard) -> dict[str, list[str]]:
-    """A row of `board_columns` for real text and each n-gram floor, by the text's name."""
+    """A row of `board_columns` for real text and each baseline, by the text's name."""
     rows = {}
     for text, value in board.baselines.items():
         copied = board.copied.get(text) or 0.0
         note = f"copies {copied:.0%}" if text in FLOORS and copied >= HIGH else ""
         if value is not None:
-            title = "real held-out text" if text == "real" else f"{text} model"
+            title = TITLES.get(text, f"{text} model")
             rows[text] = ["", title, f"{value:.4f}", "", "", "", *_on_ladder(board, note)]
     return rows
 

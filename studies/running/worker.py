@@ -50,9 +50,11 @@ class Train(Protocol):
         started: Callable[[str], None],
         report: Report | None,
         test: bool,
+        likelihood: bool,
     ) -> RunResult:
         """Train and record in the study's experiment. `report` is called with every logged value
-        and may raise `Stopped`; with `test` the run is scored on the test split at its end.
+        and may raise `Stopped`; with `test` the run is scored on the test split at its end; with
+        `likelihood` a language model is among its baselines.
         """
         ...
 
@@ -181,6 +183,7 @@ class Worker:
             started=lambda identity: trial.set_user_attr("run_id", identity),
             report=report,
             test=job.tested,
+            likelihood=self.study.table.likelihood,
         )
 
     def _is_gone(self, run_id: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,3 +115,25 @@ def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
     assert "eval/jsd" not in implicit.metrics
     assert implicit.tags["undefined.jsd"] == IMPLICIT
     assert implicit.metrics["trigram/valid"] >= 10  # read from the file, not computed again
+
+
+def test_the_language_model_among_the_baselines_is_scored_on_request_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def model(training: list[list[str]], count: int, _: Path) -> Any:
+        made.append(len(training))
+        return lambda: training[:count]
+
+    monkeypatch.setattr("experiments.single_run.evaluator.mle_baseline", model)
+    tracker = MemoryTracker(tmp_path)
+    config = tiny("train.updates=1")
+    without = run(config, tracker=tracker)
+    assert not made
+    assert not [name for name in tracker.run(without.run_id).metrics if name.startswith("likelih")]
+    for _ in range(2):
+        given = tracker.run(run(config, tracker=tracker, likelihood=True).run_id).metrics
+        assert given["likelihood/copied"] == 1.0
+        assert "likelihood/oracle_nll" not in given  # best near real text: no baseline's score
+    assert len(made) == 1

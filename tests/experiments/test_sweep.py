@@ -45,7 +45,7 @@ def test_a_run_is_swept(
     (found,) = json.loads(out).values()
     assert found["swept"] in ("softmax temperature", "scale of the noise")
     assert [p["temperature"] for p in found["points"]] == [0.5, 1.0]
-    assert set(found["baselines"]) == {"real", "ngram", "mle"}
+    assert set(found["baselines"]) == {"real", "unigram", "bigram", "trigram", "mle"}
     assert 0 <= found["area"] <= 1
     assert figure.stat().st_size > 10_000
     code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)

@@ -48,6 +48,7 @@ class Landscape:
         started: Callable[[str], None],
         report: Any,
         test: bool,
+        likelihood: bool,
     ) -> Any:
         name = labels.name or ""
         self.names.append(name)

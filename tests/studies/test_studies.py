@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels, Tracker
 from studies.analysis.contrasts import effects
-from studies.definition import Study, from_definition, load_study
+from studies.definition import Study, from_definition, load_study, same_definition
 from studies.leaderboard import leaderboard
 from studies.report import build, publish, read
 from studies.running.execute import begin, free_name, grow, resume, work
@@ -66,7 +67,7 @@ class FakeTraining:
             record.finish("failed", str(error))
             raise error
         score = 0.5 * ("gumbel" in variant) + 0.01 * seed + 0.1 * ("noise" in variant)
-        floors = {"unigram": 0.3, "bigram": 0.55, "trigram": 0.6, "real": 0.9}
+        floors = {"unigram": 0.3, "bigram": 0.55, "trigram": 0.6, "real": 0.9, "likelihood": 0.8}
         values = {f"{text}/ms_jaccard_2": value for text, value in floors.items()}
         record.log_metrics({"eval/ms_jaccard_2": score, **values, "trigram/copied": 0.24}, 1)
         record.finish(self.outcome(variant))  # type: ignore[arg-type]
@@ -158,7 +159,10 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     assert board.rows[0].ladder == "bigram to trigram"
     assert "bigram to trigram" in lines[board.rows[0].variant]
     document = board.document()
-    assert document["baselines"] == {"real": 0.9, "unigram": 0.3, "bigram": 0.55, "trigram": 0.6}
+    assert document["baselines"] == {
+        "real": 0.9, "likelihood": 0.8, "unigram": 0.3, "bigram": 0.55, "trigram": 0.6
+    }  # fmt: skip
+    assert "0.8000" in lines["mle, stopped early"]
     assert document["baselines_copied"]["trigram"] == 0.24
     assert document["leaderboard"][0]["ladder"] == "bigram to trigram"
     assert not {row["variant"] for row in document["leaderboard"]} & {*document["baselines"]}
@@ -254,6 +258,27 @@ def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: 
     page = build(reading).markdown()
     assert "Seeds were added after runs had ended (2, then 3)" in page
     assert "textgan study x.toml --set study.seeds=3\n" in page
+
+
+def test_an_exact_score_that_a_row_cannot_have_is_refused() -> None:
+    with pytest.raises(InputError, match="sampling 'detached' has no likelihood"):
+        plan(
+            'study.metric="eval/jsd"',
+            'sampling.name="detached"',
+            'study.axes.sampling=["detached", "gumbel_softmax"]',
+        )
+    with pytest.raises(InputError, match="has no exact probabilities"):
+        plan('study.metric="eval/jsd"', 'corpus.source="a.txt"')
+
+
+def test_a_stored_study_has_no_language_model_among_its_baselines() -> None:
+    """Unless it says so: versions before had none. Another setting is no other study."""
+    study = plan()
+    stored = json.loads(study.definition())
+    del stored["study"]["likelihood"]
+    old = from_definition(json.dumps(stored), registry())
+    assert not old.table.likelihood
+    assert same_definition(json.dumps(stored), plan("study.likelihood=true").definition())
 
 
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
