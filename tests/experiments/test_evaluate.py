@@ -13,7 +13,7 @@ from core.metrics.signature import Signature, of_metric
 from core.text.grammar import grammar
 from core.text.hashing import hash_of
 from core.training.loop import Stopped
-from experiments import baselines
+from experiments import baselines, mle_training
 from tests.experiments.test_cli import QUICK, STUDY, textgan
 
 
@@ -135,7 +135,7 @@ def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_baseline_stops_when_the_validation_split_gains_nothing() -> None:
-    looked = baselines._Validation()
+    looked = mle_training._Validation()
     for step, nats in enumerate((9.0, 4.0, 3.0, 3.5, 2.5, 2.6)):
         looked(step, None, {"eval/nll_gen": nats})
         looked(step, None, {"train/loss": 1.0})
@@ -146,7 +146,7 @@ def test_the_baseline_stops_when_the_validation_split_gains_nothing() -> None:
 
 def test_the_baseline_trains_on_what_a_split_by_hash_left_for_training() -> None:
     text = [s for s in grammar("easy").sample(400, 1) if hash_of(s) / 2**64 >= 0.2]
-    test, both = baselines._shares(text)
+    test, both = mle_training._shares(text)
     places = [hash_of(s) / 2**64 for s in text]
     assert 0.03 < sum(place < test for place in places) / len(text) < 0.07
     assert 0.03 < sum(test <= place < both for place in places) / len(text) < 0.07
