@@ -5,7 +5,8 @@ normalised outputs of all layers concatenated; a linear layer gives the score of
 D_t(x_1 .. x_t), without activation. Scores after the end are zero.
 
 Deviations from the paper's code: layer norm on a layer's outputs instead of its gates, which keeps
-torch's fused LSTM; no linear layer before the first LSTM, which has an input matrix of its own.
+torch's fused LSTM; no linear layer before the first LSTM, which has an input matrix of its own;
+dropout of each embedded token instead of the table's elements.
 """
 
 from typing import Annotated
