@@ -151,9 +151,7 @@ def shipped() -> str:
     studies = sorted((SYSTEMS.parent / "studies").glob("*.toml"))
     parts = ["## Systems"]
     for system, file in systems().items():
-        parts += [_file(file)]
-        if (SYSTEMS / "fidelity" / file.name).exists():
-            parts += [fidelity_table(system)]
+        parts += [_file(file), fidelity_table(system)]
     return "\n\n".join([*parts, "## Studies", *map(_file, studies)])
 
 
