@@ -50,14 +50,15 @@ class Kill:
 
 @dataclass
 class Pace:
-    """How slow this machine is just now; what is a hang depends on it."""
+    """How slow this machine is; what is a hang depends on it, and on what else runs just now."""
 
     factor: float = 20.0  # until a run has been timed
 
     @property
     def hang(self) -> float:
         """Seconds after which a child hangs."""
-        return HANG_SECONDS * max(1.0, self.factor)
+        crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+        return HANG_SECONDS * max(1.0, self.factor) * max(1.0, crowd)
 
 
 PACE = Pace()
@@ -91,8 +92,7 @@ def begin(
     if pid == 0:
         _be(act, place, kill)
     began = time.time()
-    most = PACE.hang if patience is None else patience
-    return lambda: _wait(pid, place, kill, began, beat, most)
+    return lambda: _wait(pid, place, kill, began, beat, patience)
 
 
 def _be(act: Callable[[], Any], place: Path, kill: Kill | None) -> None:
@@ -137,7 +137,12 @@ def _watch(fatal: int, answer: Path) -> list[int]:
 
 
 def _wait(
-    pid: int, place: Path, kill: Kill | None, began: float, beat: Path | None, most: float
+    pid: int,
+    place: Path,
+    kill: Kill | None,
+    began: float,
+    beat: Path | None,
+    patience: float | None,
 ) -> Ended:
     deadline = kill.seconds if kill is not None and kill.seconds is not None else None
     hung = False
@@ -147,7 +152,7 @@ def _wait(
         if done:
             break
         since = beat.stat().st_mtime if beat is not None and beat.exists() else began
-        hung = time.time() - max(since, began) > most
+        hung = time.time() - max(since, began) > (patience or PACE.hang)
         if hung or (deadline is not None and passed > deadline):
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
