@@ -1,14 +1,18 @@
-"""LeakGAN: goals in blocks, of norm 1 in the worker, one reward of the manager a block."""
+"""LeakGAN: goals in blocks, of norm 1 in the worker, one reward a block for the manager, losses."""
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
-from tests.fidelity.small import SYSTEM_CNN, share, small, state
+from core.types import Phase
+from tests.fidelity.small import SYSTEM_CNN, norms, share, small, state
 from tests.variants.system.small import stage
 
 N, S, c = 4, 8, 4
@@ -65,8 +69,50 @@ def test_d_has_neither_dropout_nor_l2() -> None:
 
 @pytest.mark.fidelity
 def test_likelihood_comes_back_every_15_updates() -> None:
-    """No Temperature/Image COCO/Main.py: every 15 rounds num_batch / 15 batches of likelihood."""
+    """No Temperature/Image COCO/Main.py: every 15 rounds num_batch / 15 batches of likelihood. That
+    they take the place of a round, where the code has them besides, is declared.
+    """
     system = leakgan()
     steps = share(system, 125, system.config.generator_updates + 30)
     assert steps["generator", "likelihood_loss"] == 80 * 125 + 2 * 8
     assert steps["generator", "generator_loss"] == 28
+    assert steps["discriminator", "discriminator_loss"] == 80 * 125 + 28 * 5
+    before = share(system, 125, system.config.generator_updates)
+    assert ("generator", "generator_loss") not in before
+
+
+@pytest.mark.fidelity
+def test_ranks_reward_the_manager_and_cosines_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LeakGANModel.py, goal_loss and worker_loss; Main.py, redistribution: a rank by a sigmoid of
+    steepness 16. Rank and cosine of each block and token, not of the batch, are declared.
+    """
+    system, tokens = leakgan(), torch.randint(4, 12, (N, S))
+    Q = torch.rand(N, S // c)
+    monkeypatch.setattr(system, "sample", lambda context: SimpleNamespace(tokens=tokens))
+    monkeypatch.setattr(system, "mc_q_values", lambda *args, **kwargs: Q)
+    with torch.no_grad():
+        loss = float(system.generator_loss(stage(system, tokens)))
+        states = system.generator.states(tokens)
+        log_p = system.generator.head(states.hidden).log_softmax(-1)
+    f, manager, worker = states.features, [], []
+    for n, b in itertools.product(range(N), range(S // c)):
+        rank, goal = 1 + int((Q[:, b] > Q[n, b]).sum()), states.goals[n, b]
+        weight = torch.tensor(16 * (0.5 - rank / N)).sigmoid()
+        manager.append(weight * cosine_similarity(f[n, c * b + c] - f[n, c * b], goal, dim=0))
+        for t in range(c * b, c * b + c):
+            reward = cosine_similarity(f[n, t + 1] - f[n, c * b], goal, dim=0)
+            worker.append(reward * log_p[n, t, tokens[n, t]])
+    expected = -torch.stack(manager).mean() - torch.stack(worker).mean()
+    assert loss == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.fidelity
+def test_gradients_of_g_are_clipped_at_5() -> None:
+    """LeakGANModel.py: grad_clip 5.0 in every one of its optimisers; one clip for manager and
+    worker is declared.
+    """
+    for loss in ("likelihood_loss", "generator_loss"):
+        run = state(small("leakgan", *SYSTEM_CNN, "system.completions=1"))
+        before, after = norms(run, Phase("generator", getattr(run.players.schedule, loss)))
+        assert before > 5
+        assert after == pytest.approx(5.0, rel=1e-4)

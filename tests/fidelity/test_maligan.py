@@ -41,7 +41,12 @@ def test_each_phase_has_its_share() -> None:
     one step of G and 15 times 3 batches of D.
     """
     config = small("maligan")
-    assert share(state(config).players.schedule, 125, config.train.updates or 0) == {
+    schedule = state(config).players.schedule
+    assert share(schedule, 125, 80 * 125 + 240) == {
+        ("generator", "likelihood"): 80 * 125,
+        ("discriminator", "adversarial"): 80 * 3,
+    }
+    assert share(schedule, 125, config.train.updates or 0) == {
         ("generator", "likelihood"): 80 * 125,
         ("discriminator", "adversarial"): 80 * 3 + 100 * 45,
         ("generator", "adversarial"): 100,

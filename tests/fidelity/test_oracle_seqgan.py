@@ -13,7 +13,12 @@ def test_each_phase_has_its_share() -> None:
     Fewer steps of D are declared.
     """
     config = small("oracle_seqgan", *CNN)
-    steps = share(state(config).players.schedule, 156, config.train.updates or 0)
+    schedule = state(config).players.schedule
+    assert share(schedule, 156, 120 * 156 + 1000) == {
+        ("generator", "likelihood"): 120 * 156,
+        ("discriminator", "adversarial"): 1000,
+    }
+    steps = share(schedule, 156, config.train.updates or 0)
     assert steps["generator", "likelihood"] == 120 * 156
     assert steps["generator", "adversarial"] == 200
     assert steps["discriminator", "adversarial"] == 1000 + 200 * 60
