@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +13,9 @@ from core.config import override, parse
 from core.training.loop import Trainer
 from core.training.players import build
 from core.training.state import TrainingState
+from core.types import Progress
 from experiments.loading import load
+from tests.fidelity import small as tools
 from tests.product import RandomBatches, V
 from tests.variants.system.small import N, made, sentences, stage
 from variants import registry
@@ -57,3 +62,21 @@ def test_quality_is_a_sum_over_sentences_and_representations() -> None:
         system.config = system.config.model_copy(update={"diversity": 0.0})
         found = system.fitness(0, torch.tensor(0.0), stage(system, sentences()))
     assert found == pytest.approx(N * system.config.representations / 2)
+
+
+@pytest.mark.fidelity
+def test_six_children_take_a_step_each_and_d_three() -> None:
+    """`run_catgan.py`: "ragan rsgan" at three temperatures, ADV_g_step 1, ADV_d_step 3."""
+    config = tools.small("catgan", "system.width=4", "system.head_size=2", *tools.SYSTEM_CNN)
+    system: Any = tools.state(config).players.schedule
+    kinds = [(type(objective).__name__, shift) for objective, shift in system.kinds]
+    losses = ("RelativisticAverage", "Relativistic")
+    assert kinds == [(loss, shift) for loss in losses for shift in (0, 1, -1)]
+    start = config.system.generator_updates  # type: ignore[union-attr]
+    steps: Counter[str] = Counter()
+    for phase in system.phases(Progress(start, {}, 2)):
+        steps[phase.player] += phase.repeats
+    assert steps == {**{f"child_{i}": 1 for i in range(6)}, "discriminator": 3}
+    (pretraining,) = system.phases(Progress(start - 1, {}, 2))
+    assert pretraining.player == "generator"
+    assert pretraining.loss == system.likelihood_loss

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import variants.system.jsdgan as module
+from core.types import Progress
+from experiments.loading import load
 from tests.variants.system.small import N, made, sentences, stage
 
 
@@ -31,3 +33,14 @@ def test_a_sentence_weighs_as_much_as_q_and_the_optimal_discriminator_say(
         assert float(loss.detach()) == pytest.approx(0, abs=1e-12)
     if ratio < 1e-5:
         assert float(loss.detach()) == pytest.approx(math.log(2), rel=1e-4)
+
+
+@pytest.mark.fidelity
+def test_there_is_no_discriminator_and_likelihood_only_first() -> None:
+    """The divergence is all that G is trained with after its pretraining."""
+    system = made("jsdgan")
+    assert not system.others
+    assert load("jsdgan").system.generator_updates == 1000  # type: ignore[union-attr]
+    stages = [system.phases(Progress(update, {}, 2)) for update in range(4)]  # 2 of likelihood
+    losses = [phase.loss for phases in stages for phase in phases]
+    assert losses == [system.likelihood_loss] * 2 + [system.generator_loss] * 2

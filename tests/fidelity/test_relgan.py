@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from core.config import Config, override, parse
-from core.training.loop import Trainer
+from core.training.loop import Trainer, train_phase
 from core.training.players import as_module, build
 from core.training.state import TrainingState
+from core.types import Phase
 from experiments.loading import load
-from tests.product import RandomBatches, V
+from tests.fidelity import small as tools
+from tests.product import N, RandomBatches, V
 from variants import registry
 
 PRETRAINING, STEPS = 6, 4
@@ -80,3 +83,50 @@ def test_beta_can_follow_a_share_of_the_adversarial_phase() -> None:
     table = 'temperature={name="exponential", beta_max=6.31}'
     found = betas(small(table, "train.progress=adversarial"))
     assert found == pytest.approx([1.0] * PRETRAINING + [6.31 ** (i / STEPS) for i in range(STEPS)])
+
+
+@pytest.mark.fidelity
+def test_150_epochs_of_likelihood_then_five_steps_of_d_for_one_of_g() -> None:
+    """`coco_relgan.py`: npre_epochs 150, dsteps 5, gsteps 1, no pretraining of D."""
+    schedule = tools.state(small("schedule.generator_epochs=150", "schedule.generator_updates=0",
+                                 "schedule.n_d=5")).players.schedule  # fmt: skip
+    assert load("relgan").schedule == schedule.config  # type: ignore[attr-defined]
+    assert tools.share(schedule, per_epoch=2, updates=310) == {
+        ("generator", "likelihood"): 300,
+        ("discriminator", "adversarial"): 50,
+        ("generator", "adversarial"): 10,
+    }
+
+
+@pytest.mark.fidelity
+def test_every_representation_of_a_pair_is_a_classification_of_its_own() -> None:
+    """`get_losses`, RSGAN: the cross-entropy of r - f, of f - r for G, over batch and
+    representations, before any mean of scores.
+    """
+    run = tools.state(small("discriminator.dropout=0"))
+    context, prepared, _ = tools.prepared(run)
+    r, f = context.real_scores(), context.scores()
+    assert r is not None
+    assert r.values.shape == f.values.shape == (N, 2)
+    ones = torch.ones(N, 2)
+    of_g = binary_cross_entropy_with_logits(f.values - r.values, ones)
+    assert torch.allclose(run.adversary.estimator.loss(context, prepared), of_g)
+    of_d = binary_cross_entropy_with_logits(r.values - f.values, ones)
+    assert torch.allclose(run.adversary.objective.discriminator(r, f), of_d)
+
+
+@pytest.mark.fidelity
+def test_d_has_dropout_in_steps_of_g() -> None:
+    """`rmc_vanilla.discriminator`: tf.nn.dropout with keep probability .75 in every call."""
+    assert load("relgan").discriminator.dropout == 0.25  # type: ignore[union-attr]
+    run, found = tools.state(small("discriminator.dropout=0.5", "discriminator.hidden=8")), []
+    estimator = run.adversary.estimator
+    loss = estimator.loss
+
+    def watched(context: Any, prepared: Any) -> torch.Tensor:
+        found.extend(context.scores().values.detach() for _ in range(2))
+        return loss(context, prepared)
+
+    estimator.loss = watched  # type: ignore[method-assign]
+    train_phase(run, Phase("generator", "adversarial"))
+    assert not torch.equal(*found)

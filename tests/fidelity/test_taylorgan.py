@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from core.config import override, parse
 from core.training.loop import Trainer
@@ -11,6 +12,7 @@ from core.training.players import build
 from core.training.state import TrainingState
 from core.types import Embedded, Shape
 from experiments.loading import load
+from tests.fidelity import small as tools
 from tests.product import RandomBatches, V
 from variants import registry
 from variants.discriminator.deep_cnn import DeepCNNDiscriminator, pmi_vectors
@@ -90,3 +92,46 @@ def test_embeddings_of_a_text_know_which_tokens_share_contexts() -> None:
     assert float(similarity[4, 5]) == pytest.approx(1.0, abs=1e-4)
     assert float(similarity[4, 6]) < 0.5
     assert not vectors[0].any()
+
+
+@pytest.mark.fidelity
+def test_the_gradient_of_g_is_that_of_the_authors_estimator() -> None:
+    """`TaylorEstimator.compute_loss` with `RKL`: the reward is D's score itself, its first-order
+    change that of the token's vector; all tokens are weighted by the kernel over its mean under G.
+    The entropy is not part of it.
+    """
+    sizes = ["generator.width=4", "generator.hidden=4", "discriminator.width=8",
+             "discriminator.filters=[4,4,4,4]", "discriminator.hidden=4"]  # fmt: skip
+    run = tools.state(tools.small("taylorgan", *sizes))
+    names = {slot: run.config.tables()[slot]["name"] for slot in ("estimator", "objective")}
+    assert names == {"estimator": "taylor", "objective": "reverse_kl"}
+    context, (advantages, input_grad), _ = tools.prepared(run)
+    mask, tokens = context.mask, context.draw.tokens
+    assert mask is not None
+    D, table = run.adversary.discriminator, run.adversary.discriminator.embedding.detach()
+    x = table[tokens].requires_grad_(True)
+    reward = D.score(x, mask)
+    (dy,) = torch.autograd.grad(reward.sum(), x)
+    assert torch.allclose(advantages, reward.detach())  # the moving average begins at 0
+    assert torch.allclose(input_grad, dy, atol=1e-6)
+    first = dy @ table.T - (dy * x.detach()).sum(-1, keepdim=True)
+    values = advantages[:, None, None] + first
+    square = ((table[:, None] - table[None]) ** 2).sum(-1)
+    kernel = (-0.5 * square / 0.5**2).exp()
+    probs = context.generator.head(context.draw.hidden).softmax(-1)
+    weights = one_hot(tokens, len(table)).float() @ kernel * values / (probs.detach() @ kernel)
+    expected = -((weights * probs).sum(-1) * mask).sum(1).mean()
+    found = run.adversary.estimator.loss(context, (advantages, input_grad))
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-4, abs=1e-6)
+    head = context.generator.head.bias
+    ours, theirs = (torch.autograd.grad(each, [head], retain_graph=True)[0]
+                    for each in (found, expected))  # fmt: skip
+    assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.fidelity
+def test_one_step_of_d_for_one_of_g_and_no_pretraining() -> None:
+    """`GANTrainer.fit` with d_steps 1; the README's command has no likelihood."""
+    schedule = tools.state(tools.small("taylorgan")).players.schedule
+    steps = {("discriminator", "adversarial"): 7, ("generator", "adversarial"): 7}
+    assert tools.share(schedule, per_epoch=2, updates=7) == steps
