@@ -45,7 +45,7 @@ def prepared(run: TrainingState) -> tuple[EstimatorContext, tuple[Tensor, ...], 
     def watched(context: EstimatorContext) -> tuple[Tensor, ...]:
         before = context.rng.get_state()
         found.append((context, prepare(context), before))
-        return found[0][1]
+        return found[-1][1]
 
     estimator.prepare = watched  # type: ignore[method-assign]
     train_phase(run, Phase("generator", "adversarial"))

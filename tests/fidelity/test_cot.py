@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from core.nn.likelihood import negative_log_likelihood
 from tests.fidelity.small import share, small, state
 from tests.variants.system.small import stage
 
@@ -25,6 +26,25 @@ def test_g_is_at_its_optimum_where_the_mediator_is_g() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-6)
     gradients = [p.grad for p in system.generator.parameters() if p.grad is not None]
     assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-6
+
+
+@pytest.mark.fidelity
+def test_the_mediator_learns_real_and_generated_text_alike() -> None:
+    """mediator.py: likelihood_loss, half that of a real batch and half that of a generated one."""
+    system: Any = state(small("cot", "system.mediator_dropout=0.0")).players.schedule
+    draws, sample = [], system.sample
+    system.sample = lambda context: draws.append(sample(context)) or draws[-1]
+    real, M = torch.randint(4, 12, (4, 5)), system.mediator
+    loss = system.mediator_loss(stage(system, real))
+    drawn = draws[0].tokens
+    ended = (drawn == 2).cumsum(1) - (drawn == 2).long() > 0
+    nats = []
+    for tokens in (real, drawn.masked_fill(ended, 0)):
+        hidden = M.parallel(tokens, M.draw_noise(len(tokens), torch.Generator()))
+        nats.append(negative_log_likelihood(hidden, M.head, tokens).sum(1).mean())
+    assert torch.allclose(loss, (nats[0] + nats[1]) / 2, rtol=1e-5)
+    loss.backward()
+    assert all(weight.grad is None for weight in system.generator.parameters())
 
 
 @pytest.mark.fidelity

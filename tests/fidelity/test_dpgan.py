@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from core.nn.likelihood import log_likelihood
 from core.types import Progress
 from tests.fidelity.small import share, small, state
 from tests.variants.system.small import stage
@@ -38,6 +39,30 @@ def test_a_reward_is_a_surprise_without_an_upper_bound() -> None:
     rewards = torch.tensor([[1.0, 2.0, 3.0]])
     values = system.q_values(rewards, torch.ones(1, 3, dtype=torch.bool))
     assert values.tolist() == [[12.0, 10.0, 6.0]]  # 2, the mean, times the sum from t on
+
+
+@pytest.mark.fidelity
+def test_tokens_that_surprise_d_become_likely() -> None:
+    """main.py, run_train_generator, model.py, reward_loss: -log G of each token times its reward, a
+    constant that D gives; Q_t of Xu et al. 2018 here.
+    """
+    system = dpgan()
+    draws, sample = [], system.sample_with_grad
+    system.sample_with_grad = lambda context: draws.append(sample(context)) or draws[-1]
+    loss = system.generator_loss(stage(system, torch.randint(4, 12, (4, 5))))
+    tokens, G, D = draws[0].tokens, system.generator, system.discriminator
+    visible = ((tokens == 2).cumsum(1) - (tokens == 2).long() == 0).float()
+
+    def surprise(model: Any) -> torch.Tensor:
+        noise = model.draw_noise(len(tokens), torch.Generator())
+        return -log_likelihood(model.parallel(tokens, noise), model.head, tokens) * visible
+
+    r = surprise(D).detach()
+    to_come = r.flip(1).cumsum(1).flip(1)
+    values = r.sum(1, keepdim=True) / visible.sum(1, keepdim=True) * to_come
+    assert torch.allclose(loss, (values * surprise(G)).sum(1).mean(), rtol=1e-4)
+    loss.backward()
+    assert all(weight.grad is None for weight in D.parameters())
 
 
 @pytest.mark.fidelity

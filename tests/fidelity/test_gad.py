@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from core.nn.discriminator_input import HardTokens
+from core.training.discriminator_step import draw_fakes
 from core.training.generator_batch import GeneratorBatch, planned
 from core.training.players import as_module, build
 from core.training.rollout import sample_with_grad
 from core.training.state import TrainingState
+from core.types import Scores
 from experiments.loading import load
 from tests.core.test_steps import CPU, Batches, V
 from tests.variants.test_group_relative import advance
@@ -53,6 +55,20 @@ def test_advantages_compare_completions_of_one_prompt() -> None:
     drawn = adversary.estimator.prepare(batch)[1]
     assert adversary.plan.epochs == 1
     assert torch.equal(batch.log_probs(), drawn)  # the ratio of the only step on a draw is 1
+
+
+@pytest.mark.fidelity
+def test_d_compares_completions_with_the_real_one_of_their_prompt() -> None:
+    """-log sigma(D(real) - D(generated)), both of one prompt: Ye et al. 2025 (Bradley-Terry)."""
+    state = advance(small(), 3)
+    (fake,) = draw_fakes(state, 1)
+    real = state.next_tokens()
+    assert isinstance(fake, HardTokens)
+    assert torch.equal(fake.tokens[:, :3], real[:, :3])
+    assert not torch.equal(fake.tokens, real)
+    r, f = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([1.0, 0.0, -3.0])
+    loss = state.adversary.objective.discriminator(Scores(r), Scores(f))
+    assert torch.allclose(loss, -(r - f).sigmoid().log().mean())
 
 
 @pytest.mark.fidelity

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from core.training.discriminator_step import _discriminator_loss
 from core.training.players import as_module, build
-from core.types import Embedded
+from core.types import Embedded, Scores
 from experiments.loading import load
 from tests.core.test_steps import CPU, N, V
 from variants import registry
@@ -37,6 +37,17 @@ def test_the_discriminators_loss_is_relativistic_with_both_penalties() -> None:
     expected = (pairs + 2.0 / 2 * (penalties[0] + penalties[1])).mean()
     assert torch.allclose(loss, expected, rtol=1e-4)
     assert all(float(each.mean()) > 0 for each in penalties)
+
+
+@pytest.mark.fidelity
+def test_the_generator_is_compared_with_real_samples() -> None:
+    """softplus(-(f - r)), not a loss of f alone: AccumulateGeneratorGradients."""
+    adversary = build(load("r3gan", SMALL), registry(), V, CPU).adversary
+    assert adversary is not None
+    real, fake = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([1.0, 0.0, -3.0])
+    loss = adversary.objective.generator(Scores(fake), Scores(real))
+    assert torch.allclose(loss, softplus(real - fake).mean())
+    assert adversary.objective.relativistic  # so a step of G scores real sentences too
 
 
 @pytest.mark.fidelity

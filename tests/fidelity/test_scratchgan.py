@@ -9,6 +9,7 @@ import torch
 
 from core.types import Phase
 from tests.fidelity.small import norms, prepared, share, small, state
+from variants.estimator import discounted
 
 
 @pytest.mark.fidelity
@@ -49,6 +50,21 @@ def test_a_token_is_rewarded_for_the_tokens_after_it() -> None:
     for t in range(r.shape[1]):
         expected[:, t] = sum(0.23 ** (s - t) * r[:, s] for s in range(t, r.shape[1]))
     assert torch.allclose(advantages, expected, atol=1e-6)
+
+
+@pytest.mark.fidelity
+def test_a_moving_mean_of_earlier_rewards_is_subtracted() -> None:
+    """losses.py, reinforce_loss: the mean moves by .92 of the way to that of a batch. Theirs has
+    moved before it is subtracted, which is declared.
+    """
+    run = state(small("scratchgan", "discriminator.dropout=0.0"))
+    returns = []
+    for _ in range(2):
+        context, (advantages,), _ = prepared(run)
+        r = discounted(context.masked(context.rewards().values), 0.23)
+        returns.append((r, context.mask))
+    (before, mask), (r, _) = returns
+    assert torch.allclose(advantages, r - 0.92 * before[mask].mean(), atol=1e-6)
 
 
 @pytest.mark.fidelity
