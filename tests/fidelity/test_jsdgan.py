@@ -43,4 +43,5 @@ def test_there_is_no_discriminator_and_likelihood_only_first() -> None:
     assert load("jsdgan").system.generator_updates == 1000  # type: ignore[union-attr]
     stages = [system.phases(Progress(update, {}, 2)) for update in range(4)]  # 2 of likelihood
     losses = [phase.loss for phases in stages for phase in phases]
+    assert [phase.reset_optimiser for (phase,) in stages] == [False, False, True, False]
     assert losses == [system.likelihood_loss] * 2 + [system.generator_loss] * 2

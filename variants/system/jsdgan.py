@@ -51,9 +51,10 @@ class JSDGAN(WholeSystem):
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
         """Likelihood, then the divergence."""
-        pretraining = progress.update < self.config.generator_updates
-        loss = self.likelihood_loss if pretraining else self.generator_loss
-        return (Phase("generator", loss, pretraining=pretraining),)
+        divergence = progress.update - self.config.generator_updates
+        if divergence < 0:
+            return (Phase("generator", self.likelihood_loss, pretraining=True),)
+        return (Phase("generator", self.generator_loss, reset_optimiser=divergence == 0),)
 
     def generator_loss(self, context: StepContext) -> Tensor:
         """JSD(P, Q) in nats, between 0 and log 2."""

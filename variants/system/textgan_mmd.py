@@ -107,9 +107,10 @@ class TextGANMMD(WholeSystem):
             return tuple(
                 phase(player, lr=config.autoencoder_lr) for player in ("generator", "discriminator")
             )
+        first = progress.update == config.autoencoder_updates
         return (
-            Phase("discriminator", self.discriminator_loss, config.n_d),
-            Phase("generator", self.generator_loss, config.n_g),
+            Phase("discriminator", self.discriminator_loss, config.n_d, reset_optimiser=first),
+            Phase("generator", self.generator_loss, config.n_g, reset_optimiser=first),
         )
 
     def autoencoder_loss(self, context: StepContext) -> Tensor:
