@@ -28,8 +28,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, at: int, value: float, times: int) -
     """G's loss is `value` at update `at`, the first `times` times; the rates seen."""
     honest, left, rates = generator_step._generator_losses, [times], []
 
-    def losses(state: TrainingState, batch: Any) -> Iterator[torch.Tensor]:
-        for found in honest(state, batch):
+    def losses(state: TrainingState, *given: Any) -> Iterator[torch.Tensor]:
+        for found in honest(state, *given):
             rates.append(state.players.trainable["generator"].optimiser.param_groups[0]["lr"])
             wrong = len(rates) >= at and left[0] > 0
             left[0] -= wrong
