@@ -61,6 +61,7 @@ GROUPS: dict[str, GroupInfo] = {
         in_runs=True,
         last_only=True,
         uses_oracle=True,
+        version=2,
         fixed=("seed:0",),
     ),
     "oracle": GroupInfo("core.metrics.oracle", 500, in_runs=True, oracle=True),

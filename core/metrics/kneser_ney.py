@@ -141,11 +141,17 @@ class KneserNey:
 
     def score(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
         """-log p of each sentence in nats, its end included, and its number of tokens."""
+        nll, lengths = self.token_nll(sentences)
+        return _summed(nll, lengths + 1), lengths
+
+    def token_nll(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+        """-log p in nats of each token, behind a 0 for each begin mark, and the number of tokens of
+        each sentence, its end included.
+        """
         marked = [marked_sentence(sentence) for sentence in sentences]
         lengths = np.array([len(sentence) for sentence in marked], dtype=np.int64)
-        return sentence_nll(
-            self.levels, self.table.ids(marked), lengths, len(self.words)
-        ), lengths - 1
+        ids = self.table.ids(marked)
+        return token_nll(self.levels, ids, lengths, len(self.words)), lengths - 1
 
     @cached_property
     def _drawn(self) -> list[Drawn]:
@@ -199,23 +205,35 @@ class KneserNey:
         return word
 
 
-def sentence_nll(
+def token_nll(
     levels: Sequence[Level], ids: Iterable[np.ndarray], lengths: np.ndarray, words: int
 ) -> np.ndarray:
-    """-log p (sentences,) in nats of marked sentences of `lengths` tokens. `ids` are the n-grams of
-    each order that end at each token (tokens,); `words` is the number of words of the model, the
-    end and the unknown one included.
+    """-log p (tokens,) in nats of the tokens of marked sentences of `lengths` tokens; 0 for begin
+    marks. `ids` are the n-grams of each order that end at each token (tokens,); `words` is the
+    number of words of the model, the end and the unknown one included.
     """
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    p = np.full(len(owner), 1.0 / words)
-    before = np.zeros(len(owner), dtype=np.int64)
+    p = np.full(int(lengths.sum()), 1.0 / words)
+    before = np.zeros(len(p), dtype=np.int64)
     for level, of_order in zip(levels, ids, strict=True):
         total = level.total[before]
         share = np.divide(level.kept[of_order], total, out=np.zeros(len(p)), where=total > 0)
         p = share + level.backoff[before] * p
         before = np.roll(of_order, 1)
     p[np.cumsum(lengths) - lengths] = 1.0  # the begin mark is given
-    return np.bincount(owner, -np.log(p), minlength=len(lengths))
+    return np.asarray(-np.log(p))
+
+
+def sentence_nll(
+    levels: Sequence[Level], ids: Iterable[np.ndarray], lengths: np.ndarray, words: int
+) -> np.ndarray:
+    """-log p (sentences,) of whole sentences; as `token_nll`."""
+    return _summed(token_nll(levels, ids, lengths, words), lengths)
+
+
+def _summed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The sum of the values of each sentence (sentences,)."""
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return np.asarray(np.bincount(owner, values, minlength=len(lengths)))
 
 
 def marked_sentence(sentence: Sentence) -> list[str]:

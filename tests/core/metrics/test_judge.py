@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.metrics import judge
+from core.metrics import classifiers, judge
+from core.metrics.classifiers import Split, language_models
 from core.metrics.judge import FEWEST, FOLDS, LARGEST, jsd_bound, judged
 from core.metrics.suite import Suite
 from core.text.grammar import grammar
@@ -65,6 +66,40 @@ def test_equal_on_every_call_and_leaves_the_callers_random_numbers_and_threads()
     torch.set_rng_state(state)
     judged(drawn(1, 100), drawn(0, 100))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_equal_at_sizes_where_the_network_reads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = judged(drawn(1, 100), drawn(0, 100))[0]
+    monkeypatch.setattr(judge, "NETWORK_FROM", 100)
+    monkeypatch.setattr(classifiers, "UPDATES", 12)
+    monkeypatch.setattr(judge, "PRICE", 0.0)
+    state = torch.get_rng_state()
+    first = judged(drawn(1, 100), drawn(0, 100))[0]
+    torch.rand(3)
+    assert np.array_equal(judged(drawn(1, 100), drawn(0, 100))[0], first)
+    assert not np.array_equal(first, without)
+    torch.set_rng_state(state)
+
+
+def test_a_classifier_that_gains_less_than_its_price_has_no_weight() -> None:
+    """Logits of one classifier that knows the label and of one that guesses."""
+    rng = np.random.default_rng(0)
+    real = np.arange(400) % 2 == 0
+    knows, guesses = np.where(real, 2.0, -2.0), rng.normal(size=400)
+    weights = judge._weights(np.stack([knows, guesses]), real)
+    assert weights[0] == pytest.approx(judge.MOST_WEIGHT)
+    assert weights[1] < 0.1
+    assert judge._weights(guesses[None], real) == pytest.approx(0, abs=0.02)
+
+
+def test_language_models_describe_training_sentences_as_they_describe_new_ones() -> None:
+    """Each part by models of the others. So where nothing differs, nothing is claimed."""
+    text = [f"{i} a{i % 7} b{i % 5}".split() for i in range(400)]
+    real = np.arange(400) % 2 == 0
+    split = Split(np.arange(300), np.arange(300, 350), np.arange(350, 400))
+    logits = language_models([text], real, np.arange(400), split, 0)
+    assert logits.shape == (100,)
+    assert np.abs(logits).max() < 2
 
 
 def test_no_sentence_costs_more_than_the_limit() -> None:
