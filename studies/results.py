@@ -38,6 +38,7 @@ from variants import registry
 
 STORE_ONLY = ("training",)  # sections for which a summary does not have the data
 LABORATORY = "metrics.json"  # what each metric sees, from `python -m benchmarks.metrics`
+LIMITS = "judge/limit.json"  # of `python -m benchmarks.judge`
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
 BEST = "from_scratch"  # the study whose winner has a model card
 PLANE = "temperature"  # the study that compares it with maximum likelihood over temperature
@@ -73,7 +74,10 @@ def write_laboratory(
 ) -> None:
     """The page of the metric laboratory, its figure, and what is installed with the package."""
     table = laboratory.read_table(file)
-    text = environment().get_template("metrics_laboratory.md").render(**laboratory.page(table))
+    limits = file.parent / LIMITS
+    rows = json.loads(limits.read_text(encoding="utf-8")) if limits.exists() else []
+    template = environment().get_template("metrics_laboratory.md")
+    text = template.render(**laboratory.page(table), limits=rows)
     page.write_text(text, encoding="utf-8")
     doses = json.dumps(laboratory.smallest(table)).replace("}, ", "},\n")
     packaged.write_text(doses + "\n", encoding="utf-8")
