@@ -26,7 +26,7 @@ from core.metrics.judge import bounds, judged
 from core.text.grammar import grammar
 
 OUTPUT = Path(__file__).parents[1] / "results" / "judge" / "limit.json"
-DOSES = (0.0, 0.02, 0.1, 0.3, 1.0)
+DOSES = (0.0, 0.1, 0.3, 1.0)
 FAULT = "shuffled_words"
 
 
