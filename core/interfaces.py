@@ -152,7 +152,7 @@ class Sampling(Protocol):
 
 class Temperature(Protocol):
     """The sampling temperature over a run; `progress` goes from 0 to 1. With an attribute `steps`
-    that is not None, it is the fraction of so many updates of adversarial training.
+    that is not None, `progress` is the number of adversarial updates divided by `steps`.
     """
 
     def __call__(self, progress: float) -> float:

@@ -76,7 +76,8 @@ class TrainConfig(Frozen):
     # another algorithm: D's gradients of one phase are no longer independent, and D may learn those
     # very sentences.
     reuse_fakes: bool = False
-    # Sentences of earlier generators to keep for D, which sees half a batch of them; 0: none.
+    # Size of a buffer of sentences that earlier generators drew. Half of each batch of generated
+    # sentences that D sees comes from it; 0: no buffer.
     replay: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     # D starts as the pretrained G, where their parts are equal, instead of from random weights.
     discriminator_from_generator: bool = False
@@ -84,8 +85,8 @@ class TrainConfig(Frozen):
     discriminator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
     # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.
     lr_decay: Annotated[float, Field(gt=0, le=1), Search(0.01, 1, log=True)] = 1.0
-    # What learning rates, temperature, instance noise and curriculum follow: the whole run, or its
-    # adversarial phase, in which they stand at their start during pretraining.
+    # What learning rates, temperature, instance noise and curriculum follow: the whole run, or only
+    # its adversarial phase; then they keep their initial values during pretraining.
     progress: Literal["run", "adversarial"] = "run"
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -4,9 +4,10 @@ Each is trained on the sentences `rows`, and gives logits of others, positive fo
 
 `language_models`: n-gram models of order 1 to ORDER with Kneser-Ney smoothing, one of the training
 references and one of the training samples. What both say of a sentence (mean, sum and largest -log
-p of its tokens), its length and its repeated words go to boosted trees. So that the trees read what
-they will read of new sentences, each part of the training sentences is described by models of the
-other parts. Few sentences suffice, since counting learns faster than descent (Ng & Jordan 2002).
+p of its tokens), its length and its number of different words go to boosted trees. A model knows
+the sentences that it was fitted to, so each part of the training sentences is described by models
+of the other parts, as new sentences will be. Few sentences suffice, since counting learns faster
+than descent (Ng & Jordan 2002).
 
 `words`: a logistic regression on the presence of 1- to 3-grams and the length.
 
