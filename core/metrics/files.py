@@ -175,14 +175,6 @@ def evaluate(
                 f"(needs {measure.least:,} of each)"
             )
     warnings += _undefined(metrics, suite)
-    if inputs.mle is not None:  # last, because it may have to be trained first
-        step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
-        try:
-            sentences = inputs.mle()
-            about = f"{count(len(sentences), 'sentence')} of {inputs.mle.about()}"
-            rows["mle"] = Row(suite, sentences, about)
-        except InputError as error:
-            warnings.append(f"no mle row: {error}")
     found = Evaluation(
         metrics=metrics,
         baselines=dict.fromkeys(BASELINES),
@@ -192,7 +184,8 @@ def evaluate(
         signature=str(signature),
         baseline_signatures=dict.fromkeys(BASELINES),
     )
-    for number, (baseline, row) in enumerate(rows.items(), start=1):
+
+    def score(baseline: str, row: Row, number: int) -> None:
         values: dict[str, Number] = {}
         intervals: dict[str, Bounds] = {}
         for metric, measure, bounds in measures(row.scorer, row.sentences, number):
@@ -200,6 +193,18 @@ def evaluate(
         found.baselines[baseline], found.baseline_intervals[baseline] = values, intervals
         found.about[baseline] = row.about
         found.baseline_signatures[baseline] = str(row.scorer.signature(row.sentences, **parts))
+
+    for number, (baseline, row) in enumerate(rows.items(), start=1):
+        score(baseline, row, number)
+    if inputs.mle is not None:  # last, because it is trained while the others are scored
+        step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
+        try:
+            sentences = inputs.mle()
+        except InputError as error:
+            found.warnings.append(f"no mle row: {error}")
+        else:
+            about = f"{count(len(sentences), 'sentence')} of {inputs.mle.about()}"
+            score("mle", Row(suite, sentences, about), len(rows) + 1)
     step("done", total, total)
     return found
 
