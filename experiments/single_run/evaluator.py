@@ -69,16 +69,19 @@ class Evaluator:
         count = self.config.evaluation.references
         return self.distribution.sample(count, derive(seed, stream + " references"))
 
-    def validation(self, rows: np.ndarray, *, last: bool) -> Values:
-        """Scores `eval/...` of generated sentences, by the validation split. The last evaluation of
-        a run has the expensive metrics too.
-        """
-        return self._scores("eval", self.suite, self.corpus.validation, rows, last=last)
+    def validation(self, rows: np.ndarray) -> Values:
+        """Scores `eval/...` of generated sentences, by the validation split."""
+        return self._scores("eval", self.suite, self.corpus.validation, rows)
+
+    def last(self, rows: np.ndarray) -> Values:
+        """The expensive ones, which only the last evaluation of a run has."""
+        return self._expensive("eval", self.suite, rows)
 
     def test(self) -> Values:
         """Scores `test/...` of other sentences, by the split that nothing was chosen by."""
-        split = self.corpus.test
-        return self._scores("test", self._suite(split), split, self.drawn("test"), last=True)
+        split, rows = self.corpus.test, self.drawn("test")
+        suite = self._suite(split)
+        return self._scores("test", suite, split, rows) | self._expensive("test", suite, rows)
 
     def signatures(self, *, test: bool) -> dict[str, str]:
         """Tags with the signature of the values `eval/...`, or `test/...`."""
@@ -160,23 +163,17 @@ class Evaluator:
         ranked = [each for each in values if METRICS[each].direction != "near"]
         return {f"{name}/{each}": values[each] for each in ranked}
 
-    def _scores(
-        self, prefix: str, suite: Suite, split: Split, drawn: np.ndarray, *, last: bool
-    ) -> Values:
+    def _scores(self, prefix: str, suite: Suite, split: Split, drawn: np.ndarray) -> Values:
         """Metrics of generated sentences, and of the sampler itself on the references."""
         sampler = self.sampler()
         rows = split.rows(np.arange(len(suite.references)), self.config.model.length)
         values = suite.evaluate(sampler.decode(drawn))
         values["nll_gen"] = nll_gen(sampler.generator, sampler.drawing, rows).value
-        if last:
-            fresh = self.references(prefix, self.config.seed)
-            values |= self._expensive(sampler, suite, drawn, fresh)
         return {f"{prefix}/{name}": value for name, value in values.items()}
 
-    def _expensive(
-        self, sampler: SentenceSampler, suite: Suite, drawn: np.ndarray, references: Text
-    ) -> Values:
-        """Metrics of the last evaluation alone; `references` are fresh, if there are any."""
+    def _expensive(self, prefix: str, suite: Suite, drawn: np.ndarray) -> Values:
+        """Metrics of the last evaluation alone, against fresh references, if there are any."""
+        sampler, references = self.sampler(), self.references(prefix, self.config.seed)
         found = {
             "jsd_bound": self._bound(suite, sampler.decode(drawn), references),
             "jsd": generator_jsd(
@@ -185,7 +182,7 @@ class Evaluator:
             )
         }  # fmt: skip
         self.reasons = {name: each.reason for name, each in found.items() if each.value is None}
-        return {name: each.value for name, each in found.items()}
+        return {f"{prefix}/{name}": each.value for name, each in found.items()}
 
     def _bound(self, suite: Suite, text: Text, references: Text) -> Measure:
         """`jsd_bound` against fresh references, or those of the suite where there are none."""

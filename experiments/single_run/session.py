@@ -61,6 +61,11 @@ class Collapsed(Exception):  # noqa: N818 - a result, not an error
     """G has generated almost only the same sentences for too many evaluations."""
 
 
+def is_collapsed(values: Mapping[str, float | None]) -> bool:
+    """Whether an evaluation found almost only equal sentences."""
+    return (values["eval/unique"] or 0.0) < COLLAPSED_BELOW
+
+
 def training_state(config: Config, corpus: Corpus, device: torch.device) -> TrainingState:
     """The state of a run before its first update."""
     players = build(config, registry(), len(corpus.vocabulary), device)
@@ -129,7 +134,7 @@ class Session:
             return "collapsed", str(collapsed)
         except Stopped as stopped:
             return "killed", str(stopped)
-        if self._is_collapsed():
+        if is_collapsed(self.state.counters.evaluation):
             return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
         return "ok", ""
 
@@ -152,18 +157,18 @@ class Session:
         if data_parallel.is_main():
             rows = self.evaluator.drawn("evaluation")
             sentences = self.evaluator.sampler().decode(rows[: settings.shown])
-            values = self.evaluator.validation(rows, last=self.state.budget_spent())
+            values = self.evaluator.validation(rows)
+            if self.state.budget_spent() or self._gives_up(self._collapsed_so_far(values)):
+                values |= self.evaluator.last(rows)
             values |= self.evaluator.diagnoses(settings.gradients)
         values = data_parallel.broadcast(values)
         counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
+        counters.collapsed = self._collapsed_so_far(values)
         self._log(values, counters.update)
         if data_parallel.is_main():
             self._log_sentences(sentences)
             self.checkpoints.offer(self.state)
-        counters.collapsed = counters.collapsed + 1 if self._is_collapsed() else 0
-        if counters.update == 0:  # nothing has been trained yet
-            counters.collapsed = 0
-        if settings.patience and counters.collapsed >= settings.patience:
+        if self._gives_up(counters.collapsed):
             raise Collapsed(
                 f"fewer than {COLLAPSED_BELOW:.0%} unique sentences in {counters.collapsed} "
                 f"evaluations, stopped at update {counters.update}"
@@ -188,8 +193,15 @@ class Session:
         self.record.persist()  # a checkpoint never knows more than the journal
         self.checkpoints.save(self.state)
 
-    def _is_collapsed(self) -> bool:
-        return (self.state.counters.evaluation["eval/unique"] or 0.0) < COLLAPSED_BELOW
+    def _collapsed_so_far(self, values: Mapping[str, float | None]) -> int:
+        """How many evaluations in a row, this one included, found almost only equal sentences."""
+        counters = self.state.counters
+        untrained = counters.update == 0
+        return 0 if untrained or not is_collapsed(values) else counters.collapsed + 1
+
+    def _gives_up(self, collapsed: int) -> bool:
+        """Whether so many evaluations with a collapsed generator end the run."""
+        return 0 < self.config.evaluation.patience <= collapsed
 
     # The end.
 

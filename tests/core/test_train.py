@@ -272,6 +272,19 @@ def test_an_infinite_loss_is_a_result(tmp_path: Path) -> None:
     assert "update" in tracker.run(result.run_id).tags["reason"]
 
 
+def test_a_run_that_gives_up_has_the_metrics_of_a_last_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collapsed run is scored as it is, so it needs the score too."""
+    monkeypatch.setattr("experiments.single_run.session.COLLAPSED_BELOW", 2.0)
+    config = tiny("train.updates=50", "evaluation.patience=2", "evaluation.sentences=100",
+                  "evaluation.references=100")  # fmt: skip
+    tracker = MemoryTracker(tmp_path)
+    result = run(config, tracker=tracker)
+    assert (result.outcome, result.updates) == ("collapsed", 4)
+    assert [step for step, _ in tracker.history(result.run_id, "eval/jsd_bound")] == [4]
+
+
 def test_resuming_with_another_configuration_is_refused(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
 
