@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them
 MANY_FINDINGS = 12
@@ -81,12 +82,12 @@ class Report:
         """The same as text, with figures as PNG files in a folder."""
         return environment().get_template(MARKDOWN).render(report=self, folder=FIGURES)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, formats: Sequence[str] = FORMATS) -> None:
         """Page, text and figures in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / HTML).write_text(self.html(), encoding="utf-8")
         (folder / MARKDOWN).write_text(self.markdown(), encoding="utf-8")
-        self.write_figures(folder / FIGURES)
+        self.write_figures(folder / FIGURES, formats)
 
     def write_figures(self, folder: Path, formats: Sequence[str] = FORMATS) -> None:
         """Every figure in `folder`."""
@@ -156,8 +157,8 @@ def _each_once(findings: Sequence[str]) -> list[str]:
 
 def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[Leaderboard, str]:
     """Log a study's aggregates and report; the leaderboard and a link to it. With a `folder`, it
-    also has the report. Nothing is logged to a store that can only be read. InputError for an
-    unknown study.
+    also has the report, with figures in every format. Nothing is logged to a store that can only
+    be read. InputError for an unknown study.
     """
     reading = read(tracker, study)
     board = reading.board
@@ -179,10 +180,11 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
     about = tracker.run(board.parent_run_id).tags.get("mlflow.note.content", "")
     parent = tracker.continue_run(board.parent_run_id)
     with tempfile.TemporaryDirectory() as temporary:
-        report.write(made := Path(temporary) / "report")
+        report.write(made := Path(temporary) / "report", SHOWN)
         parent.log_files(made)
         if folder is not None:
             shutil.copytree(made, folder, dirs_exist_ok=True)
+            report.write_figures(folder / FIGURES, [each for each in FORMATS if each not in SHOWN])
     samples_link = tracker.sentences_link(study, board.metric, not board.higher_is_better)
     pages = {
         "Report": tracker.link(study, board.parent_run_id, HTML),

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.tracking.protocol import (
@@ -20,9 +19,6 @@ from core.tracking.protocol import (
     Tags,
     find_run,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass
@@ -56,10 +52,6 @@ class MemoryRun(RunTracker):
         """See `RunTracker`."""
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         make(self.folder / path)
-
-    def log_figure(self, figure: Figure, path: str) -> None:
-        """See `RunTracker`; one file."""
-        self.log_file(path, figure.savefig)
 
     def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
         """See `RunTracker`."""

@@ -213,10 +213,8 @@ class RunTracker(ABC):
             self.log_file(str(file.relative_to(folder)), partial(shutil.copyfile, file))
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        """A figure as PNG and as SVG."""
-        for suffix in (".png", ".svg"):
-            name = str(Path(path).with_suffix(suffix))
-            self.log_file(name, lambda place: figure.savefig(place, dpi=150))
+        """A figure as PNG."""
+        self.log_file(path, lambda place: figure.savefig(place, dpi=150))
 
 
 class Tracker(Protocol):

@@ -130,7 +130,7 @@ def report(
     """Rank a study and write its report, from the store alone; --json only ranks.
 
     The report is one self-contained page (report.html), the same as Markdown, and every figure as
-    PNG, SVG and PDF. It is also logged to the study's own run, for the UI.
+    PNG, SVG and PDF. The study's own run also has it, with the figures as PNG.
     """
     from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
