@@ -55,7 +55,7 @@ KINDS = {
     "workers": Kind(kill_workers, 1, 50, 6),
     "outages": Kind(outages, 1, 50, 10),
     "disks": Kind(full_disks, 1, 20, 2),
-    "crowds": Kind(crowds, 1, 5, 1),
+    "crowds": Kind(crowds, 0, 5, 1),
     "interference": Kind(interfere, 1, 100, 5),
     "large_crowds": Kind(large_crowds, 0, 5, 1),
     **{

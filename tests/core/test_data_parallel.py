@@ -71,6 +71,7 @@ def torchrun(folder: Path, *arguments: str) -> list[End]:
     return found
 
 
+@pytest.mark.slow
 def test_two_ranks_end_with_equal_weights_and_the_loss_falls(tmp_path: Path) -> None:
     settings = ("model.length=12", "train.updates=40", "train.log_every=1",
                 "train.batch_size=16", "evaluation.every=40", "corpus.difficulty=easy",

@@ -200,6 +200,7 @@ def test_a_pretrained_encoder_is_given_text(monkeypatch: pytest.MonkeyPatch) -> 
     assert "and more" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_real_pretrained_encoder_puts_one_text_together_and_two_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,6 +14,8 @@ from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.rendering import Sample
 from tests.chaos.servers import FAULTS, FaultyProxy, free_port, mlflow_server
 
+pytestmark = pytest.mark.slow  # a server has to start
+
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
