@@ -21,7 +21,7 @@ import typer
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
-from core.config import Config, EvaluationConfig, ModelConfig, TrainConfig, read_toml
+from core.config import Config, EvaluationConfig, ForkConfig, ModelConfig, TrainConfig, read_toml
 from core.config.parsing import tables_in
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
@@ -41,7 +41,7 @@ SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMa
 TYPES = {"number": "float", "object": "table", "array": "list"}  # JSON's name -> ours
 TABLES: Mapping[str, type[BaseModel]] = {
     "corpus": CorpusSettings, "model": ModelConfig, "train": TrainConfig,
-    "evaluation": EvaluationConfig,
+    "evaluation": EvaluationConfig, "fork": ForkConfig,
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/jsd_bound")
 LEVELS = ("run", "seed", "trial")  # training runs; studies and variants group these
 SCORES = ("eval/", "test/")
-FROM_TAGS = ("device", "git_commit", "corpus", "reason")
+FROM_TAGS = ("device", "git_commit", "corpus", "reason", "forked_from")
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq,
     ">": operator.gt, "<": operator.lt,

@@ -157,6 +157,17 @@ class EvaluationConfig(Frozen):
         return metric if metric is None else ranking_metric(metric)
 
 
+class ForkConfig(Frozen):
+    """The run from whose state this one starts; `textgan fork` writes the table."""
+
+    run: Annotated[str, Field(min_length=1)]  # id of the run
+    at: Annotated[int, Field(ge=0)] | None = None  # update of its checkpoint; None: the newest
+    # "start": updates and seconds continue from those of the other run, and with them its budget
+    # and schedules. "fork": they begin at 0.
+    count_from: Literal["start", "fork"] = "start"
+    generator_moments: bool = True  # whether the optimiser of G keeps its moments
+
+
 class Config(Frozen):
     """One run, whole. Slots that the schedule has no use for are absent (None), and all of them
     where a whole `system` stands in their stead.
@@ -174,6 +185,7 @@ class Config(Frozen):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    fork: ForkConfig | None = None
     system: StrategyConfig | None = None
     generator: StrategyConfig | None = None
     next_input: StrategyConfig | None = None

@@ -1,15 +1,19 @@
-"""`textgan run`, `textgan sample`, `textgan reproduce`."""
+"""`textgan run`, `textgan fork`, `textgan sample`, `textgan reproduce`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from core.numbers import LARGEST_INTEGER, MAX_TEMPERATURE, MIN_TEMPERATURE
 from core.plural import count
 from experiments.commands.options import At, Json, Seed, Set, complete_system, examples, finite
+
+if TYPE_CHECKING:
+    from core.config import Config
+    from core.tracking.protocol import Tracker
 
 PROGRESS = {  # metrics next to the progress bar
     "train/discriminator_loss": "D loss",
@@ -54,13 +58,8 @@ def run(
     torchrun --nproc-per-node 2 -m experiments run FILE.toml
     """
     from core.errors import InputError
-    from core.metrics.catalogue import METRICS
     from core.tracking.mlflow_store import existing_tracker, open_tracker
-    from core.training.data_parallel import is_main
-    from experiments.console import number, print_json, progress, stderr, stdout, table
-    from experiments.corpora import prepare
     from experiments.loading import load
-    from experiments.single_run.run import run as train
 
     overrides = list(set_ or [])
     overrides += [f"seed={seed}"] if seed is not None else []
@@ -71,6 +70,46 @@ def run(
         raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
     tracker = open_tracker() if resume is None else existing_tracker(None, f"run {resume!r}")
+    _train(config, tracker, resume, json=json)
+
+
+@app.command(
+    epilog=examples(
+        "textgan fork 3f9a2c11 --at 200 --set penalty.name=none",
+        "textgan fork 3f9a2c11 --set train.updates=2000",
+    )
+)
+def fork(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to fork, by id or name.")],
+    at: Annotated[
+        int | None,
+        typer.Option(metavar="UPDATE", help="Update of a kept checkpoint; default: the newest."),
+    ] = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Start a new run from the full state of another: weights, optimiser moments, random streams,
+    order of the data.
+
+    Parts that the other run lacks, such as a discriminator, start from the seed. The budget counts
+    from the start of the other run.
+    """
+    from core.tracking.mlflow_store import existing_tracker
+    from experiments.single_run.fork import forked
+    from experiments.single_run.run import find
+
+    tracker = existing_tracker(None, f"run {run!r}")
+    _train(forked(*find(tracker, run), at, set_ or []), tracker, None, json=json)
+
+
+def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json: bool) -> None:
+    """Train with a progress bar and print the result."""
+    from core.metrics.catalogue import METRICS
+    from core.training.data_parallel import is_main
+    from experiments.console import number, print_json, progress, stderr, stdout, table
+    from experiments.corpora import prepare
+    from experiments.single_run.run import run as train
+
     if not is_main():  # rank 0 prints
         train(config, tracker=tracker, resume=resume)
         return

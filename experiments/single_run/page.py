@@ -78,9 +78,10 @@ def description(
     """
     newest = max((step for step, _, _ in samples), default=0)
     lines = [f"1. {_span(text)}" for step, _, text in samples if step == newest][:SHOWN]
-    source = _span(config.corpus.source)
+    source, fork = _span(config.corpus.source), config.fork
+    came = f" Forked from run {_span(fork.run)} at update {fork.at}." if fork else ""
     return (
-        f"**{plain(config.name)}**, seed {config.seed}, on {source}: {ending}.\n\n"
+        f"**{plain(config.name)}**, seed {config.seed}, on {source}: {ending}.{came}\n\n"
         f"Repeat it: `textgan reproduce {run_id[:8]}`. Change settings: save the artifact "
         f"`config.toml`, then `textgan run config.toml --set ...`. More sentences: "
         f"`textgan sample {run_id[:8]}`. Sentences during training: artifact `samples.html`.\n\n"

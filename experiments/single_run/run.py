@@ -34,7 +34,8 @@ from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
 from experiments.environment import environment_tags, uncommitted_changes
 from experiments.loading import open_corpus
-from experiments.single_run.checkpoints import Checkpoints
+from experiments.single_run.checkpoints import LAST, Checkpoints
+from experiments.single_run.fork import settled, write_start
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
 
@@ -62,13 +63,16 @@ def run(
     end, as `test/...`; with `likelihood` a language model is among its baselines.
     """
     tracker = tracker or open_tracker()
-    run_id, folder = _find(tracker, resume) if resume is not None else ("", Path())
+    run_id, folder = find(tracker, resume) if resume is not None else ("", Path())
     if resume is not None:
         if (folder / "result.json").exists():
             return _finished(tracker, run_id, folder)
         config = _stored_config(folder, config)
     if config is None:
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
+    begun = resume is not None and (folder / "config.toml").exists()
+    if config.fork is not None and not begun:
+        config = settled(config, *find(tracker, config.fork.run))
     device = set_up_process(config)
     with data_parallel.process_group(cuda=device.type == "cuda"):
         data_parallel.local_batch_size(config.train.batch_size)  # fails before anything is made
@@ -77,7 +81,7 @@ def run(
         if not data_parallel.is_main():
             record = _discarded_record()
         elif resume is not None:
-            record = _continue(tracker, run_id, folder, config, corpus)
+            record = _continue(tracker, run_id, folder, config, corpus, device)
         else:
             record, folder = _start(tracker, config, corpus, device, labels or RunLabels())
             if started is not None:
@@ -115,12 +119,12 @@ def _start(
 ) -> tuple[RunTracker, Path]:
     """A new run's record and folder."""
     identity = _identity(labels, config.seed)
-    # The settings are written before the run begins: whatever kills it, it can be resumed.
-    _write_config(tracker.store_dir / "runs" / identity, config)
+    # What it starts from is written before the run begins: whatever kills it, it can be resumed.
+    _write_start(tracker.store_dir / "runs" / identity, config, corpus, device)
     processes = data_parallel.world_size()
     record = tracker.start_run(
         labels.experiment,
-        labels.name or f"{config.name} seed {config.seed}",
+        labels.name or _name(config),
         params=config.flat(),
         tags={
             "level": "run",
@@ -131,6 +135,7 @@ def _start(
             "kernels": choose(device, config.kernels).name,
             **environment_tags(device),
             **({"processes": str(processes)} if processes > 1 else {}),
+            **({"forked_from": config.fork.run} if config.fork else {}),
             **labels.tags,
         },
         parent_id=labels.parent_id,
@@ -140,16 +145,27 @@ def _start(
 
 
 def _continue(
-    tracker: Tracker, run_id: str, folder: Path, config: Config, corpus: Corpus
+    tracker: Tracker,
+    run_id: str,
+    folder: Path,
+    config: Config,
+    corpus: Corpus,
+    device: torch.device,
 ) -> RunTracker:
     """The record of a run that is resumed."""
     if not (folder / "config.toml").exists():  # begun on another machine
-        _write_config(folder, config)
+        _write_start(folder, config, corpus, device)
     record = tracker.continue_run(run_id)
-    if not Checkpoints(folder, config).any():  # it may have died before all this was recorded
+    # It may have died before all this was recorded. A fork has a checkpoint from the beginning.
+    if config.fork is not None or not Checkpoints(folder, config).any():
         record.log_params(config.flat())
         _log_inputs(record, config, corpus)
     return record
+
+
+def _name(config: Config) -> str:
+    name, fork = f"{config.name} seed {config.seed}", config.fork
+    return name if fork is None else f"{name}, fork of {fork.run[:8]} at {fork.at}"
 
 
 def _identity(labels: RunLabels, seed: int) -> str:
@@ -198,7 +214,7 @@ def _check_recorded(record: RunTracker) -> None:
 # The folder of a run.
 
 
-def _find(tracker: Tracker, key: str) -> tuple[str, Path]:
+def find(tracker: Tracker, key: str) -> tuple[str, Path]:
     """Id and folder of the run that `key` means; the store is not queried if the folder is here."""
     runs = tracker.store_dir / "runs"
     if len(key) == ID_LENGTH and key.isalnum() and (runs / key / "config.toml").exists():
@@ -219,8 +235,12 @@ def _run_folder(runs: Path, identity: str, run_id: str) -> Path:
     return folder
 
 
-def _write_config(folder: Path, config: Config) -> None:
-    """Write what a resumed run is made from, whole or not at all."""
+def _write_start(folder: Path, config: Config, corpus: Corpus, device: torch.device) -> None:
+    """Write what a resumed run is made from, whole or not at all: its configuration and, of a fork,
+    its first checkpoint.
+    """
+    if config.fork is not None:
+        write_start(folder / LAST, config, corpus, device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.toml", config.toml())
@@ -235,6 +255,8 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
             raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
         return given  # begun on another machine: anew, under its id
     stored = parse(read_toml(file), registry(), str(file))
+    if given is not None and given.fork is not None:  # what it starts from was settled
+        given = given.model_copy(update={"fork": stored.fork})
     if given is not None and given != stored:
         ours, theirs = given.flat(), stored.flat()
         keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))

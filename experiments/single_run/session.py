@@ -74,6 +74,17 @@ def training_state(config: Config, corpus: Corpus, device: torch.device) -> Trai
     return TrainingState(config, players, batches, device)
 
 
+def restore(state: TrainingState, saved: Checkpoint, path: Path, remedy: str) -> None:
+    """Continue where the checkpoint of this path was taken; MachineError where it does not fit."""
+    try:
+        state.restore(saved)
+    except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+        raise MachineError(
+            f"{path}: does not fit the run's configuration "
+            f"({str(error).splitlines()[0][:200]}); {remedy}"
+        ) from None
+
+
 class Session:
     """Trains one run and records it. Rank 0 evaluates, records and saves for all."""
 
@@ -94,7 +105,7 @@ class Session:
         self.checkpoints = Checkpoints(folder, config)
         saved = self.checkpoints.last()
         if saved is not None:
-            self._restore(saved)
+            restore(self.state, saved, self.checkpoints.path, "remove it to start the run anew")
 
     def run(self, *, test: bool, likelihood: bool) -> Result:
         """Train to the end, however it ends. With `test` the test split is scored at the end; with
@@ -137,15 +148,6 @@ class Session:
         if is_collapsed(self.state.counters.evaluation):
             return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
         return "ok", ""
-
-    def _restore(self, saved: Checkpoint) -> None:
-        try:
-            self.state.restore(saved)
-        except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
-            raise MachineError(
-                f"{self.checkpoints.path}: does not fit the run's configuration "
-                f"({str(error).splitlines()[0][:200]}); remove it to start the run anew"
-            ) from None
 
     # What the loop calls.
 

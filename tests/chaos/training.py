@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from core.tracking.mlflow_store import open_tracker
 from core.training import checkpoint
 from core.training.checkpoint import Checkpoint
+from core.training.state import TrainingState
 from experiments.single_run import run as single_run
 from experiments.single_run import session
 from studies.definition import load_study
@@ -45,13 +46,13 @@ def work_on(uri: str, url: str, by_heartbeat: bool) -> list[int]:
     if by_heartbeat:  # as seen from another machine
         jobs.mark_mine = _elsewhere
     went_on: list[int] = []
-    whole = session.Session._restore
+    whole = session.restore
 
-    def restore(self: Any, saved: Checkpoint) -> None:
+    def restore(state: TrainingState, saved: Checkpoint, path: Path, remedy: str) -> None:
         went_on.append(saved.counters.update)
-        whole(self, saved)
+        whole(state, saved, path, remedy)
 
-    session.Session._restore = restore  # type: ignore[method-assign]
+    session.restore = restore
     execute.work(NAME, open_tracker(uri), url, single_run.run, registry(), None)  # type: ignore[arg-type]
     return sorted(went_on)
 

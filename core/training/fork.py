@@ -1,0 +1,86 @@
+"""A run that starts from the state of another: what both have is taken over, the rest is new.
+
+With the same configuration the two states are equal, so that the new run is the other's
+continuation, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from core.config import ForkConfig
+from core.errors import InputError
+from core.training.checkpoint import Counters
+from core.training.players import Players
+from core.training.state import TrainingState
+
+COPIES = ("averaged", "reference")  # of G; they begin as G where the other run has none
+OF_SEED = "_extra_state"  # in a state_dict: the random numbers of dropout
+
+
+def check_fits(ours: Players, theirs: Players, parent: str) -> None:
+    """InputError if a player that the run `parent` has too differs from it in shape."""
+    for name in (each for each in ours.trainable if each in theirs.trainable):
+        here, there = (_shapes(players.trainable[name].module) for players in (ours, theirs))
+        differing = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+        if differing:
+            key = differing[0]
+            shapes = (there.get(key, "absent"), here.get(key, "absent"))
+            raise InputError(
+                f"fork: the {name} has another shape than in {parent} ({key}: {shapes[0]} there, "
+                f"{shapes[1]} here); a fork keeps the shape of the model"
+            )
+
+
+def take_over(state: TrainingState, parent: TrainingState, fork: ForkConfig) -> None:
+    """Give a new state what the parent's has: weights, moments, random streams, counters, buffer.
+
+    Parts that the parent lacks stay as the new seed has made them. With another seed than the
+    parent's, random streams and the order of the data are those of the new seed too.
+    """
+    same_seed = state.config.seed == parent.config.seed
+    theirs = dict(parent.players.modules())
+    for name, module in state.players.modules():
+        source = theirs.get(name, theirs["generator"] if name in COPIES else None)
+        if source is None or _shapes(source) != _shapes(module):  # such as another estimator's
+            continue
+        own = module.state_dict()
+        taken = {
+            key: value for key, value in source.state_dict().items()
+            if key in own and (same_seed or not key.endswith(OF_SEED))
+        }  # fmt: skip
+        module.load_state_dict({**own, **taken})
+    for name, player in state.players.trainable.items():
+        if name not in parent.players.trainable:
+            continue
+        if name == "generator" and not fork.generator_moments:
+            continue
+        source_player = parent.players.trainable[name]
+        weights = dict(source_player.module.named_parameters())
+        for key, weight in player.module.named_parameters():
+            if weights[key] in source_player.optimiser.state:
+                player.optimiser.state[weight] = source_player.optimiser.state[weights[key]]
+    if same_seed:
+        state.streams.restore(parent.streams.state())
+    if state.replay is not None and parent.replay is not None:
+        state.replay.tokens = parent.replay.tokens[: state.replay.size]
+    state.counters = _counters(state, parent, fork)
+
+
+def _counters(state: TrainingState, parent: TrainingState, fork: ForkConfig) -> Counters:
+    """Where the new run stands; it has no evaluation of its own yet."""
+    counters = parent.counters
+    if fork.count_from == "fork":
+        return Counters(batches=counters.batches)
+    pretraining = counters.pretraining
+    if parent.players.adversary is None and state.players.adversary is not None:
+        pretraining = counters.update, counters.seconds
+    return replace(counters, pretraining=pretraining, evaluation={}, best=None)
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of weights and buffers; tied weights count once."""
+    named = (*module.named_parameters(), *module.named_buffers())
+    return {key: tuple(value.shape) for key, value in named}

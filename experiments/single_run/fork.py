@@ -1,0 +1,93 @@
+"""A run that starts from the state of another: `textgan fork`, or the table `[fork]` of a file.
+
+Its first checkpoint is made from the parent's and is in its own folder before the run begins. From
+then on it is a run like any other: it is resumed without its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from core.config import Config, override, parse, read_toml
+from core.config.renamed import current_tables
+from core.errors import InputError, listed
+from core.text.corpus import Corpus
+from core.training import checkpoint
+from core.training.fork import check_fits, take_over
+from experiments.loading import open_corpus
+from experiments.single_run.checkpoints import BEST, LAST, kept
+from experiments.single_run.session import restore, training_state
+from variants import registry
+
+
+def states(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a run's folder by their update: those that are kept, and the last two."""
+    files = kept(folder)
+    found = {int(name): file for name, file in files.items() if name != BEST}
+    last = folder / LAST
+    for file in (files.get(BEST), last, last.with_suffix(".previous")):
+        if file is not None and (saved := checkpoint.read(file)) is not None:
+            found.setdefault(saved.counters.update, file)
+    return dict(sorted(found.items()))
+
+
+def forked(run_id: str, folder: Path, at: int | None, overrides: Sequence[str]) -> Config:
+    """The configuration of a run with overrides, to start from its state after update `at`, or from
+    its newest checkpoint.
+    """
+    file = folder / "config.toml"
+    if not file.exists():
+        raise InputError(f"run {run_id[:8]}: its files are not here ({file}), so it has no state")
+    tables = {**current_tables(read_toml(file)), "fork": {"run": run_id}}
+    overrides = [*overrides, *([] if at is None else [f"fork.at={at}"])]
+    return parse(override(tables, overrides), registry(), f"{file}, forked")
+
+
+def settled(config: Config, run_id: str, folder: Path) -> Config:
+    """The configuration with the id and the update of what it starts from; InputError where that
+    checkpoint is not there.
+    """
+    assert config.fork is not None
+    known, at = states(folder), config.fork.at
+    at = max(known, default=None) if at is None else at
+    if at is None or at not in known:
+        wanted = "no checkpoint" if at is None else f"no checkpoint of update {at}"
+        updates = listed([str(update) for update in known], "none (see train.keep_every)")
+        raise InputError(f"run {run_id[:8]}: {wanted}; kept are: {updates}")
+    fork = config.fork.model_copy(update={"run": run_id, "at": at})
+    return config.model_copy(update={"fork": fork})
+
+
+def write_start(path: Path, config: Config, corpus: Corpus, device: torch.device) -> None:
+    """Write the first checkpoint of a settled fork to `path`, which is STORE/runs/ID/NAME.
+
+    InputError if the model, the corpus or the budget does not allow the fork.
+    """
+    fork, runs = config.fork, path.parents[1]
+    assert fork is not None
+    assert fork.at is not None
+    folder, parent_name = runs / fork.run, f"run {fork.run[:8]}"
+    theirs = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
+    their_corpus = open_corpus(theirs.corpus, runs.parent, theirs.model.length)
+    lengths = {each.model.length for each in (config, theirs)}
+    if their_corpus.fingerprint != corpus.fingerprint or len(lengths) > 1:
+        raise InputError(
+            f"fork: other text than in {parent_name}; a fork keeps its [corpus] and model.length"
+        )
+    state, parent = (training_state(each, corpus, device) for each in (config, theirs))
+    check_fits(state.players, parent.players, parent_name)
+    file = states(folder).get(fork.at, folder / LAST)
+    saved = checkpoint.read(file)
+    if saved is None or saved.counters.update != fork.at:  # the parent trains and has replaced it
+        raise InputError(f"{parent_name}: its checkpoint of update {fork.at} is gone; fork again")
+    restore(parent, saved, file, "it cannot be forked")
+    take_over(state, parent, fork)
+    if state.budget_spent():
+        raise InputError(
+            f"fork: {parent_name} has spent the budget at update {fork.at}, which is counted from "
+            f"its start; raise train.updates or train.minutes, or give an earlier --at"
+        )
+    checkpoint.write(path, state.tensors(), state.counters, keep_previous=False)
