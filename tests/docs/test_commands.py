@@ -30,7 +30,7 @@ PAGES = [
 PROGRAM = ".venv/bin/textgan "
 SMALL = ["train.updates=2", "corpus.sentences=1000", "train.batch_size=4", "evaluation.every=1",
          "evaluation.sentences=20", "evaluation.references=20"]  # fmt: skip
-FEW = ["study.seeds=1", "study.systems=[]", "study.contrasts=[]",
+FEW = ["study.seeds=1", "study.systems=[]", "study.contrasts=[]", "study.likelihood=false",
        'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
 
 
