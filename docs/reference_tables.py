@@ -159,6 +159,7 @@ def fidelity_table(system: str) -> str:
     """What a system does beside its paper and its authors' code; differences are bold."""
     table, ours = fidelity(system), algorithm(load(system))
     rows = ["| | published | authors' code | ours | why |", "|---|---|---|---|---|"]
+    rows += [f"| {slot} | | | {name} | |" for slot, name in table.strategies.items()]
     for key, row in table.settings.items():
         differs = row.theirs is not None and row.theirs != ours[key]
         rows.append(_beside(f"`{key}`", row, ours[key], differs))

@@ -1,8 +1,9 @@
 """Fidelity tables: each system beside its paper and its authors' code.
 
-`experiments/systems/fidelity/NAME.toml` says what was read and holds two kinds of rows. `settings`
-are keys of the system's configuration, from which our value is read. `choices` are what no key
-shows. A row whose value is not the authors' (or the paper's, where there is no code) says why.
+`experiments/systems/fidelity/NAME.toml` says what was read and which strategies its rows are about.
+`settings` are keys of the system's configuration, from which our value is read. `choices` are what
+no key shows. A row whose value is not the authors' (or the paper's, where there is no code) says
+why.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Fidelity(Frozen):
 
     paper: Text  # and the sections that were read
     code: Text  # address and files that were read, "none published" or "not seen"
+    strategies: dict[str, Text]  # slot -> the strategy that the rows are about
     settings: dict[str, Row] = Field(default_factory=dict)
     choices: dict[str, Choice] = Field(default_factory=dict)
 
@@ -68,6 +70,9 @@ def faults(system: str) -> list[str]:
     ours, needed = settings(config), _needed(config)
     found = [f"no row for {key} (ours {ours[key]!r})" for key in needed - set(table.settings)]
     found += [f"no setting {key}" for key in table.settings if key not in ours]
+    chosen = {slot: ours[f"{slot}.name"] for slot in FOLDERS if f"{slot}.name" in ours}
+    if chosen != table.strategies:
+        found.append(f"the table is about {table.strategies}, ours are {chosen}")
     for key, row in table.settings.items():
         if key in ours and row.why is None and row.theirs != ours[key]:
             found.append(f"{key}: ours {ours[key]!r}, theirs {row.theirs!r}, and no reason")

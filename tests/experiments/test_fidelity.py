@@ -42,6 +42,7 @@ def test_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Fidelity.model_validate(
         {
             "paper": "none", "code": "none",
+            "strategies": {"generator": "gru"},
             "settings": {
                 "train.batch_size": {"published": 32, "authors": 64},
                 "train.beta1": {"published": 0.5},
@@ -54,6 +55,7 @@ def test_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.fidelity.fidelity", lambda system: table)
     found = faults("mle")
     assert "no setting train.nothing" in found
+    assert [each for each in found if each.startswith("the table is about {'generator': 'gru'}")]
     assert "train.beta1: ours 0.9, theirs 0.5, and no reason" in found
     assert "a choice: not the same, and no reason" in found
     assert "no row for train.clip (ours None)" in found
