@@ -39,20 +39,24 @@ VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shar
 ADDED: Mapping[str, Any] = {
     "generator.norm": "row",
     "generator.scale": "head",
-    "generator.tied": False,
     "kernels": "auto",
     "objective.reward": "relative",
     "train.progress": "run",
     "train.replay": 0,
     "system.beta_max": 100.0,
     "system.norm": "row",
-    "system.published": False,
     "system.output_decay": 0.0,
     "system.real_weight": 1.0,
     "system.likelihood_steps": 1,
     "system.g_steps": 1,
-    "train.discriminator_from_generator": False,
-}
+    "discriminator.position_signal": "sinusoidal",
+    "penalty.at": "embeddings",
+    "system.reward": "sentence",
+    **dict.fromkeys((
+        "generator.tied", "system.published", "system.extra_likelihood", "estimator.shared",
+        "estimator.includes_batch", "objective.positive_reward", "train.clip_generator_only",
+        "train.discriminator_from_generator"), False),
+}  # fmt: skip
 # Keys that are gone, with the value that a run has without them. Hashes still hold that value.
 REMOVED: Mapping[str, Any] = {"train.rollout": "steps"}
 # The tag of a run that holds the hash of its configuration, and the tag that 0.1 gave it.

@@ -63,17 +63,25 @@ def input_grad(
     return gradient
 
 
-def squared_grad_norm(discriminator: Discriminator, embedded: Embedded) -> Tensor:
-    """||grad D(x)||^2 (N,) with respect to embedded tokens x (N, S, E), differentiable in D.
+def squared_grad_norm(
+    discriminator: Discriminator, embedded: Embedded, at_tokens: bool = False, mean: bool = False
+) -> Tensor:
+    """||grad D(x)||^2 (N,) with respect to embedded tokens x (N, S, E), differentiable in D. D(x)
+    is the sum, or the mean, of the scores of a sentence.
 
-    Tokens have neighbours only in the embedding space, so the gradient is taken there. The scores
-    of a per-step discriminator are summed, which gives one gradient for each sentence.
+    Tokens have neighbours only in the embedding space, so the gradient g is taken there. With
+    `at_tokens` it is that at one-hot tokens (N, S, V), g W^T, which is never built: its squared
+    norm is sum_s g_s (W^T W) g_s^T, with W (V, E) D's first layer.
     """
 
     def scores(x: Tensor) -> Tensor:
-        return score(discriminator, Embedded(x, embedded.mask)).values
+        found = score(discriminator, Embedded(x, embedded.mask))
+        return found.per_sentence() if mean else found.values
 
-    return input_grad(discriminator, scores, embedded.values).square().sum((1, 2))
+    g, W = input_grad(discriminator, scores, embedded.values), discriminator.embedding
+    if at_tokens:
+        return torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
+    return g.square().sum((1, 2))
 
 
 class NoisyDiscriminator:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from core.nn.discriminator_input import HardTokens
 from core.training.discriminator_step import _discriminator_loss
 from core.training.players import as_module, build
 from core.types import Embedded, Scores
@@ -21,7 +24,7 @@ SMALL = ("model.length=8", "generator.width=8", "generator.hidden=8", "discrimin
 @pytest.mark.fidelity
 def test_the_discriminators_loss_is_relativistic_with_both_penalties() -> None:
     """softplus(-(r - f)) + gamma / 2 (R1 + R2): R3GAN/Trainer.py of brownvc/R3GAN,
-    AccumulateDiscriminatorGradients.
+    AccumulateDiscriminatorGradients. The input of D is a one-hot token times its embeddings.
     """
     adversary = build(load("r3gan", SMALL), registry(), V, CPU).adversary
     assert adversary is not None
@@ -32,11 +35,34 @@ def test_the_discriminators_loss_is_relativistic_with_both_penalties() -> None:
     penalties = []
     for x in (real, fake):
         (gradient,) = torch.autograd.grad(D.score(x, None).sum(), x)
-        penalties.append(gradient.square().sum((1, 2)))
+        penalties.append((gradient @ D.embedding.T).square().sum((1, 2)))
     pairs = softplus(-(D.score(real, None) - D.score(fake, None)))
     expected = (pairs + 2.0 / 2 * (penalties[0] + penalties[1])).mean()
     assert torch.allclose(loss, expected, rtol=1e-4)
     assert all(float(each.mean()) > 0 for each in penalties)
+
+
+@pytest.mark.fidelity
+def test_the_scale_of_the_embeddings_does_not_evade_the_penalties() -> None:
+    """Trainer.py, ZeroCenteredGradientPenalty: of the gradient at what D reads, so of the function
+    D. Embeddings three times as large before weights a third as large are the same function.
+    """
+    adversary = build(load("r3gan", SMALL), registry(), V, CPU).adversary
+    assert adversary is not None
+    D: Any = adversary.discriminator
+    sentences = [HardTokens(torch.randint(4, V, (N, 8))) for _ in range(2)]
+
+    def found() -> tuple[Tensor, Tensor]:
+        real, fake = (Embedded.of(each, D.embedding) for each in sentences)
+        return D.score(real.values, None), adversary.penalty(D, real, fake, None)
+
+    before = found()
+    with torch.no_grad():
+        D.embedding *= 3
+        for layer in D.responses.convolutions:
+            layer.weight /= 3
+    for a, b in zip(before, found(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-4)
 
 
 @pytest.mark.fidelity

@@ -1,7 +1,7 @@
 """Terms added to D's loss."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -14,17 +14,22 @@ from core.types import Embedded
 
 
 class SquaredGradient(Strategy, ABC):
-    """gamma / 2 E ||grad D(x)||^2; a penalty says at which sentences x (`points`)."""
+    """gamma / 2 E ||grad D(x)||^2; a penalty says at which sentences x (`points`).
+
+    At embeddings its size depends on their scale: larger embeddings before smaller weights are the
+    same D with a smaller penalty. At one-hot tokens it depends on the function D alone.
+    """
 
     class Config(StrategyConfig):
-        """The weight gamma."""
+        """The weight gamma, and the input of D that the gradient is taken at."""
 
         gamma: Annotated[float, Field(gt=0), Search(0.01, 150, log=True)] = 1.0
+        at: Literal["embeddings", "tokens"] = "embeddings"
 
     needs = {"discriminator": "embedded_tokens"}
 
     def __init__(self, config: Config) -> None:
-        self.weight = config.gamma / 2
+        self.weight, self.at_tokens = config.gamma / 2, config.at == "tokens"
 
     def draw(self, count: int, rng: torch.Generator) -> None:
         """No random numbers."""
@@ -37,4 +42,5 @@ class SquaredGradient(Strategy, ABC):
         self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar."""
-        return self.weight * squared_grad_norm(discriminator, self.points(real, fake)).mean()
+        points = self.points(real, fake)
+        return self.weight * squared_grad_norm(discriminator, points, self.at_tokens).mean()

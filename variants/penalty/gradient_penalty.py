@@ -1,10 +1,9 @@
 """Gradient penalty: weight * E (||grad_x D(x)|| - 1)^2 at x = eps real + (1 - eps) fake, with one
 eps per sentence (Gulrajani et al. 2017).
 
-x interpolates one-hot sentences, (N, S, V), but is never built. D's first layer W (V, E) is
-linear: with g the gradient at the embedded interpolate x W, the gradient at x is g W^T, and its
-squared norm is sum_s g_s (W^T W) g_s^T, which needs only the E x E Gram matrix W^T W. If D scores
-steps or representations, D(x) is their mean, as in its loss.
+x interpolates one-hot sentences, (N, S, V), but is never built: D's first layer W (V, E) is linear,
+so its input is the interpolate of embedded sentences. If D scores steps or representations, D(x) is
+their mean, as in its loss.
 """
 
 from typing import Annotated
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.interfaces import Discriminator, Strategy
-from core.training.scoring import input_grad, score
+from core.training.scoring import squared_grad_norm
 from core.types import Embedded
 
 EPSILON = 1e-12  # keeps the square root differentiable where D is flat
@@ -40,17 +39,11 @@ class GradientPenalty(Strategy):
         self, discriminator: Discriminator, real: Embedded, fake: Embedded, drawn: Tensor | None
     ) -> Tensor:
         """The weighted penalty, a scalar with gradient with respect to D."""
-        W = discriminator.embedding  # (V, E)
         a, b = real.values, fake.values  # (N, S, E) each
         assert drawn is not None
         eps = drawn.to(a.dtype)
         x = eps * a + (1 - eps) * b
         mask = real.mask if fake.mask is None or real.mask is None else real.mask | fake.mask
-
-        def scores(x: Tensor) -> Tensor:
-            return score(discriminator, Embedded(x, mask)).per_sentence()
-
-        g = input_grad(discriminator, scores, x)  # (N, S, E)
-        squared = torch.einsum("nse,ef,nsf->n", g, W.T @ W, g)
+        squared = squared_grad_norm(discriminator, Embedded(x, mask), at_tokens=True, mean=True)
         norm = (squared + EPSILON).sqrt()
         return self.config.weight * ((norm - 1) ** 2).mean()

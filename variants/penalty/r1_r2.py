@@ -12,7 +12,8 @@ class R1R2(SquaredGradient):
     paper = "Huang et al. 2024"
 
     def __init__(self, config: SquaredGradient.Config) -> None:
-        self.weight = config.gamma  # twice gamma / 2: the mean over both is half of R1 + R2
+        super().__init__(config)
+        self.weight *= 2  # the mean over both is half of R1 + R2
 
     def points(self, real: Embedded, fake: Embedded) -> Embedded:
         """All sentences, in one pass."""
