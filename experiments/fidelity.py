@@ -25,7 +25,8 @@ OPERATIONAL = {f"train.{key}" for key in (
 OPTIONAL = {"model.noise", "generator.tied", "discriminator.output_dropout"}
 OPTIONAL |= {f"train.{key}" for key in (
     "reuse_fakes", "lr_decay", "progress", "entropy", "instance_noise", "curriculum_start",
-    "curriculum_end", "ema", "replay", "discriminator_from_generator")}  # fmt: skip
+    "curriculum_end", "ema", "replay", "discriminator_from_generator", "clip_generator_only",
+    "adversarial_clip")}  # fmt: skip
 Text = Annotated[str, Field(min_length=1)]
 
 

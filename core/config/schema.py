@@ -91,6 +91,9 @@ class TrainConfig(Frozen):
     beta1: Annotated[float, Field(ge=0, lt=1), Search(0, 0.9)] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player
+    clip_generator_only: bool = False  # no clip of other players
+    # Of the generator after pretraining, likelihood steps excepted; None: `clip`.
+    adversarial_clip: Annotated[float, Field(gt=0)] | None = None
     discriminator_weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # L2, on D's weights
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
     entropy: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.0

@@ -18,7 +18,7 @@ from core.training import data_parallel
 from core.training.discriminator_step import discriminator_step, draw_fakes
 from core.training.generator_step import generator_step
 from core.training.likelihood_step import likelihood_step
-from core.training.optimisation import check_weights, set_learning_rate, update_average
+from core.training.optimisation import check_weights, prepare_optimiser, update_average
 from core.training.state import TrainingState
 from core.training.system_step import system_step
 from core.types import Phase, Progress
@@ -112,7 +112,7 @@ class Trainer:
 @denormals_are_zero()
 def train_phase(state: TrainingState, phase: Phase) -> None:
     """All steps of one phase."""
-    set_learning_rate(state, phase)
+    prepare_optimiser(state, phase)
     if phase.reset_optimiser:
         state.players.end_pretraining(phase.player)
     steps = range(phase.repeats)

@@ -25,14 +25,19 @@ class Diverged(Exception):  # noqa: N818 - a result, not an error
         self.values = dict(values)
 
 
-def set_learning_rate(state: TrainingState, phase: Phase) -> None:
-    """The learning rate of a phase's steps; its optimiser's moments are forgotten if it asks so."""
+def prepare_optimiser(state: TrainingState, phase: Phase) -> None:
+    """The learning rate and the clip of a phase's steps; its optimiser's moments are forgotten if
+    it asks so.
+    """
     train, player = state.config.train, state.players.trainable[phase.player]
     factor = train.lr_decay**state.progress * (train.rollback or 1.0) ** state.counters.rollbacks
     for group in player.optimiser.param_groups:
         group["lr"] = (phase.lr or player.lr) * factor
     if phase.reset_optimiser:
         player.optimiser.state.clear()
+    state.clip = None if train.clip_generator_only and phase.player != "generator" else train.clip
+    if phase.player == "generator" and phase.loss != "likelihood" and not phase.pretraining:
+        state.clip = train.adversarial_clip or train.clip
 
 
 def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> float:
@@ -54,8 +59,8 @@ def optimise(state: TrainingState, player: str, losses: Iterable[Tensor]) -> flo
     norm = nn.utils.get_total_norm(gradients)
     if not math.isfinite(norm) or not abs(value) <= state.config.train.max_loss:  # NaN fails it too
         raise _diverged(state, player, value, float(norm))
-    if state.config.train.clip is not None:
-        nn.utils.clip_grads_with_norm_(weights, state.config.train.clip, norm)
+    if state.clip is not None:
+        nn.utils.clip_grads_with_norm_(weights, state.clip, norm)
     trainable.optimiser.step()
     state.metrics[f"train/{player}_gradient_norm"] = float(norm)
     return value

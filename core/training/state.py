@@ -32,6 +32,7 @@ class TrainingState:
         self.streams = Streams(config.seed, device, data_parallel.rank())
         self.counters = Counters()
         self.metrics: dict[str, float] = {}  # "train/..." of this update
+        self.clip = config.train.clip  # gradient norm of the steps of this phase
         self.batch_size = data_parallel.local_batch_size(config.train.batch_size)  # N
         size, length = config.train.replay, config.model.length
         self.replay = Replay(size, self.batch_size, length, device) if size else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.config import Config
 from core.interfaces import EstimatorContext, Schedule
 from core.training.loop import train_phase
-from core.training.players import as_module, build
+from core.training.players import build
 from core.training.state import TrainingState
 from core.types import Phase, Progress
 from experiments import load
@@ -63,11 +63,13 @@ def share(schedule: Schedule, per_epoch: int, updates: int) -> dict[tuple[str, s
 
 
 def norms(run: TrainingState, phase: Phase) -> tuple[float, float]:
-    """The norm of G's gradient before and after the clip, in a step whose gradients are large."""
-    weights = list(as_module(run.players.generator).parameters())
+    """The norm of the player's gradient before and after the clip, in a step whose gradients are
+    large.
+    """
+    weights = list(run.players.trainable[phase.player].module.parameters())
     for weight in weights:
         if weight.requires_grad:
             weight.register_hook(lambda gradient: gradient * 1e4)
     train_phase(run, phase)
     after = nn.utils.get_total_norm([each.grad for each in weights if each.grad is not None])
-    return run.metrics["train/generator_gradient_norm"], float(torch.as_tensor(after))
+    return run.metrics[f"train/{phase.player}_gradient_norm"], float(torch.as_tensor(after))

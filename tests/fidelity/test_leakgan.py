@@ -107,12 +107,16 @@ def test_ranks_reward_the_manager_and_cosines_the_worker(monkeypatch: pytest.Mon
 
 
 @pytest.mark.fidelity
-def test_gradients_of_g_are_clipped_at_5() -> None:
-    """LeakGANModel.py: grad_clip 5.0 in every one of its optimisers; one clip for manager and
-    worker is declared.
+def test_gradients_of_g_are_clipped_at_5_and_those_of_d_are_not() -> None:
+    """LeakGANModel.py: grad_clip 5.0 in every one of its optimisers, of losses that are means;
+    Discriminator.py: no clip. One clip for manager and worker is declared.
     """
     for loss in ("likelihood_loss", "generator_loss"):
         run = state(small("leakgan", *SYSTEM_CNN, "system.completions=1"))
         before, after = norms(run, Phase("generator", getattr(run.players.schedule, loss)))
         assert before > 5
         assert after == pytest.approx(5.0, rel=1e-4)
+    run = state(small("leakgan", *SYSTEM_CNN))
+    loss_of_d = run.players.schedule.discriminator_loss  # type: ignore[attr-defined]
+    before, after = norms(run, Phase("discriminator", loss_of_d))
+    assert after == pytest.approx(before, rel=1e-4)

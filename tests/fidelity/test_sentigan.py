@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from core.nn.likelihood import log_likelihood
-from tests.fidelity.small import SYSTEM_CNN, share, small, state
+from core.types import Phase
+from tests.fidelity.small import SYSTEM_CNN, norms, share, small, state
 from tests.variants.system.small import stage
 
 
@@ -49,3 +50,23 @@ def test_ds_last_layer_has_its_l2() -> None:
     D = sentigan().discriminator
     assert D.out.decay == 0.2
     assert D.dropout.rate == 0.25
+
+
+@pytest.mark.fidelity
+def test_gradients_of_g_are_clipped_at_5_and_those_of_d_are_not() -> None:
+    """Nrgeup/SentiGAN, generator.py: grad_clip 5.0, of the mean likelihood and of a sum over 64
+    sentences; discriminator.py: no clip.
+    """
+    few = (*SYSTEM_CNN, "system.completions=1")
+    for player, loss, limit in (
+        ("generator", "likelihood_loss", 5.0),
+        ("generator", "generator_loss", 5 / 64),
+        ("discriminator", "discriminator_loss", None),
+    ):
+        run = state(small("sentigan", *few))
+        phase = Phase(
+            player, getattr(run.players.schedule, loss), pretraining=loss == "likelihood_loss"
+        )
+        before, after = norms(run, phase)
+        assert before > 5
+        assert after == pytest.approx(limit or before, rel=1e-4)

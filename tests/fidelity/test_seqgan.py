@@ -14,15 +14,29 @@ from tests.fidelity.small import CNN, norms, prepared, share, small, state
 
 
 @pytest.mark.fidelity
-@pytest.mark.parametrize("system", ["seqgan", "oracle_seqgan", "maligan", "rankgan"])
-def test_gradients_of_g_are_clipped_at_5(system: str) -> None:
-    """LantaoYu/SeqGAN, generator.py: grad_clip 5.0 for likelihood and for rewards; the same in
-    Texygen's MaliGAN and in desire2020/RankGAN.
+@pytest.mark.parametrize(
+    ("system", "adversarial"),
+    [("seqgan", 5 / 64), ("oracle_seqgan", 5 / 64), ("maligan", 5.0), ("rankgan", 5 / 16)],
+)
+def test_gradients_of_g_are_clipped_at_5_and_those_of_d_are_not(
+    system: str, adversarial: float
+) -> None:
+    """LantaoYu/SeqGAN, generator.py: grad_clip 5.0 for the mean likelihood and for rewards, which
+    are a sum over 64 sentences; discriminator.py: compute_gradients and apply_gradients. The same
+    in desire2020/RankGAN, whose rewards add up to 1 as ours add up to about 4, and in Texygen's
+    MaliGAN, whose weighted sum is our mean.
     """
-    for phase in (Phase("generator", "likelihood"), Phase("generator", "adversarial")):
-        before, after = norms(state(small(system, *CNN)), phase)
+    config = small(system, *CNN)
+    for phase, limit in (
+        (Phase("generator", "likelihood", pretraining=True), 5.0),
+        (Phase("generator", "adversarial"), adversarial),
+    ):
+        before, after = norms(state(config), phase)
         assert before > 5
-        assert after == pytest.approx(5.0, rel=1e-4)
+        assert after == pytest.approx(limit, rel=1e-4)
+    before, after = norms(state(config), Phase("discriminator", "adversarial"))
+    assert before > 5
+    assert after == pytest.approx(before, rel=1e-4)
 
 
 @pytest.mark.fidelity
