@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from core.types import Phase
+from core.types import Phase, Progress
 from tests.fidelity.small import SYSTEM_CNN, norms, share, small, state
 from tests.variants.system.small import stage
 
@@ -68,17 +68,22 @@ def test_d_has_neither_dropout_nor_l2() -> None:
 
 
 @pytest.mark.fidelity
-def test_likelihood_comes_back_every_15_updates() -> None:
-    """No Temperature/Image COCO/Main.py: every 15 rounds num_batch / 15 batches of likelihood. That
-    they take the place of a round, where the code has them besides, is declared.
+def test_d_is_pretrained_before_g_in_ten_rounds_and_likelihood_comes_back_every_15() -> None:
+    """No Temperature, Synthetic Data/Main.py: ten times 15 epochs of D, then 8 of G. Image
+    COCO/Main.py: after G's step in rounds 0, 15, ... num_batch / 15 batches of likelihood, besides
+    the round's steps of G and D.
     """
     system = leakgan()
-    steps = share(system, 125, system.config.generator_updates + 30)
-    assert steps["generator", "likelihood_loss"] == 80 * 125 + 2 * 8
-    assert steps["generator", "generator_loss"] == 28
-    assert steps["discriminator", "discriminator_loss"] == 80 * 125 + 28 * 5
-    before = share(system, 125, system.config.generator_updates)
-    assert ("generator", "generator_loss") not in before
+    D, G = ("discriminator", "discriminator_loss"), ("generator", "likelihood_loss")
+    assert share(system, 125, 15 * 125) == {D: 15 * 125}
+    assert share(system, 125, 23 * 125) == {D: 15 * 125, G: 8 * 125}
+    assert share(system, 125, 230 * 125) == {D: 150 * 125, G: 80 * 125}
+    steps = share(system, 125, 230 * 125 + 30)
+    assert steps == {
+        D: 150 * 125 + 30 * 5, G: 80 * 125 + 2 * 8, ("generator", "generator_loss"): 30
+    }  # fmt: skip
+    (*_, before, last) = system.phases(Progress(230 * 125 + 15, {}, 125))
+    assert (before.loss.__name__, last.loss.__name__) == ("generator_loss", "likelihood_loss")
 
 
 @pytest.mark.fidelity

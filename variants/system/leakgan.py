@@ -32,7 +32,7 @@ updates too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -49,6 +49,8 @@ from core.types import PAD, Noise, Phase, Progress, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.system import CNNSystem, Completions, SearchedSteps, SmallSize, Steps, Updates, cnn
 
+ROUNDS = 10  # of pretraining, D before G in each
+
 
 class LeakGAN(CNNSystem):
     """LeakGAN: a manager sets goals in D's feature space, a worker generates towards them."""
@@ -62,10 +64,12 @@ class LeakGAN(CNNSystem):
         horizon: Annotated[int, Field(ge=1, le=64)] = 4  # c, steps of a goal
         completions: Completions = 4
         steepness: Annotated[float, Field(gt=0)] = 12.0  # of the sigmoid over ranks
-        generator_updates: Updates = 1000  # of likelihood first, each with one step of D
+        generator_updates: Updates = 1000  # of likelihood first
+        discriminator_updates: Updates | None = None  # of D, before G; None: one with each
         n_d: SearchedSteps = 5
-        interleave: Annotated[int, Field(ge=1)] = 15  # every how many updates one of likelihood
+        interleave: Annotated[int, Field(ge=1)] = 15  # updates from likelihood to likelihood
         likelihood_steps: Steps = 1  # in that update
+        extra_likelihood: bool = False  # in addition to its adversarial steps, not instead
 
     paper = "Guo et al. 2018"
 
@@ -76,17 +80,24 @@ class LeakGAN(CNNSystem):
         self.others = {"discriminator": self.discriminator}
 
     def phases(self, progress: Progress) -> Sequence[Phase]:
-        """Likelihood first and every `interleave` updates, n_d : 1 otherwise."""
-        likelihood = Phase("generator", self.likelihood_loss)
-        adversarial = progress.update - self.config.generator_updates
+        """Pretraining of both, then n_d : 1, with likelihood every `interleave` updates."""
+        config, of_d = self.config, self.config.discriminator_updates
+        D = Phase("discriminator", self.discriminator_loss, pretraining=True)
+        likelihood = Phase("generator", self.likelihood_loss, pretraining=True)
+        end = config.generator_updates + (of_d or 0)
+        adversarial = progress.update - end
         if adversarial < 0:
-            return likelihood, Phase("discriminator", self.discriminator_loss, pretraining=True)
-        if adversarial % self.config.interleave == self.config.interleave - 1:
-            return (replace(likelihood, repeats=self.config.likelihood_steps),)
-        return (
-            Phase("discriminator", self.discriminator_loss, self.config.n_d),
+            if of_d is None:
+                return likelihood, D
+            return (D if progress.update * ROUNDS % end < of_d else likelihood,)
+        phases = (
+            Phase("discriminator", self.discriminator_loss, config.n_d),
             Phase("generator", self.generator_loss, reset_optimiser=adversarial == 0),
         )
+        likelihood = Phase("generator", self.likelihood_loss, config.likelihood_steps)
+        if config.extra_likelihood:  # after G's step, in the first of `interleave` updates
+            return phases if adversarial % config.interleave else (*phases, likelihood)
+        return phases if (adversarial + 1) % config.interleave else (likelihood,)
 
     def likelihood_loss(self, context: StepContext) -> Tensor:
         """Likelihood of real tokens for the worker, real transitions for the manager."""
