@@ -1,7 +1,7 @@
 """ScratchGAN's discriminator: a score at every step, of the tokens up to it.
 
-A bias-free projection V -> E, concatenated with a small sinusoidal position; L LSTM layers, the
-normalised outputs of all layers concatenated; a linear layer gives the score of each step,
+A bias-free projection V -> E, concatenated with a small encoding of the position; L LSTM layers,
+the normalised outputs of all layers concatenated; a linear layer gives the score of each step,
 D_t(x_1 .. x_t), without activation. Scores after the end are zero.
 
 Deviations from the paper's code: layer norm on a layer's outputs instead of its gates, which keeps
@@ -9,7 +9,7 @@ torch's fused LSTM; no linear layer before the first LSTM, which has an input ma
 dropout of each embedded token instead of the table's elements.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -34,6 +34,7 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
         hidden: SearchedSize = 128  # of a layer
         layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         positions: Annotated[int, Field(ge=0, le=512)] = 8  # width of a position; 0: no positions
+        position_signal: Literal["sinusoidal", "shifted"] = "sinusoidal"  # see `shifted_cosines`
         layer_norm: bool = True
         dropout: DropoutRate = 0.1
         output_dropout: DropoutRate | None = None
@@ -55,7 +56,8 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
         after = config.dropout if config.output_dropout is None else config.output_dropout
         self.drop_words, self.drop_outputs = Dropout(config.dropout), Dropout(after)
         self.out = nn.Linear(H * config.layers, 1)
-        table = sinusoidal(shape.length, config.positions) if config.positions else None
+        signal = {"sinusoidal": sinusoidal, "shifted": shifted_cosines}[config.position_signal]
+        table = signal(shape.length, config.positions) if config.positions else None
         self.register_buffer("positions", table, persistent=False)
         if config.spectral_norm:
             spectrally_normalised(self)
@@ -73,3 +75,12 @@ class LSTMDiscriminator(EmbeddingDiscriminator):
         x = self.drop_outputs(torch.cat(outputs, dim=-1))  # (N, S, H L)
         scores = self.out(x).squeeze(-1)
         return scores if mask is None else scores * mask
+
+
+def shifted_cosines(length: int, width: int) -> Tensor:
+    """Positions t as cos(pi (t / period + shift)), (length, width): periods from 2 to the length in
+    equal ratios, shifts from 0 to 2 in equal steps, as in ScratchGAN's code.
+    """
+    share = torch.linspace(0, 1, width)
+    turns = torch.arange(length).unsqueeze(1) / (2 * (length / 2) ** share) + 2 * share
+    return (torch.pi * turns).cos()

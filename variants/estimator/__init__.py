@@ -42,22 +42,27 @@ class PolicyGradient(Strategy, ABC):
 
 class MovingBaseline(nn.Module):
     """b <- rho b + (1 - rho) mean R, starting at zero. b comes from earlier updates, so it is
-    independent of R.
+    independent of R. If it `includes_batch`, b has moved before it is subtracted, and after n
+    updates b / (1 - rho^n) is subtracted: a weighted mean of rewards, without the zero at first.
     """
 
     value: Tensor
+    weight: Tensor | None
 
-    def __init__(self, rho: float) -> None:
+    def __init__(self, rho: float, includes_batch: bool = False) -> None:
         super().__init__()
         self.rho = rho
         self.register_buffer("value", torch.zeros(()))
+        self.register_buffer("weight", torch.zeros(()) if includes_batch else None)  # 1 - rho^n
 
     def subtract(self, rewards: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Rewards (N,) or (N, S) less b; then updates b with the mean of the visible rewards."""
-        visible = rewards if mask is None else rewards[mask]
-        advantages = rewards - self.value
+        """Rewards (N,) or (N, S) less b; b moves towards the mean of the visible rewards."""
+        visible, b = rewards if mask is None else rewards[mask], self.value
         self.value = self.rho * self.value + (1 - self.rho) * visible.mean()
-        return advantages
+        if self.weight is not None:
+            self.weight = self.rho * self.weight + 1 - self.rho
+            b = self.value / self.weight
+        return rewards - b
 
 
 def subtract_others(rewards: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ With gamma = 1 and one reward per sentence this is REINFORCE. Below 1 it is not 
 objective of sentences, but has less variance.
 
 The baseline is the paper's moving average b <- rho b + (1 - rho) R over all steps, or the mean of
-the other sentences at each step.
+the other sentences at each step. In the authors' code it `includes_batch`.
 """
 
 from typing import Annotated, Literal
@@ -30,11 +30,12 @@ class DenseReinforce(nn.Module, PolicyGradient):
     """ScratchGAN: discounted rewards from a discriminator that scores every prefix."""
 
     class Config(StrategyConfig):
-        """Discount gamma, kind of baseline, decay rho of the moving one."""
+        """Discount gamma, kind of baseline, decay rho of the moving one, and when it moves."""
 
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.23
         baseline: Literal["moving", "leave_one_out"] = "moving"
         rho: DecayRate = 0.08
+        includes_batch: bool = False  # it is a mean of all returns so far, these included
 
     needs = {"sampling": "hard_tokens", "discriminator": "step_scores"}
     paper = "de Masson d'Autume et al. 2019"
@@ -44,7 +45,8 @@ class DenseReinforce(nn.Module, PolicyGradient):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.gamma = config.gamma
-        self.moving = MovingBaseline(config.rho) if config.baseline == "moving" else None
+        moving = config.baseline == "moving"
+        self.moving = MovingBaseline(config.rho, config.includes_batch) if moving else None
 
     def advantages(self, context: EstimatorContext) -> Tensor:
         """A (N, S)."""
