@@ -112,7 +112,8 @@ def test_the_gradient_of_g_is_that_of_the_authors_estimator() -> None:
     x = table[tokens].requires_grad_(True)
     reward = D.score(x, mask)
     (dy,) = torch.autograd.grad(reward.sum(), x)
-    assert torch.allclose(advantages, reward.detach())  # the moving average begins at 0
+    expected = reward.detach() - reward.detach().mean()  # the average has seen this batch alone
+    assert torch.allclose(advantages, expected, atol=1e-6)
     assert torch.allclose(input_grad, dy, atol=1e-6)
     first = dy @ table.T - (dy * x.detach()).sum(-1, keepdim=True)
     values = advantages[:, None, None] + first
@@ -135,3 +136,19 @@ def test_one_step_of_d_for_one_of_g_and_no_pretraining() -> None:
     schedule = tools.state(tools.small("taylorgan")).players.schedule
     steps = {("discriminator", "adversarial"): 7, ("generator", "adversarial"): 7}
     assert tools.share(schedule, per_epoch=2, updates=7) == steps
+
+
+@pytest.mark.fidelity
+def test_the_baseline_is_a_mean_of_rewards_with_those_of_the_batch() -> None:
+    """functions.py, compute_advantage: `ExponentialMovingAverage(decay=0.9, zero_debias=True)`,
+    applied before it is subtracted.
+    """
+    sizes = ["generator.width=4", "generator.hidden=4", "discriminator.width=8",
+             "discriminator.filters=[4,4,4,4]", "discriminator.hidden=4"]  # fmt: skip
+    baseline = tools.state(tools.small("taylorgan", *sizes)).adversary.estimator.baseline  # type: ignore[attr-defined]
+    rewards = torch.tensor([[1.0, 3.0], [-4.0, 6.0], [8.0, 0.0]])
+    means = rewards.mean(1).tolist()
+    for n, batch in enumerate(rewards):
+        weights = [0.9 ** (n - i) for i in range(n + 1)]
+        expected = sum(w * m for w, m in zip(weights, means, strict=False)) / sum(weights)
+        assert baseline.subtract(batch).tolist() == pytest.approx((batch - expected).tolist())

@@ -11,7 +11,7 @@ L(w) = sum_v p(v) K(v, w) the expected weight of w,
     E sum_t sum_w K(x_t, w) / L(w) R_t(w) grad p(w | x_<t)
 
 (Lin et al. 2020, sections 3.2 and 3.3). For h -> 0 the kernel is the identity and this is
-REINFORCE.
+REINFORCE. The baseline of the authors' code `includes_batch`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class Taylor(nn.Module, Strategy):
     """TaylorGAN: a policy gradient that credits similar tokens, by a Taylor expansion of D."""
 
     class Config(StrategyConfig):
-        """Bandwidth h of the kernel, decay rho of the baseline."""
+        """Bandwidth h of the kernel; decay rho of the baseline, and what it is of."""
 
         bandwidth: Annotated[float, Field(gt=0), Search(0.05, 5, log=True)] = 0.5
         rho: DecayRate = 0.9
+        includes_batch: bool = False  # the baseline is a mean of all rewards so far, these included
 
     offers = SCORE_FUNCTION
     needs = {"sampling": "hard_tokens", "discriminator": "embedded_tokens"}
@@ -49,7 +50,7 @@ class Taylor(nn.Module, Strategy):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.bandwidth = config.bandwidth
-        self.baseline = MovingBaseline(config.rho)
+        self.baseline = MovingBaseline(config.rho, config.includes_batch)
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N,) and the gradient of the reward at D's embeddings (N, S, E)."""
