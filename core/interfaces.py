@@ -13,7 +13,7 @@ Capabilities, by the slot that offers them:
   proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn tokens), `mean_over_sentences`;
 - objective: `mean_over_sentences` (the loss is a mean, so a batch may be cut into micro-batches),
-  `log_ratio` (scores estimate log p_data - log p_G), `ranks` (its reward is a log rank);
+  `log_ratio` (scores estimate log p_data - log p_G), `ranks` (its reward is a rank);
 - discriminator: `embedded_tokens` (it reads the output of its linear first layer), `step_scores`
   (N, S) of every prefix, `next_token_scores` of every possible next token, `features` (N, F),
   `trimming` (positions after the end may be cut off without a change of scores);

@@ -3,7 +3,8 @@
     Q_t = E over K completions of x_{1..t} of log R(completion | U, C+)
 
 (Lin et al. 2017, section 3.3). References U and others C+ are a small set of real sentences, a new
-one in every update; `rollout` with the `rank` objective uses the whole batch.
+one in every update; `rollout` with the `rank` objective uses the whole batch. With
+`objective.positive_reward = true` the value is R itself, as in public implementations.
 """
 
 from typing import Annotated

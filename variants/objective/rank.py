@@ -29,9 +29,10 @@ class Rank(Strategy):
     """RankGAN: ranks among real sentences, by cosine similarity of D's features."""
 
     class Config(StrategyConfig):
-        """Weight gamma of a cosine (inverse temperature)."""
+        """Weight gamma of a cosine (inverse temperature), and what G is rewarded for."""
 
         gamma: Annotated[float, Field(gt=0), Search(0.5, 20, log=True)] = 5.0
+        positive_reward: bool = False  # the rank, not its logarithm
 
     offers = frozenset({"ranks"})
     needs = {"discriminator": "features"}
@@ -47,13 +48,15 @@ class Rank(Strategy):
         return -log_rank_real.mean() - log_complement(log_rank_fake).mean()
 
     def generator(self, fake: Scores, real: Scores | None) -> Tensor:
-        """-E log R(fake)."""
+        """-E log R(fake), or -E R(fake)."""
         return -self.reward(fake, real).mean()
 
     def reward(self, fake: Scores, real: Scores | None) -> Tensor:
-        """Log R(fake)."""
+        """Log R(fake), or R(fake)."""
         assert real is not None
-        return log_ranks(_features(fake), _features(real), _features(real), self.config.gamma)
+        r = _features(real)
+        log_rank = log_ranks(_features(fake), r, r, self.config.gamma)
+        return log_rank.exp() if self.config.positive_reward else log_rank
 
 
 def log_ranks(sentences: Tensor, references: Tensor, others: Tensor, gamma: float) -> Tensor:
