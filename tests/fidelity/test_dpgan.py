@@ -32,37 +32,40 @@ def test_real_text_does_not_move_d() -> None:
     assert losses[0] > 0
 
 
-@pytest.mark.fidelity
-def test_a_reward_is_a_surprise_without_an_upper_bound() -> None:
-    """Xu et al. 2018: r_t = -log D(x_t | x_<t), which a classifier would bound."""
-    system = dpgan()
-    rewards = torch.tensor([[1.0, 2.0, 3.0]])
-    values = system.q_values(rewards, torch.ones(1, 3, dtype=torch.bool))
-    assert values.tolist() == [[12.0, 10.0, 6.0]]  # 2, the mean, times the sum from t on
+def surprise(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """-log p (N, S) of each token, 0 after the end."""
+    visible = ((tokens == 2).cumsum(1) - (tokens == 2).long() == 0).float()
+    noise = model.draw_noise(len(tokens), torch.Generator())
+    return -log_likelihood(model.parallel(tokens, noise), model.head, tokens) * visible
 
 
 @pytest.mark.fidelity
-def test_tokens_that_surprise_d_become_likely() -> None:
-    """main.py, run_train_generator, model.py, reward_loss: -log G of each token times its reward, a
-    constant that D gives; Q_t of Xu et al. 2018 here.
+@pytest.mark.parametrize("sure", [1.0, 50.0])
+def test_surprise_is_worth_a_thousandth_of_what_it_is_in_teacher_forcing(sure: float) -> None:
+    """main.py, run_train_generator; model.py, reward_loss: -log G of each token times its reward, a
+    constant that D gives: its surprise in nats, at most 12, over 10,000. Real text: over 10, and 1
+    above 12. Means over all visible tokens, theirs with padding, are declared.
     """
     system = dpgan()
     draws, sample = [], system.sample_with_grad
     system.sample_with_grad = lambda context: draws.append(sample(context)) or draws[-1]
-    loss = system.generator_loss(stage(system, torch.randint(4, 12, (4, 5))))
-    tokens, G, D = draws[0].tokens, system.generator, system.discriminator
+    G, D = system.generator, system.discriminator
+    with torch.no_grad():
+        D.head.weight *= sure  # with 50 there are surprises on both sides of 12
+    real = torch.randint(4, 12, (4, 5))
+    loss = system.generator_loss(stage(system, real))
+    tokens = draws[0].tokens
     visible = ((tokens == 2).cumsum(1) - (tokens == 2).long() == 0).float()
-
-    def surprise(model: Any) -> torch.Tensor:
-        noise = model.draw_noise(len(tokens), torch.Generator())
-        return -log_likelihood(model.parallel(tokens, noise), model.head, tokens) * visible
-
-    r = surprise(D).detach()
-    to_come = r.flip(1).cumsum(1).flip(1)
-    values = r.sum(1, keepdim=True) / visible.sum(1, keepdim=True) * to_come
-    assert torch.allclose(loss, (values * surprise(G)).sum(1).mean(), rtol=1e-4)
+    r = surprise(D, tokens).detach()
+    expected = (r.clamp(max=12) / 10_000 * surprise(G, tokens)).sum() / visible.sum()
+    assert torch.allclose(loss, expected, rtol=1e-4)
     loss.backward()
     assert all(weight.grad is None for weight in D.parameters())
+    r = surprise(D, real).detach()
+    assert bool((r > 12).any()) == (sure > 1)
+    weights = torch.where(r > 12, 1.0, r / 10)
+    expected = (weights * surprise(G, real)).mean()
+    assert torch.allclose(system.teacher_loss(stage(system, real)), expected, rtol=1e-4)
 
 
 @pytest.mark.fidelity
@@ -73,8 +76,9 @@ def test_every_step_on_rewards_is_followed_by_teacher_forcing() -> None:
     assert [phase.loss.__name__ for phase in system.phases(Progress(first, {}))] == [
         "discriminator_loss",
         "generator_loss",
-        "likelihood_loss",
+        "teacher_loss",
     ]
     steps = share(system, 125, first + 10)
-    assert steps["generator", "likelihood_loss"] == 10 * 125 + 10
+    assert steps["generator", "likelihood_loss"] == 10 * 125
+    assert steps["generator", "teacher_loss"] == 10
     assert steps["discriminator", "discriminator_loss"] == 25 * 125 + 10

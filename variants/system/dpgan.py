@@ -10,12 +10,13 @@ classifier, which saturates when it is confident. G's steps alternate with likel
 the paper's teacher forcing. The paper has a = 1, with which D's loss has no lower bound; in the
 authors' code a is .0001, which a cast to integers makes 0: D is a language model of generated text.
 Deviations: the paper generates reviews sentence by sentence from a given first sentence; here
-single sentences are sampled unconditionally, so R is that of one sentence. In the authors' code Q_t
-is r_t / 10,000, and teacher forcing is weighted with r_t / 10.
+single sentences are sampled unconditionally, so R is that of one sentence. In the authors' code,
+and with `reward = "token"`, Q_t is min(r_t, 12) / 10,000, and teacher forcing weights each real
+token with r_t / 10, or with 1 if r_t is above 12; both losses are means over tokens.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -36,6 +37,8 @@ from variants.system import (
     token_nll,
 )
 
+LARGEST = 12  # nats, bound of a token's reward in the authors' code
+
 
 class DPGAN(WholeSystem):
     """DPGAN: the discriminator is a language model, and tokens that surprise it are rewarded."""
@@ -47,6 +50,7 @@ class DPGAN(WholeSystem):
         discriminator_width: SmallSize = 128
         real_weight: Annotated[float, Field(ge=0, le=1)] = 1.0  # a, of real text in D's loss
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 1.0
+        reward: Literal["sentence", "token"] = "sentence"  # of each token; "token": its own alone
         generator_updates: Updates = 1000  # of likelihood first
         discriminator_updates: Updates = 100  # of D alone, after them
         n_d: SearchedSteps = 5
@@ -67,10 +71,11 @@ class DPGAN(WholeSystem):
             return (Phase("generator", self.likelihood_loss, pretraining=True),)
         if progress.update < config.generator_updates + config.discriminator_updates:
             return (Phase("discriminator", self.discriminator_loss, pretraining=True),)
+        teacher = self.teacher_loss if config.reward == "token" else self.likelihood_loss
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d),
             Phase("generator", self.generator_loss),
-            Phase("generator", self.likelihood_loss, config.teacher_steps),
+            Phase("generator", teacher, config.teacher_steps),
         )
 
     def discriminator_loss(self, context: StepContext) -> Tensor:
@@ -93,7 +98,17 @@ class DPGAN(WholeSystem):
         log_p = log_likelihood(draw.hidden, self.generator.head, draw.tokens)
         return -(values * log_p * mask).sum(1).mean()
 
+    def teacher_loss(self, context: StepContext) -> Tensor:
+        """Likelihood of real text, in which each token counts a tenth of its surprise."""
+        tokens = context.next_batch()
+        with torch.no_grad():
+            surprise = token_nll(self.discriminator, tokens, context)
+        weights = torch.where(surprise > LARGEST, 1.0, surprise / 10)
+        return (weights * token_nll(self.generator, tokens, context)).sum() / (tokens != PAD).sum()
+
     def q_values(self, rewards: Tensor, mask: Tensor) -> Tensor:
         """Q (N, S) of rewards r (N, S), zero where `mask` is False."""
+        if self.config.reward == "token":  # the sum over tokens becomes their mean
+            return rewards.clamp(max=LARGEST) / 10_000 * len(mask) / mask.sum()
         sentence = rewards.sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         return sentence * discounted(rewards, self.config.gamma)
