@@ -294,6 +294,7 @@ class StepPlan:
     prefix: int = 0  # tokens of a real sentence that each begins with; D's generated ones too
     epochs: int = 1  # optimiser steps on the same sentences
     reference: bool = False  # keep a copy of G as it was when adversarial training began
+    shared: bool = False  # D's step comes after G's and reads the same sentences
     sampling: Sampling | None = None  # of training, D's too; None: that of evaluation
 
     def drawn(self, spec: SamplingSpec) -> SamplingSpec:

@@ -19,9 +19,12 @@ from core.types import DiscriminatorInput, Embedded
 
 
 def draw_fakes(state: TrainingState, count: int) -> Iterator[DiscriminatorInput]:
-    """`count` batches of generated sentences. G does not change between them, so one rollout draws
-    as many as memory has room for.
+    """`count` batches of generated sentences: those of G's step if they are shared. Else G does not
+    change between them, so one rollout draws as many as memory has room for.
     """
+    if state.shared is not None:
+        yield from itertools.repeat(state.shared[1], count)
+        return
     spec = state.adversary.plan.drawn(state.sampling_spec())
     generator, rng = state.players.generator, state.streams["noise"]
     size, parts = state.batch_size, state.micro_batches.count

@@ -28,6 +28,8 @@ def generator_step(state: TrainingState) -> float:
     draw = sample_with_grad(
         state.players.generator, spec, state.batch_size, state.streams["noise"], parts
     )
+    if adversary.plan.shared:
+        state.shared = real, draw.d_input
     batch = GeneratorBatch(
         draw,
         real,

@@ -48,7 +48,7 @@ class Trainer:
                 save()  # something to go back to
         while not state.budget_spent():
             start = self.clock()
-            state.metrics, state.last_seen = {}, None
+            state.metrics, state.last_seen, state.shared = {}, None, None
             phases = self._phases()
             for phase in phases:
                 train_phase(state, phase)
@@ -83,7 +83,11 @@ class Trainer:
         state, counters = self.state, self.state.counters
         per_epoch = max(1, state.batches.per_epoch // data_parallel.world_size())
         progress = Progress(counters.update, counters.losses, per_epoch)
-        return list(state.players.schedule.phases(progress))
+        phases = list(state.players.schedule.phases(progress))
+        adversary = state.players.adversary
+        if adversary and adversary.plan.shared and not phases[0].reset_optimiser:
+            phases.reverse()  # D reads what G has drawn, unless it is yet to begin as G
+        return phases
 
     def _timed(self, evaluate: Callable[[], None]) -> None:
         """Evaluate, with its time counted apart: a budget of minutes holds only training, so that

@@ -41,6 +41,8 @@ class TrainingState:
             if hasattr(players.adversary.discriminator, "read"):
                 players.adversary.discriminator.read(batches)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
+        # Real and generated sentences of this update's step of G, if D's step shall read them too.
+        self.shared: tuple[DiscriminatorInput, DiscriminatorInput] | None = None
         self.micro_batches = MicroBatches(
             self.batch_size,
             micro_batch_count(self.batch_size, config.train.micro_batch),
@@ -102,9 +104,9 @@ class TrainingState:
         return tokens
 
     def next_real(self) -> DiscriminatorInput:
-        """The next real sentences as D sees them."""
+        """The next real sentences as D sees them; if it shares those of G's step, theirs."""
         self.counters.batches += 1
-        return self.last_real()
+        return self.last_real() if self.shared is None else self.shared[0]
 
     def last_real(self) -> DiscriminatorInput:
         """The real sentences that were read last, from the data again: a checkpoint keeps only the

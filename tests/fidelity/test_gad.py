@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -89,3 +91,32 @@ def test_the_discriminator_starts_as_the_pretrained_generator() -> None:
         expected = state.adversary.discriminator.out(hidden[:, -1]).squeeze(-1)  # type: ignore[attr-defined]
         found = state.adversary.discriminator(HardTokens(tokens))
     assert torch.allclose(found, expected, atol=1e-6)  # a scalar head on the student's last state
+
+
+@pytest.mark.fidelity
+def test_d_learns_from_the_completions_that_g_was_trained_on() -> None:
+    """Stock verl, trainer/ppo/ray_trainer.py: one batch of completions, scored before either's
+    step, for critic and actor. The authors' branch was not seen.
+    """
+    state = advance(small(), 3)
+    prepare, seen = state.adversary.estimator.prepare, []
+
+    def watched(context: Any) -> Any:
+        steps = state.players.trainable["discriminator"].optimiser.state.values()
+        seen.append((context, [int(each["step"]) for each in steps]))
+        return prepare(context)
+
+    state.adversary.estimator.prepare = watched  # type: ignore[method-assign]
+    for _ in range(2):
+        advance(state, 1)
+        context, steps = seen[-1]
+        assert state.last_seen is not None
+        real, fake = state.last_seen
+        assert fake is context.draw.d_input
+        assert torch.equal(real.tokens, context.real.tokens)  # type: ignore[attr-defined]
+        assert len({tuple(row) for row in real.tokens.tolist()}) == 2  # type: ignore[attr-defined]
+        now = [int(each["step"]) for each in
+               state.players.trainable["discriminator"].optimiser.state.values()]  # fmt: skip
+        assert now == [step + 1 for step in steps]  # scored before D's step
+    assert seen[0][0].draw.tokens is not seen[1][0].draw.tokens
+    assert not torch.equal(seen[0][0].real.tokens, seen[1][0].real.tokens)

@@ -43,6 +43,7 @@ class GroupRelative(Strategy):
         epochs: Annotated[int, Field(ge=1, le=100), Search(1, 4)] = 1
         clip: Annotated[float, Field(gt=0, lt=1), Search(0.05, 0.4)] = 0.2
         kl: Annotated[float, Field(ge=0), Search(1e-4, 0.1, log=True)] = 0.001
+        shared: bool = False  # D learns from the same completions
 
     # Without "mean_over_sentences": a micro-batch may not tear a group apart.
     offers = frozenset({"score_function"})
@@ -52,7 +53,8 @@ class GroupRelative(Strategy):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.plan = StepPlan(config.group, config.prefix, config.epochs, config.kl > 0)
+        group, shared = config.group, config.shared
+        self.plan = StepPlan(group, config.prefix, config.epochs, config.kl > 0, shared)
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N,), log p (N, S) as drawn, and with a KL penalty those of the reference."""
