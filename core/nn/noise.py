@@ -9,6 +9,7 @@ gradient sees the noise that selected the tokens, and nobody keeps (N, S, V) of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -52,6 +53,19 @@ def rows_of(noise: Noise, rows: Tensor | slice) -> Noise:
         count=len(places[rows]),
         part_of=(drawn, places[rows]),
     )
+
+
+def dropout_masks(noise: Noise, rate: float, widths: Sequence[int], like: Tensor) -> list[Tensor]:
+    """For each width a mask (N, 1, width) like `like`: 0 with probability `rate`, else
+    1 / (1 - rate). All steps of a sentence share it (Gal & Ghahramani 2016). The noise's seed
+    decides it, so that `step` and `parallel` see the same.
+    """
+    rng, keep = torch.Generator(device=like.device).manual_seed(noise.seed), 1 - rate
+    drawn, rows = noise.part_of or (noise.count, slice(None))
+    return [
+        like.new_empty(drawn, 1, width).bernoulli_(keep, generator=rng)[rows] / keep
+        for width in widths
+    ]
 
 
 def gumbel_noise(kernels: Kernels, seeds: Seeds, step: int, like: Tensor) -> Tensor:

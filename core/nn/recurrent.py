@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from core.interfaces import NextInput, NoiseMapping
 from core.nn.layers import Linear
-from core.nn.noise import scaled
+from core.nn.noise import dropout_masks, scaled
 from core.seeding import draw_seed
 from core.types import Noise, Shape
 
@@ -147,15 +147,8 @@ class RecurrentGenerator(nn.Module, ABC):
     def _masks(self, noise: Noise) -> list[Tensor] | None:
         if self.dropout == 0 or not self.training:
             return None
-        like = self.head.weight
-        rng = torch.Generator(device=like.device).manual_seed(noise.seed)
-        keep = 1 - self.dropout
-        drawn, rows = noise.part_of or (noise.count, slice(None))
         widths = [self.width * self.next_input.streams, *[self.body.hidden] * self.body.depth]
-        return [
-            like.new_empty(drawn, 1, wide).bernoulli_(keep, generator=rng)[rows] / keep
-            for wide in widths
-        ]
+        return dropout_masks(noise, self.dropout, widths, self.head.weight)
 
     # Words in and out.
 

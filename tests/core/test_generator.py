@@ -33,6 +33,7 @@ BODIES = {
         "generator.norm=step",
     ),
     "dropout": ("generator.name=lstm", "generator.layers=2", "generator.dropout=0.5"),
+    "transformer dropout": ("generator.noise_blocks=2", "generator.dropout=0.5"),
 }
 
 
@@ -123,8 +124,9 @@ def test_scale_multiplies_the_noise() -> None:
     assert torch.allclose(half.latent, one.latent * 0.5)
 
 
-def test_dropout_is_of_training_alone() -> None:
-    generator, noise = make(*BODIES["dropout"])
+@pytest.mark.parametrize("body", ["dropout", "transformer dropout"])
+def test_dropout_is_of_training_alone(body: str) -> None:
+    generator, noise = make(*BODIES[body])
     tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))
     training = generator.parallel(tokens, noise)
     assert torch.equal(training, generator.parallel(tokens, noise))
@@ -197,7 +199,7 @@ def test_a_relational_memory_step_is_the_papers(published: str) -> None:
 
 
 @pytest.mark.parametrize("next_input", INPUTS)
-@pytest.mark.parametrize("body", ["lstm", "gru", "memory"])
+@pytest.mark.parametrize("body", ["transformer dropout", "lstm", "gru", "memory"])
 def test_a_fork_goes_its_own_way(next_input: str, body: str) -> None:
     generator, noise = make(f"next_input.name={next_input}", *BODIES[body])
     tokens = torch.randint(V, (N, 8), generator=torch.Generator().manual_seed(0))

@@ -37,7 +37,7 @@ from core.nn.layers import (
     sinusoidal,
     two_streams,
 )  # fmt: skip
-from core.nn.noise import draw_noise, scaled
+from core.nn.noise import draw_noise, dropout_masks, scaled
 from core.seeding import draw_seed
 from core.types import Noise, NoiseKind, Shape
 
@@ -48,6 +48,7 @@ class RolloutState:
 
     queries: Tensor  # (N, S, E) or (N, 1, E)
     decoder: Decoder
+    masks: list[Tensor] | None
     step: int = 0
 
 
@@ -63,6 +64,8 @@ class TransformerGenerator(nn.Module, Strategy):
         noise_blocks: Annotated[int, Field(ge=0, le=64), Search(0, 8)] = 6
         output_blocks: Annotated[int, Field(ge=0, le=64), Search(1, 8)] = 6
         attention: Literal["causal", "full"] = "causal"
+        # Of the inputs and of the outputs, one mask a sentence; None: no dropout.
+        dropout: Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)] | None = None
 
         @model_validator(mode="after")
         def _heads_divide_width(self) -> TransformerGenerator.Config:
@@ -114,11 +117,13 @@ class TransformerGenerator(nn.Module, Strategy):
             decoder = FullPrefix(stack, self.noise, noise)
         else:
             decoder = (TORCH if differentiable else self.kernels).decoder(stack)
-        return RolloutState(self.next_input.queries(noise.inputs, noise.count), decoder)
+        queries = self.next_input.queries(noise.inputs, noise.count)
+        return RolloutState(queries, decoder, self._masks(noise))
 
     def fork(self, state: RolloutState, rows: Tensor) -> RolloutState:
         """See `Generator.fork`."""
-        return RolloutState(state.queries[rows], state.decoder.fork(rows), state.step)
+        masks = None if state.masks is None else [mask[rows] for mask in state.masks]
+        return RolloutState(state.queries[rows], state.decoder.fork(rows), masks, state.step)
 
     # One step at a time.
 
@@ -132,7 +137,10 @@ class TransformerGenerator(nn.Module, Strategy):
             rows = [state.queries[:, t]] if last is None else [last, state.queries[:, t]]
         start = t + 1 - len(rows)
         rows = [row + self.positions[start + p] for p, row in enumerate(rows)]
-        return state.decoder.step(rows, start)
+        if state.masks is None:
+            return state.decoder.step(rows, start)
+        before, after = (mask[:, 0] for mask in state.masks)
+        return state.decoder.step([row * before for row in rows], start) * after
 
     # All steps at once.
 
@@ -159,13 +167,22 @@ class TransformerGenerator(nn.Module, Strategy):
             mask = causal_mask(S, x.device)
             if injected is not None:
                 injected = injected[:, 0]
-        return self._stack(noise)(x, mask, injected, slice(-S, None))
+        masks = self._masks(noise)
+        if masks is None:
+            return self._stack(noise)(x, mask, injected, slice(-S, None))
+        return self._stack(noise)(x * masks[0], mask, injected, slice(-S, None)) * masks[1]
 
     # Words in and out.
 
     def embed(self, tokens: Tensor) -> Tensor:
         """See `Generator.embed`."""
         return self.embedding(tokens)
+
+    def _masks(self, noise: Noise) -> list[Tensor] | None:
+        """Dropout masks (N, 1, E) of the inputs and of the outputs."""
+        if not self.config.dropout or not self.training:
+            return None
+        return dropout_masks(noise, self.config.dropout, [self.config.width] * 2, self.head.weight)
 
     def _stack(self, noise: Noise) -> DecoderStack:
         """The blocks with keys and values of the mapped noise, computed once for all steps."""
