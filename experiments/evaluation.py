@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 10  # sentences on the page and in the record
-TITLES = {"real": "real text", "mle": "MLE", **{name: name for name in FLOORS}}
+TITLES = {"real": "real text", "mle": "mle_tuned", **{name: name for name in FLOORS}}
 LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"),
          "unigram": (GREY, "v"), "bigram": (GREY, "<"), "trigram": (GREY, "^")}  # fmt: skip
 DIFFERENCE_COLUMNS = ("metric", "first", "this", "difference", "95% interval", "better")

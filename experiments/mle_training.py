@@ -1,4 +1,4 @@
-"""Train the MLE baseline of an evaluation, in a process of its own (`experiments/baselines.py`).
+"""Train the likelihood baseline in a process of its own (see `experiments/baselines.py`).
 
     python -m experiments.mle_training FOLDER UPDATES COUNT
 
@@ -23,22 +23,17 @@ from core.text.hashing import hash_of
 from core.tracking.memory import MemoryTracker
 from core.training.loop import Stopped
 from core.training.nll_gen import nll_gen
-from experiments.baselines import (
-    CHECKS,
-    HELD_OUT,
-    LONGEST,
-    MODEL,
-    PATIENCE,
-    SCORED,
-    SEED,
-    TUNED,
-    Text,
-    sentences_of,
-)
+from experiments.baselines import MODEL, Text, sentences_of
 from experiments.generate import load_generator, save_generator
 from experiments.loading import load, open_corpus
 from experiments.single_run.checkpoints import BEST, sampler_of
 from experiments.single_run.run import run
+
+LONGEST = 63  # words; longer training sentences are left out
+HELD_OUT = 0.05  # of the sentences, for validation and again for test
+SCORED = 500  # sentences of each held-out split, at most
+PATIENCE = 2  # checks without improvement that stop the training
+SEED = 0
 
 
 def write(folder: Path, updates: int, count: int) -> None:
@@ -54,7 +49,7 @@ def write(folder: Path, updates: int, count: int) -> None:
 def train(folder: Path, updates: int) -> None:
     """Train on `train.txt` of a folder; write the generator and its perplexity there."""
     file, validation = folder / "train.txt", _Validation()
-    config = load("mle", _overrides(file.read_text(encoding="utf-8"), file, updates))
+    config = load("mle_tuned", _overrides(file.read_text(encoding="utf-8"), file, updates))
     with tempfile.TemporaryDirectory() as temporary:
         tracker = MemoryTracker(Path(temporary))
         result = run(config, tracker=tracker, report=validation)
@@ -111,13 +106,10 @@ def _overrides(text: str, file: Path, updates: int) -> list[str]:
         'corpus.duplicates="keep"',
         f"model.length={max(min(longest, LONGEST) + 1, 2)}",
         f"train.updates={updates}",
-        f"evaluation.every={max(updates // CHECKS, 1)}",
-        'evaluation.keep_best="eval/nll_gen"',
         "evaluation.gradients=0",
         "evaluation.sentences=2",
         f"evaluation.references={SCORED}",
         f"seed={SEED}",
-        *TUNED,
     ]
 
 

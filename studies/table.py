@@ -88,8 +88,8 @@ class StudyTable(Frozen):
     seeds: Seeds = 3  # how many (0, 1, ...), or which
     metric: str = DEFAULT_METRIC
     prune_metric: str | None = None  # of curves and pruners; None: metric or CHEAP
-    # A language model, stopped early on the validation split, among the baselines of every run; it
-    # is trained once for a corpus, in one or two minutes.
+    # The system `mle_tuned`, stopped early on the validation split, among the baselines of every
+    # run; it is trained once for a corpus, in about a minute.
     likelihood: bool = True
     budget: Budget | None = None  # None: as [train] says
     contrasts: list[Contrast] = Field(default=[])

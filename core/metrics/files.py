@@ -93,7 +93,7 @@ class Evaluation(BaseModel):
         description="the 95% intervals of these values, [low, high]; null if there is none"
     )
     about: dict[str, str | None] = Field(
-        description="what each baseline is; of the MLE baseline its budget and perplexity too"
+        description="what each baseline is; of `mle` its budget and perplexity too"
     )
     warnings: list[str] = Field(description="sentences for people; empty if there is no problem")
     signature: str = Field(description="how the values were computed: that of each derives from it")
@@ -142,7 +142,7 @@ def evaluate(
     suite: Suite | None = None,
     changes: dict[str, np.ndarray | None] | None = None,
 ) -> Evaluation:
-    """Score the samples and the baselines: real text, n-gram floors, MLE. `suite` is that of the
+    """Score the samples and the baselines: real text, n-gram floors, `mle`. `suite` is that of the
     inputs, if there is one already; `changes` receives `Measure.by_reference` of each metric.
     """
     suite = suite or suite_of(inputs)
@@ -197,7 +197,7 @@ def evaluate(
     for number, (baseline, row) in enumerate(rows.items(), start=1):
         score(baseline, row, number)
     if inputs.mle is not None:  # last, because it is trained while the others are scored
-        step("training the MLE baseline", len(groups) * (1 + len(rows)), total)
+        step("training the likelihood baseline", len(groups) * (1 + len(rows)), total)
         try:
             sentences = inputs.mle()
         except InputError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BOARD_COLUMNS = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
 FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
-TITLES = {"real": "real held-out text", LIKELIHOOD: "mle, stopped early"}  # others: models
+TITLES = {"real": "real held-out text", LIKELIHOOD: "mle_tuned, stopped early"}  # others: models
 EVERY_DOT = 8  # seeds from which on intervals are reliable
 FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
 

@@ -150,3 +150,11 @@ def test_the_baseline_trains_on_what_a_split_by_hash_left_for_training() -> None
     places = [hash_of(s) / 2**64 for s in text]
     assert 0.03 < sum(place < test for place in places) / len(text) < 0.07
     assert 0.03 < sum(test <= place < both for place in places) / len(text) < 0.07
+
+
+@pytest.mark.parametrize(("words", "updates"), [(2, 1500), (10, 1284), (40, 400)])
+def test_a_larger_vocabulary_and_longer_sentences_get_fewer_updates(
+    words: int, updates: int
+) -> None:
+    text = [[f"{n}-{i}" for i in range(words)] for n in range(300)]
+    assert baselines.updates_for(text) == updates

@@ -162,7 +162,7 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     assert document["baselines"] == {
         "real": 0.9, "likelihood": 0.8, "unigram": 0.3, "bigram": 0.55, "trigram": 0.6
     }  # fmt: skip
-    assert "0.8000" in lines["mle, stopped early"]
+    assert "0.8000" in lines["mle_tuned, stopped early"]
     assert document["baselines_copied"]["trigram"] == 0.24
     assert document["leaderboard"][0]["ladder"] == "bigram to trigram"
     assert not {row["variant"] for row in document["leaderboard"]} & {*document["baselines"]}
