@@ -1,37 +1,42 @@
-"""Statistics of comparisons over seeds (Agarwal et al. 2021).
+"""Statistics of comparisons over seeds.
 
-Every function that resamples takes a numpy Generator; equal generators give equal results. Runs
-without a score (diverged, collapsed) rank below all others: `with_worst` gives them the worst score
-of any run, so that they are never dropped and never decide the size of a difference.
+A row (a variant) has one run per seed. Runs that diverged or collapsed have *failed*, the others
+have *survived*. A row has three numbers: its failure rate; the score of its survivors, their mean;
+and its overall score, the mean of all runs. A contrast is a weighted sum of overall scores. It has
+one standard error, and interval and p follow from that, so p <= .05 if and only if the interval
+excludes zero.
+
+Few seeds say little about a row's own variance, so it is *moderated*: shrunken towards the variance
+of all rows (Smyth 2004). docs/decisions/0027-inference.md has the simulations behind the choices.
+
+Letters: K rows, N seeds, C contrasts, T terms of a contrast; `...` are studies, so that
+`benchmarks/inference.py` computes thousands of them at once. NaN stands for "unknown".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from scipy import optimize, special, stats
-from scipy.special import gammaln
 
-RESAMPLES, BEST_RESAMPLES = 10_000, 1000
 CONFIDENCE, LEVEL = 0.95, 0.05  # stated apart: in floating point .05 is not 1 - .95
 TAIL = (1 - CONFIDENCE) / 2
-TRIM = 0.25
-MAX_P = 1 - 1e-9  # an interval of confidence 0 has no width
-PRECISION = 1e-9  # of the logarithm of p
 ROUNDING = 1e-13  # of the largest score; a smaller difference counts as zero
 POWER = 0.8
 GRID = 4000  # points of the integral of `power`
-Strata = Sequence[tuple[Sequence[float], Sequence[float]]]
 TIE = 1e-15  # variance below which scores are equal
+SMALLEST = 1e-5  # of the pooled variance: a smaller variance counts as this one in the prior
+TINY = 1e-100  # variance or error of zero, without division by zero
+NO_ERROR = 1e-40  # a standard error below is that of equal scores
+EFFECTIVE = 0.75  # share of the degrees of freedom of all rows that one variance may have
+NEWTON_STEPS = 12
 SMALL = 0.05  # share of the variance below which a shared seed is not worth pairing on
 SMALL_P = 0.2  # p of the seeds' effect above which it is not either
-
-
-# One variant: the interquartile mean, its bootstrap interval and its p-value.
+Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, lower and upper end
 
 
 @dataclass(frozen=True)
@@ -48,222 +53,252 @@ class Interval:
         return self.low, self.high
 
 
-def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the middle half along the last axis: 25% trimmed on each side, rounded down to whole
-    values. With fewer than four values it is the mean.
+# Rows.
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What inference needs to know of the rows of a study; each (..., K)."""
+
+    survived: np.ndarray  # runs
+    failed: np.ndarray  # runs
+    mean: np.ndarray  # of the survivors
+    failed_mean: np.ndarray  # of the failed runs, each with its own value
+    own: np.ndarray  # variance of one survivor, from this row alone; NaN below two
+    own_freedom: np.ndarray  # its degrees of freedom
+    moderated: np.ndarray  # variance of one survivor, shrunken towards that of all rows
+    freedom: np.ndarray  # its degrees of freedom
+
+    @property
+    def runs(self) -> np.ndarray:
+        """Number of runs."""
+        return np.asarray(self.survived + self.failed)
+
+    @property
+    def score(self) -> np.ndarray:
+        """The overall score: the mean of all runs."""
+        alive = self.survived * np.where(self.survived > 0, self.mean, 0.0)
+        failed = self.failed * np.where(self.failed > 0, self.failed_mean, 0.0)
+        return np.asarray((alive + failed) / self.runs)
+
+
+def summarize(scores: np.ndarray, failed: np.ndarray, *, paired: bool = False) -> Rows:
+    """The rows of `scores` (..., K, N), NaN where there is no run or no value; `failed` is a mask.
+
+    If `paired`, the effect of a seed on all rows alike is removed before variances are estimated:
+    residuals of the two-way layout, (K - 1)(N - 1) degrees of freedom. Contrasts do not depend on
+    that effect. It needs a value from every row and seed.
     """
-    return np.asarray(stats.trim_mean(values, TRIM, axis=-1))
+    alive = np.isfinite(scores) & ~failed
+    survived = alive.sum(axis=-1)
+    mean = _mean(scores, alive)
+    residuals = np.where(alive, scores - mean[..., None], 0.0)
+    freedom = np.maximum(survived - 1.0, 0.0)
+    if paired:
+        rows = scores.shape[-2]
+        residuals = residuals - residuals.mean(axis=-2, keepdims=True)
+        freedom = freedom * (rows - 1) / rows
+    squares = np.square(residuals).sum(axis=-1)
+    return Rows(
+        survived,
+        failed.sum(axis=-1),
+        mean,
+        _mean(scores, failed),
+        squares / np.where(freedom > 0, freedom, np.nan),
+        freedom,
+        *moderated(squares, freedom),
+    )
 
 
-def interval(
-    values: Sequence[float], rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Interval:
-    """Interquartile mean of one variant over seeds, with a bootstrap interval over the seeds.
+def moderated(squares: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances of rows and their degrees of freedom, both (..., K), shrunken towards all rows.
 
-    The percentile interval is widened for few seeds, see `stretched`. With one value the interval
-    is that value, because its spread is unknown.
+    `squares` are the sums of squares of each row and `freedom` its degrees of freedom d. If the
+    true variances are draws of an inverse gamma distribution with scale s0^2 and d0 degrees of
+    freedom, the expected one is (d0 s0^2 + squares) / (d0 + d), with d0 + d degrees of freedom
+    (Smyth 2004, section 4). d0 comes from the spread of the log variances over rows, beyond what d
+    explains (section 6.2). Three choices are not the paper's, but were found by simulation: s0^2 is
+    half way between the pooled variance and the geometric mean of the variances; the spread is
+    enlarged by `noise / (K - 1)`, so that two rows whose variances happen to be close are not taken
+    for equal; and the degrees of freedom are at most EFFECTIVE times those of all rows.
+
+    A row with d = 0 has the prior's variance. If only one row has a variance, that is the prior of
+    the others, with one degree of freedom.
     """
-    data = np.asarray(values, dtype=float)
-    draws = interquartile_mean(data[resample(len(data), rng, resamples)])
-    return stretched(float(interquartile_mean(data)), draws, len(data))
+    known = freedom > 0
+    rows = known.sum(axis=-1, keepdims=True)
+    pooled = freedom.sum(axis=-1, keepdims=True)
+    half = np.where(known, freedom, 1.0) / 2
+    together = squares.sum(axis=-1, keepdims=True) / np.maximum(pooled, 1.0)
+    own = np.maximum(squares / (2 * half), SMALLEST * together + TINY)
+    logs = np.log(own) - special.digamma(half) + np.log(half)
+    centre = _mean(logs, known)[..., None]
+    others = np.maximum(rows - 1, 1)
+    spread = np.where(known, np.square(logs - centre), 0.0).sum(axis=-1, keepdims=True) / others
+    noise = _mean(special.polygamma(1, half), known)[..., None]
+    excess = np.maximum(spread - noise, 0.0) + noise / others
+    half_prior = np.where(rows > 1, inverse_trigamma(excess), TINY)
+    scale = (np.exp(centre) + together) / 2
+    prior = np.where(rows > 1, 2 * half_prior, np.where(known, 0.0, 1.0))
+    weight = np.where(prior + freedom > 0, prior + freedom, np.nan)
+    most = np.maximum(EFFECTIVE * pooled, freedom)
+    return np.maximum((prior * scale + squares) / weight, TINY), np.minimum(weight, most)
 
 
-def with_worst(scores: Sequence[float | None], *, higher_is_better: bool) -> list[float]:
-    """Scores with missing ones replaced by the worst of these; 0 if all are missing."""
-    known = [score for score in scores if score is not None and np.isfinite(score)]
-    worst = (min(known) if higher_is_better else max(known)) if known else 0.0
-    return [worst if s is None or not np.isfinite(s) else s for s in scores]
+def inverse_trigamma(x: np.ndarray) -> np.ndarray:
+    """The y with trigamma(y) = x, by Newton's method on 1 / trigamma (Smyth 2004, appendix)."""
+    y = 0.5 + 1 / x
+    for _ in range(NEWTON_STEPS):
+        value = special.polygamma(1, y)
+        y = y + value * (1 - value / x) / special.polygamma(2, y)
+    return np.asarray(y)
 
 
-def resample(n: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
-    """Positions drawn with replacement, (resamples, n)."""
-    return rng.integers(0, n, size=(resamples, n))
+def _mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean of the values in the mask over the last axis; NaN without any."""
+    count = mask.sum(axis=-1)
+    total = np.where(mask, values, 0.0).sum(axis=-1)
+    return np.asarray(total / np.where(count > 0, count, np.nan))
 
 
-def stretched(
-    value: float, draws: np.ndarray, *counts: int, confidence: float = CONFIDENCE
-) -> Interval:
-    """The percentile interval of bootstrap draws, widened about the value for few observations.
-
-    A percentile interval is too short at small n for two known reasons: the bootstrap variance is
-    (n-1)/n of the sample variance, and it uses normal instead of t quantiles (Hesterberg 2015,
-    section 4). One factor on the distances of the ends from the value corrects both; for the mean
-    of n normal values that is Student's interval, and the interval stays asymmetric for skewed
-    values. `counts` are the sizes of the resampled groups.
+def failure_rate(rows: Rows) -> Bounds:
+    """Share of failed runs with Jeffreys' 95% interval, whose lower end is 0 if none failed and
+    whose upper end is 1 if all did (Brown, Cai & DasGupta 2001).
     """
-    return _between(value, np.sort(draws), counts, confidence)
+    failed, survived = rows.failed + 0.5, rows.survived + 0.5
+    low = special.betaincinv(failed, survived, TAIL)
+    high = special.betaincinv(failed, survived, 1 - TAIL)
+    return (
+        rows.failed / rows.runs,
+        np.where(rows.failed > 0, low, 0.0),
+        np.where(rows.survived > 0, high, 1.0),
+    )
 
 
-def p_of_zero(value: float, draws: np.ndarray, *counts: int) -> float:
-    """The two-sided p-value of `stretched`: one minus the confidence at which it reaches zero.
+def survivors_score(rows: Rows) -> Bounds:
+    """Mean of the survivors with Student's 95% interval; no ends below two survivors."""
+    reach = np.where(rows.survived > 1, _reach(rows), np.nan)
+    return rows.mean, rows.mean - reach, rows.mean + reach
 
-    So p <= .05 if and only if the 95% interval excludes zero. A p below .05 is at least one over
-    the number of different resamples, the resolution of few seeds. 1 if the spread is unknown.
+
+def overall_score(rows: Rows, worst: float | None) -> Bounds:
+    """Mean of all runs with a 95% interval that allows for failures that were not seen.
+
+    The overall score is (1 - q) m + q f for a failure rate q, a survivors' score m and a score f of
+    failed runs. The ends are those that this takes for the ends of the intervals of q and m; f is
+    the mean of the failed runs or, if none failed, the metric's `worst` value (None: q is 0). The
+    interval is conservative. It has no ends for one run, for two of which one failed, and without
+    survivors.
     """
-    if sum(n - 1 for n in counts) < 1:
-        return 1.0
-    ordered = np.sort(draws)
-
-    def excludes_zero(p: float) -> bool:
-        found = _between(value, ordered, counts, 1 - p)
-        return found.low > 0 or found.high < 0
-
-    different = math.prod(math.comb(2 * n - 1, n) for n in counts)
-    least = max(1 / (len(draws) + 1), min(LEVEL, 1 / different))
-    if excludes_zero(least):
-        return least
-    if not excludes_zero(MAX_P):
-        return 1.0
-    low, high = math.log(least), math.log(MAX_P)
-    while high - low > PRECISION:
-        middle = (low + high) / 2
-        low, high = (low, middle) if excludes_zero(math.exp(middle)) else (middle, high)
-    return math.exp(high)
+    _, *rates = failure_rate(rows)
+    seen = rows.failed > 0
+    if worst is None:
+        rates = [np.where(seen, rate, 0.0) for rate in rates]
+    failed = np.where(seen, rows.failed_mean, 0.0 if worst is None else worst)
+    reach = _reach(rows)
+    ends = [(1 - q) * (rows.mean + sign * reach) + q * failed for q in rates for sign in (-1, 1)]
+    enough = (rows.survived > 0) & (rows.runs > 1) & ~((rows.runs == 2) & seen)
+    low, high = (
+        np.where(enough, end, np.nan) for end in (np.min(ends, axis=0), np.max(ends, axis=0))
+    )
+    return rows.score, low, high
 
 
-def _between(
-    value: float, ordered: np.ndarray, counts: Sequence[int], confidence: float
-) -> Interval:
-    tail, factor = (1 - confidence) / 2, stretch(counts, confidence)
-    low, high = _quantile(ordered, tail), _quantile(ordered, 1 - tail)
-    return Interval(value, value + factor * (low - value), value + factor * (high - value))
+def _reach(rows: Rows) -> np.ndarray:
+    """Half the width of Student's 95% interval of the survivors' mean."""
+    quantile = special.stdtrit(rows.freedom, 1 - TAIL)
+    return np.asarray(quantile * np.sqrt(rows.moderated / np.maximum(rows.survived, 1)))
 
 
-def _quantile(ordered: np.ndarray, share: float) -> float:
-    """Of sorted values, linear interpolation as in numpy."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
-    return low + (place - below) * (high - low)
+def padded(groups: Sequence[Sequence[float]]) -> np.ndarray:
+    """(K, N): values of groups of different sizes, NaN at the end of the smaller ones."""
+    table = np.full((len(groups), max(map(len, groups), default=0)), np.nan)
+    for row, group in zip(table, groups, strict=True):
+        row[: len(group)] = group
+    return table
 
 
-def stretch(counts: Sequence[int], confidence: float = CONFIDENCE) -> float:
-    """The factor of `stretched`; 1 if the spread is unknown."""
-    freedom = sum(n - 1 for n in counts)
-    if freedom < 1:
-        return 1.0
-    lost = sum(1 / n for n in counts) / sum((n - 1) / n**2 for n in counts)
-    upper = (1 + confidence) / 2
-    return math.sqrt(lost) * float(special.stdtrit(freedom, upper) / special.ndtri(upper))
-
-
-# Curves with bands.
-
-
-def performance_profile(
-    scores: Sequence[float],
-    thresholds: Sequence[float],
-    rng: np.random.Generator,
-    *,
-    higher_is_better: bool = True,
-    resamples: int = RESAMPLES,
-) -> list[Interval]:
-    """The share of runs at least as good as each threshold, with a pointwise 95% bootstrap band
-    over runs (Agarwal et al. 2021, section 4.2; Dolan & More 2002).
+def means(groups: Sequence[Sequence[float]]) -> list[Interval]:
+    """Mean of each group of runs with its 95% interval, variances moderated over the groups. The
+    ends of a group of one run are NaN.
     """
-    data, at = np.asarray(scores, dtype=float), np.asarray(thresholds, dtype=float)
-    better = data[:, None] >= at if higher_is_better else data[:, None] <= at  # (runs, thresholds)
-    picked = resample(len(data), rng, resamples)
-    weights = np.stack([np.bincount(row, minlength=len(data)) for row in picked]) / len(data)
-    low, high = np.quantile(weights @ better, [TAIL, 1 - TAIL], axis=0)
-    share = better.mean(axis=0)
-    return [Interval(*map(float, row)) for row in zip(share, low, high, strict=True)]
+    table = padded(groups)
+    found = survivors_score(summarize(table, np.zeros(table.shape, dtype=bool)))
+    return [Interval(*map(float, row)) for row in zip(*found, strict=True)]
 
 
-def expected_best(
-    scores: Sequence[float], rng: np.random.Generator, *, higher_is_better: bool
-) -> list[Interval]:
-    """Expected best of n trials drawn without replacement from all of them, n = 1, 2, ...
-
-    The mean over all subsets of size n, an unbiased estimate for trials that are independent draws
-    (Tang et al. 2020; Dodge et al. 2019 draw with replacement, which is biased). For a sampler that
-    learns it only describes these trials. The 95% band is a bootstrap over trials. It is narrow at
-    the right end, where every resample has the same best: it says nothing about further trials.
-    """
-    data = np.asarray(scores, dtype=float)
-    signed = data if higher_is_better else -data
-    n = len(data)
-    weights = _weights(n)
-    value = weights @ np.sort(signed)
-    draws = np.sort(signed[resample(n, rng, BEST_RESAMPLES)], axis=1) @ weights.T
-    low, high = np.quantile(draws, [TAIL, 1 - TAIL], axis=0)
-    rows = zip(value, low, high, strict=True)
-    if higher_is_better:
-        return [Interval(*map(float, row)) for row in rows]
-    return [Interval(-float(v), -float(h), -float(lo)) for v, lo, h in rows]
-
-
-def _weights(n: int) -> np.ndarray:
-    """(n, n): row m - 1 has the probabilities that the i-th smallest is the best of m."""
-    i, m = np.arange(1, n + 1)[None, :], np.arange(1, n + 1)[:, None]
-    possible = i >= m
-    smaller = np.where(possible, i - m, 0)
-    logs = (
-        gammaln(i) - gammaln(m) - gammaln(smaller + 1)  # subsets of m - 1 below the i-th
-        - (gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1))
-    )  # fmt: skip
-    return np.asarray(np.where(possible, np.exp(logs), 0.0))
-
-
-# Two variants.
+# Contrasts of rows.
 
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """A minus B with its 95% interval and a two-sided p-value."""
+    """A contrast with its 95% interval and its two-sided p-value; ends are NaN if unknown."""
 
     p: float
     pairs: int
     paired: bool
+    error: float = math.nan  # standard error
+    freedom: float = math.nan
+
+    @classmethod
+    def student(
+        cls, value: float, error: float, freedom: float, pairs: int, *, paired: bool
+    ) -> Difference:
+        """Student's interval and p; those of an unknown error (NaN) are NaN and 1."""
+        reach = float(special.stdtrit(freedom, 1 - TAIL)) * error * (error > NO_ERROR)
+        p = 2 * float(special.stdtr(freedom, -abs(value) / max(error, TINY)))
+        p = p if math.isfinite(p) else 1.0
+        return cls(value, value - reach, value + reach, p, pairs, paired, error, freedom)
+
+    def equivalent(self, margin: float) -> float:
+        """The larger p of the two one-sided tests that the true difference is within +-margin
+        (Schuirmann 1987).
+        """
+        if not math.isfinite(self.error):
+            return 1.0
+        beyond = (abs(self.value) - margin) / max(self.error, TINY)
+        return float(special.stdtr(self.freedom, beyond))
+
+
+def contrast(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
+    """Value, standard error and degrees of freedom, each (..., C), of the sums of weights times
+    overall scores; `index` (C, T) says of which rows, `weights` is (C, T).
+
+    Rows keep their own variances (Welch), since pooled or moderated ones find too many differences
+    if variances are unequal. A row with failures has a larger one, v + q (1 - q) g^2: q is the
+    failure rate, estimated by (failed + 1) / (runs + 2), which is never 0 or 1 (Agresti & Caffo
+    2000), and g the distance between survivors and failed runs; without survivors, it is that from
+    those of the other rows. It has runs - 1 degrees of freedom. If no run of any row failed, the
+    contrast is one of survivors: failures that so few runs cannot show are not allowed for. Degrees
+    of freedom of the sum: Welch-Satterthwaite.
+    """
+    survived, failed = rows.survived[..., index], rows.failed[..., index]
+    runs, seen = survived + failed, failed > 0
+    mean, score = rows.mean[..., index], rows.score[..., index]
+    gap = np.where(survived > 0, mean, _mean(mean, survived > 0)[..., None])
+    gap = np.where(seen, gap - rows.failed_mean[..., index], 0.0)
+    rate = (failed + 1.0) / (runs + 2)
+    own = np.maximum(np.where(survived > 1, rows.own[..., index], rows.moderated[..., index]), TINY)
+    parts = weights**2 * (own + rate * (1 - rate) * gap**2) / runs
+    freedom = np.where(seen, runs - 1.0, rows.own_freedom[..., index])
+    freedom = np.where(freedom > 0, freedom, np.nan)
+    total = parts.sum(axis=-1)
+    value = (weights * score).sum(axis=-1)
+    value = np.where(np.abs(value) > ROUNDING * np.abs(score).max(axis=-1), value, 0.0)
+    return value, np.sqrt(total), total**2 / (parts**2 / freedom).sum(axis=-1)
 
 
 def difference(
-    strata: Strata, rng: np.random.Generator, *, paired: bool, resamples: int = RESAMPLES
+    rows: Rows, weights: Mapping[int, float], pairs: int, *, paired: bool = False
 ) -> Difference:
-    """A minus B over strata, each with the scores of A and of B, seed by seed.
-
-    The value is the mean over strata of IQM(A) - IQM(B): the difference of the scores of a
-    leaderboard. If paired, the seeds of a stratum are resampled together for A and B. Interval and
-    p are one computation (`stretched`, `p_of_zero`): p <= .05 if and only if the interval excludes
-    zero. Strata of one seed each are pooled into one, whose pairs are the observations, so that the
-    interval is over the strata too. A single pair has p = 1.
-
-    Raises ValueError if paired strata have unequal counts.
+    """The contrast of one study's rows, given the weights by place. Its ends are unknown if one of
+    these rows has a single run, or if none of them has a survivor.
     """
-    arrays = [(np.asarray(a, dtype=float), np.asarray(b, dtype=float)) for a, b in strata]
-    if paired and any(len(a) != len(b) for a, b in arrays):
-        raise ValueError("paired strata need as many scores of A as of B")
-    if all(len(a) == len(b) == 1 for a, b in arrays) and len(arrays) > 1:
-        pooled = tuple(np.concatenate(side) for side in zip(*arrays, strict=True))
-        arrays, paired = [(pooled[0], pooled[1])], True
-    value = float(np.mean([interquartile_mean(a) - interquartile_mean(b) for a, b in arrays]))
-    draws = np.zeros(resamples)
-    for a, b in arrays:
-        i = resample(len(a), rng, resamples)
-        j = i if paired else resample(len(b), rng, resamples)
-        draws += (interquartile_mean(a[i]) - interquartile_mean(b[j])) / len(arrays)
-    rounding = ROUNDING * max(float(np.abs(side).max()) for pair in arrays for side in pair)
-    value = value if abs(value) > rounding else 0.0
-    draws[np.abs(draws) <= rounding] = 0.0
-    counts = [n for a, b in arrays for n in ((len(a),) if paired else (len(a), len(b)))]
-    found = stretched(value, draws, *counts)
-    p = p_of_zero(value, draws, *counts)
-    count = sum(min(len(a), len(b)) for a, b in arrays)
-    return Difference(value, found.low, found.high, p, count, paired)
-
-
-def probability_of_improvement(
-    a: Sequence[float], b: Sequence[float], rng: np.random.Generator
-) -> Interval:
-    """P(a run of A scores above a run of B), ties count half, with a bootstrap interval over seeds
-    (Agarwal et al. 2021), within [0, 1].
-    """
-    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    wins = (x[:, None] > y).astype(float) + 0.5 * (x[:, None] == y)
-    i, j = resample(len(x), rng), resample(len(y), rng)
-    draws = wins[i[:, :, None], j[:, None, :]].mean(axis=(1, 2))
-    found = stretched(float(wins.mean()), draws, len(x), len(y))
-    return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
+    index = np.array([[*weights]])
+    found = contrast(rows, index, np.array([[*weights.values()]]))
+    value, error, freedom = (float(each[0]) for each in found)
+    error = error if rows.runs[index].min() > 1 else math.nan
+    return Difference.student(value, error, freedom, pairs, paired=paired)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -316,35 +351,7 @@ def _in_spreads(seeds: int, paired: bool) -> float:
     return float(optimize.brentq(missing, 0.0, high))
 
 
-# Analysis of variance of the scores (variants, seeds) of a study, a two-way layout.
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Shares of the variance, each with its interval over seeds; the values add up to 1."""
-
-    configuration: Interval  # effect of the variant
-    seed: Interval  # effect of the seed on all variants alike
-    rest: Interval  # effect of the seed on one variant
-
-
-def variance_shares(
-    scores: np.ndarray, rng: np.random.Generator, resamples: int = 2000
-) -> Shares | None:
-    """Variance components of `scores` (variants, seeds), two-way random layout, by moments.
-
-    Negative components, which moments allow, count as zero. None with fewer than two variants or
-    seeds, or if all scores are equal. The interval is a bootstrap over seeds.
-    """
-    if min(scores.shape) < 2 or np.ptp(scores) == 0:
-        return None
-    value = _shares(scores)
-    # A seed alone has no spread: a resample needs two that differ.
-    picks = [p for p in resample(scores.shape[1], rng, resamples) if np.ptp(p) > 0]
-    spread = np.stack([_shares(scores[:, picked]) for picked in picks])
-    found = [stretched(float(value[i]), spread[:, i], scores.shape[1]) for i in range(len(value))]
-    inside = [Interval(f.value, max(0.0, f.low), min(1.0, f.high)) for f in found]
-    return Shares(*inside)
+# Pairing by seed.
 
 
 def seed_correlation(scores: np.ndarray) -> tuple[float, bool]:
@@ -354,35 +361,18 @@ def seed_correlation(scores: np.ndarray) -> tuple[float, bool]:
     (MS_seed + (k - 1) MS_rest) for k variants, the mean correlation of two variants over seeds
     (Shrout & Fleiss 1979, ICC(3,1)). Pairing is not worthwhile if the correlation is below .05 or
     the F test of the seeds has p > .2. The estimate is from all variants at once, so that choosing
-    by it does not favour any contrast.
+    by it does not favour any contrast; of two variants it would, so they are not paired.
     """
     k, n = scores.shape
     if k < 2 or n < 2:
         return 0.0, False
-    _, ms_seed, ms_rest = _mean_squares(scores)
+    rows, columns, mean = scores.mean(axis=1), scores.mean(axis=0), scores.mean()
+    residuals = scores - rows[:, None] - columns + mean
+    ms_seed = k * float(np.square(columns - mean).sum()) / (n - 1)
+    ms_rest = float(np.square(residuals).sum()) / ((k - 1) * (n - 1))
     total = ms_seed + (k - 1) * ms_rest
     if total <= TIE:
         return 0.0, False
     correlation = (ms_seed - ms_rest) / total
     p = float(stats.f.sf(ms_seed / ms_rest, n - 1, (n - 1) * (k - 1))) if ms_rest > TIE else 0.0
-    return correlation, correlation >= SMALL and p <= SMALL_P
-
-
-def _shares(scores: np.ndarray) -> np.ndarray:
-    k, n = scores.shape
-    ms_rows, ms_columns, ms_rest = _mean_squares(scores)
-    parts = np.maximum([(ms_rows - ms_rest) / n, (ms_columns - ms_rest) / k, ms_rest], 0.0)
-    total = parts.sum()
-    return np.asarray(parts / total) if total > 0 else np.array([0.0, 0.0, 1.0])
-
-
-def _mean_squares(scores: np.ndarray) -> tuple[float, float, float]:
-    """Mean squares of variants, of seeds and of the residuals, of scores (variants, seeds)."""
-    k, n = scores.shape
-    rows, columns, mean = scores.mean(axis=1), scores.mean(axis=0), scores.mean()
-    residuals = scores - rows[:, None] - columns + mean
-    return (
-        n * float(np.square(rows - mean).sum()) / (k - 1),
-        k * float(np.square(columns - mean).sum()) / (n - 1),
-        float(np.square(residuals).sum()) / ((k - 1) * (n - 1)),
-    )
+    return correlation, k > 2 and correlation >= SMALL and p <= SMALL_P

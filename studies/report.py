@@ -26,11 +26,12 @@ from core.metrics.catalogue import metric_info
 from core.plural import count
 from core.tracking.protocol import Columns, Tracker
 from core.tracking.rendering import plain
+from studies.analysis.contrasts import against_first
 from studies.analysis.curves import curves
 from studies.analysis.laboratory import missed
 from studies.analysis.plane import plane
 from studies.analysis.power import power
-from studies.analysis.ranking import caveats, outcomes, ranking, unfinished
+from studies.analysis.ranking import caveats, failed, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
 from studies.figures import FORMATS, draw, inline, save
 from studies.kinds import find_kind
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
-COLUMNS = ("score", "score_low", "score_high")  # the page sorts others, by name, before them
+# The page sorts others, by name, before them.
+COLUMNS = ("score", "score_low", "score_high", "failure_rate", "survivors_score")
 MANY_FINDINGS = 12
 
 
@@ -170,8 +172,9 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
             build(reading).write(folder)
         return board, tracker.link(study)
     link = tracker.store_view(study, columns, "score", not board.higher_is_better)
+    verdicts = {name: effect.shown for name, effect in against_first(board).items()}
     for rank, row in enumerate(board.rows, start=1):
-        _publish_variant(reading, row, rank, link)
+        _publish_variant(reading, row, rank, link, verdicts.get(row.variant, ""))
     ranked = {row.variant for row in board.rows}
     for variant, own in variant_runs(tracker, study).items():
         if variant not in ranked and own.status == "RUNNING" and not own.deleted:
@@ -203,6 +206,10 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
 
     InputError if no run of the best variant ended well.
     """
+    if not board.ranked:
+        raise InputError(
+            f"study {board.study!r}: `{board.metric}` cannot rank it, so no row is best"
+        )
     runs = {run.run_id: run for run in tracker.runs(board.study, tags={"level": "seed"})}
     good = [
         (row.scores[seed], seed, run_id)
@@ -227,24 +234,28 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
     return run_id, tracker.register(run_id, name, about, tags)
 
 
-def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str) -> None:
+def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str, verdict: str) -> None:
     tracker, board = reading.tracker, reading.board
     if row.run_id is None:
         return
     record = tracker.continue_run(row.run_id)
-    bounds = dict(zip(COLUMNS[1:], row.interval or (), strict=False))  # a single run has none
-    metrics = {COLUMNS[0]: row.score, **bounds}
+    rate = len(row.failed) / row.seeds
+    numbers = (row.score, *(row.interval or (None, None)), rate, row.survivors)
+    known = {key: x for key, x in zip(COLUMNS, numbers, strict=True) if x is not None}
     # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
-    record.log_metrics({**metrics, **means(reading.runs_of(row), "eval/")}, ended)
-    record.set_tags({"outcomes": outcomes(row), "rank": f"{rank:03d}"})
+    record.log_metrics({**known, **means(reading.runs_of(row), "eval/")}, ended)
+    tags = {"outcomes": outcomes(row), "failures": failed(row), "verdict": verdict}
+    record.set_tags({**tags, "rank": f"{rank:03d}" if board.ranked else "none"})
     seeds = " · ".join(
         f"[seed {seed}]({tracker.link(board.study, run)})" for seed, run in row.seed_runs.items()
     )
     report = tracker.link(board.study, board.parent_run_id, HTML)
+    place = f"Rank {rank} of" if board.ranked else "One of"
+    against = f" Against rank 1: {verdict}." if verdict else ""
     record.describe(
-        f"Rank {rank} of {count(len(board.rows), 'variant')} on `{board.metric}`: "
-        f"{scored(row)} (n = {count(row.seeds, 'seed')}: {outcomes(row)})."
+        f"{place} {count(len(board.rows), 'variant')} on `{board.metric}`: "
+        f"{scored(row)} (n = {count(row.seeds, 'seed')}: {outcomes(row)}).{against}"
         f"\n\n[Report]({report}) · [leaderboard]({leaderboard}) · {seeds}"
     )
     record.finish("ok")

@@ -24,19 +24,20 @@ from core.config.schema import Frozen
 from core.errors import InputError
 from core.metrics.catalogue import METRICS
 from core.plural import count
-from core.statistics import interval
+from core.statistics import means
 from studies.analysis import laboratory
 from studies.analysis.plane import read_sweeps, sweep_section
 from studies.analysis.ranking import findings
 from studies.definition import from_definition
 from studies.figures import draw, save
-from studies.leaderboard import Row, rng_of
+from studies.leaderboard import Row
 from studies.report import Report, build, environment
 from studies.sections import Reading, Section, between, last_samples
 from studies.summary import load
 from variants import registry
 
 STORE_ONLY = ("training",)  # sections for which a summary does not have the data
+INFERENCE = "inference.json"  # coverage of intervals, from `python -m benchmarks.inference`
 LABORATORY = "metrics.json"  # what each metric sees, from `python -m benchmarks.metrics`
 LIMITS = "judge/limit.json"  # of `python -m benchmarks.judge`
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the figures")
     parser.add_argument("--numbers", type=Path, help="Markdown file of published numbers and ours")
     parser.add_argument("--laboratory", type=Path, help="Markdown file of the metric laboratory")
+    parser.add_argument("--inference", type=Path, help="Markdown file of the simulated coverage")
     parser.add_argument("--card", type=Path, help="Markdown file of the best model's card")
     given = parser.parse_args(arguments)
     reports = reports_of(given.summaries)
@@ -67,6 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             page.write_text(render(given.summaries), encoding="utf-8")
     if given.laboratory is not None:
         write_laboratory(given.summaries / LABORATORY, given.laboratory, given.pictures)
+    if given.inference is not None:
+        given.inference.write_text(inference(given.summaries / INFERENCE), encoding="utf-8")
+
+
+def inference(file: Path) -> str:
+    """The page of the simulated coverage and error rates."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return environment().get_template("inference.md").render(**found)
 
 
 def write_laboratory(
@@ -89,7 +99,9 @@ def reports_of(summaries: Path) -> dict[str, Report]:
     """The report of every summary, by the study's name; InputError for a bad one."""
     reports: dict[str, Report] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for file in sorted(set(summaries.glob("*.json")) - {summaries / LABORATORY}):
+        for file in sorted(
+            set(summaries.glob("*.json")) - {summaries / LABORATORY, summaries / INFERENCE}
+        ):
             made = build(load(file, Path(folder) / file.stem))
             sections = [each for each in made.sections if each.key not in STORE_ONLY]
             made = replace(made, sections=sections)
@@ -165,7 +177,7 @@ def _card_numbers(reading: Reading, row: Row) -> list[list[str]]:
         values = [found[f"test/{name}"] for found in runs if f"test/{name}" in found]
         if not values:
             continue
-        found = interval(values, rng_of(name))
+        (found,) = means([values])
         real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
         direction = METRICS[name].direction
         better = direction if direction in ("higher", "lower") else "near real text"
@@ -224,7 +236,7 @@ def _reproduced(number: Number, values: Sequence[float]) -> list[str]:
     head = [number.paper, number.system, number.metric, f"{number.published:.3f}"]
     if not values:
         return [*head, "not run", "", number.why]
-    ours = interval(values, rng_of(f"{number.study} {number.row}"))
+    (ours,) = means([values])
     if number.row == REAL:
         sure = "the held-out text of every run"
     elif len(values) == 1:

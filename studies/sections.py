@@ -7,6 +7,7 @@ kind of study.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,23 +123,44 @@ def bracket(low: float, high: float) -> str:
     return f"[{number(low)}, {number(high)}]"
 
 
-def between(ends: tuple[float, float] | None, digits: int = 4, sign: str = "") -> str:
-    """An interval in a table: `0.0100 to 0.0500`; None for a single run, which has none."""
-    return "one run" if ends is None else " to ".join(f"{end:{sign}.{digits}f}" for end in ends)
+def between(
+    ends: tuple[float, float] | None, digits: int = 4, sign: str = "", why: str = "one run"
+) -> str:
+    """An interval in a table: `0.0100 to 0.0500`; `why` says why there is none."""
+    return why if ends is None else " to ".join(f"{end:{sign}.{digits}f}" for end in ends)
+
+
+def why_no_interval(row: Row) -> str:
+    """Why the score of a row has no interval, if it has none."""
+    if row.score is None:
+        return "the metric has no worst value"
+    if row.seeds == 1:
+        return "one run"
+    return f"{len(row.failed)} of {row.seeds} runs failed"
 
 
 def contrast_cells(found: Difference, adjusted: float) -> list[str]:
-    """A difference in a table: value, interval, pairs, p and adjusted p; a single pair has no p."""
-    if found.pairs == 1:
-        return [f"{found.value:+.4f}", "one pair", "1", "", ""]
+    """A difference in a table: value, interval, pairs, p and adjusted p, if they are known."""
+    if not math.isfinite(found.low):
+        why = "one run" if found.pairs == 1 else "all runs failed"
+        return [f"{found.value:+.4f}", why, str(found.pairs), "", ""]
     interval = between(found.ends, sign="+")
     return [f"{found.value:+.4f}", interval, str(found.pairs), p_value(found.p), p_value(adjusted)]
 
 
 def scored(row: Row) -> str:
-    """A variant's score with its interval; a single run has none."""
-    shown = number(row.score)
-    return shown if row.interval is None else f"{shown} {bracket(*row.interval)}"
+    """A row's score and its score without failures, with the intervals that they have."""
+    shown = "no score" if row.score is None else _with(row.score, row.interval)
+    failed = len(row.failed)
+    if failed and row.survivors is not None:
+        shown += f", without failures {_with(row.survivors, row.survivors_interval)}"
+    elif row.survivors_interval is not None:
+        shown += f", without failures {bracket(*row.survivors_interval)}"
+    return f"{shown}; {failed} of {count(row.seeds, 'run')} failed" if failed else shown
+
+
+def _with(value: float, ends: tuple[float, float] | None) -> str:
+    return number(value) if ends is None else f"{number(value)} {bracket(*ends)}"
 
 
 def names(found: Sequence[str]) -> str:
@@ -149,35 +171,23 @@ def names(found: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
-def contrast(
-    level: str,
-    reference: str,
-    found: Difference,
-    *,
-    higher_is_better: bool,
-    detectable: float | None = None,
-) -> str:
-    """The conclusion from a difference `level` minus `reference` with its 95% interval.
-
-    `detectable` is the minimum detectable difference, if it is known.
-    """
+def contrast(level: str, reference: str, found: Difference, *, higher_is_better: bool) -> str:
+    """The conclusion from a difference `level` minus `reference` with its 95% interval."""
     n, low, high = count(found.pairs, "pair" if found.paired else "pair of runs"), *found.ends
     if low == high == 0:
         return f"`{level}` and `{reference}` have the same score (n = {n})."
-    if found.pairs < 2:
+    if not math.isfinite(low):
+        where = " in a single pair" if found.pairs == 1 else ""
         return (
-            f"`{level}` minus `{reference}` is {number(found.value)} in a single pair; its "
-            f"variation by chance is unknown."
+            f"`{level}` minus `{reference}` is {number(found.value)}{where}; its variation by "
+            f"chance is unknown."
         )
     if low > 0 or high < 0:
         better, worse = (level, reference) if (low > 0) == higher_is_better else (reference, level)
         near, far = sorted((abs(low), abs(high)))
         size = number(abs(found.value))
         return f"`{better}` beats `{worse}` by {size} {bracket(near, far)} (n = {n})."
-    said = (
+    return (
         f"No significant difference between `{level}` and `{reference}` "
-        f"(n = {n}, interval {bracket(low, high)})"
+        f"(n = {n}, interval {bracket(low, high)})."
     )
-    if detectable is not None:
-        return f"{said}; minimum detectable difference {number(detectable)}."
-    return f"{said}."

@@ -87,6 +87,8 @@ class StudyTable(Frozen):
     question: str = ""
     seeds: Seeds = 3  # how many (0, 1, ...), or which
     metric: str = DEFAULT_METRIC
+    # Rows that differ by less are equivalent; None: no row is called equivalent.
+    margin: Annotated[float, Field(gt=0)] | None = None
     prune_metric: str | None = None  # of curves and pruners; None: metric or CHEAP
     # The system `mle_tuned`, stopped early on the validation split, among the baselines of every
     # run; it is trained once for a corpus, in about a minute.

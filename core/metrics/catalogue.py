@@ -51,6 +51,12 @@ class MetricInfo:
     bounds: tuple[float, float] = (-math.inf, math.inf)  # of its values
     in_runs: bool = True  # False: not measured in runs even if its group is
 
+    @property
+    def worst(self) -> float | None:
+        """The value of a run without samples; None if the metric has no worst value."""
+        end = self.bounds[0 if self.direction == "higher" else 1]
+        return end if self.direction != "near" and math.isfinite(end) else None
+
 
 GROUPS: dict[str, GroupInfo] = {
     "jsd_bound": GroupInfo(

@@ -37,7 +37,7 @@ STATUS: Mapping[Outcome, str] = {  # MLflow's, of each outcome
     "ok": "FINISHED", "diverged": "FINISHED", "collapsed": "FINISHED",
     "killed": "KILLED", "failed": "FAILED",
 }  # fmt: skip
-WORST = ("diverged", "collapsed")  # outcomes that are scored as the worst score
+WORST = ("diverged", "collapsed")  # outcomes of runs that failed; they keep their scores
 ENDED = ("ok", *WORST)  # outcomes with a result; a killed or failed run has none
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,12 +29,13 @@ def metrics(context: typer.Context, json: Json = False) -> None:
     from experiments.console import print_json, stdout, table
 
     plugins.load()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "group": info.group,
             "direction": info.direction,
             "bounds": info.bounds,
+            "worst": info.worst,
             "needs": {
                 "sentences": GROUPS[info.group].needs,
                 "references": GROUPS[info.group].references,
@@ -53,7 +54,7 @@ def metrics(context: typer.Context, json: Json = False) -> None:
     for (name, info), row in zip(CATALOGUE.items(), rows, strict=True):
         low, high = (f"{bound:g}".replace("inf", "") for bound in info.bounds)
         needs = [count(GROUPS[info.group].needs, "sentence")]
-        needs += [what for what, needed in row["needs"].items() if needed is True]  # type: ignore[attr-defined]
+        needs += [what for what, needed in row["needs"].items() if needed is True]
         cells.append([name, info.direction, f"{low}..{high}", ", ".join(needs), info.summary])
     stdout.print(table(["metric", "better", "range", "needs", "what it is"], cells))
 

@@ -80,6 +80,7 @@ def study(
         show_links,
     )
     from experiments.study_worker import Cluster, check_cluster
+    from studies.analysis.contrasts import with_contrasts
     from studies.kinds import Limit
     from studies.running.queue import failures, load_queue
 
@@ -99,7 +100,7 @@ def study(
     session = begin_or_join(session, command, limit, resume=resume)
     board, link = complete(session, workers, minutes, cluster)
     if json:
-        print_json({**board.document(), "link": link})
+        print_json({**with_contrasts(board, session.study.table.contrasts), "link": link})
         return
     show_leaderboard(board)
     failed = failures(load_queue(session.name, session.storage))
@@ -136,8 +137,9 @@ def report(
     from core.tracking.mlflow_store import existing_tracker
     from experiments.console import print_json, stderr
     from experiments.study_session import UI, folder_name, show_leaderboard
+    from studies.analysis.contrasts import with_contrasts
     from studies.leaderboard import leaderboard
-    from studies.report import HTML, publish
+    from studies.report import HTML, publish, read
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
@@ -157,7 +159,7 @@ def report(
         serve = f"mlflow models serve -m {model} --env-manager local"
         stderr.print(f"  {variables} {serve}", soft_wrap=True)
     if json:
-        print_json(board.document())
+        print_json(with_contrasts(board, read(tracker, name).table.contrasts))
         return
     if tracker.read_only and output is None:
         raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")

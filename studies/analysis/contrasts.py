@@ -1,37 +1,45 @@
 """Effects of choices: contrasts of the values of an axis, contrasts of rows, and interactions.
 
-Two runs form a pair if they share the seed and every other axis. A contrast is the mean over the
-cells of the other axes of the difference of scores. Its interval and its p are one computation; p
-is adjusted (Holm) over the contrasts that the study's file names and, separately, over all others.
-Whether seeds are treated as pairs is decided once per study, by the correlation over shared seeds.
-In a fraction of a design there are no pairs: main effects of a linear model are used instead.
+A contrast is a weighted sum of the overall scores of rows. For two levels of an axis it is the
+mean, over the cells of the other axes, of the difference of scores. Its interval and its p are one
+computation (`core.statistics.contrast`). p is adjusted (Holm) over the contrasts that the study's
+file names and, separately, over all others. Whether the effect of a seed on all rows is removed is
+decided once per study, by the correlation over shared seeds. If rows have one run each, or a
+fraction of a design has no pairs of cells, main effects of a linear model are used instead.
 
 For axes A and B the interaction of levels a, a' and b, b' is the difference a - a' at b minus the
-same difference at b', in the mean over the cells of the other axes. It is computed as one
-difference: per seed the sum of the scores of (a, b) and (a', b') against that of (a', b), (a, b').
+same difference at b', in the mean over the cells of the other axes.
+
+A verdict says what a contrast shows: the first row or level is better, worse, equivalent (within
+the study's margin), or undecided.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
-from scipy import stats
 
-from core.statistics import Difference, detectable_difference, difference, holm, seed_correlation
-from studies.leaderboard import Leaderboard, Row, rng_of
+from core.statistics import (
+    LEVEL,
+    Difference,
+    Rows,
+    difference,
+    holm,
+    seed_correlation,
+)
+from studies.leaderboard import Leaderboard, Row, statistics
 from studies.table import Contrast, bare
 
-LEVEL = 0.05
-UPPER = 0.975
-Stratum = tuple[list[float], list[float]]
+BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 Two = tuple[str, str]
-Cell = dict[tuple[str, ...], Mapping[int, float]]  # levels -> score of each seed
+Cell = dict[tuple[str, ...], Row]  # levels -> the row that has them
+Weights = Mapping[str, float]  # row -> weight of its score in a contrast
 T = TypeVar("T", "Effect", "Interaction")
 
 
@@ -43,9 +51,11 @@ class Effect:
     level: str
     reference: str
     difference: Difference
-    adjusted: float  # p by Holm, over its family
+    adjusted: float  # p, over its family
     named: bool = False  # in the study's file, before the run
     modelled: bool = False  # by the linear model of a fraction of a design
+    sign: str = ""  # BETTER or WORSE if the adjusted p is at most LEVEL
+    within: bool = False  # whether the difference is within the margin, by a test
 
     @property
     def values(self) -> Two:
@@ -59,9 +69,29 @@ class Effect:
         return f"{subject}{' - '.join(self.values)}"
 
     @property
+    def verdict(self) -> str:
+        """Of `level` against `reference`."""
+        return EQUIVALENT if self.within else self.sign or UNDECIDED
+
+    @property
+    def shown(self) -> str:
+        """The verdict; a significant difference within the margin has its sign."""
+        return f"{EQUIVALENT} ({self.sign})" if self.within and self.sign else self.verdict
+
+    @property
     def clear(self) -> bool:
-        """Whether the interval excludes zero; that of a single pair never does."""
-        return significant(self.difference, self.difference.p)
+        """Whether the interval excludes zero."""
+        return self.difference.p <= LEVEL
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`; unknown ends are null."""
+        ends = [end if math.isfinite(end) else None for end in self.difference.ends]
+        return {
+            "axis": self.axis, "a": self.level, "b": self.reference,
+            "difference": self.difference.value, "low": ends[0], "high": ends[1],
+            "p": self.difference.p, "p_adjusted": self.adjusted, "named": self.named,
+            "verdict": self.verdict,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,17 +107,47 @@ class Interaction:
     @property
     def clear(self) -> bool:
         """Whether it is significant after the adjustment."""
-        return significant(self.difference, self.adjusted)
+        return self.adjusted <= LEVEL
 
 
-def significant(found: Difference, p: float) -> bool:
-    """Whether p is at most LEVEL and the interval excludes zero."""
-    return p <= LEVEL and not found.low <= 0 <= found.high
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of a study, ready to be compared."""
+
+    board: Leaderboard
+    may_pair: bool = True
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Where a row is, by its name."""
+        return {row.variant: place for place, row in enumerate(self.board.rows)}
+
+    @cached_property
+    def paired(self) -> bool:
+        """Whether the effect of a seed on all rows is removed."""
+        return self.may_pair and pairing(self.board)[1]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Statistics of the rows."""
+        return statistics(self.board.rows, paired=self.paired)
+
+    def of(self, weights: Weights, sums: int = 1) -> Difference:
+        """The sum of weights times scores, without an interval if a row has a single run. `sums`:
+        how many runs a side of a pair consists of.
+        """
+        runs = [
+            (weight, self.board.rows[self.place[name]].seeds) for name, weight in weights.items()
+        ]
+        sides = (sum(n for w, n in runs if w > 0), sum(n for w, n in runs if w < 0))
+        pairs = min(side for side in sides if side) // sums
+        placed = {self.place[name]: weight for name, weight in weights.items()}
+        return difference(self.rows, placed, pairs, paired=self.paired)
 
 
 def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effect]:
     """The named contrasts in their order, then every other one of every axis, alphabetically."""
-    paired = pairing(board)[1]
+    compare = Comparison(board)
     named = [(each.axis or "", each.level, each.reference) for each in contrasts]
     others = [
         (axis, level, reference)
@@ -95,11 +155,41 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
         for reference, level in itertools.combinations(levels(board.rows, axis), 2)
         if not {(axis, level, reference), (axis, reference, level)} & set(named)
     ]
-    found = []
+    found: list[Effect] = []
     for family, is_named in ((named, True), (others, False)):
-        made = [_effect(board.rows, each, paired, is_named) for each in family]
-        found += adjusted([effect for effect in made if effect is not None])
+        made = [_effect(compare, each, is_named) for each in family]
+        found += judged(adjusted([effect for effect in made if effect is not None]), board)
     return found
+
+
+def row_pairs(board: Leaderboard, *, turned: bool = False) -> list[Effect]:
+    """Every row minus every row below it or, if `turned`, every lower row minus the higher one."""
+    compare, names = Comparison(board), [row.variant for row in board.rows]
+    pairs = itertools.combinations(names, 2)
+    made = [_effect(compare, ("", *(pair[::-1] if turned else pair)), False) for pair in pairs]
+    return judged(adjusted([each for each in made if each is not None]), board)
+
+
+def against_first(board: Leaderboard) -> dict[str, Effect]:
+    """Each row minus the first, by its name. They are adjusted for all pairs of rows, since the
+    scores selected the first. None without a ranking.
+    """
+    if not board.rows or not board.ranked:
+        return {}
+    first = board.rows[0].variant
+    return {each.level: each for each in row_pairs(board, turned=True) if each.reference == first}
+
+
+def with_contrasts(board: Leaderboard, named: Sequence[Contrast]) -> dict[str, Any]:
+    """For `--json`: the leaderboard with verdicts against its first row, and the contrasts: the
+    named ones and those of axes or, without any, all pairs of rows.
+    """
+    found, against = board.document(), against_first(board)
+    for row in found["leaderboard"]:
+        effect = against.get(row["variant"])
+        row["verdict"] = effect and effect.verdict
+    contrasts = effects(board, named) or row_pairs(board)
+    return {**found, "contrasts": [each.document() for each in contrasts]}
 
 
 def adjusted(family: Sequence[T]) -> list[T]:
@@ -108,50 +198,48 @@ def adjusted(family: Sequence[T]) -> list[T]:
     return [replace(each, adjusted=p) for each, p in zip(family, p_values, strict=True)]
 
 
+def judged(family: Sequence[Effect], board: Leaderboard) -> list[Effect]:
+    """The effects with what their verdicts need: the sign of a significant difference, and whether
+    two one-sided tests, adjusted by Holm, say that it is within the study's margin.
+    """
+    margin, higher = board.margin, board.higher_is_better
+    within = holm([e.difference.equivalent(margin) if margin else 1.0 for e in family])
+    found = []
+    for each, p in zip(family, within, strict=True):
+        sign = BETTER if (each.difference.value > 0) == higher else WORSE
+        significant = each.adjusted <= LEVEL
+        found.append(replace(each, sign=sign if significant else "", within=p <= LEVEL))
+    return found
+
+
 def interactions(board: Leaderboard) -> list[Interaction]:
     """Every two levels of every two axes, the smallest p first; none without two axes."""
-    rows, paired = board.rows, pairing(board)[1]
+    rows, compare = board.rows, Comparison(board)
     found = []
     for one, other in itertools.combinations(axes(rows), 2):
         of_one = itertools.combinations(levels(rows, one), 2)
         of_other = list(itertools.combinations(levels(rows, other), 2))
         for of, at in itertools.product(of_one, of_other):
-            strata = _interaction_strata(rows, (one, other), of, at)
-            if strata:
-                each = compared(strata, paired)
+            corners = ((of[0], at[0]), (of[1], at[1]), (of[1], at[0]), (of[0], at[1]))
+            weights = _weights(compare, (one, other), corners)
+            if weights:
+                each = compare.of(weights, sums=2)
                 found.append(Interaction((one, other), of, at, each, each.p))
     return sorted(
         adjusted(found), key=lambda each: (each.difference.p, each.axes, each.of, each.at)
     )
 
 
-def apart(
-    board: Leaderboard, variant: str, other: str, *, paired: bool
-) -> tuple[Difference, float | None] | None:
-    """One row minus another, as `effects` has it, and their minimum detectable difference; None
-    without two pairs.
-    """
-    strata = _strata(board.rows, ("", variant, other), paired)
-    found = compared(strata, paired) if strata else None
-    if found is None or found.pairs < 2:
-        return None
-    return found, detectable(*strata[0], paired=found.paired)
-
-
-def detectable(ours: Sequence[float], theirs: Sequence[float], *, paired: bool) -> float | None:
-    """The minimum detectable difference (80% power) of two rows; None without a spread."""
-    if paired:
-        spread = float(np.std(np.subtract(ours, theirs), ddof=1))
-    else:
-        spread = float(np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / 2))
-    size = detectable_difference(spread, min(len(ours), len(theirs)), paired=paired)
-    return size if 0 < size < math.inf else None
-
-
 def pairing(board: Leaderboard) -> tuple[float, bool]:
-    """The correlation over shared seeds of all rows, and whether to pair on them."""
+    """The correlation over shared seeds of all rows, and whether to remove the effect of seeds: not
+    if runs are missing or failed.
+    """
     scores = matrix(board)
-    return seed_correlation(scores) if scores.size else (0.0, False)
+    if not scores.size:
+        return 0.0, False
+    correlation, worthwhile = seed_correlation(scores)
+    complete = all(not row.failed and row.seeds == scores.shape[1] for row in board.rows)
+    return correlation, worthwhile and complete
 
 
 def matrix(board: Leaderboard) -> np.ndarray:
@@ -171,19 +259,6 @@ def axes(rows: Sequence[Row]) -> list[str]:
 def levels(rows: Sequence[Row], axis: str) -> list[str]:
     """The values of an axis, alphabetically."""
     return sorted({row.cell[axis] for row in rows if axis in row.cell})
-
-
-def compared(strata: Sequence[Stratum], paired: bool) -> Difference:
-    """`difference` with draws that depend on the scores alone, so that a contrast has the same
-    interval wherever it is shown; with the sides exchanged, the same with the other sign.
-    """
-    given = list(strata)
-    exchanged = [(theirs, ours) for ours, theirs in given]
-    first = min(given, exchanged)
-    found = difference(first, rng_of(json.dumps(first)), paired=paired)
-    if first == given:
-        return found
-    return replace(found, value=-found.value, low=-found.high, high=-found.low)
 
 
 def main_effect(
@@ -214,55 +289,54 @@ def main_effect(
     value = float(c @ estimates)
     residual = float(np.square(y - X @ estimates).sum()) / freedom
     error = float(np.sqrt(residual * (c @ np.linalg.pinv(X.T @ X) @ c)))
-    reach = float(stats.t.ppf(UPPER, freedom)) * error
-    p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
-    return Difference(value, value - reach, value + reach, p, len(runs), blocked)
+    pairs = min(sum(row.cell[axis] == each for row, _, _ in runs) for each in (level, reference))
+    return Difference.student(value, error, freedom, pairs, paired=blocked)
 
 
-def _effect(
-    rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool, named: bool
-) -> Effect | None:
-    axis, level, reference = contrast
-    strata = _strata(rows, contrast, paired)
-    found = compared(strata, paired) if strata else None
-    if found is None and axis:
+def _effect(compare: Comparison, wanted: tuple[str, str, str], named: bool) -> Effect | None:
+    axis, level, reference = wanted
+    rows = compare.board.rows
+    if axis:
+        weights = _weights(compare, (axis,), ((level,), (reference,)))
+    elif {level, reference} <= compare.place.keys():
+        weights = {level: 1.0, reference: -1.0}
+        if any(rows[compare.place[name]].score is None for name in weights):
+            return None
+    else:
+        return None
+    found = compare.of(weights) if weights else None
+    if found is None:
         cells = [row for row in rows if row.cell]
-        found = main_effect(cells, axis, level, reference, blocked=paired)
+        found = main_effect(cells, axis, level, reference, blocked=compare.paired)
     if found is None:
         return None
-    return Effect(axis, level, reference, found, found.p, named, modelled=not strata)
+    return Effect(axis, level, reference, found, found.p, named, modelled=not weights)
 
 
-def _strata(rows: Sequence[Row], contrast: tuple[str, str, str], paired: bool) -> list[Stratum]:
-    """For each cell of the other axes the scores with `level` and with `reference`."""
-    axis, level, reference = contrast
-    cells = _cells(rows, [axis]) if axis else [{(row.variant,): row.scores for row in rows}]
-    pair = (level,), (reference,)
-    both = [(cell[pair[0]], cell[pair[1]]) for cell in cells if set(pair) <= cell.keys()]
-    if not paired and all(len(ours) > 1 and len(theirs) > 1 for ours, theirs in both):
-        return [(list(ours.values()), list(theirs.values())) for ours, theirs in both]
-    shared = [(ours, theirs, sorted(set(ours) & set(theirs))) for ours, theirs in both]
-    return [([a[s] for s in seeds], [b[s] for s in seeds]) for a, b, seeds in shared if seeds]
-
-
-def _interaction_strata(rows: Sequence[Row], both: Two, of: Two, at: Two) -> list[Stratum]:
-    """For each cell of the other axes, over the seeds that all four cells have: the two sums."""
-    (a, b), (c, d) = of, at
-    corners = ((a, c), (b, d), (b, c), (a, d))
-    made = []
-    for cell in (cell for cell in _cells(rows, both) if set(corners) <= cell.keys()):
-        plus, also, minus, less = (cell[place] for place in corners)
-        seeds = sorted(set(plus) & set(also) & set(minus) & set(less))
-        if seeds:
-            sums = [plus[s] + also[s] for s in seeds], [minus[s] + less[s] for s in seeds]
-            made.append(sums)
-    return made
+def _weights(
+    compare: Comparison, names: Sequence[str], corners: Sequence[tuple[str, ...]]
+) -> dict[str, float]:
+    """Weights of the first half of the corners minus the second half, in the mean over the cells of
+    the other axes that have all corners.
+    """
+    cells = [
+        [cell[corner] for corner in corners]
+        for cell in _cells(compare.board.rows, names)
+        if {*corners} <= cell.keys()
+        and all(cell[corner].score is not None and cell[corner].seeds > 1 for corner in corners)
+    ]
+    half = len(corners) // 2
+    return {
+        row.variant: (1 if place < half else -1) / len(cells)
+        for cell in cells
+        for place, row in enumerate(cell)
+    }
 
 
 def _cells(rows: Sequence[Row], names: Sequence[str]) -> list[Cell]:
-    """For each cell of the other axes, the scores by the levels of these."""
+    """For each cell of the other axes, its rows by the levels of these."""
     cells: dict[frozenset[Two], Cell] = {}
     for row in (row for row in rows if set(names) <= set(row.cell)):
         others = frozenset(item for item in row.cell.items() if item[0] not in names)
-        cells.setdefault(others, {})[tuple(row.cell[name] for name in names)] = row.scores
+        cells.setdefault(others, {})[tuple(row.cell[name] for name in names)] = row
     return list(cells.values())

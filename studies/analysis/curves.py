@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.metrics.catalogue import metric_info
-from core.statistics import Interval, interval
+from core.statistics import Interval, means
 from studies.analysis.ranking import is_near
 from studies.figures import BLUE, LINE, ORANGE, band, panels
-from studies.leaderboard import Row, rng_of
+from studies.leaderboard import Row
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def curves_figure(rows: Sequence[Row], found: Curves, real: float | None, metric
     size = (0.8 + 2.5 * across, 0.5 + 2.1 * down)
     drawing, grid = panels(down, across, len(rows), size, sharex=True, sharey=True)
     bounds = metric_info(metric).bounds
-    middles = {row.variant: middle(row.variant, found[row.variant], bounds) for row in rows}
+    middles = {row.variant: middle(found[row.variant], bounds) for row in rows}
     seen = [value for seeds in found.values() for points in seeds.values() for _, value in points]
     near = real if real is not None and is_near(real, min(seen), max(seen)) else None
     for rank, (axis, row) in enumerate(zip(grid, rows, strict=True), start=1):
@@ -95,9 +95,10 @@ def _logarithmic(axis: Axes, least: int, most: int) -> None:
 
 
 def middle(
-    variant: str, seeds: Mapping[int, Curve], bounds: tuple[float, float]
+    seeds: Mapping[int, Curve], bounds: tuple[float, float]
 ) -> tuple[list[int], list[Interval]]:
-    """The steps that every seed has, and the interquartile mean at each with its interval.
+    """The steps that every seed has, and the mean at each with its interval. Variances
+    are moderated over the steps. One seed has no band.
 
     A run that diverged has no later values, so the mean ends where the first run does.
     """
@@ -105,8 +106,7 @@ def middle(
     for points in seeds.values():
         for step, value in points:
             at.setdefault(step, []).append(value)
-    rng = rng_of(variant)
     steps = sorted(step for step, values in at.items() if len(values) == len(seeds))
-    found = [interval(at[step], rng) for step in steps]
+    found = means([at[step] for step in steps])
     # The metric has no values outside its bounds.
     return steps, [Interval(e.value, *map(float, np.clip(e.ends, *bounds))) for e in found]

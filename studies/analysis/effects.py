@@ -8,19 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core.plural import count
+from core.statistics import LEVEL
 from studies.analysis.contrasts import (
-    LEVEL,
+    EQUIVALENT,
+    Comparison,
     Effect,
     Interaction,
     axes,
-    compared,
     effects,
     interactions,
     levels,
     pairing,
+    row_pairs,
 )
 from studies.figures import BLUE, COLOURS, GREY, forest, panels
-from studies.leaderboard import Leaderboard, Row
+from studies.leaderboard import Leaderboard
 from studies.sections import (
     TEXTS,
     Reading,
@@ -31,7 +33,7 @@ from studies.sections import (
     number,
     p_value,
 )
-from studies.table import Contrast, bare
+from studies.table import bare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,39 +42,43 @@ if TYPE_CHECKING:
 ACROSS = 3  # panels of interactions side by side
 OFFSET = 0.06  # of a step between two levels: lines of one panel do not hide each other's intervals
 SPELLED = 2  # interactions that are described in a sentence
-COLUMNS = ("difference", "95% interval", "pairs", "p", "p, Holm")  # of `contrast_cells`
+COLUMNS = ("difference", "95% interval", "pairs", "p", "p adjusted")  # of `contrast_cells`
 
 
 def choices(reading: Reading) -> Iterator[Section]:
     """The effect of each choice; none if there is no contrast."""
-    return contrast_section(reading, reading.table.contrasts, "effects")
+    return contrast_section(reading, effects(reading.board, reading.table.contrasts), "effects")
 
 
 def all_pairs(reading: Reading, key: str) -> Iterator[Section]:
     """The contrasts of the study's file, or of every two rows."""
-    rows = [row.variant for row in reading.board.rows]
-    every = [Contrast(level=a, reference=b) for a, b in itertools.combinations(rows, 2)]
-    return contrast_section(reading, reading.table.contrasts or every, key)
+    named = reading.table.contrasts
+    found = effects(reading.board, named) if named else row_pairs(reading.board)
+    return contrast_section(reading, found, key)
 
 
-def contrast_section(reading: Reading, named: Sequence[Contrast], key: str) -> Iterator[Section]:
+def contrast_section(reading: Reading, found: Sequence[Effect], key: str) -> Iterator[Section]:
     """Contrasts as one section, the named ones first; none if there is no contrast."""
     board = reading.board
-    found = effects(board, named)
     if not found:
         return
     correlation, paired = pairing(board)
     yield Section(
         key,
-        ("contrast", *COLUMNS),
-        [[each.title, *contrast_cells(each.difference, each.adjusted)] for each in found],
+        ("contrast", *COLUMNS, "verdict"),
+        [
+            [each.title, *contrast_cells(each.difference, each.adjusted), each.shown]
+            for each in found
+        ],
         {key: lambda: effects_figure(board, found)},
         _findings(found, higher_is_better=board.higher_is_better),
-        {"contrasts": explained(found, correlation, paired)},
+        {"contrasts": explained(found, correlation, paired, board.margin)},
     )
 
 
-def explained(found: Sequence[Effect], correlation: float, paired: bool) -> str:
+def explained(
+    found: Sequence[Effect], correlation: float, paired: bool, margin: float | None
+) -> str:
     """What the rows are, and what they cannot show."""
     texts = TEXTS["contrasts"]
     what = texts["rows"]
@@ -85,10 +91,11 @@ def explained(found: Sequence[Effect], correlation: float, paired: bool) -> str:
         what=what,
         seeds=texts["paired" if paired else "unpaired"].format(correlation=correlation),
         families=texts[families].format(named=named),
+        verdicts=texts["margin" if margin else "no_margin"].format(margin=margin),
     )
 
 
-def _findings(found: list[Effect], *, higher_is_better: bool) -> list[str]:
+def _findings(found: Sequence[Effect], *, higher_is_better: bool) -> list[str]:
     """Planned contrasts first, then significant ones by size, then the rest."""
     ranked = sorted(
         found, key=lambda e: (not e.named, not e.clear, -abs(e.difference.value) * e.clear)
@@ -99,7 +106,9 @@ def _findings(found: list[Effect], *, higher_is_better: bool) -> list[str]:
         if effect.clear and effect.adjusted > LEVEL:
             family = count(sum(each.named == effect.named for each in found), "contrast")
             p = number(effect.adjusted)
-            text += f" Not significant after Holm's adjustment for {family} (p {p})."
+            text += f" Not significant after adjustment for {family} (p {p})."
+        if effect.verdict == EQUIVALENT:
+            text += " Equivalent: the difference is within the study's margin."
         said.append(f"**{effect.axis}**: {text}" if effect.axis else text)
     return said
 
@@ -117,7 +126,7 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
         axis.annotate(f"p {p_value(effect.adjusted)}", (1, y), (4, 0), ("axes fraction", "data"),
                       "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
     equal = ", all else equal" if any(effect.axis for effect in found) else ""
-    axis.set_xlabel(f"difference of {board.metric}{equal} (p adjusted by Holm)")
+    axis.set_xlabel(f"difference of {board.metric}{equal} (p adjusted)")
     return drawing
 
 
@@ -172,16 +181,16 @@ def interactions_figure(board: Leaderboard) -> Figure:
     size = (0.6 + 3.0 * across, 0.4 + 2.6 * down)
     drawing, grid = panels(down, across, len(pairs), size, sharey=True)
     for panel, (one, other) in zip(grid, pairs, strict=True):
-        _panel(panel, board.rows, one, other)
+        _panel(panel, board, one, other)
     drawing.supylabel(board.metric, fontsize=9)
     return drawing
 
 
-def _panel(panel: Axes, rows: Sequence[Row], one: str, other: str) -> None:
-    along, lines = levels(rows, one), levels(rows, other)
+def _panel(panel: Axes, board: Leaderboard, one: str, other: str) -> None:
+    along, lines = levels(board.rows, one), levels(board.rows, other)
     for place, (level, colour) in enumerate(zip(lines, itertools.cycle(COLOURS), strict=False)):
         shift = OFFSET * (place - (len(lines) - 1) / 2)
-        found = [_mean(rows, {one: each, other: level}) for each in along]
+        found = [_mean(board, {one: each, other: level}) for each in along]
         points = [(x + shift, *mean) for x, mean in enumerate(found) if mean is not None]
         if not points:
             continue
@@ -197,14 +206,14 @@ def _panel(panel: Axes, rows: Sequence[Row], one: str, other: str) -> None:
     panel.grid(visible=False, axis="x")
 
 
-def _mean(rows: Sequence[Row], cell: Mapping[str, str]) -> tuple[float, float, float] | None:
+def _mean(board: Leaderboard, cell: Mapping[str, str]) -> tuple[float, float, float] | None:
     """Mean over the cells that have these levels, with its interval; None if there are none."""
-    strata = [
-        (list(row.scores.values()), [0.0] * len(row.scores))
-        for row in rows
-        if row.scores and cell.items() <= row.cell.items()
+    alike = [
+        row.variant
+        for row in board.rows
+        if row.score is not None and cell.items() <= row.cell.items()
     ]
-    if not strata:
+    if not alike:
         return None
-    found = compared(strata, paired=True)
+    found = Comparison(board, may_pair=False).of(dict.fromkeys(alike, 1 / len(alike)))
     return found.value, *found.ends

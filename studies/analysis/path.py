@@ -8,16 +8,17 @@ origin's, coordinate i is attributed the mean over orders of v(before + i) - v(b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.metrics.catalogue import metric_info
-from core.statistics import RESAMPLES, Difference, Interval, interval, resample, stretched
-from studies.analysis.contrasts import compared, pairing
+from core.statistics import LEVEL, Difference
+from studies.analysis.contrasts import Comparison
 from studies.figures import BLUE, GREY, ORANGE, forest
-from studies.leaderboard import rng_of, variant_runs
+from studies.leaderboard import variant_runs
 from studies.sections import Reading, Section, between, bracket, number
 
 if TYPE_CHECKING:
@@ -58,86 +59,88 @@ def nodes_of(order: Order) -> list[Node]:
     return [frozenset(order[:n]) for n in range(len(order) + 1)]
 
 
-def contributions(orders: Sequence[Order], scores: Callable[[Node], np.ndarray]) -> np.ndarray:
-    """(orders, seeds, k): the change of the score at each coordinate's step, per seed."""
-    made = []
+def weights(orders: Sequence[Order], i: int) -> dict[Node, float]:
+    """Weights of the scores of systems whose sum is the mean change at the step of coordinate i."""
+    found: dict[Node, float] = {}
     for order in orders:
-        path = [scores(node) for node in nodes_of(order)]  # each (seeds,)
-        steps = np.diff(np.stack(path, axis=1), axis=1)  # (seeds, k), in the order's order
-        made.append(steps[:, np.argsort(order)])
-    return np.stack(made)
+        before = frozenset(order[: order.index(i)])
+        for node, sign in ((before, -1), (before | {i}, 1)):
+            found[node] = found.get(node, 0.0) + sign / len(orders)
+    return found
 
 
 def shapley(
-    changes: np.ndarray, rng: np.random.Generator, *, complete: bool, resamples: int = RESAMPLES
-) -> list[Interval]:
-    """Attribution of each coordinate with its 95% interval, from `contributions`.
+    compare: Comparison,
+    rows: Mapping[Node, str],
+    orders: Sequence[Order],
+    i: int,
+    *,
+    complete: bool,
+) -> Difference:
+    """Attribution of coordinate i with its 95% interval; `rows` are the names of the systems.
 
-    Seeds are resampled together for all coordinates (they are paired along a path). If the orders
-    are a sample they are resampled too, so that the interval covers both.
+    If the orders are a sample, the variance of their mean is added to that over seeds.
     """
-    orders, seeds, k = changes.shape
-    picked = resample(seeds, rng, resamples)  # (resamples, seeds)
-    if complete:
-        draws = changes.mean(axis=0)[picked].mean(axis=1)  # (resamples, k)
-    else:
-        drawn = resample(orders, rng, resamples)
-        counts = np.stack([np.bincount(row, minlength=orders) for row in drawn]) / orders
-        weights = np.stack([np.bincount(row, minlength=seeds) for row in picked]) / seeds
-        draws = np.einsum("ro,rs,osk->rk", counts, weights, changes, optimize=True)
-    value = changes.mean(axis=(0, 1))
-    return [stretched(float(value[i]), draws[:, i], seeds) for i in range(k)]
+    found = compare.of({rows[node]: weight for node, weight in weights(orders, i).items()})
+    if complete or len(orders) < 2:
+        return found
+    scores = dict(zip(compare.place, compare.rows.score, strict=True))
+    changes = [
+        sum(weight * scores[rows[node]] for node, weight in weights([order], i).items())
+        for order in orders
+    ]
+    drawn = float(np.std(changes, ddof=1)) / math.sqrt(len(orders))
+    error = math.hypot(found.error, drawn)
+    return Difference.student(found.value, error, found.freedom, found.pairs, paired=found.paired)
 
 
 def path_sections(reading: Reading) -> Iterator[Section]:
-    """The attribution; none until all systems of the path have a seed in common."""
+    """The attribution; none until all systems of the path have a run."""
     ends: Two = reading.table.ends  # type: ignore[attr-defined]
     budget: int = reading.table.nodes  # type: ignore[attr-defined]
     variants = variant_runs(reading.tracker, reading.board.study)
     changed = {name: run.params.get("changed", "") for name, run in variants.items()}
     names = changed.get(ends[1], "").split(", ")
     found = {
-        frozenset(names.index(n) for n in changed[row.variant].split(", ") if n): row.scores
+        frozenset(names.index(n) for n in changed[row.variant].split(", ") if n): row.variant
         for row in reading.board.rows
-        if row.variant in changed
+        if row.variant in changed and row.score is not None
     }
     orders, complete = orders_within(len(names), max(budget, len(names) + 1))
     nodes = {node for order in orders for node in nodes_of(order)}
     if not names[0] or not nodes <= set(found):
         return
-    seeds = sorted(set.intersection(*(set(found[node]) for node in nodes)))
-    if seeds:
-        scores = {node: np.array([found[node][seed] for seed in seeds]) for node in nodes}
-        yield _section(reading, names, scores, orders, complete)
+    yield _section(reading, names, found, orders, complete)
 
 
 def _section(
     reading: Reading,
     names: Sequence[str],
-    scores: Mapping[Node, np.ndarray],
+    rows: Mapping[Node, str],
     orders: Sequence[Order],
     complete: bool,
 ) -> Section:
     board, ends = reading.board, reading.table.ends  # type: ignore[attr-defined]
-    rng = rng_of(board.study)
-    parts = shapley(contributions(orders, scores.__getitem__), rng, complete=complete)
+    compare = Comparison(board)
+    parts = [shapley(compare, rows, orders, i, complete=complete) for i in range(len(names))]
     none, every = Node(), Node(range(len(names)))
-    whole = interval((scores[every] - scores[none]).tolist(), rng)
-    paired = pairing(board)[1]
-    rows = []
+
+    def gap(a: Node, b: Node) -> Difference | None:
+        return compare.of({rows[a]: 1.0, rows[b]: -1.0}) if {a, b} <= rows.keys() else None
+
+    whole = compare.of({rows[every]: 1.0, rows[none]: -1.0})
+    cells = []
     found = dict(sorted(enumerate(parts), key=lambda item: -abs(item[1].value)))
     for i, each in found.items():
-        first = _gap(scores, Node({i}), none, paired)
-        last = _gap(scores, every, every - {i}, paired)
-        sure = between(each.ends, sign="+")
-        rows.append([names[i], f"{each.value:+.4f}", sure, _shown(first), _shown(last)])
+        first, last = gap(Node({i}), none), gap(every, every - {i})
+        cells.append([names[i], *_cells(each), _shown(first), _shown(last)])
     total = sum(each.value for each in parts)
-    rows.append([TOTAL, f"{total:+.4f}", between(whole.ends, sign="+"), "", ""])
+    cells.append([TOTAL, f"{total:+.4f}", _cells(whole)[1], "", ""])
     named = {names[i]: each for i, each in found.items()}
     return Section(
         "attribution",
         ("coordinate", "contribution", "95% interval", "first", "last"),
-        rows,
+        cells,
         {"attribution": lambda: attribution_figure(board.metric, ends, named, whole)},
         _findings(ends, named, board.metric),
         {"start": ends[0], "end": ends[1],
@@ -146,7 +149,7 @@ def _section(
     )  # fmt: skip
 
 
-def _findings(ends: Two, found: Mapping[str, Interval], metric: str) -> list[str]:
+def _findings(ends: Two, found: Mapping[str, Difference], metric: str) -> list[str]:
     clear = [(name, each) for name, each in found.items() if _clear(each)]
     if not clear:
         return [f"No coordinate between {ends[0]} and {ends[1]} has a significant contribution to "
@@ -158,25 +161,24 @@ def _findings(ends: Two, found: Mapping[str, Interval], metric: str) -> list[str
     ]
 
 
-def _clear(each: Interval) -> bool:
-    return each.low > 0 or each.high < 0
+def _clear(each: Difference) -> bool:
+    return each.p <= LEVEL
 
 
-def _gap(scores: Mapping[Node, np.ndarray], a: Node, b: Node, paired: bool) -> Difference | None:
-    if a not in scores or b not in scores:
-        return None
-    return compared([(scores[a].tolist(), scores[b].tolist())], paired)
+def _cells(found: Difference) -> list[str]:
+    known = found.ends if math.isfinite(found.low) else None
+    return [f"{found.value:+.4f}", between(known, sign="+")]
 
 
 def _shown(found: Difference | None) -> str:
     if found is None:
         return ""
-    sure = f" ({between(found.ends, sign='+')})" if found.pairs > 1 else ""
-    return f"{found.value:+.4f}{sure}"
+    value, interval = _cells(found)
+    return f"{value} ({interval})" if math.isfinite(found.low) else value
 
 
 def attribution_figure(
-    metric: str, ends: Two, found: Mapping[str, Interval], whole: Interval
+    metric: str, ends: Two, found: Mapping[str, Difference], whole: Difference
 ) -> Figure:
     """The contribution of each coordinate with its interval, the whole difference last."""
     every = [*found.values(), whole]

@@ -24,10 +24,9 @@ from core.errors import InputError
 from core.faults import first_fault
 from core.files import read_bounded
 from core.plural import count
-from core.statistics import difference, interval
+from core.statistics import difference, means, padded, summarize
 from core.tracking.protocol import RunRecord
 from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas
-from studies.leaderboard import rng_of
 from studies.sections import Reading, Section, between, contrast
 
 if TYPE_CHECKING:
@@ -203,8 +202,7 @@ def sweep_section(sweeps: Sweeps) -> Section:
     """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
     areas = {name: [one.area for one in runs] for name, runs in _by_variant(sweeps).items()}
     rows = []
-    for name, found in areas.items():
-        over = interval(found, rng_of(name))
+    for (name, found), over in zip(areas.items(), means([*areas.values()]), strict=True):
         sure = between(over.ends if len(found) > 1 else None)
         rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
     return Section(
@@ -219,11 +217,13 @@ def sweep_section(sweeps: Sweeps) -> Section:
 def _findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
     """The largest area against each other."""
     ranked = sorted(areas, key=lambda name: -float(np.mean(areas[name])))
-    best, said = ranked[0], []
-    for other in ranked[1:]:
-        rng = rng_of(f"{best}/{other}")
-        found = difference([(areas[best], areas[other])], rng, paired=False)
-        text = contrast(best, other, found, higher_is_better=True)
+    table = padded([areas[name] for name in ranked])
+    rows = summarize(table, np.zeros(table.shape, dtype=bool))
+    said = []
+    for place, other in enumerate(ranked[1:], start=1):
+        pairs = min(len(areas[ranked[0]]), len(areas[other]))
+        found = difference(rows, {0: 1.0, place: -1.0}, pairs)
+        text = contrast(ranked[0], other, found, higher_is_better=True)
         said.append(f"Area over temperature: {text}")
     return said
 

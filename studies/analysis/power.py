@@ -1,4 +1,4 @@
-"""Statistical power of a study: sources of variance, detectable differences, profiles."""
+"""Statistical power of a study: detectable differences, profiles."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.plural import count
-from core.statistics import (
-    Interval,
-    detectable_difference,
-    performance_profile,
-    probability_of_improvement,
-    variance_shares,
-)
+from core.resampling import performance_profile, probability_of_improvement
+from core.statistics import Interval, detectable_difference
 from studies.analysis.contrasts import matrix, pairing
 from studies.figures import band, canvas, legend_beside
 from studies.leaderboard import Leaderboard, rng_of
@@ -42,7 +37,6 @@ def power(reading: Reading) -> Iterator[Section]:
     spread = float(np.sqrt(np.mean(np.square(gaps)))) if paired else single
     rows = [
         ["correlation over shared seeds", f"{correlation:.2f}", "paired" if paired else "unpaired"],
-        *_shares(scores),
         *(
             [f"minimum detectable difference with {count(seeds, 'seed')}",
              f"{detectable_difference(spread, seeds, paired=paired):.4f}",
@@ -58,14 +52,6 @@ def power(reading: Reading) -> Iterator[Section]:
         {"profile": lambda: profile_figure(board)},
         values={"rows": k, "seeds": n},
     )
-
-
-def _shares(scores: np.ndarray) -> list[list[str]]:
-    found = variance_shares(scores, np.random.default_rng(0))
-    if found is None:
-        return []
-    named = {"variant": found.configuration, "seed": found.seed, "residual": found.rest}
-    return [_share(f"share of the variance: {name}", each) for name, each in named.items()]
 
 
 def _first_two(board: Leaderboard) -> list[str]:

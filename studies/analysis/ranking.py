@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +11,34 @@ import numpy as np
 from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, metric_info
 from core.metrics.signature import Signature
 from core.plural import count
-from core.statistics import holm
 from core.tracking.protocol import NONE, WORST
-from studies.analysis.contrasts import LEVEL, apart, pairing
+from studies.analysis.contrasts import (
+    EQUIVALENT,
+    UNDECIDED,
+    WORSE,
+    against_first,
+    row_pairs,
+)
 from studies.figures import BLUE, GREY, ORANGE, forest
 from studies.leaderboard import HIGH, Leaderboard, Row
-from studies.sections import TEXTS, Reading, Section, between, contrast, names, number, scored
+from studies.sections import (
+    TEXTS,
+    Reading,
+    Section,
+    between,
+    contrast,
+    names,
+    number,
+    scored,
+    why_no_interval,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BOARD_COLUMNS = ["", "variant", "score", "95% interval", "seeds", "outcomes"]
+BOARD_COLUMNS = ["", "variant", "score", "95% interval", "failed", "score without failures",
+                 "seeds", "outcomes", "against the first"]  # fmt: skip
 FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
 TITLES = {"real": "real held-out text", LIKELIHOOD: "mle_tuned, stopped early"}  # others: models
 EVERY_DOT = 8  # seeds from which on intervals are reliable
@@ -66,11 +83,30 @@ def board_columns(board: Leaderboard) -> list[str]:
 
 def board_cells(board: Leaderboard) -> list[list[str]]:
     """A row of `board_columns` for each variant."""
+    verdicts = {name: effect.shown for name, effect in against_first(board).items()}
     return [
-        [str(rank), row.variant, f"{row.score:.4f}", between(row.interval), str(row.seeds),
-         outcomes(row), *_on_ladder(board, row.ladder or "-")]
+        [str(rank) if board.ranked else "", row.variant,
+         "-" if row.score is None else f"{row.score:.4f}",
+         between(row.interval, why=why_no_interval(row)), failed(row), survivors(row),
+         str(row.seeds), outcomes(row), verdicts.get(row.variant, ""),
+         *_on_ladder(board, row.ladder or "-")]
         for rank, row in enumerate(board.rows, start=1)
     ]  # fmt: skip
+
+
+def failed(row: Row) -> str:
+    """`1 of 5`, and the interval of the failure rate."""
+    rate = row.failure_rate
+    shown = "" if rate is None else f" ({rate.low:.0%} to {rate.high:.0%})"
+    return f"{len(row.failed)} of {row.seeds}{shown}"
+
+
+def survivors(row: Row) -> str:
+    """The score of the runs that did not fail, and its interval."""
+    if row.survivors is None:
+        return "-"
+    ends = row.survivors_interval
+    return f"{row.survivors:.4f}" + (f" ({between(ends)})" if ends else "")
 
 
 def signature(board: Leaderboard) -> str:
@@ -86,7 +122,8 @@ def baseline_cells(board: Leaderboard) -> dict[str, list[str]]:
         note = f"copies {copied:.0%}" if text in FLOORS and copied >= HIGH else ""
         if value is not None:
             title = TITLES.get(text, f"{text} model")
-            rows[text] = ["", title, f"{value:.4f}", "", "", "", *_on_ladder(board, note)]
+            blank = [""] * (len(BOARD_COLUMNS) - 3)
+            rows[text] = ["", title, f"{value:.4f}", *blank, *_on_ladder(board, note)]
     return rows
 
 
@@ -99,6 +136,11 @@ def findings(board: Leaderboard) -> list[str]:
     """The conclusions that the leaderboard supports."""
     if not board.rows:
         return ["No run has ended: there is nothing to conclude."]
+    if not board.ranked:
+        return [
+            f"`{board.metric}` has no worst value for runs without samples, so it cannot rank a "
+            f"study in which runs failed. Compare failure rates and scores without failures."
+        ]
     best, *others = board.rows
     real = board.baselines.get("real")
     place = "highest" if board.higher_is_better else "lowest (best)"
@@ -114,7 +156,7 @@ def findings(board: Leaderboard) -> list[str]:
             else "One seed: the variation between seeds is unknown."
         )
     elif others:
-        said += _against(best, others, board)
+        said += _against(best, board)
     return said
 
 
@@ -159,37 +201,32 @@ def outcomes(row: Row) -> str:
     return ", ".join(f"{n} {outcome}" for outcome, n in sorted(row.outcomes.items()))
 
 
-def _against(best: Row, others: Sequence[Row], board: Leaderboard) -> list[str]:
+def _against(best: Row, board: Leaderboard) -> list[str]:
     """The best variant against each other one."""
-    paired = pairing(board)[1]
     compared = {
-        row.variant: known
-        for row in others
-        if (known := apart(board, best.variant, row.variant, paired=paired))
+        name: effect
+        for name, effect in against_first(board).items()
+        if math.isfinite(effect.difference.low)
     }
     if not compared:
-        return ["No two variants have two seeds each: they cannot be compared."]
+        return ["No two variants have two runs each that can be compared."]
     if len(compared) == 1:
-        ((other, (found, size)),) = compared.items()
-        return [contrast(best.variant, other, found, higher_is_better=board.higher_is_better,
-                         detectable=size)]  # fmt: skip
-    clear = [other for other, (found, _) in compared.items() if found.p <= LEVEL]
-    unclear = [other for other in compared if other not in clear]
+        (other,) = compared
+        pair = best.variant, other
+        effect = next(e for e in row_pairs(board) if (e.level, e.reference) == pair)
+        higher = board.higher_is_better
+        return [contrast(best.variant, other, effect.difference, higher_is_better=higher)]
     said = []
-    if clear:
-        its = f"{'each' if len(clear) > 1 else 'the'} {'paired' if paired else 'unpaired'}"
-        said.append(f"It is better than {names(clear)}: {its} 95% interval excludes zero.")
+    for what, verdict in (("better than", WORSE), ("equivalent to", EQUIVALENT)):
+        if which := [name for name, effect in compared.items() if effect.verdict == verdict]:
+            said.append(f"It is {what} {names(which)}.")
+    unclear = [name for name, effect in compared.items() if effect.verdict == UNDECIDED]
     if unclear:
-        sizes = [size for other in unclear if (size := compared[other][1]) is not None]
-        tail = f"; minimum detectable difference {number(max(sizes))}" if sizes else ""
         seeds = count(best.seeds, "seed")
-        said.append(f"No significant difference from {names(unclear)} (n = {seeds}){tail}.")
-    sure = sum(p <= LEVEL for p in holm([found.p for found, _ in compared.values()]))
+        said.append(f"No significant difference from {names(unclear)} (n = {seeds}).")
     said.append(
-        f"The winner was picked after seeing the scores: after Holm's adjustment over its "
-        f"{count(len(compared), 'comparison')}, {sure or 'none'} "
-        f"{'is' if sure == 1 else 'are'} significant at 5%. To confirm it, run it again with new "
-        f"seeds."
+        f"The winner was picked after seeing the scores, so these verdicts are adjusted for all "
+        f"pairs of {count(len(board.rows), 'row')}. To confirm it, run it again with new seeds."
     )
     return said
 
@@ -203,7 +240,8 @@ def broken(board: Leaderboard) -> Iterator[str]:
     if any(worst.values()):
         words = " and ".join(f"{n} {outcome}" for outcome, n in worst.items() if n)
         yield (
-            f"Of {count(total, 'run')}, {words}: scored as failed runs (worst score); listed below."
+            f"Of {count(total, 'run')}, {words}. They keep their own score; a run without one gets "
+            f"the metric's worst value. They are listed below."
         )
     if board.failed:
         yield f"{count(board.failed, 'run')} failed with an error: no score; listed below."
@@ -222,16 +260,21 @@ def _mean(reading: Reading, key: str, row: Row | None = None) -> str:
 
 
 def leaderboard_figure(board: Leaderboard) -> Figure:
-    """The score with its interval, every seed a dot, best on top, real text as a line."""
+    """The score with its interval (thin) and that of the runs that did not fail (thick), every run
+    a dot, failed ones a cross, best on top, real text as a line.
+    """
     drawing, axis = forest(
         [row.variant for row in board.rows],
-        [row.score for row in board.rows],
-        [row.interval for row in board.rows],
+        [math.nan if row.score is None else row.score for row in board.rows],
+        [row.survivors_interval for row in board.rows],
         [BLUE] * len(board.rows),
     )
     for y, row in enumerate(board.rows[::-1]):
-        dots = list(row.scores.values())
-        axis.plot(dots, [y - 0.24] * len(dots), "o", color=GREY, ms=4, mew=0)
+        if row.interval is not None:
+            axis.plot(row.interval, [y, y], color=BLUE, lw=0.8)
+        for seed, score in row.scores.items():
+            mark = "x" if seed in row.failed else "o"
+            axis.plot(score, y - 0.24, mark, color=GREY, ms=4, mew=mark == "x")
     real = board.baselines.get("real")
     if real is not None:
         _real_text(axis, real)

@@ -12,8 +12,10 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from core.config.renamed import current_settings
-from core.statistics import Interval, expected_best, with_worst
+from core.resampling import expected_best
+from core.statistics import Interval
 from core.tracking.protocol import WORST, RunRecord, read_tag
+from studies.analysis.contrasts import effects
 from studies.analysis.effects import contrast_section
 from studies.figures import BLUE, COLOURS, GREY, band, bare_rows, canvas, legend_beside
 from studies.leaderboard import rng_of, variant_runs
@@ -33,8 +35,8 @@ def search_sections(reading: Reading) -> Iterator[Section]:
     """Sections of a search: every finalist against the published settings, and its trials."""
     rows = [row.variant for row in reading.board.rows if row.variant != PUBLISHED]
     against = [Contrast(level=row, reference=PUBLISHED) for row in sorted(rows)]
-    named = reading.table.contrasts or against
-    yield from contrast_section(reading, named, "finalists")
+    found = effects(reading.board, reading.table.contrasts or against)
+    yield from contrast_section(reading, found, "finalists")
     yield from tuning_sections(reading)
 
 
@@ -86,6 +88,13 @@ def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> lis
     """Score of each trial; the worst of all for those that diverged or collapsed."""
     known = [None if t.outcome in WORST else t.metrics.get(metric) for t in trials]
     return with_worst(known, higher_is_better=reading.table.higher_is_better)
+
+
+def with_worst(scores: Sequence[float | None], *, higher_is_better: bool) -> list[float]:
+    """Scores with missing ones replaced by the worst of these; 0 if all are missing."""
+    known = [score for score in scores if score is not None and np.isfinite(score)]
+    worst = (min(known) if higher_is_better else max(known)) if known else 0.0
+    return [worst if s is None or not np.isfinite(s) else s for s in scores]
 
 
 def _curves(reading: Reading, arms: Arms) -> Section:

@@ -28,6 +28,7 @@ from core.tracking.protocol import RunTracker, Tracker
 from core.tracking.rendering import code, plain
 from studies.definition import Study, from_definition, same_definition
 from studies.kinds import NO_LIMIT, Limit
+from studies.leaderboard import MARGIN
 from studies.running import queue as jobs
 from studies.running.proposals import ARM_OF, Proposals
 from studies.running.queue import Progress, load_queue, progress, queue_names
@@ -61,10 +62,11 @@ def begin(
     """Create the experiment, the parent run, a run for each variant, and the queue."""
     for arm in study.kind.arms():
         Proposals(name, arm, url).begin()
+    margin = {} if study.table.margin is None else {MARGIN: study.table.margin}
     parent = tracker.start_run(
         name,
         name,
-        params={"metric": study.table.ranked_by},
+        params={"metric": study.table.ranked_by, **margin},
         tags={"study": name, "kind": study.table.kind, "level": "study", "command": command},
     )
     parent.describe(

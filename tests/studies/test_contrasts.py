@@ -34,7 +34,7 @@ def test_named_contrasts_are_a_family_of_their_own(tmp_path: Path) -> None:
     assert section.rows == alone_section.rows
     assert len(section.rows) == 5
     assert "first 1 contrasts were planned" in section.explanation
-    assert "same seed are compared as pairs" in section.explanation
+    assert "the effect of a seed on all rows is removed" in section.explanation
     assert section.figures["effects"]().axes
 
 

@@ -9,7 +9,8 @@ RESULTS.md is compared study by study, the other pages whole. Of each there are 
 Explanations (plain paragraphs) are words: only their numbers with a decimal point are compared,
 with those of the sentences. `test_summary.py` tests that the pages are those of the summaries.
 
-Recorded again since: on a tie, a variant that ended well ranks before one that did not.
+Recorded again since: on a tie, a variant that ended well ranks before one that did not; scores are
+means, failed runs keep theirs, and intervals are Student's.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ

@@ -148,7 +148,7 @@ def test_published_numbers_stand_beside_ours_or_beside_nothing(tmp_path: Path) -
     text = "".join(number.format(study=study, row=row) for study, row in rows)
     (folder / "published.toml").write_text(text)
     ours, real, absent = reproduction(folder).strip().splitlines()[-3:]
-    assert "| 0.500 | 0.963 (0.960 to 0.968, 5 runs) | +0.463 | w |" in ours
+    assert "| 0.500 | 0.963 (0.960 to 0.966, 5 runs) | +0.463 | w |" in ours
     assert "| 1.000 (the held-out text of every run) | +0.500 |" in real
     assert "| 0.500 | not run |  | w |" in absent
     (folder / "published.toml").write_text("[[number]]\npaper = 3\n")
