@@ -1,11 +1,12 @@
 """What every metric sees of every fault: results/metrics.json, for the page of the laboratory.
 
-    python -m benchmarks.metrics [--texts grammar,captions] [--n 1000,10000] [--groups ...]
+    python -m benchmarks.metrics --texts grammar --n 1000,10000 [--groups ...] [--faults ...]
+    python -m benchmarks.metrics --texts captions --n 1000,4000
 
 Results are written after each fault and added to those in the file, so that a run can be stopped,
 and groups of metrics or faults can be measured again alone. On the default grammar, all groups but
 the judge take some four CPU minutes at 1,000 sentences and twenty at 10,000. The captions are both
-halves of the published split; where they are not at hand, they are left out.
+halves of the published split, enough for samples of 4,000.
 """
 
 from __future__ import annotations

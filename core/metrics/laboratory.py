@@ -45,7 +45,7 @@ class Effort:
     repeats: int  # K
 
 
-LARGE, COSTLY = 5000, ("jsd_bound",)  # sentences and groups that get less
+LARGE, COSTLY = 3000, ("jsd_bound",)  # sentences and groups that get less
 CHEAP, DEAR, DEAREST = Effort(99, 100, 10), Effort(39, 40, 3), Effort(19, 10, 2)
 
 

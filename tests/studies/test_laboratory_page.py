@@ -33,12 +33,16 @@ def test_the_committed_page_and_package_are_those_of_the_results(tmp_path: Path)
 def test_all_faults_were_measured() -> None:
     table = laboratory.read_table(STORED)
     assert len(FAULTS) >= 12
-    every = {name for group in TEXT_GROUPS for name in names_of(group)}
-    grammar = table["grammar"].sheets
-    assert {name for sheet in grammar.values() for name in sheet.real} <= every
-    for sheet in (grammar[1000], table["captions"].sheets[1000]):
-        assert [*sheet.faults] == [*FAULTS]
-        assert all(set(seen) == set(sheet.real) for seen in sheet.faults.values())
+    oracle, judge = ({*names_of(group)} for group in ("oracle", "jsd_bound"))
+    every = {name for group in TEXT_GROUPS for name in names_of(group)} - judge
+    cheap = {"grammar": every, "captions": every - oracle}
+    sizes = {"grammar": [1000, 2000, 10_000], "captions": [1000, 2000, 4000]}
+    for text, found in table.items():
+        assert sorted(found.sheets) == sizes[text]
+        for n, sheet in found.sheets.items():
+            assert {*sheet.real} == (judge if n == 2000 else cheap[text]), (text, n)
+            assert {*sheet.faults} == {*FAULTS}
+            assert all(set(seen) == set(sheet.real) for seen in sheet.faults.values())
     assert [*table["grammar"].planted] == [*FAULTS]
     measured = {
         name: null.version
