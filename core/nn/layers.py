@@ -9,9 +9,9 @@ sinusoidal (Vaswani et al. 2017).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import torch
@@ -226,44 +226,6 @@ class NoiseBlock(Block):
             if memory is not None:
                 x = self.cross_norm(self.cross(x, memory)) + x
             return self._feed(x)
-
-
-@dataclass(frozen=True)
-class DecoderStack:
-    """The blocks of a decoder and what N sentences read besides their tokens."""
-
-    noise_blocks: Sequence[NoiseBlock]
-    output_blocks: Sequence[Block]
-    memories: Sequence[Tensor | None]  # keys and values (N, K, 2E) of each noise block
-    injected: Tensor | None  # (B, streams, N, S, E); the last new row reads the last stream
-    count: int  # N
-    length: int  # rows at most
-
-    def __call__(
-        self,
-        x: Tensor,
-        mask: AttentionMask,
-        noise: Tensor | None,
-        rows: slice,
-        caches: Sequence[KeyValueCache] | None = None,
-    ) -> Tensor:
-        """All blocks over x (N, P, E) with noise (B, N, P, E), the last one for `rows` alone."""
-        B, last = len(self.noise_blocks), len(self.noise_blocks) + len(self.output_blocks) - 1
-        for layer, block in enumerate([*self.noise_blocks, *self.output_blocks]):
-            cache = None if caches is None else caches[layer]
-            some = rows if layer == last else ALL_ROWS
-            if layer < B:
-                assert noise is not None
-                x = block(x, mask, some, cache, noise[layer], self.memories[layer])
-            else:
-                x = block(x, mask, some, cache)
-        return x
-
-    def fork(self, rows: Tensor) -> DecoderStack:
-        """The same blocks for the sentences `rows` (K,), which may repeat."""
-        memories = [None if memory is None else memory[rows] for memory in self.memories]
-        injected = None if self.injected is None else self.injected[:, :, rows]
-        return replace(self, memories=memories, injected=injected, count=len(rows))
 
 
 def feed(

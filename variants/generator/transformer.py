@@ -25,12 +25,11 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.interfaces import NextInput, NoiseMapping, Strategy
-from core.kernels.interface import Decoder, Kernels
+from core.kernels.interface import Decoder, DecoderStack, Kernels
 from core.kernels.torch import TORCH
 from core.nn.layers import (
     AttentionMask,
     Block,
-    DecoderStack,
     Linear,
     NoiseBlock,
     causal_mask,
