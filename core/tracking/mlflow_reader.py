@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ class UnreadableError(Exception):
     """The tables are not those that this file knows."""
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Which runs to read; see `Tracker.runs`."""
+
+    experiment: str | None = None
+    tags: Tags = field(default_factory=dict)
+    run_ids: Sequence[str] | None = None
+    deleted: bool = False
+
+
 class SqlRuns:
     """The runs of a store that is a database."""
 
@@ -68,17 +79,9 @@ class SqlRuns:
         except SQLAlchemyError as error:
             raise self._refused(error) from None
 
-    def read(
-        self,
-        experiment: str | None,
-        tags: Tags,
-        columns: Columns = ALL,
-        run_ids: Sequence[str] | None = None,
-        *,
-        deleted: bool = False,
-    ) -> list[RunRecord]:
+    def read(self, wanted: Filter, columns: Columns) -> list[RunRecord]:
         """Runs, oldest first; see `Tracker.runs`."""
-        chosen = _chosen(experiment, tags, run_ids, deleted=deleted)
+        chosen = _chosen(wanted)
         try:
             with self._engine.connect() as connection:
                 rows = connection.execute(chosen.order_by(RUNS.c.start_time, RUNS.c.run_uuid)).all()
@@ -104,21 +107,19 @@ class SqlRuns:
         return MachineError(f"{shown(self._uri)}: {reason}")
 
 
-def _chosen(
-    experiment: str | None, tags: Tags, run_ids: Sequence[str] | None, *, deleted: bool
-) -> Select[Any]:
+def _chosen(wanted: Filter) -> Select[Any]:
     chosen = select(RUNS, EXPERIMENTS.c.name.label("experiment")).join(
         EXPERIMENTS, EXPERIMENTS.c.experiment_id == RUNS.c.experiment_id
     )
-    if not deleted:
+    if not wanted.deleted:
         active = (each.c.lifecycle_stage == "active" for each in (RUNS, EXPERIMENTS))
         chosen = chosen.where(*active)
-    if experiment is not None:
-        chosen = chosen.where(EXPERIMENTS.c.name == experiment)
-    if run_ids is not None:
-        chosen = chosen.where(RUNS.c.run_uuid.in_(run_ids))
+    if wanted.experiment is not None:
+        chosen = chosen.where(EXPERIMENTS.c.name == wanted.experiment)
+    if wanted.run_ids is not None:
+        chosen = chosen.where(RUNS.c.run_uuid.in_(wanted.run_ids))
     tag = VALUES["tags"].c
-    for key, value in tags.items():
+    for key, value in wanted.tags.items():
         having = select(tag.run_uuid).where(tag.key == key, tag.value == value)
         chosen = chosen.where(RUNS.c.run_uuid.in_(having))
     return chosen
@@ -175,63 +176,42 @@ class MlflowReader:
         deleted: bool = False,
     ) -> list[RunRecord]:
         """See `Tracker`."""
-        return self._read(experiment, tags or {}, columns, deleted=deleted)
+        return self._read(Filter(experiment, tags or {}, deleted=deleted), columns)
 
     def gone(self, run_ids: Sequence[str]) -> set[str]:
         """See `Tracker`."""
         ours = {server_id(self.store_dir, run_id): run_id for run_id in run_ids}
         theirs = list(ours)
         for start in range(0, len(theirs), IDS):
-            for run in self._read(None, {}, NONE, theirs[start : start + IDS]):
+            for run in self._read(Filter(run_ids=theirs[start : start + IDS]), NONE):
                 del ours[run.run_id]
         return {run_id for run_id in ours.values() if not begins_here(self.store_dir, run_id)}
 
-    def _read(
-        self,
-        experiment: str | None,
-        tags: Tags,
-        columns: Columns,
-        run_ids: Sequence[str] | None = None,
-        *,
-        deleted: bool = False,
-    ) -> list[RunRecord]:
+    def _read(self, wanted: Filter, columns: Columns) -> list[RunRecord]:
         if self.sql is not None:
             with contextlib.suppress(UnreadableError):
-                return self.sql.read(experiment, tags, columns, run_ids, deleted=deleted)
-        return self._search(experiment, tags, run_ids, deleted=deleted)
+                return self.sql.read(wanted, columns)
+        return self._search(wanted)
 
-    def _search(
-        self,
-        experiment: str | None,
-        tags: Tags,
-        run_ids: Sequence[str] | None = None,
-        *,
-        deleted: bool = False,
-    ) -> list[RunRecord]:
-        found = self._names(deleted=deleted)
-        ids = [identity for identity, name in found.items() if experiment in (None, name)]
+    def _search(self, wanted: Filter) -> list[RunRecord]:
+        names = self._names(deleted=wanted.deleted)
+        ids = [key for key, name in names.items() if wanted.experiment in (None, name)]
         if not ids:
             return []
-        clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
-        if run_ids is not None:
-            clauses.append(f"attributes.run_id IN ({', '.join(map(_quoted, run_ids))})")
+        clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in wanted.tags.items()]
+        if wanted.run_ids is not None:
+            clauses.append(f"attributes.run_id IN ({', '.join(map(_quoted, wanted.run_ids))})")
         with self.store.reading():
             runs = pages(
                 self.store.client.search_runs, ids, " and ".join(clauses),
-                _view(deleted=deleted), order_by=["start_time ASC"],
+                _view(deleted=wanted.deleted), order_by=["start_time ASC"],
             )  # fmt: skip
-            return [_record_of(run, found) for run in runs]
+            return [_record_of(run, names) for run in runs]
 
     def run(self, key: str) -> RunRecord:
         """See `Tracker`."""
         run_id = find_run(self.runs(columns=NONE), server_id(self.store_dir, key)).run_id
-        if self.sql is not None:
-            with contextlib.suppress(UnreadableError):
-                return self.sql.read(None, {}, run_ids=[run_id])[0]
-        with self.store.reading():
-            run = self.store.client.get_run(run_id)
-            experiment = self.store.client.get_experiment(run.info.experiment_id)
-        return _record_of(run, {experiment.experiment_id: experiment.name})
+        return self._read(Filter(run_ids=[run_id]), ALL)[0]
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """See `Tracker`."""

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from core.errors import InputError, MachineError
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import store_dir_of
-from core.tracking.mlflow_reader import SqlRuns
+from core.tracking.mlflow_reader import Filter, SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import Columns, RunRecord, Tracker
 from core.tracking.rendering import Sample
@@ -182,7 +182,7 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
     tracker.store.client.delete_run(gone.run_id)
     for experiment, tags in [(None, {}), ("a", {}), ("a", {"seed": "1"}), ("absent", {})]:
         fast = tracker.runs(experiment, tags=tags)
-        plain = tracker._search(experiment, tags)
+        plain = tracker._search(Filter(experiment, tags))
         assert repr(sorted(fast, key=_id)) == repr(sorted(plain, key=_id))
     few = tracker.runs("a", columns=Columns(tags=("seed",), params=(), metrics=("eval/*",)))
     assert [dict(r.tags) for r in few] == [{"seed": "0"}, {"seed": "1"}]
