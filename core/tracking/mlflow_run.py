@@ -139,7 +139,12 @@ def _package(folder: Path, place: Path) -> None:
     """
     from mlflow.pyfunc import save_model
 
-    with _quiet():
+    advice = io.StringIO()  # on type hints and input examples: this model takes no input
+    with (
+        contextlib.redirect_stdout(advice),
+        contextlib.redirect_stderr(advice),
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+    ):
         save_model(
             place,
             python_model=str(SERVED),
@@ -147,19 +152,6 @@ def _package(folder: Path, place: Path) -> None:
             signature=_signature(),
             pip_requirements=[f"textgan-lab=={version('textgan-lab')}"],
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide MLflow's advice on type hints and input examples: this model takes no input."""
-    chatter = io.StringIO()
-    with (
-        contextlib.redirect_stdout(chatter),
-        contextlib.redirect_stderr(chatter),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore", UserWarning)
-        yield
 
 
 def _signature() -> Any:
