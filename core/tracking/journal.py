@@ -16,6 +16,7 @@ entry. A newer version of an artifact replaces one that has not been uploaded ye
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import time
@@ -239,18 +240,10 @@ def _note_of(folder: Path) -> str | None:
 
 def cut_unfinished_line(path: Path) -> None:
     """Remove a last line that a kill cut short."""
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:  # an empty file cannot be mapped
         return
     with path.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        end = size
-        while end > 0:
-            begin = max(0, end - 65_536)
-            file.seek(begin)
-            found = file.read(end - begin).rfind(b"\n")
-            if found >= 0:
-                end = begin + found + 1
-                break
-            end = begin
-        if end != size:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            size, end = len(content), content.rfind(b"\n") + 1
+        if end < size:
             file.truncate(end)
