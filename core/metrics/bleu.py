@@ -46,8 +46,8 @@ Found = dict[str, Measure]
 class ReferenceIndex:
     """References, indexed once, for any number of evaluations."""
 
-    def __init__(self, references: Text, order: int = max(BLEU_ORDERS)) -> None:
-        self.ngrams = NgramIndex(order)
+    def __init__(self, references: Text) -> None:
+        self.ngrams = NgramIndex(max(BLEU_ORDERS))
         self.lengths = np.array([len(reference) for reference in references], dtype=np.int64)
         # The largest count of each n-gram in a reference.
         self.best = [counts[0] for _, counts, _ in _indexed(self.ngrams, references)]
@@ -173,11 +173,7 @@ def _scores(
     safe = np.maximum(lengths, 1)
     brevity = np.where(lengths > closest, 1.0, np.exp(1 - closest / safe))
     silent = clipped[0] == 0
-    return {
-        n: np.where(silent, 0.0, brevity * np.exp(sum(logs[:n]) / n))
-        for n in BLEU_ORDERS
-        if n <= len(clipped)
-    }
+    return {n: np.where(silent, 0.0, brevity * np.exp(sum(logs[:n]) / n)) for n in BLEU_ORDERS}
 
 
 def bleu_measures(name: str, hypotheses: Text, index: ReferenceIndex) -> Found:

@@ -67,11 +67,7 @@ class Split:
 
 
 def language_models(
-    views: Sequence[Sequence[Sentence]],
-    real: np.ndarray,
-    group: np.ndarray,
-    split: Split,
-    seed: int,
+    views: Sequence[Sequence[Sentence]], real: np.ndarray, group: np.ndarray, split: Split
 ) -> np.ndarray:
     """Logits (asked,) from one or more texts about each sentence, such as the sentence itself.
     Sentences of one group are in one part.
@@ -84,7 +80,7 @@ def language_models(
     labels = np.concatenate([real[rows[part == k]] for k in range(PARTS)])
     trees = GradientBoostingClassifier(
         n_estimators=TREES, learning_rate=TREE_RATE, max_depth=DEPTH, min_samples_leaf=LEAF,
-        subsample=SUBSAMPLE, random_state=seed,
+        subsample=SUBSAMPLE, random_state=0,
     )  # fmt: skip
     trees.fit(features, labels)
     asked = described(rows, split.asked)
@@ -139,15 +135,15 @@ def words(text: Sequence[Sentence], real: np.ndarray, splits: Sequence[Split]) -
 
 
 def network(
-    text: Sequence[Sentence], real: np.ndarray, splits: Sequence[Split], seed: int
+    text: Sequence[Sentence], real: np.ndarray, splits: Sequence[Split]
 ) -> list[np.ndarray]:
-    """Logits (asked,) of each split."""
+    """Logits (asked,) of each split, whose number is the seed of its network."""
     ids, vocabulary = _encode(text)
     labels = torch.from_numpy(real).float()
     found = []
     with _one_thread():
-        for k, split in enumerate(splits):
-            trained = _train(ids, labels, vocabulary, split, seed + k)
+        for seed, split in enumerate(splits):
+            trained = _train(ids, labels, vocabulary, split, seed)
             found.append(_logits(trained, ids, split.asked).double().numpy())
     return found
 

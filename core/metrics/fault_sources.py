@@ -48,10 +48,10 @@ class Law:
 class GrammarText:
     """Text of a grammar: training text, references and any number of fresh sentences."""
 
-    def __init__(self, grammar: Grammar, seed: int = 0) -> None:
+    def __init__(self, grammar: Grammar) -> None:
         self.oracle: Grammar | None = grammar
-        self._grammar, self._seed = grammar, seed
-        self.training: Text = [*grammar.sample(TRAINING, seed)]
+        self._grammar = grammar
+        self.training: Text = [*grammar.sample(TRAINING, 0)]
         self.adjectives = frozenset(grammar.words.get("ADJ", {}))
         pairs = [
             (grammar.words[tag], grammar.words[tag.replace("_sg", "_pl")])
@@ -62,7 +62,7 @@ class GrammarText:
 
     def references(self, n: int) -> Text:
         """N sentences, other ones than the training text."""
-        return [*self._grammar.sample(n, self._seed + 1)]
+        return [*self._grammar.sample(n, 1)]
 
     @property
     def real(self) -> Law:

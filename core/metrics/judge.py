@@ -61,16 +61,13 @@ LIMIT = 6.0  # of a logit
 
 
 def jsd_bound(
-    samples: Sequence[Sentence],
-    references: Sequence[Sentence],
-    oracle: Oracle | None = None,
-    seed: int = 0,
+    samples: Sequence[Sentence], references: Sequence[Sentence], oracle: Oracle | None = None
 ) -> Measure:
     """The bound in bits from equal numbers of sentences, N of each; undefined below FEWEST."""
     n = len(samples)
     if n < FEWEST:
         return Measure(None, n, n, reason=f"needs {FEWEST} sentences of each text")
-    bits, fold, group = judged(samples, references, oracle, seed)
+    bits, fold, group = judged(samples, references, oracle)
 
     def by_reference() -> np.ndarray:
         """Change as each reference is left out (N,), the classifiers held fixed."""
@@ -86,16 +83,13 @@ def jsd_bound(
 
 
 def judged(
-    samples: Sequence[Sentence],
-    references: Sequence[Sentence],
-    oracle: Oracle | None = None,
-    seed: int = 0,
+    samples: Sequence[Sentence], references: Sequence[Sentence], oracle: Oracle | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """1 + log2 q(label) of each sentence, samples first; its fold and its group: (2N,) each."""
     text = [*samples, *references]
     real = np.repeat([False, True], [len(samples), len(references)])
     group = _groups(text)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     fold = _folds(real, group, rng)
     splits = [_split(fold, k, rng) for k in range(FOLDS)]
     views = [text]
@@ -104,11 +98,11 @@ def judged(
         views.append(marks)
         text = [[*mark, *sentence] for mark, sentence in zip(marks, text, strict=True)]
     classifiers = [
-        [language_models(views, real, group, split, seed) for split in splits],
+        [language_models(views, real, group, split) for split in splits],
         words(text, real, splits),
     ]
     if len(samples) >= NETWORK_FROM:
-        classifiers.append(network(text, real, splits, seed * FOLDS))
+        classifiers.append(network(text, real, splits))
     bits = np.empty(len(text))
     for split, *logits in zip(splits, *classifiers, strict=True):
         inner, held = np.split(np.stack(logits), [len(split.inner)], axis=1)

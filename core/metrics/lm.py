@@ -62,7 +62,7 @@ def reverse_lm(samples: Sequence[Sentence], references: Sequence[Sentence]) -> M
 
 
 def score_halves(
-    samples: Sequence[Sentence], references: Sequence[Sentence], order: int = ORDER
+    samples: Sequence[Sentence], references: Sequence[Sentence]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For GROUPS - 1 balanced splits of the samples' interleaved groups into halves (McCarthy
     1969): -log p of the references in nats (m,) under a model of either half.
@@ -71,7 +71,7 @@ def score_halves(
     probability of its own and is no context, so this equals fitting the half anew.
     """
     marked = [marked_sentence(sentence) for sentence in samples]
-    table = NgramTable(marked, order)
+    table = NgramTable(marked, ORDER)
     counted = Counted(table, marked)
     scored = [marked_sentence(sentence) for sentence in references]
     ids = [of_order.astype(np.int32) for of_order in table.ids(scored)]

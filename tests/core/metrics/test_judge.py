@@ -97,7 +97,7 @@ def test_language_models_describe_training_sentences_as_they_describe_new_ones()
     text = [f"{i} a{i % 7} b{i % 5}".split() for i in range(400)]
     real = np.arange(400) % 2 == 0
     split = Split(np.arange(300), np.arange(300, 350), np.arange(350, 400))
-    logits = language_models([text], real, np.arange(400), split, 0)
+    logits = language_models([text], real, np.arange(400), split)
     assert logits.shape == (100,)
     assert np.abs(logits).max() < 2
 
