@@ -69,19 +69,6 @@ class PluginMetric:
         is_finite = bounds is not None and all(map(math.isfinite, bounds))
         return Measure(value, *sizes, lambda: bounds if is_finite else None, reason=found.reason)
 
-    def measure(
-        self,
-        samples: Sequence[Sentence],
-        references: Sequence[Sentence],
-        needed: Mapping[Need, Any],
-    ) -> Measure:
-        """The same; None with the reason where `apply` raises."""
-        try:
-            return self.apply(samples, references, needed)
-        except Exception as error:  # noqa: BLE001 - any error of a foreign function
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            return Measure(None, len(samples), len(references), reason=reason)
-
 
 def load() -> Mapping[str, PluginMetric]:
     """The installed plug-ins by name, which are in the catalogue from then on. InputError for a

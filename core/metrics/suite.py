@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import first_line
 from core.metrics import diversity
 from core.metrics.bleu import PROTOCOLS, ReferenceIndex, bleu_measures, self_bleu_measures
 from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
@@ -163,7 +164,11 @@ class Suite:
             needed["oracle"] = self.oracle
         if "encoder" in metric.needs:
             needed["encoder"] = self.encoder(samples)
-        return metric.measure(samples, self.references, needed)
+        try:
+            return metric.apply(samples, self.references, needed)
+        except Exception as error:  # noqa: BLE001 - any error of a foreign function
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            return Measure(None, len(samples), len(self.references), reason=reason)
 
     def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
         """BLEU and Self-BLEU as a published protocol computes them."""
@@ -202,10 +207,6 @@ def _jsd_bound(suite: Suite, samples: Sequence[Sentence]) -> Found:
 
     ours, theirs = equal_counts(samples, suite.references)
     return {"jsd_bound": jsd_bound(ours, theirs, suite.oracle)}
-
-
-def _bleu(suite: Suite, samples: Sequence[Sentence]) -> Found:
-    return bleu_measures("bleu", samples, suite.index)
 
 
 def _ms_jaccard(suite: Suite, samples: Sequence[Sentence]) -> Found:
@@ -272,7 +273,7 @@ MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
     "length": lambda suite, samples: {"length": diversity.length(samples, len(suite.references))},
     "distinct": _levels("distinct", diversity.distinct),
     "ngram_entropy": _levels("ngram_entropy", diversity.ngram_entropy),
-    "bleu": _bleu,
+    "bleu": lambda suite, samples: bleu_measures("bleu", samples, suite.index),
     "self_bleu": lambda suite, samples: self_bleu_measures(samples),
     "ms_jaccard": _ms_jaccard,
     "lm": lambda suite, samples: {"lm": lm(samples, suite.model, len(suite.training_text))},
