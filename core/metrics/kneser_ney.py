@@ -74,14 +74,8 @@ class Counted:
         for n in range(1, self.table.order + 1):
             count = self._adjusted(raw, n)
             fixed = discounts[n - 1] if discounts is not None else None
-            found.append(_level(count, *self.contexts(n), fixed))
+            found.append(_level(count, self.table.parts(n)[0], self.table.size(n - 1), fixed))
         return found
-
-    def contexts(self, n: int) -> tuple[np.ndarray, int]:
-        """The id of each n-gram's context, and how many contexts there are."""
-        if n == 1:
-            return np.zeros(self.table.size(1), dtype=np.int64), 1
-        return self.table.parts(n)[0], self.table.size(n - 1)
 
     def of(self, sentences: np.ndarray) -> list[np.ndarray]:
         """How often some of the sentences have each n-gram, for each order (n-grams,)."""
@@ -157,11 +151,8 @@ class KneserNey:
     def _drawn(self) -> list[Drawn]:
         found = []
         for n, level in enumerate(self.levels, start=1):
-            if n == 1:
-                context, word, contexts = np.zeros(len(self.words)), np.arange(len(self.words)), 1
-            else:
-                (context, word), contexts = self.table.parts(n), self.table.size(n - 1)
-            first = np.searchsorted(context, np.arange(contexts + 1))
+            context, word = self.table.parts(n)
+            first = np.searchsorted(context, np.arange(self.table.size(n - 1) + 1))
             found.append(Drawn(word, np.cumsum(level.kept[:-1]), first))
         return found
 

@@ -82,14 +82,17 @@ class NgramTable:
             previous = _lookup(self._keys[-1], pairs)
 
     def size(self, n: int) -> int:
-        """Distinct n-grams of level n."""
-        return len(self.words) if n == 1 else len(self._keys[n - 2])
+        """Distinct n-grams of level n; of level 0 there is one, without words."""
+        if n < 2:
+            return len(self.words) if n else 1
+        return len(self._keys[n - 2])
 
     def parts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The n-grams of level n >= 2 in the order of their ids: the ids of their first n - 1
-        words at level n - 1, and of their last words.
+        """The n-grams of level n in the order of their ids: the ids of their first n - 1 words at
+        level n - 1, and of their last words.
         """
-        return self._keys[n - 2] // len(self.words), self._keys[n - 2] % len(self.words)
+        keys = np.arange(len(self.words)) if n == 1 else self._keys[n - 2]
+        return keys // len(self.words), keys % len(self.words)
 
     def find(self, words: Sequence[np.ndarray]) -> np.ndarray:
         """Ids of the n-grams whose n words are given one after another, each (n-grams,)."""
@@ -113,7 +116,10 @@ class NgramTable:
         lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
         owner = np.repeat(np.arange(len(lengths)), lengths)
         for n, grams in enumerate(self.ids(sentences), start=1):
-            yield self._count_level(owner, grams, n)
+            known, size = grams != UNSEEN, max(self.size(n), 1)
+            keys, count = np.unique(owner[known] * size + grams[known], return_counts=True)
+            parts = (keys // size, keys % size, count)
+            yield Counts(*(part.astype(np.int32) for part in parts))
 
     def _flatten(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
         flat, offsets = _encode(self.words, sentences)
@@ -130,13 +136,6 @@ class NgramTable:
         known = inside & (before != UNSEEN) & (flat != UNSEEN)
         pairs[known] = before[known] * len(self.words) + flat[known]
         return pairs
-
-    def _count_level(self, owner: np.ndarray, grams: np.ndarray, n: int) -> Counts:
-        known = grams != UNSEEN
-        size = max(self.size(n), 1)
-        keys, count = np.unique(owner[known] * size + grams[known], return_counts=True)
-        parts = (keys // size, keys % size, count)
-        return Counts(*(part.astype(np.int32) for part in parts))
 
 
 def _lookup(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
