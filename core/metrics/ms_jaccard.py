@@ -75,7 +75,9 @@ def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> O
         size = max(table.size(n), 1)
         mine = np.bincount(ours.gram, ours.count, minlength=size)
         real = np.bincount(theirs.gram, theirs.count, minlength=size) / len(references)
-        whole.append(float(_jaccard(mine / len(samples), real)))
+        union = float(np.maximum(mine / len(samples), real).sum())
+        common = float(np.minimum(mine / len(samples), real).sum())
+        whole.append(common / union if union else 0.0)
         shared.append(int(np.minimum(mine, real > 0).sum()))
         fewer = max(len(samples) - 1, 1)
         # All n-grams at the new number of sentences, then put right where the sentence had them.
@@ -92,13 +94,7 @@ def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> O
             + bound((mine - 2) / len(samples), real)
             for bound in (np.minimum, np.maximum)
         ]
-        union = max(float(np.maximum(mine / len(samples), real).sum()), 1e-300)
-        bend = (bends[0] - whole[-1] * bends[1]) / union
+        bend = (bends[0] - whole[-1] * bends[1]) / max(union, 1e-300)
         twice.append(pairwise(ours.sentence, ours.gram, bend, len(samples)))
         without.append(np.divide(sums[0], sums[1], out=np.zeros(len(samples)), where=sums[1] > 0))
     return Overlap(len(samples), len(references), whole, shared, without, twice)
-
-
-def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    union = np.maximum(a, b).sum()
-    return float(np.minimum(a, b).sum() / union) if union else 0.0
