@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
-from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.ngrams import NgramTable, Sentence, spaced
 from core.text.hashing import hash_of
 
 RESPLITS = 40
@@ -145,6 +145,5 @@ def _telling(
 
 
 def _spread(sentences: Text) -> list[Sentence]:
-    count = len(sentences)
-    wanted = {i * count // MOST for i in range(MOST)} if count > MOST else None
-    return [s for i, s in enumerate(sentences) if wanted is None or i in wanted]
+    wanted = {*spaced(len(sentences), MOST)}
+    return [sentence for i, sentence in enumerate(sentences) if i in wanted]

@@ -28,6 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.metrics.intervals import Bounds, Measure, squared_distance
+from core.metrics.ngrams import spaced
 
 GROUPS = 20
 RESPLITS = 120  # whose scatter is that of equal texts
@@ -151,7 +152,7 @@ def _of_one_text(x: np.ndarray, y: np.ndarray) -> float:
 
 def _centred(x: np.ndarray, size: int) -> np.ndarray:
     """`size` evenly spaced rows, less their mean."""
-    some = x[np.arange(size) * len(x) // size].astype(np.float64)
+    some = x[spaced(len(x), size)].astype(np.float64)
     return np.asarray(some - some.mean(axis=0))
 
 
