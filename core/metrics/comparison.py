@@ -114,10 +114,9 @@ def _difference(
     found = nothing.model_copy(update={"value": second.value - first.value})
     if first.low is None or first.high is None or second.low is None or second.high is None:
         return found
-    paired = of_first is not None and of_second is not None and len(of_first) == len(of_second)
-    covariance = 0.0
-    if of_first is not None and of_second is not None and paired:
-        covariance = jackknife_covariance(of_first, of_second)
+    covariance, paired = 0.0, False
+    if of_first is not None and of_second is not None and len(of_first) == len(of_second):
+        covariance, paired = jackknife_covariance(of_first, of_second), True
     low, high = difference(
         (first.value, first.low, first.high), (second.value, second.low, second.high), covariance
     )
