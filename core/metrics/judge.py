@@ -40,12 +40,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize, sparse, special
-from scipy.sparse.csgraph import connected_components
+from scipy import optimize, special
 
 from core.metrics.classifiers import Split, language_models, network, words
 from core.metrics.intervals import Bounds, Measure, around
-from core.metrics.ngrams import Sentence, numbered
+from core.metrics.ngrams import Sentence, linked, numbered
 from core.text.oracles import LstmOracle, Oracle
 
 FEWEST = 100  # sentences of each text
@@ -167,11 +166,7 @@ def _groups(text: Sequence[Sentence]) -> np.ndarray:
         keys += [sentence, *without]
         sentences += [i] * (1 + len(without))
     which, numbers = numbered(keys)
-    links = sparse.coo_array(
-        (np.ones(len(which)), (np.array(sentences), len(text) + which)),
-        shape=(len(text) + len(numbers),) * 2,
-    )
-    _, found = connected_components(links, directed=False)
+    found = linked(np.array(sentences), len(text) + which, len(text) + len(numbers))
     group: np.ndarray = np.unique(found[: len(text)], return_inverse=True)[1]
     split = np.bincount(group)[group] > LARGEST
     group[split] = len(text) + np.arange(int(split.sum()))

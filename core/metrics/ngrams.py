@@ -18,6 +18,8 @@ from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from core.compiled import compiled
 
@@ -46,6 +48,12 @@ def numbered(things: Iterable[Hashable]) -> tuple[np.ndarray, dict[Any, int]]:
     """The number of each thing, and the numbers by thing, in the order of first appearance."""
     numbers: dict[Any, int] = {}
     return np.array([numbers.setdefault(each, len(numbers)) for each in things], int), numbers
+
+
+def linked(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    """The connected component of each of `count` things, by links (links,) from first to second."""
+    links = sparse.coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
+    return np.asarray(connected_components(links, directed=False)[1])
 
 
 def _vocabulary(sentences: Sequence[Sentence]) -> dict[str, int]:

@@ -27,11 +27,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse, stats
-from scipy.sparse.csgraph import connected_components
 
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure, around, share
-from core.metrics.ngrams import NgramTable, Sentence, numbered
+from core.metrics.ngrams import NgramTable, Sentence, linked, numbered
 
 ORDER = 3
 SHARED = 2  # sentences that must have an n-gram for it to be a feature
@@ -105,10 +104,7 @@ def nearest_neighbour(
     value = float(right.mean())
 
     def bounds() -> Bounds:
-        links = sparse.coo_array(
-            (np.ones(len(near)), (np.arange(len(near)), near)), shape=(len(near), len(near))
-        )
-        _, cluster = connected_components(links, directed=False)
+        cluster = linked(np.arange(len(near)), near, len(near))
         totals = np.bincount(cluster[which], right - value)
         return around(value, float((totals**2).sum()) / len(right) ** 2, int(cluster.max()) + 1)
 
