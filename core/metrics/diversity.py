@@ -25,19 +25,9 @@ from collections.abc import Set as AbstractSet
 
 import numpy as np
 
+from core.metrics import intervals
 from core.metrics.catalogue import NGRAM_ORDERS
-from core.metrics.intervals import (
-    Bounds,
-    Measure,
-    around,
-    between,
-    covered,
-    interacting,
-    jackknife,
-    mean_of,
-    of_repeats,
-    pairwise,
-)
+from core.metrics.intervals import Bounds, Measure
 from core.metrics.ngrams import UNSEEN, Counts, NgramTable, Sentence, numbered
 from core.text.hashing import SentenceSet
 
@@ -61,14 +51,14 @@ def distinct(counts: Counts, n: int) -> Measure:
         lengths = np.bincount(counts.sentence, counts.count, minlength=n)
         changes = (size - lost) / np.maximum(total - lengths, 1) - size / total
         ones = np.ones(int(counts.gram.max()) + 1)
-        shared = covered(counts.sentence, counts.gram, ones, n)
+        shared = intervals.covered(counts.sentence, counts.gram, ones, n)
         # An alternating series of few rare n-grams may be negative; their number is not.
         shared = max(shared, -float((lost**2).sum()))
-        variance = jackknife(changes) + shared / total**2
+        variance = intervals.jackknife(changes) + shared / total**2
         if total - size < FEW * total:
             clump = max(TYPICAL * total / n, 1.0)
-            return of_repeats(total - size, total, variance * total**2, clump)
-        found = between(size / total, variance, n)
+            return intervals.of_repeats(total - size, total, variance * total**2, clump)
+        found = intervals.between(size / total, variance, n)
         if found is None or lost.any():
             return found
         return found[0], max(found[1], min((size + MISSED) / total, 1.0))
@@ -102,9 +92,9 @@ def ngram_entropy(counts: Counts, n: int) -> Measure:
         moved = summed + np.bincount(counts.sentence, change, minlength=n)
         fewer = np.maximum(total - np.bincount(counts.sentence, counts.count, minlength=n), 1)
         bend = _c_log_c(of_gram) - 2 * _c_log_c(of_gram - 1) + _c_log_c(of_gram - 2)
-        twice = pairwise(counts.sentence, counts.gram, bend / total, n)
-        once = jackknife(np.log(fewer) - moved / fewer - value)
-        return around(value, interacting(once, twice), n)
+        twice = intervals.pairwise(counts.sentence, counts.gram, bend / total, n)
+        once = intervals.jackknife(np.log(fewer) - moved / fewer - value)
+        return intervals.around(value, intervals.interacting(once, twice), n)
 
     return Measure(value, n, 0, bounds)
 
@@ -117,7 +107,7 @@ def levels(sentences: Sequence[Sentence]) -> Iterator[Counts]:
 def length(sentences: Sequence[Sentence], references: int) -> Measure:
     """Mean words of a non-empty sample; `references` is only recorded."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=float)
-    return mean_of(lengths, references)
+    return intervals.mean_of(lengths, references)
 
 
 def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:

@@ -18,16 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.metrics import intervals
 from core.metrics.catalogue import BLEU_ORDERS
-from core.metrics.intervals import (
-    RARE,
-    Bounds,
-    Measure,
-    around,
-    interacting,
-    jackknife,
-    pairwise,
-)
+from core.metrics.intervals import Bounds, Measure
 from core.metrics.ngrams import NgramTable, Sentence
 
 
@@ -50,9 +43,9 @@ class Overlap:
         """MS-Jaccard-n with its interval; none where a level shares fewer than RARE n-grams."""
 
         def bounds() -> Bounds:
-            if min(self.shared[:n]) < RARE:
+            if min(self.shared[:n]) < intervals.RARE:
                 return None
-            return around(self.value(n), self.variance(n), self.samples)
+            return intervals.around(self.value(n), self.variance(n), self.samples)
 
         return Measure(self.value(n), self.samples, self.references, bounds)
 
@@ -61,7 +54,7 @@ class Overlap:
         without = np.prod(self.without[:n], axis=0) ** (1 / n)
         slopes = [self.value(n) / (n * j) if j else 0.0 for j in self.whole[:n]]
         twice = sum(slope**2 * part for slope, part in zip(slopes, self.twice, strict=False))
-        return interacting(jackknife(without - self.value(n)), twice)
+        return intervals.interacting(intervals.jackknife(without - self.value(n)), twice)
 
 
 def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> Overlap | None:
@@ -95,6 +88,6 @@ def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> O
             for bound in (np.minimum, np.maximum)
         ]
         bend = (bends[0] - whole[-1] * bends[1]) / max(union, 1e-300)
-        twice.append(pairwise(ours.sentence, ours.gram, bend, len(samples)))
+        twice.append(intervals.pairwise(ours.sentence, ours.gram, bend, len(samples)))
         without.append(np.divide(sums[0], sums[1], out=np.zeros(len(samples)), where=sums[1] > 0))
     return Overlap(len(samples), len(references), whole, shared, without, twice)

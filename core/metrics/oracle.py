@@ -36,18 +36,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.metrics.intervals import (
-    Bounds,
-    Measure,
-    around,
-    covered,
-    interacting,
-    jackknife,
-    mean_of,
-    pairwise,
-    share_of,
-    squared_distance,
-)
+from core.metrics import intervals
+from core.metrics.intervals import Bounds, Measure
 from core.metrics.ngrams import Sentence, numbered
 from core.text.oracles import LstmOracle, Oracle
 from core.text.pcfg import Grammar
@@ -67,10 +57,10 @@ def oracle(sentences: Sequence[Sentence], source: Oracle) -> dict[str, Measure]:
 def _under_lstm(sentences: Sequence[Sentence], source: LstmOracle) -> dict[str, Measure]:
     """There are no templates, and the mass of a sample is nothing to speak of."""
     valid = np.asarray(source.valid(sentences), dtype=bool)
-    found = {"valid": share_of(valid)}
+    found = {"valid": intervals.share_of(valid)}
     kept = [sentence for sentence, whole in zip(sentences, valid, strict=True) if whole]
     if kept:
-        found["oracle_nll"] = mean_of(np.asarray(source.nll(kept), dtype=float))
+        found["oracle_nll"] = intervals.mean_of(np.asarray(source.nll(kept), dtype=float))
     return found
 
 
@@ -82,14 +72,14 @@ def _under_grammar(sentences: Sequence[Sentence], grammar: Grammar) -> dict[str,
     of_template = _seen(templates, [real.get(template or (), 0.0) for template in templates])
     mass = _mass(_seen([tuple(s) for s in sentences], np.exp(logs).tolist()))
     found = {
-        "valid": share_of(valid),
+        "valid": intervals.share_of(valid),
         "template_tv": _variation(of_template),
         "template_l2": _squared(of_template, sum(p**2 for p in real.values())),
         "mass_covered": mass,
         "mass_covered_ratio": _ratio(mass, grammar.expected_mass(len(sentences))),
     }
     if valid.any():
-        found["oracle_nll"] = mean_of(-logs[valid])
+        found["oracle_nll"] = intervals.mean_of(-logs[valid])
     return found
 
 
@@ -122,8 +112,9 @@ def _variation(seen: _Seen) -> Measure:
         without = (had.sum() + absent + change[seen.which]) / 2
         bend = (np.abs(count / n - p) - 2 * np.abs((count - 1) / n - p)
                 + np.abs((count - 2) / n - p)) / 2  # fmt: skip
-        twice = pairwise(np.arange(n), seen.which, bend, n)
-        return around(value, interacting(jackknife(without - value), twice), n)
+        twice = intervals.pairwise(np.arange(n), seen.which, bend, n)
+        once = intervals.jackknife(without - value)
+        return intervals.around(value, intervals.interacting(once, twice), n)
 
     return Measure(value, n, 0, bounds)
 
@@ -144,7 +135,7 @@ def _squared(seen: _Seen, whole: float) -> Measure:
         first = 4 * float((share - p)[seen.which].var()) / n
         second = 2 * max(pairs - 2 * triples + pairs**2, 0.0) / (n * (n - 1))
         plain = float(((share - p) ** 2 - p**2).sum()) + whole
-        return squared_distance(value, plain, first, second, n)
+        return intervals.squared_distance(value, plain, first, second, n)
 
     return Measure(value, n, 0, bounds)
 
@@ -169,6 +160,8 @@ def _mass(seen: _Seen) -> Measure:
         if value**2 < SPREAD * float((p**2).sum()):
             return None
         changes = -np.where(seen.count == 1, p, 0.0)[seen.which]
-        return around(value, jackknife(changes) + covered(np.arange(n), seen.which, p, n), n)
+        variance = intervals.jackknife(changes)
+        variance += intervals.covered(np.arange(n), seen.which, p, n)
+        return intervals.around(value, variance, n)
 
     return Measure(value, n, 0, bounds)
