@@ -150,8 +150,7 @@ def _open_source(
     if kind == "generated":
         drawn = draw_corpus(settings)
         return (("", Cleaned(words, 1.0)) for words in drawn.sentences), drawn.words
-    texts = (text for _, text in READERS[kind](Path(settings.source), settings))
-    shown, cleaned = tee(texts)
+    shown, cleaned = tee(READERS[kind](Path(settings.source), settings))
     return zip(shown, clean_all(cleaned, rules, settings.level), strict=True), ()
 
 

@@ -1,9 +1,9 @@
 """Readers of sources: lines, fortune files, tables, JSON lines, a folder of shards; all also gzip.
 
-Every reader yields (line number, text), one sentence at a time, and keeps at most a line or an
-entry in memory. A line ends with LF, CR LF or CR. What cannot be read is an InputError that names
-file and line. A fortune entry is split into its sentences: after ., ! or ? if white space and a
-capital letter or a quote follow, and after the full stops of scripts that have no capital letters.
+Every reader yields one sentence at a time, and keeps at most a line or an entry in memory. A line
+ends with LF, CR LF or CR. What cannot be read is an InputError that names file and line. A fortune
+entry is split into its sentences: after ., ! or ? if white space and a capital letter or a quote
+follow, and after the full stops of scripts that have no capital letters.
 Corpora and `textgan evaluate` read by the same rules.
 """
 
@@ -42,7 +42,7 @@ SUFFIXES: Mapping[str, Kind] = {
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}  # of the fields of a table
 SAMPLE = 50  # lines that tell the separator of a table, and whether it has a header
 NAME = re.compile(r"[^\W\d][\w.-]*")  # of a column
-Reader = Callable[[Path, CorpusSettings], Iterator[tuple[int, str]]]
+Reader = Callable[[Path, CorpusSettings], Iterator[str]]
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -78,14 +78,14 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
         yield rest.rstrip(b"\r\n")
 
 
-def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
+def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[str]:
     """Entries between lines with %, without author lines (--), split into sentences."""
     entry: list[str] = []
     start, size = 1, 0
     for number, text in lines(path):
         stripped = text.strip()
         if stripped == SEPARATOR:
-            yield from ((start, sentence) for sentence in _sentences(entry))
+            yield from _sentences(entry)
             entry, start, size = [], number + 1, 0
         elif stripped and not stripped.startswith("--"):
             entry.append(stripped)
@@ -95,12 +95,10 @@ def read_fortunes(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, s
                     f"{path}:{start}: an entry of over {MAX_LINE:,} characters; is it a fortune "
                     f"file? corpus.reader = 'lines' takes one sentence a line"
                 )
-    yield from ((start, sentence) for sentence in _sentences(entry))
+    yield from _sentences(entry)
 
 
-def read_table(
-    path: Path, settings: CorpusSettings, mark: str | None = None
-) -> Iterator[tuple[int, str]]:
+def read_table(path: Path, settings: CorpusSettings, mark: str | None = None) -> Iterator[str]:
     """One column of a table: `corpus.column`, the only one, or the one named text.
 
     The separator is recognised, unless `mark` is given. A column given by its number may be without
@@ -123,13 +121,13 @@ def read_table(
                 )
             if len(row) <= index:
                 raise InputError(f"{place}: no field {index + 1}; the first row has {width}")
-            yield reader.line_num, " ".join(_unquoted(row[index], mark).split())
+            yield " ".join(_unquoted(row[index], mark).split())
     except csv.Error as error:
         number = reader.line_num if reader is not None else 1
         raise InputError(f"{path}:{number}: not valid CSV: {error}") from None
 
 
-def read_json_lines(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
+def read_json_lines(path: Path, settings: CorpusSettings) -> Iterator[str]:
     """One field of the JSON object of each line: `corpus.column`, the only one, or `text`."""
     wanted = settings.column
     for number, line in lines(path):
@@ -148,10 +146,10 @@ def read_json_lines(path: Path, settings: CorpusSettings) -> Iterator[tuple[int,
             )
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"{path}:{number}: not Unicode text (half of a surrogate pair)")
-        yield number, " ".join(text.split())
+        yield " ".join(text.split())
 
 
-def read_shards(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
+def read_shards(path: Path, settings: CorpusSettings) -> Iterator[str]:
     """Every file of a folder and its sub-folders, in the order of their paths: as lines, or as a
     table or JSON lines if its name says so.
     """
@@ -162,31 +160,26 @@ def read_shards(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str
         yield from ALL[SUFFIXES.get(_suffix(file), "lines")](file, settings)
 
 
-def with_text(read: Reader) -> Reader:
-    """The reader without the texts that are blank."""
-
-    def reader(path: Path, settings: CorpusSettings) -> Iterator[tuple[int, str]]:
-        return ((number, text) for number, text in read(path, settings) if text.strip())
-
-    return reader
+def _without_blank(read: Reader, path: Path, settings: CorpusSettings) -> Iterator[str]:
+    return filter(str.strip, read(path, settings))
 
 
 ALL: Mapping[Kind, Reader] = {
-    "lines": lambda path, _: lines(path),
+    "lines": lambda path, _: (text for _, text in lines(path)),
     "fortune": read_fortunes,
     "csv": read_table,
     "tsv": partial(read_table, mark="\t"),
     "jsonl": read_json_lines,
     "shards": read_shards,
 }
-READERS: Mapping[Kind, Reader] = {kind: with_text(read) for kind, read in ALL.items()}
+READERS: Mapping[Kind, Reader] = {k: partial(_without_blank, read) for k, read in ALL.items()}
 
 
 def read_texts(path: Path, column: str | None = None) -> Iterator[str]:
     """All texts of a file or folder, blank ones too, as a corpus of it is read."""
     settings = CorpusSettings(source=str(path), column=column)
     kind: Kind = "shards" if path.is_dir() else _kind_of_file(path)
-    return (text for _, text in ALL[kind](path, settings))
+    return ALL[kind](path, settings)
 
 
 def kind_of(path: Path, settings: CorpusSettings) -> Kind:

@@ -306,7 +306,7 @@ def test_a_folder_of_shards_has_no_way_out(tmp_path: Path) -> None:
     (tmp_path / "shards" / "a").write_text("text\n")
     (tmp_path / "shards" / "b").symlink_to(tmp_path / "shards" / "a")
     read = READERS["shards"]
-    assert [text for _, text in read(tmp_path / "shards", CorpusSettings())] == ["text", "text"]
+    assert list(read(tmp_path / "shards", CorpusSettings())) == ["text", "text"]
     (tmp_path / "shards" / "c").symlink_to(tmp_path / "secret")
     with pytest.raises(InputError, match="leads out of"):
         list(read(tmp_path / "shards", CorpusSettings()))

@@ -101,7 +101,7 @@ def test_fortunes_lose_their_authors(tmp_path: Path) -> None:
     file.write_text("A wise man waits.\n\t\t-- Anon\n%\nOne road\nruns on. Two roads meet!\n%\n")
     settings = CorpusSettings(source=str(file))
     assert kind_of(file, settings) == "fortune"
-    found = [text for _, text in READERS["fortune"](file, settings)]
+    found = list(READERS["fortune"](file, settings))
     assert found == ["A wise man waits.", "One road runs on.", "Two roads meet!"]
 
 
@@ -109,7 +109,7 @@ def test_csv_column_and_shards(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text('id,text\n1,"a line\nof text"\n2,another one\n')
     settings = CorpusSettings(source=str(table))
-    assert [t for _, t in READERS["csv"](table, settings)] == ["a line of text", "another one"]
+    assert list(READERS["csv"](table, settings)) == ["a line of text", "another one"]
     with pytest.raises(InputError, match=r"no column 'body'.*id, text"):
         list(READERS["csv"](table, CorpusSettings(source=str(table), column="body")))
     shards = tmp_path / "shards"
@@ -117,7 +117,7 @@ def test_csv_column_and_shards(tmp_path: Path) -> None:
     (shards / "b" / "2.txt").write_text("second\n")
     (shards / "a.txt").write_text("first\n")
     assert kind_of(shards, settings) == "shards"
-    assert [t for _, t in READERS["shards"](shards, settings)] == ["first", "second"]
+    assert list(READERS["shards"](shards, settings)) == ["first", "second"]
 
 
 def test_cleaning_is_the_originals() -> None:
@@ -224,8 +224,7 @@ def test_any_bytes_give_text_or_words(
     file = tmp_path_factory.mktemp("bytes") / "x"
     file.write_bytes(data)
     try:
-        for number, text in READERS[kind](file, CorpusSettings(source=str(file))):
-            assert number >= 1
+        for text in READERS[kind](file, CorpusSettings(source=str(file))):
             assert text.strip()
     except InputError as error:
         assert str(file) in str(error)

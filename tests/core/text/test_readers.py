@@ -59,7 +59,7 @@ REFUSED = {
 def texts(file: Path, **settings: object) -> list[str]:
     """What a corpus reads; `evaluate` must read the same."""
     given = CorpusSettings(source=str(file), **settings)  # type: ignore[arg-type]
-    found = [text for _, text in READERS[kind_of(file, given)](file, given)]
+    found = list(READERS[kind_of(file, given)](file, given))
     if given.reader == "auto":
         scored = [" ".join(words) for words in read_sentences(file, given.column)]
         assert [text for text in scored if text] == [" ".join(text.split()) for text in found]
