@@ -36,7 +36,6 @@ class Size:
     verbs: int
     adjectives: int
     small_words: int  # of each closed class
-    relatives: bool = True  # "who keeps ...", agreement carried across it
     object_relatives: bool = False  # "whom the rivals admire"
     object_clauses: bool = True  # "... the road that outlives my rivals"
     adjuncts: bool = True  # how often, and where
@@ -103,14 +102,14 @@ def _rules(size: Size, *, deep: bool) -> dict[str, list[Rule]]:
                 (0.4, (f"VT_{n}", f"DET_{m}", f"T_{m}", "that", f"RULES_{m}", "OBJECT_P"))
                 for m in ("sg", "pl")
             ]
-        if size.relatives:
-            relative: list[Rule] = [(1.0, ("who", f"VT_{n}", "OBJECT_T"))]
-            if size.object_relatives:
-                relative += [(0.3, ("whom", f"DET_{m}", f"N_{m}", f"VT_{m}")) for m in ("sg", "pl")]
-            rules[f"REL_{n}"] = relative
-            rules[person] += [(1.2, (f"DET_{n}", f"N_{n}", f"REL_{n}"))]
-            if deep:
-                rules[person] += [(1.0, (f"DET_{n}", "ADJ", f"N_{n}", f"REL_{n}"))]
+        # "who keeps ...", agreement carried across it
+        relative: list[Rule] = [(1.0, ("who", f"VT_{n}", "OBJECT_T"))]
+        if size.object_relatives:
+            relative += [(0.3, ("whom", f"DET_{m}", f"N_{m}", f"VT_{m}")) for m in ("sg", "pl")]
+        rules[f"REL_{n}"] = relative
+        rules[person] += [(1.2, (f"DET_{n}", f"N_{n}", f"REL_{n}"))]
+        if deep:
+            rules[person] += [(1.0, (f"DET_{n}", "ADJ", f"N_{n}", f"REL_{n}"))]
     rules["OBJECT_T"] = [(1.0, ("THING_sg",)), (1.0, ("THING_pl",))]
     rules["OBJECT_P"] = [
         (1.0, (f"DET_{n}", *adjective, f"N_{n}"))
