@@ -12,7 +12,6 @@ from core.numbers import representable
 Kind = Literal["lines", "fortune", "csv", "tsv", "jsonl", "shards", "generated"]
 Level = Literal["word", "character"]
 GENERATED = ("grammar", "lstm_oracle")
-FIXED_LENGTH = ("lstm_oracle",)  # sources whose sentences have one length and no end token
 DRAWN = 10_000  # sentences drawn from a generated source by default
 
 
@@ -70,7 +69,7 @@ class CorpusSettings(BaseModel):
     @property
     def fixed_length(self) -> bool:
         """Whether the sentences have one length and no end token."""
-        return self.source in FIXED_LENGTH
+        return self.source == "lstm_oracle"
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> CorpusSettings:
