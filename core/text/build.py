@@ -148,8 +148,8 @@ def _open_source(
     do not occur.
     """
     if kind == "generated":
-        drawn = draw_corpus(settings)
-        return (("", Cleaned(words, 1.0)) for words in drawn.sentences), drawn.words
+        drawn, known_words = draw_corpus(settings)
+        return (("", Cleaned(words, 1.0)) for words in drawn), known_words
     shown, cleaned = tee(READERS[kind](Path(settings.source), settings))
     return zip(shown, clean_all(cleaned, rules, settings.level), strict=True), ()
 

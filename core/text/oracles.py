@@ -13,7 +13,7 @@ The words are named w0000 to w4999. Weights are a function of one seed, sentence
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -134,21 +134,13 @@ def lstm_oracle(length: int, seed: int = 0) -> LstmOracle:
 Oracle = Grammar | LstmOracle
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Sentences as words, and the words of the language if it names them itself."""
-
-    sentences: Iterable[list[str]]
-    words: tuple[str, ...] = ()
-
-
-def draw_corpus(settings: CorpusSettings) -> Drawn:
-    """The sentences of a generated source."""
+def draw_corpus(settings: CorpusSettings) -> tuple[list[list[str]], tuple[str, ...]]:
+    """The sentences of a generated source, and the words of the language if it names them."""
     count = settings.sentences or DRAWN
     if settings.fixed_length:
         oracle = lstm_oracle(settings.max_words or LENGTH, settings.oracle_seed)
-        return Drawn(oracle.sample(count, SEED), oracle.words)
-    return Drawn(grammar(settings.difficulty).sample(count, SEED))
+        return oracle.sample(count, SEED), oracle.words
+    return grammar(settings.difficulty).sample(count, SEED), ()
 
 
 def oracle_of(settings: CorpusSettings, length: int) -> Oracle | None:
@@ -206,10 +198,9 @@ def corpus_distribution(
     if oracle is None or settings.duplicates == "drop":
         return None
     if isinstance(oracle, LstmOracle):
-        whole = all(word in words for word in oracle.words)
-        return (
-            CorpusDistribution(oracle, words, oracle.length, oracle.length, 0.0) if whole else None
-        )
+        if not all(word in words for word in oracle.words):
+            return None
+        return CorpusDistribution(oracle, words, oracle.length, oracle.length, 0.0)
     shortest = settings.min_words or 1
     kept = oracle.mass(words, shortest, longest)
     if settings.unknown == "unk" and kept < oracle.mass(None, shortest, longest):

@@ -94,7 +94,7 @@ def test_another_length_of_words_is_refused() -> None:
 def test_scores_are_of_whole_sentences() -> None:
     oracle = oracle_of(SETTINGS, LENGTH)
     assert isinstance(oracle, LstmOracle)
-    real = list(draw_corpus(fit_length(SETTINGS, LENGTH)).sentences)[:4]
+    real = draw_corpus(fit_length(SETTINGS, LENGTH))[0][:4]
     scores = Suite(real, (), oracle).evaluate([*real, real[0][:-1], [*real[0][:-1], "<unk>"]])
     assert scores["valid"] == pytest.approx(4 / 6)
     assert scores["oracle_nll"] == pytest.approx(float(oracle.nll(real).mean()))
