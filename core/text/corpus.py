@@ -25,10 +25,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import InputError
+from core.errors import InputError, first_line
 from core.faults import first_fault
 from core.files import check_fits_in_memory, read_bounded
-from core.text.hashing import SentenceSet, all_keys
+from core.text.hashing import SentenceSet, keys_of
 from core.text.settings import CorpusSettings, Kind
 from core.text.vocabulary import Vocabulary
 from core.types import END, PAD
@@ -206,7 +206,11 @@ class Split:
 
     def keys(self) -> np.ndarray:
         """The key of each sentence (sentences,) uint64, see `core.text.hashing`."""
-        return all_keys(self.pieces(), len(self))
+        keys, place = np.empty(len(self), dtype=np.uint64), 0
+        for tokens, lengths in self.pieces():
+            keys[place : place + len(lengths)] = keys_of(tokens, lengths)
+            place += len(lengths)
+        return keys
 
 
 class Corpus:
@@ -224,13 +228,10 @@ class Corpus:
         """Open a folder that `build_corpus` made; InputError for any other or a damaged one."""
         file = directory / "manifest.json"
         try:
+            if not directory.exists():
+                raise InputError(f"{directory}: no such folder")
             if not file.exists():
-                why = (
-                    "not a corpus, it has no manifest.json"
-                    if directory.exists()
-                    else "no such folder"
-                )
-                raise InputError(f"{directory}: {why}")
+                raise InputError(f"{directory}: not a corpus, it has no manifest.json")
             found = json.loads(read_bounded(file, MAX_MANIFEST))
             if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
                 raise InputError(
@@ -238,9 +239,7 @@ class Corpus:
                 )
             manifest = Manifest(**found)
         except (ValueError, TypeError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
-            if isinstance(error, ValidationError):
-                reason = first_fault(error)
+            reason = first_fault(error) if isinstance(error, ValidationError) else first_line(error)
             raise InputError(f"{file}: not a manifest of this version ({reason})") from None
         return cls(directory, manifest, in_memory)
 

@@ -13,7 +13,7 @@ A sentence takes eight bytes here, where a Python set takes hundreds. Two hashes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -99,15 +99,6 @@ def keys_of(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     mixed = splitmix64(tokens.astype(np.uint64) | positions.astype(np.uint64) << POSITION)
     np.cumsum(mixed, out=sums[1:])
     keys: np.ndarray = sums[ends] - sums[ends - lengths]
-    return keys
-
-
-def all_keys(pieces: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
-    """The keys of `count` sentences that come in pieces of tokens and lengths."""
-    keys, place = np.empty(count, dtype=np.uint64), 0
-    for tokens, lengths in pieces:
-        keys[place : place + len(lengths)] = keys_of(tokens, lengths)
-        place += len(lengths)
     return keys
 
 
