@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from core.errors import InputError, nearest
 from experiments.commands.options import Json, Set, complete_recipe, examples
+from experiments.console import progress, stderr, stdout, table
 
 app = typer.Typer(help="Fetch, build and show corpora.", no_args_is_help=True)
 
@@ -30,10 +32,8 @@ def build(
 
     from core.config import override
     from core.config.parsing import explain
-    from core.errors import InputError
     from core.text.build import build_corpus
     from core.text.settings import CorpusSettings
-    from experiments.console import progress, stderr
     from experiments.corpora import show_summary
 
     tables = override({"corpus": {"source": source}}, set_ or [])
@@ -86,10 +86,8 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a known corpus; resumes an interrupted download."""
-    from core.errors import InputError, nearest
     from core.text.recipes import RECIPES
     from core.text.recipes import fetch as fetch_recipe
-    from experiments.console import progress, stderr, stdout, table
 
     if name is None:
         rows = [[key, r.summary, r.reader, r.licence] for key, r in RECIPES.items()]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from core.errors import InputError
 from experiments.commands.options import At, Json, Seed, examples
+from experiments.console import print_json, progress, stderr
 
 if TYPE_CHECKING:
     from studies.analysis.plane import Sweep
@@ -70,7 +72,6 @@ def evaluate(
 
     from threadpoolctl import threadpool_limits
 
-    from core.errors import InputError
     from core.metrics import plugins
     from core.metrics.comparison import compare
     from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
@@ -80,7 +81,6 @@ def evaluate(
     from core.tracking.mlflow_store import existing_tracker
     from experiments import evaluation
     from experiments.baselines import mle_baseline
-    from experiments.console import print_json, progress, stderr
 
     plugins.load()
     names = [g.strip() for g in metrics.split(",")] if metrics else None
@@ -162,7 +162,6 @@ def sweep(
 ) -> None:
     """Measure quality and diversity over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.console import print_json, progress, stderr
     from experiments.single_run.checkpoints import sampler_of
     from experiments.sweep import runs_of, show, sweep_run, temperatures_of
     from studies.analysis.plane import sweep_figure
@@ -221,11 +220,9 @@ def rate(
     json: Json = False,
 ) -> None:
     """Compare sentences blind and in random order; answers are kept and correlated with metrics."""
-    from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
     from core.tracking.protocol import study_run
     from experiments import rating
-    from experiments.console import print_json
     from studies.ratings import results as results_of
 
     tracker = existing_tracker()
@@ -252,7 +249,6 @@ def rate(
 @app.command("judge", hidden=True)
 @wraps(rate)
 def _judge(**options: Any) -> None:
-    from experiments.console import stderr
 
     stderr.print(
         "warning: textgan judge is now called textgan rate; the old name goes with the next release"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.errors import InputError, nearest
 from core.plural import count
 from experiments.commands.options import Json, examples
+from experiments.console import Advance, number, print_json, progress, stdout, table
 
 if TYPE_CHECKING:
     from core.metrics.laboratory import TextTable
-    from experiments.console import Advance
 
 app = typer.Typer()
 
@@ -26,7 +27,6 @@ def metrics(context: typer.Context, json: Json = False) -> None:
         return
     from core.metrics import plugins
     from core.metrics.catalogue import CATALOGUE, GROUPS
-    from experiments.console import print_json, stdout, table
 
     plugins.load()
     rows: list[dict[str, Any]] = [
@@ -64,9 +64,7 @@ def check(
     name: Annotated[str, typer.Argument(help="A metric of a plug-in.")],
 ) -> None:
     """Check that a metric of another package keeps the rules."""
-    from core.errors import InputError, nearest
     from core.metrics import conformance, plugins
-    from experiments.console import stdout
 
     metrics = plugins.load()
     if name not in metrics:
@@ -99,7 +97,6 @@ def try_(
 
     from threadpoolctl import threadpool_limits
 
-    from core.errors import InputError, nearest
     from core.metrics import plugins
     from core.metrics.catalogue import CATALOGUE, GROUPS, names_of
     from core.metrics.fault_sources import GrammarText, RealText, Source
@@ -107,7 +104,6 @@ def try_(
     from core.metrics.files import read_sentences
     from core.metrics.laboratory import DOSES, TextTable, drift, measure
     from core.text.grammar import grammar
-    from experiments.console import print_json, progress
 
     plugins.load()
     if name not in CATALOGUE and name not in GROUPS:
@@ -156,7 +152,6 @@ def _advance(advance: Advance, where: str, what: str, done: int, total: int) -> 
 
 
 def _sizes(text: str) -> list[int]:
-    from core.errors import InputError
     from core.metrics.laboratory import FEWEST
 
     parts = text.split(",")
@@ -169,7 +164,6 @@ def _sizes(text: str) -> list[int]:
 
 def _show(label: str, found: TextTable, metric: str) -> None:
     from core.metrics.laboratory import DOSES, SHOWN, drift
-    from experiments.console import number, stdout, table
 
     for n, sheet in found.sheets.items():
         if metric not in sheet.real:

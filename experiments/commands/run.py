@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from core.errors import InputError
 from core.numbers import LARGEST_INTEGER, MAX_TEMPERATURE, MIN_TEMPERATURE
 from core.plural import count
 from experiments.commands.options import At, Json, Seed, Set, complete_system, examples, finite
+from experiments.console import number, print_json, progress, stderr, stdout, table
 
 if TYPE_CHECKING:
     from core.config import Config
@@ -57,7 +59,6 @@ def run(
     For data parallel training start it with torchrun:
     torchrun --nproc-per-node 2 -m experiments run FILE.toml
     """
-    from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker, open_tracker
     from experiments.loading import load
 
@@ -106,7 +107,6 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
     """Train with a progress bar and print the result."""
     from core.metrics.catalogue import METRICS
     from core.training.data_parallel import is_main
-    from experiments.console import number, print_json, progress, stderr, stdout, table
     from experiments.corpora import prepare
     from experiments.single_run.run import run as train
 
@@ -157,7 +157,6 @@ def sample(
 ) -> None:
     """Draw sentences from a run's model."""
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.console import print_json
     from experiments.single_run.checkpoints import sampler_of
 
     tracker = existing_tracker(None, f"run {run!r}")
@@ -181,7 +180,6 @@ def reproduce(
     Exit status 0 if they agree, bit for bit or within the 95% interval of another seed; else 1.
     """
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.console import print_json, progress, stderr
     from experiments.reproduce import reproduce as repeat
     from experiments.reproduce import show
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from core.errors import InputError
 from experiments.commands.options import Json, examples
+from experiments.console import print_json
 
 LIST = "list"
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by id or name.")]
@@ -61,7 +63,6 @@ def list_(
     from core.tracking.mlflow_store import existing_tracker
     from core.tracking.protocol import study_run
     from experiments import listing
-    from experiments.console import print_json
 
     tracker = existing_tracker()
     if study is not None and study not in tracker.experiments():
@@ -79,10 +80,8 @@ def list_(
 @app.command(epilog=examples("textgan runs compare 3f9a2c11 81b0aa42 --json"))
 def compare(runs: Runs, json: Json = False) -> None:
     """Compare the configurations and metrics of two or more runs."""
-    from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
     from experiments import listing
-    from experiments.console import print_json
 
     tracker = existing_tracker()
     found = [tracker.run(key) for key in runs]

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from core.errors import MOST_LISTED, InputError
 from experiments.commands.options import Json, Set, Storage, Tracking, examples, finite
+from experiments.console import print_json, stderr
 
 app = typer.Typer()
 
@@ -68,23 +70,14 @@ def study(
     With a --storage that several machines reach, run the same command on each of them: the first
     begins the study, the others join it.
     """
-    from core.errors import MOST_LISTED
-    from experiments.console import print_json, stderr
+    from experiments import study_session
     from experiments.estimate import show_plan
-    from experiments.study_session import (
-        begin_or_join,
-        complete,
-        find_study,
-        overcommitted,
-        show_leaderboard,
-        show_links,
-    )
     from experiments.study_worker import Cluster, check_cluster
     from studies.analysis.contrasts import with_contrasts
     from studies.kinds import Limit
     from studies.running.queue import failures, load_queue
 
-    session = find_study(source, set_ or [], storage, tracking, resume=resume)
+    session = study_session.find_study(source, set_ or [], storage, tracking, resume=resume)
     limit = Limit(trials=trials, workers=workers)
     if dry_run:
         show_plan(session.study, limit, session.tracker, as_json=json)
@@ -93,22 +86,22 @@ def study(
     if launcher == "ray":
         cluster = Cluster(address, workers, gpus_per_worker)
         check_cluster(cluster, session.storage, session.tracker.uri)
-    elif warning := overcommitted(session.study, workers, os.cpu_count() or 1):
+    elif warning := study_session.overcommitted(session.study, workers, os.cpu_count() or 1):
         stderr.print(warning)
     overrides = [part for each in set_ or [] for part in ("--set", each)]
     command = shlex.join(["textgan", "study", source, *overrides])
-    session = begin_or_join(session, command, limit, resume=resume)
-    board, link = complete(session, workers, minutes, cluster)
+    session = study_session.begin_or_join(session, command, limit, resume=resume)
+    board, link = study_session.complete(session, workers, minutes, cluster)
     if json:
         print_json({**with_contrasts(board, session.study.table.contrasts), "link": link})
         return
-    show_leaderboard(board)
+    study_session.show_leaderboard(board)
     failed = failures(load_queue(session.name, session.storage))
     for line in failed[:MOST_LISTED]:
         stderr.print(f"failed: {line}", markup=False)
     if len(failed) > MOST_LISTED:
         stderr.print(f"failed: {len(failed) - MOST_LISTED} more")
-    show_links(session.tracker, board, link)
+    study_session.show_links(session.tracker, board, link)
 
 
 @app.command(
@@ -133,9 +126,7 @@ def report(
     The report is one self-contained page (report.html), the same as Markdown, and every figure as
     PNG, SVG and PDF. The study's own run also has it, with the figures as PNG.
     """
-    from core.errors import InputError
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.console import print_json, stderr
     from experiments.study_session import UI, folder_name, show_leaderboard
     from studies.analysis.contrasts import with_contrasts
     from studies.leaderboard import leaderboard
@@ -219,7 +210,6 @@ def proxy(
     The proxy caches what it has read. Workers use --storage grpc://HOST:PORT. Everyone who can
     reach the port can write: listen on a private network only.
     """
-    from experiments.console import stderr
     from studies.running.storage import serve_proxy
 
     address = f"grpc://{host}:{port}"

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from core.errors import MOST_LISTED, InputError, MachineError, TextganError
 from core.plural import count
 from experiments.commands.options import Json, complete_slot, examples
+from experiments.console import print_json, progress, stderr, stdout, table
 
 STORED = ("artifacts", "runs", "corpora", "journal")  # folders next to the store
 app = typer.Typer()
@@ -46,8 +48,6 @@ def variants(
     `check SLOT.NAME` runs the conformance rules on one and trains it for three updates. `gradients`
     compares every estimator with the exact gradient of a language of three words.
     """
-    from core.errors import InputError
-    from experiments.console import print_json, stdout, table
     from variants import registry
 
     if slot == "gradients":
@@ -91,10 +91,8 @@ def ui(
 
     Links to the studies are shown as soon as it listens.
     """
-    from core.errors import MOST_LISTED
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.console import stderr
     from experiments.ui import serve
 
     tracker = existing_tracker()
@@ -119,8 +117,6 @@ def ui(
 @app.command(epilog=examples("textgan doctor", "textgan doctor --json"))
 def doctor(json: Json = False) -> None:
     """Show environment, device, store and versions: what to send with a question."""
-    from experiments.console import print_json, stdout, table
-
     found = _examined()
     if json:
         print_json(found)
@@ -132,9 +128,7 @@ def doctor(json: Json = False) -> None:
 def sync(json: Json = False) -> None:
     """Deliver what runs kept on disk while the tracking server did not answer."""
     from core.addresses import shown
-    from core.errors import MachineError
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.console import print_json, progress, stderr
 
     tracker = existing_tracker()
     with progress("delivering, runs") as advance:
@@ -159,7 +153,6 @@ def _examined() -> dict[str, Any]:
     """
     import torch
 
-    from core.errors import TextganError
     from core.tracking.mlflow_store import MissingStoreError, existing_tracker
     from experiments.deletion import unneeded
     from experiments.environment import environment_tags
