@@ -27,19 +27,9 @@ from core.tracking.mlflow_client import LOOPBACK
 from core.tracking.protocol import ENDED, Tracker, study_run
 from experiments.console import stderr, stdout, table
 from experiments.corpora import corpus_of
+from studies import ratings
 from studies.leaderboard import seed_runs, variant_runs
-from studies.ratings import (
-    REAL,
-    TIE,
-    Answer,
-    Comparison,
-    answers,
-    comparisons,
-    keep,
-    results,
-    sections_of,
-    session,
-)
+from studies.ratings import Answer, Comparison
 from studies.report import environment
 from studies.sections import last_samples
 
@@ -73,16 +63,17 @@ def sources(tracker: Tracker, study: str, kind: str) -> dict[str, list[str]]:
         if trained is None:
             raise InputError(f"study {study!r}: all its runs are imported, without real text")
         corpus = corpus_of(tracker, trained.run_id)
-        found[REAL] = [" ".join(words) for words in corpus.test.sentences(500)]
+        found[ratings.REAL] = [" ".join(words) for words in corpus.test.sentences(500)]
     return found
 
 
 def questions(tracker: Tracker, study: str, kind: str, rater: str, n: int) -> Questions:
     """The comparisons that a rater has not answered yet, in the rater's order."""
-    given = answers(tracker.store_dir, study)
+    given = ratings.answers(tracker.store_dir, study)
     done = {each.number for each in given if (each.rater, each.kind) == (rater, kind)}
-    made = comparisons(study, kind, sources(tracker, study, kind), n)
-    return [(each, swapped) for each, swapped in session(made, rater) if each.number not in done]
+    made = ratings.comparisons(study, kind, sources(tracker, study, kind), n)
+    order = ratings.session(made, rater)
+    return [(each, swapped) for each, swapped in order if each.number not in done]
 
 
 def recorder(tracker: Tracker, study: str, kind: str, rater: str) -> OnAnswer:
@@ -90,9 +81,9 @@ def recorder(tracker: Tracker, study: str, kind: str, rater: str) -> OnAnswer:
 
     def record(comparison: Comparison, side: int | None) -> None:
         first, second = comparison.first_source, comparison.second_source
-        preferred = TIE if side is None else (first, second)[side]
+        preferred = ratings.TIE if side is None else (first, second)[side]
         answer = Answer(study, kind, rater, comparison.number, first, second, preferred)
-        keep(tracker.store_dir, answer)
+        ratings.keep(tracker.store_dir, answer)
 
     return record
 
@@ -116,9 +107,9 @@ def ask_in_terminal(asked: Questions, kind: str, record: OnAnswer) -> None:
 
 def publish(tracker: Tracker, study: str) -> dict[str, Any]:
     """Log the results to the study's run and to its variants' runs."""
-    found = results(tracker, study)
+    found = ratings.results(tracker, study)
     own = study_run(tracker, study)
-    given: list[Answer] = answers(tracker.store_dir, own.study)
+    given: list[Answer] = ratings.answers(tracker.store_dir, own.study)
     parent = tracker.continue_run(own.run_id)
     lines = "\n".join(json.dumps(vars(answer), ensure_ascii=False) for answer in given)
     parent.log_text(lines + "\n", "ratings/answers.jsonl")
@@ -142,7 +133,7 @@ def _metrics(name: str, found: dict[str, float]) -> dict[str, float | None]:
 
 def show(found: dict[str, Any]) -> None:
     """Print the sections of the report on preferences, agreement and correlations."""
-    for section in sections_of(found):
+    for section in ratings.sections_of(found):
         rows = [list(row) for row in section.rows]
         stdout.print(table(list(section.columns), rows, f"{found['study']}: {section.title}"))
         stdout.print(Markdown(section.explanation))

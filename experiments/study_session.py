@@ -31,17 +31,7 @@ from studies.definition import Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.report import publish
-from studies.running.execute import (
-    again_if_gone,
-    begin,
-    free_name,
-    grow,
-    run_workers,
-    to_record,
-    watching,
-    work,
-)
-from studies.running.execute import resume as resume_study
+from studies.running import execute
 from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
 from variants import registry
@@ -99,18 +89,18 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
         name = _begun(name, tracker)
     corpora = prepare((variant.config for variant in study.variants), tracker.store_dir)
     if resume:
-        if lost := again_if_gone(name, tracker, url):
+        if lost := execute.again_if_gone(name, tracker, url):
             stderr.print(f"deleted in the store, to be trained again: {count(lost, 'run')}")
-        if added := grow(name, tracker, url, study):
+        if added := execute.grow(name, tracker, url, study):
             stderr.print(f"{added} more seeds for each variant; the report will mention it")
-        resume_study(name, url, study, limit)
+        execute.resume(name, url, study, limit)
         store_fingerprints(load_queue(name, url), corpora)
         return replace(session, name=name)
     with alone(open_storage(url), f"begin {name}", tracker.store_dir):
         found = None if url.startswith(SQLITE) else _unfinished(session)
-        new = found or free_name(name, tracker, url)
+        new = found or execute.free_name(name, tracker, url)
         if found is None:
-            begin(study, new, tracker, url, command, limit)
+            execute.begin(study, new, tracker, url, command, limit)
             store_fingerprints(load_queue(new, url), corpora)
     if found is not None:
         stderr.print(f"study {found!r} is under way; this process joins it")
@@ -164,7 +154,7 @@ def complete(
     until = time.time() + 60 * minutes if minutes is not None else None
     parent = load_queue(name, url).user_attrs["parent_run_id"]
     record = None if session.joined else tracker.continue_run(parent)
-    log = to_record(record, workers) if record else lambda _: None
+    log = execute.to_record(record, workers) if record else lambda _: None
     last: list[Progress] = []
     try:
         with progress_bar(f"{name}: runs") as advance:
@@ -174,7 +164,7 @@ def complete(
                 log(state)
                 last[:] = [state]
 
-            with watching(name, url, session.study.table, watch):
+            with execute.watching(name, url, session.study.table, watch):
                 _work(session, workers, until, cluster)
         if record:
             record.flush()
@@ -202,11 +192,11 @@ def _work(session: Session, workers: int, until: float | None, cluster: Cluster 
     if cluster is not None:
         launch(WorkerTask(name, url, tracker.uri, str(Path.cwd()), until), cluster)
     elif workers == 1:
-        work(name, tracker, url, run, registry(), until)
+        execute.work(name, tracker, url, run, registry(), until)
     else:
         command = process.command("experiments", "worker", name, "--storage", url)
         command += ["--until", f"{until:.3f}"] if until is not None else []
-        run_workers(name, url, session.study.table, command, workers)
+        execute.run_workers(name, url, session.study.table, command, workers)
 
 
 def status(state: Progress, workers: int) -> str:
