@@ -15,13 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from core.config import read_toml
-from core.config.parsing import explain
+from core.config.parsing import checked
 from core.config.renamed import current_text
 from core.config.schema import Frozen
-from core.errors import InputError
 from core.metrics.catalogue import METRICS
 from core.plural import count
 from core.statistics import means
@@ -208,10 +206,7 @@ class Numbers(Frozen):
 def reproduction(summaries: Path) -> str:
     """The table of published numbers and ours; InputError for a bad file."""
     file = summaries / PUBLISHED
-    try:
-        numbers = Numbers.model_validate(read_toml(file)).number
-    except ValidationError as error:
-        raise InputError(explain(error, Numbers, str(file))) from None
+    numbers = checked(Numbers, read_toml(file), str(file)).number
     with tempfile.TemporaryDirectory() as folder:
         read = {
             name: load(summaries / f"{name}.json", Path(folder) / name)

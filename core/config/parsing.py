@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -33,6 +33,7 @@ from core.errors import InputError, nearest
 from core.faults import LENGTHS, in_toml, must
 from core.files import read_bounded
 
+M = TypeVar("M", bound=BaseModel)
 Tables = Mapping[str, Any]
 LONGEST_CONFIG = 4_000_000  # bytes
 
@@ -105,10 +106,7 @@ def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") 
     for slot in FOLDERS:
         if slot in values:
             values[slot] = _parse_slot(slot, values[slot], resolver, where)
-    try:
-        config = Config(**values)
-    except ValidationError as error:
-        raise InputError(explain(error, Config, where)) from None
+    config = checked(Config, values, where)
     if config.system is not None:
         _check_whole(config, where)
         return config
@@ -141,10 +139,15 @@ def _parse_slot(slot: str, table: Any, resolver: Resolver, where: str) -> Strate
         model: type[StrategyConfig] = resolver.strategy(slot, table["name"]).Config
     except InputError as error:
         raise InputError(f"{where}: {slot}.name: {error}") from None
+    return checked(model, table, where, prefix=f"{slot}.")
+
+
+def checked(model: type[M], values: Tables, where: str, prefix: str = "") -> M:
+    """A table of these values; InputError for the first two faults, as `explain` says them."""
     try:
-        return model(**table)
+        return model(**values)
     except ValidationError as error:
-        raise InputError(explain(error, model, where, prefix=f"{slot}.")) from None
+        raise InputError(explain(error, model, where, prefix)) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: str = "") -> str:

@@ -28,19 +28,14 @@ def build(
     set_: Set = None,
 ) -> None:
     """Read, clean, split and encode a source into a folder."""
-    from pydantic import ValidationError
-
     from core.config import override
-    from core.config.parsing import explain
+    from core.config.parsing import checked
     from core.text.build import build_corpus
     from core.text.settings import CorpusSettings
     from experiments.corpora import show_summary
 
     tables = override({"corpus": {"source": source}}, set_ or [])
-    try:
-        settings = CorpusSettings(**tables["corpus"])
-    except ValidationError as error:
-        raise InputError(explain(error, CorpusSettings, "corpus", prefix="corpus.")) from None
+    settings = checked(CorpusSettings, tables["corpus"], "corpus", prefix="corpus.")
     others = [key for key in tables if key != "corpus"]
     if others:
         raise InputError(f"--set {others[0]}: only corpus.KEY=VALUE applies here")
