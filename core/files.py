@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import InputError, MachineError
@@ -40,6 +41,18 @@ def check_fits_in_memory(path: Path) -> None:
         raise MachineError(
             f"{path}: {size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"
         )
+
+
+def size_of(place: Path) -> int:
+    """Bytes of a file, or of the files below a folder; one that is removed meanwhile has none."""
+    if place.is_file():
+        return place.stat().st_size
+    size = 0
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - thousands
+    return size
 
 
 def sha256_of(files: Iterable[Path]) -> str:

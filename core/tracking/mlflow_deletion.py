@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.files import size_of
 from core.tracking.journal import journal_path
 from core.tracking.locations import is_below, local_path
 from core.tracking.mlflow_client import MlflowStore, pages
@@ -34,7 +35,7 @@ class Deletion:
         places = [run.info.artifact_uri, *(model.artifact_location for model in self._models(run))]
         folders = [place for uri in places if (place := self._own(uri)) is not None]
         own = [self._store_dir / "runs" / run_id, journal_path(self._store_dir, run_id)]
-        return sum(_bytes(folder) for folder in [*folders, *own])
+        return sum(map(size_of, [*folders, *own]))
 
     def mark(self, run_ids: Sequence[str]) -> None:
         """Delete; `restore` undoes it."""
@@ -59,10 +60,6 @@ class Deletion:
     def restore_experiment(self, name: str) -> None:
         """Restore a deleted experiment with all its runs."""
         self._client.restore_experiment(self.experiments()[name])
-
-    def check_alone(self) -> None:
-        """InputError if what `purge` removes may belong to another database in the folder."""
-        self._store.check_alone()
 
     def leftovers(self) -> list[Leftover]:
         """Deleted runs, and files of runs that the store does not know."""
@@ -92,7 +89,7 @@ class Deletion:
             except MlflowException as error:
                 if error.error_code != ABSENT:
                     raise
-                found = Leftover(folder.name, "not in the store", _bytes(folder), known=False)
+                found = Leftover(folder.name, "not in the store", size_of(folder), known=False)
                 unknown.append(found)
         return unknown
 
@@ -157,9 +154,3 @@ class Deletion:
     def _models(self, run: Any) -> list[Any]:
         outputs = run.outputs.model_outputs if run.outputs else []
         return [self._client.get_logged_model(output.model_id) for output in outputs]
-
-
-def _bytes(place: Path) -> int:
-    if place.is_file():
-        return place.stat().st_size
-    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())

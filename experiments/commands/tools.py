@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import MOST_LISTED, InputError, MachineError, TextganError
+from core.files import size_of
 from core.plural import count
 from experiments.commands.options import Json, complete_slot, examples
 from experiments.console import print_json, progress, stderr, stdout, table
@@ -170,7 +170,8 @@ def _examined() -> dict[str, Any]:
             "undelivered": len(tracker.undelivered()),
             "problem": None,
         }
-        found |= {f"{part}_mb": _megabytes(tracker.store_dir / part) for part in STORED}
+        for part in STORED:
+            found[f"{part}_mb"] = round(size_of(tracker.store_dir / part) / 1e6, 1)
         freed = sum(each.size for each in unneeded(tracker.store_dir))
         found["gc_frees_mb"] = round(freed / 1e6, 1)
         found["free_gb"] = round(shutil.disk_usage(tracker.store_dir).free / 1e9, 1)
@@ -179,13 +180,3 @@ def _examined() -> dict[str, Any]:
     except TextganError as error:
         found["problem"] = str(error)
     return found
-
-
-def _megabytes(folder: Path) -> float:
-    """Size of a folder; a file that is removed meanwhile counts nothing."""
-    size = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                size += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands
-    return round(size / 1e6, 1)
