@@ -139,7 +139,7 @@ def restore(tracker: MlflowTracker, keys: Sequence[str]) -> None:
 def collect_garbage(tracker: MlflowTracker, *, yes: bool) -> None:
     """Remove deleted runs permanently, files without a run, and unneeded files of finished runs."""
     trash = tracker.trash()
-    trash.check_alone()
+    tracker.store.check_alone()
     leftovers = trash.leftovers()
     registered = trash.registered([each.run_id for each in leftovers])
     for run_id, model in registered.items():
