@@ -116,13 +116,11 @@ def again_if_gone(name: str, tracker: Tracker, url: str) -> int:
     return len(lost)
 
 
-def resume(name: str, url: str, study: Study | None, limit: Limit = NO_LIMIT) -> None:
+def resume(name: str, url: str, study: Study, limit: Limit = NO_LIMIT) -> None:
     """Queue again what is missing: runs that failed, and runs whose worker died."""
     queue = load_queue(name, url)
     jobs.set_limit(queue, limit)
-    if study is not None and not same_definition(
-        study.definition(), queue.user_attrs["definition"]
-    ):
+    if not same_definition(study.definition(), queue.user_attrs["definition"]):
         raise InputError(
             f"study {name!r} was begun with another definition; give the same file and --set, or "
             f"leave out --resume to begin a new study"

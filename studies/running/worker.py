@@ -29,12 +29,10 @@ class RunResult(Protocol):
     @property
     def outcome(self) -> str:
         """Outcome of the run."""
-        ...
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
         """Its last evaluation."""
-        ...
 
 
 class Train(Protocol):
@@ -56,7 +54,6 @@ class Train(Protocol):
         and may raise `Stopped`; with `test` the run is scored on the test split at its end; with
         `likelihood` a language model is among its baselines.
         """
-        ...
 
 
 class Worker:

@@ -286,7 +286,7 @@ def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another definition"):
         resume("design_axes_smoke", url, plan("train.updates=21"))
     with pytest.raises(InputError, match="no study 'nothing'"):
-        resume("nothing", url, None)
+        resume("nothing", url, plan())
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
