@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from core.config.renamed import comparable, previous_tables
 from core.config.slots import FOLDERS
@@ -145,7 +145,8 @@ class EvaluationConfig(Frozen):
     gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
     # Evaluations with hardly any unique sentences, one after another, that end a run; 0: none do.
     patience: Annotated[int, Field(ge=0)] = 5
-    keep_best: str | None = None  # a metric, eval/...: the checkpoint that was best by it stays
+    # A metric, eval/...: the checkpoint that was best by it stays.
+    keep_best: Annotated[str, AfterValidator(ranking_metric)] | None = None
 
     @field_validator("gradients")
     @classmethod
@@ -153,11 +154,6 @@ class EvaluationConfig(Frozen):
         if gradients == 1:
             raise ValueError("the noise of one gradient is unknown; take 0 for none, or 2 and more")
         return gradients
-
-    @field_validator("keep_best")
-    @classmethod
-    def _can_be_best(cls, metric: str | None) -> str | None:
-        return metric if metric is None else ranking_metric(metric)
 
 
 class ForkConfig(Frozen):
