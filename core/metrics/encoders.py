@@ -86,17 +86,14 @@ class BagOfWords:
     def _features(self, sentences: Sequence[Sentence]) -> Iterator[sparse.csr_array]:
         for start in range(0, len(sentences), CHUNK):
             chunk = sentences[start : start + CHUNK]
-            rows, columns, counts = [], [], []
-            base = 0
+            parts, base = [], 0
             for n, level in enumerate(self._table.count(chunk), start=1):
                 column = self._column[base + level.gram]
                 known = column >= 0
-                rows.append(level.sentence[known])
-                columns.append(column[known])
-                counts.append(level.count[known])
+                parts.append((level.sentence[known], column[known], level.count[known]))
                 base += self._table.size(n)
-            row, column = np.concatenate(rows), np.concatenate(columns)
-            value = np.concatenate(counts) * self._weight[column]
+            row, column, count = map(np.concatenate, zip(*parts, strict=True))
+            value = count * self._weight[column]
             length = np.sqrt(np.bincount(row, value**2, minlength=len(chunk)))
             value = (value / length[row]).astype(np.float32)
             yield sparse.csr_array((value, (row, column)), shape=(len(chunk), len(self._weight)))
