@@ -49,11 +49,6 @@ class Measure:
     by_reference: Callable[[], np.ndarray | None] = lambda: None
 
 
-def mean(values: np.ndarray) -> Callable[[], Bounds]:
-    """Of the mean of independent values (n,): Student's t."""
-    return lambda: around(float(values.mean()), jackknife(values / max(len(values) - 1, 1)), values)
-
-
 def share(hits: np.ndarray) -> Callable[[], Bounds]:
     """Of the share of True among independent trials (n,): Wilson's interval."""
 
@@ -68,12 +63,14 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Callable[[], Boun
     """Of sum(numerators) / sum(denominators) over independent pairs (n,): delta method."""
     value = float(numerators.sum() / denominators.sum())
     residuals = (numerators - value * denominators) / denominators.mean()
-    return lambda: around(value, jackknife(residuals / max(len(residuals) - 1, 1)), residuals)
+    n = len(residuals)
+    return lambda: around(value, jackknife(residuals / max(n - 1, 1)), n)
 
 
 def mean_of(values: np.ndarray, references: int = 0) -> Measure:
-    """The mean of the sentences' values (n,), n > 0."""
-    return Measure(float(values.mean()), len(values), references, mean(values))
+    """The mean of the sentences' independent values (n,), n > 0, with Student's t."""
+    mean, n = float(values.mean()), len(values)
+    return Measure(mean, n, references, lambda: around(mean, jackknife(values / max(n - 1, 1)), n))
 
 
 def share_of(hits: np.ndarray, references: int = 0) -> Measure:
@@ -87,9 +84,8 @@ def jackknife(changes: np.ndarray) -> float:
     return float((n - 1) / n * ((changes - changes.mean()) ** 2).sum()) if n else 0.0
 
 
-def around(value: float, variance: float, sample: np.ndarray | int) -> Bounds:
-    """Value -+ t sqrt(variance), degrees of freedom those of the sample; None below FEWEST."""
-    n = sample if isinstance(sample, int) else len(sample)
+def around(value: float, variance: float, n: int) -> Bounds:
+    """Value -+ t sqrt(variance), n - 1 degrees of freedom of a sample of n; None below FEWEST."""
     if n < FEWEST or not np.isfinite(variance):
         return None
     half = float(stats.t.ppf(1 - TAIL, n - 1)) * float(np.sqrt(max(variance, 0.0)))
