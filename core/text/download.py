@@ -101,9 +101,8 @@ def _transfer(
     ):
         response.raise_for_status()
         _insist_on_tls(response.url)  # after redirects
-        going_on = response.status_code == 206 and response.headers.get(
-            "Content-Range", ""
-        ).startswith(f"bytes {have}-")
+        begins = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        going_on = response.status_code == 206 and begins
         done = have if going_on else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length and length.isdecimal() else None
