@@ -106,19 +106,16 @@ class MemoryTracker:
     ) -> MemoryRun:
         """See `Tracker`."""
         run_id = identity or uuid.uuid4().hex
-        if run_id in self._runs and run_id in self.trash:
+        if run_id in self.trash:
             run_id = uuid.uuid4().hex
-        if run_id in self._runs:
-            known = self.continue_run(run_id)
-            known.log_params(params)
-            return known
-        run = MemoryRun(run_id, experiment, name, self.store_dir / "artifacts" / run_id)
-        run.log_params(params)
-        run.set_tags(
-            {**tags, IDENTITY: identity or run_id, **({PARENT: parent_id} if parent_id else {})}
-        )
-        self._runs[run_id] = run
-        return run
+        if run_id not in self._runs:
+            run = MemoryRun(run_id, experiment, name, self.store_dir / "artifacts" / run_id)
+            parent = {PARENT: parent_id} if parent_id else {}
+            run.set_tags({**tags, IDENTITY: identity or run_id, **parent})
+            self._runs[run_id] = run
+        known = self.continue_run(run_id)
+        known.log_params(params)
+        return known
 
     def continue_run(self, run_id: str) -> MemoryRun:
         """See `Tracker`."""
