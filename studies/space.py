@@ -11,12 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 from pydantic import BaseModel
 
 from core.config import Config, Search
@@ -40,13 +35,13 @@ class Range:
     whole: bool = False  # integers only
     choices: tuple[tuple[str, Any], ...] = ()  # label and value, instead of an interval
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> distributions.BaseDistribution:
         """For Optuna."""
         if self.choices:
-            return CategoricalDistribution([label for label, _ in self.choices])
+            return distributions.CategoricalDistribution([label for label, _ in self.choices])
         if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log)
-        return FloatDistribution(self.low, self.high, log=self.log)
+            return distributions.IntDistribution(int(self.low), int(self.high), log=self.log)
+        return distributions.FloatDistribution(self.low, self.high, log=self.log)
 
     def value(self, drawn: Any) -> Any:
         """What Optuna drew, as a value of the configuration."""
