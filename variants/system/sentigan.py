@@ -66,14 +66,10 @@ class SentiGAN(CNNSystem):
         adversarial = progress.update - config.generator_updates - config.discriminator_updates
         if adversarial < 0:
             return (Phase("discriminator", self.discriminator_loss, pretraining=True),)
+        first = adversarial == 0
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d),
-            Phase(
-                "generator",
-                self.generator_loss,
-                self.config.g_steps,
-                reset_optimiser=adversarial == 0,
-            ),
+            Phase("generator", self.generator_loss, config.g_steps, reset_optimiser=first),
         )
 
     def generator_loss(self, context: StepContext) -> Tensor:
