@@ -15,6 +15,7 @@ from experiments.console import Advance, number, print_json, progress, stdout, t
 if TYPE_CHECKING:
     from core.metrics.laboratory import TextTable
 
+NEEDS = ("references", "training", "generator", "oracle")  # fields of `GroupInfo`
 app = typer.Typer()
 
 
@@ -29,33 +30,27 @@ def metrics(context: typer.Context, json: Json = False) -> None:
     from core.metrics.catalogue import CATALOGUE, GROUPS
 
     plugins.load()
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "group": info.group,
-            "direction": info.direction,
-            "bounds": info.bounds,
-            "worst": info.worst,
-            "needs": {
-                "sentences": GROUPS[info.group].needs,
-                "references": GROUPS[info.group].references,
-                "training": GROUPS[info.group].training,
-                "generator": GROUPS[info.group].generator,
-                "oracle": GROUPS[info.group].oracle,
-            },
-            "summary": info.summary,
-        }
-        for name, info in CATALOGUE.items()
-    ]
+    rows, cells = [], []
+    for name, info in CATALOGUE.items():
+        group = GROUPS[info.group]
+        needs = {what: getattr(group, what) for what in NEEDS}
+        rows.append(
+            {
+                "name": name,
+                "group": info.group,
+                "direction": info.direction,
+                "bounds": info.bounds,
+                "worst": info.worst,
+                "needs": {"sentences": group.needs, **needs},
+                "summary": info.summary,
+            }
+        )
+        low, high = (f"{bound:g}".replace("inf", "") for bound in info.bounds)
+        inputs = ", ".join([count(group.needs, "sentence"), *filter(needs.get, NEEDS)])
+        cells.append([name, info.direction, f"{low}..{high}", inputs, info.summary])
     if json:
         print_json(rows)
         return
-    cells = []
-    for (name, info), row in zip(CATALOGUE.items(), rows, strict=True):
-        low, high = (f"{bound:g}".replace("inf", "") for bound in info.bounds)
-        needs = [count(GROUPS[info.group].needs, "sentence")]
-        needs += [what for what, needed in row["needs"].items() if needed is True]
-        cells.append([name, info.direction, f"{low}..{high}", ", ".join(needs), info.summary])
     stdout.print(table(["metric", "better", "range", "needs", "what it is"], cells))
 
 
@@ -182,13 +177,8 @@ def _show(label: str, found: TextTable, metric: str) -> None:
             f"standard deviation {real.sd:.4f} (n = {effort.null}), "
             f"false alarms {real.false_alarms:.0%} (n = {effort.fresh})"
         )
-        columns = [
-            "fault",
-            "smallest dose seen",
-            "bits",
-            f"power at dose {SHOWN:.0%}",
-            "mean value",
-        ]
+        power = f"power at dose {SHOWN:.0%}"
+        columns = ["fault", "smallest dose seen", "bits", power, "mean value"]
         stdout.print(title, markup=False, soft_wrap=True)
         stdout.print(table(columns, rows))
         stdout.print(
