@@ -15,20 +15,10 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from core.config import slots
 from core.config.renamed import KEYS, current_tables, current_value, warn_renamed
 from core.config.schema import Config, StrategyConfig
-from core.config.slots import (
-    FOLDERS,
-    GAME,
-    GAME_SETTINGS,
-    NEEDED,
-    SLOTS,
-    Resolver,
-    conflict,
-    in_words,
-    repairs,
-    slot_name,
-)
+from core.config.slots import Resolver
 from core.errors import InputError, nearest
 from core.faults import LENGTHS, in_toml, must
 from core.files import read_bounded
@@ -95,22 +85,22 @@ def assign(tables: dict[str, Any], path: Sequence[str], value: Any, where: str) 
             )
         place[part] = dict(inner)
         place = place[part]
-    if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in FOLDERS:
+    if path[-1] == "name" and place.get("name") not in (None, value) and path[0] in slots.FOLDERS:
         place.clear()
     place[path[-1]] = value
 
 
 def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") -> Config:
     """Nested tables to a checked `Config`; every fault is an InputError that names the key."""
-    values = {slot_name(key): value for key, value in current_tables(tables).items()}
-    for slot in FOLDERS:
+    values = {slots.slot_name(key): value for key, value in current_tables(tables).items()}
+    for slot in slots.FOLDERS:
         if slot in values:
             values[slot] = _parse_slot(slot, values[slot], resolver, where)
     config = checked(Config, values, where)
     if config.system is not None:
         _check_whole(config, where)
         return config
-    for slot in NEEDED:
+    for slot in slots.NEEDED:
         if getattr(config, slot) is None:
             raise InputError(f"{where}: [{slot}] is missing")
     check_compatible(config, resolver, where)
@@ -121,10 +111,10 @@ def _check_whole(config: Config, where: str) -> None:
     """A whole system has no slots, and none of the settings that change their game."""
     assert config.system is not None
     is_whole = f"system.name = {config.system.name!r} is a whole system"
-    for slot in SLOTS:
+    for slot in slots.SLOTS:
         if getattr(config, slot) is not None:
             raise InputError(f"{where}: {is_whole}, so [{slot}] has no meaning; remove it")
-    for key in GAME_SETTINGS:
+    for key in slots.GAME_SETTINGS:
         if getattr(config.train, key):
             raise InputError(f"{where}: {is_whole}, so train.{key} has no meaning; leave it out")
 
@@ -223,12 +213,12 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
     """Refuse a combination in which some strategy misses what it declares that it needs."""
     chosen = {
         slot: resolver.strategy(slot, getattr(config, slot).name)
-        for slot in SLOTS
+        for slot in slots.SLOTS
         if getattr(config, slot) is not None
     }
-    assert config.schedule is not None  # one of NEEDED
+    assert config.schedule is not None  # one of slots.NEEDED
     adversarial = chosen["schedule"].adversarial
-    for slot in GAME:
+    for slot in slots.GAME:
         name = config.schedule.name
         if adversarial and slot not in chosen:
             choices = ", ".join(resolver.names(slot))
@@ -238,7 +228,7 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
                 f"{where}: schedule.name = {name!r} trains without a discriminator, so [{slot}] "
                 f"has no meaning; remove it, or take schedule.name = 'adversarial'"
             )
-    found = conflict(chosen)
+    found = slots.conflict(chosen)
     if found is not None:
         has = f"[{found.other}]"
         if found.other in chosen:
@@ -246,7 +236,7 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
         raise InputError(
             f"{where}: {found.slot}.name = {getattr(config, found.slot).name!r} needs "
             f"{found.capability.replace('_', ' ')}, which {has} does not offer; valid: "
-            f"{in_words(repairs(chosen, found, resolver))}"
+            f"{slots.in_words(slots.repairs(chosen, found, resolver))}"
         )
     if config.train.replay and "hard_tokens" not in chosen["sampling"].offers:
         raise InputError(
