@@ -199,26 +199,23 @@ def parse(line: bytes) -> Item | int | None:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if isinstance(found, list):
-        kinds = (str, float | int, int, int)
-        if len(found) == len(kinds) and all(map(isinstance, found, kinds)):
-            return Point(found[0], float(found[1]), found[2], found[3]) if _fits(found) else None
-        return None
-    if not isinstance(found, dict):
-        return None
-    if found.keys() == {"format"} and isinstance(found["format"], int):
-        return found["format"]
-    do = found.pop("do", None)
-    return Entry(do, found) if isinstance(do, str) else None
+    match found:
+        case [str(key), float() | int() as value, int(moment), int(step)]:
+            return Point(key, float(value), moment, step) if _fits(value, moment, step) else None
+        case {"format": int(version)} if len(found) == 1:
+            return version
+        case {"do": str(do)}:
+            return Entry(do, {key: value for key, value in found.items() if key != "do"})
+    return None
 
 
-def _fits(point: list[Any]) -> bool:
-    """Whether a store accepts the numbers: 64-bit integers, and a value that fits a float."""
+def _fits(value: float, *whole: int) -> bool:
+    """Whether a store accepts the numbers: a value that fits a float, and 64-bit integers."""
     try:
-        float(point[1])
+        float(value)
     except OverflowError:
         return False
-    return all(-(2**63) <= number < 2**63 for number in point[2:])
+    return all(-(2**63) <= number < 2**63 for number in whole)
 
 
 def payload(path: Path, entry: Entry) -> Path | None:
