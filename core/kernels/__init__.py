@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from core.kernels.interface import Kernels
+from core.kernels.torch import TORCH, TorchKernels
 
 Setting = Literal["auto", "torch"]  # of the configuration: "torch" switches the fast kernels off
 
@@ -25,15 +26,11 @@ def choose(device: torch.device, setting: Setting = "auto") -> Kernels:
         from core.kernels.cpu import CPU  # imports a compiler
 
         return CPU
-    from core.kernels.torch import TORCH
-
     return TORCH
 
 
 def use_kernels(kernels: Kernels, *parts: Any) -> None:
     """Let these parts, and all layers of modules among them, compute with `kernels`."""
-    from core.kernels.torch import TorchKernels
-
     for part in parts:
         for layer in part.modules() if isinstance(part, nn.Module) else (part,):
             if isinstance(getattr(layer, "kernels", None), TorchKernels):
