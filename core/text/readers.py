@@ -177,9 +177,7 @@ READERS: Mapping[Kind, Reader] = {k: partial(_without_blank, read) for k, read i
 
 def read_texts(path: Path, column: str | None = None) -> Iterator[str]:
     """All texts of a file or folder, blank ones too, as a corpus of it is read."""
-    settings = CorpusSettings(source=str(path), column=column)
-    kind: Kind = "shards" if path.is_dir() else _kind_of_file(path)
-    return ALL[kind](path, settings)
+    return ALL[_guessed(path)](path, CorpusSettings(source=str(path), column=column))
 
 
 def kind_of(path: Path, settings: CorpusSettings) -> Kind:
@@ -194,12 +192,13 @@ def kind_of(path: Path, settings: CorpusSettings) -> Kind:
             f"corpus.reader = {settings.reader!r} does not fit {path}, "
             f"which is a {'folder' if path.is_dir() else 'file'}"
         )
-    if settings.reader != "auto":
-        return settings.reader
-    return "shards" if path.is_dir() else _kind_of_file(path)
+    return _guessed(path) if settings.reader == "auto" else settings.reader
 
 
-def _kind_of_file(path: Path) -> Kind:
+def _guessed(path: Path) -> Kind:
+    """The kind of a file or folder, by its name and content."""
+    if path.is_dir():
+        return "shards"
     if _suffix(path) in SUFFIXES:
         return SUFFIXES[_suffix(path)]
     with _open(path) as file:
