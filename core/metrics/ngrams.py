@@ -124,7 +124,8 @@ class NgramTable:
         lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
         owner = np.repeat(np.arange(len(lengths)), lengths)
         for n, grams in enumerate(self.ids(sentences), start=1):
-            known, size = grams != UNSEEN, max(self.size(n), 1)
+            known = grams != UNSEEN
+            size = max(self.size(n), 1)
             keys, count = np.unique(owner[known] * size + grams[known], return_counts=True)
             parts = (keys // size, keys % size, count)
             yield Counts(*(part.astype(np.int32) for part in parts))

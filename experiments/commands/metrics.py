@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,13 +41,13 @@ def metrics(context: typer.Context, json: Json = False) -> None:
                 "direction": info.direction,
                 "bounds": info.bounds,
                 "worst": info.worst,
-                "needs": {"sentences": group.needs, **needs},
+                "needs": {"sentences": group.needs} | needs,
                 "summary": info.summary,
             }
         )
         low, high = (f"{bound:g}".replace("inf", "") for bound in info.bounds)
-        inputs = ", ".join([count(group.needs, "sentence"), *filter(needs.get, NEEDS)])
-        cells.append([name, info.direction, f"{low}..{high}", inputs, info.summary])
+        inputs = [count(group.needs, "sentence"), *(what for what in NEEDS if needs[what])]
+        cells.append([name, info.direction, f"{low}..{high}", ", ".join(inputs), info.summary])
     if json:
         print_json(rows)
         return
