@@ -18,19 +18,10 @@ from numba.core import cgutils
 from torch import Tensor
 from torch.nn.functional import pad
 
-from core.kernels.numba_simd import (
-    LANES,
-    REGISTERS,
-    at_float,
-    at_vector,
-    called,
-    instruction,
-    multiply_add,
-    spread,
-)  # fmt: skip
+from core.kernels import numba_simd as simd
 
-ROWS = REGISTERS // 4
-COLUMNS = 2 * LANES
+ROWS = simd.REGISTERS // 4
+COLUMNS = 2 * simd.LANES
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Affine = tuple[Tensor, Tensor]  # weight (C, K), bias (C,)
@@ -56,7 +47,7 @@ def pack(layers: Sequence[Sequence[Affine]]) -> tuple[Array, Array]:
     return w.contiguous().numpy(), torch.cat(biases, 1).numpy()
 
 
-@instruction(types.void, *[types.intp] * 7)
+@simd.instruction(types.void, *[types.intp] * 7)
 def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, depth: Any) -> None:
     """ROWS rows of x times a panel w (depth, COLUMNS), plus bias, into y; row lengths in bytes."""
 
@@ -67,8 +58,8 @@ def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, d
         return builder.add(address, builder.mul(count, size))
 
     def vectors(address: Any) -> Any:
-        places = (ahead(address, whole(j), whole(4 * LANES)) for j in range(2))
-        return [at_vector(builder, place) for place in places]
+        places = (ahead(address, whole(j), whole(4 * simd.LANES)) for j in range(2))
+        return [simd.at_vector(builder, place) for place in places]
 
     start = [builder.load(place, align=4) for place in vectors(bias)]
     sums = [[cgutils.alloca_once_value(builder, v) for v in start] for _ in range(ROWS)]
@@ -77,17 +68,17 @@ def _tile(builder: Any, x: Any, ldx: Any, w: Any, bias: Any, y: Any, ldy: Any, d
         line = vectors(ahead(w, loop.index, whole(4 * COLUMNS)))
         right = [builder.load(place, align=4) for place in line]
         for row in range(ROWS):
-            place = at_float(builder, ahead(rows[row], loop.index, whole(4)))
-            left = spread(builder, builder.load(place, align=4))
+            place = simd.at_float(builder, ahead(rows[row], loop.index, whole(4)))
+            left = simd.spread(builder, builder.load(place, align=4))
             for to, v in zip(sums[row], right, strict=True):
-                builder.store(multiply_add(builder, left, v, builder.load(to)), to)
+                builder.store(simd.multiply_add(builder, left, v, builder.load(to)), to)
     for row in range(ROWS):
         places = vectors(ahead(y, whole(row), ldy))
         for to, place in zip(sums[row], places, strict=True):
             builder.store(builder.load(to), place, align=4)
 
 
-@called
+@simd.called
 def gemm(x: int, ldx: int, rows: int, weight: Array, bias: Array, y: int, ldy: int) -> None:
     """X (rows, K) to x W + bias (rows, C); W packed, row lengths in numbers."""
     panels, depth = weight.shape[0], weight.shape[1]

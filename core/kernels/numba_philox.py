@@ -10,21 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from core.compiled import compiled
-from core.kernels.numba_simd import (
-    INT,
-    INTS,
-    LANES,
-    VECTOR,
-    ZERO,
-    at_vector,
-    called,
-    instruction,
-    load,
-    log,
-    splat,
-    spread,
-    store,
-)
+from core.kernels import numba_simd as simd
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -32,40 +18,40 @@ ROUNDS = 10
 FACTORS = 0xD2511F53, 0xCD9E8D57  # of the paper, as all numbers here
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 WIDEST = 16  # the numbers in a vector of any processor
-WIDE = ir.VectorType(ir.IntType(64), LANES // 2)
+WIDE = ir.VectorType(ir.IntType(64), simd.LANES // 2)
 LOW = 2**32 - 1
 
 
 def _number(n: int) -> Any:
-    return ir.Constant(INTS, [n] * LANES)
+    return ir.Constant(simd.INTS, [n] * simd.LANES)
 
 
 def _products(builder: Any, factor: int, x: Any) -> tuple[Any, Any]:
     """High and low words of a factor times x; even and odd places apart, as processors multiply."""
 
     def wide(n: int) -> Any:
-        return ir.Constant(WIDE, [n] * (LANES // 2))
+        return ir.Constant(WIDE, [n] * (simd.LANES // 2))
 
     pairs = builder.bitcast(x, WIDE)
     even = builder.mul(builder.and_(pairs, wide(LOW)), wide(factor))
     odd = builder.mul(builder.lshr(pairs, wide(32)), wide(factor))
     high = builder.or_(builder.lshr(even, wide(32)), builder.and_(odd, wide(LOW << 32)))
     low = builder.or_(builder.and_(even, wide(LOW)), builder.shl(odd, wide(32)))
-    return builder.bitcast(high, INTS), builder.bitcast(low, INTS)
+    return builder.bitcast(high, simd.INTS), builder.bitcast(low, simd.INTS)
 
 
-@instruction(types.void, *[types.intp] * 6)
+@simd.instruction(types.void, *[types.intp] * 6)
 def words(builder: Any, to: Any, apart: Any, key: Any, c: Any, row: Any, step: Any) -> None:
     """Random words of `LANES` counters from c on, as uint32: to `to`, and `apart`, 2 `apart` and 3
     `apart` bytes behind it.
     """
 
     def everywhere(n: Any) -> Any:
-        return spread(builder, builder.trunc(n, INT))
+        return simd.spread(builder, builder.trunc(n, simd.INT))
 
     high_key = builder.lshr(key, ir.Constant(key.type, 32))
     keys = [everywhere(key), everywhere(high_key)]
-    places = ir.Constant(INTS, list(range(LANES)))
+    places = ir.Constant(simd.INTS, list(range(simd.LANES)))
     x = [builder.add(everywhere(c), places), everywhere(row), everywhere(step), _number(0)]
     for _ in range(ROUNDS):
         high0, low0 = _products(builder, FACTORS[0], x[0])
@@ -75,25 +61,25 @@ def words(builder: Any, to: Any, apart: Any, key: Any, c: Any, row: Any, step: A
         x = [second, low1, fourth, low0]
         keys = [builder.add(k, _number(more)) for k, more in zip(keys, KEY_STEPS, strict=True)]
     for v in x:
-        builder.store(builder.bitcast(v, VECTOR), at_vector(builder, to), align=4)
+        builder.store(builder.bitcast(v, simd.VECTOR), simd.at_vector(builder, to), align=4)
         to = builder.add(to, apart)
 
 
-@instruction(types.void, types.intp)
+@simd.instruction(types.void, types.intp)
 def _uniform(builder: Any, address: Any) -> None:
     """Words to (k + 1/2) / 2^23, k their first 23 bits: neither 0 nor 1."""
-    place = at_vector(builder, address)
-    bits = builder.bitcast(builder.load(place, align=4), INTS)
-    k = builder.uitofp(builder.lshr(bits, _number(9)), VECTOR)
-    half, scale = (ir.Constant(VECTOR, [x] * LANES) for x in (0.5, 2.0**-23))
+    place = simd.at_vector(builder, address)
+    bits = builder.bitcast(builder.load(place, align=4), simd.INTS)
+    k = builder.uitofp(builder.lshr(bits, _number(9)), simd.VECTOR)
+    half, scale = (ir.Constant(simd.VECTOR, [x] * simd.LANES) for x in (0.5, 2.0**-23))
     builder.store(builder.fmul(builder.fadd(k, half), scale), place, align=4)
 
 
-@called
+@simd.called
 def _gumbel(address: int) -> None:
     """-log(-log u) in the place of u."""
-    zero = splat(ZERO)
-    store(address, zero - log(zero - log(load(address))))
+    zero = simd.splat(simd.ZERO)
+    simd.store(address, zero - simd.log(zero - simd.log(simd.load(address))))
 
 
 @compiled
@@ -102,9 +88,9 @@ def fill(noise: Array, room: Array, key: int, step: int) -> None:
     V, C = noise.shape[1], room.size // 4
     start = room.ctypes.data
     for n in range(noise.shape[0]):
-        for c in range(0, C, LANES):
+        for c in range(0, C, simd.LANES):
             words(start + 4 * c, 4 * C, key, c, n, step)
-        for v in range(0, V, LANES):
+        for v in range(0, V, simd.LANES):
             _uniform(start + 4 * v)
             _gumbel(start + 4 * v)
         noise[n] = room[:V]
