@@ -9,16 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.errors import InputError
-from core.tracking.protocol import (
-    ALL,
-    IDENTITY,
-    PARENT,
-    Columns,
-    RunRecord,
-    RunTracker,
-    Tags,
-    find_run,
-)
+from core.tracking.protocol import ALL, Columns, RunRecord, RunTracker, Tags, find_run, own_tags
 
 
 @dataclass
@@ -110,8 +101,7 @@ class MemoryTracker:
             run_id = uuid.uuid4().hex
         if run_id not in self._runs:
             run = MemoryRun(run_id, experiment, name, self.store_dir / "artifacts" / run_id)
-            parent = {PARENT: parent_id} if parent_id else {}
-            run.set_tags({**tags, IDENTITY: identity or run_id, **parent})
+            run.set_tags(own_tags(tags, identity or run_id, parent_id))
             self._runs[run_id] = run
         known = self.continue_run(run_id)
         known.log_params(params)

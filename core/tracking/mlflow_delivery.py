@@ -19,7 +19,7 @@ from core.errors import DeletedError, first_line
 from core.files import write_atomically
 from core.tracking.delivery import RefusedError
 from core.tracking.journal import Entry, Point, items, journal_path
-from core.tracking.protocol import IDENTITY, PARENT
+from core.tracking.protocol import IDENTITY, own_tags
 
 MODEL = "generator"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code for what it does not have
@@ -150,7 +150,7 @@ class MlflowReceiver:
             return
         parent = content.get("parent") and server_id(self._store_dir, content["parent"])
         experiment = self._experiment(content["experiment"], parent)
-        tags = {**content["tags"], IDENTITY: self._run, **({PARENT: parent} if parent else {})}
+        tags = own_tags(content["tags"], self._run, parent)
         if not twins(self._client, experiment, self._run):
             self._client.create_run(
                 experiment, start_time=content["time"], run_name=content["name"], tags=tags

@@ -39,7 +39,7 @@ from core.tracking.mlflow_delivery import (
 )
 from core.tracking.mlflow_reader import MlflowReader
 from core.tracking.mlflow_run import MlflowRun
-from core.tracking.protocol import IDENTITY, PARENT, Columns, SyncResult, Tags
+from core.tracking.protocol import Columns, SyncResult, Tags, own_tags
 
 
 class MissingStoreError(InputError):
@@ -106,7 +106,7 @@ class MlflowTracker(MlflowReader):
         client, new = self.store.client, identity is None
         identity = identity or uuid.uuid4().hex
         parent = server_id(self.store_dir, parent_id) if parent_id else None
-        all_tags = {**tags, IDENTITY: identity, **({PARENT: parent} if parent else {})}
+        all_tags = own_tags(tags, identity, parent)
         try:
             place = self.store.experiment_of(experiment, parent)
             with contextlib.suppress(MachineError):

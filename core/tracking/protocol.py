@@ -41,6 +41,11 @@ WORST = ("diverged", "collapsed")  # outcomes of runs that failed; they keep the
 ENDED = ("ok", *WORST)  # outcomes with a result; a killed or failed run has none
 
 
+def own_tags(tags: Tags, identity: str, parent: str | None) -> dict[str, str]:
+    """The tags of a new run: the given ones, its identity, and its parent if it has one."""
+    return {**tags, IDENTITY: identity, **({PARENT: parent} if parent else {})}
+
+
 @dataclass(frozen=True)
 class RunLabels:
     """Where a run is filed in the store: its experiment, its name, its parent run, its tags."""
