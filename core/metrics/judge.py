@@ -134,13 +134,9 @@ def _losses(logits: np.ndarray, real: np.ndarray) -> np.ndarray:
 def _split(fold: np.ndarray, k: int, rng: np.random.Generator) -> Split:
     """The sentences of fold k to score, the others to train on, apart from an inner split."""
     others = rng.permutation(np.flatnonzero(fold != k))
-    inner, rows = np.split(others, [_inner(len(others))])
+    size = max(len(others) // INNER, min(LEAST_INNER, len(others) // 3))
+    inner, rows = np.split(others, [size])
     return Split(rows, inner, np.flatnonzero(fold == k))
-
-
-def _inner(count: int) -> int:
-    """Sentences of the inner split."""
-    return max(count // INNER, min(LEAST_INNER, count // 3))
 
 
 def _marks(text: Sequence[Sentence], oracle: Oracle) -> list[Sentence]:
