@@ -126,13 +126,12 @@ def chosen_groups(names: Sequence[str] | None) -> list[str]:
             if (group in names if names else not GROUPS[group].optional)]  # fmt: skip
 
 
-def chosen_protocol(name: str | None, groups: Sequence[str] | None) -> str | None:
-    """The protocol; InputError for an unknown one, or if groups are given too."""
+def check_protocol(name: str | None, groups: Sequence[str] | None) -> None:
+    """InputError for an unknown protocol, or if groups are given too."""
     if name is not None and name not in PROTOCOLS:
         raise InputError(f"--protocol: no protocol {name!r}{nearest(name, PROTOCOLS)}")
     if name is not None and groups:
         raise InputError("--protocol selects the metrics; leave out --metrics")
-    return name
 
 
 def evaluate(

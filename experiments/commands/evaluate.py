@@ -75,7 +75,7 @@ def evaluate(
     from core.metrics import plugins
     from core.metrics.comparison import compare
     from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
-    from core.metrics.files import Inputs, chosen_groups, chosen_protocol, read_sentences
+    from core.metrics.files import Inputs, check_protocol, chosen_groups, read_sentences
     from core.metrics.files import evaluate as score
     from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
     from core.tracking.mlflow_store import existing_tracker
@@ -85,7 +85,7 @@ def evaluate(
     plugins.load()
     names = [g.strip() for g in metrics.split(",")] if metrics else None
     groups = chosen_groups(names)
-    chosen_protocol(protocol, names)
+    check_protocol(protocol, names)
     twice = next((file for file in samples if samples.count(file) > 1), None)
     if twice is not None:
         raise InputError(f"{twice}: given twice; give each file of samples once")

@@ -8,7 +8,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from core.errors import InputError
 from core.metrics.bleu import PROTOCOLS
-from core.metrics.files import Inputs, chosen_protocol, evaluate
+from core.metrics.files import Inputs, check_protocol, evaluate
 from core.text.grammar import grammar
 
 SMOOTH = SmoothingFunction().method1
@@ -50,6 +50,6 @@ def test_a_protocol_says_its_defect_and_what_it_needs() -> None:
     assert any("always 1" in warning for warning in found.warnings)
     assert any("takes 200 samples" in warning for warning in found.warnings)
     with pytest.raises(InputError, match="did you mean 'relgan'"):
-        chosen_protocol("relgen", None)
+        check_protocol("relgen", None)
     with pytest.raises(InputError, match="leave out --metrics"):
-        chosen_protocol("relgan", ["bleu"])
+        check_protocol("relgan", ["bleu"])
