@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,20 +111,16 @@ class Proposals:
             ) from None
         fitting = []
         for trial in found.get_trials(states=(TrialState.COMPLETE,)):
-            known = current_settings(trial.params)
-            same = set(known) == set(self._space)
-            if same and len(trial.values) == len(self.arm.metrics) and all(
-                self._space[key]._contains(self._space[key].to_internal_repr(value))
-                for key, value in known.items()
-            ):  # fmt: skip
-                fitting.append(
-                    optuna.create_trial(
-                        params=known,
-                        distributions=self._space,
-                        values=trial.values,
-                        user_attrs={"warm": study},
-                    )
+            if len(trial.values) != len(self.arm.metrics):
+                continue
+            with suppress(ValueError):  # not in this space
+                copy = optuna.create_trial(
+                    params=current_settings(trial.params),
+                    distributions=self._space,
+                    values=trial.values,
+                    user_attrs={"warm": study},
                 )
+                fitting.append(copy)
         return fitting
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
+from optuna.trial import TrialState
 
 from core.config import Config
 from core.errors import InputError
@@ -180,7 +180,7 @@ def test_trials_below_the_others_are_stopped_early(tmp_path: Path) -> None:
     assert 0 < len(pruned) < 20
     arm = load_queue("search_smoke / search", url)
     states = [trial.state for trial in arm.trials]
-    assert states.count(optuna.trial.TrialState.PRUNED) == len(pruned)
+    assert states.count(TrialState.PRUNED) == len(pruned)
     assert min(e.scores["eval/ms_jaccard_2"] or 0 for e in pruned) < max(
         e.scores["eval/ms_jaccard_2"] or 0 for e in kept
     )
@@ -205,9 +205,18 @@ def test_a_search_starts_from_an_earlier_one(tmp_path: Path) -> None:
     warm = plan("study.warm_start='search_smoke'", "study.pruner='none'")
     begin(warm, "second", tracker, url, "")
     arm = load_queue("second / search", url)
-    assert len(arm.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == 6
+    assert len(arm.get_trials(states=(TrialState.COMPLETE,))) == 6
     work("second", tracker, url, Landscape(), registry())
     assert len(arm.trials) == 12
+
+
+def test_earlier_trials_outside_of_the_space_are_left_out(tmp_path: Path) -> None:
+    space = "study.space={'train.generator_lr'={choices=[1e-4, %s]}}"
+    tracker, url = go(tmp_path, plan(space % "1e-3", "study.pruner='none'"), Landscape())
+    warm = plan(space % "1e-2", "study.warm_start='search_smoke'", "study.pruner='none'")
+    begin(warm, "second", tracker, url, "")
+    earlier = load_queue("second / search", url).get_trials(states=(TrialState.COMPLETE,))
+    assert 0 < len(earlier) < 6
 
 
 def test_a_broken_trial_does_not_stop_the_search(tmp_path: Path) -> None:
