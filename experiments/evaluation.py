@@ -181,29 +181,26 @@ def evaluation_page(
         for name, row in found.metrics.items()
         if row.value is not None
     ]
-    return (
-        environment()
-        .get_template("evaluation.html")
-        .render(
-            title=title,
-            colours=VARIABLES,
-            samples=f"{len(sentences):,}",
-            references=f"{references:,}",
-            warnings=found.warnings,
-            signature=found.signature,
-            figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
-            baselines=[TITLES[name] for name in baselines],
-            rows=rows,
-            number=number,
-            interval=interval,
-            catalogue=CATALOGUE,
-            baseline=compared.baseline if compared else "",
-            differences=difference_tables(compared) if compared else {},
-            difference_columns=DIFFERENCE_COLUMNS,
-            refusals=refusals(compared) if compared else [],
-            about=[(TITLES[name], found.about[name]) for name in baselines],
-            sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
-        )
+    page = environment().get_template("evaluation.html")
+    return page.render(
+        title=title,
+        colours=VARIABLES,
+        samples=f"{len(sentences):,}",
+        references=f"{references:,}",
+        warnings=found.warnings,
+        signature=found.signature,
+        figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
+        baselines=[TITLES[name] for name in baselines],
+        rows=rows,
+        number=number,
+        interval=interval,
+        catalogue=CATALOGUE,
+        baseline=compared.baseline if compared else "",
+        differences=difference_tables(compared) if compared else {},
+        difference_columns=DIFFERENCE_COLUMNS,
+        refusals=refusals(compared) if compared else [],
+        about=[(TITLES[name], found.about[name]) for name in baselines],
+        sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
     )
 
 

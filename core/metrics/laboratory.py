@@ -238,9 +238,9 @@ class _Trial:
             for j in range(i + 1, len(means))
             if abs(means[j] - means[i]) > FLAT * math.hypot(errors[i], errors[j]) + 1e-12
         }
-        return (
-            "flat" if not ways else "mixed" if len(ways) > 1 else "rises" if 1 in ways else "falls"
-        )
+        if len(ways) == 1:
+            return "rises" if 1 in ways else "falls"
+        return "mixed" if ways else "flat"
 
 
 def measure(

@@ -311,8 +311,7 @@ def describe(corpus: Corpus, top: int = 20) -> dict[str, Any]:
 def _quantiles(counts: np.ndarray, shares: list[float]) -> list[float]:
     """Quantiles of lengths, of which `counts[n]` are n, as `np.quantile` computes them."""
     ends, places = np.cumsum(counts), (counts.sum() - 1) * np.array(shares)
-    low, high = (
-        np.searchsorted(ends, at, side="right") for at in (np.floor(places), np.ceil(places))
-    )
+    low = np.searchsorted(ends, np.floor(places), side="right")
+    high = np.searchsorted(ends, np.ceil(places), side="right")
     found: list[float] = (low + (high - low) * (places % 1)).tolist()
     return found

@@ -121,10 +121,8 @@ def _rules(size: Size, *, deep: bool) -> dict[str, list[Rule]]:
 
 def _words(size: Size) -> dict[str, dict[str, float]]:
     people, things = WORDS["people"][: size.nouns], WORDS["things"][: size.nouns]
-    transitive, intransitive = (
-        WORDS["transitive"][: size.verbs],
-        WORDS["intransitive"][: size.verbs],
-    )
+    transitive = WORDS["transitive"][: size.verbs]
+    intransitive = WORDS["intransitive"][: size.verbs]
     of_things, few = WORDS["of_things"][: size.small_words], size.small_words
     return {
         "N_sg": _weighted(people),

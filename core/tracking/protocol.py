@@ -300,9 +300,8 @@ def read_tag(run: RunRecord, key: str, read: Callable[[str], T] = str) -> T:  # 
     try:
         return read(run.tags[key])
     except (KeyError, ValueError, TypeError):
-        found = (
-            f"is {run.tags[key]!r:.60}, which cannot be read" if key in run.tags else "is missing"
-        )
+        there = key in run.tags
+        found = f"is {run.tags[key]!r:.60}, which cannot be read" if there else "is missing"
         raise InputError(
             f"run {run.run_id[:8]} ({run.name}): its tag {key!r} {found}; correct the tag in the "
             f"UI, or delete the run"

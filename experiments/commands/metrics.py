@@ -128,14 +128,8 @@ def try_(
             label: {metric: drift(found, metric) for metric in names}
             for label, found in tables.items()
         }
-        print_json(
-            {
-                "metrics": names,
-                "doses": DOSES,
-                "drift": shifts,
-                "texts": {label: asdict(found) for label, found in tables.items()},
-            }
-        )
+        texts = {label: asdict(found) for label, found in tables.items()}
+        print_json({"metrics": names, "doses": DOSES, "drift": shifts, "texts": texts})
         return
     for label, found in tables.items():
         for metric in names:
