@@ -164,9 +164,8 @@ def _sentence(key: str, faults: Sequence[Mapping[str, Any]], model: type[BaseMod
         return f"{key} is missing"
     same = (fault for fault in (first, *others) if fault["input"] is first["input"])
     wanted, *more = dict.fromkeys(map(must, same))
-    right = ", or ".join(
-        [wanted, *(each.removeprefix("must ").removeprefix("be ") for each in more)]
-    )
+    also = (each.removeprefix("must ").removeprefix("be ") for each in more)
+    right = ", or ".join([wanted, *also])
     if not isinstance(first["input"], Mapping):
         return f"{key} = {in_toml(first['input'])}: {right}"
     # What is wrong between the keys of a table is said of the table.

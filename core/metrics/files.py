@@ -108,9 +108,8 @@ def read_sentences(path: Path, column: str | None = None) -> Text:
     Equal words share one object, so that a million sentences take tens of bytes a word.
     """
     known: dict[str, str] = {}
-    sentences = [
-        [known.setdefault(w, w) for w in text.split()] for text in read_texts(path, column)
-    ]
+    texts = read_texts(path, column)
+    sentences = [[known.setdefault(word, word) for word in text.split()] for text in texts]
     if not known:
         raise InputError(f"{path}: no sentence in it")
     return sentences

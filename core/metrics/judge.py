@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from scipy import optimize, special
@@ -72,13 +73,8 @@ def jsd_bound(
         """Change as each reference is left out (N,), the classifiers held fixed."""
         return np.asarray((bits[n:].mean() - bits[n:]) / (2 * (n - 1)))
 
-    return Measure(
-        float(bits.mean()),
-        n,
-        n,
-        lambda: bounds(bits, fold, group),
-        by_reference=by_reference,
-    )
+    interval = partial(bounds, bits, fold, group)
+    return Measure(float(bits.mean()), n, n, interval, by_reference=by_reference)
 
 
 def judged(

@@ -270,9 +270,8 @@ def drift(table: TextTable, metric: str) -> float | None:
     """How a metric of real text depends on N: its mean at the largest N minus that at the smallest,
     in standard deviations of the smallest; None of one N, or without scatter.
     """
-    found = [
-        table.sheets[n].real[metric] for n in sorted(table.sheets) if metric in table.sheets[n].real
-    ]
+    sheets = [table.sheets[n] for n in sorted(table.sheets)]
+    found = [sheet.real[metric] for sheet in sheets if metric in sheet.real]
     if len(found) < 2 or found[0].sd == 0:
         return None
     return (found[-1].mean - found[0].mean) / found[0].sd

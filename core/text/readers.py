@@ -337,9 +337,8 @@ def _is_header(rows: list[list[str]], index: int) -> bool:
     """Whether the first row has a name where most others have more than one word."""
     first, *others = [row[index].strip() for row in rows if len(row) > index]
     named = sum(1 for field in others if NAME.fullmatch(field))
-    return first.lower() == "text" or (
-        NAME.fullmatch(first) is not None and 2 * named <= len(others)
-    )
+    is_name = NAME.fullmatch(first) is not None
+    return first.lower() == "text" or (is_name and 2 * named <= len(others))
 
 
 def _json_object(line: str) -> Mapping[str, object] | None:

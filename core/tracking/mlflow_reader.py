@@ -223,10 +223,9 @@ class MlflowReader:
         """See `Tracker`."""
         from mlflow.exceptions import MlflowException
 
+        identity = server_id(self.store_dir, run_id)
         try:
-            return Path(
-                self.store.client.download_artifacts(server_id(self.store_dir, run_id), path)
-            )
+            return Path(self.store.client.download_artifacts(identity, path))
         except (MlflowException, OSError) as error:
             reason = server_reason(str(error))
             if reason is not None and ABSENT not in reason:

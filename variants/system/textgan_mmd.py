@@ -103,10 +103,9 @@ class TextGANMMD(WholeSystem):
         """The autoencoder, G and D in turn, then adversarial training."""
         config = self.config
         if progress.update < config.autoencoder_updates:
-            phase = partial(Phase, loss=self.autoencoder_loss, pretraining=True)
-            return tuple(
-                phase(player, lr=config.autoencoder_lr) for player in ("generator", "discriminator")
-            )
+            lr = config.autoencoder_lr
+            phase = partial(Phase, loss=self.autoencoder_loss, lr=lr, pretraining=True)
+            return phase("generator"), phase("discriminator")
         first = progress.update == config.autoencoder_updates
         return (
             Phase("discriminator", self.discriminator_loss, config.n_d, reset_optimiser=first),
