@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from core.errors import InputError, nearest
 from experiments.commands.options import Json, Set, complete_recipe, examples
@@ -21,10 +22,8 @@ app = typer.Typer(help="Fetch, build and show corpora.", no_args_is_help=True)
     )
 )
 def build(
-    source: Annotated[
-        str, typer.Argument(help="A file, a folder of shards, grammar or lstm_oracle.")
-    ],
-    output: Annotated[Path, typer.Option(help="The folder to create.")],
+    source: Annotated[str, Argument(help="A file, a folder of shards, grammar or lstm_oracle.")],
+    output: Annotated[Path, Option(help="The folder to create.")],
     set_: Set = None,
 ) -> None:
     """Read, clean, split and encode a source into a folder."""
@@ -50,7 +49,7 @@ def build(
 )
 def show(
     paths: Annotated[
-        list[Path], typer.Argument(help="A corpus folder, or text files that are its splits.")
+        list[Path], Argument(help="A corpus folder, or text files that are its splits.")
     ],
     json: Json = False,
 ) -> None:
@@ -72,13 +71,9 @@ def show(
 def fetch(
     name: Annotated[
         str | None,
-        typer.Argument(
-            help="Name of the corpus; default: list all.", autocompletion=complete_recipe
-        ),
+        Argument(help="Name of the corpus; default: list all.", autocompletion=complete_recipe),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder to write; default: corpora/NAME.")
-    ] = None,
+    output: Annotated[Path | None, Option(help="Folder to write; default: corpora/NAME.")] = None,
 ) -> None:
     """Download a known corpus; resumes an interrupted download."""
     from core.text.recipes import RECIPES

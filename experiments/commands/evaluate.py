@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 from core.errors import InputError
 from experiments.commands.options import At, Json, Seed, examples
@@ -28,42 +29,39 @@ app = typer.Typer()
 def evaluate(
     samples: Annotated[
         list[Path],
-        typer.Argument(
+        Argument(
             help="Sentences, split on white space: lines, or a file as for a corpus. Further "
             "files are compared with the first."
         ),
     ],
-    references: Annotated[Path, typer.Option(help="Real sentences to compare with.")],
+    references: Annotated[Path, Option(help="Real sentences to compare with.")],
     held_out: Annotated[
-        Path | None, typer.Option(help="Real sentences to score like samples, as a baseline.")
+        Path | None, Option(help="Real sentences to score like samples, as a baseline.")
     ] = None,
     train: Annotated[
-        Path | None,
-        typer.Option(help="Training text, for copies, the encoder and trained baselines."),
+        Path | None, Option(help="Training text, for copies, the encoder and trained baselines.")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Column or field of the files; default: text.")
+        str | None, Option(help="Column or field of the files; default: text.")
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Metric groups, such as bleu,distinct; default: all.")
+        str | None, Option(help="Metric groups, such as bleu,distinct; default: all.")
     ] = None,
     oracle: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="SOURCE", help="Distribution of the text: grammar:easy, lstm_oracle:20, ..."
         ),
     ] = None,
     protocol: Annotated[
-        str | None,
-        typer.Option(help="Published BLEU protocol: texygen, textgan, relgan or scratchgan."),
+        str | None, Option(help="Published BLEU protocol: texygen, textgan, relgan or scratchgan.")
     ] = None,
     encoder: Annotated[
-        str, typer.Option(help="word_order, bag_of_words, or a sentence-transformers model.")
+        str, Option(help="word_order, bag_of_words, or a sentence-transformers model.")
     ] = "word_order",
-    html: Annotated[Path | None, typer.Option(help="Write a page with figures.")] = None,
+    html: Annotated[Path | None, Option(help="Write a page with figures.")] = None,
     log: Annotated[
-        str | None,
-        typer.Option(metavar="STUDY", help="Record as a row of this study's leaderboard."),
+        str | None, Option(metavar="STUDY", help="Record as a row of this study's leaderboard.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -144,20 +142,16 @@ def evaluate(
 )
 def sweep(
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN...", help="Runs, by id or name.")
+        list[str] | None, Argument(metavar="RUN...", help="Runs, by id or name.")
     ] = None,
-    study: Annotated[str | None, typer.Option(help="All runs of a study with outcome ok.")] = None,
+    study: Annotated[str | None, Option(help="All runs of a study with outcome ok.")] = None,
     temperatures: Annotated[
-        str | None, typer.Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
+        str | None, Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
     ] = None,
-    n: Annotated[
-        int, typer.Option("-n", help="Sentences per temperature.", min=10, max=100_000)
-    ] = 1000,
+    n: Annotated[int, Option("-n", help="Sentences per temperature.", min=10, max=100_000)] = 1000,
     seed: Seed = 0,
     at: At = None,
-    output: Annotated[
-        Path | None, typer.Option(help="File of the figure: .png, .svg or .pdf.")
-    ] = None,
+    output: Annotated[Path | None, Option(help="File of the figure: .png, .svg or .pdf.")] = None,
     json: Json = False,
 ) -> None:
     """Measure quality and diversity over temperature, as a figure and as an area."""
@@ -199,24 +193,17 @@ def sweep(
     )
 )
 def rate(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="The study whose sentences are rated.")
-    ],
+    study: Annotated[str, Argument(metavar="STUDY", help="The study whose sentences are rated.")],
     rater: Annotated[
-        str | None, typer.Option(help="Your name; answers of several raters are compared.")
+        str | None, Option(help="Your name; answers of several raters are compared.")
     ] = None,
     kind: Annotated[
-        Literal["better", "real"],
-        typer.Option(help="Compare two variants, or a variant with real text."),
+        Literal["better", "real"], Option(help="Compare two variants, or a variant with real text.")
     ] = "better",
-    n: Annotated[int, typer.Option("-n", help="Number of questions.", min=1, max=10_000)] = 20,
-    page: Annotated[bool, typer.Option("--page", help="Ask on a local web page.")] = False,
-    port: Annotated[
-        int, typer.Option(help="Port of the page; 0: a free one.", min=0, max=65535)
-    ] = 0,
-    results: Annotated[
-        bool, typer.Option(help="Show the results of all raters without asking.")
-    ] = False,
+    n: Annotated[int, Option("-n", help="Number of questions.", min=1, max=10_000)] = 20,
+    page: Annotated[bool, Option("--page", help="Ask on a local web page.")] = False,
+    port: Annotated[int, Option(help="Port of the page; 0: a free one.", min=0, max=65535)] = 0,
+    results: Annotated[bool, Option(help="Show the results of all raters without asking.")] = False,
     json: Json = False,
 ) -> None:
     """Compare sentences blind and in random order; answers are kept and correlated with metrics."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from core.errors import InputError, nearest
 from core.plural import count
@@ -56,7 +57,7 @@ def metrics(context: typer.Context, json: Json = False) -> None:
 
 @app.command(epilog=examples("textgan metrics check vocabulary"))
 def check(
-    name: Annotated[str, typer.Argument(help="A metric of a plug-in.")],
+    name: Annotated[str, Argument(help="A metric of a plug-in.")],
 ) -> None:
     """Check that a metric of another package keeps the rules."""
     from core.metrics import conformance, plugins
@@ -76,13 +77,13 @@ def check(
     ),
 )
 def try_(
-    name: Annotated[str, typer.Argument(help="A metric, or a group of metrics.")],
+    name: Annotated[str, Argument(help="A metric, or a group of metrics.")],
     text: Annotated[
-        Path | None, typer.Option(help="Real text to plant faults in, besides the grammar.")
+        Path | None, Option(help="Real text to plant faults in, besides the grammar.")
     ] = None,
-    n: Annotated[str, typer.Option("--n", help="Sentences of a sample.")] = "1000,10000",
+    n: Annotated[str, Option("--n", help="Sentences of a sample.")] = "1000,10000",
     faults: Annotated[
-        str | None, typer.Option(help="Such as shuffled_words,repeats; default: all.")
+        str | None, Option(help="Such as shuffled_words,repeats; default: all.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from core.numbers import LARGEST_INTEGER, fault_of
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+    Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Seed = Annotated[int, typer.Option(help="Seed of the samples.", min=0, max=LARGEST_INTEGER)]
+Json = Annotated[bool, Option("--json", help="Print one JSON document.")]
+Seed = Annotated[int, Option(help="Seed of the samples.", min=0, max=LARGEST_INTEGER)]
 At = Annotated[
-    str | None,
-    typer.Option(metavar="CHECKPOINT", help="A kept checkpoint: best or an update."),
+    str | None, Option(metavar="CHECKPOINT", help="A kept checkpoint: best or an update.")
 ]
 Storage = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="URL",
         envvar="TEXTGAN_STORAGE",
         help="Optuna's storage: postgresql://..., grpc://HOST:PORT; default: a local file.",
@@ -29,7 +29,7 @@ Storage = Annotated[
 ]
 Tracking = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="URL",
         help="Tracking server, such as http://HOST:5000; default: MLFLOW_TRACKING_URI.",
     ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from core.errors import InputError
 from core.numbers import LARGEST_INTEGER, MAX_TEMPERATURE, MIN_TEMPERATURE
@@ -36,21 +37,19 @@ app = typer.Typer()
 def run(
     system: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="SYSTEM|FILE.toml",
             help="System or file to train.",
             autocompletion=complete_system,
         ),
     ] = None,
     set_: Set = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the run.", min=0, max=LARGEST_INTEGER)
-    ] = None,
+    seed: Annotated[int | None, Option(help="Seed of the run.", min=0, max=LARGEST_INTEGER)] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device to train on.")
+        Literal["auto", "cpu", "cuda"] | None, Option(help="Device to train on.")
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Resume a run, by id or name.")
+        str | None, Option(metavar="RUN", help="Resume a run, by id or name.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -81,10 +80,10 @@ def run(
     )
 )
 def fork(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to fork, by id or name.")],
+    run: Annotated[str, Argument(metavar="RUN", help="The run to fork, by id or name.")],
     at: Annotated[
         int | None,
-        typer.Option(metavar="UPDATE", help="Update of a kept checkpoint; default: the newest."),
+        Option(metavar="UPDATE", help="Update of a kept checkpoint; default: the newest."),
     ] = None,
     set_: Set = None,
     json: Json = False,
@@ -140,11 +139,11 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
 
 @app.command(epilog=examples("textgan sample 3f9a2c11 -n 5 --seed 7"))
 def sample(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, by id or name.")],
-    n: Annotated[int, typer.Option("-n", help="Number of sentences.", min=1, max=1_000_000)] = 20,
+    run: Annotated[str, Argument(metavar="RUN", help="A run, by id or name.")],
+    n: Annotated[int, Option("-n", help="Number of sentences.", min=1, max=1_000_000)] = 20,
     temperature: Annotated[
         float,
-        typer.Option(
+        Option(
             help="Sampling temperature; above 1 is more diverse.",
             min=MIN_TEMPERATURE,
             max=MAX_TEMPERATURE,
@@ -172,7 +171,7 @@ def sample(
 
 @app.command(epilog=examples("textgan reproduce 3f9a2c11", "textgan reproduce 3f9a2c11 --json"))
 def reproduce(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, by id or name.")],
+    run: Annotated[str, Argument(metavar="RUN", help="A finished run, by id or name.")],
     json: Json = False,
 ) -> int:
     """Repeat a run from what the store holds, and compare the numbers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperGroup
 
 from core.errors import InputError
@@ -12,11 +13,11 @@ from experiments.commands.options import Json, examples
 from experiments.console import print_json
 
 LIST = "list"
-Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, by id or name.")]
+Runs = Annotated[list[str], Argument(metavar="RUN...", help="Runs, by id or name.")]
 Deleted = Annotated[
-    list[str], typer.Argument(metavar="RUN|STUDY...", help="Runs by id, or studies by name.")
+    list[str], Argument(metavar="RUN|STUDY...", help="Runs by id, or studies by name.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 class ListsByDefault(TyperGroup):
@@ -45,19 +46,15 @@ app = typer.Typer(
 
 @app.command(LIST, epilog=examples("textgan runs list design_axes --columns seed,eval/valid"))
 def list_(
-    study: Annotated[str | None, typer.Argument(help="Only the runs of this study.")] = None,
+    study: Annotated[str | None, Argument(help="Only the runs of this study.")] = None,
     where: Annotated[
-        str | None, typer.Option("--filter", help="Such as: eval/valid > .5 and outcome = ok")
+        str | None, Option("--filter", help="Such as: eval/valid > .5 and outcome = ok")
     ] = None,
-    sort: Annotated[
-        str | None, typer.Option(help="Column to sort by; metrics sort best first.")
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns to show, separated by commas.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Maximum number of rows.", min=1)] = None,
+    sort: Annotated[str | None, Option(help="Column to sort by; metrics sort best first.")] = None,
+    columns: Annotated[str | None, Option(help="Columns to show, separated by commas.")] = None,
+    limit: Annotated[int | None, Option(help="Maximum number of rows.", min=1)] = None,
     json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="CSV with one row per run.")] = False,
+    csv: Annotated[bool, Option("--csv", help="CSV with one row per run.")] = False,
 ) -> None:
     """List the training runs of the store; `textgan runs` is the same."""
     from core.tracking.mlflow_store import existing_tracker

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from core.errors import MOST_LISTED, InputError
 from experiments.commands.options import Json, Set, Storage, Tracking, examples, finite
@@ -27,42 +28,36 @@ app = typer.Typer()
 )
 def study(
     source: Annotated[
-        str,
-        typer.Argument(metavar="FILE.toml|STUDY", help="Study file; with --resume also its name."),
+        str, Argument(metavar="FILE.toml|STUDY", help="Study file; with --resume also its name.")
     ],
     set_: Set = None,
     trials: Annotated[
         int | None,
-        typer.Option(help="Trials per system of a search; in other studies: runs in all.", min=1),
+        Option(help="Trials per system of a search; in other studies: runs in all.", min=1),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
+        Option(
             help="Time limit; no run starts that would not end in time.",
             min=0.01,
             callback=finite,
         ),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Number of worker processes.", min=1, max=10_000)
-    ] = 1,
+    workers: Annotated[int, Option(help="Number of worker processes.", min=1, max=10_000)] = 1,
     storage: Storage = None,
     tracking: Tracking = None,
     launcher: Annotated[
-        Literal["local", "ray"], typer.Option(help="Start workers on this machine or with Ray.")
+        Literal["local", "ray"], Option(help="Start workers on this machine or with Ray.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster; default: RAY_ADDRESS."),
+        Option(metavar="HOST:PORT", help="Address of the Ray cluster; default: RAY_ADDRESS."),
     ] = None,
     gpus_per_worker: Annotated[
-        float,
-        typer.Option(help="GPUs per Ray worker; a fraction shares a GPU.", min=0, callback=finite),
+        float, Option(help="GPUs per Ray worker; a fraction shares a GPU.", min=0, callback=finite)
     ] = 0.0,
-    dry_run: Annotated[
-        bool, typer.Option(help="Only show the plan: runs, time and disk space.")
-    ] = False,
-    resume: Annotated[bool, typer.Option(help="Complete the missing runs of the study.")] = False,
+    dry_run: Annotated[bool, Option(help="Only show the plan: runs, time and disk space.")] = False,
+    resume: Annotated[bool, Option(help="Complete the missing runs of the study.")] = False,
     json: Json = False,
 ) -> None:
     """Run the variants of a study file and rank them.
@@ -108,16 +103,16 @@ def study(
     epilog=examples("textgan report design_axes", "textgan report design_axes --register writer")
 )
 def report(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")],
+    name: Annotated[str, Argument(metavar="STUDY", help="Name of the study.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default: in the store's folder.")
+        Path | None, Option(help="Folder of the report; default: in the store's folder.")
     ] = None,
     register: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Register the best variant's model under this name."),
+        Option(metavar="NAME", help="Register the best variant's model under this name."),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Only write the study as one small JSON file.")
+        Path | None, Option(help="Only write the study as one small JSON file.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -169,14 +164,12 @@ def report(
     )
 )
 def worker(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="A study that was begun.")],
+    name: Annotated[str, Argument(metavar="STUDY", help="A study that was begun.")],
     storage: Storage = None,
     tracking: Tracking = None,
     until: Annotated[
         float | None,
-        typer.Option(
-            help="Unix time; no run starts that would not end before it.", callback=finite
-        ),
+        Option(help="Unix time; no run starts that would not end before it.", callback=finite),
     ] = None,
 ) -> None:
     """Train runs of a study until its queue is empty; workers may join and leave at any time.
@@ -199,11 +192,9 @@ def worker(
 
 @app.command(epilog=examples("textgan proxy --storage postgresql://user@db/optuna"))
 def proxy(
-    storage: Annotated[
-        str, typer.Option(metavar="URL", help="The database, such as postgresql://...")
-    ],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 13000,
+    storage: Annotated[str, Option(metavar="URL", help="The database, such as postgresql://...")],
+    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port to listen on.", min=1, max=65535)] = 13000,
 ) -> None:
     """Pool database connections for many workers, until interrupted.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from core.errors import MOST_LISTED, InputError, MachineError, TextganError
 from core.files import size_of
@@ -28,19 +29,14 @@ app = typer.Typer()
 )
 def variants(
     slot: Annotated[
-        str | None,
-        typer.Argument(help="A slot, `check` or `gradients`.", autocompletion=complete_slot),
+        str | None, Argument(help="A slot, `check` or `gradients`.", autocompletion=complete_slot)
     ] = None,
-    name: Annotated[str | None, typer.Argument(help="With check: SLOT.NAME.")] = None,
+    name: Annotated[str | None, Argument(help="With check: SLOT.NAME.")] = None,
     draws: Annotated[
-        int, typer.Option(min=10, max=1_000_000, help="With gradients: number of batches.")
+        int, Option(min=10, max=1_000_000, help="With gradients: number of batches.")
     ] = 1000,
-    steps: Annotated[
-        int, typer.Option(min=2, max=3, help="With gradients: tokens per sentence.")
-    ] = 2,
-    output: Annotated[
-        Path | None, typer.Option(help="With gradients: folder for the figure.")
-    ] = None,
+    steps: Annotated[int, Option(min=2, max=3, help="With gradients: tokens per sentence.")] = 2,
+    output: Annotated[Path | None, Option(help="With gradients: folder for the figure.")] = None,
     json: Json = False,
 ) -> None:
     """List the strategies of every slot.
@@ -78,13 +74,13 @@ def variants(
 
 @app.command(epilog=examples("textgan ui", "textgan ui --port 5001"))
 def ui(
-    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
+    port: Annotated[int, Option(help="Port on this machine.", min=1, max=65535)] = 5000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0: all interfaces.")
+        str, Option(help="Address to listen on; 0.0.0.0: all interfaces.")
     ] = "127.0.0.1",
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Host name that requests may use; may be repeated."),
+        Option(metavar="NAME", help="Host name that requests may use; may be repeated."),
     ] = None,
 ) -> None:
     """Open the MLflow UI on the store, by default for this machine only.
