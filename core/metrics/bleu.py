@@ -27,7 +27,7 @@ and values of two protocols cannot be compared. docs/howto/metrics.md lists the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,11 +35,10 @@ import numpy as np
 
 from core.metrics.catalogue import BLEU_ORDERS
 from core.metrics.intervals import Bounds, Measure, clumped, interacting, jackknife, mean_of
-from core.metrics.ngrams import Counts, NgramIndex, Sentence, three_largest
+from core.metrics.ngrams import Counts, NgramIndex, Text, three_largest
 
 SMOOTHING = 0.1
 CHUNK = 50_000  # hypotheses counted at a time
-Text = Sequence[Sentence]
 Found = dict[str, Measure]
 
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Text
 from core.metrics.two_sample import ngram_features
 
 ORDER = 3
@@ -67,7 +67,7 @@ class Split:
 
 
 def language_models(
-    views: Sequence[Sequence[Sentence]], real: np.ndarray, group: np.ndarray, split: Split
+    views: Sequence[Text], real: np.ndarray, group: np.ndarray, split: Split
 ) -> np.ndarray:
     """Logits (asked,) from one or more texts about each sentence, such as the sentence itself.
     Sentences of one group are in one part.
@@ -92,7 +92,7 @@ def language_models(
 
 
 def _described(
-    views: Sequence[Sequence[Sentence]], real: np.ndarray, rows: np.ndarray, asked: np.ndarray
+    views: Sequence[Text], real: np.ndarray, rows: np.ndarray, asked: np.ndarray
 ) -> np.ndarray:
     """What models of the references and of the samples among `rows` say of others: (asked,
     features).
@@ -108,7 +108,7 @@ def _described(
     return np.stack(columns, axis=1)
 
 
-def _said(models: Sequence[KneserNey], sentences: Sequence[Sentence]) -> list[np.ndarray]:
+def _said(models: Sequence[KneserNey], sentences: Text) -> list[np.ndarray]:
     """Mean and largest -log p of tokens under both models, and the differences of sum and largest,
     each (sentences,).
     """
@@ -121,7 +121,7 @@ def _said(models: Sequence[KneserNey], sentences: Sequence[Sentence]) -> list[np
     return [*means, sums[0] - sums[1], *largest, largest[0] - largest[1]]
 
 
-def words(text: Sequence[Sentence], real: np.ndarray, splits: Sequence[Split]) -> list[np.ndarray]:
+def words(text: Text, real: np.ndarray, splits: Sequence[Split]) -> list[np.ndarray]:
     """Logits (asked,) of each split."""
     from sklearn.linear_model import LogisticRegression
 
@@ -134,9 +134,7 @@ def words(text: Sequence[Sentence], real: np.ndarray, splits: Sequence[Split]) -
     return found
 
 
-def network(
-    text: Sequence[Sentence], real: np.ndarray, splits: Sequence[Split]
-) -> list[np.ndarray]:
+def network(text: Text, real: np.ndarray, splits: Sequence[Split]) -> list[np.ndarray]:
     """Logits (asked,) of each split, whose number is the seed of its network."""
     ids, vocabulary = _encode(text)
     labels = torch.from_numpy(real).float()
@@ -212,7 +210,7 @@ def _cut(ids: Tensor) -> Tensor:
     return ids[:, : int((ids != PAD).sum(1).max())]
 
 
-def _encode(text: Sequence[Sentence]) -> tuple[Tensor, int]:
+def _encode(text: Text) -> tuple[Tensor, int]:
     """Token ids (2N, S), each sentence behind and before END; the number of ids. A word that occurs
     once in both texts together is RARE.
     """

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS
 from core.metrics.files import Evaluation, Inputs, MetricRow, Number, Step, evaluate, suite_of
 from core.metrics.intervals import difference, jackknife_covariance
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Text
 from core.metrics.signature import Signature
 
 
@@ -59,7 +59,7 @@ class Comparison(BaseModel):
 
 def compare(
     inputs: Inputs,
-    samples: Mapping[str, Sequence[Sentence]],
+    samples: Mapping[str, Text],
     groups: Sequence[str] = TEXT_GROUPS,
     step: Step = lambda group, done, total: None,
 ) -> Comparison:

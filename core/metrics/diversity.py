@@ -20,7 +20,7 @@ splits that share no sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -28,7 +28,7 @@ import numpy as np
 from core.metrics import intervals
 from core.metrics.catalogue import NGRAM_ORDERS
 from core.metrics.intervals import Bounds, Measure
-from core.metrics.ngrams import UNSEEN, Counts, NgramTable, Sentence, numbered
+from core.metrics.ngrams import UNSEEN, Counts, NgramTable, Text, numbered
 from core.text.hashing import SentenceSet
 
 FEW = 0.1  # share of repeats below which repeats are counted, above it what is distinct
@@ -66,7 +66,7 @@ def distinct(counts: Counts, n: int) -> Measure:
     return Measure(size / total, n, 0, bounds)
 
 
-def unique(sentences: Sequence[Sentence]) -> Measure:
+def unique(sentences: Text) -> Measure:
     """Distinct sentences over sentences; undefined without sentences."""
     n = len(sentences)
     if n == 0:
@@ -99,18 +99,18 @@ def ngram_entropy(counts: Counts, n: int) -> Measure:
     return Measure(value, n, 0, bounds)
 
 
-def levels(sentences: Sequence[Sentence]) -> Iterator[Counts]:
+def levels(sentences: Text) -> Iterator[Counts]:
     """Counts of the n-grams of the sentences, for n in NGRAM_ORDERS."""
     return NgramTable(sentences, max(NGRAM_ORDERS)).count(sentences)
 
 
-def length(sentences: Sequence[Sentence], references: int) -> Measure:
+def length(sentences: Text, references: int) -> Measure:
     """Mean words of a non-empty sample; `references` is only recorded."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=float)
     return intervals.mean_of(lengths, references)
 
 
-def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
+def copied(sentences: Text, training: Training) -> np.ndarray:
     """Whether each sentence occurs in the training text: bool (sentences,)."""
     if isinstance(training, SentenceSet):
         return training.contains(sentences)
@@ -120,11 +120,11 @@ def copied(sentences: Sequence[Sentence], training: Training) -> np.ndarray:
 class CopyIndex:
     """The n-grams of the training text, indexed once, up to the length of the longest copy."""
 
-    def __init__(self, training: Sequence[Sentence]) -> None:
+    def __init__(self, training: Text) -> None:
         self._training = training
         self._table = NgramTable(training, LEVELS)
 
-    def longest(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def longest(self, sentences: Text) -> np.ndarray:
         """Words of each sentence's longest n-gram in the training text: (sentences,)."""
         longest = np.zeros(len(sentences), dtype=np.int64)
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)

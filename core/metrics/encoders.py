@@ -23,14 +23,14 @@ Deerwester et al. 1990). It sees topic and wording, and hardly sees word order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from core.errors import InputError, first_line
-from core.metrics.ngrams import NgramTable, Sentence, spaced
+from core.metrics.ngrams import NgramTable, Text, spaced
 from core.metrics.signature import text_signature
 
 DIMENSIONS = 64  # E of the bag of words
@@ -48,7 +48,7 @@ class Encoder(Protocol):
     def name(self) -> str:
         """What it is, for signatures: values of encoders of other names cannot be compared."""
 
-    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def __call__(self, sentences: Text) -> np.ndarray:
         """Embeddings of sentences as words: float32 (sentences, E)."""
 
 
@@ -57,7 +57,7 @@ class BagOfWords:
 
     KIND = "bag_of_words:1"  # with the version
 
-    def __init__(self, training: Sequence[Sentence], dimensions: int = DIMENSIONS) -> None:
+    def __init__(self, training: Text, dimensions: int = DIMENSIONS) -> None:
         from sklearn.utils.extmath import randomized_svd
 
         self.name = f"{self.KIND}:{text_signature(training)}"
@@ -78,12 +78,12 @@ class BagOfWords:
             _, _, axes = randomized_svd(matrix, size, n_iter=4, random_state=0)
             self._axes = np.ascontiguousarray(axes.T, dtype=np.float32)
 
-    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def __call__(self, sentences: Text) -> np.ndarray:
         """See `Encoder`."""
         parts = [np.asarray(rows @ self._axes) for rows in self._features(sentences)]
         return np.concatenate(parts) if parts else np.zeros((0, self._axes.shape[1]), np.float32)
 
-    def _features(self, sentences: Sequence[Sentence]) -> Iterator[sparse.csr_array]:
+    def _features(self, sentences: Text) -> Iterator[sparse.csr_array]:
         for start in range(0, len(sentences), CHUNK):
             chunk = sentences[start : start + CHUNK]
             parts, base = [], 0
@@ -104,7 +104,7 @@ class WordOrder:
 
     KIND = "word_order:1"
 
-    def __init__(self, training: Sequence[Sentence]) -> None:
+    def __init__(self, training: Text) -> None:
         self.name = f"{self.KIND}:{text_signature(training)}"
         self._bag = BagOfWords(training, BAG)
         some = [training[i] for i in spaced(len(training), MOST)]
@@ -122,7 +122,7 @@ class WordOrder:
         if pairs > 0 and bag > 0:
             self._scale = float(np.sqrt(bag / pairs))
 
-    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def __call__(self, sentences: Text) -> np.ndarray:
         """See `Encoder`."""
         parts = [
             self._of_pairs(sentences[start : start + CHUNK]) * self._scale
@@ -131,7 +131,7 @@ class WordOrder:
         both = [np.concatenate(parts), self._bag(sentences)]
         return np.concatenate(both, axis=1).astype(np.float32)
 
-    def _of_pairs(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def _of_pairs(self, sentences: Text) -> np.ndarray:
         """The mean products of factors, (sentences, FACTORS len(GAPS)); zero without pairs."""
         tokens, sentence = self._marked(sentences)
         n, parts = len(sentences), []
@@ -144,7 +144,7 @@ class WordOrder:
             parts.append((average @ products) / np.maximum(counts, 1)[:, None])
         return np.concatenate(parts, axis=1)
 
-    def _marked(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+    def _marked(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
         """Rows of all words with a mark before and after each sentence, and their sentences."""
         lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
         rows = self._row[next(self._words.ids(sentences))]
@@ -192,7 +192,7 @@ class SentenceTransformer:
     def __init__(self, model: str) -> None:
         self.name, self._model = f"sentence_transformers:{model}", _load(model)
 
-    def __call__(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def __call__(self, sentences: Text) -> np.ndarray:
         """See `Encoder`; words are joined by spaces."""
         texts = [" ".join(sentence) for sentence in sentences]
         vectors = self._model.encode(texts, convert_to_numpy=True, show_progress_bar=False)

@@ -22,7 +22,7 @@ from core.metrics.catalogue import CATALOGUE, FLOORS, GROUPS, TEXT_GROUPS, Direc
 from core.metrics.encoders import DEFAULT, Encoder
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Bounds, Measure
-from core.metrics.ngrams import Sentence, spaced
+from core.metrics.ngrams import Sentence, Text, spaced
 from core.metrics.signature import Signature, of_metric
 from core.metrics.suite import Suite
 from core.plural import count
@@ -31,7 +31,6 @@ from core.text.oracles import LstmOracle, Oracle
 from core.text.readers import read_texts
 
 UNEQUAL = 0.02  # share of the samples by which the row of real text may have more or fewer
-Text = list[list[str]]
 Measured = tuple[str, Measure, Bounds]
 Number = float | None
 Step = Callable[[str, float, float], None]  # name of the group, steps done, steps in all
@@ -41,7 +40,7 @@ BASELINES = ("real", "mle", *FLOORS, "ngram")
 class Baseline(Protocol):
     """Text of a model of the training text."""
 
-    def __call__(self) -> Sequence[Sentence]:
+    def __call__(self) -> Text:
         """The sentences; InputError if there are none."""
 
     def about(self) -> str:
@@ -52,10 +51,10 @@ class Baseline(Protocol):
 class Inputs:
     """The texts of an evaluation; sentences as words."""
 
-    samples: Sequence[Sentence]
-    references: Sequence[Sentence]
-    held_out: Sequence[Sentence] | None = None
-    train: Sequence[Sentence] = ()
+    samples: Text
+    references: Text
+    held_out: Text | None = None
+    train: Text = ()
     mle: Baseline | None = None  # on `train`
     oracle: Oracle | None = None
     encoder: Encoder | None = None
@@ -102,7 +101,7 @@ class Evaluation(BaseModel):
     )
 
 
-def read_sentences(path: Path, column: str | None = None) -> Text:
+def read_sentences(path: Path, column: str | None = None) -> list[list[str]]:
     """Sentences of a file as words; an empty line is an empty sentence. InputError if no text.
 
     Equal words share one object, so that a million sentences take tens of bytes a word.
@@ -147,7 +146,7 @@ def evaluate(
     rows = _baseline_rows(inputs, suite) if inputs.baselines else {}
     total = len(groups) * (1 + len(rows) + (inputs.mle is not None))
 
-    def measures(scorer: Suite, text: Sequence[Sentence], row: int) -> Iterator[Measured]:
+    def measures(scorer: Suite, text: Text, row: int) -> Iterator[Measured]:
         """Name, metric and interval, group by group: the data that the intervals of a million
         sentences need are freed before the next group.
         """
@@ -247,7 +246,7 @@ class Row:
     """A baseline: the suite that scores it, its sentences, its description."""
 
     scorer: Suite
-    sentences: Sequence[Sentence]
+    sentences: Text
     about: str
 
 
@@ -270,7 +269,7 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
     return rows
 
 
-def halves(sentences: Sequence[Sentence]) -> tuple[list[Sentence], list[Sentence]]:
+def halves(sentences: Text) -> tuple[list[Sentence], list[Sentence]]:
     """Two halves of a text as if split at random, whatever its order: lower and higher hashes.
 
     Each repetition of a sentence has its own hash: repetitions that stayed together would make the

@@ -13,14 +13,13 @@ sentences of its length, cut from sentences drawn one after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain, islice
 
 import numpy as np
 
 from core.metrics.catalogue import FLOORS
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.ngrams import Sentence, spaced
+from core.metrics.ngrams import Sentence, Text, spaced
 from core.text.corpus import Split
 
 MOST = 100_000  # training sentences
@@ -34,7 +33,7 @@ def training_text(train: Split) -> list[Sentence]:
 class Floor:
     """One of the FLOORS, fitted to a training text with at least one word."""
 
-    def __init__(self, name: str, training: Sequence[Sentence]) -> None:
+    def __init__(self, name: str, training: Text) -> None:
         self._order = order = FLOORS[name]
         # Without discounts nothing is left for lower orders: the counts as they are.
         self._model = KneserNey(training, order, [(0.0, 0.0, 0.0)] * order)
@@ -52,7 +51,7 @@ class Floor:
         words = chain.from_iterable(chain.from_iterable(pieces))
         return [list(islice(words, length)) for _ in range(count)]
 
-    def nll(self, sentences: Sequence[Sentence]) -> np.ndarray:
+    def nll(self, sentences: Text) -> np.ndarray:
         """-log p (sentences,) in nats with the end; inf for what the model cannot produce."""
         with np.errstate(divide="ignore"):
             return self._model.score(sentences)[0]

@@ -37,7 +37,6 @@ One thread, seeded, the same bits on every call.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -45,7 +44,7 @@ from scipy import optimize, special
 
 from core.metrics.classifiers import Split, language_models, network, words
 from core.metrics.intervals import Bounds, Measure, around
-from core.metrics.ngrams import Sentence, linked, numbered
+from core.metrics.ngrams import Sentence, Text, linked, numbered
 from core.text.oracles import LstmOracle, Oracle
 
 FEWEST = 100  # sentences of each text
@@ -60,9 +59,7 @@ PRICE = 1.0  # nats of inner cross-entropy that a weight of 1 must gain
 LIMIT = 6.0  # of a logit
 
 
-def jsd_bound(
-    samples: Sequence[Sentence], references: Sequence[Sentence], oracle: Oracle | None = None
-) -> Measure:
+def jsd_bound(samples: Text, references: Text, oracle: Oracle | None = None) -> Measure:
     """The bound in bits from equal numbers of sentences, N of each; undefined below FEWEST."""
     n = len(samples)
     if n < FEWEST:
@@ -78,7 +75,7 @@ def jsd_bound(
 
 
 def judged(
-    samples: Sequence[Sentence], references: Sequence[Sentence], oracle: Oracle | None = None
+    samples: Text, references: Text, oracle: Oracle | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """1 + log2 q(label) of each sentence, samples first; its fold and its group: (2N,) each."""
     text = [*samples, *references]
@@ -135,7 +132,7 @@ def _split(fold: np.ndarray, k: int, rng: np.random.Generator) -> Split:
     return Split(rows, inner, np.flatnonzero(fold == k))
 
 
-def _marks(text: Sequence[Sentence], oracle: Oracle) -> list[Sentence]:
+def _marks(text: Text, oracle: Oracle) -> list[Sentence]:
     """What the oracle says of each sentence: its template and -log P in nats, as words."""
     if isinstance(oracle, LstmOracle):
         valid = oracle.valid(text)
@@ -147,7 +144,7 @@ def _marks(text: Sequence[Sentence], oracle: Oracle) -> list[Sentence]:
     ]
 
 
-def _groups(text: Sequence[Sentence]) -> np.ndarray:
+def _groups(text: Text) -> np.ndarray:
     """The group of near-duplicates of each sentence, (2N,): equal, or equal but for one word that
     is other, missing or added.
     """

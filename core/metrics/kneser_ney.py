@@ -22,7 +22,7 @@ from functools import cached_property
 
 import numpy as np
 
-from core.metrics.ngrams import UNSEEN, NgramTable, Sentence
+from core.metrics.ngrams import UNSEEN, NgramTable, Sentence, Text
 
 ORDER = 4
 MAX_LENGTH = 1000  # words of a drawn sentence
@@ -52,7 +52,7 @@ class Drawn:
 class Counted:
     """The n-grams of a text: how often it has each, and which contain which."""
 
-    def __init__(self, table: NgramTable, marked: Sequence[Sentence]) -> None:
+    def __init__(self, table: NgramTable, marked: Text) -> None:
         self.table = table
         # For each order, the n-gram that ends at each token (tokens,).
         self.ids = [ids.astype(np.int32) for ids in table.ids(marked)]
@@ -121,7 +121,7 @@ class KneserNey:
 
     def __init__(
         self,
-        sentences: Sequence[Sentence],
+        sentences: Text,
         order: int = ORDER,
         discounts: Sequence[tuple[float, float, float]] | None = None,
     ) -> None:
@@ -133,12 +133,12 @@ class KneserNey:
         counted = Counted(self.table, marked)
         self.levels = counted.levels(counted.raw, discounts)
 
-    def score(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
         """-log p of each sentence in nats, its end included, and its number of tokens."""
         nll, lengths = self.token_nll(sentences)
         return _summed(nll, lengths + 1), lengths
 
-    def token_nll(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+    def token_nll(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
         """-log p in nats of each token, behind a 0 for each begin mark, and the number of tokens of
         each sentence, its end included.
         """

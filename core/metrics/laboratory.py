@@ -22,7 +22,7 @@ import numpy as np
 from core.metrics.catalogue import CATALOGUE, GROUPS, Direction, names_of
 from core.metrics.fault_sources import Source
 from core.metrics.faults import FAULTS, Fault, planted
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, Text
 from core.metrics.suite import Suite
 from core.seeding import derive
 
@@ -33,7 +33,7 @@ DOSES = (1.0, 0.68, 0.46, 0.32, 0.22, 0.15, 0.1, 0.068, 0.046, 0.032, 0.022, 0.0
 SHOWN = 0.1  # dose that bisection begins with, and whose power is shown
 FLAT = 4.0  # standard errors of a change of the mean that is no change
 Values = dict[str, float | None]
-Score = Callable[[Sequence[Sentence], Sequence[str]], Values]  # a text and groups of metrics
+Score = Callable[[Text, Sequence[str]], Values]  # a text and groups of metrics
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def suite_score(source: Source, n: int) -> Score:
     """The metrics of a sample against n references of the source, which are indexed once."""
     suite = Suite(source.references(n), source.training, source.oracle)
 
-    def score(text: Sequence[Sentence], groups: Sequence[str]) -> Values:
+    def score(text: Text, groups: Sequence[str]) -> Values:
         return {name: found.value for name, found in suite.measures(text, groups).items()}
 
     return score

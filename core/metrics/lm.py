@@ -26,12 +26,12 @@ from scipy.linalg import hadamard
 
 from core.metrics.intervals import Bounds, Measure, jackknife, of_both, ratio
 from core.metrics.kneser_ney import ORDER, Counted, KneserNey, marked_sentence, sentence_nll
-from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.ngrams import NgramTable, Text
 
 GROUPS = 16  # a power of two: balanced halves are the rows of a Hadamard matrix
 
 
-def lm(samples: Sequence[Sentence], model: KneserNey, training: int) -> Measure:
+def lm(samples: Text, model: KneserNey, training: int) -> Measure:
     """Of samples under a model of `training` sentences; undefined without samples."""
     if not samples:
         return Measure(None, 0, training)
@@ -40,7 +40,7 @@ def lm(samples: Sequence[Sentence], model: KneserNey, training: int) -> Measure:
     return Measure(value, len(samples), training, ratio(nll, tokens))
 
 
-def reverse_lm(samples: Sequence[Sentence], references: Sequence[Sentence]) -> Measure:
+def reverse_lm(samples: Text, references: Text) -> Measure:
     """Of references under a model of the samples; undefined where a side has no sentences."""
     n, m = len(samples), len(references)
     if not n or not m:
@@ -61,9 +61,7 @@ def reverse_lm(samples: Sequence[Sentence], references: Sequence[Sentence]) -> M
     return Measure(value, n, m, bounds, by_reference=by_reference)
 
 
-def score_halves(
-    samples: Sequence[Sentence], references: Sequence[Sentence]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def score_halves(samples: Text, references: Text) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For GROUPS - 1 balanced splits of the samples' interleaved groups into halves (McCarthy
     1969): -log p of the references in nats (m,) under a model of either half.
 

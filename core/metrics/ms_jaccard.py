@@ -13,7 +13,6 @@ none where a level has too few shared n-grams for one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from core.metrics import intervals
 from core.metrics.catalogue import BLEU_ORDERS
 from core.metrics.intervals import Bounds, Measure
-from core.metrics.ngrams import NgramTable, Sentence
+from core.metrics.ngrams import NgramTable, Text
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Overlap:
         return intervals.interacting(intervals.jackknife(without - self.value(n)), twice)
 
 
-def ms_jaccard(samples: Sequence[Sentence], references: Sequence[Sentence]) -> Overlap | None:
+def ms_jaccard(samples: Text, references: Text) -> Overlap | None:
     """The overlap of two texts; None where a side has no sentences."""
     if not samples or not references:
         return None

@@ -23,7 +23,8 @@ from scipy.sparse.csgraph import connected_components
 
 from core.compiled import compiled
 
-Sentence = Sequence[str]
+Sentence = Sequence[str]  # its words
+Text = Sequence[Sentence]
 UNSEEN = -1
 HashTable = tuple[np.ndarray, np.ndarray, int]  # keys by id, ids by place, number of ids
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth 1973, section 6.4)
@@ -56,15 +57,13 @@ def linked(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(connected_components(links, directed=False)[1])
 
 
-def _vocabulary(sentences: Sequence[Sentence]) -> dict[str, int]:
+def _vocabulary(sentences: Text) -> dict[str, int]:
     """Words to ids, in the order of first appearance."""
     words = dict.fromkeys(chain.from_iterable(sentences))
     return dict(zip(words, range(len(words)), strict=True))
 
 
-def _encode(
-    words: Mapping[str, int], sentences: Sequence[Sentence]
-) -> tuple[np.ndarray, np.ndarray]:
+def _encode(words: Mapping[str, int], sentences: Text) -> tuple[np.ndarray, np.ndarray]:
     """Token ids of all sentences (tokens,), UNSEEN for unknown words, and the offsets of the
     sentences (sentences + 1,): int64.
     """
@@ -78,7 +77,7 @@ def _encode(
 class NgramTable:
     """The n-grams (n = 1..order) of some sentences, and ids for those of any others."""
 
-    def __init__(self, sentences: Sequence[Sentence], order: int) -> None:
+    def __init__(self, sentences: Text, order: int) -> None:
         self.order = order
         self.words = _vocabulary(sentences)
         self._keys: list[np.ndarray] = []
@@ -110,7 +109,7 @@ class NgramTable:
             found = _lookup(self._keys[n - 2], pairs)
         return found
 
-    def ids(self, sentences: Sequence[Sentence]) -> Iterator[np.ndarray]:
+    def ids(self, sentences: Text) -> Iterator[np.ndarray]:
         """For n = 1..order, the id of the n-gram that ends at each token, or UNSEEN."""
         flat, lengths = self._flatten(sentences)
         previous = flat
@@ -119,7 +118,7 @@ class NgramTable:
             previous = _lookup(self._keys[n - 2], self._pairs(previous, flat, lengths, n))
             yield previous
 
-    def count(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+    def count(self, sentences: Text) -> Iterator[Counts]:
         """Counts of the known n-grams in `sentences`, for n = 1..order."""
         lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
         owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -130,7 +129,7 @@ class NgramTable:
             parts = (keys // size, keys % size, count)
             yield Counts(*(part.astype(np.int32) for part in parts))
 
-    def _flatten(self, sentences: Sequence[Sentence]) -> tuple[np.ndarray, np.ndarray]:
+    def _flatten(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
         flat, offsets = _encode(self.words, sentences)
         return flat, np.diff(offsets)
 
@@ -166,16 +165,16 @@ class NgramIndex:
         """Distinct n-grams of level n."""
         return len(self.words) if n == 1 else self.levels[n - 2][2]
 
-    def fit(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+    def fit(self, sentences: Text) -> Iterator[Counts]:
         """Index the n-grams of `sentences`; yields their counts for n = 1..order."""
         self.words, self.levels = _vocabulary(sentences), []
         return self._counted(sentences, learns=True)
 
-    def count(self, sentences: Sequence[Sentence]) -> Iterator[Counts]:
+    def count(self, sentences: Text) -> Iterator[Counts]:
         """Counts of the indexed n-grams in `sentences`, for n = 1..order."""
         return self._counted(sentences, learns=False)
 
-    def _counted(self, sentences: Sequence[Sentence], learns: bool) -> Iterator[Counts]:
+    def _counted(self, sentences: Text, learns: bool) -> Iterator[Counts]:
         text = _encode(self.words, sentences)
         ids = text[0]
         for n in range(1, self.order + 1):

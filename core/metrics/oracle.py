@@ -38,14 +38,14 @@ import numpy as np
 
 from core.metrics import intervals
 from core.metrics.intervals import Bounds, Measure
-from core.metrics.ngrams import Sentence, numbered
+from core.metrics.ngrams import Text, numbered
 from core.text.oracles import LstmOracle, Oracle
 from core.text.pcfg import Grammar
 
 SPREAD = 50  # sentences of equal probability, for a mass that no few of them decide
 
 
-def oracle(sentences: Sequence[Sentence], source: Oracle) -> dict[str, Measure]:
+def oracle(sentences: Text, source: Oracle) -> dict[str, Measure]:
     """Score a sample under the source it should have learnt; what is undefined is left out."""
     if not sentences:
         return {}
@@ -54,7 +54,7 @@ def oracle(sentences: Sequence[Sentence], source: Oracle) -> dict[str, Measure]:
     return _under_grammar(sentences, source)
 
 
-def _under_lstm(sentences: Sequence[Sentence], source: LstmOracle) -> dict[str, Measure]:
+def _under_lstm(sentences: Text, source: LstmOracle) -> dict[str, Measure]:
     """There are no templates, and the mass of a sample is nothing to speak of."""
     valid = np.asarray(source.valid(sentences), dtype=bool)
     found = {"valid": intervals.share_of(valid)}
@@ -64,7 +64,7 @@ def _under_lstm(sentences: Sequence[Sentence], source: LstmOracle) -> dict[str, 
     return found
 
 
-def _under_grammar(sentences: Sequence[Sentence], grammar: Grammar) -> dict[str, Measure]:
+def _under_grammar(sentences: Text, grammar: Grammar) -> dict[str, Measure]:
     logs = np.array([grammar.log_prob(sentence) for sentence in sentences])
     valid = logs > -math.inf
     templates = [grammar.template(sentence) for sentence in sentences]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -20,7 +20,7 @@ from typing import Any, Literal
 from core.errors import InputError, first_line
 from core.metrics.catalogue import CATALOGUE, GROUPS, Direction, GroupInfo, MetricInfo
 from core.metrics.intervals import Measure
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Text
 
 ENTRY_POINTS = "textgan.metrics"
 ANY = (-math.inf, math.inf)
@@ -48,12 +48,7 @@ class PluginMetric:
     size_dependent: bool = True  # whether only values of equal sample sizes can be compared
     sentences: int = 100  # on each side; with fewer there is a warning
 
-    def apply(
-        self,
-        samples: Sequence[Sentence],
-        references: Sequence[Sentence],
-        needed: Mapping[Need, Any],
-    ) -> Measure:
+    def apply(self, samples: Text, references: Text, needed: Mapping[Need, Any]) -> Measure:
         """Its value and interval; raises what the function raises, ValueError for no number within
         the bounds.
         """

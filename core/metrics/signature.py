@@ -20,12 +20,12 @@ signature of each number from it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from core.metrics.catalogue import CATALOGUE, GROUPS, GroupInfo
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, Text
 
 DOCUMENT = "textgan"
 VERSION = "1"  # of the format
@@ -76,7 +76,7 @@ def text_fingerprint(sentences: Iterable[Sentence]) -> str:
     return digest.hexdigest()
 
 
-def text_signature(sentences: Sequence[Sentence]) -> str:
+def text_signature(sentences: Text) -> str:
     """Their number and fingerprint, as a part of a signature."""
     return f"{len(sentences)}:{text_fingerprint(sentences)}"
 

@@ -25,7 +25,7 @@ from core.metrics.lm import lm, reverse_lm
 from core.metrics.mauve import mauve
 from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.ngrams import Sentence, spaced
+from core.metrics.ngrams import Sentence, Text, spaced
 from core.metrics.oracle import oracle
 from core.metrics.plugins import PLUGINS, Need
 from core.metrics.signature import Signature, of_document, text_signature
@@ -49,7 +49,7 @@ class Suite:
 
     def __init__(
         self,
-        references: Sequence[Sentence],
+        references: Text,
         training: Iterable[Sentence] = (),
         oracle: Oracle | None = None,
         encoder: Encoder | None = None,
@@ -60,9 +60,9 @@ class Suite:
         self._training = training
         self._encoder = encoder
         self._built_in = BUILT_IN[built_in]
-        self._fitted_on: tuple[Sequence[Sentence], Encoder] | None = None
+        self._fitted_on: tuple[Text, Encoder] | None = None
 
-    def against(self, references: Sequence[Sentence]) -> Suite:
+    def against(self, references: Text) -> Suite:
         """The same corpus, encoder and language model, with other references."""
         other = copy(self)
         other.references = references
@@ -103,7 +103,7 @@ class Suite:
             return self._built_in(self.training_text)
         return self._encoder
 
-    def encoder(self, samples: Sequence[Sentence]) -> Encoder:
+    def encoder(self, samples: Text) -> Encoder:
         """The encoder that scores `samples`."""
         if self._fitted is not None:
             return self._fitted
@@ -123,7 +123,7 @@ class Suite:
             texts["train"] = self.training_text
         return {key: text_signature(text) for key, text in texts.items() if text}
 
-    def signature(self, samples: Sequence[Sentence], **parts: str) -> Signature:
+    def signature(self, samples: Text, **parts: str) -> Signature:
         """The signature of all values of `samples`; `parts` are what the suite does not know."""
         found = {"n": str(len(samples)), **self._fingerprints, "tok": "words", **parts}
         if self.oracle is not None:
@@ -135,7 +135,7 @@ class Suite:
             found["enc"] = f"{self._built_in.KIND}:{fitted_on}"
         return of_document(found)
 
-    def measures(self, samples: Sequence[Sentence], groups: Sequence[str] = TEXT_GROUPS) -> Found:
+    def measures(self, samples: Text, groups: Sequence[str] = TEXT_GROUPS) -> Found:
         """Every metric of the groups by name; an undefined one has the value None."""
         measured: Found = {}
         for group in groups if samples else ():
@@ -155,7 +155,7 @@ class Suite:
             return "needs an oracle"
         return ""
 
-    def _plugin(self, name: str, samples: Sequence[Sentence]) -> Measure:
+    def _plugin(self, name: str, samples: Text) -> Measure:
         metric = PLUGINS[name]
         needed: dict[Need, Any] = {}
         if "training" in metric.needs:
@@ -170,14 +170,12 @@ class Suite:
             reason = f"{type(error).__name__}: {first_line(error)}"
             return Measure(None, len(samples), len(self.references), reason=reason)
 
-    def published(self, samples: Sequence[Sentence], protocol: str) -> Found:
+    def published(self, samples: Text, protocol: str) -> Found:
         """BLEU and Self-BLEU as a published protocol computes them."""
         measured = PROTOCOLS[protocol].measure(samples, self.references)
         return self._with_undefined(measured, samples, ("bleu", "self_bleu"))
 
-    def _with_undefined(
-        self, measured: Found, samples: Sequence[Sentence], groups: Sequence[str]
-    ) -> Found:
+    def _with_undefined(self, measured: Found, samples: Text, groups: Sequence[str]) -> Found:
         sizes = len(samples), len(self.references)
         return {
             name: measured.get(name) or Measure(None, *sizes, reason=self.missing(group))
@@ -185,7 +183,7 @@ class Suite:
             for name in names_of(group)
         }
 
-    def evaluate(self, samples: Sequence[Sentence]) -> dict[str, float | None]:
+    def evaluate(self, samples: Text) -> dict[str, float | None]:
         """Values of `METRICS` by name; None if undefined, as those that need the generator are."""
         found = self.measures(samples, IN_RUNS)
         values = {name: found[name].value if name in found else None for name in METRICS}
@@ -193,78 +191,74 @@ class Suite:
         return values
 
 
-def equal_counts(
-    samples: Sequence[Sentence], references: Sequence[Sentence]
-) -> tuple[list[Sentence], list[Sentence]]:
+def equal_counts(samples: Text, references: Text) -> tuple[list[Sentence], list[Sentence]]:
     """Equal numbers of both, at most MAX_PAIRED: evenly spaced sentences of the larger text."""
     n = min(len(samples), len(references), MAX_PAIRED)
     ours, theirs = ([text[i] for i in spaced(len(text), n)] for text in (samples, references))
     return ours, theirs
 
 
-def _jsd_bound(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _jsd_bound(suite: Suite, samples: Text) -> Found:
     from core.metrics.judge import jsd_bound  # imports torch, which takes seconds
 
     ours, theirs = equal_counts(samples, suite.references)
     return {"jsd_bound": jsd_bound(ours, theirs, suite.oracle)}
 
 
-def _ms_jaccard(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _ms_jaccard(suite: Suite, samples: Text) -> Found:
     overlap = ms_jaccard(samples, suite.references)
     if overlap is None:
         return {}
     return {f"ms_jaccard_{n}": overlap.measure(n) for n in BLEU_ORDERS}
 
 
-def _levels(
-    name: str, measure: Callable[..., Measure]
-) -> Callable[[Suite, Sequence[Sentence]], Found]:
-    def found(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _levels(name: str, measure: Callable[..., Measure]) -> Callable[[Suite, Text], Found]:
+    def found(suite: Suite, samples: Text) -> Found:
         counts = enumerate(diversity.levels(samples), start=1)
         return {f"{name}_{n}": measure(level, len(samples)) for n, level in counts}
 
     return found
 
 
-def _copied(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _copied(suite: Suite, samples: Text) -> Found:
     hits = diversity.copied(samples, suite.training)
     return {"copied": share_of(hits, len(suite.references))}
 
 
-def _novelty(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _novelty(suite: Suite, samples: Text) -> Found:
     runs = suite.copy_index.longest(samples).astype(float)
     return {"longest_copy": mean_of(runs, len(suite.references))}
 
 
-def _oracle(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _oracle(suite: Suite, samples: Text) -> Found:
     assert suite.oracle is not None  # see `missing`
     constant = Measure(suite.oracle.entropy, len(samples), len(suite.references))
     return {"entropy": constant, **oracle(samples, suite.oracle)}
 
 
-def _fed(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _fed(suite: Suite, samples: Text) -> Found:
     encoder = suite.encoder(samples)
     theirs = suite._embedded if suite._embedded is not None else encoder(suite.references)
     return {"fed": fed(encoder(samples), theirs)}
 
 
-def _mmd(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _mmd(suite: Suite, samples: Text) -> Found:
     ours, theirs = equal_counts(samples, suite.references)
     encoder = suite.encoder(samples)
     return {"mmd": mmd(encoder(ours), encoder(theirs))}
 
 
-def _mauve(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _mauve(suite: Suite, samples: Text) -> Found:
     encoder = suite.encoder(samples)
     return {"mauve": mauve(encoder(samples), encoder(suite.references))}
 
 
-def _nearest(suite: Suite, samples: Sequence[Sentence]) -> Found:
+def _nearest(suite: Suite, samples: Text) -> Found:
     ours, theirs = equal_counts(samples, suite.references)
     return {"nearest_neighbour": nearest_neighbour(ours, theirs, suite.encoder(samples))}
 
 
-MEASURES: Mapping[str, Callable[[Suite, Sequence[Sentence]], Found]] = {
+MEASURES: Mapping[str, Callable[[Suite, Text], Found]] = {
     "jsd_bound": _jsd_bound,
     "oracle": _oracle,
     "unique": lambda suite, samples: {"unique": diversity.unique(samples)},

@@ -23,14 +23,12 @@ variance is that over clusters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import sparse, stats
 
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure, around, share
-from core.metrics.ngrams import NgramTable, Sentence, linked, numbered
+from core.metrics.ngrams import NgramTable, Text, linked, numbered
 
 ORDER = 3
 SHARED = 2  # sentences that must have an n-gram for it to be a feature
@@ -38,7 +36,7 @@ FEWEST = 8  # sentences of each text, for a classifier
 ROWS = 500  # of the distance matrix at a time
 
 
-def c2st(samples: Sequence[Sentence], references: Sequence[Sentence]) -> dict[str, Measure]:
+def c2st(samples: Text, references: Text) -> dict[str, Measure]:
     """Accuracy and p of equal counts of sentences; undefined below FEWEST."""
     n = len(samples)
     if n < FEWEST:
@@ -68,7 +66,7 @@ def c2st(samples: Sequence[Sentence], references: Sequence[Sentence]) -> dict[st
     }
 
 
-def ngram_features(sentences: Sequence[Sentence]) -> sparse.csr_array:
+def ngram_features(sentences: Text) -> sparse.csr_array:
     """Presence of shared n-grams and the standardised length: (sentences, features)."""
     table = NgramTable(sentences, ORDER)
     blocks = []
@@ -83,9 +81,7 @@ def ngram_features(sentences: Sequence[Sentence]) -> sparse.csr_array:
     return sparse.csr_array(sparse.hstack(blocks, format="csr"))
 
 
-def nearest_neighbour(
-    samples: Sequence[Sentence], references: Sequence[Sentence], encoder: Encoder
-) -> Measure:
+def nearest_neighbour(samples: Text, references: Text, encoder: Encoder) -> Measure:
     """Of equal counts of sentences; undefined below two."""
     n = len(samples)
     if n < 2:
