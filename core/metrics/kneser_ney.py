@@ -27,6 +27,7 @@ from core.metrics.ngrams import UNSEEN, NgramTable, Sentence, Text
 ORDER = 4
 MAX_LENGTH = 1000  # words of a drawn sentence
 BEGIN, END = "\0begin", "\0end"  # no word of a text file has a zero byte
+Discounts = tuple[float, float, float]  # D_1, D_2, D_3+ of one order
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ class Counted:
         self._opening = [self._begins(n) for n in range(1, table.order)]
 
     def levels(
-        self,
-        raw: Sequence[np.ndarray],
-        discounts: Sequence[tuple[float, float, float]] | None = None,
+        self, raw: Sequence[np.ndarray], discounts: Sequence[Discounts] | None = None
     ) -> list[Level]:
         """A model of these n-grams with the counts `raw`, for each order (n-grams,)."""
         found = []
@@ -117,13 +116,10 @@ class Counted:
 
 
 class KneserNey:
-    """A model of some sentences; `discounts` (D_1, D_2, D_3+) of each order, None: estimated."""
+    """A model of some sentences; `discounts` of each order, None: estimated."""
 
     def __init__(
-        self,
-        sentences: Text,
-        order: int = ORDER,
-        discounts: Sequence[tuple[float, float, float]] | None = None,
+        self, sentences: Text, order: int = ORDER, discounts: Sequence[Discounts] | None = None
     ) -> None:
         marked = [marked_sentence(sentence) for sentence in sentences]
         self.order = order
@@ -232,12 +228,7 @@ def marked_sentence(sentence: Sentence) -> list[str]:
     return [BEGIN, *sentence, END]
 
 
-def _level(
-    count: np.ndarray,
-    context: np.ndarray,
-    contexts: int,
-    fixed: tuple[float, float, float] | None,
-) -> Level:
+def _level(count: np.ndarray, context: np.ndarray, contexts: int, fixed: Discounts | None) -> Level:
     d = np.array([0.0, *(fixed or _discounts(count))])
     lost = d[np.minimum(count, 3)]
     total = np.bincount(context, count, minlength=contexts)
@@ -246,7 +237,7 @@ def _level(
     return Level(np.append(count - lost, 0.0), np.append(total, 0), np.append(backoff, 1.0))
 
 
-def _discounts(count: np.ndarray) -> tuple[float, float, float]:
+def _discounts(count: np.ndarray) -> Discounts:
     """Chen & Goodman's D_1, D_2, D_3+ of one order, bounded by the count itself."""
     n1, n2, n3, n4 = (int((count == k).sum()) for k in (1, 2, 3, 4))
     if not n1 or not n2:
