@@ -13,6 +13,7 @@ from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE, FLOORS
 from core.metrics.comparison import Comparison
 from core.metrics.files import Evaluation
+from core.metrics.ngrams import Text
 from core.plural import count
 from core.text.grammar import SIZES, grammar
 from core.text.oracles import LENGTH, Oracle, lstm_oracle
@@ -133,11 +134,7 @@ def check_ranked(tracker: Tracker, study: str, groups: Sequence[str]) -> None:
 
 
 def log_imported(
-    tracker: Tracker,
-    study: str,
-    source: str,
-    found: Evaluation,
-    sentences: Sequence[Sequence[str]],
+    tracker: Tracker, study: str, source: str, found: Evaluation, sentences: Text
 ) -> str:
     """Record an evaluation as a row of a study; its name, with a number if it is taken."""
     parent = study_run(tracker, study)
@@ -168,7 +165,7 @@ def log_imported(
 def evaluation_page(
     title: str,
     found: Evaluation,
-    sentences: Sequence[Sequence[str]],
+    sentences: Text,
     references: int,
     compared: Comparison | None = None,
 ) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from core.errors import first_line
 from core.metrics import diversity
-from core.metrics.bleu import PROTOCOLS, ReferenceIndex, bleu_measures, self_bleu_measures
+from core.metrics.bleu import PROTOCOLS, Found, ReferenceIndex, bleu_measures, self_bleu_measures
 from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
 from core.metrics.encoders import BUILT_IN, DEFAULT, Encoder
 from core.metrics.fed import fed
@@ -34,7 +34,6 @@ from core.text.corpus import Split
 from core.text.oracles import Oracle
 
 MAX_PAIRED = 10_000  # sentences on each side for metrics of quadratic cost
-Found = dict[str, Measure]
 IN_RUNS = tuple(
     group for group in TEXT_GROUPS if GROUPS[group].in_runs and not GROUPS[group].last_only
 )
