@@ -17,7 +17,7 @@ import numpy as np
 from core.errors import InputError
 from core.metrics.encoders import BagOfWords
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, Text
 from core.plural import count
 from core.text.hashing import hash_of
 from core.text.pcfg import Grammar
@@ -34,7 +34,6 @@ bright big large small little tiny huge tall short long old young new modern woo
 clean dirty wet dry hot cold beautiful colorful round square"""
 ADJECTIVES = frozenset(COMMON.split())
 Rng = np.random.Generator
-Text = list[Sentence]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class GrammarText:
     def __init__(self, grammar: Grammar) -> None:
         self.oracle: Grammar | None = grammar
         self._grammar = grammar
-        self.training: Text = [*grammar.sample(TRAINING, 0)]
+        self.training: Text = grammar.sample(TRAINING, 0)
         self.adjectives = frozenset(grammar.words.get("ADJ", {}))
         pairs = [
             (grammar.words[tag], grammar.words[tag.replace("_sg", "_pl")])
@@ -62,7 +61,7 @@ class GrammarText:
 
     def references(self, n: int) -> Text:
         """N sentences, other ones than the training text."""
-        return [*self._grammar.sample(n, 1)]
+        return self._grammar.sample(n, 1)
 
     @property
     def real(self) -> Law:
@@ -92,7 +91,7 @@ class GrammarText:
         left = -math.log(1 - sum(shares[name] for name in gone))
 
         def draw(count: int, rng: Rng) -> Text:
-            kept: Text = []
+            kept: list[Sentence] = []
             while len(kept) < count:
                 drawn = source.sample(count, _seed_of(rng))
                 kept += [s for s in drawn if source.template(s) not in gone]
@@ -113,7 +112,7 @@ class RealText:
     oracle: Grammar | None = None
     adjectives = ADJECTIVES
 
-    def __init__(self, sentences: Sequence[Sentence], n: int, name: str) -> None:
+    def __init__(self, sentences: Text, n: int, name: str) -> None:
         hashes = np.array([hash_of(sentence) for sentence in sentences], dtype=np.uint64)
         text = [sentences[i] for i in np.argsort(hashes, kind="stable")]
         trained = int(TRAINING_SHARE * len(text))
@@ -189,7 +188,7 @@ Source = GrammarText | RealText
 
 def _law(grammar: Grammar) -> Law:
     return Law(
-        lambda n, rng: [*grammar.sample(n, _seed_of(rng))], lambda text: log_probs(grammar, text)
+        lambda n, rng: grammar.sample(n, _seed_of(rng)), lambda text: log_probs(grammar, text)
     )
 
 

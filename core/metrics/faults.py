@@ -34,9 +34,9 @@ import numpy as np
 from scipy import special
 
 from core.metrics.catalogue import FLOORS
-from core.metrics.fault_sources import MOST_LOST, Law, Rng, Source, Text, log_probs
+from core.metrics.fault_sources import MOST_LOST, Law, Rng, Source, log_probs
 from core.metrics.floors import Floor
-from core.metrics.ngrams import Sentence
+from core.metrics.ngrams import Sentence, Text
 from core.text.pcfg import Grammar
 
 REPEATED = 0.1  # share of the sample that the repeats are copies of
@@ -53,9 +53,7 @@ class Fault:
     replace: Callable[[Source, Text], Law] | None = None  # given sentences that stay
     redraw: Callable[[Source, float, Rng, int], Law] | None = None
 
-    def __call__(
-        self, sentences: Sequence[Sentence], dose: float, source: Source, seed: int
-    ) -> Text:
+    def __call__(self, sentences: Text, dose: float, source: Source, seed: int) -> Text:
         """The sentences with a dose of the fault: as many, in the same order."""
         found, n, rng = list(sentences), len(sentences), np.random.default_rng(seed)
         if dose == 0 or not found:
@@ -158,7 +156,7 @@ def _truncated(words: list[str], source: Source, rng: Rng) -> Sentence | None:
 
 
 def _inserted(words: list[str], source: Source, rng: Rng) -> Sentence | None:
-    donor = source.training[rng.integers(len(source.training))] or ["the"]
+    donor = source.training[int(rng.integers(len(source.training)))] or ["the"]
     place = rng.integers(len(words) + 1)
     return [*words[:place], donor[int(rng.integers(len(donor)))], *words[place:]]
 
@@ -180,7 +178,7 @@ def _copies(source: Source, stays: Text) -> Law:
 @lru_cache(maxsize=len(FLOORS))
 def _floor(name: str, source: Source) -> Law:
     floor = Floor(name, source.training)
-    return Law(lambda n, rng: [*floor.sample(n, rng=rng)], lambda text: -floor.nll(text))
+    return Law(lambda n, rng: floor.sample(n, rng=rng), lambda text: -floor.nll(text))
 
 
 FAULTS: Mapping[str, Fault] = {

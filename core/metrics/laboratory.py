@@ -22,7 +22,7 @@ import numpy as np
 from core.metrics.catalogue import CATALOGUE, GROUPS, Direction, names_of
 from core.metrics.fault_sources import Source
 from core.metrics.faults import FAULTS, Fault, planted
-from core.metrics.ngrams import Sentence, Text
+from core.metrics.ngrams import Text
 from core.metrics.suite import Suite
 from core.seeding import derive
 
@@ -160,7 +160,7 @@ class Laboratory:
                 null = null_of(values, fresh, info.direction, efforts[info.group].repeats)
                 self.nulls[name] = replace(null, version=GROUPS[info.group].version)
 
-    def real(self, stream: str, number: int) -> list[Sentence]:
+    def real(self, stream: str, number: int) -> Text:
         """A sample of n real sentences."""
         rng = np.random.default_rng(derive(number, f"{stream} {self.n}"))
         return self.source.real.draw(self.n, rng)
@@ -176,10 +176,10 @@ class _Trial:
 
     def __init__(self, laboratory: Laboratory, fault: Fault, score: Score) -> None:
         self._laboratory, self._fault, self._score = laboratory, fault, score
-        self._texts: dict[tuple[float, int], list[Sentence]] = {}
+        self._texts: dict[tuple[float, int], Text] = {}
         self._values: dict[tuple[str, float], list[Values]] = {}  # of the first repeats
 
-    def _text(self, dose: float, repeat: int) -> list[Sentence]:
+    def _text(self, dose: float, repeat: int) -> Text:
         if (dose, repeat) not in self._texts:
             lab = self._laboratory
             real, seed = lab.real("faulty", repeat), derive(repeat, "fault")
