@@ -82,8 +82,8 @@ class Journal:
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Append values of one step, at the present time; see `points`."""
-        now = int(time.time() * 1000)
-        self.points(Point(key, float(value), now, step) for key, value in values.items())
+        moment = now()
+        self.points(Point(key, float(value), moment, step) for key, value in values.items())
 
     def points(self, points: Iterable[Point]) -> None:
         """Append points; a metric that has a value at a step keeps it."""
@@ -160,6 +160,11 @@ class Journal:
         if written != len(data):
             self._file.truncate(before)
             raise MachineError(f"{self.path}: cannot be written ({why})")
+
+
+def now() -> int:
+    """The present time in milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def _line(point: Point) -> str:

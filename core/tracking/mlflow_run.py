@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from core.tracking.delivery import Delivery, DeliveryThread, Receiver
-from core.tracking.journal import Journal, Point, journal_path
-from core.tracking.protocol import RunTracker
+from core.tracking.journal import Journal, Point, journal_path, now
+from core.tracking.protocol import RunTracker, Tags
 
 log = logging.getLogger(__name__)
 LONGEST_PARAM = 6000
@@ -49,13 +48,11 @@ class MlflowRun(RunTracker):
         yield journal
         delivery.wake()
 
-    def begin(
-        self, experiment: str, name: str, tags: Mapping[str, str], parent_id: str | None
-    ) -> None:
+    def begin(self, experiment: str, name: str, tags: Tags, parent_id: str | None) -> None:
         """Create the run in the store later: the store does not answer now."""
         with self._journal() as journal:
             journal.entry("begin", experiment=experiment, name=name, tags=dict(tags),
-                          parent=parent_id, time=_now())  # fmt: skip
+                          parent=parent_id, time=now())  # fmt: skip
 
     def reopen(self, known: Iterable[Point] = ()) -> None:
         """Set the status to running; `known` are the points of other machines."""
@@ -75,7 +72,7 @@ class MlflowRun(RunTracker):
             with self._journal() as journal:
                 journal.entry("params", values=dict(pairs[start : start + PARAMS_PER_CALL]))
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
+    def set_tags(self, tags: Tags) -> None:
         """See `RunTracker`."""
         with self._journal() as journal:
             journal.entry("tags", values=dict(tags))
@@ -125,12 +122,8 @@ class MlflowRun(RunTracker):
     def end(self, status: str) -> None:
         """See `RunTracker`."""
         with self._journal() as journal:
-            journal.entry("status", status=status, time=_now())
+            journal.entry("status", status=status, time=now())
         self.flush()
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
 
 
 def _package(folder: Path, place: Path) -> None:

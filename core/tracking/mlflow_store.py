@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from core.addresses import SQLITE, absolute, has_host, shown, sqlite_file, with_
 from core.errors import DeletedError, InputError, MachineError
 from core.server_errors import in_words
 from core.tracking.delivery import Delivery, complete
-from core.tracking.journal import Journal, Point, journal_path
+from core.tracking.journal import Journal, Point, journal_path, now
 from core.tracking.mlflow_client import DEFAULT_FOLDER, is_file_store
 from core.tracking.mlflow_deletion import Deletion
 from core.tracking.mlflow_delivery import (
@@ -264,8 +263,8 @@ class MlflowTracker(MlflowReader):
         }
         packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
         key = hashlib.sha256(packed.encode()).hexdigest()[:16]
-        now = int(time.time() * 1000)
-        view = {"name": "leaderboard", "createdAt": now, "updatedAt": now,
+        moment = now()
+        view = {"name": "leaderboard", "createdAt": moment, "updatedAt": moment,
                 "state": f"deflate;{packed}"}  # fmt: skip
         self.store.client.set_experiment_tag(
             self.store.experiment_id(experiment), f"mlflow.sharedViewState.{key}", json.dumps(view)
