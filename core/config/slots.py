@@ -31,6 +31,7 @@ PLURALS = {"penalties": "penalty"} | {
 PLUGINS = "textgan.variants"  # entry-point group of strategies in other packages
 MOST_CHANGES = 3
 Chosen = Mapping[str, Any]  # slot -> strategy class; slots that the schedule has no use for absent
+Way = dict[str, str]  # slot -> name of another strategy: changes that repair a combination
 
 
 def slot_name(key: str) -> str:
@@ -68,9 +69,7 @@ def conflict(chosen: Chosen) -> Conflict | None:
     return None
 
 
-def repairs(
-    chosen: Chosen, found: Conflict, resolver: Resolver, fixed: str = ""
-) -> list[dict[str, str]]:
+def repairs(chosen: Chosen, found: Conflict, resolver: Resolver, fixed: str = "") -> list[Way]:
     """The ways out with the fewest changes, as slot -> name; those of the two slots at odds first,
     the side that lacks the capability before the side that needs it. The slot `fixed` is kept.
     """
@@ -84,9 +83,7 @@ def repairs(
     return []
 
 
-def _ways(
-    chosen: Chosen, slots: Sequence[str], count: int, resolver: Resolver
-) -> Iterator[dict[str, str]]:
+def _ways(chosen: Chosen, slots: Sequence[str], count: int, resolver: Resolver) -> Iterator[Way]:
     for changed in itertools.combinations(slots, count):
         for names in itertools.product(*(resolver.names(slot) for slot in changed)):
             way = dict(zip(changed, names, strict=True))
