@@ -32,6 +32,7 @@ FEWEST = 8  # below it no variance of a sample is worth the name
 RARE = 12.0  # things below which nothing normal is made of their number
 SHARED_BY = 8  # sentences: the smoothing of the alternating series, see `covered`
 Bounds = tuple[float, float] | None
+Estimate = tuple[float, float, float]  # a value and its bounds
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,7 @@ def of_both(value: float, ours: float, n: int, theirs: float, m: int) -> Bounds:
     return value - half, value + half
 
 
-def difference(
-    first: tuple[float, float, float], second: tuple[float, float, float], covariance: float
-) -> tuple[float, float]:
+def difference(first: Estimate, second: Estimate, covariance: float) -> tuple[float, float]:
     """Of second - first, from the value and interval of each: the method of variance estimates
     recovery (Zou & Donner 2008), which keeps lopsided intervals lopsided. `covariance` is of the
     two values; 0 for independent samples.

@@ -31,9 +31,7 @@ def one_count_a_kernel(kernels: Counts, filters: Counts) -> None:
         )
 
 
-def fitting(
-    kernels: Sequence[int], filters: Sequence[int], length: int
-) -> tuple[list[int], list[int]]:
+def fitting(kernels: Counts, filters: Counts, length: int) -> tuple[list[int], list[int]]:
     """The kernels that fit into sentences of `length`, and their filters; InputError if none."""
     pairs = [(k, f) for k, f in zip(kernels, filters, strict=True) if k <= length]
     if not pairs:
