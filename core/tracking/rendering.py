@@ -12,7 +12,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-COLUMNS = ("key", "text", "step", "row")
 EMPTY = Markup("<i>no words</i>")  # the first token is the end token
 MARKUP = re.compile(r"([\\`*_\[\]|~&<>])")
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # HTML that Markdown would pass through
@@ -45,7 +44,7 @@ def as_table(samples: Sequence[Sample]) -> dict[str, Any]:
     """The table artifact: columns key, text, step, row; the key is unique; newest step first."""
     newest_first = sorted(samples, key=lambda s: (-s.step, s.row))
     return {
-        "columns": list(COLUMNS),
+        "columns": ["key", "text", "step", "row"],
         "data": [[s.key, s.text, s.step, s.row] for s in newest_first],
     }
 
