@@ -261,13 +261,11 @@ def _is_read_only(file: Path) -> bool:
 
 def pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
     """All results of one of the client's searches, whatever their number."""
-    token = None
-    while True:
-        page = search(*arguments, max_results=PAGE, page_token=token, **options)
+    page = search(*arguments, max_results=PAGE, **options)
+    yield from page
+    while page.token:
+        page = search(*arguments, max_results=PAGE, page_token=page.token, **options)
         yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def ui_command(
