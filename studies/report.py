@@ -245,7 +245,7 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str, ve
     # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
     record.log_metrics({**known, **means(reading.runs_of(row), "eval/")}, ended)
-    tags = {"outcomes": outcomes(row), "failures": failed(row), "verdict": verdict}
+    tags = {"outcomes": outcomes(row), "failures": failed(row), "verdict": verdict or "none"}
     record.set_tags({**tags, "rank": f"{rank:03d}" if board.ranked else "none"})
     seeds = " · ".join(
         f"[seed {seed}]({tracker.link(board.study, run)})" for seed, run in row.seed_runs.items()

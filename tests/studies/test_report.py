@@ -132,7 +132,7 @@ def test_a_published_study_carries_its_report(tracker: MemoryTracker) -> None:
     about = parent.tags["mlflow.note.content"]
     assert "report.html" in about
     assert link in about
-    assert "beats" in about
+    assert "has the highest score" in about
     assert "Command: `textgan study x.toml`" in about
     publish(tracker, NAME)
     assert tracker.run(board.parent_run_id).tags["mlflow.note.content"] == about
