@@ -68,7 +68,7 @@ def test_a_study_survives_what_people_do_to_its_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(study_session, "run", training := FakeTraining())
-    monkeypatch.setattr(Report, "write", lambda _, folder: folder.mkdir(parents=True))
+    monkeypatch.setattr(Report, "write", lambda _, folder, *__: folder.mkdir(parents=True))
     board = session(str(FILE), resume=False)
     assert (board.study, board.runs) == ("a", 2)
     tracker = open_tracker()
