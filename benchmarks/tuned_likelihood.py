@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--system", default="mle")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("settings", nargs="*")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     source = (f'corpus.difficulty="{given.corpus}"',)
     if given.corpus not in ("easy", "default", "hard"):
         source = (f"corpus.source={json.dumps(given.corpus)}",)
