@@ -21,8 +21,9 @@ import typer
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
-from core.config import Config, EvaluationConfig, ForkConfig, ModelConfig, TrainConfig, read_toml
+from core.config import Config, EvaluationConfig, ModelConfig, TrainConfig, read_toml
 from core.config.parsing import tables_in
+from core.config.schema import ForkConfig
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.comparison import Comparison, Difference

@@ -19,7 +19,7 @@ from experiments.console import stdout, table
 
 Row = dict[str, Any]
 SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/jsd_bound")
-LEVELS = ("run", "seed", "trial")  # training runs; studies and variants group these
+LEVELS = ("run", "seed", "trial", "trunk")  # training runs; studies and variants group these
 SCORES = ("eval/", "test/")
 FROM_TAGS = ("device", "git_commit", "corpus", "reason", "forked_from")
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {

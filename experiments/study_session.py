@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from core import process
@@ -23,11 +24,13 @@ from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
 from experiments.loading import resolve_file
+from experiments.single_run.fork import check_fork, settled
+from experiments.single_run.run import find as find_run
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
 from studies.analysis.ranking import baseline_cells, board_cells, board_columns
 from studies.analysis.runs import duration
-from studies.definition import Study, load_study, same_definition, stored_study
+from studies.definition import RUN, Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.report import publish
@@ -64,7 +67,8 @@ def find_study(
     because opening may create one.
     """
     by_name = resume and not (source.endswith(".toml") or Path(source).is_file())
-    study = None if by_name else load_study(Path(source), overrides, registry(), resolve_file)
+    find = partial(find_file, tracking)
+    study = None if by_name else load_study(Path(source), overrides, registry(), find)
     wanted = f"study {source!r} to resume"
     tracker = existing_tracker(tracking, wanted) if resume else open_tracker(tracking)
     url = storage or storage_url(tracker)
@@ -74,6 +78,23 @@ def find_study(
     stored = json.loads(load_queue(name, url).user_attrs["definition"])
     study = stored_study(override(stored, overrides), registry(), f"study {source!r}")
     return Session(name, study, tracker, url)
+
+
+def find_file(tracking: str | None, name: str) -> Path:
+    """The file of a system, or that of a run of the store, as studies name it."""
+    if not name.startswith(RUN):
+        return resolve_file(name)
+    key = name.removeprefix(RUN)
+    return find_run(existing_tracker(tracking, f"run {key!r}"), key)[1] / "config.toml"
+
+
+def check_forks(study: Study, tracker: Tracker) -> None:
+    """InputError if a fork of the study cannot start from its trunk."""
+    for config, trunk in study.kind.forks():
+        check_fork(config, trunk, tracker.store_dir)
+    for job in study.kind.plan(()).ready:
+        if job.config is not None and job.config.fork is not None:
+            settled(job.config, *find_run(tracker, job.config.fork.run))
 
 
 def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool) -> Session:
@@ -100,6 +121,7 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
         found = None if url.startswith(SQLITE) else _unfinished(session)
         new = found or execute.free_name(name, tracker, url)
         if found is None:
+            check_forks(study, tracker)
             execute.begin(study, new, tracker, url, command, limit)
             store_fingerprints(load_queue(new, url), corpora)
     if found is not None:

@@ -28,6 +28,7 @@ from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
 Find = Callable[[str], Path]  # a system's name to its file
+RUN = "run:"  # before a run of the store instead of a system
 
 EXACT = "eval/jsd"
 DEFAULTS: Mapping[str, Any] = {"metric": DEFAULT_METRIC, "likelihood": True}  # are stored too
@@ -59,7 +60,8 @@ def load_study(
 ) -> Study:
     """A study file with `a.b=value` overrides, checked; InputError names file and key.
 
-    `find` knows the files of systems by name; without it a system is a path beside the study.
+    `find` knows the files of systems by name, and of runs; without it a system is a path beside the
+    study.
     """
     tables = current_tables(read_toml(path), str(path))
     if not isinstance(tables.get("study"), Mapping):
@@ -162,6 +164,10 @@ def _systems_named(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         system, label = given.get("system"), given.get("label")
         if isinstance(system, str):
             yield label if isinstance(label, str) and label else system_name(system), system
+    trunks = table.get("trunks")
+    for run in trunks if isinstance(trunks, list) else ():
+        if isinstance(run, str):
+            yield run, f"{RUN}{run}"
     for key in ("from", "to"):
         if isinstance(table.get(key), str):
             yield system_name(table[key]), table[key]

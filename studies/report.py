@@ -215,7 +215,7 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
         (row.scores[seed], seed, run_id)
         for row in board.rows[:1]
         for seed, run_id in row.seed_runs.items()
-        if runs[run_id].outcome == "ok"
+        if runs[run_id].outcome == "ok" and seed in row.scores
     ]
     if not good:
         raise InputError(

@@ -30,7 +30,7 @@ DEFINITION = "study.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
     "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
-    "seconds", "evaluating", "signature", "signature_test",
+    "seconds", "evaluating", "signature", "signature_test", "trunk",
 })  # fmt: skip
 NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
 # The same in all runs: of the first seed alone.

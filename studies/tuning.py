@@ -76,7 +76,7 @@ def trials_of(
     ended = {each.key: each for each in done}
     jobs = [
         Job(Variant(f"{prefix}trial {place:03d}", {}, base.config, whole=True),
-            table.tuning_seed, arm, place)
+            table.tuning_seed, arm, place, level="trial")
         for place in range(limit.trials or table.trials)
     ]  # fmt: skip
     if limit.closed:

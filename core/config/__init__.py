@@ -4,7 +4,6 @@ from core.config.parsing import override, parse, read_toml
 from core.config.schema import (
     Config,
     EvaluationConfig,
-    ForkConfig,
     ModelConfig,
     Search,
     StrategyConfig,
@@ -14,7 +13,6 @@ from core.config.schema import (
 __all__ = [
     "Config",
     "EvaluationConfig",
-    "ForkConfig",
     "ModelConfig",
     "Search",
     "StrategyConfig",

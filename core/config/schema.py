@@ -110,6 +110,7 @@ class TrainConfig(Frozen):
     # Updates. The last two stay until the run has ended and `textgan runs gc` has been told so.
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     keep_every: Annotated[int, Field(ge=1)] | None = None  # updates; these stay for good
+    keep_at: list[Annotated[int, Field(ge=1)]] | None = None  # further updates, as keep_every
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
     # Feed-forward layers of transformers through `torch.compile`: minutes at a run's start.
     compile: bool = False

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from core.config import ForkConfig
+from core.config.schema import ForkConfig
 from core.errors import InputError
 from core.training.checkpoint import Counters
 from core.training.players import Players
@@ -20,18 +20,17 @@ COPIES = ("averaged", "reference")  # of G; they begin as G where the other run 
 OF_SEED = "_extra_state"  # in a state_dict: the random numbers of dropout
 
 
-def check_fits(ours: Players, theirs: Players, parent: str) -> None:
-    """InputError if a player that the run `parent` has too differs from it in shape."""
-    for name in (each for each in ours.trainable if each in theirs.trainable):
-        here, there = (_shapes(players.trainable[name].module) for players in (ours, theirs))
-        differing = [key for key in {**there, **here} if there.get(key) != here.get(key)]
-        if differing:
-            key = differing[0]
-            shapes = (there.get(key, "absent"), here.get(key, "absent"))
-            raise InputError(
-                f"fork: the {name} has another shape than in {parent} ({key}: {shapes[0]} there, "
-                f"{shapes[1]} here); a fork keeps the shape of the model"
-            )
+def check_fits(players: Players, parent: Players, name: str) -> None:
+    """InputError if a player that both have differs in shape; messages call the parent `name`."""
+    for player in sorted(players.trainable.keys() & parent.trainable.keys()):
+        here, there = (_shapes(each.trainable[player].module) for each in (players, parent))
+        for key in {**there, **here}:
+            if there.get(key) != here.get(key):
+                shapes = f"{there.get(key, 'absent')} there, {here.get(key, 'absent')} here"
+                raise InputError(
+                    f"fork: the {player} has another shape than in {name} ({key}: {shapes}); "
+                    f"a fork keeps the shape of the model"
+                )
 
 
 def take_over(state: TrainingState, parent: TrainingState, fork: ForkConfig) -> None:
@@ -52,16 +51,14 @@ def take_over(state: TrainingState, parent: TrainingState, fork: ForkConfig) -> 
             if key in own and (same_seed or not key.endswith(OF_SEED))
         }  # fmt: skip
         module.load_state_dict({**own, **taken})
-    for name, player in state.players.trainable.items():
-        if name not in parent.players.trainable:
-            continue
+    for name in sorted(state.players.trainable.keys() & parent.players.trainable.keys()):
         if name == "generator" and not fork.generator_moments:
             continue
-        source_player = parent.players.trainable[name]
-        weights = dict(source_player.module.named_parameters())
-        for key, weight in player.module.named_parameters():
-            if weights[key] in source_player.optimiser.state:
-                player.optimiser.state[weight] = source_player.optimiser.state[weights[key]]
+        here, there = (players.trainable[name] for players in (state.players, parent.players))
+        weights = dict(there.module.named_parameters())
+        for key, weight in here.module.named_parameters():
+            if weights[key] in there.optimiser.state:
+                here.optimiser.state[weight] = there.optimiser.state[weights[key]]
     if same_seed:
         state.streams.restore(parent.streams.state())
     if state.replay is not None and parent.replay is not None:

@@ -62,6 +62,7 @@ class Trainer:
             last = state.budget_spent()
             evaluation_due = counters.update % self.config.evaluation.every == 0 or last
             save_due = counters.update % settings.checkpoint_every == 0 or last
+            save_due = save_due or counters.update in (settings.keep_at or ())
             if counters.update % settings.log_every == 0 or last:
                 self.log(self._metrics(), counters.update)
             interrupted = data_parallel.any_rank(self._interrupted)

@@ -2,7 +2,7 @@
 
     checkpoint.safetensors, .previous    what a run that died goes on from
     kept/best.safetensors                `evaluation.keep_best`
-    kept/200.safetensors                 `train.keep_every`
+    kept/200.safetensors                 `train.keep_every`, `train.keep_at`
     diverged.safetensors                 the state that led there
 
 Those that are kept stay for good; the last two are spare once the run has ended (`textgan runs
@@ -49,8 +49,9 @@ class Checkpoints:
     def save(self, state: TrainingState) -> None:
         """The state as it is, to go on from."""
         checkpoint.write(self.path, state.tensors(), state.counters)
-        every, update = self._config.train.keep_every, state.counters.update
-        if every is not None and update and update % every == 0:
+        train, update = self._config.train, state.counters.update
+        regular = train.keep_every is not None and update and update % train.keep_every == 0
+        if regular or update in (train.keep_at or ()):
             checkpoint.keep(self.path, self._kept(str(update)))
 
     def offer(self, state: TrainingState) -> None:

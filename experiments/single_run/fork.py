@@ -17,6 +17,7 @@ from core.errors import InputError, listed
 from core.text.corpus import Corpus
 from core.training import checkpoint
 from core.training.fork import check_fits, take_over
+from core.training.state import TrainingState
 from experiments.loading import open_corpus
 from experiments.single_run.checkpoints import BEST, LAST, kept
 from experiments.single_run.session import restore, training_state
@@ -41,8 +42,8 @@ def forked(run_id: str, folder: Path, at: int | None, overrides: Sequence[str]) 
     file = folder / "config.toml"
     if not file.exists():
         raise InputError(f"run {run_id[:8]}: its files are not here ({file}), so it has no state")
-    tables = {**current_tables(read_toml(file)), "fork": {"run": run_id}}
-    overrides = [*overrides, *([] if at is None else [f"fork.at={at}"])]
+    fork = {"run": run_id, **({} if at is None else {"at": at})}
+    tables = {**current_tables(read_toml(file)), "fork": fork}
     return parse(override(tables, overrides), registry(), f"{file}, forked")
 
 
@@ -61,33 +62,47 @@ def settled(config: Config, run_id: str, folder: Path) -> Config:
     return config.model_copy(update={"fork": fork})
 
 
+def check_fork(config: Config, theirs: Config, store_dir: Path) -> None:
+    """InputError if a run of a study cannot start from the state of its trunk."""
+    corpus = open_corpus(config.corpus, store_dir, config.model.length)
+    _untrained(config, theirs, corpus, torch.device("cpu"), "the trunk")
+
+
+def _untrained(
+    config: Config, theirs: Config, corpus: Corpus, device: torch.device, name: str
+) -> tuple[TrainingState, TrainingState]:
+    """The first states of a fork and of its parent, which messages call `name`; InputError if the
+    fork cannot start from the parent's.
+    """
+    if (config.corpus, config.model.length) != (theirs.corpus, theirs.model.length):
+        raise InputError(
+            f"fork: other text than in {name}; a fork keeps its [corpus] and model.length"
+        )
+    state, parent = (training_state(each, corpus, device) for each in (config, theirs))
+    check_fits(state.players, parent.players, name)
+    return state, parent
+
+
 def write_start(path: Path, config: Config, corpus: Corpus, device: torch.device) -> None:
     """Write the first checkpoint of a settled fork to `path`, which is STORE/runs/ID/NAME.
 
     InputError if the model, the corpus or the budget does not allow the fork.
     """
-    fork, runs = config.fork, path.parents[1]
+    fork = config.fork
     assert fork is not None
     assert fork.at is not None
-    folder, parent_name = runs / fork.run, f"run {fork.run[:8]}"
+    folder, name = path.parents[1] / fork.run, f"run {fork.run[:8]}"
     theirs = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
-    their_corpus = open_corpus(theirs.corpus, runs.parent, theirs.model.length)
-    lengths = {each.model.length for each in (config, theirs)}
-    if their_corpus.fingerprint != corpus.fingerprint or len(lengths) > 1:
-        raise InputError(
-            f"fork: other text than in {parent_name}; a fork keeps its [corpus] and model.length"
-        )
-    state, parent = (training_state(each, corpus, device) for each in (config, theirs))
-    check_fits(state.players, parent.players, parent_name)
-    file = states(folder).get(fork.at, folder / LAST)
+    state, parent = _untrained(config, theirs, corpus, device, name)
+    settled(config, fork.run, folder)  # the parent may train on, and replace its last checkpoints
+    file = states(folder)[fork.at]
     saved = checkpoint.read(file)
-    if saved is None or saved.counters.update != fork.at:  # the parent trains and has replaced it
-        raise InputError(f"{parent_name}: its checkpoint of update {fork.at} is gone; fork again")
+    assert saved is not None
     restore(parent, saved, file, "it cannot be forked")
     take_over(state, parent, fork)
     if state.budget_spent():
         raise InputError(
-            f"fork: {parent_name} has spent the budget at update {fork.at}, which is counted from "
-            f"its start; raise train.updates or train.minutes, or give an earlier --at"
+            f"fork: {name} has spent the budget at update {fork.at}, which is counted from its "
+            f"start; raise train.updates or train.minutes, or give an earlier --at"
         )
     checkpoint.write(path, state.tensors(), state.counters, keep_previous=False)

@@ -81,7 +81,9 @@ def run(
         if not data_parallel.is_main():
             record = _discarded_record()
         elif resume is not None:
-            record = _continue(tracker, run_id, folder, config, corpus, device)
+            if not begun:  # here, but on another machine
+                _write_start(folder, config, corpus, device)
+            record = _continue(tracker, run_id, folder, config, corpus)
         else:
             record, folder = _start(tracker, config, corpus, device, labels or RunLabels())
             if started is not None:
@@ -118,7 +120,7 @@ def _start(
     tracker: Tracker, config: Config, corpus: Corpus, device: torch.device, labels: RunLabels
 ) -> tuple[RunTracker, Path]:
     """A new run's record and folder."""
-    identity = _identity(labels, config.seed)
+    identity = _identity(labels, int(labels.tags.get("seed", config.seed)))
     # What it starts from is written before the run begins: whatever kills it, it can be resumed.
     _write_start(tracker.store_dir / "runs" / identity, config, corpus, device)
     processes = data_parallel.world_size()
@@ -145,16 +147,9 @@ def _start(
 
 
 def _continue(
-    tracker: Tracker,
-    run_id: str,
-    folder: Path,
-    config: Config,
-    corpus: Corpus,
-    device: torch.device,
+    tracker: Tracker, run_id: str, folder: Path, config: Config, corpus: Corpus
 ) -> RunTracker:
     """The record of a run that is resumed."""
-    if not (folder / "config.toml").exists():  # begun on another machine
-        _write_start(folder, config, corpus, device)
     record = tracker.continue_run(run_id)
     # It may have died before all this was recorded. A fork has a checkpoint from the beginning.
     if config.fork is not None or not Checkpoints(folder, config).any():

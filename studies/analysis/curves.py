@@ -11,6 +11,7 @@ import numpy as np
 
 from core.metrics.catalogue import metric_info
 from core.statistics import Interval, means
+from core.tracking.protocol import RunRecord, Tracker
 from studies.analysis.ranking import is_near
 from studies.figures import BLUE, LINE, ORANGE, band, panels
 from studies.leaderboard import Row
@@ -32,11 +33,11 @@ def curves(reading: Reading) -> Iterator[Section]:
     """The metric of curves over updates; none if no run was evaluated."""
     board = reading.board
     shown = board.rows[:SHOWN]
-    metric = reading.table.curve_metric
+    metric, runs = reading.table.curve_metric, {run.run_id: run for run in reading.seeds}
     found = {
         row.variant: {
             seed: points for seed, run in row.seed_runs.items()
-            if (points := reading.tracker.history(run, metric))
+            if (points := _points(reading.tracker, runs[run], metric))
         }
         for row in shown
     }  # fmt: skip
@@ -51,6 +52,16 @@ def curves(reading: Reading) -> Iterator[Section]:
         figures={"curves": lambda: curves_figure(shown, found, real, metric)},
         values={"metric": metric, "few": EVERY_RUN, "left_out": left_out},
     )
+
+
+def _points(tracker: Tracker, run: RunRecord, metric: str) -> Curve:
+    """The curve of a run; that of a fork begins with the curve of the run it was forked from."""
+    points, parent = tracker.history(run.run_id, metric), run.params.get("fork.run")
+    if parent is None:
+        return points
+    at, own = int(run.params["fork.at"]), run.params["fork.count_from"] == "fork"
+    before = [point for point in tracker.history(parent, metric) if point[0] < at]
+    return before + [(step + at * own, value) for step, value in points]
 
 
 def curves_figure(rows: Sequence[Row], found: Curves, real: float | None, metric: str) -> Figure:

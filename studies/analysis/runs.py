@@ -31,7 +31,7 @@ def cost(reading: Reading) -> Iterator[Section]:
     for row in reading.board.rows:
         ended = reading.runs_of(row)
         seconds, updates = _numbers(ended, "seconds"), _numbers(ended, "updates")
-        if seconds and updates:
+        if updates and sum(seconds):  # a tag has tenths of a second
             apart = f"{np.mean(_numbers(ended, APART)):.1f}" if counted_apart(ended) else "included"
             rows.append(
                 [row.variant, f"{np.mean(updates):.0f}", f"{np.mean(seconds):.1f}",

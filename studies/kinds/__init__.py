@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from core.config import Config
 from core.errors import InputError, nearest
@@ -22,6 +22,8 @@ from studies.space import Arm
 from studies.table import Definition, StudyTable
 
 Key = tuple[str, int]  # variant, seed
+# What a run is: a seed of a row, a trial of a search, or a trunk, which others are forked from.
+Level = Literal["seed", "trial", "trunk"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Job:
     arm: Arm | None = None
     place: int = 0  # index of a trial in its arm
     tested: bool = False
+    config: Config | None = None  # of this run; None: that of the variant, with the seed
+    trunk: int | None = None  # of a fork: the seed of the trunk that it starts from
+    ready: bool = True  # False: that trunk has not ended
+    level: Level = "seed"
 
     @property
     def key(self) -> Key:
@@ -64,6 +70,7 @@ class Done:
     scores: Mapping[str, float | None] = field(default_factory=dict)  # the study's metrics
     settings: Mapping[str, Any] = field(default_factory=dict)  # proposed by an arm, dotted
     published: bool = False  # a proposal that was enqueued, not drawn
+    run_id: str = ""
 
     @property
     def key(self) -> Key:
@@ -77,6 +84,11 @@ class Plan:
 
     jobs: tuple[Job, ...]
     later: int = 0  # number of further jobs that become known when these have ended
+
+    @property
+    def ready(self) -> list[Job]:
+        """The jobs that can run now."""
+        return [job for job in self.jobs if job.ready]
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,10 @@ class Kind(ABC):
             Job(variant, seed, tested=self.table.tested)
             for seed in self.table.seed_list() for variant in self.variants
         ))  # fmt: skip
+
+    def forks(self) -> Iterable[tuple[Config, Config]]:
+        """Pairs of configurations, of which the first starts from a state of the second."""
+        return ()
 
     def arms(self) -> Sequence[Arm]:
         """The searches for settings; none if all settings are given."""

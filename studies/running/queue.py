@@ -48,19 +48,20 @@ def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
     """Queue the jobs that the results so far call for, each once; the plan."""
     plan = study.kind.plan(ended(queue), limit_of(queue))
     known = latest(queue)
-    if any(job.key not in known for job in plan.jobs):
+    if any(job.key not in known for job in plan.ready):
         with alone(queue._storage, queue.study_name, tracker.store_dir):
             _enqueue_missing(queue, study, tracker, plan)
-    if queue.user_attrs.get("later", 0) != plan.later:
-        queue.set_user_attr("later", plan.later)
+    later = plan.later + len(plan.jobs) - len(plan.ready)
+    if queue.user_attrs.get("later", 0) != later:
+        queue.set_user_attr("later", later)
     return plan
 
 
 def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: Plan) -> None:
     known = latest(queue)  # another worker may have been first
     runs = dict(queue.user_attrs["variant_run_ids"])
-    for job in (job for job in plan.jobs if job.key not in known):
-        if job.variant.name not in runs and job.arm is None:
+    for job in (job for job in plan.ready if job.key not in known):
+        if job.variant.name not in runs and job.level == "seed":
             runs[job.variant.name] = _variant_run(queue, study, tracker, job)
             queue.set_user_attr("variant_run_ids", runs)
         queue.enqueue_trial({}, user_attrs={"variant": job.variant.name, "seed": job.seed})
@@ -120,6 +121,7 @@ def ended(queue: optuna.Study) -> list[Done]:
             trial.user_attrs.get("scores", {}),
             current_settings(trial.user_attrs.get("settings", {})),
             trial.user_attrs.get("published", False),
+            trial.user_attrs.get("run_id", ""),
         )
         for key, trial in latest(queue).items()
         if trial.state in (TrialState.COMPLETE, TrialState.FAIL)

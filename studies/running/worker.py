@@ -70,7 +70,7 @@ class Worker:
     def look(self) -> Plan:
         """Plan from the results so far."""
         plan = jobs.extend(self.queue, self.study, self.tracker)
-        self._known = {job.key: job for job in plan.jobs}
+        self._known = {job.key: job for job in plan.ready}
         return plan
 
     def has_enough(self, before: float = math.inf) -> bool:
@@ -103,7 +103,8 @@ class Worker:
             jobs.again(self.queue, self.queue.trials[trial.number])
             raise optuna.TrialPruned
         try:
-            result = self._try(trial, job) if job.arm else self._run(trial, job, job.variant.config)
+            config = job.config or job.variant.config.model_copy(update={"seed": job.seed})
+            result = self._try(trial, job) if job.arm else self._run(trial, job, config)
         except KeyboardInterrupt:
             # Optuna fails the trial; the job goes back into the queue.
             jobs.again(self.queue, self.queue.trials[trial.number])
@@ -149,6 +150,7 @@ class Worker:
         try:
             config = job.arm.config(current_settings(trial.user_attrs["settings"]))
             prunes = job.arm.pruner != "none" and len(job.arm.metrics) == 1
+            config = config.model_copy(update={"seed": job.seed})
             result = self._run(trial, job, config, report if prunes else None)
         except Exception:
             proposals.tell(number, [None], stopped=True)
@@ -162,18 +164,21 @@ class Worker:
         self, trial: optuna.Trial, job: Job, config: Config, report: Report | None = None
     ) -> RunResult:
         study, variant, shared = self.queue.study_name, job.variant.name, self.queue.user_attrs
-        tags = {"study": study, "variant": variant, "level": "seed"}
+        tags = {"study": study, "variant": variant, "level": job.level, "seed": str(job.seed)}
+        if job.trunk is not None:
+            tags["trunk"] = str(job.trunk)
         name = f"{variant} · seed {job.seed}"
         if job.arm:
             settings = json.dumps(trial.user_attrs["settings"])
             published = str(trial.user_attrs["published"]).lower()
-            tags |= {"level": "trial", "arm": job.arm.name, "settings": settings,
-                     "published": published}  # fmt: skip
+            tags |= {"arm": job.arm.name, "settings": settings, "published": published}
             name = variant
-        parent = shared["parent_run_id"] if job.arm else shared["variant_run_ids"][variant]
+        parent = shared["parent_run_id"]
+        if job.level == "seed":
+            parent = shared["variant_run_ids"][variant]
         known = trial.user_attrs.get("run_id")
         return self.train(
-            config.model_copy(update={"seed": job.seed}),
+            config,
             tracker=self.tracker,
             labels=RunLabels(study, name, parent, tags),
             resume=None if known is None or self._is_gone(known) else known,
