@@ -20,7 +20,7 @@ from experiments.loading import SYSTEMS, load
 # Settings that do not belong to an algorithm.
 OPERATIONAL = {f"train.{key}" for key in (
     "clock", "minutes", "micro_batch", "max_loss", "rollback", "log_every", "threads",
-    "checkpoint_every", "keep_every", "compile")}  # fmt: skip
+    "checkpoint_every", "keep_at", "keep_every", "compile")}  # fmt: skip
 # Settings that need a row only where they are not at their default, which is off or not used.
 OPTIONAL = {"model.noise", "generator.tied", "discriminator.output_dropout"}
 OPTIONAL |= {f"train.{key}" for key in (

@@ -88,4 +88,4 @@ def test_pretraining_is_known_as_such(name: str) -> None:
     lengths = system.config.model_dump(
         include={"generator_updates", "discriminator_updates", "autoencoder_updates"}
     )
-    assert said == [update < sum(lengths.values()) for update in range(8)]
+    assert said == [update < sum(n or 0 for n in lengths.values()) for update in range(8)]
