@@ -28,13 +28,11 @@ MEMORY_OF_A_WORKER = 2e9  # bytes; torch, MLflow and now and then a server or a 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Test processes: one more than the cores that this process may use, because tests also wait
-    for servers and browsers; as far as memory allows.
-    """
+    """Test processes: the cores that this process may use, as far as memory allows."""
     usable = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     room = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
-    return max(1, min(cores + 1, room, MOST_WORKERS))
+    return max(1, min(cores, room, MOST_WORKERS))
 
 
 @pytest.hookimpl(trylast=True)

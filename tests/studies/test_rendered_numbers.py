@@ -10,7 +10,8 @@ Explanations (plain paragraphs) are words: only their numbers with a decimal poi
 with those of the sentences. `test_summary.py` tests that the pages are those of the summaries.
 
 Recorded again since: on a tie, a variant that ended well ranks before one that did not; scores are
-means, failed runs keep theirs, and intervals are Student's.
+means, failed runs keep theirs, and intervals are Student's; a contrast is stated once, not in both
+directions.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
