@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from importlib.metadata import distributions
 from itertools import chain
@@ -41,7 +42,9 @@ def test_every_requirement_is_pinned_within_its_bounds() -> None:
 
 def test_what_is_installed_has_the_pinned_version() -> None:
     pinned = pins()
-    installed = {canonicalize_name(each.name): each.version for each in distributions()}
+    # Not sys.path: a process that has imported setuptools finds the packages inside it there too.
+    here = distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    installed = {canonicalize_name(each.name): each.version for each in here}
     wrong = {
         name: (version, pinned[name])
         for name, version in installed.items()
