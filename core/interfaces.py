@@ -34,7 +34,6 @@ import torch
 from torch import Tensor, nn
 
 from core.config import StrategyConfig
-from core.errors import InputError
 from core.types import (
     DiscriminatorInput,
     Draw,
@@ -300,19 +299,6 @@ class StepPlan:
     def drawn(self, spec: SamplingSpec) -> SamplingSpec:
         """How training draws sentences that evaluation draws by `spec`."""
         return spec if self.sampling is None else replace(spec, sampling=self.sampling)
-
-    def check(self, batch_size: int, shortest: int) -> None:
-        """InputError unless groups fill the batch and a prefix leaves something to generate."""
-        if batch_size % self.group:
-            raise InputError(
-                f"the batch of each process ({batch_size}) must be a multiple of "
-                f"estimator.group = {self.group}"
-            )
-        if self.prefix >= shortest:
-            raise InputError(
-                f"estimator.prefix = {self.prefix} must be below {shortest}, the length of "
-                f"sentences"
-            )
 
 
 class Estimator(Protocol):

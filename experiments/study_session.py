@@ -24,7 +24,7 @@ from experiments.console import progress as progress_bar
 from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
 from experiments.loading import resolve_file
-from experiments.single_run.fork import check_fork, settled
+from experiments.single_run.fork import check_fork, resolve_fork
 from experiments.single_run.run import find as find_run
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
@@ -94,7 +94,7 @@ def check_forks(study: Study, tracker: Tracker) -> None:
         check_fork(config, trunk, tracker.store_dir)
     for job in study.kind.plan(()).ready:
         if job.config is not None and job.config.fork is not None:
-            settled(job.config, *find_run(tracker, job.config.fork.run))
+            resolve_fork(job.config, *find_run(tracker, job.config.fork.run))
 
 
 def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool) -> Session:

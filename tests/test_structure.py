@@ -20,7 +20,10 @@ def files() -> Iterator[Path]:
 
 def _is_command(function: ast.FunctionDef) -> bool:
     """Whether it is a command of a Typer application, whose parameters are options."""
-    return any("app." in ast.unparse(each) for each in function.decorator_list)
+    return any(
+        ast.unparse(each).startswith(("app.command(", "app.callback("))
+        for each in function.decorator_list
+    )
 
 
 def test_no_function_has_more_than_eight_parameters_but_commands() -> None:

@@ -182,7 +182,15 @@ def evaluate(
         baseline_signatures=dict.fromkeys(BASELINES),
     )
 
-    def score(baseline: str, row: Row, number: int) -> None:
+    def baselines() -> Iterator[tuple[str, Row]]:
+        """The likelihood row last, because it is trained while the others are scored."""
+        yield from rows.items()
+        if inputs.mle is not None:
+            step("training the likelihood baseline", len(groups) * (1 + len(rows)), total)
+            if (row := _likelihood_row(inputs.mle, suite, found.warnings)) is not None:
+                yield "mle", row
+
+    for number, (baseline, row) in enumerate(baselines(), start=1):
         values: dict[str, Number] = {}
         intervals: dict[str, Bounds] = {}
         for metric, measure, bounds in measures(row.scorer, row.sentences, number):
@@ -190,18 +198,6 @@ def evaluate(
         found.baselines[baseline], found.baseline_intervals[baseline] = values, intervals
         found.about[baseline] = row.about
         found.baseline_signatures[baseline] = str(row.scorer.signature(row.sentences, **parts))
-
-    for number, (baseline, row) in enumerate(rows.items(), start=1):
-        score(baseline, row, number)
-    if inputs.mle is not None:  # last, because it is trained while the others are scored
-        step("training the likelihood baseline", len(groups) * (1 + len(rows)), total)
-        try:
-            sentences = inputs.mle()
-        except InputError as error:
-            found.warnings.append(f"no mle row: {error}")
-        else:
-            about = f"{count(len(sentences), 'sentence')} of {inputs.mle.about()}"
-            score("mle", Row(suite, sentences, about), len(rows) + 1)
     step("done", total, total)
     return found
 
@@ -248,6 +244,16 @@ class Row:
     scorer: Suite
     sentences: Text
     about: str
+
+
+def _likelihood_row(mle: Baseline, suite: Suite, warnings: list[str]) -> Row | None:
+    """The row of the likelihood baseline; None, with a warning, if its training failed."""
+    try:
+        sentences = mle()
+    except InputError as error:
+        warnings.append(f"no mle row: {error}")
+        return None
+    return Row(suite, sentences, f"{count(len(sentences), 'sentence')} of {mle.about()}")
 
 
 def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:

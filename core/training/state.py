@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from core.config import Config
-from core.interfaces import Discriminator, SamplingSpec
+from core.errors import InputError
+from core.interfaces import Discriminator, SamplingSpec, StepPlan
 from core.nn.discriminator_input import HardTokens
 from core.seeding import Streams
 from core.training import checkpoint, data_parallel
@@ -37,7 +38,8 @@ class TrainingState:
         size, length = config.train.replay, config.model.length
         self.replay = Replay(size, self.batch_size, length, device) if size else None
         if players.adversary is not None:
-            players.adversary.plan.check(self.batch_size, config.train.curriculum_start or length)
+            shortest = config.train.curriculum_start or length
+            check_plan(players.adversary.plan, self.batch_size, shortest)
             if hasattr(players.adversary.discriminator, "read"):
                 players.adversary.discriminator.read(batches)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
@@ -177,3 +179,16 @@ class TrainingState:
         else:
             rank, update = data_parallel.rank(), saved.counters.update
             self.streams = Streams(self.config.seed, self.device, rank, update)
+
+
+def check_plan(plan: StepPlan, batch_size: int, shortest: int) -> None:
+    """InputError unless groups fill the batch and a prefix leaves something to generate."""
+    if batch_size % plan.group:
+        raise InputError(
+            f"the batch of each process ({batch_size}) must be a multiple of "
+            f"estimator.group = {plan.group}"
+        )
+    if plan.prefix >= shortest:
+        raise InputError(
+            f"estimator.prefix = {plan.prefix} must be below {shortest}, the length of sentences"
+        )

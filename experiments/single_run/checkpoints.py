@@ -90,6 +90,17 @@ def kept(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in order}
 
 
+def by_update(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a run's folder by their update: those that are kept, and the last two."""
+    files = kept(folder)
+    found = {int(name): file for name, file in files.items() if name != BEST}
+    last = folder / LAST
+    for file in (files.get(BEST), last, last.with_suffix(".previous")):
+        if file is not None and (saved := checkpoint.read(file)) is not None:
+            found.setdefault(saved.counters.update, file)
+    return dict(sorted(found.items()))
+
+
 def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampler:
     """The generator that a run recorded at its end, or with a name as it was at a checkpoint that
     was kept; InputError for another.

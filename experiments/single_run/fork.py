@@ -19,20 +19,9 @@ from core.training import checkpoint
 from core.training.fork import check_fits, take_over
 from core.training.state import TrainingState
 from experiments.loading import open_corpus
-from experiments.single_run.checkpoints import BEST, LAST, kept
+from experiments.single_run.checkpoints import by_update
 from experiments.single_run.session import restore, training_state
 from variants import registry
-
-
-def states(folder: Path) -> dict[int, Path]:
-    """The checkpoints of a run's folder by their update: those that are kept, and the last two."""
-    files = kept(folder)
-    found = {int(name): file for name, file in files.items() if name != BEST}
-    last = folder / LAST
-    for file in (files.get(BEST), last, last.with_suffix(".previous")):
-        if file is not None and (saved := checkpoint.read(file)) is not None:
-            found.setdefault(saved.counters.update, file)
-    return dict(sorted(found.items()))
 
 
 def forked(run_id: str, folder: Path, at: int | None, overrides: Sequence[str]) -> Config:
@@ -47,12 +36,12 @@ def forked(run_id: str, folder: Path, at: int | None, overrides: Sequence[str]) 
     return parse(override(tables, overrides), registry(), f"{file}, forked")
 
 
-def settled(config: Config, run_id: str, folder: Path) -> Config:
+def resolve_fork(config: Config, run_id: str, folder: Path) -> Config:
     """The configuration with the id and the update of what it starts from; InputError where that
     checkpoint is not there.
     """
     assert config.fork is not None
-    known, at = states(folder), config.fork.at
+    known, at = by_update(folder), config.fork.at
     at = max(known, default=None) if at is None else at
     if at is None or at not in known:
         wanted = "no checkpoint" if at is None else f"no checkpoint of update {at}"
@@ -76,7 +65,7 @@ def _untrained(
     """
     if (config.corpus, config.model.length) != (theirs.corpus, theirs.model.length):
         raise InputError(
-            f"fork: other text than in {name}; a fork keeps its [corpus] and model.length"
+            f"fork: [corpus] or model.length differs from that of {name}; a fork keeps both"
         )
     state, parent = (training_state(each, corpus, device) for each in (config, theirs))
     check_fits(state.players, parent.players, name)
@@ -84,7 +73,7 @@ def _untrained(
 
 
 def write_start(path: Path, config: Config, corpus: Corpus, device: torch.device) -> None:
-    """Write the first checkpoint of a settled fork to `path`, which is STORE/runs/ID/NAME.
+    """Write the first checkpoint of a resolved fork to `path`, which is STORE/runs/ID/NAME.
 
     InputError if the model, the corpus or the budget does not allow the fork.
     """
@@ -94,8 +83,9 @@ def write_start(path: Path, config: Config, corpus: Corpus, device: torch.device
     folder, name = path.parents[1] / fork.run, f"run {fork.run[:8]}"
     theirs = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
     state, parent = _untrained(config, theirs, corpus, device, name)
-    settled(config, fork.run, folder)  # the parent may train on, and replace its last checkpoints
-    file = states(folder)[fork.at]
+    # Again, because the parent may train on and replace its last checkpoints.
+    resolve_fork(config, fork.run, folder)
+    file = by_update(folder)[fork.at]
     saved = checkpoint.read(file)
     assert saved is not None
     restore(parent, saved, file, "it cannot be forked")

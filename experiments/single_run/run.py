@@ -35,7 +35,7 @@ from core.training import data_parallel
 from experiments.environment import environment_tags, uncommitted_changes
 from experiments.loading import open_corpus
 from experiments.single_run.checkpoints import LAST, Checkpoints
-from experiments.single_run.fork import settled, write_start
+from experiments.single_run.fork import resolve_fork, write_start
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
 
@@ -72,7 +72,7 @@ def run(
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
     begun = resume is not None and (folder / "config.toml").exists()
     if config.fork is not None and not begun:
-        config = settled(config, *find(tracker, config.fork.run))
+        config = resolve_fork(config, *find(tracker, config.fork.run))
     device = set_up_process(config)
     with data_parallel.process_group(cuda=device.type == "cuda"):
         data_parallel.local_batch_size(config.train.batch_size)  # fails before anything is made
@@ -250,7 +250,7 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
             raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
         return given  # begun on another machine: anew, under its id
     stored = parse(read_toml(file), registry(), str(file))
-    if given is not None and given.fork is not None:  # what it starts from was settled
+    if given is not None and given.fork is not None:  # what it starts from was resolved
         given = given.model_copy(update={"fork": stored.fork})
     if given is not None and given != stored:
         ours, theirs = given.flat(), stored.flat()

@@ -19,7 +19,8 @@ from core.training import checkpoint
 from core.training.checkpoint import Checkpoint
 from experiments.loading import load
 from experiments.reproduce import reproduce
-from experiments.single_run.fork import forked, states
+from experiments.single_run.checkpoints import by_update
+from experiments.single_run.fork import forked
 from experiments.single_run.run import find, run
 from experiments.single_run.session import Result
 from tests.conftest import tiny
@@ -131,7 +132,7 @@ def test_a_fork_that_is_killed_twice_ends_as_if_never_killed(tmp_path: Path) -> 
 def test_what_the_parent_lacks_starts_from_the_seed_of_the_fork(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     parent = run(likelihood(), tracker=tracker)
-    kept = checkpoint.read(states(tmp_path / "runs" / parent.run_id)[2])
+    kept = checkpoint.read(by_update(tmp_path / "runs" / parent.run_id)[2])
     assert kept is not None
     game = ("schedule.name=adversarial", *GAME, "train.ema=0.9")
     child = start(tracker, parent, 2, *game)
@@ -193,8 +194,12 @@ def test_a_budget_may_count_from_the_fork(tmp_path: Path) -> None:
             "the generator has another shape than in run .*there, .*here",
         ),
         (2, ("discriminator.width=4",), "the discriminator has another shape than in run"),
-        (2, ("corpus.sentences=200",), r"other text than in run .*keeps its \[corpus\]"),
-        (2, ("model.length=9",), "other text than in run"),
+        (
+            2,
+            ("corpus.sentences=200",),
+            r"\[corpus\] or model.length differs from that of run .*; a fork keeps both",
+        ),
+        (2, ("model.length=9",), "model.length differs from that of run"),
         (None, (), "has spent the budget at update 6.*raise train.updates"),
         (-1, (), "fork.at = -1: must be 0 or more"),
         (2, ("fork.moments=false",), "fork.moments: unknown key"),
