@@ -92,7 +92,7 @@ class TrainConfig(Frozen):
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
     clip: Annotated[float, Field(gt=0)] | None = None  # global gradient norm of either player
     clip_generator_only: bool = False  # no clip of other players
-    # Of the generator after pretraining, likelihood steps excepted; None: `clip`.
+    # Clip of the generator's adversarial steps; its likelihood steps keep `clip`. None: `clip`.
     adversarial_clip: Annotated[float, Field(gt=0)] | None = None
     discriminator_weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # L2, on D's weights
     # Weight on the entropy of G's distributions, summed over a sentence's steps, in G's loss.
