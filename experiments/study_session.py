@@ -8,10 +8,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from core import process
 from core.addresses import SQLITE
@@ -20,8 +21,8 @@ from core.errors import DeletedError, InputError, MachineError, first_line
 from core.plural import count
 from core.tracking.mlflow_store import existing_tracker, open_tracker
 from core.tracking.protocol import Tracker, study_run
+from experiments.console import interval, number, stderr, stdout, table
 from experiments.console import progress as progress_bar
-from experiments.console import stderr, stdout, table
 from experiments.corpora import prepare
 from experiments.loading import resolve_file
 from experiments.single_run.fork import check_fork, resolve_fork
@@ -30,6 +31,7 @@ from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
 from studies.analysis.ranking import baseline_cells, board_cells, board_columns
 from studies.analysis.runs import duration
+from studies.compared import shown
 from studies.definition import RUN, Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
@@ -37,6 +39,7 @@ from studies.report import publish
 from studies.running import execute
 from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
+from studies.sections import p_value
 from variants import registry
 
 UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
@@ -254,6 +257,25 @@ def show_leaderboard(board: Leaderboard) -> None:
         stderr.print(f"signature: {board.signature}", markup=False)
     if board.failed:
         stderr.print(f"{count(board.failed, 'run')} failed; --resume tries again")
+
+
+def show_compared(document: Mapping[str, Any]) -> None:
+    """Print rows of two studies side by side, and the rows that are not compared."""
+    columns = ["row", *document["studies"], "difference", "95% interval", "p adjusted", "verdict",
+               "what differs"]  # fmt: skip
+    rows = [
+        [each["a"] if each["a"] == each["b"] else f"{each['a']} / {each['b']}",
+         *map(number, each["scores"]), number(each["difference"], "+.4f"),
+         interval(each["low"], each["high"], "+.4f"), p_value(each["p_adjusted"]), each["verdict"],
+         shown(each["differs"]) or "nothing"]
+        for each in document["compared"]
+    ]  # fmt: skip
+    stdout.print(
+        table(columns, rows, f"{document['metric']}: {' minus '.join(document['studies'])}")
+    )
+    others = [[*each.values()] for each in document["not_compared"]]
+    if others:
+        stdout.print(table(["study", "row", "reason"], others, "not compared"))
 
 
 def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:

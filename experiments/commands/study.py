@@ -100,10 +100,17 @@ def study(
 
 
 @app.command(
-    epilog=examples("textgan report design_axes", "textgan report design_axes --register writer")
+    epilog=examples(
+        "textgan report design_axes",
+        "textgan report design_axes --register writer",
+        "textgan report monday tuesday",
+    )
 )
 def report(
-    name: Annotated[str, Argument(metavar="STUDY", help="Name of the study.")],
+    studies: Annotated[
+        list[str],
+        Argument(metavar="STUDY [STUDY]", help="Name of the study; two studies are compared."),
+    ],
     output: Annotated[
         Path | None, Option(help="Folder of the report; default: in the store's folder.")
     ] = None,
@@ -120,16 +127,26 @@ def report(
 
     The report is one self-contained page (report.html), the same as Markdown, and every figure as
     PNG, SVG and PDF. The study's own run also has it, with the figures as PNG.
+
+    Two studies are compared on the terminal: rows of both with the same score and budget.
     """
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.study_session import UI, folder_name, show_leaderboard
+    from experiments.study_session import UI, folder_name, show_compared, show_leaderboard
     from studies.analysis.contrasts import with_contrasts
+    from studies.compared import compare
     from studies.leaderboard import leaderboard
     from studies.report import HTML, publish, read
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
+    name, *others = studies
     tracker = existing_tracker(None, f"study {name!r}")
+    if others:
+        if len(others) > 1 or register or summary or output:
+            raise InputError("compare two studies, without --output, --register and --summary")
+        document = compare(tracker, name, others[0])
+        print_json(document) if json else show_compared(document)
+        return
     if summary is not None:
         write_summary(tracker, name, summary)
         stderr.print(f"summary: {summary}", soft_wrap=True)
