@@ -1,4 +1,4 @@
-"""BLEU-n and Self-BLEU-n of many sentences, equal to NLTK, linear in tokens.
+"""BLEU-n and Self-BLEU-n of many sentences, equal to NLTK.
 
 BLEU-n is the mean over hypotheses of sentence BLEU with uniform weights over 1..n, all references,
 NLTK's smoothing method 1 (a zero numerator becomes .1; Chen & Cherry 2014), and the brevity
@@ -35,7 +35,7 @@ import numpy as np
 
 from core.metrics.catalogue import BLEU_ORDERS
 from core.metrics.intervals import Bounds, Measure, clumped, interacting, jackknife, mean_of
-from core.metrics.ngrams import Counts, NgramIndex, Text, three_largest
+from core.metrics.ngrams import Counts, NgramTable, Text, three_largest
 
 SMOOTHING = 0.1
 CHUNK = 50_000  # hypotheses counted at a time
@@ -46,7 +46,7 @@ class ReferenceIndex:
     """References, indexed once, for any number of evaluations."""
 
     def __init__(self, references: Text) -> None:
-        self.ngrams = NgramIndex(max(BLEU_ORDERS))
+        self.ngrams = NgramTable(references, max(BLEU_ORDERS))
         self.lengths = np.array([len(reference) for reference in references], dtype=np.int64)
         # The largest count of each n-gram in a reference.
         self.best = [counts[0] for _, counts, _ in _indexed(self.ngrams, references)]
@@ -118,8 +118,8 @@ class SelfBleu:
 def self_bleu(sentences: Text) -> SelfBleu:
     """BLEU of each sentence against all the others."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
-    index, clipped, leans = NgramIndex(max(BLEU_ORDERS)), [], []
-    for counts, (first, second, third), (owner, runner) in _indexed(index, sentences):
+    table, clipped, leans = NgramTable(sentences, max(BLEU_ORDERS)), [], []
+    for counts, (first, second, third), (owner, runner) in _indexed(table, sentences):
         others = np.where(
             owner[counts.gram] == counts.sentence, second[counts.gram], first[counts.gram]
         )
@@ -133,13 +133,12 @@ def self_bleu(sentences: Text) -> SelfBleu:
     return SelfBleu(_scores(clipped, lengths, closest), clipped, lengths, closest, leans)
 
 
-def _indexed(index: NgramIndex, sentences: Text) -> Iterator[tuple[Counts, np.ndarray, np.ndarray]]:
+def _indexed(table: NgramTable, sentences: Text) -> Iterator[tuple[Counts, np.ndarray, np.ndarray]]:
     """For each level the counts, the three largest counts of each n-gram in a sentence
     (3, n-grams), and the sentences of the first two (2, n-grams).
     """
-    for n, counts in enumerate(index.fit(sentences), start=1):
-        entries = counts.sentence, counts.gram, counts.count
-        yield counts, *three_largest(*entries, index.size(n))
+    for n, counts in enumerate(table.count(sentences), start=1):
+        yield counts, *three_largest(counts, table.size(n))
 
 
 def _closest(lengths: np.ndarray, references: np.ndarray) -> np.ndarray:

@@ -1,19 +1,15 @@
 """n-grams as integers, counted once for all metrics that need them.
 
-Sentences are flat token ids and offsets. An n-gram of level n is the pair (id of its first n - 1
-tokens at level n - 1, last token), and its id is one of two:
-
-- in an `NgramTable`, the rank of the pair among the pairs of the text: ids are sorted, so contexts
-  are contiguous. Every step is a numpy call over all tokens;
-- in an `NgramIndex`, the order of first appearance, from a hash table: linear in tokens, compiled.
-
-Both yield counts one level at a time: a million sentences need the memory of one level.
+Sentences are flat token ids and lengths. An n-gram of level n is the pair (id of its first n - 1
+tokens at level n - 1, last token), and its id is the rank of the pair among the pairs of the text:
+ids are sorted, so contexts are contiguous. Every step is a numpy call over all tokens. Counts come
+one level at a time: a million sentences need the memory of one level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
@@ -21,13 +17,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from core.compiled import compiled
-
 Sentence = Sequence[str]  # its words
 Text = Sequence[Sentence]
 UNSEEN = -1
-HashTable = tuple[np.ndarray, np.ndarray, int]  # keys by id, ids by place, number of ids
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth 1973, section 6.4)
 
 
 @dataclass(frozen=True)
@@ -57,29 +49,13 @@ def linked(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(connected_components(links, directed=False)[1])
 
 
-def _vocabulary(sentences: Text) -> dict[str, int]:
-    """Words to ids, in the order of first appearance."""
-    words = dict.fromkeys(chain.from_iterable(sentences))
-    return dict(zip(words, range(len(words)), strict=True))
-
-
-def _encode(words: Mapping[str, int], sentences: Text) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of all sentences (tokens,), UNSEEN for unknown words, and the offsets of the
-    sentences (sentences + 1,): int64.
-    """
-    offsets = np.zeros(len(sentences) + 1, dtype=np.int64)
-    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
-    np.cumsum(lengths, out=offsets[1:])
-    ids = map(words.get, chain.from_iterable(sentences), repeat(UNSEEN))
-    return np.fromiter(ids, np.int64, int(offsets[-1])), offsets
-
-
 class NgramTable:
     """The n-grams (n = 1..order) of some sentences, and ids for those of any others."""
 
     def __init__(self, sentences: Text, order: int) -> None:
         self.order = order
-        self.words = _vocabulary(sentences)
+        words = dict.fromkeys(chain.from_iterable(sentences))  # in the order of first appearance
+        self.words = dict(zip(words, range(len(words)), strict=True))
         self._keys: list[np.ndarray] = []
         flat, lengths = self._flatten(sentences)
         previous = flat
@@ -120,8 +96,7 @@ class NgramTable:
 
     def count(self, sentences: Text) -> Iterator[Counts]:
         """Counts of the known n-grams in `sentences`, for n = 1..order."""
-        lengths = np.fromiter((len(s) for s in sentences), dtype=np.int64, count=len(sentences))
-        owner = np.repeat(np.arange(len(lengths)), lengths)
+        owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
         for n, grams in enumerate(self.ids(sentences), start=1):
             known = grams != UNSEEN
             size = max(self.size(n), 1)
@@ -130,8 +105,12 @@ class NgramTable:
             yield Counts(*(part.astype(np.int32) for part in parts))
 
     def _flatten(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
-        flat, offsets = _encode(self.words, sentences)
-        return flat, np.diff(offsets)
+        """Token ids of all sentences (tokens,), UNSEEN for unknown words, and the lengths of the
+        sentences (sentences,): int64.
+        """
+        lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+        ids = map(self.words.get, chain.from_iterable(sentences), repeat(UNSEEN))
+        return np.fromiter(ids, np.int64, int(lengths.sum())), lengths
 
     def _pairs(
         self, previous: np.ndarray, flat: np.ndarray, lengths: np.ndarray, n: int
@@ -153,122 +132,16 @@ def _lookup(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.where(keys[place] == pairs, place, UNSEEN)  # no key is UNSEEN itself
 
 
-@dataclass
-class NgramIndex:
-    """The n-grams (n = 1..order) of some sentences, to be counted in others."""
-
-    order: int
-    words: dict[str, int] = field(default_factory=dict)
-    levels: list[HashTable] = field(default_factory=list)  # from n = 2 on
-
-    def size(self, n: int) -> int:
-        """Distinct n-grams of level n."""
-        return len(self.words) if n == 1 else self.levels[n - 2][2]
-
-    def fit(self, sentences: Text) -> Iterator[Counts]:
-        """Index the n-grams of `sentences`; yields their counts for n = 1..order."""
-        self.words, self.levels = _vocabulary(sentences), []
-        return self._counted(sentences, learns=True)
-
-    def count(self, sentences: Text) -> Iterator[Counts]:
-        """Counts of the indexed n-grams in `sentences`, for n = 1..order."""
-        return self._counted(sentences, learns=False)
-
-    def _counted(self, sentences: Text, learns: bool) -> Iterator[Counts]:
-        text = _encode(self.words, sentences)
-        ids = text[0]
-        for n in range(1, self.order + 1):
-            if n > 1:
-                keys, places, known = (*_room(len(ids)), 0) if learns else self.levels[n - 2]
-                ids, known = _identify(ids, text, n, len(self.words), (keys, places), known, learns)
-                if learns:
-                    self.levels.append((keys[:known].copy(), places, known))
-            yield Counts(*_tally(ids, text[1], self.size(n)))
-
-
-def _room(tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """An empty hash table for the pairs of so many tokens: keys by id, and ids by place. The id of
-    a pair is at the place of its hash, or at the next free one.
+def three_largest(counts: Counts, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The three largest counts of each of `size` n-grams in a sentence (3, size), 0 if there are
+    fewer, and the sentences of the first two (2, size), or -1. Of equal counts the first sentence
+    is first.
     """
-    places = 1 << (tokens + tokens // 4 + 1).bit_length()
-    return np.empty(max(tokens, 1), np.int64), np.full(places, UNSEEN, np.int32)
-
-
-@compiled
-def _identify(
-    before: np.ndarray,
-    text: tuple[np.ndarray, np.ndarray],
-    n: int,
-    words: int,
-    room: tuple[np.ndarray, np.ndarray],
-    known: int,
-    learns: bool,
-) -> tuple[np.ndarray, int]:
-    """Ids (tokens,) of the n-grams that end at each token, and the number of known n-grams.
-
-    `before` are the ids one level below, `text` token ids and offsets, `known` the number of
-    n-grams in the hash table `room`. UNSEEN if no n-gram ends at the token, or if it is unknown and
-    `learns` is False.
-    """
-    (flat, offsets), (keys, places) = text, room
-    ids = np.full(len(flat), UNSEEN, np.int32)
-    last = np.uint64(len(places) - 1)
-    for s in range(len(offsets) - 1):
-        for i in range(offsets[s] + n - 1, offsets[s + 1]):
-            if before[i - 1] == UNSEEN or flat[i] == UNSEEN:
-                continue
-            key = np.int64(before[i - 1]) * words + flat[i]
-            mixed = np.uint64(key) * GOLDEN
-            place = (mixed ^ (mixed >> np.uint64(32))) & last
-            while places[place] != UNSEEN and keys[places[place]] != key:
-                place = (place + np.uint64(1)) & last
-            if places[place] == UNSEEN and learns:
-                places[place], keys[known] = known, key
-                known += 1
-            ids[i] = places[place]
-    return ids, known
-
-
-@compiled
-def _tally(
-    ids: np.ndarray, offsets: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How often each sentence has each n-gram of an id below `size`: sentences, n-grams, counts."""
-    sentence, gram = np.empty(len(ids), np.int32), np.empty(len(ids), np.int32)
-    count = np.empty(len(ids), np.int32)
-    newest = np.full(size, -1, np.int32)  # latest entry of each n-gram
-    entries = 0
-    for s in range(len(offsets) - 1):
-        for i in range(offsets[s], offsets[s + 1]):
-            g = ids[i]
-            if g == UNSEEN:
-                continue
-            entry = newest[g]
-            if entry >= 0 and sentence[entry] == s:
-                count[entry] += 1
-            else:
-                newest[g] = entries
-                sentence[entries], gram[entries], count[entries] = s, g, 1
-                entries += 1
-    return sentence[:entries], gram[:entries], count[:entries]
-
-
-@compiled
-def three_largest(
-    sentence: np.ndarray, gram: np.ndarray, count: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The three largest counts of each n-gram in a sentence (3, size), 0 if there are fewer, and
-    the sentences of the first two (2, size), or -1. Of equal counts the first sentence is first.
-    """
-    counts, owners = np.zeros((3, size), np.int32), np.full((2, size), -1, np.int32)
-    for entry in range(len(gram)):
-        g, c, s = gram[entry], count[entry], sentence[entry]
-        if c > counts[0, g]:
-            counts[2, g], counts[1, g], counts[0, g] = counts[1, g], counts[0, g], c
-            owners[1, g], owners[0, g] = owners[0, g], s
-        elif c > counts[1, g]:
-            counts[2, g], counts[1, g] = counts[1, g], c
-            owners[1, g] = s
-        elif c > counts[2, g]:
-            counts[2, g] = c
-    return counts, owners
+    order = np.lexsort((-counts.count, counts.gram))
+    gram = counts.gram[order]
+    place = np.arange(len(gram)) - np.searchsorted(gram, np.arange(size))[gram]  # in its n-gram
+    order, gram, place = (each[place < 3] for each in (order, gram, place))
+    largest, owners = np.zeros((3, size), np.int32), np.full((3, size), -1, np.int32)
+    largest[place, gram] = counts.count[order]
+    owners[place, gram] = counts.sentence[order]
+    return largest, owners[:2]

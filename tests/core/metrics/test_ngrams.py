@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.metrics.ngrams import Counts, NgramIndex, NgramTable, Sentence, three_largest
+from core.metrics.ngrams import Counts, NgramTable, Sentence, three_largest
 
 ORDER = 4
 sentences = st.lists(st.lists(st.sampled_from("abcd"), max_size=9), max_size=8)
@@ -33,17 +33,17 @@ def sorted_counts(counters: Iterable[Counter[tuple[str, ...]]]) -> list[list[int
 @settings(deadline=None)
 @given(sentences, sentences)
 def test_counts(text: list[list[str]], other: list[list[str]]) -> None:
-    index, ranked = NgramIndex(ORDER), NgramTable(text, ORDER)
-    for n, counts in enumerate(index.fit(text), start=1):
+    table = NgramTable(text, ORDER)
+    for n, counts in enumerate(table.count(text), start=1):
         plain = plainly(text, n)
         assert shape(counts, len(text)) == sorted_counts(plain)
         whole = sum(plain, Counter())
-        assert index.size(n) == ranked.size(n) == len(whole)
+        assert table.size(n) == len(whole)
         per_gram: Counter[int] = Counter()
         for gram, count in zip(counts.gram.tolist(), counts.count.tolist(), strict=True):
             per_gram[gram] += count
         assert sorted(per_gram.values()) == sorted(whole.values())
-    for n, counts in enumerate(index.count(other), start=1):
+    for n, counts in enumerate(table.count(other), start=1):
         known = set().union(*plainly(text, n))
         kept = [
             Counter({gram: c for gram, c in each.items() if gram in known})
@@ -55,11 +55,11 @@ def test_counts(text: list[list[str]], other: list[list[str]]) -> None:
 @settings(deadline=None)
 @given(sentences)
 def test_three_largest(text: list[list[str]]) -> None:
-    index = NgramIndex(2)
-    for n, counts in enumerate(index.fit(text), start=1):
+    table = NgramTable(text, 2)
+    for n, counts in enumerate(table.count(text), start=1):
         entries = counts.sentence, counts.gram, counts.count
-        largest, owners = three_largest(*entries, index.size(n))
-        for gram in range(index.size(n)):
+        largest, owners = three_largest(counts, table.size(n))
+        for gram in range(table.size(n)):
             has = [(-c, s) for s, g, c in zip(*map(list, entries), strict=True) if g == gram]
             has = [*sorted(has), (0, -1), (0, -1), (0, -1)][:3]
             assert [-c for c, _ in has] == largest[:, gram].tolist()
