@@ -10,15 +10,15 @@ MOST sentences are audited on evenly spaced ones, but for the duplicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
-from core.metrics.ngrams import NgramTable, Sentence, spaced
+from core.metrics.ngrams import NgramTable, Sentence, Text, spaced
+from core.text.corpus import Split
 from core.text.hashing import hash_of
 
 RESPLITS = 40
@@ -28,14 +28,6 @@ OUT_OF_LINE = 6.0  # standard deviations
 NOTABLE = 0.01
 SHARED = 0.005
 WORDS = 5
-
-
-class Text(Protocol):
-    """Sentences by their place: a list of them, or a split on disk."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Sentence]: ...
 
 
 @dataclass(frozen=True)
@@ -91,12 +83,12 @@ class Pair:
         return found
 
 
-def audit(splits: Mapping[str, Text]) -> list[Pair]:
+def audit(splits: Mapping[str, Text | Split]) -> list[Pair]:
     """Every two of the splits, in their order."""
     return [_pair(a, splits[a], b, splits[b]) for a, b in combinations(splits, 2)]
 
 
-def _pair(a: str, first: Text, b: str, second: Text) -> Pair:
+def _pair(a: str, first: Text | Split, b: str, second: Text | Split) -> Pair:
     known = {hash_of(sentence) for sentence in first}
     shared = sum(hash_of(sentence) in known for sentence in second) / max(len(second), 1)
     x, y = _spread(first), _spread(second)
@@ -144,6 +136,6 @@ def _telling(
     return {words[i]: (float(a[i]), float(b[i])) for i in most}
 
 
-def _spread(sentences: Text) -> list[Sentence]:
+def _spread(sentences: Text | Split) -> list[Sentence]:
     wanted = {*spaced(len(sentences), MOST)}
     return [sentence for i, sentence in enumerate(sentences) if i in wanted]

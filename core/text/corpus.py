@@ -38,6 +38,7 @@ MAX_MANIFEST = 4_000_000  # bytes
 MAX_RESIDENT = 2**26  # bytes of mapped files in memory
 OFFSET = np.dtype(np.int64)
 PIECE = 2**13  # sentences read together where all of a split are: some megabytes of numbers
+QUARTILES = (0, 0.25, 0.5, 0.75, 1)
 ROWS = 32  # rows read between two checks of resident memory
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -289,16 +290,17 @@ def describe(corpus: Corpus, top: int = 20) -> dict[str, Any]:
     """The content of `textgan corpus show`: counts, lengths, frequent words, overlap of splits."""
     splits = corpus.splits()
     V, longest = len(corpus.vocabulary), max(len(s.length_counts) for s in splits.values())
-    occurrences, lengths = np.zeros(V, dtype=np.int64), np.zeros(longest, dtype=np.int64)
+    occurrences, counts = np.zeros(V, dtype=np.int64), np.zeros(longest, dtype=np.int64)
     for split in splits.values():
-        lengths[: len(split.length_counts)] += split.length_counts
+        counts[: len(split.length_counts)] += split.length_counts
         for ids, _ in split.pieces():
             occurrences += np.bincount(ids, minlength=V)
+    lengths = np.repeat(np.arange(longest, dtype=np.int32), counts)  # of all sentences
     train = corpus.train.sentence_set()
     words = zip(corpus.vocabulary.words, occurrences.tolist(), strict=True)
     return {
         **corpus.manifest.model_dump(mode="json"),
-        "length_quantiles": _quantiles(lengths, [0, 0.25, 0.5, 0.75, 1]) if lengths.sum() else [],
+        "length_quantiles": np.quantile(lengths, QUARTILES).tolist() if len(lengths) else [],
         "frequent_words": dict(Counter({word: n for word, n in words if n}).most_common(top)),
         "in_train_too": {
             name: int(train.contains_keys(split.keys()).sum())
@@ -306,12 +308,3 @@ def describe(corpus: Corpus, top: int = 20) -> dict[str, Any]:
             if name != "train"
         },
     }
-
-
-def _quantiles(counts: np.ndarray, shares: list[float]) -> list[float]:
-    """Quantiles of lengths, of which `counts[n]` are n, as `np.quantile` computes them."""
-    ends, places = np.cumsum(counts), (counts.sum() - 1) * np.array(shares)
-    low = np.searchsorted(ends, np.floor(places), side="right")
-    high = np.searchsorted(ends, np.ceil(places), side="right")
-    found: list[float] = (low + (high - low) * (places % 1)).tolist()
-    return found
