@@ -12,8 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from core.kernels.interface import Kernels
-from core.kernels.torch import TORCH, TorchKernels
+from core.kernels.torch import TORCH, Kernels
 
 Setting = Literal["auto", "torch"]  # of the configuration: "torch" switches the fast kernels off
 
@@ -33,5 +32,5 @@ def use_kernels(kernels: Kernels, *parts: Any) -> None:
     """Let these parts, and all layers of modules among them, compute with `kernels`."""
     for part in parts:
         for layer in part.modules() if isinstance(part, nn.Module) else (part,):
-            if isinstance(getattr(layer, "kernels", None), TorchKernels):
+            if isinstance(getattr(layer, "kernels", None), Kernels):
                 layer.kernels = kernels

@@ -24,7 +24,7 @@ from core.kernels.interface import Decoder, DecoderStack
 from core.kernels.numba_decoder import BLOCK, Buffers, Caches, Rollout, Sizes, Weights, step
 from core.kernels.numba_gemm import COLUMNS, ROWS, Affine, Array, pack, round_up
 from core.kernels.numba_simd import LANES
-from core.kernels.torch import TorchKernels
+from core.kernels.torch import Kernels
 from core.types import Seeds
 
 # Smaller products cost more to hand to oneDNN than they save.
@@ -32,8 +32,8 @@ ROWS_AT_LEAST, WORK_AT_LEAST = 64, 2**19  # rows, multiplications
 WORK_OF_FEW_ROWS = 2**22
 
 
-class CpuKernels(TorchKernels):
-    """See `core.kernels.Kernels`."""
+class CpuKernels(Kernels):
+    """See `Kernels`."""
 
     name = "cpu"
 

@@ -1,4 +1,4 @@
-"""The interface of numerical back ends: three operations, and a transformer as a decoder."""
+"""A transformer as a decoder, which each back end computes in its own way."""
 
 from __future__ import annotations
 
@@ -7,29 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor
-
-from core.types import Seeds
-
-
-class Kernels(Protocol):
-    """The operations. They hold no state, so every layer can share one instance."""
-
-    name: str  # as the record of a run has it
-
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """X (..., K), weight (C, K), bias (C,) to x weight^T + bias (..., C); differentiable any
-        number of times.
-        """
-
-    def decoder(self, stack: DecoderStack) -> Decoder:
-        """Transformer blocks as a decoder for a rollout without gradient, which reads the weights
-        as they are now.
-        """
-
-    def gumbel(self, noise: Tensor, seeds: Seeds, step: int) -> Tensor:
-        """Gumbel(0, 1) noise of one rollout step, written to `noise` (N, V) and returned. It is a
-        function of seed, step, row and column; each seed serves an equal share of the rows.
-        """
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,10 @@ from numba import types
 
 from core.compiled import compiled
 from core.kernels import numba_simd as simd
+from core.kernels.torch import FACTORS, KEY_STEPS, ROUNDS, counters
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-ROUNDS = 10
-FACTORS = 0xD2511F53, 0xCD9E8D57  # of the paper, as all numbers here
-KEY_STEPS = 0x9E3779B9, 0xBB67AE85
-WIDEST = 16  # the numbers in a vector of any processor
 WIDE = ir.VectorType(ir.IntType(64), simd.LANES // 2)
 LOW = 2**32 - 1
 
@@ -98,5 +94,4 @@ def fill(noise: Array, room: Array, key: int, step: int) -> None:
 
 def room_of(vocabulary: int) -> Array:
     """Room to work in for V words."""
-    C = WIDEST * math.ceil(vocabulary / (4 * WIDEST))
-    return np.empty(4 * C, np.float32)
+    return np.empty(4 * counters(vocabulary), np.float32)

@@ -21,27 +21,35 @@ from core.types import Seeds
 
 BITS = 32
 LOW = np.uint64(2**BITS - 1)
-FACTORS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)  # of the paper, as are the key steps
-KEY_STEPS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+FACTORS = 0xD2511F53, 0xCD9E8D57  # of the paper, as are the key steps
+KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 ROUNDS = 10
 COUNTERS = 16  # of a row: a multiple of this, the widest vector of any processor
 
 
-class TorchKernels:
-    """See `core.kernels.Kernels`."""
+class Kernels:
+    """The operations. They hold no state, so every layer can share one instance. A subclass
+    computes the same, to rounding.
+    """
 
-    name = "torch"
+    name = "torch"  # as the record of a run has it
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """See `Kernels.linear`."""
+        """X (..., K), weight (C, K), bias (C,) to x weight^T + bias (..., C); differentiable any
+        number of times.
+        """
         return nn.functional.linear(x, weight, bias)
 
     def decoder(self, stack: DecoderStack) -> Decoder:
-        """See `Kernels.decoder`; this one carries gradients whenever they are recorded."""
+        """Transformer blocks as a decoder for a rollout, which reads the weights as they are now.
+        This one carries gradients whenever they are recorded; of others nobody asks for them.
+        """
         return TorchDecoder(stack)
 
     def gumbel(self, noise: Tensor, seeds: Seeds, step: int) -> Tensor:
-        """See `Kernels.gumbel`."""
+        """Gumbel(0, 1) noise of one rollout step, written to `noise` (N, V) and returned. It is a
+        function of seed, step, row and column; each seed serves an equal share of the rows.
+        """
         for seed, rows in zip(seeds, noise.chunk(len(seeds)), strict=True):
             if noise.device.type == "cpu":
                 rows.copy_(torch.from_numpy(_uniform(seed, step, *rows.shape)))
@@ -119,7 +127,7 @@ def injected_rows(injected: Tensor, start: int, rows: int) -> Tensor:
 
 def _uniform(seed: int, step: int, rows: int, columns: int) -> np.ndarray:
     """Numbers (rows, columns) between 0 and 1, without either."""
-    C = COUNTERS * math.ceil(columns / (4 * COUNTERS))
+    C = counters(columns)
     c = np.arange(C, dtype=np.uint64)[None]
     row = np.arange(rows, dtype=np.uint64)[:, None]
     words = philox(c, row, step, seed)
@@ -127,23 +135,29 @@ def _uniform(seed: int, step: int, rows: int, columns: int) -> np.ndarray:
     return ((bits[:, :columns] >> np.uint64(9)).astype(np.float32) + np.float32(0.5)) / 2**23
 
 
+def counters(columns: int) -> int:
+    """C, the counters of a row."""
+    return COUNTERS * math.ceil(columns / (4 * COUNTERS))
+
+
 def philox(c: np.ndarray, row: np.ndarray, step: int, seed: int) -> list[np.ndarray]:
     """Philox 4x32-10: four random words of 32 bits, as uint64, for each counter (c, row, step, 0)
     under the key `seed` of 64 bits.
     """
     shift = np.uint64(BITS)
+    factors, steps = np.array(FACTORS, np.uint64), np.array(KEY_STEPS, np.uint64)
     words = [c, row, np.full(1, step, np.uint64), np.zeros(1, np.uint64)]
     keys = [np.uint64(seed) & LOW, np.uint64(seed) >> shift]
     for _ in range(ROUNDS):
-        first, second = FACTORS[0] * words[0], FACTORS[1] * words[2]
+        first, second = factors[0] * words[0], factors[1] * words[2]
         words = [
             (second >> shift) ^ words[1] ^ keys[0],
             second & LOW,
             (first >> shift) ^ words[3] ^ keys[1],
             first & LOW,
         ]
-        keys = [(key + more) & LOW for key, more in zip(keys, KEY_STEPS, strict=True)]
+        keys = [(key + more) & LOW for key, more in zip(keys, steps, strict=True)]
     return words
 
 
-TORCH = TorchKernels()
+TORCH = Kernels()

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
-from core.kernels.interface import Kernels
-from core.kernels.torch import TORCH, KeyValueCache
+from core.kernels.torch import TORCH, Kernels, KeyValueCache
 
 ALL_ROWS = slice(None)
 

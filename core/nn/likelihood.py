@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from core.kernels.interface import Kernels
+from core.kernels.torch import Kernels
 from core.nn.layers import kernels_of
 from core.types import PAD
 

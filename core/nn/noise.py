@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.kernels.interface import Kernels
+from core.kernels.torch import Kernels
 from core.types import Noise, NoiseKind, Seeds
 
 TRUNCATION = 1.5

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from core.interfaces import Generator, Strategy
-from core.kernels.interface import Kernels
-from core.kernels.torch import TORCH
+from core.kernels.torch import TORCH, Kernels
 from core.nn.discriminator_input import TokenMixture
 from core.nn.noise import gumbel_noise
 from core.seeding import draw_seeds

@@ -12,8 +12,7 @@ from scipy.stats import gumbel_r, kstest
 
 from core.kernels import numba_philox, numba_simd
 from core.kernels.cpu import CPU
-from core.kernels.interface import Kernels
-from core.kernels.torch import TORCH, philox
+from core.kernels.torch import TORCH, Kernels, philox
 
 WORD = 2**32
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from core.kernels import cpu
 from core.kernels.cpu import CPU, onednn_is_faster
-from core.kernels.interface import Kernels
-from core.kernels.torch import TORCH
+from core.kernels.torch import TORCH, Kernels
 
 
 def penalised(kernels: Kernels, x: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
