@@ -26,7 +26,7 @@ from core.config.parsing import tables_in
 from core.config.schema import ForkConfig
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
-from core.metrics.comparison import Comparison, Difference
+from core.metrics.comparison import Difference, EvaluationComparison
 from core.metrics.files import Evaluation
 from core.text.settings import CorpusSettings
 from experiments.fidelity import Row, fidelity
@@ -131,7 +131,7 @@ def document() -> str:
     schema = Evaluation.model_json_schema()
     parts = []
     models: list[type[BaseModel]] = [Evaluation, *models_in(Evaluation).values()]
-    models += [Comparison, Difference]
+    models += [EvaluationComparison, Difference]
     for model in models:
         parts += [f"## {model.__name__}", prose(model), table(model)]
     return "\n\n".join([*parts, "## JSON Schema", f"```json\n{json.dumps(schema, indent=2)}\n```"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE, FLOORS
-from core.metrics.comparison import Comparison
+from core.metrics.comparison import EvaluationComparison
 from core.metrics.files import Evaluation
 from core.metrics.ngrams import Text
 from core.plural import count
@@ -90,7 +90,7 @@ def show(found: Evaluation) -> None:
         stderr.print(f"note: {warning}", markup=False)
 
 
-def difference_tables(compared: Comparison) -> dict[str, list[list[str]]]:
+def difference_tables(compared: EvaluationComparison) -> dict[str, list[list[str]]]:
     """For each file but the first, a row for each metric that both have: its values in both, the
     difference, the interval, and which way is better.
     """
@@ -107,7 +107,7 @@ def difference_tables(compared: Comparison) -> dict[str, list[list[str]]]:
     return tables
 
 
-def refusals(compared: Comparison) -> list[str]:
+def refusals(compared: EvaluationComparison) -> list[str]:
     """A sentence for each reason not to subtract some metrics."""
     return [
         f"{name}: not subtracted, {reason}: "
@@ -117,7 +117,7 @@ def refusals(compared: Comparison) -> list[str]:
     ]
 
 
-def show_differences(compared: Comparison) -> None:
+def show_differences(compared: EvaluationComparison) -> None:
     """Print a table for each file but the first: its difference from the first."""
     for name, rows in difference_tables(compared).items():
         title = f"{name} minus {compared.baseline}"
@@ -167,7 +167,7 @@ def evaluation_page(
     found: Evaluation,
     sentences: Text,
     references: int,
-    compared: Comparison | None = None,
+    compared: EvaluationComparison | None = None,
 ) -> str:
     """The page of an evaluation against `references` sentences, with the differences of further
     files from it.

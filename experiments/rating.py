@@ -29,12 +29,12 @@ from experiments.console import stderr, stdout, table
 from experiments.corpora import corpus_of
 from studies import ratings
 from studies.leaderboard import seed_runs, variant_runs
-from studies.ratings import Answer, Comparison
+from studies.ratings import Answer, SentencePair
 from studies.report import environment
 from studies.sections import last_samples
 
-Questions = Sequence[tuple[Comparison, bool]]  # the flag: show the second sentence first
-OnAnswer = Callable[[Comparison, int | None], None]  # the preferred side, None for neither
+Questions = Sequence[tuple[SentencePair, bool]]  # the flag: show the second sentence first
+OnAnswer = Callable[[SentencePair, int | None], None]  # the preferred side, None for neither
 QUESTIONS = {"better": "Which is better?", "real": "Which did a person write?"}
 SIDES: dict[str, int | None] = {"1": 0, "2": 1, "=": None}
 STOP = "q"
@@ -79,7 +79,7 @@ def questions(tracker: Tracker, study: str, kind: str, rater: str, n: int) -> Qu
 def recorder(tracker: Tracker, study: str, kind: str, rater: str) -> OnAnswer:
     """A function that keeps a rater's answers."""
 
-    def record(comparison: Comparison, side: int | None) -> None:
+    def record(comparison: SentencePair, side: int | None) -> None:
         first, second = comparison.first_source, comparison.second_source
         preferred = ratings.TIE if side is None else (first, second)[side]
         answer = Answer(study, kind, rater, comparison.number, first, second, preferred)

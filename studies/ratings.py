@@ -59,7 +59,7 @@ FEW = 6  # with fewer variants no rank correlation is significant
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SentencePair:
     """Two sentences and where they come from."""
 
     number: int
@@ -87,7 +87,7 @@ ANSWER = TypeAdapter(Answer)
 
 def comparisons(
     study: str, kind: str, sentences: Mapping[str, Sequence[str]], count: int
-) -> list[Comparison]:
+) -> list[SentencePair]:
     """The study's comparisons, the same for every rater; `kind` "better" or "real".
 
     "better" pairs variants evenly; "real" pairs each variant with REAL, which must be among the
@@ -110,12 +110,12 @@ def comparisons(
     }
     order = [pairs[i] for _ in range(count // len(pairs) + 1) for i in rng.permutation(len(pairs))]
     return [
-        Comparison(place, next(drawn[a]), next(drawn[b]), a, b)
+        SentencePair(place, next(drawn[a]), next(drawn[b]), a, b)
         for place, (a, b) in enumerate(order[:count])
     ]
 
 
-def session(made: Sequence[Comparison], rater: str) -> list[tuple[Comparison, bool]]:
+def session(made: Sequence[SentencePair], rater: str) -> list[tuple[SentencePair, bool]]:
     """The comparisons in a rater's own order, each with whether its sides are swapped."""
     rng = rng_of(rater)
     order = rng.permutation(len(made))

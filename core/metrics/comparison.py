@@ -44,7 +44,7 @@ class Difference(BaseModel):
     reason: str | None = Field(description="why the values cannot be subtracted; null if they can")
 
 
-class Comparison(BaseModel):
+class EvaluationComparison(BaseModel):
     """The document of `textgan evaluate A B ... --json`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -62,7 +62,7 @@ def compare(
     samples: Mapping[str, Text],
     groups: Sequence[str] = TEXT_GROUPS,
     step: Step = lambda group, done, total: None,
-) -> Comparison:
+) -> EvaluationComparison:
     """Score two or more samples by name, with `inputs` for everything but the samples."""
     suite = suite_of(inputs)
     files: dict[str, Evaluation] = {}
@@ -91,7 +91,7 @@ def compare(
         }
         for other in others
     }
-    return Comparison(baseline=baseline, files=files, differences=differences)
+    return EvaluationComparison(baseline=baseline, files=files, differences=differences)
 
 
 def _difference(

@@ -12,12 +12,12 @@ import pytest
 
 from core.errors import InputError
 from experiments.rating import RatingPage
-from studies.ratings import Comparison
+from studies.ratings import SentencePair
 
 MADE = [
-    (Comparison(0, "<b>one</b>", "two & three", "secret_a", "secret_b"), False),
-    (Comparison(1, "four", "five", "secret_a", "secret_b"), True),
-    (Comparison(2, "six", "seven", "secret_a", "secret_b"), True),
+    (SentencePair(0, "<b>one</b>", "two & three", "secret_a", "secret_b"), False),
+    (SentencePair(1, "four", "five", "secret_a", "secret_b"), True),
+    (SentencePair(2, "six", "seven", "secret_a", "secret_b"), True),
 ]
 Said = list[tuple[int, int | None]]
 
