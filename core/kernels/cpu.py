@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from core.kernels import numba_philox
-from core.kernels.interface import Decoder, DecoderStack
 from core.kernels.numba_decoder import BLOCK, Buffers, Caches, Rollout, Sizes, Weights, step
 from core.kernels.numba_gemm import COLUMNS, ROWS, Affine, Array, pack, round_up
 from core.kernels.numba_simd import LANES
-from core.kernels.torch import Kernels
+from core.kernels.torch import Decoder, DecoderStack, Kernels
 from core.types import Seeds
 
 # Smaller products cost more to hand to oneDNN than they save.

@@ -25,8 +25,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.interfaces import NextInput, NoiseMapping, Strategy
-from core.kernels.interface import Decoder, DecoderStack
-from core.kernels.torch import TORCH, Kernels
+from core.kernels.torch import TORCH, Decoder, DecoderStack, Kernels
 from core.nn.layers import (
     AttentionMask,
     Block,

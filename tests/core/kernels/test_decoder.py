@@ -16,8 +16,7 @@ from torch import Tensor
 
 from core.kernels import numba_simd as simd
 from core.kernels.cpu import CPU, CpuDecoder
-from core.kernels.interface import Decoder, DecoderStack
-from core.kernels.torch import TORCH, TorchDecoder
+from core.kernels.torch import TORCH, Decoder, DecoderStack, TorchDecoder
 from core.nn.layers import Block, NoiseBlock
 
 LANES = simd.LANES
