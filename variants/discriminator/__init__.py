@@ -6,13 +6,21 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search
+from core.config import Search, StrategyConfig
 from core.interfaces import Strategy
 from core.types import DiscriminatorInput
 
 Size = Annotated[int, Field(ge=1, le=8192)]
 SearchedSize = Annotated[int, Field(ge=1, le=8192), Search(64, 512, log=True)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1), Search(0, 0.5)]
+
+
+class LSTMSizes(StrategyConfig):
+    """Sizes of LSTM layers."""
+
+    width: SearchedSize = 128  # E
+    hidden: SearchedSize = 128  # of a layer
+    layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
 
 
 class EmbeddingDiscriminator(nn.Module, Strategy, ABC):

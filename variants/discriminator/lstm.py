@@ -15,24 +15,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
 from core.nn.layers import sinusoidal
 from core.nn.regularisation import Dropout, spectrally_normalised
 from core.types import Shape
-from variants.discriminator import DropoutRate, EmbeddingDiscriminator, SearchedSize, first_layer
+from variants.discriminator import DropoutRate, EmbeddingDiscriminator, LSTMSizes, first_layer
 
 
 class LSTMDiscriminator(EmbeddingDiscriminator):
     """ScratchGAN's LSTM: one score per step, of the tokens so far."""
 
-    class Config(StrategyConfig):
+    class Config(LSTMSizes):
         """Sizes; `dropout` of the embedded tokens, and of the layers' outputs unless
         `output_dropout` says otherwise.
         """
 
-        width: SearchedSize = 128  # E
-        hidden: SearchedSize = 128  # of a layer
-        layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         positions: Annotated[int, Field(ge=0, le=512)] = 8  # width of a position; 0: no positions
         position_signal: Literal["sinusoidal", "shifted"] = "sinusoidal"  # see `shifted_cosines`
         layer_norm: bool = True

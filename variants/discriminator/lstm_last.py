@@ -5,27 +5,20 @@ With the sizes of an LSTM generator and `train.discriminator_from_generator` it 
 pretrained language model, as the discriminator of GAD begins as the student (Ye et al. 2025).
 """
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
 from core.nn.regularisation import Dropout
 from core.types import Shape
-from variants.discriminator import DropoutRate, EmbeddingDiscriminator, SearchedSize, first_layer
+from variants.discriminator import DropoutRate, EmbeddingDiscriminator, LSTMSizes, first_layer
 
 
 class LSTMLastDiscriminator(EmbeddingDiscriminator):
     """An LSTM language model with a scalar head: one score per sentence, of its last state."""
 
-    class Config(StrategyConfig):
+    class Config(LSTMSizes):
         """Sizes; `dropout` of the inputs and of every layer's outputs."""
 
-        width: SearchedSize = 128  # E
-        hidden: SearchedSize = 128  # of a layer
-        layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         dropout: DropoutRate = 0.0
 
     offers = frozenset({"embedded_tokens", "trimming"})

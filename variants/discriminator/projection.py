@@ -9,27 +9,20 @@ matrix product of q with the embedding table scores all V continuations of a pre
 that feeds x_t to its state needs V steps.
 """
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from core.config import Search, StrategyConfig
 from core.nn.regularisation import Dropout, spectrally_normalised
 from core.types import Shape
-from variants.discriminator import DropoutRate, EmbeddingDiscriminator, SearchedSize, first_layer
+from variants.discriminator import DropoutRate, EmbeddingDiscriminator, LSTMSizes, first_layer
 
 
 class ProjectionDiscriminator(EmbeddingDiscriminator):
     """An LSTM over the tokens so far whose output scores every possible next token."""
 
-    class Config(StrategyConfig):
+    class Config(LSTMSizes):
         """Sizes; `dropout` of the embedded tokens and of the LSTM's outputs."""
 
-        width: SearchedSize = 128  # E
-        hidden: SearchedSize = 128  # of a layer
-        layers: Annotated[int, Field(ge=1, le=16), Search(1, 3)] = 1
         dropout: DropoutRate = 0.1
         spectral_norm: bool = False  # of every weight after the projection
 
