@@ -119,8 +119,5 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def _listen(host: str, port: int) -> None:
-    socket.create_server((host, port), family=_family(host)).close()
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import MachineError
 from experiments.console import print_json, progress, stderr, stdout, table
+from studies.figures import BLUE, GREY, ORANGE
 from variants import registry
 from variants.laboratory.measure import CONFIDENCE, SETUPS, Row, measure
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ["estimator", "its target", "bias", "scale", "angle", "variance", "signal/noise", "z"]
-BLUE, GREY, ORANGE = "#0072b2", "#8a94a0", "#d55e00"
 FIGURE = "gradients.png"
 
 

@@ -132,7 +132,7 @@ class KneserNey:
     def score(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
         """-log p of each sentence in nats, its end included, and its number of tokens."""
         nll, lengths = self.token_nll(sentences)
-        return _summed(nll, lengths + 1), lengths
+        return summed(nll, lengths + 1), lengths
 
     def token_nll(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
         """-log p in nats of each token, behind a 0 for each begin mark, and the number of tokens of
@@ -210,14 +210,7 @@ def token_nll(
     return np.asarray(-np.log(p))
 
 
-def sentence_nll(
-    levels: Sequence[Level], ids: Iterable[np.ndarray], lengths: np.ndarray, words: int
-) -> np.ndarray:
-    """-log p (sentences,) of whole sentences; as `token_nll`."""
-    return _summed(token_nll(levels, ids, lengths, words), lengths)
-
-
-def _summed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def summed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The sum of the values of each sentence (sentences,)."""
     owner = np.repeat(np.arange(len(lengths)), lengths)
     return np.asarray(np.bincount(owner, values, minlength=len(lengths)))

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.linalg import hadamard
 
 from core.metrics.intervals import Bounds, Measure, jackknife, of_both, ratio
-from core.metrics.kneser_ney import ORDER, Counted, KneserNey, marked_sentence, sentence_nll
+from core.metrics.kneser_ney import ORDER, Counted, KneserNey, marked_sentence, summed, token_nll
 from core.metrics.ngrams import NgramTable, Text
 
 GROUPS = 16  # a power of two: balanced halves are the rows of a Hadamard matrix
@@ -77,7 +77,7 @@ def score_halves(samples: Text, references: Text) -> Iterator[tuple[np.ndarray, 
 
     def under(raw: Sequence[np.ndarray]) -> np.ndarray:
         words = int(np.count_nonzero(raw[0]))  # the begin mark counts as the unknown word
-        return sentence_nll(counted.levels(raw), ids, lengths, words)
+        return summed(token_nll(counted.levels(raw), ids, lengths, words), lengths)
 
     for row in hadamard(GROUPS)[1:]:
         some = counted.of(np.flatnonzero(np.resize(row > 0, len(samples))))

@@ -156,13 +156,12 @@ class Suite:
 
     def _plugin(self, name: str, samples: Text) -> Measure:
         metric = PLUGINS[name]
-        needed: dict[Need, Any] = {}
-        if "training" in metric.needs:
-            needed["training"] = self.training_text
-        if "oracle" in metric.needs:
-            needed["oracle"] = self.oracle
-        if "encoder" in metric.needs:
-            needed["encoder"] = self.encoder(samples)
+        there: dict[Need, Callable[[], Any]] = {
+            "training": lambda: self.training_text,
+            "oracle": lambda: self.oracle,
+            "encoder": lambda: self.encoder(samples),
+        }
+        needed = {need: there[need]() for need in metric.needs}
         try:
             return metric.apply(samples, self.references, needed)
         except Exception as error:  # noqa: BLE001 - any error of a foreign function

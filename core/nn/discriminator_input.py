@@ -24,7 +24,7 @@ from torch.nn.functional import embedding, pad
 
 from core.nn.layers import kernels_of
 from core.nn.noise import gumbel_noise
-from core.types import PAD, DiscriminatorInput, Seeds
+from core.types import DiscriminatorInput, Seeds
 
 
 @dataclass(frozen=True)
@@ -204,11 +204,6 @@ def mean_difference(real: DiscriminatorInput, fake: DiscriminatorInput, vocabula
     do not count.
     """
     return (real.mean(vocabulary) - fake.mean(vocabulary)).abs().sum()
-
-
-def longest_of(tokens: Tensor) -> int:
-    """Length of the longest of sentences (N, S), the end token included."""
-    return int((tokens != PAD).sum(1).max())
 
 
 def longest(mask: Tensor | None, length: int) -> int:

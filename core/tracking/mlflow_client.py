@@ -45,10 +45,6 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-UI_ENVIRONMENT = {
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 def store_dir_of(uri: str) -> Path:
@@ -283,4 +279,4 @@ def ui_command(
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", sqlite_engine(uri),
                "--artifacts-destination", (store_dir / ARTIFACTS).as_uri(), "--host", host,
                "--port", str(port), "--workers", "1", "--allowed-hosts", allowed]  # fmt: skip
-    return command, {**os.environ, **UI_ENVIRONMENT}
+    return command, {**os.environ, **ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -21,7 +21,7 @@ import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.errors import MachineError
 from core.files import check_fits_in_memory
@@ -63,11 +63,6 @@ class Checkpoint:
         """The tensors under `prefix.`, without it."""
         cut = len(prefix) + 1
         return {k[cut:]: v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
-
-
-def module_tensors(name: str, module: nn.Module) -> dict[str, Tensor]:
-    """A module's weights and buffers under `weights.name.`."""
-    return {f"weights.{name}.{key}": value for key, value in module.state_dict().items()}
 
 
 def optimiser_tensors(name: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

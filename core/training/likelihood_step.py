@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from core.nn.discriminator_input import longest_of
 from core.nn.likelihood import negative_log_likelihood
 from core.nn.noise import rows_of
 from core.training.optimisation import optimise
@@ -16,9 +15,9 @@ from core.types import PAD
 
 def likelihood_step(state: TrainingState) -> float:
     """Train G once on the next real sentences; the mean negative log-likelihood of a token."""
-    tokens = state.next_tokens()
-    tokens = tokens[:, : longest_of(tokens)]  # columns that are padding everywhere cost nothing
-    generator, count = state.players.generator, (tokens != PAD).sum()
+    tokens, generator = state.next_tokens(), state.players.generator
+    lengths = (tokens != PAD).sum(1)
+    tokens, count = tokens[:, : int(lengths.max())], lengths.sum()  # without columns of padding
     noise = generator.draw_noise(len(tokens), state.streams["noise"])
 
     def losses() -> Iterator[Tensor]:

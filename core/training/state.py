@@ -108,17 +108,15 @@ class TrainingState:
     def next_real(self) -> DiscriminatorInput:
         """The next real sentences as D sees them; if it shares those of G's step, theirs."""
         self.counters.batches += 1
-        return self.last_real() if self.shared is None else self.shared[0]
-
-    def last_real(self) -> DiscriminatorInput:
-        """The real sentences that were read last, from the data again: a checkpoint keeps only the
-        index of their batch.
-        """
+        if self.shared is not None:
+            return self.shared[0]
         tokens = self.last_tokens()
         return HardTokens(tokens, self.sampling_spec().mask(tokens))
 
     def last_tokens(self) -> Tensor:
-        """The same as token ids (N, steps)."""
+        """The real sentences that were read last, as token ids (N, steps), from the data again: a
+        checkpoint keeps only the index of their batch.
+        """
         steps = self.sampling_spec().length
         return self._real_tokens(max(0, self.counters.batches - 1))[:, :steps]
 
@@ -156,7 +154,8 @@ class TrainingState:
         """Every tensor that the rest of the run depends on."""
         tensors: dict[str, Tensor] = {}
         for name, module in self.players.modules():
-            tensors |= checkpoint.module_tensors(name, module)
+            weights = module.state_dict()
+            tensors |= {f"weights.{name}.{key}": value for key, value in weights.items()}
         for name, player in self.players.trainable.items():
             tensors |= checkpoint.optimiser_tensors(name, player.optimiser)
         if self.replay is not None:
