@@ -96,7 +96,7 @@ class NgramTable:
 
     def count(self, sentences: Text) -> Iterator[Counts]:
         """Counts of the known n-grams in `sentences`, for n = 1..order."""
-        owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
+        owner = np.repeat(np.arange(len(sentences)), _lengths(sentences))
         for n, grams in enumerate(self.ids(sentences), start=1):
             known = grams != UNSEEN
             size = max(self.size(n), 1)
@@ -108,7 +108,7 @@ class NgramTable:
         """Token ids of all sentences (tokens,), UNSEEN for unknown words, and the lengths of the
         sentences (sentences,): int64.
         """
-        lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+        lengths = _lengths(sentences)
         ids = map(self.words.get, chain.from_iterable(sentences), repeat(UNSEEN))
         return np.fromiter(ids, np.int64, int(lengths.sum())), lengths
 
@@ -123,6 +123,10 @@ class NgramTable:
         known = inside & (before != UNSEEN) & (flat != UNSEEN)
         pairs[known] = before[known] * len(self.words) + flat[known]
         return pairs
+
+
+def _lengths(sentences: Text) -> np.ndarray:
+    return np.fromiter(map(len, sentences), np.int64, len(sentences))
 
 
 def _lookup(keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
