@@ -13,7 +13,7 @@ DRAWN := docs/pictures/results/.drawn
 # start, and a test run starts hundreds of processes. The empty value has the effect of unset.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-all check bench bench-quick results chaos sbom licences lock audit product format docs ui clean
+.PHONY: help setup demo test test-all all-tests check bench bench-quick results chaos sbom licences lock audit product format docs ui clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -36,7 +36,9 @@ demo: setup ## run an ablation study of three design axes; 10 to 12 minutes on 2
 test: check ## check, then run the tests that are not marked slow
 	$(PYTEST) -m "not slow"
 
-test-all: check ## check, then run all tests
+test-all: check all-tests ## check, then run all tests; with --jobs=2 both at once
+
+all-tests: setup
 	$(PYTEST)
 
 check: setup ## run formatter, linter, type checker and import contracts

@@ -145,7 +145,7 @@ def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: 
         "report", document["study"], "--output", str(tmp_path / "r"), capsys=capsys
     )
     assert (tmp_path / "r" / "report.html").stat().st_size > 10_000
-    code, out, _ = textgan("study", STUDY, "--dry-run", "--json", capsys=capsys)
+    code, out, _ = textgan("study", STUDY, *QUICK, *small, "--dry-run", "--json", capsys=capsys)
     assert json.loads(out)["runs"] == 12
 
 
