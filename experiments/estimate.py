@@ -28,6 +28,7 @@ from experiments.single_run.session import training_state
 from studies.analysis.runs import duration
 from studies.definition import Study
 from studies.kinds import Job, Limit
+from variants import registry
 
 CALIBRATED = 4  # configurations, as different as possible
 UPDATES, SECONDS = 1000, 1.0  # of training each, whichever ends first
@@ -171,17 +172,20 @@ def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> fl
 
 def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) -> None:
     """Print a study's plan: variants, seeds, number of runs, estimated time and disk."""
-    plan = study.kind.plan((), limit)
-    runs = len(plan.jobs) + plan.later
-    if limit.trials is not None and not study.kind.arms():
-        runs = min(runs, limit.trials)
-    found = estimate(plan.jobs, tracker)
+    corpora = study.on_corpora(registry(), study.table.name)
+    plans = [each.kind.plan((), limit) for each in corpora.values()]
+    jobs, later = [job for plan in plans for job in plan.jobs], sum(plan.later for plan in plans)
+    runs = len(jobs) + later
+    if limit.trials is not None and not any(each.kind.arms() for each in corpora.values()):
+        runs = min(runs, limit.trials * len(corpora))
+    found = estimate(jobs, tracker)
     seconds = found.seconds * runs / limit.workers
     if as_json:
         document = {
             "study": study.table.name,
-            "variants": list({job.variant.name: None for job in plan.jobs}),
+            "variants": list({job.variant.name: None for job in jobs}),
             "seeds": study.table.seed_list(),
+            "corpora": [corpus for corpus in corpora if corpus],
             "runs": runs,
             "seconds": seconds,
             "seconds_a_run": found.seconds,
@@ -191,16 +195,16 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
         print_json(document)
         return
     seeds: dict[str, list[str]] = {}
-    for job in plan.jobs:
+    for job in plans[0].jobs:
         seeds.setdefault(job.variant.name, []).append(str(job.seed))
     cells = [[name, ", ".join(used)] for name, used in seeds.items()]
     stdout.print(study.table.question, markup=False)
     stdout.print(table(["variant", "seeds"], cells))
     stdout.print(Markdown(study.kind.describe()))
-    later = f" ({plan.later} of them chosen by the results of the others)" if plan.later else ""
+    chosen = f" ({later} of them chosen by the results of the others)" if later else ""
     workers = count(limit.workers, "worker")
     stdout.print(
-        f"{count(runs, 'run')}{later}, ranked by {study.table.ranked_by}\n"
+        f"{count(runs, 'run')}{chosen}, ranked by {study.table.ranked_by}\n"
         f"time: about {duration(seconds)} with {workers}, {found.seconds:.1f} s per run, "
         f"{found.source}\n"
         f"disk: about {found.bytes * runs / 1e6:.0f} MB"

@@ -29,13 +29,14 @@ from experiments.single_run.fork import check_fork, resolve_fork
 from experiments.single_run.run import find as find_run
 from experiments.single_run.run import run
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
+from studies.analysis.corpora import joint
 from studies.analysis.ranking import baseline_cells, board_cells, board_columns
 from studies.analysis.runs import duration
 from studies.compared import shown
 from studies.definition import RUN, Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, leaderboard
-from studies.report import publish
+from studies.report import CORPORA, on_corpora, publish, read
 from studies.running import execute
 from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
@@ -56,6 +57,7 @@ class Session:
     tracker: Tracker
     storage: str  # URL of Optuna's storage
     joined: bool = False  # another process began the study and publishes its results
+    corpora: tuple[Session, ...] = ()  # the studies of its corpora, if it is on several
 
 
 def find_study(
@@ -101,18 +103,47 @@ def check_forks(study: Study, tracker: Tracker) -> None:
 
 
 def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool) -> Session:
-    """Begin the study, or resume it. The session under the study's final name.
+    """Begin the study and those of its corpora, or resume or join them. The session under the
+    study's final name.
+    """
+    url, tracker = session.storage, session.tracker
+    if tracker.read_only:
+        raise MachineError(f"{tracker.store_dir}: the store is read-only here")
+    studies = session.study.on_corpora(registry(), session.name)
+    configs = (variant.config for each in studies.values() for variant in each.variants)
+    built = prepare(configs, tracker.store_dir)  # all corpora, before anything begins
+    session = _begin_or_join(session, command, limit, built, resume=resume)
+    if not session.study.table.corpora:
+        return session
+    queue, found = load_queue(session.name, url), []
+    begun = dict(queue.user_attrs.get(CORPORA, {}))
+    record = tracker.continue_run(queue.user_attrs["parent_run_id"])
+    for corpus, study in studies.items():
+        name = begun.get(corpus, f"{session.name}_{corpus}")
+        each = replace(session, name=name, study=study)
+        if session.joined and corpus in begun:
+            check_machine(load_queue(name, url), study, tracker.store_dir)
+        else:
+            each = _begin_or_join(each, command, limit, built, resume=corpus in begun)
+        begun[corpus] = each.name
+        queue.set_user_attr(CORPORA, begun)
+        record.set_tags({CORPORA: json.dumps(begun)})
+        record.flush()
+        found.append(each)
+    return replace(session, corpora=tuple(found))
+
+
+def _begin_or_join(
+    session: Session, command: str, limit: Limit, corpora: Mapping[str, str], *, resume: bool
+) -> Session:
+    """The same for one study, with the fingerprints of its corpora.
 
     In a storage that several machines reach, an unfinished study of the same definition is joined.
     In SQLite, which is local, every start without `resume` is a new study.
     """
     name, study, tracker, url = session.name, session.study, session.tracker, session.storage
-    if tracker.read_only:
-        raise MachineError(f"{tracker.store_dir}: the store is read-only here")
     if resume:
         name = _begun(name, tracker)
-    corpora = prepare((variant.config for variant in study.variants), tracker.store_dir)
-    if resume:
         if lost := execute.again_if_gone(name, tracker, url):
             stderr.print(f"deleted in the store, to be trained again: {count(lost, 'run')}")
         if added := execute.grow(name, tracker, url, study):
@@ -124,7 +155,8 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
         found = None if url.startswith(SQLITE) else _unfinished(session)
         new = found or execute.free_name(name, tracker, url)
         if found is None:
-            check_forks(study, tracker)
+            for each in study.on_corpora(registry(), name).values():
+                check_forks(each, tracker)
             execute.begin(study, new, tracker, url, command, limit)
             store_fingerprints(load_queue(new, url), corpora)
     if found is not None:
@@ -175,6 +207,8 @@ def complete(
     study leaves publishing to the one that began it.
     """
     name, url, tracker = session.name, session.storage, session.tracker
+    if session.corpora:
+        return _complete_corpora(session, workers, minutes, cluster)
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri
     until = time.time() + 60 * minutes if minutes is not None else None
     parent = load_queue(name, url).user_attrs["parent_run_id"]
@@ -212,6 +246,19 @@ def complete(
         raise
 
 
+def _complete_corpora(
+    session: Session, workers: int, minutes: float | None, cluster: Cluster | None
+) -> tuple[Leaderboard, str]:
+    """One corpus after another, which share the time that is left."""
+    until = time.time() + 60 * (minutes or 0)
+    for place, each in enumerate(session.corpora):
+        left = (until - time.time()) / 60 / (len(session.corpora) - place)
+        complete(each, workers, None if minutes is None else max(left, 0.0), cluster)
+    if not any(map(_unfinished, session.corpora)):
+        load_queue(session.name, session.storage).set_user_attr("later", 0)
+    return publish(session.tracker, session.name)
+
+
 def _work(session: Session, workers: int, until: float | None, cluster: Cluster | None) -> None:
     name, url, tracker = session.name, session.storage, session.tracker
     if cluster is not None:
@@ -245,6 +292,19 @@ def overcommitted(study: Study, workers: int, cores: int) -> str | None:
         f"train.threads = {threads} with {count(workers, 'worker')}: more threads than cores "
         f"({cores}), so they wait for each other; train.threads = 1 is faster"
     )
+
+
+def show_ranking(tracker: Tracker, board: Leaderboard) -> None:
+    """Print the ranking of a study's variants, or their mean ranks over its corpora and the ranking
+    on each.
+    """
+    corpora = {} if board.rows else on_corpora(read(tracker, board.study))
+    for section in joint(corpora):
+        stdout.print(table(section.columns, section.rows, section.title))
+        for sentence in section.findings:
+            stderr.print(sentence, markup=False)
+    for each in [reading.board for reading in corpora.values()] or [board]:
+        show_leaderboard(each)
 
 
 def show_leaderboard(board: Leaderboard) -> None:
@@ -285,6 +345,8 @@ def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
         "report": tracker.link(board.study, board.parent_run_id, "report.html"),
         "sentences": tracker.sentences_link(board.study, board.metric, not board.higher_is_better),
     }
+    if not board.rows:  # a study on several corpora
+        links = {"report": links["report"]}
     is_server = tracker.uri.startswith("http")
     stderr.print("on the tracking server:" if is_server else "open with [bold]textgan ui[/]:")
     for title, link in links.items():

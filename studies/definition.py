@@ -23,7 +23,7 @@ from core.errors import InputError
 from core.faults import in_toml
 from core.text.oracles import oracle_of
 from core.tracking.protocol import MLFLOWS_OWN
-from studies.kinds import Kind, Variant, find_kind
+from studies.kinds import Kind, OnCorpora, Variant, find_kind
 from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system_name
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
@@ -49,6 +49,22 @@ class Study:
         """The rows known before anything ran, in the order in which they run first."""
         jobs = self.kind.plan(()).jobs
         return tuple({job.variant.name: job.variant for job in jobs}.values())
+
+    def on_corpora(self, resolver: Resolver, where: str) -> dict[str, Study]:
+        """The study on each corpus of `study.corpora`, by its name; without, itself as ""."""
+        if not self.table.corpora:
+            return {"": self}
+        found = {}
+        table = {key: value for key, value in self.tables["study"].items() if key != "corpora"}
+        for corpus in self.table.corpora:
+            own = corpus.model_dump(exclude_unset=True, exclude={"label"})
+            tables = {
+                **self.tables,
+                "study": {**table, "name": f"{self.table.name}_{corpus.name}"},
+                "corpus": {**self.tables.get("corpus", {}), **own},
+            }
+            found[corpus.name] = stored_study(tables, resolver, f"{where}, corpus {corpus.name}")
+        return found
 
     def definition(self) -> str:
         """JSON from which `from_definition` makes the same study."""
@@ -90,8 +106,8 @@ def load_study(
             f"{path}: study.name = {MLFLOWS_OWN!r}: MLflow has an experiment of this name; "
             f"give the study another one"
         )
-    if study.table.metric == EXACT:
-        for variant in study.variants:
+    for each in study.on_corpora(resolver, str(path)).values():
+        for variant in each.variants if study.table.metric == EXACT else ():
             if reason := _why_not_exact(variant.config, resolver):
                 raise InputError(
                     f"{path}: study.metric = {EXACT!r}: {variant.name!r} has none: {reason}; "
@@ -153,7 +169,8 @@ def make_study(
         raise InputError(explain(error, kind.Table, where, prefix="study.")) from None
     config = {key: value for key, value in tables.items() if key not in ("study", "systems")}
     definition = Definition(config, tables.get("systems", {}), resolver, where, old_names)
-    return Study(table, tables, kind(table, definition))
+    made = kind(table, definition)
+    return Study(table, tables, OnCorpora(made) if table.corpora else made)
 
 
 def _systems_named(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

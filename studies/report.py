@@ -7,6 +7,7 @@ leaderboard. Descriptions link these.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
@@ -26,7 +27,8 @@ from core.metrics.catalogue import metric_info
 from core.plural import count
 from core.tracking.protocol import Columns, Tracker
 from core.tracking.rendering import plain
-from studies.analysis.contrasts import against_first
+from studies.analysis.contrasts import against_first, with_contrasts
+from studies.analysis.corpora import joint, leaderboards, ranks_of
 from studies.analysis.curves import curves
 from studies.analysis.laboratory import missed
 from studies.analysis.plane import plane
@@ -46,6 +48,7 @@ HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 # The page sorts others, by name, before them.
+CORPORA = "corpora"  # tag of a study on several corpora: the name of the study of each
 COLUMNS = ("score", "score_low", "score_high", "failure_rate", "survivors_score")
 MANY_FINDINGS = 12
 
@@ -133,8 +136,40 @@ def sections(reading: Reading) -> list[Section]:
     return [*find_kind(reading.table.kind).sections(reading)] if reading.board.rows else []
 
 
+def on_corpora(reading: Reading) -> dict[str, Reading]:
+    """The study of each corpus that was begun and is not deleted; none of an ordinary study."""
+    found: dict[str, Reading] = {}
+    if not reading.table.corpora:
+        return found
+    own = reading.tracker.run(reading.board.parent_run_id).tags.get(CORPORA, "{}")
+    for corpus, study in json.loads(own).items():
+        with contextlib.suppress(InputError):
+            found[corpus] = read(reading.tracker, study)
+    return found
+
+
+def document(reading: Reading) -> dict[str, Any]:
+    """For `--json`: the leaderboard and contrasts; of several corpora those of each, and ranks."""
+    board, named = reading.board, reading.table.contrasts
+    if not reading.table.corpora:
+        return with_contrasts(board, named)
+    boards = {corpus: each.board for corpus, each in on_corpora(reading).items()}
+    ranks = ranks_of(boards)
+    return {
+        "study": board.study,
+        "parent_run_id": board.parent_run_id,
+        "metric": board.metric,
+        "runs": sum(each.runs for each in boards.values()),
+        "failed": sum(each.failed for each in boards.values()),
+        "corpora": {corpus: with_contrasts(each, named) for corpus, each in boards.items()},
+        "ranks": ranks and ranks.document(),
+    }
+
+
 def build(reading: Reading) -> Report:
     """The report: leaderboard, sections of the kind of study, and sections of every study."""
+    if reading.table.corpora:
+        return _build_on_corpora(reading, on_corpora(reading))
     first, own = ranking(reading), sections(reading)
     every = (power, people, plane, curves, samples, failures, cost)
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
@@ -147,6 +182,17 @@ def build(reading: Reading) -> Report:
         [each for section in (first, *own[:1]) for each in section.findings[:1]],
         found,
     )
+
+
+def _build_on_corpora(reading: Reading, readings: Mapping[str, Reading]) -> Report:
+    """The report about several corpora; each has a full one of its own."""
+    found = [*joint(readings), *leaderboards(readings), reproduce(reading)]
+    missing = [each.name for each in reading.table.corpora if each.name not in readings]
+    said = [f"Corpus `{name}` has no study: it was not begun, or deleted." for name in missing]
+    said += [sentence for section in found for sentence in section.findings]
+    facts = {**_facts(reading), "runs": count(sum(e.board.runs for e in readings.values()), "run")}
+    facts["data"] = ", ".join(each.name for each in reading.table.corpora)
+    return Report(reading.board.study, reading.table.question, facts, said, said[:1], found)
 
 
 def _each_once(findings: Sequence[str]) -> list[str]:
@@ -188,17 +234,18 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
         if folder is not None:
             shutil.copytree(made, folder, dirs_exist_ok=True)
             report.write_figures(folder / FIGURES, [each for each in FORMATS if each not in SHOWN])
-    samples_link = tracker.sentences_link(study, board.metric, not board.higher_is_better)
-    pages = {
-        "Report": tracker.link(study, board.parent_run_id, HTML),
-        "leaderboard": link,
-        "samples of all runs": samples_link,
-    }
+    page = tracker.link(study, board.parent_run_id, HTML)
+    pages = {corpus: tracker.link(each.board.study, each.board.parent_run_id, HTML)
+             for corpus, each in on_corpora(reading).items()}  # fmt: skip
+    if not pages:
+        sentences = tracker.sentences_link(study, board.metric, not board.higher_is_better)
+        pages = {"leaderboard": link, "samples of all runs": sentences}
+    pages = {"Report": page, **pages}
     links = " · ".join(f"[{title}]({to})" for title, to in pages.items())
     said = "\n".join(f"- {sentence}" for sentence in report.findings)
     parent.describe(f"{links}\n\n{said}{RULE}{about.rpartition(RULE)[2]}")
     parent.finish("ok")
-    return board, link
+    return board, page if reading.table.corpora else link
 
 
 def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]:

@@ -42,16 +42,17 @@ class Section:
     figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)  # name -> maker
     findings: Sequence[str] = ()  # Markdown sentences for the summary, most important first
     values: Mapping[str, Any] = field(default_factory=dict)  # of the placeholders in the texts
+    text: str = ""  # key of its texts, if it is another
 
     @property
     def title(self) -> str:
         """A few words."""
-        return TEXTS[self.key]["title"].format(**self.values)
+        return TEXTS[self.text or self.key]["title"].format(**self.values)
 
     @property
     def explanation(self) -> str:
         """How to read it and what it cannot show, in Markdown."""
-        return TEXTS[self.key]["explanation"].format(**self.values)
+        return TEXTS[self.text or self.key]["explanation"].format(**self.values)
 
 
 @dataclass(frozen=True)

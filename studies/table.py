@@ -5,12 +5,14 @@ configuration: values of axes, shared settings and the budget. Each kind adds ke
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from core.config import Config, parse
 from core.config.parsing import Tables, assign
@@ -19,6 +21,7 @@ from core.config.schema import Frozen
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import has_curve, metric_info, ranking_metric
+from core.text.settings import CorpusSettings
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
 MANY_TOKENS = 10**15
@@ -78,6 +81,17 @@ class System(Frozen):
         return self.label or system_name(self.system)
 
 
+class CorpusChoice(CorpusSettings):
+    """A corpus of the study: keys of `[corpus]` that differ, and a label."""
+
+    label: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its label or, without, the name of its source."""
+        return self.label or re.sub(r"[^\w.-]", "_", Path(self.source).stem)
+
+
 class StudyTable(Frozen):
     """Keys of every kind."""
 
@@ -96,17 +110,20 @@ class StudyTable(Frozen):
     budget: Budget | None = None  # None: as [train] says
     contrasts: list[Contrast] = Field(default=[])
     systems: list[System] = Field(default=[])
+    # The study runs on each of them; none: on that of [corpus].
+    corpora: Annotated[list[CorpusChoice], Field(min_length=2)] = Field(default=[])
 
-    @field_validator("systems", mode="before")
+    @field_validator("systems", "corpora", mode="before")
     @classmethod
-    def _names_are_systems(cls, given: Any) -> Any:
+    def _texts_are_names(cls, given: Any, info: ValidationInfo) -> Any:
         if not isinstance(given, list):
             return given
-        return [{"system": each} if isinstance(each, str) else each for each in given]
+        key = "system" if info.field_name == "systems" else "source"
+        return [{key: each} if isinstance(each, str) else each for each in given]
 
-    @field_validator("systems")
+    @field_validator("systems", "corpora")
     @classmethod
-    def _rows_have_names_of_their_own(cls, given: list[System]) -> list[System]:
+    def _names_differ(cls, given: list[Any]) -> list[Any]:
         names = [each.name for each in given]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -68,8 +68,8 @@ def study(
     from experiments import study_session
     from experiments.estimate import show_plan
     from experiments.study_worker import Cluster, check_cluster
-    from studies.analysis.contrasts import with_contrasts
     from studies.kinds import Limit
+    from studies.report import document, read
     from studies.running.queue import failures, load_queue
 
     session = study_session.find_study(source, set_ or [], storage, tracking, resume=resume)
@@ -88,10 +88,11 @@ def study(
     session = study_session.begin_or_join(session, command, limit, resume=resume)
     board, link = study_session.complete(session, workers, minutes, cluster)
     if json:
-        print_json({**with_contrasts(board, session.study.table.contrasts), "link": link})
+        print_json({**document(read(session.tracker, session.name)), "link": link})
         return
-    study_session.show_leaderboard(board)
-    failed = failures(load_queue(session.name, session.storage))
+    study_session.show_ranking(session.tracker, board)
+    own = [load_queue(each.name, each.storage) for each in session.corpora or (session,)]
+    failed = [line for queue in own for line in failures(queue)]
     for line in failed[:MOST_LISTED]:
         stderr.print(f"failed: {line}", markup=False)
     if len(failed) > MOST_LISTED:
@@ -131,11 +132,10 @@ def report(
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.study_session import UI, folder_name, show_compared, show_leaderboard
-    from studies.analysis.contrasts import with_contrasts
+    from experiments.study_session import UI, folder_name, show_compared, show_ranking
     from studies.compared import compare
     from studies.leaderboard import leaderboard
-    from studies.report import HTML, publish, read
+    from studies.report import HTML, document, publish, read
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
@@ -144,8 +144,8 @@ def report(
     if others:
         if len(others) > 1 or register or summary or output:
             raise InputError("compare two studies, without --output, --register and --summary")
-        document = compare(tracker, name, others[0])
-        print_json(document) if json else show_compared(document)
+        compared = compare(tracker, name, others[0])
+        print_json(compared) if json else show_compared(compared)
         return
     if summary is not None:
         write_summary(tracker, name, summary)
@@ -162,11 +162,11 @@ def report(
         serve = f"mlflow models serve -m {model} --env-manager local"
         stderr.print(f"  {variables} {serve}", soft_wrap=True)
     if json:
-        print_json(with_contrasts(board, read(tracker, name).table.contrasts))
+        print_json(document(read(tracker, name)))
         return
     if tracker.read_only and output is None:
         raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
-    show_leaderboard(board)
+    show_ranking(tracker, board)
     folder = output or tracker.store_dir / "reports" / folder_name(name)
     _, link = publish(tracker, name, folder)
     stderr.print(f"report: {folder / HTML}", soft_wrap=True)

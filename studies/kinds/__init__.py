@@ -146,6 +146,27 @@ class Kind(ABC):
         """Sections of the kind's report in addition to the leaderboard, from the store alone."""
 
 
+class OnCorpora(Kind):
+    """A study on several corpora, each of which has a study of its own: it has no runs itself."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.table, self.variants, self.kind = kind.table, [], kind
+
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+        """No jobs, and the study of each corpus to come."""
+        return Plan((), later=len(self.table.corpora))
+
+    def describe(self) -> str:
+        """What is compared, and on what."""
+        corpora = ", ".join(f"`{corpus.name}`" for corpus in self.table.corpora)
+        return f"{self.kind.describe()}\n\nOn each of the corpora {corpora}."
+
+    @staticmethod
+    def sections(reading: Reading) -> Iterator[Section]:
+        """None of its own."""
+        return iter(())
+
+
 def kinds() -> list[str]:
     """Names of all kinds, sorted."""
     return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem[0] != "_")

@@ -1,0 +1,230 @@
+"""Several corpora as an axis: a study on each, their ranks, and what few corpora cannot show."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from core.errors import InputError
+from core.tracking.memory import MemoryTracker
+from core.tracking.protocol import study_run
+from experiments import study_session
+from experiments.estimate import show_plan
+from experiments.loading import resolve_file
+from experiments.study_session import Session, begin_or_join, complete, show_ranking
+from studies.analysis.corpora import Ranks, figure, ranks_of
+from studies.definition import Study, from_definition, load_study
+from studies.kinds import NO_LIMIT, Limit
+from studies.report import build, document, on_corpora, read
+from studies.running import execute
+from studies.running.storage import storage_url
+from tests.conftest import ROOT
+from tests.studies.test_report import board_of
+from tests.studies.test_studies import FakeTraining
+from variants import registry
+
+FILE = ROOT / "experiments" / "smoke" / "corpora.toml"
+NAME = "corpora_smoke"
+ROWS = {"detached", "gumbel_softmax", "straight_through"}
+
+
+def plan(*overrides: str) -> Study:
+    return load_study(FILE, overrides, registry(), resolve_file)
+
+
+def session(folder: Path, *overrides: str) -> Session:
+    tracker = MemoryTracker(folder)
+    return Session(NAME, plan("corpus.sentences=300", *overrides), tracker, storage_url(tracker))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
+    training = FakeTraining()
+    monkeypatch.setattr(study_session, "run", training)
+    for name in ("load_queue", "open_storage", "queue_names"):  # of memory, as for the others
+        monkeypatch.setattr(study_session, name, getattr(execute, name))
+    return training
+
+
+def ranked(*ranks: list[int]) -> Ranks:
+    """Ranks of rows `a`, `b`, ... on corpora `0`, `1`, ..., a list for each corpus."""
+    table = np.array(ranks, dtype=float).T
+    return Ranks([chr(97 + i) for i in range(len(table))], [*map(str, range(len(ranks)))], table)
+
+
+def test_each_corpus_has_a_study_with_its_own_settings() -> None:
+    study = plan("corpus.sentences=300")
+    assert (study.variants, study.kind.plan(()).jobs) == ((), ())
+    own = study.on_corpora(registry(), "x")
+    assert [each.table.name for each in own.values()] == [f"{NAME}_easy", f"{NAME}_default"]
+    for name, each in own.items():
+        assert {v.name for v in each.variants} == ROWS
+        assert {v.config.corpus.difficulty for v in each.variants} == {name}
+        assert {v.config.corpus.sentences for v in each.variants} == {300}, "of [corpus]"
+        assert from_definition(each.definition(), registry()) == each
+    assert from_definition(study.definition(), registry()) == study
+    named = plan("study.corpora=['grammar','data/my text.txt']").on_corpora(registry(), "x")
+    assert [*named] == ["grammar", "my_text"]
+    assert named["my_text"].variants[0].config.corpus.source == "data/my text.txt"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("study.corpora=['grammar']", "study.corpora"),
+        ("study.corpora=['grammar','grammar']", "'grammar' is listed twice; give one of them"),
+        ("study.corpora=['grammar',{label='a',difficulty='eazy'}]", "difficulty"),
+        ("study.corpora=['grammar',{label='a',sorce='x'}]", "did you mean 'source'"),
+        ("study.corpora=['grammar',{label='a/b'}]", "label"),
+        ("study.corpora=['grammar',3]", "study.corpora"),
+        ("study.metric='eval/jsd'", "has no likelihood"),
+    ],
+)
+def test_faults_are_named_before_anything_runs(override: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plan(override)
+    assert words in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_study_on_two_corpora_from_its_plan_to_its_report(
+    tmp_path: Path, fake: FakeTraining, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = begin_or_join(session(tmp_path), "textgan study x.toml", NO_LIMIT, resume=False)
+    assert [each.name for each in begun.corpora] == [f"{NAME}_easy", f"{NAME}_default"]
+    board, _ = complete(begun, 1, None, None)
+    assert len(fake.seen) == 12
+    tracker = begun.tracker
+    found = document(read(tracker, NAME))
+    assert (found["runs"], found["failed"], [*found["corpora"]]) == (12, 0, ["easy", "default"])
+    assert len(found["corpora"]["easy"]["leaderboard"]) == 3
+    assert {row["variant"] for row in found["ranks"]["rows"]} == ROWS
+    assert found["ranks"]["rows"][0]["mean_rank"] == 1
+    assert (found["ranks"]["p"], found["ranks"]["critical_difference"]) == (None, None)
+    text = build(read(tracker, NAME)).markdown()
+    assert "2 corpora cannot separate 3 rows, even if they agree completely" in text
+    assert "## Leaderboard on easy" in text
+    assert "**default**: `gumbel_softmax` has the highest score" in text
+    assert study_run(tracker, NAME).outcome == "ok"
+    show_ranking(tracker, board)
+    shown = capsys.readouterr().out
+    assert shown.index("Mean ranks over corpora") < shown.index(f"{NAME}_easy: eval/ms_jaccard_2")
+
+    again = replace(begun, name=NAME, study=plan("corpus.sentences=300"), corpora=())
+    again = begin_or_join(again, "textgan study x.toml", NO_LIMIT, resume=False)
+    assert again.name == f"{NAME}-2"
+    assert [each.name for each in again.corpora] == [f"{NAME}-2_easy", f"{NAME}-2_default"]
+
+
+@pytest.mark.slow
+def test_resuming_begins_the_corpora_that_are_missing_and_repeats_nothing(
+    tmp_path: Path, fake: FakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = session(tmp_path)
+    begin, begun = execute.begin, []
+
+    def killed(study: Study, name: str, *rest: object) -> None:
+        if name == f"{NAME}_default":
+            raise KeyboardInterrupt
+        begun.append(name)
+        begin(study, name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(execute, "begin", killed)
+    with pytest.raises(KeyboardInterrupt):
+        begin_or_join(ours, "textgan study x.toml", NO_LIMIT, resume=False)
+    assert begun == [NAME, f"{NAME}_easy"]
+    report = build(read(ours.tracker, NAME)).markdown()
+    assert "Corpus `default` has no study" in report
+    monkeypatch.setattr(execute, "begin", begin)
+    resumed = begin_or_join(ours, "textgan study x.toml", NO_LIMIT, resume=True)
+    complete(resumed.corpora[0], 1, None, None)
+    assert len(fake.seen) == 6
+    complete(begin_or_join(ours, "x", NO_LIMIT, resume=True), 1, None, None)
+    assert len(fake.seen) == 12
+    assert [*on_corpora(read(ours.tracker, NAME))] == ["easy", "default"]
+    other = replace(ours, study=plan("train.updates=3"))
+    with pytest.raises(InputError, match="begun with another definition"):
+        begin_or_join(other, "x", NO_LIMIT, resume=True)
+
+
+def test_a_corpus_that_cannot_be_read_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    ours = session(tmp_path, "study.corpora=['grammar', 'nowhere.txt']")
+    with pytest.raises(InputError, match=r"nowhere\.txt"):
+        begin_or_join(ours, "x", NO_LIMIT, resume=False)
+    assert ours.tracker.runs() == []
+
+
+def test_the_plan_counts_the_runs_on_all_corpora(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = session(tmp_path)
+    import experiments.estimate as module
+
+    jobs: list[int] = []
+
+    def cost(given: list[object], _: object) -> module.Estimate:
+        jobs.append(len(given))
+        return module.Estimate(2.0, 10, "")
+
+    monkeypatch.setattr(module, "estimate", cost)
+    show_plan(ours.study, Limit(workers=2), ours.tracker, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], found["corpora"], found["seconds"]) == (12, ["easy", "default"], 12.0)
+    assert jobs == [12]
+    show_plan(ours.study, Limit(trials=5), ours.tracker, as_json=True)
+    assert json.loads(capsys.readouterr().out)["runs"] == 10, "5 on each corpus"
+
+
+def test_ranks_are_within_corpora_and_ties_share_them() -> None:
+    easy = board_of({"a": [0.9], "b": [0.5], "c": [0.5], "only here": [1.0]})
+    hard = board_of({"a": [0.02], "b": [0.03], "c": [0.01]})
+    found = ranks_of({"easy": easy, "hard": hard})
+    assert found is not None
+    assert (found.rows, found.corpora) == (["a", "b", "c"], ["easy", "hard"])
+    assert found.ranks.tolist() == [[1, 2], [2.5, 1], [2.5, 3]]
+    assert ranks_of({"easy": easy}) is None
+    assert ranks_of({"easy": easy, "hard": board_of({})}) is None
+
+
+def test_friedmans_p_is_that_of_all_permutations() -> None:
+    found = ranked([1, 2, 3], [1, 2, 3], [2, 1, 3], [1, 3, 2])
+    spread = found.means.var()
+    orders = list(itertools.permutations([1, 2, 3]))
+    every = [np.mean(each, axis=0).var() for each in itertools.product(orders, repeat=4)]
+    assert found.p == pytest.approx(np.mean(np.array(every) >= spread - 1e-9), abs=0.01)
+    statistic = stats.friedmanchisquare(*found.ranks).statistic
+    assert statistic == pytest.approx(12 * 4 * 3 / (3 * 4) * spread)
+
+
+def test_the_critical_difference_is_nemenyis() -> None:
+    """Demsar 2006, table 5 (a): q is 2.343 for 3 and 2.850 for 6 rows."""
+    assert ranked([1, 2, 3], [1, 2, 3]).critical == pytest.approx(2.343 * math.sqrt(1), abs=1e-3)
+    six = ranked(*[[1, 2, 3, 4, 5, 6]] * 10)
+    assert six.critical == pytest.approx(2.850 * math.sqrt(6 * 7 / 60), abs=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "corpora", "enough"), [
+    (2, 5, False), (2, 6, True), (3, 2, False), (3, 3, True), (8, 2, False), (20, 2, False),
+])  # fmt: skip
+def test_two_corpora_are_never_enough(rows: int, corpora: int, enough: bool) -> None:
+    found = ranked(*[[*range(1, rows + 1)]] * corpora)
+    assert found.enough == enough
+    assert found.separated[0, -1] == enough
+    assert (found.document()["p"] is not None) == enough
+
+
+def test_the_figure_joins_rows_that_do_not_differ() -> None:
+    """Mean ranks 1, 2, 3, 4 and a critical difference of 1.9: only neighbours do not differ."""
+    axis = figure(ranked(*[[1, 2, 3, 4]] * 6)).axes[0]
+    lines = [line for line in axis.lines if min(line.get_xdata()) > 4]
+    assert [[*map(round, line.get_ydata())] for line in lines] == [[3, 2], [2, 1], [1, 0]]
+    assert "critical difference 1.91" in axis.texts[0].get_text()
+    few = figure(ranked([1, 2, 3, 4], [1, 2, 3, 4])).axes[0]
+    assert not few.texts, "two corpora have no critical difference"
