@@ -122,16 +122,6 @@ def null_of(
     return replace(found, false_alarms=float(np.mean([found.sees(value) for value in fresh])))
 
 
-def suite_score(source: Source, n: int) -> Score:
-    """The metrics of a sample against n references of the source, which are indexed once."""
-    suite = Suite(source.references(n), source.training, source.oracle)
-
-    def score(text: Text, groups: Sequence[str]) -> Values:
-        return {name: found.value for name, found in suite.measures(text, groups).items()}
-
-    return score
-
-
 class Laboratory:
     """Groups of metrics on one source at n sentences."""
 
@@ -255,7 +245,11 @@ def measure(
     called before each real sample and after each fault.
     """
     efforts = {group: effort_of(group, n) for group in groups}
-    score = suite_score(source, n)
+    suite = Suite(source.references(n), source.training, source.oracle)
+
+    def score(text: Text, chosen: Sequence[str]) -> Values:
+        return {name: found.value for name, found in suite.measures(text, chosen).items()}
+
     lab = Laboratory(source, n, efforts, score, lambda i, most: step("real text", i, most))
     sheet = table.sheets.setdefault(n, Sheet())
     sheet.real |= lab.nulls

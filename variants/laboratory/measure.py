@@ -73,6 +73,7 @@ BY_STEP, PROJECTION = ToyStepDiscriminator, ToyProjection
 HARD, SOFT = {"feedback": "hard"}, {"feedback": "soft"}
 NOT_STANDARDISED = {"group": 4, "standardise": False, "per_token": False, "kl": 0.0}
 NO_RETURN = {"gamma": 0.0, "baseline": "leave_one_out"}
+DENSE, DISCOUNTED = "dense_reinforce", {"gamma": 0.23}
 SETUPS: Sequence[Setup] = (
     Setup("reinforce", "reinforce"),
     Setup("leave_one_out", "leave_one_out"),
@@ -85,19 +86,12 @@ SETUPS: Sequence[Setup] = (
     Setup("cold, nucleus", "cold", {"epsilon": 0.5, "nucleus": 0.6, "bound": 1e6}),
     Setup("taylor, h .5", "taylor", {"bandwidth": 0.5}),
     Setup("taylor, h 2", "taylor", {"bandwidth": 2.0}),
-    Setup("dense_reinforce, gamma 1", "dense_reinforce", {"gamma": 1.0}, discriminator=BY_STEP),
-    Setup("dense_reinforce, gamma .23", "dense_reinforce", {"gamma": 0.23}, discriminator=BY_STEP),
-    Setup("dense_reinforce, gamma 0", "dense_reinforce", NO_RETURN, discriminator=BY_STEP),
-    Setup(
-        "dense_reinforce, gamma 0, projection",
-        "dense_reinforce",
-        NO_RETURN,
-        discriminator=PROJECTION,
-    ),
+    Setup("dense_reinforce, gamma 1", DENSE, {"gamma": 1.0}, discriminator=BY_STEP),
+    Setup("dense_reinforce, gamma .23", DENSE, DISCOUNTED, discriminator=BY_STEP),
+    Setup("dense_reinforce, gamma 0", DENSE, NO_RETURN, discriminator=BY_STEP),
+    Setup("dense_reinforce, gamma 0, projection", DENSE, NO_RETURN, discriminator=PROJECTION),
     Setup("all_words, gamma 0, projection", "all_words", {"gamma": 0.0}, discriminator=PROJECTION),
-    Setup(
-        "all_words, gamma .23, projection", "all_words", {"gamma": 0.23}, discriminator=PROJECTION
-    ),
+    Setup("all_words, gamma .23, projection", "all_words", DISCOUNTED, discriminator=PROJECTION),
     Setup("straight_through", "pathwise", {}, "straight_through"),
     Setup("straight_through_gumbel", "pathwise", {}, "straight_through_gumbel"),
     Setup("gumbel_softmax", "pathwise", {}, "gumbel_softmax", HARD),
