@@ -23,7 +23,7 @@ from typer.cli import get_docs_for_click
 
 from core.config import Config, EvaluationConfig, ModelConfig, TrainConfig, read_toml
 from core.config.parsing import tables_in
-from core.config.schema import ForkConfig
+from core.config.schema import ForkConfig, StopConfig
 from core.config.slots import FOLDERS
 from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.comparison import Difference, EvaluationComparison
@@ -42,7 +42,7 @@ SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMa
 TYPES = {"number": "float", "object": "table", "array": "list"}  # JSON's name -> ours
 TABLES: Mapping[str, type[BaseModel]] = {
     "corpus": CorpusSettings, "model": ModelConfig, "train": TrainConfig,
-    "evaluation": EvaluationConfig, "fork": ForkConfig,
+    "train.stop": StopConfig, "evaluation": EvaluationConfig, "fork": ForkConfig,
 }  # fmt: skip
 
 

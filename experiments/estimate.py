@@ -118,7 +118,8 @@ def _run_seconds(config: Config, trainer: Trainer, evaluator: Evaluator) -> floa
     budgets = [60 * train.minutes / one] if train.minutes is not None else []
     budgets += [train.updates] if train.updates is not None else []
     updates = min(budgets)
-    return updates * one + (2 + updates // config.evaluation.every) * evaluation + OVERHEAD
+    evaluations = 1 + updates // config.evaluation.every + len(config.rules)
+    return updates * one + evaluations * evaluation + OVERHEAD
 
 
 def _bytes(config: Config, trainer: Trainer) -> int:

@@ -128,7 +128,9 @@ def show_differences(compared: EvaluationComparison) -> None:
 
 def check_ranked(tracker: Tracker, study: str, groups: Sequence[str]) -> None:
     """InputError for an unknown study, or if no group has the metric that ranks it."""
-    metric = study_run(tracker, study).params["metric"].removeprefix("eval/")
+    split, _, metric = study_run(tracker, study).params["metric"].partition("/")
+    if split != "eval":
+        raise InputError(f"--log {study}: it ranks by {split}/{metric}, which only its runs have")
     if CATALOGUE[metric].group not in groups:
         raise InputError(f"--log {study}: it ranks by {metric}, which --metrics leaves out")
 

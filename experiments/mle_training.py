@@ -12,7 +12,6 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from core.errors import InputError
 from core.files import write_atomically
 from core.text.hashing import hash_of
 from core.tracking.memory import MemoryTracker
-from core.training.loop import Stopped
 from core.training.nll_gen import nll_gen
 from experiments.baselines import MODEL, Text, sentences_of
 from experiments.generate import load_generator, save_generator
@@ -32,7 +30,7 @@ from experiments.single_run.run import run
 LONGEST = 63  # words; longer training sentences are left out
 HELD_OUT = 0.05  # of the sentences, for validation and again for test
 SCORED = 500  # sentences of each held-out split, at most
-PATIENCE = 2  # checks without improvement that stop the training
+METRIC, PATIENCE, EVERY = "eval/nll_gen", 2, 100  # of early stopping; updates
 SEED = 0
 
 
@@ -48,19 +46,20 @@ def write(folder: Path, updates: int, count: int) -> None:
 
 def train(folder: Path, updates: int) -> None:
     """Train on `train.txt` of a folder; write the generator and its perplexity there."""
-    file, validation = folder / "train.txt", _Validation()
+    file = folder / "train.txt"
     config = load("mle_tuned", _overrides(file.read_text(encoding="utf-8"), file, updates))
     with tempfile.TemporaryDirectory() as temporary:
         tracker = MemoryTracker(Path(temporary))
-        result = run(config, tracker=tracker, report=validation)
-        if validation.best is None:
+        result = run(config, tracker=tracker)
+        curve = [(nll, step) for step, nll in tracker.history(result.run_id, METRIC) if step]
+        if not curve:
             raise InputError(f"its training failed ({result.outcome})")
         sampler = sampler_of(tracker, result.run_id, BEST)
         corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
         rows = corpus.test.rows(np.arange(min(len(corpus.test), SCORED)), config.model.length)
         nll = nll_gen(sampler.generator, sampler.drawing, rows).value
         about = {
-            "updates": validation.best[1],
+            "updates": min(curve)[1],
             "budget": updates,
             "nll_gen": nll,
             "perplexity": math.exp(nll) if nll is not None else None,
@@ -70,25 +69,6 @@ def train(folder: Path, updates: int) -> None:
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         for name in MODEL:  # the weights last: they mark it complete
             write_atomically(folder / name, (made / name).read_bytes())
-
-
-class _Validation:
-    """The scores on the validation split; stops a training that does not improve."""
-
-    def __init__(self) -> None:
-        self.best: tuple[float, int] | None = None  # token NLL, update
-        self._since = 0
-
-    def __call__(self, step: int, _: int | None, values: Mapping[str, float | None]) -> None:
-        nll = values.get("eval/nll_gen")
-        if nll is None or step == 0:
-            return
-        if self.best is None or nll < self.best[0]:
-            self.best, self._since = (nll, step), 0
-            return
-        self._since += 1
-        if self._since == PATIENCE:
-            raise Stopped(f"no improvement on the validation split since update {self.best[1]}")
 
 
 def _overrides(text: str, file: Path, updates: int) -> list[str]:
@@ -106,6 +86,8 @@ def _overrides(text: str, file: Path, updates: int) -> list[str]:
         'corpus.duplicates="keep"',
         f"model.length={max(min(longest, LONGEST) + 1, 2)}",
         f"train.updates={updates}",
+        f"evaluation.every={min(EVERY, updates // 2)}",
+        f"train.stop={{ metric = '{METRIC}', patience = {PATIENCE} }}",
         "evaluation.gradients=0",
         "evaluation.sentences=2",
         f"evaluation.references={SCORED}",

@@ -168,6 +168,10 @@ def make_study(
     except ValidationError as error:
         raise InputError(explain(error, kind.Table, where, prefix="study.")) from None
     config = {key: value for key, value in tables.items() if key not in ("study", "systems")}
+    if "selection" in table.model_fields_set:
+        best = {"keep_best": table.curve_metric} if "best" in table.selection else {}
+        given = {**best, **config.get("evaluation", {})}
+        config["evaluation"] = {**given, "selection": table.selection}
     definition = Definition(config, tables.get("systems", {}), resolver, where, old_names)
     made = kind(table, definition)
     return Study(table, tables, OnCorpora(made) if table.corpora else made)

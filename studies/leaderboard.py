@@ -128,13 +128,15 @@ class Leaderboard:
         }
 
 
-def leaderboard(tracker: Tracker, study: str) -> Leaderboard:
-    """Read a study's runs and rank its variants; InputError for an unknown study."""
+def leaderboard(tracker: Tracker, study: str, metric: str | None = None) -> Leaderboard:
+    """Read a study's runs and rank its variants, by its own metric or by another logged one;
+    InputError for an unknown study.
+    """
     parent = study_run(tracker, study)
     study = parent.experiment
     if "metric" not in parent.params:
         raise InputError(f"run {parent.run_id[:8]}: its tag level says study, but it is none")
-    metric = parent.params["metric"]
+    metric = metric or parent.params["metric"]
     info = metric_info(metric)
     higher = info.direction == "higher"
     of_texts = {key: f"{key}/{metric.partition('/')[2]}" for key in TEXTS}
@@ -246,7 +248,7 @@ def _mean(runs: Sequence[RunRecord], name: str) -> float | None:
 def _signatures(metric: str, runs: Sequence[RunRecord]) -> tuple[str | None, dict[str, str]]:
     """The signature of most runs' scores, and that of each variant with another one."""
     split, _, name = metric.partition("/")
-    tag = TEST_SIGNATURE if split == "test" else SIGNATURE
+    tag = TEST_SIGNATURE if split.startswith("test") else SIGNATURE
     group = GROUPS[metric_info(metric).group]
     found = {
         run.variant: str(of_metric(name, Signature.parse(run.tags[tag]), group))

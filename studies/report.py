@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from studies.analysis.plane import plane
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats, failed, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
+from studies.analysis.selection import rule_results, which_checkpoint
 from studies.figures import FORMATS, draw, inline, save
 from studies.kinds import find_kind
 from studies.leaderboard import Leaderboard, Row, leaderboard, variant_runs
@@ -149,11 +150,14 @@ def on_corpora(reading: Reading) -> dict[str, Reading]:
 
 
 def document(reading: Reading) -> dict[str, Any]:
-    """For `--json`: the leaderboard and contrasts; of several corpora those of each, and ranks."""
-    board, named = reading.board, reading.table.contrasts
+    """For `--json`: leaderboard, contrasts and results of rules; of several corpora those of each,
+    and ranks.
+    """
+    board, readings = reading.board, on_corpora(reading)
     if not reading.table.corpora:
-        return with_contrasts(board, named)
-    boards = {corpus: each.board for corpus, each in on_corpora(reading).items()}
+        rules = [asdict(each) for each in rule_results(reading)]
+        return {**with_contrasts(board, reading.table.contrasts), "selection": rules}
+    boards = {corpus: each.board for corpus, each in readings.items()}
     ranks = ranks_of(boards)
     return {
         "study": board.study,
@@ -161,7 +165,7 @@ def document(reading: Reading) -> dict[str, Any]:
         "metric": board.metric,
         "runs": sum(each.runs for each in boards.values()),
         "failed": sum(each.failed for each in boards.values()),
-        "corpora": {corpus: with_contrasts(each, named) for corpus, each in boards.items()},
+        "corpora": {corpus: document(each) for corpus, each in readings.items()},
         "ranks": ranks and ranks.document(),
     }
 
@@ -171,7 +175,7 @@ def build(reading: Reading) -> Report:
     if reading.table.corpora:
         return _build_on_corpora(reading, on_corpora(reading))
     first, own = ranking(reading), sections(reading)
-    every = (power, people, plane, curves, samples, failures, cost)
+    every = (which_checkpoint, power, people, plane, curves, samples, failures, cost)
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
     findings = _each_once([sentence for section in found for sentence in section.findings])
     return Report(
@@ -291,7 +295,8 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str, ve
     known = {key: x for key, x in zip(COLUMNS, numbers, strict=True) if x is not None}
     # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
-    record.log_metrics({**known, **means(reading.runs_of(row), "eval/")}, ended)
+    known |= means(reading.runs_of(row), reading.table.picked("eval/"))
+    record.log_metrics(known, ended)
     tags = {"outcomes": outcomes(row), "failures": failed(row), "verdict": verdict or "none"}
     record.set_tags({**tags, "rank": f"{rank:03d}" if board.ranked else "none"})
     seeds = " · ".join(

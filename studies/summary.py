@@ -32,7 +32,7 @@ TAGS = frozenset({
     "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
     "seconds", "evaluating", "signature", "signature_test", "trunk",
 })  # fmt: skip
-NUMBERS = ("eval/", "test/", "real/", "mle/", "ngram/")
+NUMBERS = ("eval/", "eval_", "test/", "test_", "real/", "mle/", "ngram/")
 # The same in all runs: of the first seed alone.
 OF_TEXTS = tuple(f"{name}/" for name in (LIKELIHOOD, *FLOORS))
 SENTENCES = 8  # of the last step

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from core.config import Config, parse
 from core.config.parsing import Tables, assign
 from core.config.renamed import previous_key, previous_value, stored_keys
-from core.config.schema import Frozen
+from core.config.schema import Frozen, Rule
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
-from core.metrics.catalogue import has_curve, metric_info, ranking_metric
+from core.metrics.catalogue import curve_metric, has_curve, metric_info, ranking_metric, selected
 from core.text.settings import CorpusSettings
 
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
@@ -100,10 +100,13 @@ class StudyTable(Frozen):
     kind: str = "ablation"
     question: str = ""
     seeds: Seeds = 3  # how many (0, 1, ...), or which
-    metric: str = DEFAULT_METRIC
+    metric: Annotated[str, AfterValidator(ranking_metric)] = DEFAULT_METRIC
     # Rows that differ by less are equivalent; None: no row is called equivalent.
     margin: Annotated[float, Field(gt=0)] | None = None
-    prune_metric: str | None = None  # of curves and pruners; None: metric or CHEAP
+    # Which checkpoint of a run is scored; the first rule ranks the rows.
+    selection: Annotated[list[Rule], Field(min_length=1)] = Field(default=["last"])
+    # Of curves and pruners; None: metric, or CHEAP where that has no curve.
+    prune_metric: Annotated[str, AfterValidator(curve_metric)] | None = None
     # The system `mle_tuned`, stopped early on the validation split, among the baselines of every
     # run; it is trained once for a corpus, in about a minute.
     likelihood: bool = True
@@ -130,17 +133,13 @@ class StudyTable(Frozen):
             raise ValueError(f"{twice[0]!r} is listed twice; give one of them a label")
         return given
 
-    @field_validator("metric")
+    @field_validator("selection", mode="before")
     @classmethod
-    def _metric_is_known(cls, metric: str) -> str:
-        return ranking_metric(metric)
-
-    @field_validator("prune_metric")
-    @classmethod
-    def _prune_metric_has_a_curve(cls, metric: str | None) -> str | None:
-        if metric is not None and not has_curve(ranking_metric(metric)):
-            raise ValueError("is computed at the last evaluation only; take " + CHEAP)
-        return metric
+    def _rules_differ(cls, given: Any) -> Any:
+        given = [given] if isinstance(given, str) else given
+        if isinstance(given, list) and len({*map(str, given)}) < len(given):
+            raise ValueError("must not have the same rule twice")
+        return given
 
     @field_validator("seeds")
     @classmethod
@@ -161,7 +160,16 @@ class StudyTable(Frozen):
     @property
     def ranked_by(self) -> str:
         """The logged metric that ranks the rows."""
-        return f"test/{self.metric.partition('/')[2]}" if self.tested else self.metric
+        return self.ranked_with(self.selection[0])
+
+    def ranked_with(self, rule: Rule) -> str:
+        """The logged metric that ranks the rows if this rule picks the checkpoints."""
+        split = "test" if self.tested else "eval"
+        return selected(self.metric.replace("eval", split, 1), rule)
+
+    def picked(self, metric: str) -> str:
+        """The logged name of a metric at the checkpoint that the first rule picks."""
+        return selected(metric, self.selection[0])
 
     @property
     def curve_metric(self) -> str:
@@ -267,6 +275,8 @@ def shared(system: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Any
         tables[key] = {**tables.get(key, {}), **ours} if isinstance(ours, Mapping) else ours
     if "corpus" in study:
         tables["corpus"] = dict(study["corpus"])
+    if "stop" in study.get("train", {}):
+        tables["train"] = {**tables.get("train", {}), "stop": study["train"]["stop"]}
     for name, keys in (("model", ("length",)), ("train", SPENT)):
         ours = {key: study[name][key] for key in keys if key in study.get(name, {})}
         kept = tables.get(name, {})

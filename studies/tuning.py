@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from core.metrics.catalogue import metric_info, ranking_metric
 from studies.kinds import Done, Job, Limit, Variant
@@ -25,15 +25,12 @@ class TuningTable(StudyTable):
     sampler: Sampler = "tpe"
     pruner: Pruner = "none"
     space: dict[str, Any] = Field(default={})  # field -> true, [low, high], {choices = [...]}
-    objectives: list[str] = Field(default=[])  # several: those of the Pareto front
+    objectives: list[Annotated[str, AfterValidator(ranking_metric)]] = Field(
+        default=[]
+    )  # several: those of the Pareto front
     finalists: Annotated[int, Field(ge=1, le=100)] = 1  # of each system, run again
     tuning_seed: Annotated[int, Field(ge=0)] = SEED
     warm_start: str | None = None  # an earlier study, whose trials are added to the search
-
-    @field_validator("objectives")
-    @classmethod
-    def _objectives_are_known(cls, objectives: list[str]) -> list[str]:
-        return [ranking_metric(each) for each in objectives]
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> TuningTable:

@@ -97,6 +97,7 @@ def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") 
         if slot in values:
             values[slot] = _parse_slot(slot, values[slot], resolver, where)
     config = checked(Config, values, where)
+    _check_selection(config, where)
     if config.system is not None:
         _check_whole(config, where)
         return config
@@ -105,6 +106,23 @@ def parse(tables: Mapping[str, Any], resolver: Resolver, where: str = "config") 
             raise InputError(f"{where}: [{slot}] is missing")
     check_compatible(config, resolver, where)
     return config
+
+
+def _check_selection(config: Config, where: str) -> None:
+    """What stopping and the selected checkpoints need of other settings."""
+    stop, updates, every = config.train.stop, config.train.updates, config.evaluation.every
+    faults = {
+        "selection 'early_stop' needs train.stop, such as { metric = 'eval/ms_jaccard_2', "
+        "patience = 5 }": "early_stop" in config.rules and stop is None,
+        "selection 'best' needs evaluation.keep_best, such as 'eval/ms_jaccard_2'": (
+            "best" in config.rules and config.evaluation.keep_best is None
+        ),
+        f"train.stop needs evaluations before the end: evaluation.every = {every} must be below "
+        f"train.updates = {updates}": stop and updates is not None and every >= updates,
+    }
+    for fault, present in faults.items():
+        if present:
+            raise InputError(f"{where}: {fault}")
 
 
 def _check_whole(config: Config, where: str) -> None:

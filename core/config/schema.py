@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from core.config.renamed import comparable, previous_tables
 from core.config.slots import FOLDERS
-from core.metrics.catalogue import ranking_metric
+from core.metrics.catalogue import curve_metric
 from core.numbers import representable
 from core.text.settings import CorpusSettings
 
@@ -38,6 +38,9 @@ class Search:
 
 
 UPDATES = 1000  # of a run whose length nobody says
+# Which checkpoint of a run is scored: the last, the best by `evaluation.keep_best`, or the one that
+# `train.stop` keeps.
+Rule = Literal["last", "best", "early_stop"]
 
 
 class Frozen(BaseModel):
@@ -59,6 +62,18 @@ class ModelConfig(Frozen):
     length: Annotated[int, Field(ge=2, le=4096)] = 64  # S, end token included
     noise: Literal["uniform", "normal", "truncated"] = "uniform"  # truncated: within 1.5
     mask_after_eos: bool = False  # D does not see what stands behind the end token
+
+
+class StopConfig(Frozen):
+    """Early stopping. If several checkpoints are selected the run goes on to the end of its budget,
+    and the rule only picks one.
+    """
+
+    # A metric, eval/..., that every evaluation computes.
+    metric: Annotated[str, AfterValidator(curve_metric)]
+    # Evaluations, one after another, that do not improve on the best one by more than min_delta.
+    patience: Annotated[int, Field(ge=1)]
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
 
 
 class TrainConfig(Frozen):
@@ -114,6 +129,7 @@ class TrainConfig(Frozen):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1  # part of the result: sums depend on it
     # Feed-forward layers of transformers through `torch.compile`: minutes at a run's start.
     compile: bool = False
+    stop: StopConfig | None = None  # None: the run uses its whole budget
 
     @model_validator(mode="before")
     @classmethod
@@ -146,8 +162,11 @@ class EvaluationConfig(Frozen):
     gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
     # Evaluations with hardly any unique sentences, one after another, that end a run; 0: none do.
     patience: Annotated[int, Field(ge=0)] = 5
-    # A metric, eval/...: the checkpoint that was best by it stays.
-    keep_best: Annotated[str, AfterValidator(ranking_metric)] | None = None
+    # A metric, eval/..., of every evaluation: the checkpoint that was best by it stays.
+    keep_best: Annotated[str, AfterValidator(curve_metric)] | None = None
+    # The checkpoints that are scored at the end; the first one is the run's model. None: the best
+    # one if train.stop and keep_best are given, else the last.
+    selection: Annotated[list[Rule], Field(min_length=1)] | None = None
 
     @field_validator("gradients")
     @classmethod
@@ -197,6 +216,12 @@ class Config(Frozen):
     discriminator: StrategyConfig | None = None
     objective: StrategyConfig | None = None
     penalty: StrategyConfig | None = None
+
+    @property
+    def rules(self) -> list[Rule]:
+        """Which checkpoints are scored at the end; the first one is the run's model."""
+        best = self.train.stop is not None and self.evaluation.keep_best is not None
+        return self.evaluation.selection or ["best" if best else "last"]
 
     def tables(self) -> dict[str, Any]:
         """Plain nested values, ready for TOML or JSON; absent slots and None left out."""

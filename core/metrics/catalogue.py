@@ -103,10 +103,25 @@ def has_curve(key: str) -> bool:
     return not GROUPS[metric_info(key).group].last_only
 
 
+def selected(key: str, rule: str) -> str:
+    """The logged name of the same metric at the checkpoint that a rule picks: `eval_best/bleu_2`;
+    that of the last checkpoint is the name itself.
+    """
+    split, _, name = key.partition("/")
+    return key if rule == "last" else f"{split}_{rule}/{name}"
+
+
 def ranking_metric(metric: str) -> str:
     """The metric, if variants can be ranked by it; ValueError otherwise."""
     if metric.removeprefix("eval/") not in METRICS or not metric.startswith("eval/"):
         raise ValueError("must be one of " + ", ".join(f"eval/{name}" for name in METRICS))
     if metric_info(metric).direction == "near":
         raise ValueError("is best near the value of real text, so it cannot rank variants")
+    return metric
+
+
+def curve_metric(metric: str) -> str:
+    """The metric, if it can rank and every evaluation computes it; ValueError otherwise."""
+    if not has_curve(ranking_metric(metric)):
+        raise ValueError("is computed at the last evaluation only; take eval/ms_jaccard_2")
     return metric

@@ -47,6 +47,8 @@ class Counters:
     collapsed: int = 0  # evaluations with hardly any unique sentences, up to the last one
     rollbacks: int = 0  # how often the run went back to a checkpoint with smaller rates
     best: tuple[int, float] | None = None  # update and value of the best evaluation so far
+    stop: tuple[int, float] | None = None  # the same of the one that `train.stop` keeps
+    waited: int = 0  # evaluations since without an improvement, at most the patience
 
 
 COUNTERS = TypeAdapter(Counters)

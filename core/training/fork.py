@@ -74,7 +74,7 @@ def _counters(state: TrainingState, parent: TrainingState, fork: ForkConfig) -> 
     pretraining = counters.pretraining
     if parent.players.adversary is None and state.players.adversary is not None:
         pretraining = counters.update, counters.seconds
-    return replace(counters, pretraining=pretraining, evaluation={}, best=None)
+    return replace(counters, pretraining=pretraining, evaluation={}, best=None, stop=None, waited=0)
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -40,13 +40,15 @@ class Trainer:
         self._interrupted = False
 
     def train(self, evaluate: Callable[[], None], save: Callable[[], None]) -> None:
-        """Train to the end of the budget. Diverged if a number is not finite, or too large."""
+        """Train to the end of the budget, or until `train.stop` ends the run. Diverged if a number
+        is not finite, or too large.
+        """
         state, counters, settings = self.state, self.state.counters, self.config.train
         if counters.update == 0 and not counters.evaluation:  # else it resumes from here
             self._timed(evaluate)
             if settings.rollback is not None:
                 save()  # something to go back to
-        while not state.budget_spent():
+        while not state.ended():
             start = self.clock()
             state.metrics, state.last_seen, state.shared = {}, None, None
             phases = self._phases()
@@ -70,7 +72,7 @@ class Trainer:
                 check_weights(state)
             if evaluation_due:
                 self._timed(evaluate)
-            if save_due or interrupted:
+            if save_due or interrupted or state.ended():
                 save()
             if interrupted:
                 raise KeyboardInterrupt

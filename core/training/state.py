@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from core.config import Config
 from core.errors import InputError
 from core.interfaces import Discriminator, SamplingSpec, StepPlan
+from core.metrics.catalogue import metric_info
 from core.nn.discriminator_input import HardTokens
 from core.seeding import Streams
 from core.training import checkpoint, data_parallel
@@ -21,6 +23,7 @@ from core.training.scoring import NoisyDiscriminator
 from core.types import DiscriminatorInput
 
 LOSSES_KEPT = 2
+Pick = tuple[int, float]  # update and value of an evaluation
 
 
 class TrainingState:
@@ -84,6 +87,29 @@ class TrainingState:
         train, counters = self.config.train, self.counters
         enough = train.updates is not None and counters.update >= train.updates
         return enough or (train.minutes is not None and counters.seconds >= 60 * train.minutes)
+
+    @property
+    def stop_reached(self) -> bool:
+        """Whether `train.stop` has seen enough evaluations without an improvement."""
+        stop = self.config.train.stop
+        return stop is not None and self.counters.waited >= stop.patience
+
+    def ended(self) -> bool:
+        """Whether the run has spent its budget or stops early."""
+        return self.budget_spent() or (self.stop_reached and len(self.config.rules) == 1)
+
+    def update_picks(self, values: Mapping[str, float | None]) -> None:
+        """Hand an evaluation to `evaluation.keep_best` and `train.stop`; that of an untrained
+        generator does not count.
+        """
+        counters, stop = self.counters, self.config.train.stop
+        metric, update = self.config.evaluation.keep_best, self.counters.update
+        if metric is not None and update:
+            counters.best = better(counters.best, (update, values.get(metric)), metric)
+        if stop is not None and update and not self.stop_reached:
+            now, before = (update, values.get(stop.metric)), counters.stop
+            counters.stop = better(before, now, stop.metric, stop.min_delta)
+            counters.waited = counters.waited + 1 if counters.stop == before else 0
 
     def record_loss(self, player: str, loss: float) -> None:
         """Keep a step's loss, for the curves and for schedules that read it."""
@@ -178,6 +204,17 @@ class TrainingState:
         else:
             rank, update = data_parallel.rank(), saved.counters.update
             self.streams = Streams(self.config.seed, self.device, rank, update)
+
+
+def better(
+    best: Pick | None, now: tuple[int, float | None], metric: str, min_delta: float = 0.0
+) -> Pick | None:
+    """The best evaluation, which is a new one if that improves by more than `min_delta`."""
+    update, value = now
+    sign = 1 if metric_info(metric).direction == "higher" else -1
+    if value is None or (best is not None and sign * (value - best[1]) <= min_delta):
+        return best
+    return update, value
 
 
 def check_plan(plan: StepPlan, batch_size: int, shortest: int) -> None:

@@ -104,7 +104,7 @@ def fork(
 
 def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json: bool) -> None:
     """Train with a progress bar and print the result."""
-    from core.metrics.catalogue import METRICS
+    from core.metrics.catalogue import metric_info
     from core.training.data_parallel import is_main
     from experiments.corpora import prepare
     from experiments.single_run.run import run as train
@@ -127,10 +127,11 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
         return
     stderr.print(
         f"{result.outcome} after {count(result.updates, 'update')} in {result.seconds:.0f} s"
+        + (f", {result.reason}" if result.reason else "")
     )
     rows = []
     for key, value in result.metrics.items():
-        info = METRICS[key.removeprefix("eval/")]
+        info = metric_info(key)
         rows.append([key, number(value), info.direction, info.summary])
     stdout.print(table(["metric", "value", "better", "what it is"], rows))
     short = result.run_id[:8]

@@ -2,6 +2,7 @@
 
     checkpoint.safetensors, .previous    what a run that died goes on from
     kept/best.safetensors                `evaluation.keep_best`
+    kept/early_stop.safetensors          `train.stop`, if `evaluation.selection` names it
     kept/200.safetensors                 `train.keep_every`, `train.keep_at`
     diverged.safetensors                 the state that led there
 
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from core.config import Config, parse, read_toml
 from core.errors import InputError, listed
-from core.metrics.catalogue import metric_info
 from core.tracking.protocol import Tracker
 from core.training import checkpoint
 from core.training.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ from variants import registry
 
 LAST = "checkpoint.safetensors"
 KEPT = "kept"
-BEST = "best"
+BEST, EARLY_STOP = "best", "early_stop"
 DIVERGED = "diverged.safetensors"
 
 
@@ -55,36 +55,39 @@ class Checkpoints:
             checkpoint.keep(self.path, self._kept(str(update)))
 
     def offer(self, state: TrainingState) -> None:
-        """Keep the state if its evaluation is the best so far; that of an untrained generator is
-        none.
-        """
-        metric, counters = self._config.evaluation.keep_best, state.counters
-        value = counters.evaluation.get(metric) if metric is not None else None
-        if metric is None or value is None or counters.update == 0:
-            return
-        sign = 1 if metric_info(metric).direction == "higher" else -1
-        if counters.best is None or sign * value > sign * counters.best[1]:
-            counters.best = (counters.update, value)
-            place = self._kept(BEST)
-            checkpoint.write(place, state.tensors(), counters, keep_previous=False)
+        """Keep the state if a rule picks its evaluation."""
+        counters = state.counters
+        picks = {BEST: counters.best}
+        if EARLY_STOP in self._config.rules:
+            picks[EARLY_STOP] = counters.stop
+        for rule, pick in picks.items():
+            if pick is not None and pick[0] == counters.update:
+                checkpoint.write(self._kept(rule), state.tensors(), counters, keep_previous=False)
+
+    def picked(self, rule: str) -> Checkpoint | None:
+        """The one that a rule keeps; None for the last, and if the rule's metric had no value."""
+        return checkpoint.read(self._kept(rule))
 
     def keep_diverged(self, state: TrainingState) -> None:
         """The state that a divergence left."""
         checkpoint.write(self._folder / DIVERGED, state.tensors(), state.counters)
 
-    def best(self, state: TrainingState) -> dict[str, str]:
-        """The tag that says which update is kept as the best."""
-        if state.counters.best is None:
-            return {}
-        update, value = state.counters.best
-        return {BEST: f"{self._config.evaluation.keep_best} {value:.6g} at update {update}"}
+    def picks(self, state: TrainingState) -> dict[str, str]:
+        """Tags that say which update is the best, and which one `train.stop` keeps."""
+        counters, stop = state.counters, self._config.train.stop
+        best = self._config.evaluation.keep_best
+        found = {BEST: (best, counters.best), EARLY_STOP: (stop and stop.metric, counters.stop)}
+        return {
+            rule: f"{metric} {pick[1]:.6g} at update {pick[0]}"
+            for rule, (metric, pick) in found.items() if pick is not None
+        }  # fmt: skip
 
     def _kept(self, name: str) -> Path:
         return self._folder / KEPT / f"{name}.safetensors"
 
 
 def kept(folder: Path) -> dict[str, Path]:
-    """The checkpoints of a run's folder that stay, by name: updates in order, then `best`."""
+    """The checkpoints of a run's folder that stay, by name: updates in order, then rules."""
     found = {file.stem: file for file in (folder / KEPT).glob("*.safetensors")}
     order = sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0))
     return {name: found[name] for name in order}
@@ -93,9 +96,9 @@ def kept(folder: Path) -> dict[str, Path]:
 def by_update(folder: Path) -> dict[int, Path]:
     """The checkpoints of a run's folder by their update: those that are kept, and the last two."""
     files = kept(folder)
-    found = {int(name): file for name, file in files.items() if name != BEST}
+    found = {int(name): file for name, file in files.items() if name.isdigit()}
     last = folder / LAST
-    for file in (files.get(BEST), last, last.with_suffix(".previous")):
+    for file in (files.get(BEST), files.get(EARLY_STOP), last, last.with_suffix(".previous")):
         if file is not None and (saved := checkpoint.read(file)) is not None:
             found.setdefault(saved.counters.update, file)
     return dict(sorted(found.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,12 @@ class Evaluator:
     def _suite(self, split: Split) -> Suite:
         references = split.sentences(self.config.evaluation.references)
         return Suite(references, self.corpus.train, self.oracle)
+
+    def of(self, state: TrainingState) -> Evaluator:
+        """The same for another state of the run."""
+        other = copy(self)
+        other.state = state
+        return other
 
     def sampler(self) -> SentenceSampler:
         """The generator that is shown and scored, at the run's temperature."""

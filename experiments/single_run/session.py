@@ -18,10 +18,11 @@ import torch
 from core.config import Config
 from core.errors import MachineError, machine_error
 from core.files import write_atomically
+from core.metrics.catalogue import selected
 from core.plural import count
 from core.text.corpus import Corpus
 from core.tracking.protocol import Outcome, RunTracker
-from core.tracking.rendering import Sample
+from core.tracking.rendering import Sample, plain
 from core.training import data_parallel
 from core.training.batches import Batches
 from core.training.checkpoint import Checkpoint
@@ -50,7 +51,8 @@ class Result:
     outcome: Outcome
     updates: int
     seconds: float
-    metrics: Mapping[str, float | None]  # "eval/..." of the last evaluation
+    metrics: Mapping[str, float | None]  # "eval/..." of the last evaluation, "eval_best/..."
+    reason: str = ""  # of its end, unless it used its whole budget
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -118,8 +120,8 @@ class Session:
                 self.record.log_metrics(baselines, 0)
                 self.record.set_tags(self.evaluator.signatures(test=False))
             outcome, reason = self._train()
-        if test and outcome in ("ok", "collapsed"):
-            self._test()
+        if outcome != "killed":
+            self._score_picks(test=test, diverged=outcome == "diverged")
         return self._end(outcome, reason)
 
     def _train(self) -> tuple[Outcome, str]:
@@ -147,7 +149,10 @@ class Session:
             return "killed", str(stopped)
         if is_collapsed(self.state.counters.evaluation):
             return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
-        return "ok", ""
+        stop, best = self.config.train.stop, self.state.counters.stop
+        if stop is None or best is None or self.state.budget_spent():
+            return "ok", ""
+        return "ok", f"stopped early: {stop.metric} did not improve after update {best[0]}"
 
     # What the loop calls.
 
@@ -160,10 +165,13 @@ class Session:
             rows = self.evaluator.drawn("evaluation")
             sentences = self.evaluator.sampler().decode(rows[: settings.shown])
             values = self.evaluator.validation(rows)
-            if self.state.budget_spent() or self._gives_up(self._collapsed_so_far(values)):
+            self.state.update_picks(values)
+            if self.state.ended() or self._gives_up(self._collapsed_so_far(values)):
                 values |= self.evaluator.last(rows)
             values |= self.evaluator.diagnoses(settings.gradients)
         values = data_parallel.broadcast(values)
+        if not data_parallel.is_main():
+            self.state.update_picks(values)
         counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
         counters.collapsed = self._collapsed_so_far(values)
         self._log(values, counters.update)
@@ -218,30 +226,53 @@ class Session:
         if data_parallel.is_main():
             self.checkpoints.keep_diverged(self.state)
 
-    def _test(self) -> None:
-        """Score other sentences on the test split, which nothing was chosen by."""
+    def _score_picks(self, *, test: bool, diverged: bool) -> None:
+        """Score the checkpoint that each rule picks: on other sentences of the test split, which
+        nothing was chosen by, and if it is not the last one also on validation, as `eval_best/...`.
+        """
         counters = self.state.counters
-        values = self.evaluator.test() if data_parallel.is_main() else {}
-        values = data_parallel.broadcast(values)
-        self.record.log_metrics(values, counters.update)
-        if data_parallel.is_main():
-            self.record.set_tags(self.evaluator.signatures(test=True))
-        counters.evaluation = {**counters.evaluation, **values}
+        for rule in self.config.rules if data_parallel.is_main() else ():
+            state = self._picked(rule)
+            if diverged and state is self.state:
+                continue  # that is the state that diverged
+            evaluator, values = self.evaluator.of(state), {}
+            if rule != "last":
+                rows = evaluator.drawn("evaluation")
+                values = evaluator.validation(rows) | evaluator.last(rows)
+            if test:
+                values |= evaluator.test()
+                self.record.set_tags(evaluator.signatures(test=True))
+            values = {selected(key, rule): value for key, value in values.items()}
+            self.record.log_metrics(values, state.counters.update)
+            counters.evaluation = {**counters.evaluation, **values}
+
+    def _picked(self, rule: str) -> TrainingState:
+        """The state that a rule has picked; the last one if there is no other."""
+        saved = self.checkpoints.picked(rule)
+        if saved is None:
+            return self.state
+        state = training_state(self.config, self.corpus, self.state.device)
+        state.restore(saved)
+        return state
 
     def _end(self, outcome: Outcome, reason: str) -> Result:
         """Record model, figures and description; the result."""
         counters, record = self.state.counters, self.record
         result = Result(
-            record.run_id, outcome, counters.update, counters.seconds, counters.evaluation
+            record.run_id, outcome, counters.update, counters.seconds, counters.evaluation, reason
         )
         if not data_parallel.is_main():
             return result
         with tempfile.TemporaryDirectory() as temporary:
-            generator = self.state.players.averaged
+            model = self._picked(self.config.rules[0])
+            generator = model.players.averaged
             save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
             record.log_model(Path(temporary))
         log_curves(record)
         ending = f"{outcome} after {count(counters.update, 'update')} in {counters.seconds:.0f} s"
+        ending += f", {plain(reason)}" if reason else ""
+        if model is not self.state:
+            ending += f"; the model is that of update {model.counters.update}"
         record.describe(description(self.config, record.run_id, ending, counters.samples))
         spent = {
             "updates": str(counters.update),
@@ -249,7 +280,7 @@ class Session:
             "evaluating": f"{counters.evaluating:.1f}",
         }
         reasons = {f"undefined.{name}": why for name, why in self.evaluator.reasons.items()}
-        record.set_tags(spent | reasons | self.checkpoints.best(self.state))
+        record.set_tags(spent | reasons | self.checkpoints.picks(self.state))
         record.finish(outcome, reason)
         write_atomically(self.folder / "result.json", json.dumps(result.document()))
         return result

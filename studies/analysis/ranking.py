@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, metric_info
+from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, metric_info, selected
 from core.metrics.signature import Signature
 from core.plural import count
 from core.tracking.protocol import NONE, WORST
@@ -47,21 +47,22 @@ FAR = 1.5  # the scale of a figure includes real text within so many spans of th
 
 def ranking(reading: Reading) -> Section:
     """Every variant with its interval, then real text, the language model and the n-gram floors."""
-    board = reading.board
+    board, rule = reading.board, reading.table.selection[0]
     further = [
         key for key in FURTHER
-        if key != board.metric and any(key in run.metrics for run in reading.seeds)
+        if selected(key, rule) != board.metric and any(key in run.metrics for run in reading.seeds)
     ]  # fmt: skip
     rows = [
-        [*cells, *(_mean(reading, key, row) for key in further)]
+        [*cells, *(_mean(reading, selected(key, rule), row) for key in further)]
         for cells, row in zip(board_cells(board), board.rows, strict=True)
     ]
     for text, cells in baseline_cells(board).items():
         rows.append(
             [*cells, *(_mean(reading, key.replace("eval/", f"{text}/")) for key in further)]
         )
-    on_test = board.metric.startswith("test/")
+    on_test = board.metric.startswith("test")
     split = "test split, evaluated once, at the end" if on_test else "last evaluation"
+    split += "" if rule == "last" else f" of the checkpoint `{rule}`"
     return Section(
         "leaderboard",
         [*board_columns(board), *(key.partition("/")[2] for key in further)],

@@ -98,7 +98,7 @@ def with_worst(scores: Sequence[float | None], *, higher_is_better: bool) -> lis
 
 
 def _curves(reading: Reading, arms: Arms) -> Section:
-    metric, higher = reading.table.metric, reading.table.higher_is_better
+    metric, higher = reading.table.picked(reading.table.metric), reading.table.higher_is_better
     curves: dict[str, list[Interval]] = {}
     for arm, trials in arms.items():
         scores = scores_of(reading, trials, metric)
@@ -134,7 +134,7 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
     """Importance of each numeric setting for being a good trial (PED-ANOVA, Watanabe et al. 2023);
     empty with too few trials.
     """
-    scores = scores_of(reading, trials, reading.table.metric)
+    scores = scores_of(reading, trials, reading.table.picked(reading.table.metric))
     settings = [_settings_of(trial) for trial in trials]
     keys = sorted(set.intersection(*(set(each) for each in settings))) if settings else []
     numbers = [key for key in keys if all(_is_number(each[key]) for each in settings)]
@@ -193,7 +193,7 @@ def _importance_figure(bars: Sequence[tuple[str, str, float]]) -> Figure:
 
 
 def _front(table: TuningTable, trials: Sequence[RunRecord]) -> Section:
-    metrics, directions = table.metrics, table.directions
+    metrics, directions = [table.picked(each) for each in table.metrics], table.directions
     usable = [t for t in trials if t.outcome == "ok" and all(m in t.metrics for m in metrics)]
     values = np.array([[t.metrics[m] for m in metrics] for t in usable]).reshape(-1, len(metrics))
     signed = values * np.where(directions, 1.0, -1.0)

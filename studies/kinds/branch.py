@@ -71,7 +71,8 @@ class Branch(Kind):
         if not table.trunks:
             sources = [definition.budgeted(table.budget)]
             trunks = [definition.budgeted(Budget(updates=max(table.stages)))]
-        self.trunks = [each.config({"train.keep_at": table.stages}, TRUNK) for each in trunks]
+        whole = {"train.keep_at": table.stages, "train.stop": None, "evaluation.selection": None}
+        self.trunks = [each.config(whole, TRUNK) for each in trunks]  # not stopped early
         self.trunk = None if table.trunks else Variant(TRUNK, {}, self.trunks[0], whole=True)
         fork = {"fork.run": TRUNK, "fork.count_from": "fork"}
         self.configs = {  # of each choice, from every trunk

@@ -112,11 +112,13 @@ class Worker:
         except Exception as error:
             trial.set_user_attr("error", f"{type(error).__name__}: {error}")
             raise
-        metrics = getattr(self.study.table, "metrics", (self.study.table.metric,))
+        table = self.study.table
+        metrics = getattr(table, "metrics", (table.metric,))
+        scores = {key: result.metrics.get(table.picked(key)) for key in metrics}
         trial.set_user_attr("outcome", result.outcome)
-        trial.set_user_attr("scores", {key: result.metrics.get(key) for key in metrics})
-        value = result.metrics.get(self.study.table.metric)
-        worst = -math.inf if self.study.table.higher_is_better else math.inf
+        trial.set_user_attr("scores", scores)
+        value = scores[table.metric]
+        worst = -math.inf if table.higher_is_better else math.inf
         return worst if value is None or result.outcome in WORST else value
 
     def _job(self, key: Key) -> Job | None:
@@ -156,7 +158,8 @@ class Worker:
             proposals.tell(number, [None], stopped=True)
             raise
         good = result.outcome not in WORST
-        values = [result.metrics.get(key) if good else None for key in job.arm.metrics]
+        values = [result.metrics.get(table.picked(key)) if good else None
+                  for key in job.arm.metrics]  # fmt: skip
         proposals.tell(number, values, stopped=result.outcome == "killed")
         return result
 
@@ -164,6 +167,7 @@ class Worker:
         self, trial: optuna.Trial, job: Job, config: Config, report: Report | None = None
     ) -> RunResult:
         study, variant, shared = self.queue.study_name, job.variant.name, self.queue.user_attrs
+        several = len(self.study.table.selection) > 1  # their price is validation minus test
         tags = {"study": study, "variant": variant, "level": job.level, "seed": str(job.seed)}
         if job.trunk is not None:
             tags["trunk"] = str(job.trunk)
@@ -184,7 +188,7 @@ class Worker:
             resume=None if known is None or self._is_gone(known) else known,
             started=lambda identity: trial.set_user_attr("run_id", identity),
             report=report,
-            test=job.tested,
+            test=job.tested or (several and job.level == "seed"),
             likelihood=self.study.table.likelihood,
         )
 

@@ -12,7 +12,6 @@ from core.metrics.files import Evaluation
 from core.metrics.signature import Signature, of_metric
 from core.text.grammar import grammar
 from core.text.hashing import hash_of
-from core.training.loop import Stopped
 from experiments import baselines, mle_training
 from tests.experiments.test_cli import QUICK, STUDY, textgan
 
@@ -132,16 +131,6 @@ def test_the_lstm_oracle_scores_a_file(tmp_path: Path, capsys: pytest.CaptureFix
         code, _, err = textgan(*arguments, "--oracle", wrong, capsys=capsys)
         assert code == 2
         assert "lstm_oracle:LENGTH" in err
-
-
-def test_the_baseline_stops_when_the_validation_split_gains_nothing() -> None:
-    looked = mle_training._Validation()
-    for step, nats in enumerate((9.0, 4.0, 3.0, 3.5, 2.5, 2.6)):
-        looked(step, None, {"eval/nll_gen": nats})
-        looked(step, None, {"train/loss": 1.0})
-    assert looked.best == (2.5, 4)  # the untrained one does not count
-    with pytest.raises(Stopped, match="since update 4"):
-        looked(6, None, {"eval/nll_gen": 2.5})
 
 
 def test_the_baseline_trains_on_what_a_split_by_hash_left_for_training() -> None:

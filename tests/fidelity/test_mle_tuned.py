@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,13 @@ import pytest
 
 from core.config import Config
 from core.text.grammar import grammar
+from core.tracking.memory import MemoryTracker
 from core.training.nll_gen import nll_gen
 from experiments import mle_training
 from experiments.generate import load_generator
 from experiments.loading import load, open_corpus
+from experiments.single_run.run import run
+from experiments.single_run.session import Result
 
 FEW = ("generator.width=16", "generator.hidden=16", "generator.heads=2", "train.batch_size=16",
        "train.generator_lr=0.03", "evaluation.every=20")  # fmt: skip
@@ -28,18 +30,16 @@ def test_training_stops_after_the_validation_optimum_and_keeps_its_weights(
     """Ours: 150 sentences, which a few updates learn by heart."""
     curve, used = dict[int, float](), list[Config]()
 
-    class Validation(mle_training._Validation):
-        def __call__(self, step: int, of: int | None, values: Mapping[str, float | None]) -> None:
-            nll = values.get("eval/nll_gen")
-            if nll is not None and step:
-                curve[step] = nll
-            super().__call__(step, of, values)
+    def watched(config: Config, *, tracker: MemoryTracker) -> Result:
+        result = run(config, tracker=tracker)
+        curve.update(tracker.history(result.run_id, "eval/nll_gen")[1:])
+        return result
 
     def small(system: str, overrides: list[str]) -> Config:
         used.append(load(system, [*overrides, *FEW]))
         return used[0]
 
-    monkeypatch.setattr(mle_training, "_Validation", Validation)
+    monkeypatch.setattr(mle_training, "run", watched)
     monkeypatch.setattr(mle_training, "load", small)
     text = grammar("easy").sample(150, 1)
     (tmp_path / "train.txt").write_text("\n".join(" ".join(words) for words in text) + "\n")
