@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from scipy import optimize, special, stats
+
+from core.sequential import SINGLE, anytime, nominal
 
 CONFIDENCE, LEVEL = 0.95, 0.05  # stated apart: in floating point .05 is not 1 - .95
 TAIL = (1 - CONFIDENCE) / 2
@@ -51,9 +53,6 @@ class Interval:
     def ends(self) -> tuple[float, float]:
         """Both ends, the lower one first."""
         return self.low, self.high
-
-
-# Rows.
 
 
 @dataclass(frozen=True)
@@ -239,6 +238,7 @@ class Difference(Interval):
     paired: bool
     error: float = math.nan  # standard error
     freedom: float = math.nan
+    ratio: float = SINGLE  # of information; see core.sequential
 
     @classmethod
     def student(
@@ -250,6 +250,13 @@ class Difference(Interval):
         p = p if math.isfinite(p) else 1.0
         return cls(value, value - reach, value + reach, p, pairs, paired, error, freedom)
 
+    def at_every_look(self, ratio: float) -> Difference:
+        """The same with an interval and a p that are valid at every look."""
+        quantile = special.stdtrit(self.freedom, 1 - nominal(LEVEL, ratio) / 2)
+        reach = float(quantile) * self.error * (self.error > NO_ERROR)
+        low, high, p = self.value - reach, self.value + reach, float(anytime(self.p, ratio))
+        return replace(self, low=low, high=high, p=p, ratio=ratio)
+
     def equivalent(self, margin: float) -> float:
         """The larger p of the two one-sided tests that the true difference is within +-margin
         (Schuirmann 1987).
@@ -257,12 +264,21 @@ class Difference(Interval):
         if not math.isfinite(self.error):
             return 1.0
         beyond = (abs(self.value) - margin) / max(self.error, TINY)
-        return float(special.stdtr(self.freedom, beyond))
+        p = min(float(special.stdtr(self.freedom, beyond)), 0.5)
+        return float(anytime(2 * p, self.ratio)) / 2
 
 
 def contrast(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
     """Value, standard error and degrees of freedom, each (..., C), of the sums of weights times
     overall scores; `index` (C, T) says of which rows, `weights` is (C, T).
+    """
+    value, parts, freedom = variances(rows, index, weights)
+    return value, np.sqrt(parts.sum(axis=-1)), freedom
+
+
+def variances(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
+    """Value (..., C), the part of each term in the variance (..., C, T), and degrees of freedom
+    (..., C) of contrasts.
 
     Rows keep their own variances (Welch), since pooled or moderated ones find too many differences
     if variances are unequal. A row with failures has a larger one, v + q (1 - q) g^2: q is the
@@ -285,7 +301,7 @@ def contrast(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
     total = parts.sum(axis=-1)
     value = (weights * score).sum(axis=-1)
     value = np.where(np.abs(value) > ROUNDING * np.abs(score).max(axis=-1), value, 0.0)
-    return value, np.sqrt(total), total**2 / (parts**2 / freedom).sum(axis=-1)
+    return value, parts, total**2 / (parts**2 / freedom).sum(axis=-1)
 
 
 def difference(
@@ -303,12 +319,17 @@ def difference(
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given (Holm 1979)."""
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    return [float(value) for value in adjust(np.asarray(p_values, dtype=float))]
+
+
+def adjust(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p-values (..., C)."""
+    order = np.argsort(p, axis=-1, kind="stable")
+    count = p.shape[-1] - np.arange(p.shape[-1])
+    stepped = np.maximum.accumulate(count * np.take_along_axis(p, order, -1), axis=-1)
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
+    np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), -1)
+    return adjusted
 
 
 def power(effect: float, spread: float, seeds: int, *, paired: bool) -> float:

@@ -25,6 +25,7 @@ from experiments.loading import open_corpus
 from experiments.single_run.evaluator import Evaluator
 from experiments.single_run.run import set_up_process
 from experiments.single_run.session import training_state
+from studies.adaptive import FIRST, expected_runs, most_runs
 from studies.analysis.runs import duration
 from studies.definition import Study
 from studies.kinds import Job, Limit
@@ -176,7 +177,12 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
     corpora = study.on_corpora(registry(), study.table.name)
     plans = [each.kind.plan((), limit) for each in corpora.values()]
     jobs, later = [job for plan in plans for job in plan.jobs], sum(plan.later for plan in plans)
-    runs = len(jobs) + later
+    runs = most = len(jobs) + later
+    if looks := study.table.looks:
+        compared = [plan.contrasts for plan in plans if plan.contrasts is not None]
+        trials = runs - sum(each.rows * FIRST for each in compared)
+        runs = trials + sum(expected_runs(each, looks) for each in compared)
+        most = trials + sum(most_runs(each, looks) for each in compared)
     if limit.trials is not None and not any(each.kind.arms() for each in corpora.values()):
         runs = min(runs, limit.trials * len(corpora))
     found = estimate(jobs, tracker)
@@ -188,6 +194,7 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
             "seeds": study.table.seed_list(),
             "corpora": [corpus for corpus in corpora if corpus],
             "runs": runs,
+            "most_runs": most,
             "seconds": seconds,
             "seconds_a_run": found.seconds,
             "estimated_from": found.source,
@@ -203,6 +210,9 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
     stdout.print(table(["variant", "seeds"], cells))
     stdout.print(Markdown(study.kind.describe()))
     chosen = f" ({later} of them chosen by the results of the others)" if later else ""
+    if looks:
+        chosen = (f" expected, if no row differs and the standard deviation over seeds is half of "
+                  f"the margin (at most {most})")  # fmt: skip
     workers = count(limit.workers, "worker")
     stdout.print(
         f"{count(runs, 'run')}{chosen}, ranked by {study.table.ranked_by}\n"

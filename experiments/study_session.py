@@ -17,7 +17,7 @@ from typing import Any
 from core import process
 from core.addresses import SQLITE
 from core.config import override
-from core.errors import DeletedError, InputError, MachineError, first_line
+from core.errors import DeletedError, InputError, MachineError, first_line, listed
 from core.plural import count
 from core.tracking.mlflow_store import existing_tracker, open_tracker
 from core.tracking.protocol import Tracker, study_run
@@ -278,6 +278,8 @@ def status(state: Progress, workers: int) -> str:
         parts.append(f"best {state.best:.4f} ({state.best_variant})")
     if state.failed:
         parts.append(f"{state.failed} failed")
+    if state.open:
+        parts.append(f"open: {listed(state.open)}")
     if left := state.seconds_left(workers):
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)

@@ -101,6 +101,12 @@ def load_study(
             for row, system in named.items()
         }
     study = make_study(tables, resolver, str(path))
+    if study.table.looks and study.kind.variants:  # on record, so that the report knows them too
+        contrasts = study.kind.contrasts(study.kind.variants)
+        if not contrasts:
+            raise InputError(f"{path}: study.seeds: adaptive seeds need two rows to compare")
+        tables["study"]["contrasts"] = [each.model_dump(exclude_none=True) for each in contrasts]
+        study = make_study(tables, resolver, str(path))
     if study.table.name == MLFLOWS_OWN:
         raise InputError(
             f"{path}: study.name = {MLFLOWS_OWN!r}: MLflow has an experiment of this name; "

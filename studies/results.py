@@ -36,6 +36,7 @@ from variants import registry
 
 STORE_ONLY = ("training",)  # sections for which a summary does not have the data
 INFERENCE = "inference.json"  # coverage of intervals, from `python -m benchmarks.inference`
+ADAPTIVE = "adaptive.json"  # adaptive seeds, from `python -m benchmarks.adaptive`
 LABORATORY = "metrics.json"  # what each metric sees, from `python -m benchmarks.metrics`
 LIMITS = "judge/limit.json"  # of `python -m benchmarks.judge`
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
@@ -73,8 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def inference(file: Path) -> str:
     """The page of the simulated coverage and error rates."""
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return environment().get_template("inference.md").render(**found)
+    found, adaptive = (
+        json.loads(each.read_text(encoding="utf-8")) for each in (file, file.with_name(ADAPTIVE))
+    )
+    return environment().get_template("inference.md").render(**found, adaptive=adaptive)
 
 
 def write_laboratory(
@@ -97,9 +100,8 @@ def reports_of(summaries: Path) -> dict[str, Report]:
     """The report of every summary, by the study's name; InputError for a bad one."""
     reports: dict[str, Report] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for file in sorted(
-            set(summaries.glob("*.json")) - {summaries / LABORATORY, summaries / INFERENCE}
-        ):
+        others = {summaries / name for name in (LABORATORY, INFERENCE, ADAPTIVE)}
+        for file in sorted(set(summaries.glob("*.json")) - others):
             made = build(load(file, Path(folder) / file.stem))
             sections = [each for each in made.sections if each.key not in STORE_ONLY]
             made = replace(made, sections=sections)

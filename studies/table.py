@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -21,9 +21,20 @@ from core.config.schema import Frozen, Rule
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import curve_metric, has_curve, metric_info, ranking_metric, selected
+from core.plural import count
 from core.text.settings import CorpusSettings
+from studies.adaptive import FIRST, Looks
 
-Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)]
+
+class Until(Frozen):
+    """Adaptive seeds: as many as the contrasts need."""
+
+    until: Literal["settled"]
+    margin: Annotated[float, Field(gt=0)] | None = None  # None: that of the study
+    most: Annotated[int, Field(ge=FIRST + 1, le=1000)] = 20  # of each row
+
+
+Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)] | Until
 MANY_TOKENS = 10**15
 DEFAULT_METRIC = "eval/jsd_bound"
 CHEAP = "eval/ms_jaccard_2"  # of curves, where the metric is not computed at every evaluation
@@ -67,6 +78,11 @@ class Contrast(Frozen):
     level: str
     reference: str
 
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.axis + ': ' if self.axis else ''}{self.level} - {self.reference}"
+
 
 class System(Frozen):
     """A whole system next to the variants: its own file's settings and the study's shared ones."""
@@ -96,10 +112,11 @@ class StudyTable(Frozen):
     """Keys of every kind."""
 
     tested: ClassVar[bool] = False  # whether rows are ranked on the test split, scored once
+    adapts: ClassVar[bool] = False  # whether the number of seeds may depend on the results
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: str = "ablation"
     question: str = ""
-    seeds: Seeds = 3  # how many (0, 1, ...), or which
+    seeds: Seeds = 3  # how many (0, 1, ...), which, or until contrasts are settled
     metric: Annotated[str, AfterValidator(ranking_metric)] = DEFAULT_METRIC
     # Rows that differ by less are equivalent; None: no row is called equivalent.
     margin: Annotated[float, Field(gt=0)] | None = None
@@ -148,9 +165,39 @@ class StudyTable(Frozen):
             raise ValueError("must be different numbers, none below 0")
         return seeds
 
+    @model_validator(mode="after")
+    def _adaptive_seeds_fit(self) -> StudyTable:
+        if not isinstance(self.seeds, Until):
+            return self
+        if not self.adapts:
+            raise ValueError(
+                f"a study of kind {self.kind} needs a fixed number of seeds: seeds = 5"
+            )
+        if not (self.margin or self.seeds.margin):
+            raise ValueError("seeds.until needs study.margin, the largest difference that does "
+                             "not matter; without it, equal rows never settle")  # fmt: skip
+        if self.margin and self.seeds.margin not in (None, self.margin):
+            raise ValueError(f"seeds.margin is {self.seeds.margin} and margin {self.margin}; "
+                             "give one of them")  # fmt: skip
+        return self
+
+    @property
+    def looks(self) -> Looks | None:
+        """When contrasts are looked at; None with a fixed number of seeds."""
+        if not isinstance(self.seeds, Until):
+            return None
+        return Looks(self.seeds.most, self.margin or self.seeds.margin or 0.0)
+
     def seed_list(self) -> list[int]:
-        """The seeds, the same for each variant."""
+        """The seeds, the same for each variant; with adaptive seeds all that a row may have."""
         return seed_list(self.seeds)
+
+    @property
+    def seed_text(self) -> str:
+        """The number of seeds, for people."""
+        if self.looks is None:
+            return count(len(self.seed_list()), "seed")
+        return f"at most {count(self.looks.most, 'seed')}, until the contrasts are settled"
 
     @property
     def spent(self) -> str:
@@ -184,6 +231,8 @@ class StudyTable(Frozen):
 
 def seed_list(seeds: Seeds) -> list[int]:
     """The seeds of `study.seeds`, which is their number or a list."""
+    if isinstance(seeds, Until):
+        return list(range(seeds.most))
     return seeds if isinstance(seeds, list) else list(range(seeds))
 
 

@@ -20,7 +20,7 @@ class TuningTable(StudyTable):
     choice was based on.
     """
 
-    tested = True
+    tested = adapts = True
     trials: Annotated[int, Field(ge=1, le=100_000)] = 40  # of each system
     sampler: Sampler = "tpe"
     pruner: Pruner = "none"
@@ -72,7 +72,7 @@ def trials_of(
     """
     ended = {each.key: each for each in done}
     jobs = [
-        Job(Variant(f"{prefix}trial {place:03d}", {}, base.config, whole=True),
+        Job(Variant(f"{prefix}{trial_name(place)}", {}, base.config, whole=True),
             table.tuning_seed, arm, place, level="trial")
         for place in range(limit.trials or table.trials)
     ]  # fmt: skip
@@ -80,6 +80,11 @@ def trials_of(
         jobs = [job for job in jobs if job.key in ended]
     results = [ended[job.key] for job in jobs if job.key in ended]
     return jobs, results if len(results) == len(jobs) else None
+
+
+def trial_name(place: int) -> str:
+    """The name of a trial, and of the row that it becomes as a finalist."""
+    return f"trial {place:03d}"
 
 
 def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:

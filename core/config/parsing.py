@@ -10,7 +10,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -164,7 +165,9 @@ def explain(error: ValidationError, model: type[BaseModel], where: str, prefix: 
     for fault in error.errors():
         key = prefix + ".".join(_key_of(fault["loc"], model))
         by_key.setdefault(key, []).append(fault)
-    said = [_sentence(key, faults, model) for key, faults in by_key.items()]
+    # Of a key that may hold a table or something else, the faults inside the table.
+    inner = [key for key in by_key if not any(each.startswith(f"{key}.") for each in by_key)]
+    said = [_sentence(key, by_key[key], model) for key in inner]
     return "\n".join(f"{where}: {sentence}" for sentence in said[:2])
 
 
@@ -195,14 +198,18 @@ def _key_of(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
     """The keys on the way to a fault, without indices of lists and pydantic's names of types."""
     keys: list[str] = []
     table: type[BaseModel] | None = model
-    any_key = False
+    any_key = is_type = False
     for part in location:
-        if not isinstance(part, str) or (table is None and not any_key):
+        if is_type or not isinstance(part, str) or (table is None and not any_key):
+            is_type = False
             continue
         keys.append(part)
         field = _fields(table).get(part) if table is not None else None
         table = next(tables_in(field.annotation), None) if field is not None else None
         any_key = field is not None and get_origin(field.annotation) is dict
+        held = field.annotation if field is not None else None
+        kinds = [each for each in get_args(held) if each is not NoneType]
+        is_type = table is not None and get_origin(held) in (Union, UnionType) and len(kinds) > 1
     return keys
 
 

@@ -33,12 +33,13 @@ from core.statistics import (
     holm,
     seed_correlation,
 )
+from studies.adaptive import Contrasts, Course, Looks, course, results_of
 from studies.leaderboard import Leaderboard, Row, statistics
 from studies.table import Contrast, bare
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 Two = tuple[str, str]
-Cell = dict[tuple[str, ...], Row]  # levels -> the row that has them
+Cells = Mapping[str, Mapping[str, str]]  # row -> its level on each axis
 Weights = Mapping[str, float]  # row -> weight of its score in a contrast
 T = TypeVar("T", "Effect", "Interaction")
 
@@ -56,6 +57,7 @@ class Effect:
     modelled: bool = False  # by the linear model of a fraction of a design
     sign: str = ""  # BETTER or WORSE if the adjusted p is at most LEVEL
     within: bool = False  # whether the difference is within the margin, by a test
+    seeds: str = ""  # of adaptive seeds: how many the rows on either side had at the last look
 
     @property
     def values(self) -> Two:
@@ -76,7 +78,13 @@ class Effect:
     @property
     def shown(self) -> str:
         """The verdict; a significant difference within the margin has its sign."""
-        return f"{EQUIVALENT} ({self.sign})" if self.within and self.sign else self.verdict
+        shown = f"{EQUIVALENT} ({self.sign})" if self.within and self.sign else self.verdict
+        return f"{shown}, {self.state}" if self.seeds else shown
+
+    @property
+    def state(self) -> str:
+        """Of a contrast of adaptive seeds."""
+        return "open" if self.verdict == UNDECIDED else "settled"
 
     @property
     def clear(self) -> bool:
@@ -90,7 +98,7 @@ class Effect:
             "axis": self.axis, "a": self.level, "b": self.reference,
             "difference": self.difference.value, "low": ends[0], "high": ends[1],
             "p": self.difference.p, "p_adjusted": self.adjusted, "named": self.named,
-            "verdict": self.verdict,
+            "verdict": self.verdict, **({"state": self.state} if self.seeds else {}),
         }  # fmt: skip
 
 
@@ -142,7 +150,9 @@ class Comparison:
         sides = (sum(n for w, n in runs if w > 0), sum(n for w, n in runs if w < 0))
         pairs = min(side for side in sides if side) // sums
         placed = {self.place[name]: weight for name, weight in weights.items()}
-        return difference(self.rows, placed, pairs, paired=self.paired)
+        found = difference(self.rows, placed, pairs, paired=self.paired)
+        looks = self.board.looks
+        return found.at_every_look(looks.ratio) if looks else found
 
 
 def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effect]:
@@ -158,7 +168,37 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     found: list[Effect] = []
     for family, is_named in ((named, True), (others, False)):
         made = [_effect(compare, each, is_named) for each in family]
-        found += judged(adjusted([effect for effect in made if effect is not None]), board)
+        known = [effect for effect in made if effect is not None]
+        looks = board.looks if is_named and known else None
+        found += _settled(known, board, looks) if looks else judged(adjusted(known), board)
+    return found
+
+
+def followed(board: Leaderboard, weights: Sequence[Weights], looks: Looks) -> Course | None:
+    """The course of a study with adaptive seeds; None before the first look."""
+    runs = [
+        {seed: (row.scores.get(seed, math.nan), seed in row.failed)
+         for seed in (*row.seed_runs, *row.broken)}
+        for row in board.rows
+    ]  # fmt: skip
+    results = results_of(runs, looks)
+    if results is None or not all(weights):
+        return None
+    return course(results, Contrasts(weights, [row.variant for row in board.rows]), looks)
+
+
+def _settled(named: Sequence[Effect], board: Leaderboard, looks: Looks) -> list[Effect]:
+    """The named contrasts of adaptive seeds, with the verdicts of all looks."""
+    cells = {row.variant: row.cell for row in board.rows}
+    weights = [row_weights(cells, each) for each in named]
+    now = followed(board, weights, looks)
+    if now is None:
+        return [replace(each, adjusted=1.0, seeds="-") for each in named]
+    used, found = dict(zip(cells, now.used[0], strict=True)), []
+    for each, of, p, within in zip(named, weights, now.different[0], now.within[0], strict=True):
+        sides = [sum(used[row] for row, w in of.items() if w * sign > 0) for sign in (1, -1)]
+        said = replace(each, adjusted=float(p), seeds=" and ".join(map(str, sides)))
+        found.append(_judged(said, board, float(within)))
     return found
 
 
@@ -202,14 +242,15 @@ def judged(family: Sequence[Effect], board: Leaderboard) -> list[Effect]:
     """The effects with what their verdicts need: the sign of a significant difference, and whether
     two one-sided tests, adjusted by Holm, say that it is within the study's margin.
     """
-    margin, higher = board.margin, board.higher_is_better
+    margin = board.margin
     within = holm([e.difference.equivalent(margin) if margin else 1.0 for e in family])
-    found = []
-    for each, p in zip(family, within, strict=True):
-        sign = BETTER if (each.difference.value > 0) == higher else WORSE
-        significant = each.adjusted <= LEVEL
-        found.append(replace(each, sign=sign if significant else "", within=p <= LEVEL))
-    return found
+    return [_judged(each, board, p) for each, p in zip(family, within, strict=True)]
+
+
+def _judged(each: Effect, board: Leaderboard, within: float) -> Effect:
+    sign = BETTER if (each.difference.value > 0) == board.higher_is_better else WORSE
+    significant = each.adjusted <= LEVEL
+    return replace(each, sign=sign if significant else "", within=within <= LEVEL)
 
 
 def interactions(board: Leaderboard) -> list[Interaction]:
@@ -239,6 +280,7 @@ def pairing(board: Leaderboard) -> tuple[float, bool]:
         return 0.0, False
     correlation, worthwhile = seed_correlation(scores)
     complete = all(not row.failed and row.seeds == scores.shape[1] for row in board.rows)
+    complete = complete and board.looks is None  # rows of adaptive seeds differ in their number
     return correlation, worthwhile and complete
 
 
@@ -319,24 +361,31 @@ def _weights(
     """Weights of the first half of the corners minus the second half, in the mean over the cells of
     the other axes that have all corners.
     """
-    cells = [
-        [cell[corner] for corner in corners]
-        for cell in _cells(compare.board.rows, names)
-        if {*corners} <= cell.keys()
-        and all(cell[corner].score is not None and cell[corner].seeds > 1 for corner in corners)
-    ]
+    rows = [row for row in compare.board.rows if row.score is not None and row.seeds > 1]
+    return _corner_weights({row.variant: row.cell for row in rows}, names, corners)
+
+
+def row_weights(cells: Cells, of: Effect | Contrast) -> dict[str, float]:
+    """Weights of the rows in a contrast of two rows or, with an axis, of two of its levels; none
+    if no two of these cells differ in the axis alone.
+    """
+    if not of.axis:
+        return {of.level: 1.0, of.reference: -1.0}
+    return _corner_weights(cells, (of.axis,), ((of.level,), (of.reference,)))
+
+
+def _corner_weights(
+    cells: Cells, names: Sequence[str], corners: Sequence[tuple[str, ...]]
+) -> dict[str, float]:
+    found: dict[frozenset[Two], dict[tuple[str, ...], str]] = {}  # other axes -> levels -> row
+    for row, cell in cells.items():
+        if set(names) <= set(cell):
+            others = frozenset(item for item in cell.items() if item[0] not in names)
+            found.setdefault(others, {})[tuple(cell[name] for name in names)] = row
+    complete = [rows for rows in found.values() if {*corners} <= rows.keys()]
     half = len(corners) // 2
     return {
-        row.variant: (1 if place < half else -1) / len(cells)
-        for cell in cells
-        for place, row in enumerate(cell)
+        rows[corner]: (1 if place < half else -1) / len(complete)
+        for rows in complete
+        for place, corner in enumerate(corners)
     }
-
-
-def _cells(rows: Sequence[Row], names: Sequence[str]) -> list[Cell]:
-    """For each cell of the other axes, its rows by the levels of these."""
-    cells: dict[frozenset[Two], Cell] = {}
-    for row in (row for row in rows if set(names) <= set(row.cell)):
-        others = frozenset(item for item in row.cell.items() if item[0] not in names)
-        cells.setdefault(others, {})[tuple(row.cell[name] for name in names)] = row
-    return list(cells.values())

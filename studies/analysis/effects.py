@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.plural import count
 from core.statistics import LEVEL
+from studies.adaptive import FIRST
 from studies.analysis.contrasts import (
     EQUIVALENT,
     Comparison,
@@ -63,24 +64,31 @@ def contrast_section(reading: Reading, found: Sequence[Effect], key: str) -> Ite
     if not found:
         return
     correlation, paired = pairing(board)
+    adaptive = any(each.seeds for each in found)
     yield Section(
         key,
-        ("contrast", *COLUMNS, "verdict"),
+        ("contrast", *COLUMNS, "verdict", *(["seeds"] if adaptive else [])),
         [
-            [each.title, *contrast_cells(each.difference, each.adjusted), each.shown]
+            [each.title, *contrast_cells(each.difference, each.adjusted), each.shown,
+             *([each.seeds] if adaptive else [])]
             for each in found
         ],
         {key: lambda: effects_figure(board, found)},
-        _findings(found, higher_is_better=board.higher_is_better),
-        {"contrasts": explained(found, correlation, paired, board.margin)},
-    )
+        [*_settled(found), *_findings(found, higher_is_better=board.higher_is_better)],
+        {"contrasts": explained(found, correlation, paired, board)},
+    )  # fmt: skip
 
 
-def explained(
-    found: Sequence[Effect], correlation: float, paired: bool, margin: float | None
-) -> str:
+def _settled(found: Sequence[Effect]) -> Iterator[str]:
+    """How many contrasts of adaptive seeds are settled, if the study has them."""
+    states = [each.state for each in found if each.seeds]
+    if states:
+        yield f"Settled: {states.count('settled')} of {count(len(states), 'contrast')}."
+
+
+def explained(found: Sequence[Effect], correlation: float, paired: bool, board: Leaderboard) -> str:
     """What the rows are, and what they cannot show."""
-    texts = TEXTS["contrasts"]
+    texts, margin, looks = TEXTS["contrasts"], board.margin, board.looks
     what = texts["rows"]
     if any(effect.axis for effect in found):
         how = "modelled" if any(effect.modelled for effect in found) else "mean"
@@ -92,6 +100,7 @@ def explained(
         seeds=texts["paired" if paired else "unpaired"].format(correlation=correlation),
         families=texts[families].format(named=named),
         verdicts=texts["margin" if margin else "no_margin"].format(margin=margin),
+        looks=texts["looks"].format(first=FIRST, most=looks.most) if looks else "",
     )
 
 

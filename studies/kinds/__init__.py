@@ -9,6 +9,8 @@ the record are the same for all kinds (`studies/running/execute.py`).
 from __future__ import annotations
 
 import importlib
+import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +19,13 @@ from typing import Any, ClassVar, Literal
 
 from core.config import Config
 from core.errors import InputError, nearest
+from core.metrics.catalogue import metric_info
+from core.tracking.protocol import ENDED, WORST
+from studies.adaptive import FIRST, Contrasts, course, results_of
+from studies.analysis.contrasts import row_weights
 from studies.sections import Reading, Section
 from studies.space import Arm
-from studies.table import Definition, StudyTable
+from studies.table import Contrast, Definition, StudyTable
 
 Key = tuple[str, int]  # variant, seed
 # What a run is: a seed of a row, a trial of a search, or a trunk, which others are forked from.
@@ -84,11 +90,21 @@ class Plan:
 
     jobs: tuple[Job, ...]
     later: int = 0  # number of further jobs that become known when these have ended
+    # Of adaptive seeds: jobs that probably follow, for workers that find no other; the contrasts,
+    # and the titles of those that are not settled.
+    ahead: tuple[Job, ...] = ()
+    contrasts: Contrasts | None = None
+    open: tuple[str, ...] = ()
 
     @property
     def ready(self) -> list[Job]:
         """The jobs that can run now."""
         return [job for job in self.jobs if job.ready]
+
+    @property
+    def must_follow(self) -> int:
+        """Number of jobs that cannot run yet."""
+        return self.later + len(self.jobs) - len(self.ready)
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ class Kind(ABC):
     """A kind of study. `variants` are the rows that every seed runs."""
 
     Table: ClassVar[type[StudyTable]]
-    variants: list[Variant]
+    variants: Sequence[Variant] = ()
 
     @abstractmethod
     def __init__(self, table: Any, definition: Definition) -> None:
@@ -120,13 +136,68 @@ class Kind(ABC):
         return [Variant(r, {}, definition.system(r, self.table).config(), whole=True) for r in rows]
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
-        """The jobs that these results call for, ended ones included: here every variant with
-        every seed, seeds outermost, so that every variant has a first run early.
+        """The jobs that these results call for, ended ones included: here the seeds of every
+        variant.
         """
-        return Plan(tuple(
-            Job(variant, seed, tested=self.table.tested)
-            for seed in self.table.seed_list() for variant in self.variants
-        ))  # fmt: skip
+        return self.with_seeds(self.variants, done)
+
+    def of_unknown_rows(self, rows: int) -> Plan:
+        """The seeds of so many rows that are not known yet; each is compared with the first."""
+        if self.table.looks is None:
+            return Plan((), later=rows * len(self.table.seed_list()))
+        names = [str(row) for row in range(rows)]
+        against = [{name: 1.0, names[0]: -1.0} for name in names[1:]]
+        return Plan((), later=rows * FIRST, contrasts=Contrasts(against, names))
+
+    def with_seeds(self, rows: Sequence[Variant], done: Sequence[Done]) -> Plan:
+        """The seeds of every row, seeds outermost, so that every row has a first run early; with
+        adaptive seeds as many as the contrasts of these rows need.
+        """
+        table, looks = self.table, self.table.looks
+        jobs = [
+            [Job(row, seed, tested=table.tested) for row in rows] for seed in table.seed_list()
+        ]  # by seed, then by row
+        if looks is None:
+            return Plan(tuple(itertools.chain(*jobs)))
+        named, cells = self.contrasts(rows), self.cells(rows)
+        contrasts = Contrasts([row_weights(cells, each) for each in named], [*cells])
+        titles = [each.title for each in named]
+        results = results_of([self._results(row, done) for row in rows], looks)
+        if results is None:
+            first = itertools.chain(*jobs[:FIRST])
+            return Plan(tuple(first), contrasts=contrasts, open=tuple(titles))
+        now = course(results, contrasts, looks, ahead=True)
+        used = [jobs[s][r] for r, of in enumerate(now.used[0]) for s in range(of)]
+        ahead = tuple(jobs[seed][row] for row, seed in now.ahead)
+        is_open = tuple(itertools.compress(titles, now.open[0]))
+        return Plan(tuple(used), ahead=ahead, contrasts=contrasts, open=is_open)
+
+    @staticmethod
+    def cells(rows: Sequence[Variant]) -> dict[str, Mapping[str, str]]:
+        """Levels of the rows on the axes of the study."""
+        return {row.name: {} if row.whole else row.values for row in rows}
+
+    def _results(self, row: Variant, done: Sequence[Done]) -> dict[int, tuple[float, bool]]:
+        """Seed -> score and whether the run failed, as in the leaderboard; NaN if it broke."""
+        found, worst = {}, metric_info(self.table.metric).worst
+        for each in (each for each in done if each.variant == row.name):
+            score = each.scores.get(self.table.ranked_by)
+            if each.outcome not in ENDED:
+                found[each.seed] = math.nan, False
+            elif score is not None and math.isfinite(score):
+                found[each.seed] = score, each.outcome in WORST
+            else:
+                found[each.seed] = math.nan if worst is None else worst, True
+        return found
+
+    def contrasts(self, rows: Sequence[Variant]) -> Sequence[Contrast]:
+        """What adaptive seeds settle: the contrasts that the study names or, without any, each row
+        against the first.
+        """
+        names = {row.name for row in rows}
+        named = [each for each in self.table.contrasts if {each.level, each.reference} <= names]
+        against = [Contrast(level=row.name, reference=rows[0].name) for row in rows[1:]]
+        return named if self.table.contrasts else against
 
     def forks(self) -> Iterable[tuple[Config, Config]]:
         """Pairs of configurations, of which the first starts from a state of the second."""

@@ -24,10 +24,11 @@ from pydantic import Field, model_validator
 from core.errors import InputError, nearest
 from core.plural import count
 from core.tracking.rendering import plain
+from studies.analysis.contrasts import row_weights
 from studies.analysis.effects import choices, interaction_section
 from studies.kinds import Kind, Variant
 from studies.sections import Reading, Section
-from studies.table import JOINER, Definition, StudyTable, check_contrasts
+from studies.table import JOINER, Contrast, Definition, StudyTable, check_contrasts
 
 Cell = tuple[int, ...]
 Labels = Mapping[str, Mapping[str, Any]]  # axis -> label -> value
@@ -42,6 +43,7 @@ class Ablation(Kind):
     class Table(StudyTable):
         """Axes and the design over them."""
 
+        adapts = True
         axes: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
         design: Literal["full", "fractional", "one_factor", "reversion"] = "full"
         cells: Annotated[int, Field(ge=2, le=10_000)] | None = None  # fractional: how many
@@ -59,7 +61,7 @@ class Ablation(Kind):
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table, where = table, definition.where
-        axes = {
+        self.axes = axes = {
             axis: definition.labelled(axis, values, f"study.axes.{axis}")
             for axis, values in table.axes.items()
         }
@@ -70,6 +72,20 @@ class Ablation(Kind):
         self.variants += self.whole_systems(definition)
         names = [variant.name for variant in self.variants]
         check_contrasts(table.contrasts, axes, names, where)
+        for each in table.contrasts if table.looks else ():
+            if not row_weights(self.cells(self.variants), each):
+                raise InputError(f"{where}: study.contrasts: {each.title}: the design has no two "
+                                 f"cells that differ in this alone")  # fmt: skip
+
+    def contrasts(self, rows: Sequence[Variant]) -> Sequence[Contrast]:
+        """Without named ones, each level of an axis against the axis's first."""
+        against = [
+            Contrast(axis=axis, level=level, reference=next(iter(labels)))
+            for axis, labels in self.axes.items()
+            for level in list(labels)[1:]
+        ]
+        found = [each for each in against if row_weights(self.cells(rows), each)]
+        return self.table.contrasts or found
 
     def describe(self) -> str:
         """The axes, and the design over them."""
@@ -77,7 +93,7 @@ class Ablation(Kind):
             f"- **{plain(axis)}**: {plain(', '.join(map(_label, values)))}"
             for axis, values in self.table.axes.items()
         )
-        seeds = count(len(self.table.seed_list()), "seed")
+        seeds = self.table.seed_text
         return f"{axes}\n\n{self.design.words}; {count(len(self.variants), 'variant')} x {seeds}."
 
     @staticmethod

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from core.config import Config
 from core.plural import count
+from studies.adaptive import FIRST
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
 from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
-from studies.table import Definition, System
+from studies.table import Definition, System, check_contrasts
 from studies.tuning import TuningTable, final_row, finalists, trials_of
 
 RATES = ("train.generator_lr", "train.discriminator_lr")
@@ -61,26 +63,35 @@ class Comparison(Kind):
             own = config.flat()
             arm = table.arm(name, system, space, [{key: own.get(key) for key in space}])
             self.rows.append((arm, Variant(name, {}, config, whole=True)))
+        self.variants = [base for _, base in self.rows]
+        names = [base.name for base in self.variants]
+        check_contrasts(table.contrasts, {}, names, definition.where)
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """Trials of all systems in turn; a system's best settings when its trials have ended."""
-        table, seeds = self.table, self.table.seed_list()
-        trials, finals, later = [], [], 0
+        table = self.table
+        trials, rows = [], []
         for arm, base in self.rows:
             jobs, results = trials_of(arm, base, table, limit, done, f"{arm.name} · ")
             trials.append(jobs)
             if results is None:
-                later += len(seeds)
                 continue
             row = base  # if no trial was better than the published settings, or none ended well
             known = [each for each in results if each.published and each.outcome == "ok"]
             best = finalists(results, table)
             if best and not (known and not _better(best[0], known[0], table)):
                 row = final_row(base.name, best[0], arm)
-            finals += [Job(row, seed, tested=True) for seed in seeds]
+            rows.append(row)
         in_turn = [job for place in zip(*trials, strict=False) for job in place]
         rest = [job for jobs in trials for job in jobs if job not in in_turn]
-        return Plan((*in_turn, *rest, *finals), later)
+        every = (*in_turn, *rest)
+        if len(rows) == len(self.rows):
+            finals = self.with_seeds(rows, done)
+            return replace(finals, jobs=(*every, *finals.jobs))
+        seeds = table.seed_list()[: FIRST if table.looks else None]
+        first = [Job(row, seed, tested=True) for row in rows for seed in seeds]
+        unknown = self.of_unknown_rows(len(self.rows))
+        return replace(unknown, jobs=(*every, *first), later=unknown.later - len(first))
 
     def arms(self) -> Sequence[Arm]:
         """One per system."""
@@ -89,7 +100,7 @@ class Comparison(Kind):
     def describe(self) -> str:
         """What is equal, and what is tuned."""
         table = self.table
-        trials, seeds = count(table.trials, "trial"), count(len(table.seed_list()), "seed")
+        trials, seeds = count(table.trials, "trial"), table.seed_text
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
             for arm, _ in self.rows

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
 
 from core.plural import count
 from studies.analysis.search import PUBLISHED, search_sections
-from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import NO_LIMIT, Done, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, space_of
-from studies.table import Definition
-from studies.tuning import TuningTable, final_row, finalists, trials_of
+from studies.table import Definition, check_contrasts
+from studies.tuning import TuningTable, final_row, finalists, trial_name, trials_of
 
 
 class Search(Kind):
@@ -35,16 +36,18 @@ class Search(Kind):
         self.arm = table.arm("search", system, space, (ours, *table.published))
         for settings in table.published:
             self.arm.config(settings)
+        names = [PUBLISHED, *(trial_name(place) for place in range(table.trials))]
+        check_contrasts(table.contrasts, {}, names, definition.where)
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """All trials; when they have ended, the finalists."""
-        table, seeds = self.table, self.table.seed_list()
+        table = self.table
         trials, results = trials_of(self.arm, self.base, table, limit, done, "")
         if results is None:
-            return Plan(tuple(trials), later=(1 + table.finalists) * len(seeds))
+            return replace(self.of_unknown_rows(1 + table.finalists), jobs=tuple(trials))
         best = [final_row(each.variant, each, self.arm) for each in finalists(results, table)]
-        finals = [Job(row, seed, tested=True) for seed in seeds for row in (self.base, *best)]
-        return Plan((*trials, *finals))
+        finals = self.with_seeds((self.base, *best), done)
+        return replace(finals, jobs=(*trials, *finals.jobs))
 
     def arms(self) -> Sequence[Arm]:
         """The only one."""
@@ -53,7 +56,7 @@ class Search(Kind):
     def describe(self) -> str:
         """The space."""
         table = self.table
-        trials, seeds = count(table.trials, "trial"), count(len(table.seed_list()), "seed")
+        trials, seeds = count(table.trials, "trial"), table.seed_text
         fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
             f"{trials} ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"

@@ -20,7 +20,7 @@ class Systems(Kind):
     class Table(StudyTable):
         """The systems."""
 
-        tested = True
+        tested = adapts = True
         systems: Annotated[list[System], Field(min_length=1)]
 
     def __init__(self, table: Table, definition: Definition) -> None:
@@ -32,7 +32,7 @@ class Systems(Kind):
     def describe(self) -> str:
         """The number of runs, and the budget of each."""
         table = self.table
-        size = f"{count(len(self.variants), 'system')} x {count(len(table.seed_list()), 'seed')}"
+        size = f"{count(len(self.variants), 'system')} x {table.seed_text}"
         return f"{size}; budget of each run: {table.spent}."
 
     @staticmethod

@@ -28,7 +28,7 @@ from core.tracking.protocol import RunTracker, Tracker
 from core.tracking.rendering import code, plain
 from studies.definition import Study, from_definition, same_definition
 from studies.kinds import NO_LIMIT, Limit
-from studies.leaderboard import MARGIN
+from studies.leaderboard import MARGIN, MOST
 from studies.running import queue as jobs
 from studies.running.proposals import ARM_OF, Proposals
 from studies.running.queue import Progress, load_queue, progress, queue_names
@@ -62,11 +62,15 @@ def begin(
     """Create the experiment, the parent run, a run for each variant, and the queue."""
     for arm in study.kind.arms():
         Proposals(name, arm, url).begin()
-    margin = {} if study.table.margin is None else {MARGIN: study.table.margin}
+    looks, margin = study.table.looks, study.table.margin
+    settings = {MARGIN: looks.margin, MOST: looks.most} if looks else {MARGIN: margin}
     parent = tracker.start_run(
         name,
         name,
-        params={"metric": study.table.ranked_by, **margin},
+        params={
+            "metric": study.table.ranked_by,
+            **{key: value for key, value in settings.items() if value is not None},
+        },
         tags={"study": name, "kind": study.table.kind, "level": "study", "command": command},
     )
     parent.describe(
@@ -90,8 +94,10 @@ def grow(name: str, tracker: Tracker, url: str, study: Study) -> int:
     """
     queue = load_queue(name, url)
     before, now = json.loads(queue.user_attrs["definition"]), json.loads(study.definition())
-    had = seed_list(before["study"].get("seeds", StudyTable.model_fields["seeds"].default))
-    has = study.table.seed_list()
+    had = before["study"].get("seeds", StudyTable.model_fields["seeds"].default)
+    if study.table.looks or isinstance(had, dict):
+        return 0
+    had, has = seed_list(had), study.table.seed_list()
     before["study"]["seeds"] = now["study"].get("seeds")
     if not same_definition(json.dumps(now), json.dumps(before)) or not set(had) < set(has):
         return 0
@@ -151,7 +157,8 @@ def work(
         plan = worker.look()
         state = progress(queue, study.table)
         limit = jobs.limit_of(queue)
-        if until is not None and _no_time(state, until, limit.workers):
+        after = plan.must_follow if study.table.looks else state.later
+        if until is not None and _no_time(state.seconds, after, until, limit.workers):
             if not plan.later or limit.closed:
                 return
             jobs.set_limit(queue, replace(limit, closed=True))
@@ -167,10 +174,10 @@ def work(
             return
 
 
-def _no_time(state: Progress, until: float, workers: int) -> bool:
-    """Whether another run, and those that must follow it, would not end in time."""
-    one = state.seconds or 0.0
-    return time.time() + one + one * math.ceil(state.later / workers) > until
+def _no_time(seconds: float | None, after: int, until: float, workers: int) -> bool:
+    """Whether another run, and the `after` that must follow it, would not end in time."""
+    one = seconds or 0.0
+    return time.time() + one + one * math.ceil(after / workers) > until
 
 
 def run_workers(name: str, url: str, table: StudyTable, command: Sequence[str], n: int) -> None:

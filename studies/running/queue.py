@@ -10,6 +10,7 @@ import hashlib
 import os
 import socket
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -47,20 +48,31 @@ def load_queue(name: str, url: str) -> optuna.Study:
 def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
     """Queue the jobs that the results so far call for, each once; the plan."""
     plan = study.kind.plan(ended(queue), limit_of(queue))
-    known = latest(queue)
-    if any(job.key not in known for job in plan.ready):
+    if _missing(plan, latest(queue)):
         with alone(queue._storage, queue.study_name, tracker.store_dir):
             _enqueue_missing(queue, study, tracker, plan)
-    later = plan.later + len(plan.jobs) - len(plan.ready)
-    if queue.user_attrs.get("later", 0) != later:
-        queue.set_user_attr("later", later)
+    known = latest(queue)
+    unknown = sum(job.key not in known for job in plan.ahead)
+    now = {"later": plan.must_follow + unknown, "open": list(plan.open)}
+    for key, value in now.items():
+        if queue.user_attrs.get(key, type(value)()) != value:
+            queue.set_user_attr(key, value)
     return plan
 
 
+def _missing(plan: Plan, known: Mapping[Key, FrozenTrial]) -> list[Job]:
+    """The jobs to be queued: those that can run and, if no job waits for a worker, the first of
+    those ahead. Every free worker plans, so there are as many of these as free workers.
+    """
+    missing = [job for job in plan.ready if job.key not in known]
+    if missing or any(trial.state == TrialState.WAITING for trial in known.values()):
+        return missing
+    return [job for job in plan.ahead if job.key not in known][:1]
+
+
 def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: Plan) -> None:
-    known = latest(queue)  # another worker may have been first
     runs = dict(queue.user_attrs["variant_run_ids"])
-    for job in (job for job in plan.ready if job.key not in known):
+    for job in _missing(plan, latest(queue)):  # another worker may have been first
         if job.variant.name not in runs and job.level == "seed":
             runs[job.variant.name] = _variant_run(queue, study, tracker, job)
             queue.set_user_attr("variant_run_ids", runs)
@@ -232,6 +244,7 @@ class Progress:
     best: float | None = None
     best_variant: str = ""
     seconds: float | None = None  # median of a run
+    open: tuple[str, ...] = ()  # contrasts that are not settled, with adaptive seeds
 
     @property
     def total(self) -> int:
@@ -262,4 +275,5 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
         best.value if best else None,
         best.user_attrs["variant"] if best else "",
         statistics.median(seconds) if seconds else None,
+        tuple(queue.user_attrs.get("open", ())),
     )

@@ -70,7 +70,7 @@ class Worker:
     def look(self) -> Plan:
         """Plan from the results so far."""
         plan = jobs.extend(self.queue, self.study, self.tracker)
-        self._known = {job.key: job for job in plan.ready}
+        self._known = {job.key: job for job in (*plan.ready, *plan.ahead)}
         return plan
 
     def has_enough(self, before: float = math.inf) -> bool:
@@ -115,6 +115,7 @@ class Worker:
         table = self.study.table
         metrics = getattr(table, "metrics", (table.metric,))
         scores = {key: result.metrics.get(table.picked(key)) for key in metrics}
+        scores[table.ranked_by] = result.metrics.get(table.ranked_by)
         trial.set_user_attr("outcome", result.outcome)
         trial.set_user_attr("scores", scores)
         value = scores[table.metric]
