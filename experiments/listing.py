@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,9 @@ import typer
 
 from core.errors import InputError, nearest
 from core.metrics.catalogue import METRICS
-from core.tracking.protocol import RunRecord
+from core.tracking.protocol import RunRecord, Tracker
 from experiments.console import stdout, table
+from studies.leaderboard import CORPORA
 
 Row = dict[str, Any]
 SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/jsd_bound")
@@ -56,6 +58,14 @@ class Clause:
         if self.op not in ("=", "!="):
             return False
         return OPERATORS[self.op](str(found), self.value)
+
+
+def runs_of(tracker: Tracker, study: str | None) -> list[RunRecord]:
+    """The runs of a study and, if it is on several corpora, of the study of each; without, all."""
+    found = tracker.runs(study)
+    corpora = [run.tags[CORPORA] for run in found if study is not None and CORPORA in run.tags]
+    names = [name for each in corpora for name in json.loads(each).values()]
+    return [*found, *(run for name in names for run in tracker.runs(name))]
 
 
 def as_rows(runs: Sequence[RunRecord]) -> list[Row]:

@@ -35,8 +35,8 @@ from studies.analysis.runs import duration
 from studies.compared import shown
 from studies.definition import RUN, Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
-from studies.leaderboard import Leaderboard, leaderboard
-from studies.report import CORPORA, on_corpora, publish, read
+from studies.leaderboard import CORPORA, Leaderboard, leaderboard
+from studies.report import on_corpora, publish, read
 from studies.running import execute
 from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
@@ -323,6 +323,7 @@ def show_leaderboard(board: Leaderboard) -> None:
 
 def show_compared(document: Mapping[str, Any]) -> None:
     """Print rows of two studies side by side, and the rows that are not compared."""
+    title = f"{document['metric']}: {' minus '.join(document['studies'])}"
     columns = ["row", *document["studies"], "difference", "95% interval", "p adjusted", "verdict",
                "what differs"]  # fmt: skip
     rows = [
@@ -332,9 +333,7 @@ def show_compared(document: Mapping[str, Any]) -> None:
          shown(each["differs"]) or "nothing"]
         for each in document["compared"]
     ]  # fmt: skip
-    stdout.print(
-        table(columns, rows, f"{document['metric']}: {' minus '.join(document['studies'])}")
-    )
+    stdout.print(table(columns, rows, title) if rows else f"{title}: no two rows can be compared")
     others = [[*each.values()] for each in document["not_compared"]]
     if others:
         stdout.print(table(["study", "row", "reason"], others, "not compared"))

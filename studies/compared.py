@@ -18,7 +18,7 @@ from core.metrics.signature import Signature
 from core.tracking.protocol import Tracker
 from studies.analysis.contrasts import Comparison, Effect, adjusted, judged
 from studies.leaderboard import Leaderboard, Row
-from studies.report import read
+from studies.report import check_has_rows, read
 from studies.sections import Reading
 from studies.table import SPENT
 
@@ -54,6 +54,8 @@ def compare(tracker: Tracker, first: str, second: str) -> dict[str, Any]:
     twice, and if no row has a partner.
     """
     readings = read(tracker, first), read(tracker, second)
+    for reading in readings:
+        check_has_rows(reading)
     studies = [reading.board.study for reading in readings]
     if studies[0] == studies[1]:
         raise InputError(f"{first!r} and {second!r} are the same study; give two")

@@ -22,7 +22,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from core.config.renamed import current_study, current_tables, current_text
-from core.errors import InputError
+from core.errors import InputError, listed
 from core.metrics.catalogue import metric_info
 from core.plural import count
 from core.tracking.protocol import Columns, Tracker
@@ -38,7 +38,7 @@ from studies.analysis.runs import cost, counted_apart, failures, reproduce, samp
 from studies.analysis.selection import rule_results, which_checkpoint
 from studies.figures import FORMATS, draw, inline, save
 from studies.kinds import find_kind
-from studies.leaderboard import Leaderboard, Row, leaderboard, variant_runs
+from studies.leaderboard import CORPORA, Leaderboard, Row, leaderboard, variant_runs
 from studies.ratings import people
 from studies.sections import Reading, Section, means, number, scored
 
@@ -49,7 +49,6 @@ HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 # The page sorts others, by name, before them.
-CORPORA = "corpora"  # tag of a study on several corpora: the name of the study of each
 COLUMNS = ("score", "score_low", "score_high", "failure_rate", "survivors_score")
 MANY_FINDINGS = 12
 
@@ -147,6 +146,15 @@ def on_corpora(reading: Reading) -> dict[str, Reading]:
         with contextlib.suppress(InputError):
             found[corpus] = read(reading.tracker, study)
     return found
+
+
+def check_has_rows(reading: Reading) -> None:
+    """InputError for a study on several corpora, which has no rows itself."""
+    if reading.table.corpora:
+        own = listed([each.board.study for each in on_corpora(reading).values()], "none yet")
+        raise InputError(
+            f"study {reading.board.study!r} is on several corpora; give the study of one: {own}"
+        )
 
 
 def document(reading: Reading) -> dict[str, Any]:

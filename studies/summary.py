@@ -19,7 +19,7 @@ from core.metrics.catalogue import FLOORS, LIKELIHOOD
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.leaderboard import variant_runs
-from studies.report import read
+from studies.report import check_has_rows, read
 from studies.sections import SAMPLES, Reading, last_samples
 
 FORMAT = 1
@@ -41,6 +41,7 @@ SENTENCES = 8  # of the last step
 def export(tracker: Tracker, study: str) -> dict[str, Any]:
     """The summary of a study of the store; InputError for an unknown one."""
     reading = read(tracker, study)
+    check_has_rows(reading)
     sources = {run.params[SOURCE] for run in reading.seeds if SOURCE in run.params}
     definition = tracker.artifact(reading.board.parent_run_id, DEFINITION).read_text("utf-8")
     sources |= {str(json.loads(definition).get("corpus", {}).get("source", "grammar"))}

@@ -100,7 +100,14 @@ class System(Frozen):
 class CorpusChoice(CorpusSettings):
     """A corpus of the study: keys of `[corpus]` that differ, and a label."""
 
-    label: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    label: str | None = None
+
+    @field_validator("label")
+    @classmethod
+    def _label_is_part_of_a_name(cls, label: str | None) -> str | None:
+        if label is not None and not re.fullmatch(r"[\w.-]+", label):
+            raise ValueError("must have letters, digits, '_', '.' and '-' only")
+        return label
 
     @property
     def name(self) -> str:

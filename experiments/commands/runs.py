@@ -64,7 +64,8 @@ def list_(
     tracker = existing_tracker()
     if study is not None and study not in tracker.experiments():
         study = study_run(tracker, study).experiment  # it was renamed; InputError if it was not
-    rows, shown = listing.select(listing.as_rows(tracker.runs(study)), where, sort, columns)
+    runs = listing.runs_of(tracker, study)
+    rows, shown = listing.select(listing.as_rows(runs), where, sort, columns)
     rows = rows[:limit]
     if json:
         print_json(rows)

@@ -135,7 +135,7 @@ def report(
     from experiments.study_session import UI, folder_name, show_compared, show_ranking
     from studies.compared import compare
     from studies.leaderboard import leaderboard
-    from studies.report import HTML, document, publish, read
+    from studies.report import HTML, check_has_rows, document, publish, read
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
@@ -153,6 +153,7 @@ def report(
         return
     board = leaderboard(tracker, name)
     if register is not None:
+        check_has_rows(read(tracker, name))
         run, version = register_winner(tracker, board, register)
         model = f"models:/{register}/{version}"
         stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")

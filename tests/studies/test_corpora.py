@@ -17,14 +17,17 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import study_run
 from experiments import study_session
 from experiments.estimate import show_plan
+from experiments.listing import as_rows, runs_of
 from experiments.loading import resolve_file
 from experiments.study_session import Session, begin_or_join, complete, show_ranking
 from studies.analysis.corpora import Ranks, figure, ranks_of
+from studies.compared import compare
 from studies.definition import Study, from_definition, load_study
 from studies.kinds import NO_LIMIT, Limit
 from studies.report import build, document, on_corpora, read
 from studies.running import execute
 from studies.running.storage import storage_url
+from studies.summary import export
 from tests.conftest import ROOT
 from tests.studies.test_report import board_of
 from tests.studies.test_studies import FakeTraining
@@ -82,7 +85,7 @@ def test_each_corpus_has_a_study_with_its_own_settings() -> None:
         ("study.corpora=['grammar','grammar']", "'grammar' is listed twice; give one of them"),
         ("study.corpora=['grammar',{label='a',difficulty='eazy'}]", "difficulty"),
         ("study.corpora=['grammar',{label='a',sorce='x'}]", "did you mean 'source'"),
-        ("study.corpora=['grammar',{label='a/b'}]", "label"),
+        ("study.corpora=['grammar',{label='a/b'}]", "must have letters, digits"),
         ("study.corpora=['grammar',3]", "study.corpora"),
         ("study.metric='eval/jsd'", "has no likelihood"),
     ],
@@ -113,6 +116,11 @@ def test_a_study_on_two_corpora_from_its_plan_to_its_report(
     assert "## Leaderboard on easy" in text
     assert "**default**: `gumbel_softmax` has the highest score" in text
     assert study_run(tracker, NAME).outcome == "ok"
+    assert len(as_rows(runs_of(tracker, NAME))) == 12
+    assert len(as_rows(runs_of(tracker, f"{NAME}_easy"))) == 6
+    for refused in (lambda: compare(tracker, NAME, f"{NAME}_easy"), lambda: export(tracker, NAME)):
+        with pytest.raises(InputError, match=f"give the study of one: {NAME}_easy, {NAME}_def"):
+            refused()
     show_ranking(tracker, board)
     shown = capsys.readouterr().out
     assert shown.index("Mean ranks over corpora") < shown.index(f"{NAME}_easy: eval/ms_jaccard_2")
