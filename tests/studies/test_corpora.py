@@ -228,11 +228,18 @@ def test_two_corpora_are_never_enough(rows: int, corpora: int, enough: bool) -> 
     assert (found.document()["p"] is not None) == enough
 
 
+def joined(*ranks: list[int]) -> list[list[int]]:
+    """Where the lines that join rows begin and end; the last row is 0."""
+    lines = [line for line in figure(ranked(*ranks)).axes[0].lines if min(line.get_xdata()) > 4]
+    return [[*map(round, line.get_ydata())] for line in lines]
+
+
 def test_the_figure_joins_rows_that_do_not_differ() -> None:
-    """Mean ranks 1, 2, 3, 4 and a critical difference of 1.9: only neighbours do not differ."""
-    axis = figure(ranked(*[[1, 2, 3, 4]] * 6)).axes[0]
-    lines = [line for line in axis.lines if min(line.get_xdata()) > 4]
-    assert [[*map(round, line.get_ydata())] for line in lines] == [[3, 2], [2, 1], [1, 0]]
-    assert "critical difference 1.91" in axis.texts[0].get_text()
+    """The critical difference of 4 rows on 6 corpora is 1.91."""
+    assert joined(*[[1, 2, 3, 4]] * 6) == [[3, 2], [2, 1], [1, 0]], "neighbours alone"
+    both = joined(*[[1, 2, 3, 4]] * 3, *[[2, 1, 3, 4]] * 3)
+    assert both == [[3, 1], [1, 0]], "no line within another: mean ranks 1.5, 1.5, 3, 4"
+    (text,) = figure(ranked(*[[1, 2, 3, 4]] * 6)).axes[0].texts
+    assert "critical difference 1.91" in text.get_text()
     few = figure(ranked([1, 2, 3, 4], [1, 2, 3, 4])).axes[0]
     assert not few.texts, "two corpora have no critical difference"
