@@ -136,9 +136,10 @@ def _effects(pairs: Sequence[tuple[Side, Side]]) -> list[Effect]:
     if not pairs:
         return []
     rows = {side.name: replace(side.row, variant=side.name) for pair in pairs for side in pair}
-    margins = {side.board.margin for side in pairs[0]}
-    margin = margins.pop() if len(margins) == 1 else None
-    board = replace(pairs[0][0].board, rows=tuple(rows.values()), margin=margin)
+    ours, theirs = (side.board for side in pairs[0])
+    margin = ours.margin if ours.margin == theirs.margin else None
+    looks = ours.looks or theirs.looks
+    board = replace(ours, rows=tuple(rows.values()), margin=margin, looks=looks)
     welch, found = Comparison(board, may_pair=False), []
     for a, b in pairs:
         each = welch.of({a.name: 1.0, b.name: -1.0})

@@ -101,8 +101,9 @@ def load_study(
             for row, system in named.items()
         }
     study = make_study(tables, resolver, str(path))
-    if study.table.looks and study.kind.variants:  # on record, so that the report knows them too
-        contrasts = study.kind.contrasts(study.kind.variants)
+    kind = next(iter(study.on_corpora(resolver, str(path)).values())).kind
+    if study.table.looks and kind.variants:  # on record, so that the report knows them too
+        contrasts = kind.contrasts(kind.variants)
         if not contrasts:
             raise InputError(f"{path}: study.seeds: adaptive seeds need two rows to compare")
         tables["study"]["contrasts"] = [each.model_dump(exclude_none=True) for each in contrasts]

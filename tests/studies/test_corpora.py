@@ -78,6 +78,12 @@ def test_each_corpus_has_a_study_with_its_own_settings() -> None:
     assert named["my_text"].variants[0].config.corpus.source == "data/my text.txt"
 
 
+def test_adaptive_seeds_have_the_same_contrasts_on_record_on_each_corpus() -> None:
+    study = plan("study.seeds={until='settled',margin=0.02}")
+    for each in study.on_corpora(registry(), "x").values():
+        assert [c.level for c in each.table.contrasts] == ["gumbel_softmax", "straight_through"]
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
