@@ -55,8 +55,8 @@ class Result:
     reason: str = ""  # of its end, unless it used its whole budget
 
     def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
+        """For `--json`; with a reason if there is one."""
+        return {key: value for key, value in asdict(self).items() if value != ""}
 
 
 class Collapsed(Exception):  # noqa: N818 - a result, not an error

@@ -91,6 +91,7 @@ def test_a_run_that_was_killed_stops_at_the_same_update(
     assert resumed.metrics == whole.metrics
 
 
+@pytest.mark.slow
 def test_with_several_rules_all_pick_from_the_whole_run(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     result = run(tiny(*SHORT, BEST, ALL, "train.generator_lr=0.005"), tracker=tracker, test=True)
