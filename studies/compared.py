@@ -66,10 +66,11 @@ def compare(tracker: Tracker, first: str, second: str) -> dict[str, Any]:
             f"studies {studies[0]!r} and {studies[1]!r} have no common row: none has the settings "
             f"or the name of a row of the other"
         )
+    why = {pair: _why_not(*pair) for pair in partners}
+    pairs = [pair for pair in partners if not why[pair]]
+    compared = {side for pair in pairs for side in pair}
     reasons = dict.fromkeys((*ours, *theirs), "no row with its settings or its name")
-    for pair in partners:
-        reasons |= dict.fromkeys(pair, _why_not(*pair))
-    pairs = [pair for pair in partners if not _why_not(*pair)]
+    reasons |= {side: why[pair] for pair in partners for side in pair}
     return {
         "studies": studies,
         "metric": readings[0].board.metric,
@@ -79,8 +80,8 @@ def compare(tracker: Tracker, first: str, second: str) -> dict[str, Any]:
             for (a, b), effect in zip(pairs, _effects(pairs), strict=True)
         ],
         "not_compared": [
-            {"study": each.board.study, "variant": each.row.variant, "reason": why}
-            for each, why in reasons.items() if why
+            {"study": each.board.study, "variant": each.row.variant, "reason": reason}
+            for each, reason in reasons.items() if each not in compared
         ],
     }  # fmt: skip
 
