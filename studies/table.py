@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from core.config import Config, parse
 from core.config.parsing import Tables, assign
 from core.config.renamed import previous_key, previous_value, stored_keys
-from core.config.schema import Frozen, Rule
+from core.config.schema import Frozen, Rule, Rules
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import curve_metric, has_curve, metric_info, ranking_metric, selected
@@ -127,8 +127,7 @@ class StudyTable(Frozen):
     metric: Annotated[str, AfterValidator(ranking_metric)] = DEFAULT_METRIC
     # Rows that differ by less are equivalent; None: no row is called equivalent.
     margin: Annotated[float, Field(gt=0)] | None = None
-    # Which checkpoint of a run is scored; the first rule ranks the rows.
-    selection: Annotated[list[Rule], Field(min_length=1)] = Field(default=["last"])
+    selection: Rules = Field(default=["last"])  # which checkpoints are scored; the first rule ranks
     # Of curves and pruners; None: metric, or CHEAP where that has no curve.
     prune_metric: Annotated[str, AfterValidator(curve_metric)] | None = None
     # The system `mle_tuned`, stopped early on the validation split, among the baselines of every

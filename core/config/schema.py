@@ -41,6 +41,7 @@ UPDATES = 1000  # of a run whose length nobody says
 # Which checkpoint of a run is scored: the last, the best by `evaluation.keep_best`, or the one that
 # `train.stop` keeps.
 Rule = Literal["last", "best", "early_stop"]
+Rules = Annotated[list[Rule], Field(min_length=1)]
 
 
 class Frozen(BaseModel):
@@ -69,11 +70,9 @@ class StopConfig(Frozen):
     and the rule only picks one.
     """
 
-    # A metric, eval/..., that every evaluation computes.
-    metric: Annotated[str, AfterValidator(curve_metric)]
-    # Evaluations, one after another, that do not improve on the best one by more than min_delta.
-    patience: Annotated[int, Field(ge=1)]
-    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    metric: Annotated[str, AfterValidator(curve_metric)]  # eval/..., of every evaluation
+    patience: Annotated[int, Field(ge=1)]  # evaluations in a row without an improvement
+    min_delta: Annotated[float, Field(ge=0)] = 0.0  # a smaller improvement is none
 
 
 class TrainConfig(Frozen):
@@ -164,9 +163,8 @@ class EvaluationConfig(Frozen):
     patience: Annotated[int, Field(ge=0)] = 5
     # A metric, eval/..., of every evaluation: the checkpoint that was best by it stays.
     keep_best: Annotated[str, AfterValidator(curve_metric)] | None = None
-    # The checkpoints that are scored at the end; the first one is the run's model. None: the best
-    # one if train.stop and keep_best are given, else the last.
-    selection: Annotated[list[Rule], Field(min_length=1)] | None = None
+    # None: the best checkpoint if train.stop and keep_best are given, else the last.
+    selection: Rules | None = None  # checkpoints to score at the end; the first is the run's model
 
     @field_validator("gradients")
     @classmethod
