@@ -99,13 +99,12 @@ class Course:
     used: np.ndarray  # (B, K) seeds
     different: np.ndarray  # (B, C) p of a difference
     within: np.ndarray  # (B, C) p of two one-sided tests that it is within the margin
-    unknown: np.ndarray  # (B, C) whether too few runs of its rows ended without an error
     ahead: tuple[tuple[int, int], ...] = ()  # of one study: (row, seed) that probably follow
 
     @property
     def open(self) -> np.ndarray:
-        """(B, C) whether a contrast needs further seeds."""
-        return np.asarray((np.fmin(self.different, self.within) > LEVEL) & ~self.unknown)
+        """(B, C) whether a contrast has no verdict yet."""
+        return np.asarray(np.fmin(self.different, self.within) > LEVEL)
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # NaN of rows whose runs broke
@@ -117,7 +116,6 @@ def course(results: Results, contrasts: Contrasts, looks: Looks, *, ahead: bool 
     B, K, N = scores.shape
     used, further = np.full((B, K), FIRST), np.zeros((B, K), dtype=int)
     p = np.ones((2, B, contrasts.number))  # the smallest so far, of both tests
-    unknown = np.zeros((B, contrasts.number), dtype=bool)
     reached, picks = None, []
     active = np.arange(B)  # studies that go on
     while active.size:
@@ -126,9 +124,8 @@ def course(results: Results, contrasts: Contrasts, looks: Looks, *, ahead: bool 
         more = further[active]
         rows = replace(rows, survived=rows.survived + more, own_freedom=rows.own_freedom + more)
         different, within, narrowed = contrasts.look(rows, looks)
-        unknown[active] = np.isnan(different)
         p[:, active] = np.fmin(p[:, active], np.stack([different, within]))
-        now = _course(used[active], p[:, active], unknown[active])
+        now = _course(used[active], p[:, active])
         total = np.sqrt(np.square(narrowed * now.open[..., None]).sum(axis=1))
         total *= used[active] + more < looks.most
         row = total.argmax(axis=-1)
@@ -141,12 +138,12 @@ def course(results: Results, contrasts: Contrasts, looks: Looks, *, ahead: bool 
             picks.append((int(row[0]), int(seed[0])))
             further[0, row[0]] += 1
         active = active[going & (ready | ahead)]
-    return replace(reached or _course(used, p, unknown), ahead=tuple(picks))
+    return replace(reached or _course(used, p), ahead=tuple(picks))
 
 
-def _course(used: np.ndarray, p: np.ndarray, unknown: np.ndarray) -> Course:
+def _course(used: np.ndarray, p: np.ndarray) -> Course:
     different, within = adjust(np.minimum(2 * p, 1.0))
-    return Course(used.copy(), different, within, unknown.copy())
+    return Course(used.copy(), different, within)
 
 
 def expected_runs(contrasts: Contrasts, looks: Looks) -> int:
