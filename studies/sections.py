@@ -19,6 +19,7 @@ from core.errors import InputError
 from core.plural import count
 from core.statistics import Difference
 from core.tracking.protocol import RunRecord, Tracker
+from core.tracking.rendering import at_update
 from studies.leaderboard import Leaderboard, Row, seed_runs
 from studies.table import StudyTable
 
@@ -97,7 +98,10 @@ def samples_of(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:
         table = json.loads(tracker.artifact(run_id, SAMPLES).read_text(encoding="utf-8"))
     except InputError:
         return []
-    return [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+    found = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+    return [
+        {**each, "text": each["text"].removeprefix(at_update(int(each["step"])))} for each in found
+    ]
 
 
 def last_samples(tracker: Tracker, run_id: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from markupsafe import Markup
 
 EMPTY = Markup("<i>no words</i>")  # the first token is the end token
 MARKUP = re.compile(r"([\\`*_\[\]|~&<>])")
+# The evaluations in the table, and their shares of the updates; the first that applies is the name.
+EVALUATIONS = {"last": 1.0, "first": 0.0, "50%": 0.5, "25%": 0.25, "75%": 0.75}
+FARTHEST = 0.125  # an evaluation may be from its share
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # HTML that Markdown would pass through
 
 
@@ -24,11 +27,6 @@ class Sample:
     step: int
     row: int
     text: str
-
-    @property
-    def key(self) -> str:
-        """Unique within a run, and the same in every run: it groups rows across runs."""
-        return f"step {self.step:06d} · #{self.row:02d}"
 
 
 def sample_files(samples: Sequence[Sample]) -> dict[str, str]:
@@ -41,12 +39,38 @@ def sample_files(samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def as_table(samples: Sequence[Sample]) -> dict[str, Any]:
-    """The table artifact: columns key, text, step, row; the key is unique; newest step first."""
+    """The table artifact: columns key, text, step, row; the key is unique; newest step first.
+
+    The key groups rows across runs, which end at different updates. So it names the evaluation by
+    its share of the run (first, 25%, 50%, 75%, last), and the text begins with the update.
+    """
+    names = _names({s.step for s in samples})
     newest_first = sorted(samples, key=lambda s: (-s.step, s.row))
     return {
         "columns": ["key", "text", "step", "row"],
-        "data": [[s.key, s.text, s.step, s.row] for s in newest_first],
+        "data": [
+            [f"{names[s.step]} · #{s.row:02d}", at_update(s.step) + s.text, s.step, s.row]
+            for s in newest_first
+            if s.step in names
+        ],
     }
+
+
+def at_update(step: int) -> str:
+    """How a text of the table begins."""
+    return f"update {step}: "
+
+
+def _names(steps: Set[int]) -> dict[int, str]:
+    """The names of those evaluations that the table shows."""
+    first, length = min(steps, default=0), max(steps, default=0) - min(steps, default=0)
+    found: dict[int, str] = {}
+    for name, share in EVALUATIONS.items() if steps else ():
+        place = first + share * length
+        distance, step = min((abs(each - place), each) for each in steps)
+        if distance <= FARTHEST * length:
+            found.setdefault(step, name)
+    return found
 
 
 def as_page(samples: Sequence[Sample]) -> str:

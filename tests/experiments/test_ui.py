@@ -98,7 +98,7 @@ def test_runs_sentences_and_leaderboard_are_there_to_see(
         assert page.get_by_text("seed 0", exact=False).count() == 0, "the view shows variants alone"
 
         page.goto(f"{address}/{tracker.sentences_link('seen', 'eval/unique', False)}")
-        expect(page.get_by_text("step 000002 · #00").first).to_be_visible(timeout=WAIT)
+        expect(page.get_by_text("last · #00").first).to_be_visible(timeout=WAIT)
 
         parent = tracker.runs("seen", tags={"level": "study"})[0]
         page.goto(f"{address}/{tracker.link('seen', parent.run_id)}")

@@ -77,7 +77,7 @@ def test_everything_arrives_once_when_the_server_returns(
     assert tracker.history(run_id, "m") == [(s, s / 7) for s in range(2500)]
     assert tracker.history(run_id, "n") == [(s, -float(s)) for s in range(1, 2500)]
     table = json.loads(tracker.artifact(run_id, "samples.json").read_text())
-    assert [row[1] for row in table["data"]] == ["the hill", "the road"]
+    assert [row[1] for row in table["data"]] == ["update 5: the hill", "update 0: the road"]
     assert (tracker.model(run_id) / "weights").read_bytes() == b"123"
     models = tracker.store.client.get_run(run_id).outputs.model_outputs
     assert len(models) == 1

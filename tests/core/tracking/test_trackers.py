@@ -8,6 +8,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from core.tracking.mlflow_client import store_dir_of
 from core.tracking.mlflow_reader import Filter, SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import Columns, RunRecord, Tracker
-from core.tracking.rendering import Sample
+from core.tracking.rendering import Sample, as_table
 
 SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
 
@@ -64,13 +65,29 @@ def test_a_run_reads_back_as_written(tracker: Tracker, tmp_path: Path) -> None:
     table = json.loads(tracker.artifact(run.run_id, "samples.json").read_text())
     assert table["columns"] == ["key", "text", "step", "row"]
     keys = [row[0] for row in table["data"]]
-    assert keys == ["step 000020 · #00", "step 000000 · #00"]
+    assert keys == ["last · #00", "first · #00"]
     page = tracker.artifact(run.run_id, "samples.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "road" in tracker.artifact(run.run_id, "samples.txt").read_text()
     with pytest.raises(InputError, match="no artifact"):
         tracker.artifact(run.run_id, "absent.txt")
+
+
+def test_samples_line_up_across_runs_that_end_at_different_updates() -> None:
+    def table(steps: Sequence[int]) -> list[list[object]]:
+        return list(as_table([Sample(step, 0, "the road") for step in steps])["data"])
+
+    whole, shorter, forked = table(range(0, 101, 5)), table(range(0, 47, 2)), table(range(60, 99))
+    assert [row[0] for row in whole] == [
+        "last · #00", "75% · #00", "50% · #00", "25% · #00", "first · #00"
+    ]  # fmt: skip
+    assert [row[0] for row in shorter] == [row[0] for row in forked] == [row[0] for row in whole]
+    assert [row[2] for row in whole] == [100, 75, 50, 25, 0]
+    assert forked[-1][1:3] == ["update 60: the road", 60]
+    assert [row[0] for row in table((0, 2, 4))] == ["last · #00", "50% · #00", "first · #00"]
+    assert [row[0] for row in table((7,))] == ["last · #00"]
+    assert table(()) == []
 
 
 def test_runs_are_found_by_tag_id_and_name(tracker: Tracker) -> None:
