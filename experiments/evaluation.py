@@ -75,7 +75,8 @@ def show(found: Evaluation) -> None:
     rows = [
         [name, number(row.value), interval(row.low, row.high),
          f"{row.samples:,} x {row.references:,}",
-         *(number(values.get(name, UNDEFINED)[0]) for values in baselines.values()), row.direction]
+         *(number(values.get(name, UNDEFINED)[0]) for values in baselines.values()),
+         CATALOGUE[name].better]
         for name, row in found.metrics.items()
         if row.value is not None
     ]  # fmt: skip
@@ -100,7 +101,7 @@ def difference_tables(compared: EvaluationComparison) -> dict[str, list[list[str
         this = compared.files[name].metrics
         tables[name] = [
             [metric, number(first[metric].value), number(this[metric].value), number(found.value),
-             interval(found.low, found.high), first[metric].direction]
+             interval(found.low, found.high), CATALOGUE[metric].better]
             for metric, found in differences.items()
             if found.value is not None
         ]  # fmt: skip

@@ -179,7 +179,7 @@ def _card_numbers(reading: Reading, row: Row) -> list[list[str]]:
             continue
         (found,) = means([values])
         real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
-        direction = METRICS[name].direction
+        direction = METRICS[name].better
         better = direction if direction in ("higher", "lower") else "near real text"
         sure = between(found.ends if len(values) > 1 else None)
         shown = f"{np.mean(real):.4f}" if real else ""

@@ -30,7 +30,7 @@ DEFINITION = "study.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
     "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
-    "seconds", "evaluating", "signature", "signature_test", "trunk",
+    "seconds", "evaluating", "evaluation_seconds", "signature", "signature_test", "trunk",
 })  # fmt: skip
 NUMBERS = ("eval/", "eval_", "test/", "test_", "real/", "mle/", "ngram/")
 # The same in all runs: of the first seed alone.

@@ -159,7 +159,7 @@ class EvaluationConfig(Frozen):
     references: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # real, from the validation split
     shown: Annotated[int, Field(ge=1, le=100)] = 10  # rows of the sample table, fixed latents
     gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
-    # Evaluations with hardly any unique sentences, one after another, that end a run; 0: none do.
+    # Evaluations with a collapsed sample, one after another, that end a run; 0: none do.
     patience: Annotated[int, Field(ge=0)] = 5
     # A metric, eval/..., of every evaluation: the checkpoint that was best by it stays.
     keep_best: Annotated[str, AfterValidator(curve_metric)] | None = None

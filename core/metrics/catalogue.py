@@ -35,6 +35,8 @@ class GroupInfo:
     uses_oracle: bool = False  # whether its values are others where the source is known
     encoder: bool = False  # whether it compares embeddings
     optional: bool = False  # whether it is computed only if its name is given
+    needs_words: bool = False  # whether text without words would get good values
+    rewards_nonsense: bool = False  # whether random words, or one word, can beat real text
     version: int = 1  # of the definitions; a change of values raises it
     fixed: tuple[str, ...] = ()  # `key:value` parts of the signature that are always the same
     orders: tuple[int, ...] = ()  # n of n-grams; each of its metrics exists for every n
@@ -49,6 +51,11 @@ class MetricInfo:
     group: str
     bounds: tuple[float, float] = (-math.inf, math.inf)  # of its values
     in_runs: bool = True  # False: not measured in runs even if its group is
+
+    @property
+    def better(self) -> Direction:
+        """What a reader should prefer: near real text if nonsense can exceed it."""
+        return "near" if GROUPS[self.group].rewards_nonsense else self.direction
 
     @property
     def worst(self) -> float | None:

@@ -16,6 +16,12 @@
 only; all three reward noise. For both copy metrics lower is more novel, but read them next to their
 values for held-out real text, which copies too where the training text repeats itself, and only on
 splits that share no sentence.
+
+If most sentences have no words (`silent`), metrics that would reward this are undefined.
+
+A sample has *collapsed* if hardly any of its sentences differ, if most have no words, or if bigrams
+repeat far more than in real text, within sentences (1 - seq-rep-2 of Welleck et al. 2020, over all
+sentences) or over the whole sample (the inverse Simpson index, the effective number of bigrams).
 """
 
 from __future__ import annotations
@@ -35,6 +41,9 @@ FEW = 0.1  # share of repeats below which repeats are counted, above it what is 
 TYPICAL = 0.7  # share of a sentence's n-grams in a clump of repeats: fitted by simulation
 MISSED = 3.0  # rare n-grams that a sample without any may have missed: rule of three
 LONGEST = 64  # words; a longer copy counts as this long
+FEWEST_UNIQUE = 0.1  # of the sentences; with fewer a sample has collapsed
+FEWEST_NEW = 0.5  # of real text's share of bigrams that are new in their sentence
+FEWEST_BIGRAMS = 0.05  # of real text's effective number of bigrams
 LEVELS = 8  # of n-grams indexed at first, and added each time a copy is longer
 Training = AbstractSet[tuple[str, ...]] | SentenceSet
 
@@ -108,6 +117,45 @@ def length(sentences: Text, references: int) -> Measure:
     """Mean words of a non-empty sample; `references` is only recorded."""
     lengths = np.array([len(sentence) for sentence in sentences], dtype=float)
     return intervals.mean_of(lengths, references)
+
+
+def silent(sentences: Text) -> str:
+    """What is wrong if most sentences have no words; else empty."""
+    empty = sum(not sentence for sentence in sentences)
+    return f"{empty:,} of {len(sentences):,} sentences have no words" * (2 * empty > len(sentences))
+
+
+def bigrams(sentences: Text) -> tuple[float, float]:
+    """Share of the bigrams that are new in their sentence, and the effective number of bigrams;
+    both 0 without bigrams.
+    """
+    counts = list(NgramTable(sentences, 2).count(sentences))[1]
+    total = int(counts.count.sum())
+    if total == 0:
+        return 0.0, 0.0
+    of_gram = np.bincount(counts.gram, counts.count)
+    return len(counts.count) / total, float(total**2 / (of_gram**2).sum())
+
+
+def collapse(sentences: Text, real: tuple[float, float] | None) -> str:
+    """Why the sample has collapsed; empty if it has not. `real`: `bigrams` of as much real text;
+    None: repetition is not looked at.
+    """
+    different = len(set(map(tuple, sentences)))
+    if different < FEWEST_UNIQUE * len(sentences):
+        return f"only {different:,} of {len(sentences):,} sentences are different"
+    if reason := silent(sentences):
+        return reason
+    new, effective = bigrams(sentences) if real else (0.0, 0.0)
+    if real is None or not effective:  # sentences of one word
+        return ""
+    if new < FEWEST_NEW * real[0]:
+        return (
+            f"{1 - new:.0%} of the bigrams repeat within their sentence (real: {1 - real[0]:.0%})"
+        )
+    if effective < FEWEST_BIGRAMS * real[1]:
+        return f"{effective:.0f} effective bigrams (real text: {real[1]:.0f})"
+    return ""
 
 
 def copied(sentences: Text, training: Training) -> np.ndarray:

@@ -174,10 +174,14 @@ class Suite:
         return self._with_undefined(measured, samples, ("bleu", "self_bleu"))
 
     def _with_undefined(self, measured: Found, samples: Text, groups: Sequence[str]) -> Found:
-        sizes = len(samples), len(self.references)
-        return {
-            name: measured.get(name) or Measure(None, *sizes, reason=self.missing(group))
+        sizes, silent = (len(samples), len(self.references)), diversity.silent(samples)
+        reasons = {
+            group: self.missing(group) or (silent if GROUPS[group].needs_words else "")
             for group in groups
+        }
+        return {
+            name: (not reason and measured.get(name)) or Measure(None, *sizes, reason=reason)
+            for group, reason in reasons.items()
             for name in names_of(group)
         }
 

@@ -44,7 +44,8 @@ class Counters:
     )  # the last two of each player
     samples: list[tuple[int, int, str]] = field(default_factory=list)  # step, row, sentence
     evaluation: dict[str, float | None] = field(default_factory=dict)  # the last one
-    collapsed: int = 0  # evaluations with hardly any unique sentences, up to the last one
+    collapsed: int = 0  # evaluations with a collapsed sample, up to the last one
+    collapse: str = ""  # why the sample of the last evaluation has collapsed, or empty
     rollbacks: int = 0  # how often the run went back to a checkpoint with smaller rates
     best: tuple[int, float] | None = None  # update and value of the best evaluation so far
     stop: tuple[int, float] | None = None  # the same of the one that `train.stop` keeps

@@ -48,7 +48,7 @@ def metrics(context: typer.Context, json: Json = False) -> None:
         )
         low, high = (f"{bound:g}".replace("inf", "") for bound in info.bounds)
         inputs = [count(group.needs, "sentence"), *(what for what in NEEDS if needs[what])]
-        cells.append([name, info.direction, f"{low}..{high}", ", ".join(inputs), info.summary])
+        cells.append([name, info.better, f"{low}..{high}", ", ".join(inputs), info.summary])
     if json:
         print_json(rows)
         return

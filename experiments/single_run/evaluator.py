@@ -13,6 +13,7 @@ import torch
 
 from core.files import write_atomically
 from core.metrics.catalogue import FLOORS, LIKELIHOOD, METRICS
+from core.metrics.diversity import bigrams, collapse
 from core.metrics.floors import Floor, training_text
 from core.metrics.intervals import Measure
 from core.metrics.signature import FRESH
@@ -44,6 +45,7 @@ class Evaluator:
             self.oracle, self.config.corpus, longest, frozenset(corpus.vocabulary.words)
         )
         self.suite = self._suite(corpus.validation)
+        self.real_bigrams = bigrams(self.suite.references[: self.config.evaluation.sentences])
         self.reasons: dict[str, str] = {}  # of metrics that are undefined at the last evaluation
 
     def _suite(self, split: Split) -> Suite:
@@ -79,6 +81,12 @@ class Evaluator:
     def validation(self, rows: np.ndarray) -> Values:
         """Scores `eval/...` of generated sentences, by the validation split."""
         return self._scores("eval", self.suite, self.corpus.validation, rows)
+
+    def collapse(self, rows: np.ndarray, *, last: bool) -> str:
+        """Why the generated sentences have collapsed; empty if they have not. Repetition is judged
+        at the last evaluation: a generator may repeat itself early in training.
+        """
+        return collapse(self.sampler().decode(rows), self.real_bigrams if last else None)
 
     def last(self, rows: np.ndarray) -> Values:
         """The expensive ones, which only the last evaluation of a run has."""

@@ -40,7 +40,6 @@ Sentences = list[list[str]]
 Report = Callable[
     [int, int | None, Mapping[str, float | None]], None
 ]  # update, of how many, values
-COLLAPSED_BELOW = 0.1  # unique fraction of the last evaluation
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,7 @@ class Result:
 
 
 class Collapsed(Exception):  # noqa: N818 - a result, not an error
-    """G has generated almost only the same sentences for too many evaluations."""
-
-
-def is_collapsed(values: Mapping[str, float | None]) -> bool:
-    """Whether an evaluation found almost only equal sentences."""
-    return (values["eval/unique"] or 0.0) < COLLAPSED_BELOW
+    """The samples of too many evaluations in a row have collapsed."""
 
 
 def training_state(config: Config, corpus: Corpus, device: torch.device) -> TrainingState:
@@ -113,12 +107,8 @@ class Session:
         """Train to the end, however it ends. With `test` the test split is scored at the end; with
         `likelihood` a language model stands next to the run as a baseline.
         """
+        self.likelihood = likelihood
         with interrupts_after_the_update(self.trainer.interrupt):
-            if not self.state.counters.evaluation and data_parallel.is_main():
-                store_dir = self.folder.parents[1]  # the folder is STORE/runs/ID
-                baselines = self.evaluator.baselines(store_dir, likelihood=likelihood)
-                self.record.log_metrics(baselines, 0)
-                self.record.set_tags(self.evaluator.signatures(test=False))
             outcome, reason = self._train()
         if outcome != "killed":
             self._score_picks(test=test, diverged=outcome == "diverged")
@@ -147,8 +137,8 @@ class Session:
             return "collapsed", str(collapsed)
         except Stopped as stopped:
             return "killed", str(stopped)
-        if is_collapsed(self.state.counters.evaluation):
-            return "collapsed", f"fewer than {COLLAPSED_BELOW:.0%} unique sentences"
+        if collapse := self.state.counters.collapse:
+            return "collapsed", collapse
         stop, best = self.config.train.stop, self.state.counters.stop
         if stop is None or best is None or self.state.budget_spent():
             return "ok", ""
@@ -161,28 +151,42 @@ class Session:
         settings, counters = self.config.evaluation, self.state.counters
         sentences: Sentences = []
         values: dict[str, float | None] = {}
+        collapse = ""
         if data_parallel.is_main():
             rows = self.evaluator.drawn("evaluation")
             sentences = self.evaluator.sampler().decode(rows[: settings.shown])
             values = self.evaluator.validation(rows)
             self.state.update_picks(values)
-            if self.state.ended() or self._gives_up(self._collapsed_so_far(values)):
+            if counters.update:  # an untrained generator has not collapsed
+                collapse = self.evaluator.collapse(rows, last=self.state.ended())
+            if self.state.ended() or self._gives_up(collapse):
                 values |= self.evaluator.last(rows)
             values |= self.evaluator.diagnoses(settings.gradients)
-        values = data_parallel.broadcast(values)
+        is_first = not counters.evaluation
+        values, counters.collapse = data_parallel.broadcast((values, collapse))
         if not data_parallel.is_main():
             self.state.update_picks(values)
         counters.evaluation = {k: v for k, v in values.items() if k.startswith("eval/")}
-        counters.collapsed = self._collapsed_so_far(values)
+        ends = self._gives_up(counters.collapse)
+        counters.collapsed = counters.collapsed + 1 if counters.collapse else 0
         self._log(values, counters.update)
         if data_parallel.is_main():
             self._log_sentences(sentences)
+            if is_first:  # after the run's own values: the UI shows metrics in this order
+                self._log_baselines()
             self.checkpoints.offer(self.state)
-        if self._gives_up(counters.collapsed):
+        if ends:
             raise Collapsed(
-                f"fewer than {COLLAPSED_BELOW:.0%} unique sentences in {counters.collapsed} "
-                f"evaluations, stopped at update {counters.update}"
+                f"{counters.collapse}; stopped at update {counters.update} after "
+                f"{counters.collapsed} such evaluations"
             )
+
+    def _log_baselines(self) -> None:
+        """Record the scores of texts that no run has generated, and the signature of all scores."""
+        store_dir = self.folder.parents[1]  # the folder is STORE/runs/ID
+        baselines = self.evaluator.baselines(store_dir, likelihood=self.likelihood)
+        self.record.log_metrics(baselines, 0)
+        self.record.set_tags(self.evaluator.signatures(test=False))
 
     def _log_sentences(self, sentences: Sentences) -> None:
         """Add sentences to the table of samples."""
@@ -203,15 +207,10 @@ class Session:
         self.record.persist()  # a checkpoint never knows more than the journal
         self.checkpoints.save(self.state)
 
-    def _collapsed_so_far(self, values: Mapping[str, float | None]) -> int:
-        """How many evaluations in a row, this one included, found almost only equal sentences."""
-        counters = self.state.counters
-        untrained = counters.update == 0
-        return 0 if untrained or not is_collapsed(values) else counters.collapsed + 1
-
-    def _gives_up(self, collapsed: int) -> bool:
-        """Whether so many evaluations with a collapsed generator end the run."""
-        return 0 < self.config.evaluation.patience <= collapsed
+    def _gives_up(self, collapse: str) -> bool:
+        """Whether an evaluation with this reason ends the run."""
+        patience, before = self.config.evaluation.patience, self.state.counters.collapsed
+        return bool(collapse) and 0 < patience <= before + 1
 
     # The end.
 
@@ -277,7 +276,7 @@ class Session:
         spent = {
             "updates": str(counters.update),
             "seconds": f"{counters.seconds:.1f}",
-            "evaluating": f"{counters.evaluating:.1f}",
+            "evaluation_seconds": f"{counters.evaluating:.1f}",
         }
         reasons = {f"undefined.{name}": why for name, why in self.evaluator.reasons.items()}
         record.set_tags(spent | reasons | self.checkpoints.picks(self.state))

@@ -14,7 +14,7 @@ from core.plural import count
 from core.tracking.protocol import ENDED, WORST, RunRecord, read_tag
 from studies.sections import Reading, Section, samples_of
 
-APART = "evaluating"  # tag: seconds of evaluations
+APART = ("evaluation_seconds", "evaluating")  # tag, and its old name: seconds of evaluations
 BAD = (*WORST, "killed", "failed")
 VARIANTS, STEPS, LATENTS = 4, 5, 8  # of the samples
 EMPTY = "(empty)"
@@ -32,7 +32,9 @@ def cost(reading: Reading) -> Iterator[Section]:
         ended = reading.runs_of(row)
         seconds, updates = _numbers(ended, "seconds"), _numbers(ended, "updates")
         if updates and sum(seconds):  # a tag has tenths of a second
-            apart = f"{np.mean(_numbers(ended, APART)):.1f}" if counted_apart(ended) else "included"
+            apart = (
+                f"{np.mean(_numbers(ended, *APART)):.1f}" if counted_apart(ended) else "included"
+            )
             rows.append(
                 [row.variant, f"{np.mean(updates):.0f}", f"{np.mean(seconds):.1f}",
                  f"{min(seconds):.1f} to {max(seconds):.1f}",
@@ -43,7 +45,7 @@ def cost(reading: Reading) -> Iterator[Section]:
     runs, trials = reading.seeds, reading.trials
     everything = [*runs, *trials]
     devices = sorted({run.tags["device"] for run in everything if "device" in run.tags})
-    evaluated = duration(sum(_numbers(everything, APART)))
+    evaluated = duration(sum(_numbers(everything, *APART)))
     values = {
         "budget": f"Budget per run: {reading.table.spent}. " if reading.table.budget else "",
         "runs": " and ".join(
@@ -61,7 +63,7 @@ def cost(reading: Reading) -> Iterator[Section]:
 
 def counted_apart(runs: Iterable[RunRecord]) -> bool:
     """Whether the seconds of these runs are of updates only; older ones include evaluations."""
-    return all(APART in run.tags for run in runs if run.outcome in ENDED)
+    return all(run.tags.keys() & set(APART) for run in runs if run.outcome in ENDED)
 
 
 def duration(seconds: float) -> str:
@@ -71,8 +73,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _numbers(runs: Iterable[RunRecord], tag: str) -> list[float]:
-    return [read_tag(run, tag, float) for run in runs if tag in run.tags]
+def _numbers(runs: Iterable[RunRecord], *tags: str) -> list[float]:
+    return [read_tag(run, tag, float) for run in runs for tag in tags if tag in run.tags]
 
 
 def failures(reading: Reading) -> Iterator[Section]:

@@ -256,7 +256,7 @@ def test_evaluations_are_in_no_budget_of_minutes(
     config = tiny("train.updates=50", "train.minutes=0.15", "evaluation.every=4")
     tags = tracker.run(run(config, tracker=tracker).run_id).tags
     assert (tags["updates"], tags["seconds"]) == ("9", "9.0")
-    assert tags["evaluating"] == "4004.0"  # at updates 0, 4, 8 and 9
+    assert tags["evaluation_seconds"] == "4004.0"  # at updates 0, 4, 8 and 9
 
 
 def test_an_infinite_loss_is_a_result(tmp_path: Path) -> None:
@@ -276,12 +276,16 @@ def test_a_run_that_gives_up_has_the_metrics_of_a_last_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collapsed run is scored as it is, so it needs the score too."""
-    monkeypatch.setattr("experiments.single_run.session.COLLAPSED_BELOW", 2.0)
+    monkeypatch.setattr("experiments.single_run.evaluator.collapse", lambda *_: "all are alike")
     config = tiny("train.updates=50", "evaluation.patience=2", "evaluation.sentences=100",
                   "evaluation.references=100")  # fmt: skip
     tracker = MemoryTracker(tmp_path)
     result = run(config, tracker=tracker)
     assert (result.outcome, result.updates) == ("collapsed", 4)
+    first = next(iter(tracker.run(result.run_id).metrics))
+    assert first.startswith("eval/"), "the UI shows the metrics in this order"
+    reason = tracker.run(result.run_id).tags["reason"]
+    assert reason == "all are alike; stopped at update 4 after 2 such evaluations"
     assert [step for step, _ in tracker.history(result.run_id, "eval/jsd_bound")] == [4]
 
 

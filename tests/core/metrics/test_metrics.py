@@ -74,7 +74,8 @@ def test_distinct_equals_plain_counting(text: list[list[str]]) -> None:
     values = Suite([["a"]]).evaluate(text)
     for n in (1, 2, 3, 4):
         found = grams(text, n)
-        expected = len(found) / found.total() if found else None
+        silent = 2 * text.count([]) > len(text)
+        expected = len(found) / found.total() if found and not silent else None
         assert values[f"distinct_{n}"] == pytest.approx(expected)
 
 
