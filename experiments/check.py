@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from core.tracking.memory import MemoryTracker
 from experiments.loading import SYSTEMS
 from experiments.single_run.run import run
 from experiments.single_run.session import Result
-from variants import registry
+from variants import place_in, registry
 from variants.conformance import check
 
 SMOKE = SYSTEMS.parent / "smoke" / "run.toml"
@@ -27,17 +28,16 @@ TABLES = ("corpus", "model", "train", "evaluation")  # without the strategies
 def try_strategy(slot: str, name: str) -> Result:
     """Check a strategy's conformance and train with it; InputError names the failure."""
     slot = slot_name(slot)
-    check(registry(), slot, name)
-    config = trial(slot, name)
+    strategy = check(registry(), slot, name)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return run(config, tracker=MemoryTracker(Path(folder)))
+            return run(trial(slot, name), tracker=MemoryTracker(Path(folder)))
         except TextganError:
             raise
         except Exception as error:  # raised by the strategy's own code
-            raise InputError(
-                f"{slot}.{name}: three updates end in {type(error).__name__}: {error}"
-            ) from error
+            file, line = str(inspect.getsourcefile(strategy)), inspect.getsourcelines(strategy)[1]
+            end = f"{slot}.{name}: three updates end in {type(error).__name__}: {error}"
+            raise InputError(f"{place_in(file, error, line)}: {end}") from error
 
 
 def trial(slot: str, name: str) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -9,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from core.addresses import check_can_listen
 from core.errors import MachineError
+from core.tracking.protocol import NONE, OF_STUDY, Tracker
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all interfaces -> one to reach
 LOOK_SECONDS = 0.2
 END_SECONDS = 20
+LINK = re.compile(r"\[([^\]]+)\]\((#/[^)\s]+)\)")  # in the description of a study's run
 INTERRUPTED = (-2, -15, 130, 143)
 
 
@@ -42,6 +45,16 @@ def serve(
         raise MachineError("the MLflow server ended before it listened; the lines above say why")
     if status not in (0, *INTERRUPTED):
         raise MachineError(f"the MLflow server ended with status {status}")
+
+
+def study_pages(tracker: Tracker, experiment: str) -> dict[str, str]:
+    """Links by title, relative to the UI's address: those that the report of a study wrote into the
+    description of its run, or the table of its runs.
+    """
+    for run in tracker.runs(experiment, tags=OF_STUDY, columns=NONE):
+        if found := LINK.findall(run.tags.get("mlflow.note.content", "").partition("\n")[0]):
+            return dict(found)
+    return {"runs": tracker.link(experiment)}
 
 
 def address_of(host: str, port: int) -> str:

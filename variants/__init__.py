@@ -7,6 +7,7 @@ Strategies of other packages come through the entry-point group `textgan.variant
 """
 
 import importlib
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,8 @@ from core.config.slots import FOLDERS, PLUGINS, slot_name
 from core.errors import InputError, nearest
 from core.interfaces import Strategy
 
+LABORATORY = "laboratory"  # a folder that is no slot: exact gradients of the estimators
+
 
 class Registry:
     """Maps (slot, name) to a strategy class. A module is imported when its class is first used."""
@@ -24,6 +27,12 @@ class Registry:
     def __init__(self, folder: Path, plugins: Mapping[tuple[str, str], EntryPoint]) -> None:
         self._plugins = plugins
         self._names = {}
+        # A sentence about each file that nothing finds.
+        self.lost = [
+            f"{file} is ignored: {name!r} is no slot{nearest(name, FOLDERS)}"
+            for file in sorted(folder.glob("*/*.py"))
+            if (name := file.parent.name) not in (*FOLDERS, LABORATORY) and file.stem != "__init__"
+        ]
         for slot in FOLDERS:
             ours = {file.stem for file in (folder / slot).glob("*.py")} - {"__init__"}
             theirs = {name for (plugin_slot, name) in plugins if plugin_slot == slot}
@@ -45,7 +54,10 @@ class Registry:
         """The class of a strategy; InputError with the nearest name if there is none."""
         names, slot = self.names(slot), slot_name(slot)
         if name not in names:
-            raise InputError(f"no {slot.replace('_', ' ')} {name!r}{nearest(name, names)}")
+            lost = [f"; {said}" for said in self.lost if f"/{name}.py" in said]
+            raise InputError(
+                f"no {slot.replace('_', ' ')} {name!r}{lost[0] if lost else nearest(name, names)}"
+            )
         if (slot, name) in self._plugins:
             return _loaded(self._plugins[slot, name])
         return _class_in(f"variants.{slot}.{name}")
@@ -96,8 +108,21 @@ def _loaded(point: EntryPoint) -> Any:
     return strategy
 
 
+def place_in(file: str, error: BaseException, line: int = 1) -> str:
+    """`FILE:LINE` of the last line of this file that an error passed through, else of `line`."""
+    passed = [each for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{file}:{error.lineno}"
+    return f"{file}:{passed[-1].lineno if passed else line}"
+
+
 def _class_in(module_name: str) -> Any:
-    module = importlib.import_module(module_name)
+    file = str(Path(__file__).parents[1].joinpath(*module_name.split("."))) + ".py"
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        what = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
+        raise InputError(f"{place_in(file, error)}: cannot be imported: {what}") from error
     classes = [
         value
         for name, value in vars(module).items()
@@ -107,7 +132,7 @@ def _class_in(module_name: str) -> Any:
         and not name.startswith("_")
     ]
     if len(classes) != 1:
-        raise TypeError(f"{module_name} must define one public Strategy, not {len(classes)}")
+        raise InputError(f"{file}: must define one public Strategy, not {len(classes)}")
     return classes[0]
 
 

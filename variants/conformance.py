@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from core import interfaces
 from core.config import StrategyConfig
-from core.config.slots import SLOTS, slot_name
-from core.errors import InputError
+from core.config.slots import FOLDERS, SLOTS, slot_name
+from core.errors import InputError, nearest
 from variants import Registry
 
+CORE_READS = ("memory", "pretraining")  # capabilities that no strategy needs
 LIBRARIES = ("builtins", "torch", "typing")
 
 
@@ -23,7 +24,8 @@ def check(registry: Registry, slot: str, name: str) -> Any:
     slot = slot_name(slot)
     faults = list(_faults(registry, slot, name, strategy))
     if faults:
-        raise InputError("\n".join(f"{slot}.{name}: {fault}" for fault in faults))
+        place = f"{inspect.getsourcefile(strategy)}:{inspect.getsourcelines(strategy)[1]}"
+        raise InputError("\n".join(f"{place}: {slot}.{name}: {fault}" for fault in faults))
     return strategy
 
 
@@ -32,6 +34,11 @@ def _faults(registry: Registry, slot: str, name: str, strategy: Any) -> Iterator
         yield "the class has no docstring"
     if not isinstance(getattr(strategy, "offers", None), frozenset):
         yield "offers must be a frozenset of capabilities"
+    else:
+        known = _capabilities(registry, slot, name)
+        for capability in sorted(strategy.offers - known):
+            meant = nearest(capability, known)
+            yield f"offers {capability!r}, which nothing needs of a {slot}{meant}"
     if not isinstance(getattr(strategy, "paper", None), str):
         yield "paper must be a string (empty if there is none)"
     config = getattr(strategy, "Config", None)
@@ -51,6 +58,14 @@ def _faults(registry: Registry, slot: str, name: str, strategy: Any) -> Iterator
             yield f"no method {member}"
         elif not is_method and not hasattr(strategy, member) and member not in _source(strategy):
             yield f"no attribute {member}"
+
+
+def _capabilities(registry: Registry, slot: str, name: str) -> set[str]:
+    """What other strategies of a slot offer, and what strategies and the core need of it."""
+    offered = (registry.strategy(slot, n).offers for n in registry.names(slot) if n != name)
+    all_ = (registry.strategy(each, n) for each in FOLDERS for n in registry.names(each))
+    needed = {strategy.needs[slot] for strategy in all_ if slot in strategy.needs}
+    return needed.union(CORE_READS, *offered)
 
 
 def _members(protocol: Any) -> Iterator[tuple[str, bool]]:

@@ -46,6 +46,8 @@ def variants(
     """
     from variants import registry
 
+    for sentence in registry().lost:
+        stderr.print(f"note: {sentence}", soft_wrap=True, markup=False)
     if slot == "gradients":
         from experiments.gradients import show
 
@@ -85,25 +87,26 @@ def ui(
 ) -> None:
     """Open the MLflow UI on the store, by default for this machine only.
 
-    Links to the studies are shown as soon as it listens.
+    Links to the studies are shown as soon as it listens: leaderboard, report and samples of each.
     """
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.ui import serve
+    from experiments.ui import serve, study_pages
 
     tracker = existing_tracker()
     command, environment = ui_command(
         tracker.store.address, tracker.store_dir, port, host, allow or []
     )
     studies = tracker.experiments()
-    links = {name: tracker.link(name) for name in studies[:MOST_LISTED]}
+    links = {name: study_pages(tracker, name) for name in studies[:MOST_LISTED]}
 
     def ready(address: str) -> None:
         if host not in LOOPBACK:
             stderr.print(f"listening on {host}: everyone who can reach it can change every run")
         stderr.print(f"{address} is ready; Ctrl-C ends it")
-        for name, link in links.items():
-            stderr.print(f"  {name}: {address}/{link}", soft_wrap=True, markup=False)
+        for name, pages in links.items():
+            for title, link in pages.items():
+                stderr.print(f"  {name}, {title}: {address}/{link}", soft_wrap=True, markup=False)
         if len(studies) > MOST_LISTED:
             stderr.print(f"  and {len(studies) - MOST_LISTED} more")
 

@@ -9,6 +9,7 @@ from core.errors import InputError
 from experiments.check import trial, try_strategy
 from variants import registry
 from variants.penalty.none import NoPenalty
+from variants.sampling.categorical import Categorical
 
 EVERY = [(slot, name) for slot in FOLDERS for name in registry().names(slot)]
 
@@ -36,5 +37,13 @@ def test_one_that_breaks_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> No
         raise ZeroDivisionError("of its own making")
 
     monkeypatch.setattr(NoPenalty, "__call__", broken)
-    with pytest.raises(InputError, match=r"penalty.none: three updates end in ZeroDivisionError"):
+    place = r"variants/penalty/none\.py:\d+: penalty\.none: three updates end in ZeroDivisionError"
+    with pytest.raises(InputError, match=place):
         try_strategy("penalty", "none")
+
+
+def test_offers_that_are_unknown_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Categorical, "offers", Categorical.offers | {"hard_token"})
+    said = "offers 'hard_token', which nothing needs of a sampling; did you mean 'hard_tokens'"
+    with pytest.raises(InputError, match=rf"sampling/categorical\.py:\d+: .*{said}"):
+        try_strategy("sampling", "categorical")

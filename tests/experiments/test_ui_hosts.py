@@ -15,13 +15,27 @@ import pytest
 
 from core.addresses import check_can_listen
 from core.errors import InputError, MachineError
+from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import open_tracker
-from experiments.ui import address_of, serve
+from experiments.ui import address_of, serve, study_pages
 from tests.chaos.servers import free_port
 from tests.experiments.test_cli import textgan
 
 Ready = Callable[[str], None]
+
+
+def test_the_pages_of_a_study_are_those_that_its_report_wrote(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    begun = tracker.start_run("begun", "begun", params={}, tags={"level": "study"})
+    begun.describe("a study\n\n[definition](#/elsewhere)")
+    done = tracker.start_run("done", "done", params={}, tags={"level": "study"})
+    links = "[Report](#/experiments/1/runs/2) · [leaderboard](#/experiments/1?x=y)"
+    done.describe(f"{links}\n\n[definition](#/elsewhere)")
+    assert study_pages(tracker, "begun") == {"runs": tracker.link("begun")}
+    assert study_pages(tracker, "done") == {
+        "Report": "#/experiments/1/runs/2", "leaderboard": "#/experiments/1?x=y"
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import variants
+import variants.penalty
 from core.config import parse
 from core.errors import InputError
 from core.metrics import plugins
@@ -30,6 +33,41 @@ FOLDER = ROOT / "variants"
 def plugin(slot: str, name: str, value: str) -> Registry:
     point = EntryPoint(f"{slot}.{name}", value, "textgan.variants")
     return Registry(FOLDER, {(slot, name): point})
+
+
+def test_a_file_in_a_folder_that_is_no_slot_is_named(tmp_path: Path) -> None:
+    for folder, name in (("samplings", "mine"), ("penalty", "ours"), ("laboratory", "exact")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.py").touch()
+        (tmp_path / folder / "__init__.py").touch()
+    found = Registry(tmp_path, {})
+    said = f"{tmp_path}/samplings/mine.py is ignored: 'samplings' is no slot"
+    assert found.lost == [f"{said}; did you mean 'sampling'?"]
+    with pytest.raises(InputError, match=r"no sampling 'mine'; .*samplings/mine\.py is ign"):
+        found.strategy("sampling", "mine")
+    assert registry().lost == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import torch\n\nx = 1 / 0\n", "odd.py:3: cannot be imported: ZeroDivisionError"),
+        ("import torch\n\ndef f(:\n", "odd.py:3: cannot be imported: SyntaxError: invalid syntax"),
+        ("import nothing_like_it\n", "odd.py:1: cannot be imported: ModuleNotFoundError"),
+        ("x = 1\n", "odd.py: must define one public Strategy, not 0"),
+    ],
+)
+def test_a_strategy_that_cannot_be_imported_is_told_where(
+    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "variants"
+    (folder / "penalty").mkdir(parents=True)
+    (folder / "penalty" / "odd.py").write_text(source)
+    monkeypatch.setattr(variants, "__file__", str(folder / "__init__.py"))
+    monkeypatch.setattr(variants.penalty, "__path__", [str(folder / "penalty")])
+    monkeypatch.delitem(sys.modules, "variants.penalty.odd", raising=False)
+    with pytest.raises(InputError, match=re.escape(said)):
+        Registry(folder, {}).strategy("penalty", "odd")
 
 
 @pytest.fixture(scope="module")
