@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from core.config import Config, override, parse, read_toml
+from core.config import Config, blame, override, parse, read_toml
 from core.config.renamed import current_tables
 from core.errors import InputError, nearest
 from core.text.build import prepare_corpus
@@ -38,7 +38,10 @@ def load(source: str, overrides: Sequence[str] = ()) -> Config:
     tables = override({"name": path.stem, **current_tables(read_toml(path), str(path))}, overrides)
     if "study" in tables:
         raise InputError(f"{path}: this is a study; run it with: textgan study {source}")
-    return parse(tables, registry(), str(path))
+    try:
+        return parse(tables, registry(), str(path))
+    except InputError as error:
+        raise blame(error, str(path), overrides) from None
 
 
 def open_corpus(

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.config import Config, override, read_toml
+from core.config import Config, blame, override, read_toml
 from core.config.parsing import explain
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
@@ -100,7 +100,10 @@ def load_study(
             row: {"name": row, **read_toml(_system_file(system, path, find))}
             for row, system in named.items()
         }
-    study = make_study(tables, resolver, str(path))
+    try:
+        study = make_study(tables, resolver, str(path))
+    except InputError as error:
+        raise blame(error, str(path), overrides) from None
     kind = next(iter(study.on_corpora(resolver, str(path)).values())).kind
     if study.table.looks and kind.variants:  # on record, so that the report knows them too
         contrasts = kind.contrasts(kind.variants)

@@ -1,6 +1,6 @@
 """The configuration of one run: typed frozen tables, their TOML, and the rules between them."""
 
-from core.config.parsing import override, parse, read_toml
+from core.config.parsing import blame, override, parse, read_toml
 from core.config.schema import (
     Config,
     EvaluationConfig,
@@ -17,6 +17,7 @@ __all__ = [
     "Search",
     "StrategyConfig",
     "TrainConfig",
+    "blame",
     "override",
     "parse",
     "read_toml",

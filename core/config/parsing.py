@@ -7,6 +7,8 @@ The slots hold the typed configuration of whichever strategy their `name` picks,
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,6 +65,19 @@ def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
         path, value = _current(*parse_override(text))
         assign(result, path, value, f"--set {text}")
     return result
+
+
+def blame(error: InputError, where: str, overrides: Iterable[str]) -> InputError:
+    """The same error; a line about a key that an override has set names the override, not the file
+    `where`.
+    """
+    keys = {text.partition("=")[0].strip(): text for text in overrides}
+    lines = []
+    for line in str(error).splitlines():
+        said = line.removeprefix(f"{where}: ")
+        key = next((key for key in keys if re.match(rf"\[?{re.escape(key)}\b", said)), None)
+        lines.append(line if key is None or said == line else f"--set {keys[key]}: {said}")
+    return InputError("\n".join(lines))
 
 
 def _current(path: list[str], value: Any) -> tuple[list[str], Any]:
@@ -180,7 +195,7 @@ def _sentence(key: str, faults: Sequence[Mapping[str, Any]], model: type[BaseMod
     name = key.rpartition(".")[2]
     if first["type"] == "extra_forbidden":
         table = _key_of(first["loc"], model)[:-1]
-        return f"{key}: unknown key{nearest(name, _keys_at(model, table))}"
+        return f"{key}: unknown key{_suggested(name, model, table)}"
     if first["type"] == "missing":
         return f"{key} is missing"
     same = (fault for fault in (first, *others) if fault["input"] is first["input"])
@@ -218,6 +233,24 @@ def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
         if part in (fields := _fields(model)):
             model = next(tables_in(fields[part].annotation), model)
     return list(_fields(model))
+
+
+def _suggested(name: str, model: type[BaseModel], table: Sequence[str]) -> str:
+    """The nearest key of the table, else keys elsewhere of which the name is a part."""
+    known = _keys_at(model, table)
+    parts = {path: path.rpartition(".")[2] for path in _paths(model)}
+    elsewhere = [path for path, key in parts.items() if name in (key, *key.split("_"))]
+    if elsewhere and not difflib.get_close_matches(name, known, n=1):
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    return nearest(name, known)
+
+
+def _paths(model: type[BaseModel], start: str = "") -> Iterator[str]:
+    """The dotted names of all keys of a table and the tables in it."""
+    for key, field in _fields(model).items():
+        yield f"{start}{key}"
+        for inner in tables_in(field.annotation):
+            yield from _paths(inner, f"{start}{key}.")
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
