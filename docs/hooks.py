@@ -25,6 +25,10 @@ from core.metrics.catalogue import GROUPS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+FROM_SOURCE = {f"../{source}": page for page, source in FROM_ROOT.items()} | {
+    "../RESULTS.md": "results/index.md",
+    "tour.ipynb": "tour.md",
+}
 RESULTS = ROOT / "RESULTS.md"
 SHOWN = "## What the score can", "## Your own text"  # first page: the README between these
 STUDY = "\n## "  # begins a study in it
@@ -79,6 +83,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Insert generated tables, and the README's results on the first page."""
+    up = "../" * page.file.src_uri.count("/")  # to docs/
+    for source, target in FROM_SOURCE.items():  # in a checkout links lead to the sources
+        markdown = markdown.replace(f"]({up}{source}", f"]({up}{target}")
     markdown = GENERATED_HERE.sub(lambda place: GENERATED[place[1]](), markdown)
     if page.file.src_uri != "index.md":
         return markdown

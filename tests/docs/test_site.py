@@ -115,10 +115,13 @@ def test_the_reference_names_everything_there_is() -> None:
     assert all(f"<!-- generated: {name} -->" in pages for name in GENERATED)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
-)
-def test_links_of_pages_outside_the_site_lead_somewhere(page: str) -> None:
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md",
+         *(str(page.relative_to(ROOT)) for page in DOCS)]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere_in_a_checkout(page: str) -> None:
     file = ROOT / page
     for target in LINK.findall(file.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://", "#")):
