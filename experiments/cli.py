@@ -7,11 +7,14 @@ one or two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperOption
 
 from core.errors import MachineError, TextganError, machine_error
 from core.server_errors import server_error
@@ -19,7 +22,6 @@ from experiments.commands import corpus, evaluate, metrics, run, runs, study, to
 
 app = typer.Typer(
     name="textgan",
-    help="Find out which choices make a text GAN work.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -31,6 +33,32 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(metrics.app, name="metrics")
 INTERRUPTED = 130
+OTHER_NAMES = {"train": "run", "generate": "sample", "tune": "study", "serve": "ui"}
+_type_in_help = TyperOption.display_type_rich
+
+
+def _no_type_of_flags(option: TyperOption, ctx: Any) -> str | None:
+    """Typer writes `<bool>` after options that take no value."""
+    return None if option.is_flag else _type_in_help(option, ctx)
+
+
+TyperOption.display_type_rich = _no_type_of_flags  # type: ignore[assignment, method-assign]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"textgan {version('textgan-lab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """Find out which choices make a text GAN work."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -59,8 +87,10 @@ def status(arguments: list[str] | None = None) -> int:
             raise
         _say(_unexpected(error))
         return MachineError.exit_status
-    if result == INTERRUPTED:  # typer answers an interrupt with this number
-        _say("interrupted; --resume continues from the last checkpoint")
+    # Typer answers an interrupt with this number. Of a study its main process says it, not each
+    # worker.
+    if result == INTERRUPTED and (arguments or sys.argv[1:])[:1] != ["worker"]:
+        _say("interrupted")
     return result if isinstance(result, int) else 0
 
 
@@ -71,6 +101,11 @@ def _usage(error: typer.TyperException) -> str:
     from core.faults import must
 
     message, fault = error.format_message(), error.__context__
+    if unknown := re.fullmatch(r"No such command '(.+)'\.", message):
+        meant = OTHER_NAMES.get(unknown[1])
+        return f"no command {unknown[1]!r}; " + (
+            f"did you mean {meant!r}?" if meant else "textgan --help lists the commands"
+        )
     if not isinstance(fault, ValidationError):
         return message
     option = message.removeprefix("Invalid value for ").partition(": ")[0].strip("'")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from rich.text import Text
 FILE_WIDTH = 160  # columns, where standard output is not a terminal
 LONGEST_UNFOLDED = 16  # characters of a cell that is never folded: a number, an interval
 LONGEST_WORD = 32  # characters of a name that is never folded
+LINE_SECONDS = 60  # between lines of progress where there is no terminal
 MOST_FOLDED = 2  # columns of a table that is never split into blocks
 GAP = 2  # characters between columns
 _narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
@@ -96,9 +98,12 @@ Advance = Callable[[float, float | None, str], None]
 
 @contextmanager
 def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
-    """A progress bar on standard error; the callable takes (done, total, text). Nothing is printed
-    without a terminal. With `stays` the finished bar remains.
+    """A progress bar on standard error, or one line a minute without a terminal; the callable takes
+    (done, total, text). With `stays` the finished bar remains.
     """
+    if not stderr.is_terminal:
+        yield _lines(title)
+        return
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -109,7 +114,6 @@ def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
         console=stderr,
         transient=not stays,
         speed_estimate_period=3600,  # a study's runs end minutes apart, several at once
-        disable=not stderr.is_terminal,
     )
     with bar:
         task = bar.add_task(title, total=1, text="")
@@ -118,3 +122,17 @@ def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
             bar.update(task, completed=done, total=total or max(done, 1), text=text)
 
         yield advance
+
+
+def _lines(title: str) -> Advance:
+    """Prints the progress of a log, at most one line a minute."""
+    last = time.monotonic()
+
+    def advance(done: float, total: float | None, text: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            of = "" if total is None else f"/{total:.0f}"
+            stderr.print(f"{title}: {done:.0f}{of}  {text}".rstrip(), markup=False)
+
+    return advance

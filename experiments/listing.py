@@ -173,12 +173,12 @@ def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     typer.echo(pd.DataFrame(list(rows), columns=list(columns)).to_csv(index=False), nl=False)
 
 
-def show(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Print a table of runs."""
+def show(rows: Sequence[Row], columns: Sequence[str], none: str) -> None:
+    """Print a table of runs, or what to say of none."""
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     for row in cells:
         row[0] = row[0][:8]  # long enough for every command that takes a run
-    stdout.print(table(list(columns), cells) if rows else "no such runs; try: textgan run mle")
+    stdout.print(table(list(columns), cells) if rows else none)
 
 
 def show_comparison(rows: Sequence[Row], compared: Mapping[str, Any]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from core.errors import InputError
+from core.errors import InputError, TextganError
 from core.numbers import LARGEST_INTEGER, MAX_TEMPERATURE, MIN_TEMPERATURE
 from core.plural import count
 from experiments.commands.options import At, Json, Seed, Set, complete_system, examples, finite
@@ -114,6 +116,12 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
         return
     if config is not None:
         prepare([config], tracker.store_dir)
+    begun = [resume] if resume is not None else []
+
+    def started(run_id: str) -> None:
+        begun.append(run_id[:8])
+        stderr.print(f"run {run_id[:8]}: follow it with textgan ui")
+
     with progress("training") as advance:
 
         def report(step: int, total: int | None, values: Mapping[str, float | None]) -> None:
@@ -121,7 +129,12 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
             parts = [f"{label} {v:.3g}" for label, v in shown.items() if v is not None]
             advance(step, total, "  ".join(parts))
 
-        result = train(config, tracker=tracker, resume=resume, report=report)
+        try:
+            result = train(config, tracker=tracker, resume=resume, report=report, started=started)
+        except KeyboardInterrupt:
+            for key in begun:
+                stderr.print(f"continue it with: textgan run --resume {shlex.quote(key)}")
+            raise
     if json:
         print_json(result.document())
         return
@@ -129,11 +142,16 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
         f"{result.outcome} after {count(result.updates, 'update')} in {result.seconds:.0f} s"
         + (f", {result.reason}" if result.reason else "")
     )
+    real: Mapping[str, float] = {}
+    with suppress(TextganError):  # not delivered yet
+        real = tracker.run(result.run_id).metrics
     rows = []
     for key, value in result.metrics.items():
-        info = metric_info(key)
-        rows.append([key, number(value), info.direction, info.summary])
-    stdout.print(table(["metric", "value", "better", "what it is"], rows))
+        if value is not None:
+            info = metric_info(key)
+            of_real = number(real.get(f"real/{key.partition('/')[2]}"))
+            rows.append([key, number(value), of_real, info.better, info.summary])
+    stdout.print(table(["metric", "value", "real text", "better", "what it is"], rows))
     short = result.run_id[:8]
     stderr.print(f"run {result.run_id}; sentences: textgan sample {short}; UI: textgan ui")
 
@@ -155,7 +173,7 @@ def sample(
     at: At = None,
     json: Json = False,
 ) -> None:
-    """Draw sentences from a run's model."""
+    """Draw sentences from a run's model, or from the last checkpoint of a run that is training."""
     from core.tracking.mlflow_store import existing_tracker
     from experiments.single_run.checkpoints import sampler_of
 

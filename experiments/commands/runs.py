@@ -72,7 +72,10 @@ def list_(
     elif csv:
         listing.print_csv(rows, shown)
     else:
-        listing.show(rows, shown if columns else listing.SHOWN)
+        by = [listing.column(sort, shown, "--sort")] if sort and rows else []
+        none = "no such runs" if study or where else "no runs yet; try: textgan run mle"
+        shown = shown if columns else list(dict.fromkeys([*listing.SHOWN, *by]))
+        listing.show(rows, shown, none)
 
 
 @app.command(epilog=examples("textgan runs compare 3f9a2c11 81b0aa42 --json"))

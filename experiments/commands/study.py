@@ -86,7 +86,13 @@ def study(
     overrides = [part for each in set_ or [] for part in ("--set", each)]
     command = shlex.join(["textgan", "study", source, *overrides])
     session = study_session.begin_or_join(session, command, limit, resume=resume)
-    board, link = study_session.complete(session, workers, minutes, cluster)
+    again = f"textgan study {shlex.quote(session.name)} --resume"
+    stderr.print(f"study {session.name}: follow it with textgan ui", markup=False)
+    try:
+        board, link = study_session.complete(session, workers, minutes, cluster)
+    except KeyboardInterrupt:
+        stderr.print(f"complete it with: {again}", soft_wrap=True, markup=False)
+        raise
     if json:
         print_json({**document(read(session.tracker, session.name)), "link": link})
         return

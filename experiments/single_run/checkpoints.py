@@ -105,13 +105,18 @@ def by_update(folder: Path) -> dict[int, Path]:
 
 
 def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampler:
-    """The generator that a run recorded at its end, or with a name as it was at a checkpoint that
-    was kept; InputError for another.
+    """The generator that a run recorded at its end; before that, as it was at the last checkpoint.
+    With a name as it was at a checkpoint that was kept; InputError for another.
     """
-    if name is None:
-        return load_generator(tracker.model(run_id))
     folder = tracker.store_dir / "runs" / run_id
     found = kept(folder)
+    if name is None:
+        try:
+            return load_generator(tracker.model(run_id))
+        except InputError:
+            if not (folder / LAST).exists() or (folder / "result.json").exists():
+                raise
+        name, found = "last", {"last": folder / LAST}
     if name not in found:
         known = listed(list(found), "none (see train.keep_every and evaluation.keep_best)")
         raise InputError(f"run {run_id[:8]}: no checkpoint {name!r}; kept are: {known}")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[int, float]]
-PANEL, HEIGHT = 4.2, 3.2  # inches, like the margins
+PANEL, HEIGHT = 4.6, 3.2  # inches, like the margins; of one panel
+ACROSS = 2  # panels in a row: one row of four is too small to read on a page
 LEFT, RIGHT, TOP, BOTTOM = 0.65, 0.15, 0.35, 0.5
 TICKS = 6  # at most, per axis
 SHOWN = 10  # sentences
@@ -33,17 +34,22 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    width = PANEL * len(panels)
-    figure = Figure(figsize=(width, HEIGHT))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    columns = min(ACROSS, len(panels))
+    rows = -(-len(panels) // columns)
+    width, height = PANEL * columns, HEIGHT * rows
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(rows, columns, squeeze=False).flat
     figure.subplots_adjust(
         left=LEFT / width,
         right=1 - RIGHT / width,
-        bottom=BOTTOM / HEIGHT,
-        top=1 - TOP / HEIGHT,
+        bottom=BOTTOM / height,
+        top=1 - TOP / height,
         wspace=(LEFT + RIGHT) / (PANEL - LEFT - RIGHT),
+        hspace=(TOP + BOTTOM) / (HEIGHT - TOP - BOTTOM),
     )
-    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+    for axis in list(axes)[len(panels) :]:
+        axis.remove()
+    for axis, (title, lines) in zip(figure.axes, panels.items(), strict=True):
         for label, curve in lines.items():
             axis.plot([step for step, _ in curve], [value for _, value in curve], label=label)
         axis.set_title(title, fontsize=10)

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> No
     code, again, _ = textgan("run", "--resume", run, "--json", capsys=capsys)
     assert code == 0, _
     assert json.loads(again) == result
+    code, out, _ = textgan("run", "--resume", run, capsys=capsys)
+    header, *rows = out.splitlines()
+    assert "real text" in header
+    assert {row.split()[0] for row in rows} == {
+        key for key, value in result["metrics"].items() if value is not None
+    }
+    assert next(row for row in rows if "eval/entropy" in row).split()[1:3] == (
+        [f"{result['metrics']['eval/entropy']:.4f}"] * 2
+    )
     code, out, _ = textgan("sample", run, "-n", "3", "--seed", "1", "--json", capsys=capsys)
     sentences = json.loads(out)["sentences"]
     assert len(sentences) == 3
@@ -227,6 +237,19 @@ def test_corpus_build_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert "exists already" in err
 
 
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = textgan("--version", capsys=capsys)
+    assert (code, out) == (0, f"textgan {version('textgan-lab')}\n")
+
+
+@pytest.mark.parametrize("command", ["run", "study", "report", "runs list", "sample", "ui"])
+def test_help_has_no_types_of_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = textgan(*command.split(), "--help", capsys=capsys)
+    assert code == 0
+    assert "--help" in out
+    assert "<bool>" not in out
+
+
 BAD = [
     (["run", "gan_textgan"], "did you mean 'gan_textgen'"),
     (["run", "nothing.toml"], "no such file"),
@@ -253,7 +276,13 @@ BAD = [
     (["variants", "samplings"], "did you mean 'sampling'"),
     (["variants", "check", "sampling.detach"], "did you mean 'detached'"),
     (["run", SMOKE, "--device", "tpu"], "tpu"),
-    (["nothing"], "nothing"),
+    (["nothing"], "no command 'nothing'; textgan --help lists the commands"),
+    (["train", "mle"], "no command 'train'; did you mean 'run'?"),
+    (["reprot"], "Did you mean 'report'"),
+    (["run", "mle", "--set", "lr=1e-3"], "--set lr=1e-3: lr: unknown key; did you mean train."),
+    (["run", "mle", "--set", "batch_size=4"], "did you mean train.batch_size?"),
+    (["run", "mle", "--set", "train.updates=x"], "--set train.updates=x: train.updates = 'x'"),
+    (["study", STUDY, "--set", "study.kind=1"], "--set study.kind=1: study.kind"),
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.console import table
+from experiments.console import progress, table
 from experiments.listing import SHOWN
 from studies.analysis.ranking import BOARD_COLUMNS
 
@@ -54,6 +54,23 @@ def test_nothing_is_cut_in_a_narrow_terminal(
             for word in cell.split():
                 shown = word in text if len(word) <= 20 else word in whole or len(columns) == 2
                 assert shown, (word, text)
+
+
+def test_without_a_terminal_progress_is_one_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("experiments.console.time.monotonic", lambda: now[0])
+    with progress("training") as advance:
+        for second in range(0, 200, 5):
+            now[0] = second
+            advance(second, 200, "D loss 1")
+        now[0] = 300
+        advance(7, None)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 60/200  D loss 1", "training: 120/200  D loss 1",
+        "training: 180/200  D loss 1", "training: 7",
+    ]  # fmt: skip
 
 
 def test_rows_become_blocks_where_columns_do_not_fit() -> None:
