@@ -29,8 +29,8 @@ from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 from core.metrics.comparison import Difference, EvaluationComparison
 from core.metrics.files import Evaluation
 from core.text.settings import CorpusSettings
-from experiments.fidelity import Row, fidelity
-from experiments.fidelity import settings as algorithm
+from docs.fidelity import Row, fidelity
+from docs.fidelity import settings as algorithm
 from experiments.loading import SYSTEMS, load, systems
 from studies.kinds import find_kind, kinds
 from studies.table import StudyTable

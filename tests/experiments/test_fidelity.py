@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.fidelity import Fidelity, faults
+from docs.fidelity import Fidelity, faults
 from experiments.loading import SYSTEMS, systems
 
 TESTS = Path(__file__).parents[1] / "fidelity"
@@ -52,7 +52,7 @@ def test_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
             "choices": {"a choice": {"ours": "this", "same": False}},
         }
     )  # fmt: skip
-    monkeypatch.setattr("experiments.fidelity.fidelity", lambda system: table)
+    monkeypatch.setattr("docs.fidelity.fidelity", lambda system: table)
     found = faults("mle")
     assert "no setting train.nothing" in found
     assert [each for each in found if each.startswith("the table is about {'generator': 'gru'}")]

@@ -26,7 +26,7 @@ OPTIONAL = {"model.noise", "generator.tied", "discriminator.output_dropout"}
 OPTIONAL |= {f"train.{key}" for key in (
     "reuse_fakes", "lr_decay", "progress", "entropy", "instance_noise", "curriculum_start",
     "curriculum_end", "ema", "replay", "discriminator_from_generator", "clip_generator_only",
-    "adversarial_clip")}  # fmt: skip
+    "adversarial_clip", "stop")}  # fmt: skip
 Text = Annotated[str, Field(min_length=1)]
 
 
