@@ -188,7 +188,7 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
     found = estimate(jobs, tracker)
     seconds = found.seconds * runs / limit.workers
     if as_json:
-        document = {
+        print_json({
             "study": study.table.name,
             "variants": list({job.variant.name: None for job in jobs}),
             "seeds": study.table.seed_list(),
@@ -199,8 +199,7 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
             "seconds_a_run": found.seconds,
             "estimated_from": found.source,
             "bytes": found.bytes * runs,
-        }
-        print_json(document)
+        })  # fmt: skip
         return
     seeds: dict[str, list[str]] = {}
     for job in plans[0].jobs:

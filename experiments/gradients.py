@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import MachineError
 from experiments.console import print_json, progress, stderr, stdout, table
-from studies.figures import BLUE, GREY, ORANGE
+from studies.figures import BLUE, GREY, ORANGE, bare_rows, draw, panels, save
 from variants import registry
 from variants.laboratory.measure import CONFIDENCE, SETUPS, Row, measure
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ["estimator", "its target", "bias", "scale", "angle", "variance", "signal/noise", "z"]
-FIGURE = "gradients.png"
+FIGURE = "gradients"
 
 
 def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
@@ -32,11 +32,10 @@ def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
             rows.append(measure(registry(), setup, steps=steps, draws=draws))
     if output is not None:
         try:
-            output.mkdir(parents=True, exist_ok=True)
-            gradients_figure(rows, steps).savefig(output / FIGURE, dpi=150)
+            save(draw(lambda: gradients_figure(rows, steps)), output, FIGURE, ["png"])
         except OSError as error:
             raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
-        stderr.print(f"figure: {output / FIGURE}")
+        stderr.print(f"figure: {output / FIGURE}.png")
     if json:
         print_json([{**asdict(row), "agrees": row.agrees} for row in rows])
         return
@@ -51,24 +50,14 @@ def show(draws: int, steps: int, output: Path | None, json: bool) -> None:
 
 
 def _cells(row: Row) -> list[str]:
-    return [
-        row.label,
-        row.target,
-        f"{row.bias:.2f}",
-        f"{row.scale:.2f}",
-        f"{row.angle:.1f}",
-        f"{row.variance:.2f}",
-        f"{row.signal_to_noise:.2f}",
-        f"{row.z:.1f}{'' if row.agrees else ' !'}",
-    ]
+    numbers = (row.bias, row.scale, row.angle, row.variance, row.signal_to_noise)
+    shown = [f"{number:.2f}" for number in numbers]
+    return [row.label, row.target, *shown, f"{row.z:.1f}{'' if row.agrees else ' !'}"]
 
 
 def gradients_figure(rows: Sequence[Row], steps: int) -> Figure:
     """Direction, signal-to-noise and agreement with the stated target, a line an estimator."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 1.3 + 0.3 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
+    figure, axes = panels(1, 3, 3, (10.5, 1.3 + 0.3 * len(rows)), sharey=True)
     places = list(range(len(rows)))[::-1]
     unbiased = [row.angle < 1e-3 for row in rows]
     colours = [BLUE if true else ORANGE for true in unbiased]
@@ -81,22 +70,20 @@ def gradients_figure(rows: Sequence[Row], steps: int) -> Figure:
         "distance of the mean from its own\nexact target, standardised",
     )
     values = ([row.angle for row in rows], shown, [row.z for row in rows])
-    for axis, title, numbers in zip(panels, titles, values, strict=True):
+    for axis, title, numbers in zip(axes, titles, values, strict=True):
         axis.hlines(places, 0, numbers, color=colours, lw=2)
         axis.scatter(numbers, places, c=colours, s=28, zorder=3)
-        axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_title(title)
         axis.set_xlim(-0.02 * max(numbers), 1.08 * max(numbers))
-        axis.tick_params(axis="y", length=0)
-        axis.grid(axis="x", alpha=0.25)
+        bare_rows(axis)
     for value, place, number in zip(finite, places, shown, strict=True):
         if value >= 1e3:
-            panels[1].annotate("no noise ", (number, place), ha="right", va="bottom", fontsize=8)
-    panels[2].set_xlim(right=1.08 * rows[0].bound)
-    panels[2].axvline(rows[0].bound, color=GREY, ls="--", lw=1)
-    panels[2].annotate(f" bound at {CONFIDENCE:.1%}", (rows[0].bound, places[0] + 0.4), fontsize=8,
+            axes[1].annotate("no noise ", (number, place), ha="right", va="bottom", fontsize=8)
+    axes[2].set_xlim(right=1.08 * rows[0].bound)
+    axes[2].axvline(rows[0].bound, color=GREY, ls="--", lw=1)
+    axes[2].annotate(f" bound at {CONFIDENCE:.1%}", (rows[0].bound, places[0] + 0.4), fontsize=8,
                        color=GREY, ha="right", rotation=0)  # fmt: skip
-    panels[0].set_yticks(places, [row.label for row in rows])
+    axes[0].set_yticks(places, [row.label for row in rows])
     figure.suptitle(
         f"Gradient estimators on 3 words, {steps} steps, {rows[0].draws:,} batches "
         "(blue: its direction is unbiased)",

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from core.config import Config, blame, override, read_toml
-from core.config.parsing import explain
+from core.config.parsing import checked
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
 from core.errors import InputError
@@ -173,10 +171,8 @@ def make_study(
         kind = find_kind(tables["study"].get("kind", "ablation"))
     except InputError as error:
         raise InputError(f"{where}: study.kind: {error}") from None
-    try:
-        table = kind.Table(**{"name": tables.get("name", "study"), **tables["study"]})
-    except ValidationError as error:
-        raise InputError(explain(error, kind.Table, where, prefix="study.")) from None
+    given = {"name": tables.get("name", "study"), **tables["study"]}
+    table = checked(kind.Table, given, where, prefix="study.")
     config = {key: value for key, value in tables.items() if key not in ("study", "systems")}
     if "selection" in table.model_fields_set:
         best = {"keep_best": table.curve_metric} if "best" in table.selection else {}

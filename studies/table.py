@@ -176,9 +176,7 @@ class StudyTable(Frozen):
         if not isinstance(self.seeds, Until):
             return self
         if not self.adapts:
-            raise ValueError(
-                f"a study of kind {self.kind} needs a fixed number of seeds: seeds = 5"
-            )
+            raise ValueError(f"kind {self.kind!r} needs a fixed number of seeds: seeds = 5")
         if not (self.margin or self.seeds.margin):
             raise ValueError("seeds.until needs study.margin, the largest difference that does "
                              "not matter; without it, equal rows never settle")  # fmt: skip

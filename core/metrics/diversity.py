@@ -121,8 +121,8 @@ def length(sentences: Text, references: int) -> Measure:
 
 def silent(sentences: Text) -> str:
     """What is wrong if most sentences have no words; else empty."""
-    empty = sum(not sentence for sentence in sentences)
-    return f"{empty:,} of {len(sentences):,} sentences have no words" * (2 * empty > len(sentences))
+    number, empty = len(sentences), sum(not sentence for sentence in sentences)
+    return f"{empty:,} of {number:,} sentences have no words" if 2 * empty > number else ""
 
 
 def bigrams(sentences: Text) -> tuple[float, float]:
@@ -150,9 +150,7 @@ def collapse(sentences: Text, real: tuple[float, float] | None) -> str:
     if real is None or not effective:  # sentences of one word
         return ""
     if new < FEWEST_NEW * real[0]:
-        return (
-            f"{1 - new:.0%} of the bigrams repeat within their sentence (real: {1 - real[0]:.0%})"
-        )
+        return f"{1 - new:.0%} of bigrams repeat within their sentence (real: {1 - real[0]:.0%})"
     if effective < FEWEST_BIGRAMS * real[1]:
         return f"{effective:.0f} effective bigrams (real text: {real[1]:.0f})"
     return ""

@@ -64,14 +64,11 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
 
 def log_curves(record: RunTracker) -> None:
     """Log the figure of a run's curves; none before its first point."""
-    panels: dict[str, dict[str, Curve]] = {}
-    for title, keys in PANELS.items():
-        lines: dict[str, Curve] = {}
-        for key in keys:
-            if curve := record.history(key):
-                lines[key.partition("/")[2]] = curve
-        if lines:
-            panels[title] = lines
+    found = {
+        title: {key.partition("/")[2]: curve for key in keys if (curve := record.history(key))}
+        for title, keys in PANELS.items()
+    }
+    panels = {title: lines for title, lines in found.items() if lines}
     if panels:
         record.log_figure(curves_figure(panels), "figures/curves.png")
 
@@ -91,8 +88,7 @@ def description(
         f"Repeat it: `textgan reproduce {run_id[:8]}`. Change settings: save the artifact "
         f"`config.toml`, then `textgan run config.toml --set ...`. More sentences: "
         f"`textgan sample {run_id[:8]}`. Sentences during training: artifact `samples.html`.\n\n"
-        + "\n".join(lines)
-        + "\n"
+        + "\n".join([*lines, ""])
     )
 
 
