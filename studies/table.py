@@ -20,7 +20,7 @@ from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen, Rule, Rules
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
-from core.metrics.catalogue import curve_metric, has_curve, metric_info, ranking_metric, selected
+from core.metrics.catalogue import has_curve, metric_info, ranking_metric, selected, with_curve
 from core.plural import count
 from core.text.settings import CorpusSettings
 from studies.adaptive import FIRST, Looks
@@ -129,7 +129,7 @@ class StudyTable(Frozen):
     margin: Annotated[float, Field(gt=0)] | None = None
     selection: Rules = Field(default=["last"])  # which checkpoints are scored; the first rule ranks
     # Of curves and pruners; None: metric, or CHEAP where that has no curve.
-    prune_metric: Annotated[str, AfterValidator(curve_metric)] | None = None
+    prune_metric: Annotated[str, AfterValidator(with_curve)] | None = None
     # The system `mle_tuned`, stopped early on the validation split, among the baselines of every
     # run; it is trained once for a corpus, in about a minute.
     likelihood: bool = True

@@ -22,6 +22,7 @@ from variants import registry
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "experiments" / "smoke" / "run.toml"
 DATA = Path(os.environ.get("TEXTGAN_DATA", ROOT.parent / "shared" / "data"))
+os.environ.pop("COLUMNS", None)  # pytest-xdist makes its processes 80 columns wide
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 2e9  # bytes; torch, MLflow and now and then a server or a browser
 

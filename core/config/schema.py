@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from core.config.renamed import comparable, previous_tables
 from core.config.slots import FOLDERS
-from core.metrics.catalogue import curve_metric
+from core.metrics.catalogue import with_curve
 from core.numbers import representable
 from core.text.settings import CorpusSettings
 
@@ -70,7 +70,7 @@ class StopConfig(Frozen):
     and the rule only picks one.
     """
 
-    metric: Annotated[str, AfterValidator(curve_metric)]  # eval/..., of every evaluation
+    metric: Annotated[str, AfterValidator(with_curve)]  # eval/..., of every evaluation
     patience: Annotated[int, Field(ge=1)]  # evaluations in a row without an improvement
     min_delta: Annotated[float, Field(ge=0)] = 0.0  # a smaller improvement is none
 
@@ -162,7 +162,7 @@ class EvaluationConfig(Frozen):
     # Evaluations with a collapsed sample, one after another, that end a run; 0: none do.
     patience: Annotated[int, Field(ge=0)] = 5
     # A metric, eval/..., of every evaluation: the checkpoint that was best by it stays.
-    keep_best: Annotated[str, AfterValidator(curve_metric)] | None = None
+    keep_best: Annotated[str, AfterValidator(with_curve)] | None = None
     # None: the best checkpoint if train.stop and keep_best are given, else the last.
     selection: Rules | None = None  # checkpoints to score at the end; the first is the run's model
 

@@ -59,7 +59,7 @@ KINDS = {
     "interference": Kind(interfere, 1, 100, 5),
     "large_crowds": Kind(large_crowds, 0, 5, 1),
     **{
-        f"mutants/{name}": Kind(functools.partial(mutants, name), 10, 10_000, 1_000)
+        f"mutants/{name}": Kind(functools.partial(mutants, name), 0, 10_000, 1_000)
         for name in READERS
     },
     **{
