@@ -47,7 +47,7 @@ def masked_steps(setting: Setting) -> TrainingState:
     """The steps of a run whose sentences, real and drawn, have caption lengths."""
     setting = replace(setting, mask_after_eos=True)
     players = setting.players()
-    players.sampling = Ending(players.sampling)  # type: ignore[assignment]
+    players = replace(players, sampling=Ending(players.sampling))  # type: ignore[arg-type]
     return TrainingState(setting.config(), players, Captions(setting), CPU)  # type: ignore[arg-type]
 
 
