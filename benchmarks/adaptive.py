@@ -14,11 +14,8 @@ About a CPU minute. Every row is compared with the first. Tables:
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from benchmarks.inference import write
 from core.statistics import LEVEL, TINY, adjust, contrast, summarize
 from studies.adaptive import Contrasts, Course, Looks, course
 from studies.analysis.contrasts import effects, followed, row_weights
@@ -158,17 +156,10 @@ def replays() -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def main() -> None:
-    """Write the tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # unknown variances
-        found = simulated(parser.parse_args().repeats, (2, 4, 8))
-        found["replays"] = list(replays())
-    text = json.dumps(found).replace("[{", "[\n{").replace("}, {", "},\n{")
-    OUTPUT.write_text(text + "\n", encoding="utf-8")
+def tables(repeats: int) -> dict[str, Any]:
+    """All tables."""
+    return {**simulated(repeats, (2, 4, 8)), "replays": list(replays())}
 
 
 if __name__ == "__main__":
-    main()
+    write(tables, OUTPUT, __doc__, REPEATS)

@@ -20,7 +20,7 @@ import argparse
 import itertools
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -207,16 +207,18 @@ def pairing(
         }  # fmt: skip
 
 
-def main() -> None:
-    """Write the tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=REPEATS)
+def write(
+    make: Callable[[int], dict[str, Any]], output: Path, about: str | None, repeats: int
+) -> None:
+    """Write the tables that `make` computes with --repeats (default: `repeats`), one row a line."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=repeats)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # unknown variances
-        found = tables(parser.parse_args().repeats)
+        found = make(parser.parse_args().repeats)
     text = json.dumps(found).replace("[{", "[\n{").replace("}, {", "},\n{")
-    OUTPUT.write_text(text + "\n", encoding="utf-8")
+    output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write(tables, OUTPUT, __doc__, REPEATS)

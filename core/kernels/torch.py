@@ -44,7 +44,7 @@ class Kernels:
 
     def decoder(self, stack: DecoderStack) -> Decoder:
         """Transformer blocks as a decoder for a rollout, which reads the weights as they are now.
-        This one carries gradients whenever they are recorded; of others nobody asks for them.
+        This one carries gradients if they are recorded; other back ends need not.
         """
         return TorchDecoder(stack)
 

@@ -28,7 +28,7 @@ def add(
     tracker: MemoryTracker, name: str, *overrides: str, n: int = 50, refs: str = "ab", tags: Made
 ) -> None:
     """A study of two variants and three seeds whose runs have ended, seed by seed a bit better."""
-    study = plan(*SMALL, *overrides, "study.seeds=3", f"study.name='{name}'")
+    study = plan(*SMALL, "train.updates=20", *overrides, "study.seeds=3", f"study.name='{name}'")
     begin(study, name, tracker, storage_url(tracker), "textgan study x.toml")
     for variant in study.variants:
         for seed in range(3):

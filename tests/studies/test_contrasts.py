@@ -65,7 +65,7 @@ def test_whole_systems_share_what_makes_rows_comparable(tmp_path: Path) -> None:
     assert len(rows) == 14
     mle, slow = rows["mle"].config, rows["mle slow"].config
     assert (mle.schedule.name, mle.generator.name) == ("mle", "transformer")
-    assert (mle.train.updates, mle.model.length, mle.evaluation.every) == (20, 20, 10)
+    assert (mle.train.updates, mle.model.length, mle.evaluation.every) == (10, 20, 10)
     assert (mle.train.generator_lr, slow.train.batch_size) == (2e-3, 32)
     assert from_definition(study.definition(), registry()) == study
     tracker, _ = start(tmp_path, study, FakeTraining())

@@ -60,6 +60,9 @@ class Scored:
         return tracker.run(record.run_id)
 
 
+SAMPLING = "study.axes={ sampling = ['detached', 'gumbel_softmax'] }"
+
+
 def by_sampling(config: Config, rule: str) -> float:
     assert config.sampling is not None
     return SCORES[rule][config.sampling.name == "detached"]
@@ -74,7 +77,7 @@ def go(
     tmp_path: Path, file: str, training: Scored, *settings: str
 ) -> tuple[Study, MemoryTracker, str]:
     path = ROOT / "experiments" / "smoke" / file
-    study = load_study(path, [ALL, STOP, *settings], registry(), resolve_file)
+    study = load_study(path, [ALL, STOP, "train.updates=20", *settings], registry(), resolve_file)
     tracker = MemoryTracker(tmp_path)
     url = storage_url(tracker)
     begin(study, study.table.name, tracker, url, "textgan study x.toml")
@@ -86,7 +89,7 @@ def test_each_rule_has_its_ranking_gap_and_winner(tmp_path: Path) -> None:
     training = Scored(by_sampling)
     study, tracker, _ = go(
         tmp_path, "design_axes.toml", training, "study.seeds=4",
-        "study.axes={ sampling = ['detached', 'gumbel_softmax'] }",
+        SAMPLING,
     )  # fmt: skip
     assert all(each.rules == [*RULES] for each in training.configs)
     assert {each.evaluation.keep_best for each in training.configs} == {"eval/ms_jaccard_2"}
@@ -112,7 +115,7 @@ def test_the_first_rule_ranks_and_one_rule_has_no_section(tmp_path: Path) -> Non
     training = Scored(by_sampling)
     study, tracker, _ = go(
         tmp_path, "design_axes.toml", training, "study.selection=best",
-        "study.axes={ sampling = ['detached', 'gumbel_softmax'] }",
+        SAMPLING,
     )  # fmt: skip
     reading = read(tracker, study.table.name)
     assert reading.board.metric == "eval_best/ms_jaccard_2"
