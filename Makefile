@@ -59,7 +59,7 @@ bench-quick: setup ## run the speed benchmarks at batch size 16; under 6 minutes
 	@$(BIN)/python -m benchmarks.speed --quick
 
 results: setup ## render RESULTS.md, its figures, docs/model_card.md, docs/reproduction.md, docs/metrics_laboratory.md and docs/inference.md from results/
-	@$(BIN)/python -m studies.results results RESULTS.md --pictures docs/pictures/results --card docs/model_card.md --numbers docs/reproduction.md --laboratory docs/metrics_laboratory.md --inference docs/inference.md
+	@$(BIN)/python -m docs.results results RESULTS.md --pictures docs/pictures/results --card docs/model_card.md --numbers docs/reproduction.md --laboratory docs/metrics_laboratory.md --inference docs/inference.md
 	@touch $(DRAWN)
 
 product: setup ## train every valid combination of strategies for three updates; hours, resumable

@@ -1,5 +1,5 @@
 """Quality against diversity, which shows a variant that trades one for the other: the plane of a
-study, and sweeps of temperature with each variant's area over its seeds.
+study, and sweeps of temperature.
 
 Caccia et al. 2020 ("Language GANs Falling Short"): one number alone is not enough. A generator that
 repeats one good sentence has quality, and one that draws tokens at random has diversity.
@@ -14,20 +14,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
-from core.errors import InputError
-from core.faults import first_fault
-from core.files import read_bounded
 from core.plural import count
-from core.statistics import difference, means, padded, summarize
 from core.tracking.protocol import RunRecord
 from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas
-from studies.sections import Reading, Section, between, contrast
+from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +32,6 @@ DIVERSITY = ("self_bleu_4", "self_bleu_2")
 TRACE = 0.005
 NEAR = 0.06  # share of the plane's span: closer numbers are merged into one label
 Place = tuple[float, float]  # diversity, quality
-LARGEST = 10_000_000  # bytes of a file of sweeps
 SEED = " · seed "  # separates a run's variant from its seed
 CURVES = (BLUE, PINK, AMBER, SKY)
 MARKS = {
@@ -177,15 +170,6 @@ class Sweep:
 
 
 Sweeps = Mapping[str, Sweep]  # run -> its sweep
-SWEEPS = TypeAdapter(dict[str, Sweep])
-
-
-def read_sweeps(file: Path) -> dict[str, Sweep]:
-    """The sweeps that `textgan sweep --json` wrote, by run; InputError for any other file."""
-    try:
-        return SWEEPS.validate_json(read_bounded(file, LARGEST))
-    except ValidationError as error:
-        raise InputError(f"{file}: no sweeps: {first_fault(error)}") from None
 
 
 def area(points: Sequence[tuple[float, float]]) -> float:
@@ -198,37 +182,8 @@ def area(points: Sequence[tuple[float, float]]) -> float:
     return total
 
 
-def sweep_section(sweeps: Sweeps) -> Section:
-    """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
-    areas = {name: [one.area for one in runs] for name, runs in _by_variant(sweeps).items()}
-    rows = []
-    for (name, found), over in zip(areas.items(), means([*areas.values()]), strict=True):
-        sure = between(over.ends if len(found) > 1 else None)
-        rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
-    return Section(
-        "temperature",
-        ("variant", "area", "95% interval", "seeds"),
-        rows,
-        {"temperature": lambda: sweep_figure(sweeps)},
-        _findings(areas),
-    )
-
-
-def _findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
-    """The largest area against each other."""
-    ranked = sorted(areas, key=lambda name: -float(np.mean(areas[name])))
-    table = padded([areas[name] for name in ranked])
-    rows = summarize(table, np.zeros(table.shape, dtype=bool))
-    said = []
-    for place, other in enumerate(ranked[1:], start=1):
-        pairs = min(len(areas[ranked[0]]), len(areas[other]))
-        found = difference(rows, {0: 1.0, place: -1.0}, pairs)
-        text = contrast(ranked[0], other, found, higher_is_better=True)
-        said.append(f"Area over temperature: {text}")
-    return said
-
-
-def _by_variant(sweeps: Sweeps) -> dict[str, list[Sweep]]:
+def by_variant(sweeps: Sweeps) -> dict[str, list[Sweep]]:
+    """The sweeps of each variant's runs."""
     found: dict[str, list[Sweep]] = {}
     for run, one in sweeps.items():
         found.setdefault(run.partition(SEED)[0], []).append(one)
@@ -238,7 +193,7 @@ def _by_variant(sweeps: Sweeps) -> dict[str, list[Sweep]]:
 def sweep_figure(sweeps: Sweeps) -> Figure:
     """Curves in the plane of diversity and quality, one colour per variant; baselines as points."""
     drawing, axis = canvas(5.6, 4.8)
-    variants = _by_variant(sweeps)
+    variants = by_variant(sweeps)
     for colour, (name, runs) in zip(itertools.cycle(CURVES), variants.items(), strict=False):
         for seed, one in enumerate(runs):
             label = None if seed else _label(name, [each.area for each in runs])

@@ -22,8 +22,8 @@ import pytest
 from core.config import parse, read_toml
 from core.config.renamed import KEYS, hash_of
 from core.tracking.mlflow_store import open_tracker
+from docs import results
 from experiments.cli import status
-from studies import results
 from tests.conftest import ROOT
 from tests.studies.test_rendered_numbers import differences, sections
 from variants import registry

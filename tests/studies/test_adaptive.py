@@ -18,9 +18,9 @@ from core.errors import InputError
 from core.sequential import SINGLE, anytime, nominal
 from core.statistics import LEVEL, Difference
 from core.tracking.memory import MemoryTracker
+from docs import results as pages
 from experiments.loading import resolve_file
 from experiments.study_session import status
-from studies import results as pages
 from studies.adaptive import FIRST, Contrasts, Looks, course, expected_runs, most_runs
 from studies.analysis.contrasts import effects, with_contrasts
 from studies.definition import Study, load_study

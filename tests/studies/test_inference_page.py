@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.inference import REPEATS, tables
-from studies import results
+from docs import results
 from tests.conftest import ROOT
 
 STORED = ROOT / "results" / results.INFERENCE

@@ -12,7 +12,7 @@ import pytest
 from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS, names_of
 from core.metrics.faults import FAULTS
 from core.metrics.laboratory import DOSES, Effort, Null, Seen, Sheet, Table, TextTable
-from studies import results
+from docs import laboratory_page, results
 from studies.analysis import laboratory
 from studies.figures import draw
 from studies.sections import Reading
@@ -31,7 +31,7 @@ def test_the_committed_page_and_package_are_those_of_the_results(tmp_path: Path)
 
 
 def test_all_faults_were_measured() -> None:
-    table = laboratory.read_table(STORED)
+    table = laboratory_page.read_table(STORED)
     assert len(FAULTS) >= 12
     oracle, judge = ({*names_of(group)} for group in ("oracle", "jsd_bound"))
     every = {name for group in TEXT_GROUPS for name in names_of(group)} - judge
@@ -74,7 +74,7 @@ def table() -> Table:
 
 
 def test_the_page_marks_what_is_not_seen_and_what_improves() -> None:
-    (text,) = laboratory.page(table())["texts"]
+    (text,) = laboratory_page.page(table())["texts"]
     assert [n for n, _, _ in text["sheets"]] == [1000, 9000]
     assert text["sheets"][0][1][:3] == ["metric", "shuffled words", "truncation"]
     assert text["sheets"][0][2] == [["ms_jaccard_2", ".46", "– +", ".1 ~", ".32", "≤ .001", "–"]]
@@ -82,7 +82,7 @@ def test_the_page_marks_what_is_not_seen_and_what_improves() -> None:
     assert text["faults"][2][2:] == ["", ""]
     row = ["ms_jaccard_2", "0.5", "0.1", "5%", "0.5", "0.1", "5%", "+0.0"]
     assert text["metrics"] == [row]
-    (axis, bar) = draw(lambda: laboratory.smallest_figure(table())).axes
+    (axis, bar) = draw(lambda: laboratory_page.smallest_figure(table())).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["ms_jaccard_2"]
     assert bar.get_yticklabels()[0].get_text() == "≤ .001"
 
@@ -93,7 +93,7 @@ def reading(metric: str, source: str) -> Reading:
 
 
 def test_a_report_names_what_its_score_cannot_see(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = json.loads(json.dumps(laboratory.smallest(table())))
+    known = json.loads(json.dumps(laboratory_page.smallest(table())))
     monkeypatch.setattr(laboratory, "_packaged", lambda: known)
     assert [*laboratory.missed(reading("eval/ms_jaccard_2", "grammar"))] == [
         "`ms_jaccard_2` (1,000 sentences of the built-in grammar) does not see truncation at any "

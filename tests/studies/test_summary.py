@@ -14,9 +14,9 @@ from core.config import parse
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.rendering import Sample
-from studies import results
+from docs import results
+from docs.results import reproduction
 from studies.report import build, read
-from studies.results import reproduction
 from studies.summary import export, load, write
 from tests.conftest import ROOT
 from tests.studies.test_studies import NAME, collapses, plan, start

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from studies import results
+from docs import results
+from docs.results import read_sweeps, sweep_section
 from studies.analysis.plane import (
     Point,
     Sweep,
     area,
-    read_sweeps,
     sweep_figure,
-    sweep_section,
 )
 from studies.report import Report
 from studies.sections import Section

@@ -1,6 +1,6 @@
 """RESULTS.md, figures, model card and reproduction table, from the summaries alone.
 
-    python -m studies.results results RESULTS.md --pictures PICTURES --card docs/model_card.md
+    python -m docs.results results RESULTS.md --pictures PICTURES --card docs/model_card.md
 
 The same summaries make the same bytes: no date, no machine, no randomness.
 """
@@ -15,22 +15,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader
+from pydantic import TypeAdapter, ValidationError
 
 from core.config import read_toml
 from core.config.parsing import checked
 from core.config.renamed import current_text
 from core.config.schema import Frozen
+from core.errors import InputError
+from core.faults import first_fault
+from core.files import read_bounded
 from core.metrics.catalogue import METRICS
 from core.plural import count
-from core.statistics import means
-from studies.analysis import laboratory
-from studies.analysis.plane import read_sweeps, sweep_section
+from core.statistics import difference, means, padded, summarize
+from docs import laboratory_page
+from studies.analysis.laboratory import SMALLEST
+from studies.analysis.plane import Sweep, Sweeps, by_variant, sweep_figure
 from studies.analysis.ranking import findings
 from studies.definition import from_definition
 from studies.figures import draw, save
 from studies.leaderboard import Row
 from studies.report import Report, build, environment
-from studies.sections import Reading, Section, between, last_samples
+from studies.sections import Reading, Section, between, contrast, last_samples
 from studies.summary import load
 from variants import registry
 
@@ -41,6 +47,7 @@ LABORATORY = "metrics.json"  # what each metric sees, from `python -m benchmarks
 LIMITS = "judge/limit.json"  # of `python -m benchmarks.judge`
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
 BEST = "from_scratch"  # the study whose winner has a model card
+LARGEST = 10_000_000  # bytes of a file of sweeps
 PLANE = "temperature"  # the study that compares it with maximum likelihood over temperature
 PICTURES = "pictures/results"  # relative to the card
 PUBLISHED, REAL = "published.toml", "real"
@@ -77,23 +84,27 @@ def inference(file: Path) -> str:
     found, adaptive = (
         json.loads(each.read_text(encoding="utf-8")) for each in (file, file.with_name(ADAPTIVE))
     )
-    return environment().get_template("inference.md").render(**found, adaptive=adaptive)
+    return _templates().get_template("inference.jinja").render(**found, adaptive=adaptive)
 
 
-def write_laboratory(
-    file: Path, page: Path, pictures: Path, packaged: Path = laboratory.SMALLEST
-) -> None:
+def write_laboratory(file: Path, page: Path, pictures: Path, packaged: Path = SMALLEST) -> None:
     """The page of the metric laboratory, its figure, and what is installed with the package."""
-    table = laboratory.read_table(file)
+    table = laboratory_page.read_table(file)
     limits = file.parent / LIMITS
     rows = json.loads(limits.read_text(encoding="utf-8")) if limits.exists() else []
-    template = environment().get_template("metrics_laboratory.md")
-    text = template.render(**laboratory.page(table), limits=rows)
+    template = _templates().get_template("metrics_laboratory.jinja")
+    text = template.render(**laboratory_page.page(table), limits=rows)
     page.write_text(text, encoding="utf-8")
-    doses = json.dumps(laboratory.smallest(table)).replace("}, ", "},\n")
+    doses = json.dumps(laboratory_page.smallest(table)).replace("}, ", "},\n")
     packaged.write_text(doses + "\n", encoding="utf-8")
-    figure = draw(lambda: laboratory.smallest_figure(table))
+    figure = draw(lambda: laboratory_page.smallest_figure(table))
     save(figure, pictures / file.stem, "smallest", ("svg",))
+
+
+def _templates() -> Environment:
+    """Those of the pages, with the filters of a report."""
+    folder = Path(__file__).parent / "templates"
+    return environment().overlay(loader=FileSystemLoader(folder))
 
 
 def reports_of(summaries: Path) -> dict[str, Report]:
@@ -112,9 +123,47 @@ def reports_of(summaries: Path) -> dict[str, Report]:
 
 def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
     """Write every page. A comment marks each figure's place, and docs/hooks.py replaces it."""
-    text = environment().get_template("results.md").render(reports=reports)
+    text = _templates().get_template("results.jinja").render(reports=reports)
     for page in pages:
         page.write_text(text, encoding="utf-8")
+
+
+def read_sweeps(file: Path) -> dict[str, Sweep]:
+    """The sweeps that `textgan sweep --json` wrote, by run; InputError for any other file."""
+    try:
+        return TypeAdapter(dict[str, Sweep]).validate_json(read_bounded(file, LARGEST))
+    except ValidationError as error:
+        raise InputError(f"{file}: no sweeps: {first_fault(error)}") from None
+
+
+def sweep_section(sweeps: Sweeps) -> Section:
+    """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
+    areas = {name: [one.area for one in runs] for name, runs in by_variant(sweeps).items()}
+    rows = []
+    for (name, found), over in zip(areas.items(), means([*areas.values()]), strict=True):
+        sure = between(over.ends if len(found) > 1 else None)
+        rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
+    return Section(
+        "temperature",
+        ("variant", "area", "95% interval", "seeds"),
+        rows,
+        {"temperature": lambda: sweep_figure(sweeps)},
+        _sweep_findings(areas),
+    )
+
+
+def _sweep_findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
+    """The largest area against each other."""
+    ranked = sorted(areas, key=lambda name: -float(np.mean(areas[name])))
+    table = padded([areas[name] for name in ranked])
+    rows = summarize(table, np.zeros(table.shape, dtype=bool))
+    said = []
+    for place, other in enumerate(ranked[1:], start=1):
+        pairs = min(len(areas[ranked[0]]), len(areas[other]))
+        found = difference(rows, {0: 1.0, place: -1.0}, pairs)
+        text = contrast(ranked[0], other, found, higher_is_better=True)
+        said.append(f"Area over temperature: {text}")
+    return said
 
 
 def _swept(summaries: Path, study: str) -> Section | None:
@@ -146,7 +195,7 @@ def _card(reading: Reading, swept: Section | None) -> str:
     study = from_definition(definition, registry())
     variant = next(each for each in study.variants if each.name == best.variant)
     seed, run_id = min(best.seed_runs.items())
-    return environment().get_template("model_card.md").render(
+    return _templates().get_template("model_card.jinja").render(
         name=best.variant,
         summary=BEST,
         study=board.study,
@@ -216,7 +265,7 @@ def reproduction(summaries: Path) -> str:
             if (summaries / f"{name}.json").exists()
         }
     rows = [_reproduced(each, _values(each, read.get(each.study))) for each in numbers]
-    return environment().get_template("reproduction.md").render(rows=rows)
+    return _templates().get_template("reproduction.jinja").render(rows=rows)
 
 
 def _values(number: Number, reading: Reading | None) -> list[float]:
