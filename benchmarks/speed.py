@@ -19,7 +19,7 @@ from benchmarks.cuda import cuda
 from benchmarks.likelihood import likelihood
 from benchmarks.masked import masked
 from benchmarks.measure import Times, show, times
-from benchmarks.peak import Peak
+from benchmarks.peak import counted, shares
 from benchmarks.sizes import N_D, Setting, discriminator_phase, generator_phase
 from benchmarks.texts import texts
 from benchmarks.tracking import tracking
@@ -87,11 +87,10 @@ def training(setting: Setting, repeats: int, plain_repeats: int) -> None:
     show("generator_update", *g, "seconds, the rollout included")
     show("discriminator_update", *d, "seconds, the fake batch included")
     iteration = [one.plus(each, N_D) for one, each in zip(g, d, strict=True)]
-    peak = Peak.measured()
-    work = N_D * peak.products(lambda: play(fast, discriminator_phase(1)))
-    work += peak.products(lambda: play(fast, generator_phase()))
+    work = N_D * counted(lambda: play(fast, discriminator_phase(1)))
+    work += counted(lambda: play(fast, generator_phase()))
     show("iteration", *iteration, f"seconds, {N_D} D + 1 G, from its parts",
-         **peak.shares(work, iteration[0].cpu))  # fmt: skip
+         **shares(work, iteration[0].cpu))  # fmt: skip
 
 
 def light(setting: Setting, repeats: int, plain_repeats: int) -> None:

@@ -2,8 +2,7 @@
 
 The same modules, walked as the original walks them: `attention = "full"`, one graph over all
 steps, one-hot real words (N, S, V), distributions held whole, a penalty on the gradient with
-respect to a dense interpolate; linear layers are torch's own. A
-yardstick of cost, not of values.
+respect to a dense interpolate. A yardstick of cost, not of values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Numerical back ends: one interface, `torch.py` its definition, `cpu.py` the fast one.
 
-The model is written once, in `core.nn`, on top of these three operations. `torch.py` runs on every
+The model is written once, in `core.nn`, on top of these two operations. `torch.py` runs on every
 device; `cpu.py` computes the same with compiled code, float32 on a CPU. Which one is used is chosen
 once, where the parts of a run are built: `use_kernels(choose(device, setting), ...)`.
 """

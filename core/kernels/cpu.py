@@ -1,8 +1,5 @@
 """The fast kernels of a CPU, for float32; other types and devices take the definition.
 
-- `linear`: torch hands float32 products to MKL, which on x86 processors of other makers than Intel
-  uses half of each AVX-512 register. oneDNN uses it whole (2.2 times as fast on an EPYC). The
-  product depends on processor, type and shape alone, so a seed still reproduces.
 - `decoder`: one compiled function a step (`numba_decoder`).
 - `gumbel`: Philox in SIMD vectors (`numba_philox`).
 """
@@ -10,8 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,27 +21,11 @@ from core.kernels.numba_simd import LANES
 from core.kernels.torch import Decoder, DecoderStack, Kernels
 from core.types import Seeds
 
-# Smaller products cost more to hand to oneDNN than they save.
-ROWS_AT_LEAST, WORK_AT_LEAST = 64, 2**19  # rows, multiplications
-WORK_OF_FEW_ROWS = 2**22
-
 
 class CpuKernels(Kernels):
     """See `Kernels`."""
 
     name = "cpu"
-
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """See `Kernels.linear`."""
-        rows = x.numel() // x.shape[-1]
-        if not _onednn_pays(x, rows, weight):
-            return super().linear(x, weight, bias)
-        flat = x.reshape(rows, -1)
-        if torch.is_grad_enabled():
-            y: Tensor = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
-        else:
-            y = _onednn(flat, weight, bias)
-        return y.view(*x.shape[:-1], len(weight))
 
     def decoder(self, stack: DecoderStack) -> Decoder:
         """See `Kernels.decoder`."""
@@ -66,61 +45,6 @@ class CpuKernels(Kernels):
 
 def _is_float32(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32
-
-
-# Linear layers.
-
-
-def _onednn_pays(x: Tensor, rows: int, weight: Tensor) -> bool:
-    work = rows * weight.numel()
-    return (
-        onednn_is_faster()
-        and (work >= WORK_OF_FEW_ROWS or (rows >= ROWS_AT_LEAST and work >= WORK_AT_LEAST))
-        and _is_float32(x)
-        and _is_float32(weight)
-        and not torch.is_autocast_enabled("cpu")
-    )
-
-
-@cache
-def onednn_is_faster() -> bool:
-    """Whether float32 products of this processor are faster in oneDNN than in MKL."""
-    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    if not wide or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False
-    processor = Path("/proc/cpuinfo")
-    return processor.exists() and "GenuineIntel" not in processor.read_text()[:2000]
-
-
-class _Linear(torch.autograd.Function):
-    """y = x w^T + bias; dx = g w and dw = g^T x are such products again."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, w)
-        return _onednn(x, w, bias)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, w = ctx.saved_tensors
-        of_x, of_w, of_bias = ctx.needs_input_grad
-        return (
-            CPU.linear(gradient, w.T) if of_x else None,
-            CPU.linear(gradient.T, x.T) if of_w else None,
-            gradient.sum(0) if of_bias else None,
-        )
-
-
-def _onednn(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    """The left operand is copied unless contiguous; the right one is read either way round."""
-    if bias is None and not x.is_contiguous() and x.shape[0] > w.shape[0]:
-        return _onednn(w, x, None).T
-    if not (w.is_contiguous() or w.T.is_contiguous()):
-        w = w.contiguous()
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
-    return result
 
 
 # The decoder.

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.types import Seeds
 
@@ -35,12 +35,6 @@ class Kernels:
     """
 
     name = "torch"  # as the record of a run has it
-
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """X (..., K), weight (C, K), bias (C,) to x weight^T + bias (..., C); differentiable any
-        number of times.
-        """
-        return nn.functional.linear(x, weight, bias)
 
     def decoder(self, stack: DecoderStack) -> Decoder:
         """Transformer blocks as a decoder for a rollout, which reads the weights as they are now.

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding, linear, pad
 
-from core.nn.layers import kernels_of
+from core.kernels.torch import TORCH, Kernels
 from core.nn.noise import gumbel_noise
 from core.types import DiscriminatorInput, Seeds
 
@@ -65,6 +65,7 @@ class TokenMixture:
     temperature: float
     mask: Tensor | None = None  # (N, S)
     start: int = 0  # step of the first position
+    kernels: Kernels = TORCH  # of the Gumbel noise
 
     def embed(self, weight: Tensor) -> Tensor:
         """Expected row of `weight` (V, F): (N, S, F); zero after the longest visible sentence."""
@@ -101,10 +102,9 @@ class TokenMixture:
 
     def distribution(self, hidden: Tensor, t: int, weight: Tensor, bias: Tensor) -> Tensor:
         """P (N, V) at position t from hidden (N, E) and the head's weights, without gradient."""
-        kernels = kernels_of(self.head)
-        logits = kernels.linear(hidden, weight, bias)
+        logits = linear(hidden, weight, bias)
         if self.seeds:
-            logits.add_(gumbel_noise(kernels, self.seeds, self.start + t, logits))
+            logits.add_(gumbel_noise(self.kernels, self.seeds, self.start + t, logits))
         if self.temperature != 1.0:
             logits.div_(self.temperature)
         return logits.softmax(-1)
@@ -157,7 +157,7 @@ class _Mixture(torch.autograd.Function):
             out = hidden.new_empty(*hidden.shape[:2], table.shape[1])
             for t in range(hidden.shape[1]):
                 p = mixture.distribution(hidden[:, t], t, weight, bias)
-                out[:, t] = kernels_of(mixture.head).linear(p, table.T)
+                out[:, t] = linear(p, table.T)
         ctx.save_for_backward(hidden, weight, bias, table, out, tokens)
         ctx.mixture = mixture
         return out
@@ -166,7 +166,6 @@ class _Mixture(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, table, out, tokens = ctx.saved_tensors
-        linear = kernels_of(ctx.mixture.head).linear
         of_hidden, of_head, _, of_table = ctx.needs_input_grad[:4]
         d_hidden = torch.empty_like(hidden) if of_hidden else None
         d_weight = torch.zeros_like(weight) if of_head else None

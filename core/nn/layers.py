@@ -18,25 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
-from core.kernels.torch import TORCH, Kernels, KeyValueCache
+from core.kernels.torch import KeyValueCache
 
 ALL_ROWS = slice(None)
-
-
-class Linear(nn.Linear):
-    """`torch.nn.Linear`, same weights and values, by the kernels of the run."""
-
-    kernels: Kernels = TORCH
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) to (..., out)."""
-        return self.kernels.linear(x, self.weight, self.bias)
-
-
-def kernels_of(layer: nn.Module) -> Kernels:
-    """The kernels that a layer computes with; those of torch where it is one of torch's own."""
-    found: Kernels = getattr(layer, "kernels", TORCH)
-    return found
 
 
 def sinusoidal(length: int, width: int) -> Tensor:
@@ -107,9 +91,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = Linear(width, width)
-        self.key_value = Linear(width, 2 * width)
-        self.out = Linear(width, width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
 
     def forward(
         self,
@@ -145,7 +129,7 @@ class FeedForward(nn.Sequential):
     """Linear, GELU, linear: E to hidden to E."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class Block(nn.Module):

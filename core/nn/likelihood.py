@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
-from core.kernels.torch import Kernels
-from core.nn.layers import kernels_of
 from core.types import PAD
 
 NOTHING = -100  # no word has this id
@@ -38,7 +37,7 @@ def negative_log_likelihood(
     size = max(len(tokens), PART // head.out_features, 1)
     given: Tensor | None = head.bias
     bias = head.weight.new_zeros(head.out_features) if given is None else given
-    parts = (seen, words, head.weight, bias, size, kernels_of(head))
+    parts = (seen, words, head.weight, bias, size)
     found: Tensor = _TokenNll.apply(*parts)  # type: ignore[no-untyped-call]
     nothing = found.new_zeros(tokens.numel())
     return nothing.index_copy(0, places, found).view_as(tokens)
@@ -86,15 +85,13 @@ class _TokenNll(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor, size: int,
-        kernels: Kernels,
-    ) -> Tensor:  # fmt: skip
-        ctx.kernels = kernels
+        ctx: Any, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor, size: int
+    ) -> Tensor:
         ctx.parts = [slice(start, start + size) for start in range(0, len(words), size)]
         few = len(words) * len(weight) <= HELD and any(ctx.needs_input_grad)
         found, held = hidden.new_empty(len(words)), []
         for part in ctx.parts:
-            found[part], *slopes = _part(kernels, hidden[part], words[part], weight, bias)
+            found[part], *slopes = _part(hidden[part], words[part], weight, bias)
             held += slopes if few else []
         ctx.save_for_backward(hidden, words, weight, bias, *held)
         return found
@@ -103,28 +100,27 @@ class _TokenNll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         hidden, words, weight, bias, *held = ctx.saved_tensors
-        kernels: Kernels = ctx.kernels
         of_hidden, of_bias = torch.empty_like(hidden), torch.zeros_like(bias)
         of_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
         for number, part in enumerate(ctx.parts):
             if held:
                 slopes, z = held[2 * number : 2 * number + 2]
             else:
-                _, slopes, z = _part(kernels, hidden[part], words[part], weight, bias)
+                _, slopes, z = _part(hidden[part], words[part], weight, bias)
             scale = given[part] / z
-            of_hidden[part] = kernels.linear(slopes, weight.T).mul_(scale[:, None])
+            of_hidden[part] = linear(slopes, weight.T).mul_(scale[:, None])
             of_weight.addmm_((hidden[part] * scale[:, None]).T, slopes)
             of_bias.addmv_(slopes.T, scale)
-        return of_hidden, None, of_weight.T, of_bias, None, None
+        return of_hidden, None, of_weight.T, of_bias, None
 
 
 def _part(
-    kernels: Kernels, hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor
+    hidden: Tensor, words: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of some rows: the nats (M,) of their words, Z times their gradient at the logits (M, V), and
     Z (M,), the sum of e^(l - m), l a row's logits and m the largest.
     """
-    logits, at = kernels.linear(hidden, weight, bias), words[:, None]
+    logits, at = linear(hidden, weight, bias), words[:, None]
     most, of_word = logits.amax(1), logits.gather(1, at)[:, 0]
     slopes = logits.sub_(most[:, None]).exp_()
     z = slopes.sum(1)

@@ -28,7 +28,6 @@ import torch
 from torch import Tensor, nn
 
 from core.interfaces import NextInput, NoiseMapping
-from core.nn.layers import Linear
 from core.nn.noise import dropout_masks, scaled
 from core.seeding import draw_seed
 from core.types import Noise, Shape
@@ -76,7 +75,7 @@ class RecurrentGenerator(nn.Module, ABC):
         self.body = self.new_body(config, config.width * next_input.streams)
         self.next_input, self.noise_mapping = next_input, noise_mapping
         self.embedding = nn.Embedding(shape.vocabulary, config.width)
-        self.head: nn.Linear = Linear(self.body.hidden, shape.vocabulary)
+        self.head = nn.Linear(self.body.hidden, shape.vocabulary)
         reads = "memory" in getattr(noise_mapping, "offers", ())
         self.start = nn.Linear(config.width, self.body.starts) if reads else None
 
@@ -157,7 +156,7 @@ class RecurrentGenerator(nn.Module, ABC):
         return self.embedding(tokens)
 
 
-class TiedHead(Linear):
+class TiedHead(nn.Linear):
     """A vocabulary head whose weight is the embedding table: l = W h + b, h (..., E). The table
     starts small, for logits that start small.
     """

@@ -29,7 +29,6 @@ from core.kernels.torch import TORCH, Decoder, DecoderStack, Kernels
 from core.nn.layers import (
     AttentionMask,
     Block,
-    Linear,
     NoiseBlock,
     causal_mask,
     sinusoidal,
@@ -90,7 +89,7 @@ class TransformerGenerator(nn.Module, Strategy):
         self.output_blocks = nn.ModuleList(
             Block(E, config.hidden, config.heads) for _ in range(config.output_blocks)
         )
-        self.head: nn.Linear = Linear(E, shape.vocabulary)
+        self.head = nn.Linear(E, shape.vocabulary)
         self.register_buffer("positions", sinusoidal(shape.length, E), persistent=False)
 
     # What is drawn, and where a rollout starts.

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.interfaces import Strategy
-from core.nn.layers import Linear
 from core.nn.noise import draw_noise
 from core.types import NoiseKind
 
@@ -37,7 +36,7 @@ class LinearMapping(nn.Module, Strategy):
         for number in range(config.layers):
             if number > 0 and config.activation == "leaky_relu":
                 layers.append(nn.LeakyReLU(SLOPE))
-            layers.append(Linear(size[-1], size[-1]))
+            layers.append(nn.Linear(size[-1], size[-1]))
         self.layers = nn.Sequential(*layers)
 
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor:

@@ -34,7 +34,8 @@ class SampledTokens(Strategy):
         self, generator: Generator, hidden: Tensor, step: int, seeds: Seeds, temperature: float
     ) -> Tensor:
         """With soft feedback: softmax((l + g) / tau) times the embedding, (N, E)."""
-        mixed = TokenMixture(hidden[:, None], generator.head, seeds, temperature, start=step)
+        drawn = (generator.head, seeds, temperature)
+        mixed = TokenMixture(hidden[:, None], *drawn, start=step, kernels=self.kernels)
         return mixed.embed(generator.embedding.weight)[:, 0]
 
     def discriminator_input(
@@ -48,7 +49,8 @@ class SampledTokens(Strategy):
     ) -> DiscriminatorInput:
         """What D sees of tokens (N, S) drawn from hidden (N, S, E)."""
         relaxed = (seeds, temperature) if self.tempered else ((), 1.0)
-        return self.visible(tokens, TokenMixture(hidden, generator.head, *relaxed, mask))
+        mixed = TokenMixture(hidden, generator.head, *relaxed, mask, kernels=self.kernels)
+        return self.visible(tokens, mixed)
 
     def visible(self, tokens: Tensor, distributions: TokenMixture) -> DiscriminatorInput:
         """What D sees, given the tokens (N, S) and their distributions (N, S, V)."""

@@ -41,7 +41,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize, pad
 
 from core.interfaces import StepContext
-from core.nn.layers import Linear
 from core.nn.likelihood import log_likelihood, negative_log_likelihood
 from core.nn.recurrent import select_rows
 from core.seeding import draw_seed
@@ -176,7 +175,7 @@ class LeakGenerator(nn.Module):
         self.goal = nn.Linear(H, F)
         self.project = nn.Linear(F, k, bias=False)  # psi
         self.worker = nn.LSTM(E, H, batch_first=True)
-        self.head: nn.Linear = Linear(k * (H + 1), shape.vocabulary, bias=False)
+        self.head = nn.Linear(k * (H + 1), shape.vocabulary, bias=False)
         self.register_buffer("first_goals", normalize(torch.randn(config.horizon, F), dim=-1))
 
     def draw_noise(self, count: int, rng: torch.Generator, scale: float = 1.0) -> Noise:
