@@ -47,14 +47,14 @@ def load_queue(name: str, url: str) -> optuna.Study:
 
 def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
     """Queue the jobs that the results so far call for, each once; the plan."""
-    plan = study.kind.plan(ended(queue), limit_of(queue))
-    if _missing(plan, latest(queue)):
+    known = latest(queue)
+    plan = study.kind.plan(ended(known), limit_of(queue))
+    if _missing(plan, known):
         with alone(queue._storage, queue.study_name, tracker.store_dir):
             _enqueue_missing(queue, study, tracker, plan)
-    known = latest(queue)
-    unknown = sum(job.key not in known for job in plan.ahead)
-    now = {"later": plan.must_follow + unknown, "open": list(plan.open)}
-    for key, value in now.items():
+        known = latest(queue)
+    later = plan.must_follow + sum(job.key not in known for job in plan.ahead)
+    for key, value in (("later", later), ("open", list(plan.open))):
         if queue.user_attrs.get(key, type(value)()) != value:
             queue.set_user_attr(key, value)
     return plan
@@ -124,8 +124,8 @@ def latest(queue: optuna.Study) -> dict[Key, FrozenTrial]:
     return {key_of(trial): trial for trial in planned(queue)}
 
 
-def ended(queue: optuna.Study) -> list[Done]:
-    """The results, one for each job that has ended."""
+def ended(newest: Mapping[Key, FrozenTrial]) -> list[Done]:
+    """The results, one for each job that has ended, of the last attempt at each."""
     return [
         Done(
             *key,
@@ -135,7 +135,7 @@ def ended(queue: optuna.Study) -> list[Done]:
             trial.user_attrs.get("published", False),
             trial.user_attrs.get("run_id", ""),
         )
-        for key, trial in latest(queue).items()
+        for key, trial in newest.items()
         if trial.state in (TrialState.COMPLETE, TrialState.FAIL)
     ]
 

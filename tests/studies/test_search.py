@@ -18,10 +18,10 @@ from core.tracking.protocol import RunLabels, Tracker
 from core.training.loop import Stopped
 from experiments.loading import resolve_file
 from studies.definition import Study, load_study
-from studies.kinds import Limit
+from studies.kinds import Done, Limit
 from studies.report import read, sections
 from studies.running.execute import begin, resume, work
-from studies.running.queue import ended, load_queue
+from studies.running.queue import ended, latest, load_queue
 from studies.running.storage import storage_url
 from studies.space import ranges
 from tests.conftest import ROOT, tiny
@@ -93,6 +93,10 @@ def go(
     return tracker, url
 
 
+def results(url: str) -> list[Done]:
+    return ended(latest(load_queue("search_smoke", url)))
+
+
 def test_ranges_stand_beside_the_fields() -> None:
     found = dict(ranges(tiny()))
     assert found["train.generator_lr"].log
@@ -131,7 +135,7 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     tracker, url = go(tmp_path, study, training)
     assert training.names[0] == "trial 000"
     assert len(training.names) == 20 + 3 * 3
-    first = next(each for each in ended(load_queue("search_smoke", url)) if each.published)
+    first = next(each for each in results(url) if each.published)
     assert (first.variant, first.settings["train.generator_lr"]) == ("trial 000", 1e-4)
     board = read(tracker, "search_smoke").board
     assert board.metric == "test/ms_jaccard_2"
@@ -163,9 +167,7 @@ def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> 
         study = plan(f"study.sampler='{sampler}'", "study.trials=6", "study.pruner='none'",
                      "study.seeds=1")  # fmt: skip
         _, url = go(tmp_path / place, study, Landscape())
-        settings.append(
-            [each.settings for each in ended(load_queue("search_smoke", url)) if each.settings]
-        )
+        settings.append([each.settings for each in results(url) if each.settings])
     assert settings[0] == settings[1]
     rates = [each["train.generator_lr"] for each in settings[0]]
     assert len(set(rates)) >= 4
@@ -174,7 +176,7 @@ def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> 
 
 def test_trials_below_the_others_are_stopped_early(tmp_path: Path) -> None:
     tracker, url = go(tmp_path, plan("study.trials=20"), Landscape())
-    done = [each for each in ended(load_queue("search_smoke", url)) if each.settings]
+    done = [each for each in results(url) if each.settings]
     pruned = [each for each in done if each.outcome == "killed"]
     kept = [each for each in done if each.outcome == "ok"]
     assert 0 < len(pruned) < 20

@@ -19,7 +19,7 @@ from studies.analysis.selection import rule_results
 from studies.definition import Study, load_study
 from studies.report import build, document, read
 from studies.running.execute import begin, work
-from studies.running.queue import ended, load_queue
+from studies.running.queue import ended, latest, load_queue
 from studies.running.storage import storage_url
 from tests.conftest import ROOT
 from variants import registry
@@ -133,7 +133,8 @@ def test_a_search_is_told_the_score_of_the_first_rule(tmp_path: Path) -> None:
         "study.sampler='random'",
     )  # fmt: skip
     assert training.tested == {"seed"}, "trials never see the test split"
-    trials = [each for each in ended(load_queue(study.table.name, url)) if each.settings]
+    results = ended(latest(load_queue(study.table.name, url)))
+    trials = [each for each in results if each.settings]
     rates = {each.variant: each.settings["train.generator_lr"] for each in trials}
     scores = {each.variant: each.scores["eval/ms_jaccard_2"] for each in trials}
     largest = max(rates, key=lambda name: rates[name])
