@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ import psutil
 import pytest
 import sqlalchemy
 import torch
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
+from filelock import FileLock
 
+from core.compiled import _Cache as KernelCache
 from core.config import Config, override, parse, read_toml
+from experiments import environment
+from experiments.single_run.evaluator import Evaluator, Values
 from studies.figures import save
 from variants import registry
 
@@ -81,6 +88,47 @@ def _new_databases_are_copies(monkeypatch: pytest.MonkeyPatch, _new_database: Pa
     monkeypatch.setattr(utils, "_initialize_tables", initialise)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _migrations_are_read_once() -> Iterator[None]:
+    """MLflow and Optuna execute the files of all their migrations whenever a database is opened."""
+    from_config, read = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
+
+    def once(config: AlembicConfig) -> ScriptDirectory:
+        folder = str(config.get_main_option("script_location"))
+        if folder not in read:
+            read[folder] = from_config(config)
+        return read[folder]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _kernels_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiling takes 20 s on a fresh clone, in one test process while the others wait for it."""
+    lock = FileLock(tmp_path_factory.getbasetemp().parent / "compiling.lock", timeout=300)
+    load, save = KernelCache.load_overload, KernelCache.save_overload
+
+    def load_or_wait(cache: KernelCache, *given: Any) -> Any:
+        found = load(cache, *given)
+        if found is None:
+            lock.acquire()
+            found = load(cache, *given)
+            if found is not None:
+                lock.release()
+        return found
+
+    def save_and_release(cache: KernelCache, *given: Any) -> None:
+        save(cache, *given)
+        lock.release()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KernelCache, "load_overload", load_or_wait)
+        patch.setattr(KernelCache, "save_overload", save_and_release)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's store, folder or random state."""
@@ -97,6 +145,29 @@ def _files_of_figures_are_not_written() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.single_run.session.log_curves", lambda record: None)
         patch.setattr("studies.report.save", lambda *_: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _git_is_asked_once() -> Iterator[None]:
+    """Each run asks three times, a tenth of a tiny run, and nobody commits during the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "_git", cache(environment._git))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _scores_of_real_text_are_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store keeps the scores of real text and of n-gram models for all runs on a corpus. Here
+    all stores keep them in one folder.
+    """
+    folder, kept = tmp_path_factory.mktemp("kept"), Evaluator._kept
+
+    def keep(own: Evaluator, store_dir: Path, name: str, compute: Callable[[], Values]) -> Values:
+        return kept(own, folder if name == "scores" else store_dir, name, compute)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Evaluator, "_kept", keep)
         yield
 
 
@@ -117,6 +188,7 @@ def tiny(*overrides: str) -> Config:
             "evaluation.every=2",
             "evaluation.sentences=20",
             "evaluation.references=20",
+            "evaluation.gradients=2",
             "corpus.difficulty=easy",
             "corpus.sentences=300",
             *overrides,

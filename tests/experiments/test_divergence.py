@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,12 @@ def test_weights_that_are_not_finite_are_never_saved_or_scored(
     assert result.outcome == "diverged"
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, float | None]:
+    """The metrics of a run that nothing interrupts."""
+    return run(tiny(*SHORT), tracker=MemoryTracker(tmp_path_factory.mktemp("whole"))).metrics
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -121,9 +127,9 @@ def test_weights_that_are_not_finite_are_never_saved_or_scored(
     ],
 )
 def test_the_machines_faults_get_words_and_keep_the_last_checkpoint(
-    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = run(tiny(*SHORT), tracker=MemoryTracker(tmp_path / "whole"))
+    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    expected: Mapping[str, float | None],
+) -> None:  # fmt: skip
     honest, calls = loop.train_phase, [0]
 
     def fail(state: TrainingState, phase: Phase) -> None:
@@ -133,13 +139,13 @@ def test_the_machines_faults_get_words_and_keep_the_last_checkpoint(
         honest(state, phase)
 
     monkeypatch.setattr(loop, "train_phase", fail)
-    tracker = MemoryTracker(tmp_path / "broken")
+    tracker = MemoryTracker(tmp_path)
     with pytest.raises(MachineError, match=words):
         run(tiny(*SHORT), tracker=tracker)
     (record,) = tracker.runs()
     assert record.outcome == "failed"
     assert words in record.tags["reason"]
-    assert run(None, tracker=tracker, resume=record.run_id).metrics == expected.metrics
+    assert run(None, tracker=tracker, resume=record.run_id).metrics == expected
 
 
 def test_diverged_says_with_what() -> None:

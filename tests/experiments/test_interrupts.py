@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,27 +22,34 @@ from tests.conftest import ROOT, tiny
 SMOKE = ROOT / "experiments" / "smoke" / "design_axes.toml"
 
 
+FIVE = ("train.updates=5", "train.log_every=1", "evaluation.every=1")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, float | None]:
+    """The metrics of a run that nothing interrupts."""
+    return run(tiny(*FIVE), tracker=MemoryTracker(tmp_path_factory.mktemp("whole"))).metrics
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_goes_on_as_if_never_stopped(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, tmp_path: Path, expected: Mapping[str, float | None]
 ) -> None:
-    config = tiny("train.updates=5", "train.log_every=1", "evaluation.every=1")
-    expected = run(config, tracker=MemoryTracker(tmp_path / "whole"))
-    tracker = MemoryTracker(tmp_path / "broken")
+    tracker = MemoryTracker(tmp_path)
 
     def interrupt(step: int, _: int | None, values: object) -> None:
         if step == 3 and "train/generator_loss" in values:  # type: ignore[operator]
             os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt):
-        run(config, tracker=tracker, report=interrupt)
+        run(tiny(*FIVE), tracker=tracker, report=interrupt)
     (record,) = tracker.runs()
     assert (record.outcome, record.status) == ("killed", "KILLED")
-    kept = checkpoint.read(tmp_path / "broken" / "runs" / record.run_id / "checkpoint.safetensors")
+    kept = checkpoint.read(tmp_path / "runs" / record.run_id / "checkpoint.safetensors")
     assert kept is not None
     assert kept.counters.update == 3
     assert 3 in dict(tracker.history(record.run_id, "eval/unique")), "the update was completed"
-    assert run(None, tracker=tracker, resume=record.run_id).metrics == expected.metrics
+    assert run(None, tracker=tracker, resume=record.run_id).metrics == expected
 
 
 def test_the_second_interrupt_does_not_wait(tmp_path: Path) -> None:
