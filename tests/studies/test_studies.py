@@ -26,6 +26,7 @@ from variants import registry
 
 NAME = "design_axes_smoke"
 FILE = ROOT / "experiments" / "smoke" / "design_axes.toml"
+TWO = ('study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]')  # variants
 
 
 @dataclass
@@ -173,13 +174,13 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
 
 
 def test_an_effect_is_the_difference_between_equals(tmp_path: Path) -> None:
-    tracker, _ = start(tmp_path, plan("study.seeds=3"), FakeTraining())
+    tracker, _ = start(tmp_path, plan("study.seeds=2"), FakeTraining())
     found = {(e.axis, e.level, e.reference): e for e in effects(leaderboard(tracker, NAME))}
     assert len(found) == 3 + 1 + 1
     sampling = found["sampling", "gumbel_softmax", "detached"]
     sampled = sampling.difference
     assert (sampled.value, *sampled.ends) == pytest.approx((0.5,) * 3)
-    assert (sampled.pairs, sampled.p < 1e-9) == (18, True)
+    assert (sampled.pairs, sampled.p < 1e-9) == (12, True)
     mapping = found["noise_mapping", "full", "broadcast"]
     assert mapping.difference.value == pytest.approx(0)
     assert mapping.difference.p == 1
@@ -187,7 +188,7 @@ def test_an_effect_is_the_difference_between_equals(tmp_path: Path) -> None:
 
 def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> None:
     broken = ("last_token · detached · full", 1)
-    study = plan("study.seeds=2")
+    study = plan("study.seeds=2", "study.axes.next_input=['last_token']")
     training = FakeTraining(breaks=lambda *run: RuntimeError("boom") if run == broken else None)
     tracker, url = start(tmp_path, study, training)
     assert failures(load_queue("design_axes_smoke", url)) == [
@@ -200,7 +201,7 @@ def test_a_broken_run_is_named_and_resume_completes_only_it(tmp_path: Path) -> N
     assert [(variant, seed) for variant, seed, _ in again.seen] == [broken]
     assert again.seen[0][2] is not None, "the retry goes on with the same run"
     board = leaderboard(tracker, "design_axes_smoke")
-    assert (board.runs, board.failed) == (24, 0)
+    assert (board.runs, board.failed) == (8, 0)
     assert failures(load_queue("design_axes_smoke", url)) == []
 
 
@@ -221,7 +222,8 @@ def test_an_interrupted_study_is_completed_without_repeating(tmp_path: Path) -> 
 
 
 def test_an_interval_stays_where_the_metric_can_be(tmp_path: Path) -> None:
-    tracker, _ = start(tmp_path, plan("study.seeds=2"), FakeTraining())
+    few = ("study.axes.next_input=['last_token']", "study.axes.noise_mapping=['full']")
+    tracker, _ = start(tmp_path, plan("study.seeds=2", *few), FakeTraining())
     worst = min(leaderboard(tracker, NAME).rows, key=lambda row: row.score)
     assert worst.score < 0.02
     assert worst.interval is not None
@@ -230,7 +232,7 @@ def test_an_interval_stays_where_the_metric_can_be(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_run_has_no_interval_anywhere(tmp_path: Path) -> None:
-    tracker, _ = start(tmp_path, plan("study.seeds=1"), FakeTraining())
+    tracker, _ = start(tmp_path, plan("study.seeds=1", *TWO), FakeTraining())
     board = leaderboard(tracker, NAME)
     assert {row.interval for row in board.rows} == {None}
     assert board.document()["leaderboard"][0].items() >= {"low": None, "high": None}.items()
@@ -243,12 +245,12 @@ def test_one_run_has_no_interval_anywhere(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
-    tracker, url = start(tmp_path, plan("study.seeds=2"), FakeTraining())
-    for other in (plan("study.seeds=2"), plan("study.seeds=1"), plan("study.seeds=[7, 8, 9]"),
-                  plan("study.seeds=3", "train.updates=21")):  # fmt: skip
-        assert grow(NAME, tracker, url, other) == 0
+    tracker, url = start(tmp_path, plan("study.seeds=2", *TWO), FakeTraining())
+    for seeds in ("2", "1", "[7, 8, 9]"):
+        assert grow(NAME, tracker, url, plan(f"study.seeds={seeds}", *TWO)) == 0
+    assert grow(NAME, tracker, url, plan("study.seeds=3", "train.updates=21", *TWO)) == 0
     assert "added" not in build(read(tracker, NAME)).markdown()
-    more = plan("study.seeds=3")
+    more = plan("study.seeds=3", *TWO)
     assert grow(NAME, tracker, url, more) == 1
     resume(NAME, url, more)
     work(NAME, tracker, url, again := FakeTraining(), registry())
@@ -282,15 +284,15 @@ def test_a_stored_study_has_no_language_model_among_its_baselines() -> None:
 
 
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
-    _, url = start(tmp_path, plan(), FakeTraining())
+    _, url = start(tmp_path, plan(*TWO), FakeTraining())
     with pytest.raises(InputError, match="another definition"):
-        resume("design_axes_smoke", url, plan("train.updates=21"))
+        resume("design_axes_smoke", url, plan("train.updates=21", *TWO))
     with pytest.raises(InputError, match="no study 'nothing'"):
         resume("nothing", url, plan())
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
-    tracker, url = start(tmp_path, plan(), FakeTraining())
+    tracker, url = start(tmp_path, plan(*TWO), FakeTraining())
     assert free_name("design_axes_smoke", tracker, url) == "design_axes_smoke-2"
     assert free_name("other", tracker, url) == "other"
 
@@ -298,7 +300,8 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
 def test_a_collapsed_run_keeps_its_score_and_is_named(tmp_path: Path) -> None:
     best = "noise · gumbel_softmax · full"
     collapse = FakeTraining(outcome=lambda variant: "collapsed" if variant == best else "ok")
-    tracker, _ = start(tmp_path, plan("study.seeds=3"), collapse)
+    few = "study.axes.next_input=['noise']"
+    tracker, _ = start(tmp_path, plan("study.seeds=3", few), collapse)
     board = leaderboard(tracker, NAME)
     row = next(row for row in board.rows if row.variant == best)
     other = next(r for r in board.rows if r.variant == "noise · gumbel_softmax · broadcast")
