@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from core.numbers import representable
 
-Kind = Literal["lines", "fortune", "csv", "tsv", "jsonl", "shards", "generated"]
+Kind = Literal["lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards", "generated"]
 Level = Literal["word", "character"]
 GENERATED = ("grammar", "lstm_oracle")
 DRAWN = 10_000  # sentences drawn from a generated source by default
@@ -51,8 +51,8 @@ class CorpusSettings(BaseModel):
     oracle_seed: Annotated[int, Field(ge=0)] = 0  # of the lstm_oracle's weights
     sentences: Annotated[int, Field(ge=1)] | None = None  # number of sentences read; None: all
     reader: Literal[
-        "auto", "lines", "fortune", "csv", "tsv", "jsonl", "shards"  # auto: from name and content
-    ] = "auto"
+        "auto", "lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards"
+    ] = "auto"  # from name and content
     column: Column | None = None  # what to read of a table or of JSON objects: name or number
     level: Level = "word"  # what a token is
     cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space

@@ -27,6 +27,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from core.config import parse, read_toml
@@ -67,10 +69,10 @@ NASTY = [
 
 
 READERS = ("configuration", "study file", "corpus file (lines)", "corpus file (fortune)",
-           "corpus file (csv)", "corpus file (shards)", "corpus folder", "vocabulary",
-           "checkpoint", "checkpoint under a right checksum", "model folder", "journal",
-           "sentences", "archive (tar)", "archive (zip)", "web page", "study summary",
-           "ratings")  # fmt: skip
+           "corpus file (csv)", "corpus file (shards)", "corpus file (parquet)",
+           "corpus file (arrow)", "corpus folder", "vocabulary", "checkpoint",
+           "checkpoint under a right checksum", "model folder", "journal", "sentences",
+           "archive (tar)", "archive (zip)", "web page", "study summary", "ratings")  # fmt: skip
 
 
 @dataclass
@@ -147,6 +149,10 @@ def targets(folder: Path) -> list[Target]:
     (made / "fortunes.txt").write_text(text.replace(".\n", ".\n%\n"))
     rows = "".join(f'{i},"a ""b"", c {i}"\n' for i in range(40))
     (made / "table.csv").write_text("id,text\n" + rows)
+    columns = pa.table({"id": range(60), "text": text.splitlines()})
+    pq.write_table(columns, made / "table.parquet")
+    with pa.ipc.new_stream(made / "table.arrow", columns.schema) as stream:
+        stream.write_table(columns)
     _strangers(made, text)
     _small_summary(made / "summary.json")
     (made / "shards").mkdir()
@@ -177,6 +183,8 @@ def targets(folder: Path) -> list[Target]:
                 ("fortune", "fortunes.txt"),
                 ("csv", "table.csv"),
                 ("shards", "shards"),
+                ("parquet", "table.parquet"),
+                ("arrow", "table.arrow"),
             )
         ),
         Target("corpus folder", made / "corpus", _whole_corpus),

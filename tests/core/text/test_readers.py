@@ -6,6 +6,8 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.errors import InputError
@@ -110,6 +112,69 @@ def test_damaged_gzip_is_refused(tmp_path: Path) -> None:
     for damaged in (whole[:50], whole[:-4], whole[:9], whole[:2]):
         file.write_bytes(damaged)
         with pytest.raises(InputError, match=r"t\.txt\.gz: cannot be read"):
+            texts(file)
+
+
+@pytest.mark.parametrize("name", ["lf.txt", "comma.csv", "objects.jsonl"])
+def test_files_packed_with_zstd_are_read_or_refused_if_damaged(tmp_path: Path, name: str) -> None:
+    whole = pa.Codec("zstd").compress(READ[name].encode(), asbytes=True)
+    file = tmp_path / f"{name}.zst"
+    file.write_bytes(whole)
+    assert texts(file) == [CAT, DOG]
+    file.write_bytes(whole[:-8])
+    with pytest.raises(InputError, match=r"cannot be read|the file is empty"):
+        texts(file)
+
+
+TABLE = pa.table({"id": [1, 2, 3], "text": [CAT, None, DOG], "title": ["a", "b", "c"]})
+
+
+def write_arrow(file: Path, table: pa.Table = TABLE) -> Path:
+    """As Parquet, as an Arrow file (.feather), or as the stream that `datasets` saves."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".parquet":
+        pq.write_table(table, file)
+        return file
+    new = pa.ipc.new_file if file.suffix == ".feather" else pa.ipc.new_stream
+    with new(file, table.schema) as out:
+        out.write_table(table)
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".arrow"])
+def test_a_column_of_a_parquet_or_arrow_file_is_read(tmp_path: Path, suffix: str) -> None:
+    file = write_arrow(tmp_path / f"t{suffix}")
+    assert texts(file) == [CAT, DOG]
+    assert texts(file, column="title") == ["a", "b", "c"]
+    only = pa.table({"id": [1, 2], "body": pa.array([CAT, DOG]).dictionary_encode()})
+    assert texts(write_arrow(file, only)) == [CAT, DOG]
+    if suffix != ".arrow":
+        assert texts(file.rename(tmp_path / "without_suffix")) == [CAT, DOG]
+    with pytest.raises(InputError, match=r"no column 'id' with text; .* one of text, title"):
+        texts(write_arrow(file), column="id")
+    with pytest.raises(InputError, match=r"no column holds text; there are \['id'\]"):
+        texts(write_arrow(file, TABLE.select(["id"])))
+    whole = write_arrow(file).read_bytes()
+    for damaged in (whole[:40], whole[:-100], b""):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=f"t{suffix}: cannot be read"):
+            texts(file)
+
+
+def test_a_folder_that_hugging_face_datasets_saved_is_read(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_arrow(tmp_path / split / "data-00000-of-00001.arrow")
+        (tmp_path / split / "state.json").write_text('{"_split": "train"}')
+        (tmp_path / split / "dataset_info.json").write_text('{"features": {}}')
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert texts(tmp_path) == [CAT, DOG] * 2
+
+
+def test_another_encoding_is_named_with_the_command_that_converts(tmp_path: Path) -> None:
+    file = tmp_path / "t.txt"
+    for written, said in (("utf-16", "UTF-16"), ("latin-1", "CP1252")):
+        file.write_text("un caf\u00e9\n", encoding=written)
+        with pytest.raises(InputError, match=f"iconv -f {said} -t UTF-8 t.txt > utf8_t.txt"):
             texts(file)
 
 
