@@ -63,6 +63,7 @@ class Strategy:
     paper: ClassVar[str] = ""
     # Of an estimator: D is in evaluation mode (no dropout) in G's steps, as for most rewards.
     discriminator_evaluates: ClassVar[bool] = True
+    adds_entropy: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -239,6 +240,10 @@ class EstimatorContext(Protocol):
     def mask(self) -> Tensor | None:
         """(N, S) bool, False after the end token; None when nothing is masked."""
 
+    @property
+    def entropy(self) -> float:
+        """The weight of the entropy of G's distributions in its reward (`train.entropy`)."""
+
     # With gradient.
 
     def scores(self) -> Scores:
@@ -317,6 +322,7 @@ class Estimator(Protocol):
 
     target: ClassVar[str]
     discriminator_evaluates: ClassVar[bool]
+    adds_entropy: ClassVar[bool]  # its loss contains `EstimatorContext.entropy`
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """What `loss` needs of the whole batch: tensors without gradient, first axis N."""

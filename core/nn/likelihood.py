@@ -22,6 +22,8 @@ PART = 2**20  # logits at a time, where a step of all sentences has fewer
 HELD = 2**23  # logits whose slopes are held for the backward pass, where so many are all of them
 ROOM = 2**21  # logits that are held with what comes of them, where these are all
 Measured = Callable[[Tensor, int], Tensor]  # of logits (N, V) and the step: (N,)
+# Of log p (M, V) and the places (M,) of its rows among all N S steps: (M, V), a new tensor.
+Values = Callable[[Tensor, Tensor], Tensor]
 
 
 def negative_log_likelihood(
@@ -58,6 +60,23 @@ def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
     return by_step(of, hidden, head)
 
 
+def expectation(hidden: Tensor, head: nn.Linear, mask: Tensor | None, values: Values) -> Tensor:
+    """The mean over sentences of the sum over visible steps of sum_w p_w v_w, with p the softmax of
+    head(hidden), hidden (N, S, E), mask (N, S). A scalar.
+
+    `values` v carry no gradient, or are a multiple of log p plus what carries none (an entropy, a
+    divergence). The gradient at the logits is then p_w (v_w - sum_u p_u v_u) in both cases, since
+    sum_w p_w d log p_w = 0. So it is taken in the same pass, one part of the visible steps at a
+    time, and steps after the end cost nothing.
+    """
+    N, S, _ = hidden.shape
+    visible = hidden.new_ones(N, S, dtype=torch.bool) if mask is None else mask
+    places = visible.flatten().nonzero()[:, 0]
+    seen = hidden.flatten(0, 1).index_select(0, places)
+    total: Tensor = _Expectation.apply(seen, head.weight, head.bias, places, values)  # type: ignore[no-untyped-call]
+    return total / N
+
+
 def by_step(measure: Measured, hidden: Tensor, head: nn.Linear) -> Tensor:
     """`measure` of the logits (N, V) of one step after another, which gives (N,): (N, S). Where
     they are many, they are computed anew for the backward pass.
@@ -74,6 +93,42 @@ def by_step(measure: Measured, hidden: Tensor, head: nn.Linear) -> Tensor:
         checkpoint(one, h, step, use_reentrant=False, preserve_rng_state=False) for step, h in steps
     ]
     return torch.stack(found, dim=1)
+
+
+class _Expectation(torch.autograd.Function):
+    """The sum over rows (M,) of sum_w p_w v_w, of hidden (M, E), with its gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, places: Tensor,
+        values: Values,
+    ) -> Tensor:  # fmt: skip
+        total, wanted = hidden.new_zeros(()), any(ctx.needs_input_grad)
+        of_hidden = torch.empty_like(hidden)
+        of_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
+        of_bias = None if bias is None else torch.zeros_like(bias)
+        size = max(1, PART // len(weight))
+        for start in range(0, len(hidden), size):
+            part = slice(start, start + size)
+            log_p = nn.functional.linear(hidden[part], weight, bias).log_softmax(1)
+            found = values(log_p, places[part])
+            p = log_p.exp_()
+            means = (p * found).sum(1, keepdim=True)
+            total += means.sum()
+            if wanted:
+                slopes = found.sub_(means).mul_(p)
+                of_hidden[part] = slopes @ weight
+                of_weight.addmm_(hidden[part].T, slopes)
+                if of_bias is not None:
+                    of_bias += slopes.sum(0)
+        ctx.save_for_backward(of_hidden, of_weight.T, of_bias)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+        found = (None if each is None else each * given for each in ctx.saved_tensors)
+        return *found, None, None
 
 
 class _TokenNll(torch.autograd.Function):

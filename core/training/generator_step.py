@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.interfaces import Estimator
 from core.nn.discriminator_input import lengths, movable
-from core.nn.likelihood import entropy
+from core.nn.likelihood import expectation
 from core.training.generator_batch import GeneratorBatch, planned
 from core.training.optimisation import optimise
 from core.training.players import as_module, evaluation_mode, frozen_parameters
@@ -39,6 +39,7 @@ def generator_step(state: TrainingState) -> float:
         adversary.objective,
         state.streams["estimator"],
         parts,
+        state.config.train.entropy,
         adversary.reference,
     )
     loss, discriminator = math.nan, as_module(adversary.discriminator)
@@ -57,14 +58,14 @@ def _generator_losses(
     state: TrainingState, batch: GeneratorBatch, prepared: Sequence[Tensor]
 ) -> Iterator[Tensor]:
     """G's loss, one micro-batch at a time."""
-    estimator, bonus = state.adversary.estimator, state.config.train.entropy
+    estimator = state.adversary.estimator
     if state.micro_batches.count == 1:
-        yield _estimator_loss(batch, estimator, prepared, bonus)
+        yield _estimator_loss(batch, estimator, prepared)
         return
     parts = _recomputed_parts if batch.draw.recompute is not None else _parts_of_hidden_states
     for part, rows in parts(state, batch):
         fraction = (rows.stop - rows.start) / len(batch.draw.tokens)
-        yield _estimator_loss(part, estimator, [each[rows] for each in prepared], bonus) * fraction
+        yield _estimator_loss(part, estimator, [each[rows] for each in prepared]) * fraction
 
 
 def _recomputed_parts(state: TrainingState, batch: GeneratorBatch) -> Parts:
@@ -91,11 +92,13 @@ def _parts_of_hidden_states(state: TrainingState, batch: GeneratorBatch) -> Part
 
 
 def _estimator_loss(
-    batch: GeneratorBatch, estimator: Estimator, prepared: Sequence[Tensor], bonus: float
+    batch: GeneratorBatch, estimator: Estimator, prepared: Sequence[Tensor]
 ) -> Tensor:
-    """The estimator's loss, less `bonus` times the entropy of G's next-token distributions."""
+    """The estimator's loss, less the entropy bonus unless it contains that."""
     loss = estimator.loss(batch, prepared)
-    if bonus:
-        token_entropy = entropy(batch.draw.hidden, batch.generator.head)  # (N, S)
-        loss = loss - bonus * batch.masked(token_entropy).sum(1).mean()
+    if batch.entropy and not estimator.adds_entropy:
+        entropy = expectation(
+            batch.draw.hidden, batch.generator.head, batch.mask, lambda log_p, _: -log_p
+        )
+        loss = loss - batch.entropy * entropy
     return loss

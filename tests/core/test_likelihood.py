@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from core.nn import likelihood
-from core.nn.likelihood import negative_log_likelihood
+from core.nn.likelihood import expectation, negative_log_likelihood
 from core.types import PAD
 
 N, S, E, V = 4, 7, 5, 13
@@ -91,3 +91,43 @@ def test_logits_of_any_size_stay_finite() -> None:
     assert nats.isfinite().all()
     assert hidden.grad is not None
     assert hidden.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("multiple", [0.0, -0.3])
+def test_an_expectation_equals_its_definition_in_parts(
+    multiple: float, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likelihood, "PART", 5 * V)
+    hidden, head, tokens = given()
+    mask = tokens != PAD if masked else None
+    v = torch.randn(N, S, V, dtype=torch.float64)
+
+    def values(log_p: Tensor, places: Tensor) -> Tensor:
+        return v.flatten(0, 1)[places] + multiple * log_p
+
+    ours = expectation(hidden, head, mask, values)
+    log_p = head(hidden).log_softmax(-1)
+    steps = (log_p.exp() * (v + multiple * log_p)).sum(-1)
+    plain = (steps if mask is None else steps * mask).sum(1).mean()
+    assert torch.allclose(ours, plain, atol=1e-12)
+    wanted = [hidden, head.weight, head.bias]
+    theirs = torch.autograd.grad(3 * plain, wanted)
+    found = torch.autograd.grad(3 * ours, wanted)
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, theirs, strict=True))
+
+
+def test_an_expectation_reads_no_step_after_the_end() -> None:
+    hidden, head, tokens = given()
+    seen: list[int] = []
+
+    def values(log_p: Tensor, places: Tensor) -> Tensor:
+        seen.extend(places.tolist())
+        return torch.ones_like(log_p)
+
+    nothing = expectation(hidden, head, torch.zeros(N, S, dtype=torch.bool), values)
+    assert not nothing
+    assert not seen
+    ones = expectation(hidden, head, tokens != PAD, values)
+    assert float(ones.detach()) == pytest.approx((N * S - 4) / N)
+    assert seen == (tokens != PAD).flatten().nonzero()[:, 0].tolist()

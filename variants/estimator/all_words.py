@@ -20,7 +20,7 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.interfaces import EstimatorContext, NextTokenDiscriminator, Strategy
-from core.nn.likelihood import by_step
+from core.nn.likelihood import expectation
 from core.types import Embedded, Scores
 from variants.estimator import SCORE_FUNCTION, discounted, subtract_others
 
@@ -42,6 +42,7 @@ class AllWords(Strategy):
     paper = "Sutton et al. 2001; Ciosek & Whiteson 2018"
     target = "discounted"
     discriminator_evaluates = False  # as in `dense_reinforce`
+    adds_entropy = True
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic
@@ -58,17 +59,19 @@ class AllWords(Strategy):
         return queries, values, values if real is None else real.filled(), later
 
     def loss(self, context: EstimatorContext, prepared: Sequence[Tensor]) -> Tensor:
-        """Minus the mean over sentences of the sum over visible steps."""
-        queries, values, real, later = prepared
-        table = context.discriminator.embedding.detach()  # (V, E)
+        """Minus the mean over sentences of the sum over visible steps of E (r - b log p): the
+        expected reward, and b times the entropy in the same pass.
+        """
+        queries, values, real = (each.flatten(0, 1) for each in prepared[:3])  # (N S, ...)
+        table, bonus = context.discriminator.embedding.detach(), context.entropy  # (V, E)
 
-        def expected_reward(logits: Tensor, step: int) -> Tensor:
-            with torch.no_grad():
-                scores = torch.addmm(values[:, step, None], queries[:, step], table.T)  # (N, V)
-                compared = Scores(real[:, step, None].expand_as(scores))
-                rewards = context.objective.reward(Scores(scores), compared)
-            return (logits.softmax(-1) * rewards).sum(-1)
+        def rewards(log_p: Tensor, places: Tensor) -> Tensor:
+            scores = torch.addmm(values[places, None], queries[places], table.T)  # (M, V)
+            compared = Scores(real[places, None].expand_as(scores))
+            found = context.objective.reward(Scores(scores), compared)
+            return found.sub_(log_p, alpha=bonus) if bonus else found
 
-        means = by_step(expected_reward, context.draw.hidden, context.generator.head)  # (N, S)
-        loss = -context.masked(means).sum(1).mean()
+        head = context.generator.head
+        loss = -expectation(context.draw.hidden, head, context.mask, rewards)
+        later = prepared[3]
         return loss if self.config.gamma == 0 else loss + context.policy_gradient_loss(later)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from core.config import Search, StrategyConfig
 from core.interfaces import EstimatorContext, Strategy
-from core.nn.likelihood import HELD, by_step
+from core.nn.likelihood import HELD, expectation
 from core.training.rollout import TOGETHER
 from variants.estimator import SCORE_FUNCTION, DecayRate, MovingBaseline
 
@@ -64,19 +64,17 @@ class Taylor(nn.Module, Strategy):
         kernel = Kernel(table, self.bandwidth)
         tokens, hidden, head = context.draw.tokens, context.draw.hidden, context.generator.head
         at_once = tokens.numel() * len(table) <= HELD
-        smooth = smoothed(hidden, head, kernel) if at_once else None
+        smooth = smoothed(hidden, head, kernel).flatten(0, 1) if at_once else None  # (N S, V)
+        gradients, flat, S = input_grad.flatten(0, 1), tokens.flatten(), tokens.shape[1]
 
-        def weighted(logits: Tensor, t: int) -> Tensor:
-            p = logits.softmax(-1)  # (N, V)
-            with torch.no_grad():
-                g = input_grad[:, t]
-                here = (g * table[tokens[:, t]]).sum(-1, keepdim=True)
-                values = advantages.unsqueeze(1) + g @ table.T - here
-                expected = kernel.smooth(p) if smooth is None else smooth[:, t]
-                weights = kernel.rows(tokens[:, t]) * values / (expected + EPSILON)
-            return (weights * p).sum(-1)
+        def weights(log_p: Tensor, places: Tensor) -> Tensor:
+            g, drawn = gradients[places], flat[places]
+            here = (g * table[drawn]).sum(-1)
+            values = (advantages[places // S] - here).unsqueeze(1) + g @ table.T  # (M, V)
+            expected = kernel.smooth(log_p.exp()) if smooth is None else smooth[places]
+            return kernel.rows(drawn) * values / (expected + EPSILON)
 
-        return -context.masked(by_step(weighted, hidden, head)).sum(1).mean()
+        return -expectation(hidden, head, context.mask, weights)
 
 
 @torch.no_grad()

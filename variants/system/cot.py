@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.interfaces import StepContext
-from core.nn.likelihood import by_step, negative_log_likelihood
+from core.nn.likelihood import expectation, negative_log_likelihood
 from core.training.players import evaluation_mode
 from core.types import PAD, Phase, Progress, Shape, visible
 from variants.system import Layers, SmallSize, Steps, WholeSystem, language_model
@@ -71,16 +71,13 @@ class CoT(WholeSystem):
         """Divergence from the mediator in nats per sentence, exact at each sampled prefix."""
         draw = self.sample_with_grad(context)
         with torch.no_grad(), evaluation_mode(self.mediator):
-            mediated = self._mediate(draw.tokens, context)
+            mediated = self._mediate(draw.tokens, context).flatten(0, 1)  # (N S, E)
 
-        def divergence(logits: Tensor, step: int) -> Tensor:
-            log_g = logits.log_softmax(-1)
-            with torch.no_grad():
-                log_m = self.mediator.head(mediated[:, step]).log_softmax(-1)
-            return (log_g.exp() * (log_g - log_m)).sum(-1)
+        def divergence(log_g: Tensor, places: Tensor) -> Tensor:
+            return log_g - self.mediator.head(mediated[places]).log_softmax(-1)
 
-        divergences = by_step(divergence, draw.hidden, self.generator.head)  # (N, S)
-        return (divergences * visible(draw.tokens)).sum(1).mean()
+        seen = visible(draw.tokens)
+        return expectation(draw.hidden, self.generator.head, seen, divergence)
 
     def _mediate(self, tokens: Tensor, context: StepContext) -> Tensor:
         """The mediator's hidden states (N, S, E)."""
