@@ -41,7 +41,7 @@ SUFFIXES: Mapping[str, Kind] = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow",
 }  # fmt: skip
 COLUMNAR: tuple[Kind, ...] = ("parquet", "arrow")
-MARKS: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+MAGIC: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}  # of the fields of a table
 SAMPLE = 50  # lines that tell the separator of a table, and whether it has a header
 NAME = re.compile(r"[^\W\d][\w.-]*")  # of a column
@@ -220,8 +220,8 @@ def _guessed(path: Path) -> Kind:
         return SUFFIXES[_suffix(path)]
     with _open(path) as file:
         raw = _read(path, file)
-    for mark, kind in MARKS.items():
-        if raw.startswith(mark):
+    for magic, kind in MAGIC.items():
+        if raw.startswith(magic):
             return kind
     beginning = raw.decode("utf-8-sig", errors="replace")
     found = [line for line in beginning.splitlines() if line.strip()]
