@@ -3,49 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from core import process
 from core.addresses import SQLITE
 from core.config import override
-from core.errors import DeletedError, InputError, MachineError, first_line, listed
+from core.errors import DeletedError, InputError, MachineError, first_line
 from core.plural import count
 from core.tracking.mlflow_store import existing_tracker, open_tracker
 from core.tracking.protocol import Tracker, study_run
-from experiments.console import interval, number, stderr, stdout, table
 from experiments.console import progress as progress_bar
+from experiments.console import stderr
 from experiments.corpora import prepare
 from experiments.loading import resolve_file
 from experiments.single_run.fork import check_fork, resolve_fork
 from experiments.single_run.run import find as find_run
 from experiments.single_run.run import run
+from experiments.study_output import status
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
-from studies.analysis.corpora import joint
-from studies.analysis.ranking import baseline_cells, board_cells, board_columns
-from studies.analysis.runs import duration
-from studies.compared import shown
 from studies.definition import RUN, Study, load_study, same_definition, stored_study
 from studies.kinds import Limit
 from studies.leaderboard import CORPORA, Leaderboard, leaderboard
-from studies.report import on_corpora, publish, read
+from studies.report import publish
 from studies.running import execute
 from studies.running.queue import Progress, load_queue, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
-from studies.sections import p_value
 from variants import registry
-
-UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
-LONGEST_NAME = 100  # characters of a study's name in the name of its folder
-LONGEST_FOLDER = 240  # bytes; file systems take 255, and a hash may follow
 
 
 @dataclass(frozen=True)
@@ -271,20 +260,6 @@ def _work(session: Session, workers: int, until: float | None, cluster: Cluster 
         execute.run_workers(name, url, session.study.table, command, workers)
 
 
-def status(state: Progress, workers: int) -> str:
-    """The text next to the progress bar."""
-    parts = []
-    if state.best is not None:
-        parts.append(f"best {state.best:.4f} ({state.best_variant})")
-    if state.failed:
-        parts.append(f"{state.failed} failed")
-    if state.open:
-        parts.append(f"open: {listed(state.open)}")
-    if left := state.seconds_left(workers):
-        parts.append(f"about {duration(left)} left")
-    return ", ".join(parts)
-
-
 def overcommitted(study: Study, workers: int, cores: int) -> str | None:
     """A warning if workers with several threads each have too few cores."""
     threads = study.tables.get("train", {}).get("threads", 1)
@@ -294,71 +269,3 @@ def overcommitted(study: Study, workers: int, cores: int) -> str | None:
         f"train.threads = {threads} with {count(workers, 'worker')}: more threads than cores "
         f"({cores}), so they wait for each other; train.threads = 1 is faster"
     )
-
-
-def show_ranking(tracker: Tracker, board: Leaderboard) -> None:
-    """Print the ranking of a study's variants, or their mean ranks over its corpora and the ranking
-    on each.
-    """
-    corpora = {} if board.rows else on_corpora(read(tracker, board.study))
-    for section in joint(corpora):
-        stdout.print(table(section.columns, section.rows, section.title))
-        for sentence in section.findings:
-            stderr.print(sentence, markup=False)
-    for each in [reading.board for reading in corpora.values()] or [board]:
-        show_leaderboard(each)
-
-
-def show_leaderboard(board: Leaderboard) -> None:
-    """Print the ranking of a study's variants."""
-    rows = [*board_cells(board), *baseline_cells(board).values()]
-    better = "higher" if board.higher_is_better else "lower"
-    title = f"{board.study}: {board.metric}, {better} is better"
-    stdout.print(table(board_columns(board), rows, title))
-    if board.signature:
-        stderr.print(f"signature: {board.signature}", markup=False)
-    if board.failed:
-        stderr.print(f"{count(board.failed, 'run')} failed; --resume tries again")
-
-
-def show_compared(document: Mapping[str, Any]) -> None:
-    """Print rows of two studies side by side, and the rows that are not compared."""
-    title = f"{document['metric']}: {' minus '.join(document['studies'])}"
-    columns = ["row", *document["studies"], "difference", "95% interval", "p adjusted", "verdict",
-               "what differs"]  # fmt: skip
-    rows = [
-        [each["a"] if each["a"] == each["b"] else f"{each['a']} / {each['b']}",
-         *map(number, each["scores"]), number(each["difference"], "+.4f"),
-         interval(each["low"], each["high"], "+.4f"), p_value(each["p_adjusted"]), each["verdict"],
-         shown(each["differs"]) or "nothing"]
-        for each in document["compared"]
-    ]  # fmt: skip
-    stdout.print(table(columns, rows, title) if rows else f"{title}: no two rows can be compared")
-    others = [[*each.values()] for each in document["not_compared"]]
-    if others:
-        stdout.print(table(["study", "row", "reason"], others, "not compared"))
-
-
-def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
-    """Print where the UI shows a study."""
-    links = {
-        "leaderboard": leaderboard,
-        "report": tracker.link(board.study, board.parent_run_id, "report.html"),
-        "sentences": tracker.sentences_link(board.study, board.metric, not board.higher_is_better),
-    }
-    if not board.rows:  # a study on several corpora
-        links = {"report": links["report"]}
-    is_server = tracker.uri.startswith("http")
-    stderr.print("on the tracking server:" if is_server else "open with [bold]textgan ui[/]:")
-    for title, link in links.items():
-        stderr.print(f"  {title}: {tracker.uri if is_server else UI}/{link}", soft_wrap=True)
-
-
-def folder_name(study: str) -> str:
-    """The name of a study's folder, different for every study: the study's own name where a folder
-    can have it, else what a folder can have of it and a hash (`lr 1_2~2205729d`).
-    """
-    safe = re.sub(r"[^\w .-]", "_", study)[:LONGEST_NAME]
-    safe = safe.encode()[:LONGEST_FOLDER].decode(errors="ignore").strip(". ")
-    short = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
-    return study if study and safe == study else f"{safe}~{short}"  # no study keeps a "~" in `safe`

@@ -8,7 +8,9 @@ leaderboard. Descriptions link these.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -51,6 +53,8 @@ RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 # The page sorts others, by name, before them.
 COLUMNS = ("score", "score_low", "score_high", "failure_rate", "survivors_score")
 MANY_FINDINGS = 12
+LONGEST_NAME = 100  # characters of a study's name in the name of its folder
+LONGEST_FOLDER = 240  # bytes; file systems take 255, and a hash may follow
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,16 @@ class Report:
         for made in self.figures.values():
             for name, figure in made.items():
                 save(figure, folder, name, formats)
+
+
+def folder_name(study: str) -> str:
+    """The name of the folder of a study's report, different for every study: the study's own name
+    where a folder can have it, else what a folder can have of it and a hash (`lr 1_2~2205729d`).
+    """
+    safe = re.sub(r"[^\w .-]", "_", study)[:LONGEST_NAME]
+    safe = safe.encode()[:LONGEST_FOLDER].decode(errors="ignore").strip(". ")
+    short = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
+    return study if study and safe == study else f"{safe}~{short}"  # no study keeps a "~" in `safe`
 
 
 def environment() -> Environment:

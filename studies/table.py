@@ -20,7 +20,13 @@ from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen, Rule, Rules
 from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
-from core.metrics.catalogue import has_curve, metric_info, ranking_metric, selected, with_curve
+from core.metrics.catalogue import (
+    checkpoint_key,
+    has_curve,
+    metric_info,
+    ranking_metric,
+    with_curve,
+)
 from core.plural import count
 from core.text.settings import CorpusSettings
 from studies.adaptive import FIRST, Looks
@@ -216,11 +222,11 @@ class StudyTable(Frozen):
     def ranked_with(self, rule: Rule) -> str:
         """The logged metric that ranks the rows if this rule picks the checkpoints."""
         split = "test" if self.tested else "eval"
-        return selected(self.metric.replace("eval", split, 1), rule)
+        return checkpoint_key(self.metric.replace("eval", split, 1), rule)
 
     def picked(self, metric: str) -> str:
         """The logged name of a metric at the checkpoint that the first rule picks."""
-        return selected(metric, self.selection[0])
+        return checkpoint_key(metric, self.selection[0])
 
     @property
     def curve_metric(self) -> str:

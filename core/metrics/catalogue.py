@@ -110,7 +110,7 @@ def has_curve(key: str) -> bool:
     return not GROUPS[metric_info(key).group].last_only
 
 
-def selected(key: str, rule: str) -> str:
+def checkpoint_key(key: str, rule: str) -> str:
     """The logged name of the same metric at the checkpoint that a rule picks: `eval_best/bleu_2`;
     that of the last checkpoint is the name itself.
     """

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from core.errors import InputError, TextganError
+from core.errors import InputError, TextganError, first_line
 from core.numbers import LARGEST_INTEGER, MAX_TEMPERATURE, MIN_TEMPERATURE
 from core.plural import count
 from experiments.commands.options import At, Json, Seed, Set, complete_system, examples, finite
@@ -143,8 +142,10 @@ def _train(config: Config | None, tracker: Tracker, resume: str | None, *, json:
         + (f", {result.reason}" if result.reason else "")
     )
     real: Mapping[str, float] = {}
-    with suppress(TextganError):  # not delivered yet
+    try:
         real = tracker.run(result.run_id).metrics
+    except TextganError as error:  # not delivered yet, or the store does not answer
+        stderr.print(f"no values of real text: {first_line(error)}", markup=False)
     rows = []
     for key, value in result.metrics.items():
         if value is not None:

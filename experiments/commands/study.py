@@ -65,7 +65,7 @@ def study(
     With a --storage that several machines reach, run the same command on each of them: the first
     begins the study, the others join it.
     """
-    from experiments import study_session
+    from experiments import study_output, study_session
     from experiments.estimate import show_plan
     from experiments.study_worker import Cluster, check_cluster
     from studies.kinds import Limit
@@ -96,14 +96,14 @@ def study(
     if json:
         print_json({**document(read(session.tracker, session.name)), "link": link})
         return
-    study_session.show_ranking(session.tracker, board)
+    study_output.show_ranking(session.tracker, board)
     own = [load_queue(each.name, each.storage) for each in session.corpora or (session,)]
     failed = [line for queue in own for line in failures(queue)]
     for line in failed[:MOST_LISTED]:
         stderr.print(f"failed: {line}", markup=False)
     if len(failed) > MOST_LISTED:
         stderr.print(f"failed: {len(failed) - MOST_LISTED} more")
-    study_session.show_links(session.tracker, board, link)
+    study_output.show_links(session.tracker, board, link)
 
 
 @app.command(
@@ -138,10 +138,10 @@ def report(
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.study_session import UI, folder_name, show_compared, show_ranking
+    from experiments.study_output import UI, show_compared, show_ranking
     from studies.compared import compare
     from studies.leaderboard import leaderboard
-    from studies.report import HTML, check_has_rows, document, publish, read
+    from studies.report import HTML, check_has_rows, document, folder_name, publish, read
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 

@@ -18,7 +18,7 @@ import torch
 from core.config import Config
 from core.errors import MachineError, machine_error
 from core.files import write_atomically
-from core.metrics.catalogue import selected
+from core.metrics.catalogue import checkpoint_key
 from core.plural import count
 from core.text.corpus import Corpus
 from core.tracking.protocol import Outcome, RunTracker
@@ -241,7 +241,7 @@ class Session:
             if test:
                 values |= evaluator.test()
                 self.record.set_tags(evaluator.signatures(test=True))
-            values = {selected(key, rule): value for key, value in values.items()}
+            values = {checkpoint_key(key, rule): value for key, value in values.items()}
             self.record.log_metrics(values, state.counters.update)
             counters.evaluation = {**counters.evaluation, **values}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, metric_info, selected
+from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, checkpoint_key, metric_info
 from core.metrics.signature import Signature
 from core.plural import count
 from core.tracking.protocol import NONE, WORST
@@ -50,10 +50,11 @@ def ranking(reading: Reading) -> Section:
     board, rule = reading.board, reading.table.selection[0]
     further = [
         key for key in FURTHER
-        if selected(key, rule) != board.metric and any(key in run.metrics for run in reading.seeds)
+        if checkpoint_key(key, rule) != board.metric
+        and any(key in run.metrics for run in reading.seeds)
     ]  # fmt: skip
     rows = [
-        [*cells, *(_mean(reading, selected(key, rule), row) for key in further)]
+        [*cells, *(_mean(reading, checkpoint_key(key, rule), row) for key in further)]
         for cells, row in zip(board_cells(board), board.rows, strict=True)
     ]
     for text, cells in baseline_cells(board).items():

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from core.metrics.catalogue import selected
+from core.metrics.catalogue import checkpoint_key
 from core.resampling import BEST_RESAMPLES, resample
 from core.statistics import means
 from studies.leaderboard import Leaderboard, leaderboard, rng_of
@@ -48,7 +48,7 @@ def rule_results(reading: Reading) -> list[RuleResult]:
         return []
     winners = _winners(reading, boards)
     for place, (rule, board) in enumerate(zip(rules, boards, strict=True)):
-        key = selected(table.metric, rule)
+        key = checkpoint_key(table.metric, rule)
         test = key.replace("eval", "test", 1)
         both = [run.metrics for run in reading.seeds if {key, test} <= run.metrics.keys()]
         (gap,) = means([[each[key] - each[test] for each in both]])
@@ -95,7 +95,7 @@ def _with_trials(reading: Reading, arm: str, draws: Draws, rng: np.random.Genera
     difference of those that did. With several objectives nothing is resampled.
     """
     table: Any = reading.table
-    keys = [selected(table.metric, rule) for rule in table.selection]
+    keys = [checkpoint_key(table.metric, rule) for rule in table.selection]
     one_row = arm in draws  # of a comparison; the finalists of a search are rows of their own
     trials = [
         trial for trial in reading.trials

@@ -34,8 +34,8 @@ from core.tracking.rendering import plain
 from core.training.players import build_generator
 from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter
-from experiments.study_session import folder_name
 from studies.ratings import Answer, answers, file_of, keep
+from studies.report import folder_name
 from studies.summary import load as load_summary
 from tests.chaos.mutants import (
     NASTY,

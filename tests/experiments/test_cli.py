@@ -10,11 +10,18 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from core.errors import MachineError
 from core.tracking.mlflow_store import open_tracker
+from core.tracking.protocol import Tracker
 from experiments.cli import status
+from experiments.commands.run import _train
+from experiments.single_run import run as single_run
+from experiments.single_run.session import Result
 from tests.conftest import ROOT
 
 SMOKE = str(ROOT / "experiments" / "smoke" / "run.toml")
@@ -55,6 +62,20 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "Usage" in out
     if command not in ("", "corpus"):
         assert "Examples" in out
+
+
+def test_a_store_that_does_not_answer_leaves_a_line_and_no_values_of_real_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(key: str) -> None:
+        raise MachineError("http://tracker:5000 does not answer")
+
+    ended = Result("0" * 32, "ok", 3, 1.0, {"eval/bleu_2": 0.25})
+    monkeypatch.setattr(single_run, "run", lambda config, **_: ended)
+    _train(None, cast(Tracker, SimpleNamespace(run=away)), "0" * 32, json=False)
+    out, err = capsys.readouterr()
+    assert "no values of real text: http://tracker:5000 does not answer" in err.splitlines()
+    assert out.splitlines()[1].split()[:3] == ["eval/bleu_2", "0.2500", "-"]
 
 
 def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from core.statistics import LEVEL, Difference
 from core.tracking.memory import MemoryTracker
 from docs import results as pages
 from experiments.loading import resolve_file
-from experiments.study_session import status
+from experiments.study_output import status
 from studies.adaptive import FIRST, Contrasts, Looks, course, expected_runs, most_runs
 from studies.analysis.contrasts import effects, with_contrasts
 from studies.definition import Study, load_study

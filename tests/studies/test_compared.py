@@ -11,7 +11,7 @@ import pytest
 from core.errors import InputError
 from core.statistics import difference
 from core.tracking.memory import MemoryTracker
-from experiments.study_session import show_compared
+from experiments.study_output import show_compared
 from studies.compared import compare
 from studies.leaderboard import leaderboard, statistics
 from studies.running.execute import begin

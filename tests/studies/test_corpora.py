@@ -19,7 +19,8 @@ from experiments import study_session
 from experiments.estimate import show_plan
 from experiments.listing import as_rows, runs_of
 from experiments.loading import resolve_file
-from experiments.study_session import Session, begin_or_join, complete, show_ranking
+from experiments.study_output import show_ranking
+from experiments.study_session import Session, begin_or_join, complete
 from studies.analysis.corpora import Ranks, figure, ranks_of
 from studies.compared import compare
 from studies.definition import Study, from_definition, load_study

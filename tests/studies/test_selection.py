@@ -11,7 +11,7 @@ import pytest
 
 from core.config import Config
 from core.errors import InputError
-from core.metrics.catalogue import selected
+from core.metrics.catalogue import checkpoint_key
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels, Tracker
 from experiments.loading import resolve_file
@@ -53,7 +53,9 @@ class Scored:
             score = self.of(config, rule) + 0.02 * (config.seed % 5)
             both = {"eval/ms_jaccard_2": score + GAP[rule], "test/ms_jaccard_2": score}
             kept = both if test else {"eval/ms_jaccard_2": score + GAP[rule]}
-            record.log_metrics({selected(key, rule): value for key, value in kept.items()}, 20)
+            record.log_metrics(
+                {checkpoint_key(key, rule): value for key, value in kept.items()}, 20
+            )
         self.tested |= {labels.tags["level"]} if test else set()
         self.configs.append(config)
         record.finish("ok")

@@ -22,7 +22,7 @@ from core.tracking.memory import MemoryTracker
 from experiments.estimate import estimate, show_plan, unlike
 from experiments.generate import SentenceSampler
 from experiments.single_run.evaluator import Evaluator
-from experiments.study_session import status
+from experiments.study_output import status
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats
 from studies.analysis.runs import duration
