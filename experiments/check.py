@@ -1,10 +1,12 @@
-"""`textgan variants check`: the conformance rules, then three updates with a strategy."""
+"""`textgan variants check`: the conformance rules, then three updates with a strategy, and three
+with a strategy that needs each capability it offers.
+"""
 
 from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +28,61 @@ TABLES = ("corpus", "model", "train", "evaluation")  # without the strategies
 
 
 def try_strategy(slot: str, name: str) -> Result:
-    """Check a strategy's conformance and train with it; InputError names the failure."""
+    """Check a strategy's conformance and train with it, once more for each capability that another
+    strategy needs of it; InputError names the failure. The first result.
+    """
     slot = slot_name(slot)
     strategy = check(registry(), slot, name)
+    result = _train(strategy, f"{slot}.{name}: three updates", trial(slot, name))
+    for capability in sorted(strategy.offers):
+        for other, partner in _that_need(slot, capability)[:1]:
+            what = f"{slot}.{name}: three updates with {other}.{partner}"
+            _train(strategy, what, trial(slot, name, {other: partner}))
+    return result
+
+
+def _train(strategy: Any, what: str, config: Config) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return run(trial(slot, name), tracker=MemoryTracker(Path(folder)))
+            return run(config, tracker=MemoryTracker(Path(folder)))
         except TextganError:
             raise
-        except Exception as error:  # raised by the strategy's own code
+        except Exception as error:  # raised by the strategy's own code, or for want of some
             file, line = str(inspect.getsourcefile(strategy)), inspect.getsourcelines(strategy)[1]
-            end = f"{slot}.{name}: three updates end in {type(error).__name__}: {error}"
+            end = f"{what} end in {type(error).__name__}: {error}"
             raise InputError(f"{place_in(file, error, line)}: {end}") from error
 
 
-def trial(slot: str, name: str) -> Config:
-    """A tiny smoke configuration with the strategy; strategies that do not fit it are replaced."""
+def _that_need(slot: str, capability: str) -> list[tuple[str, str]]:
+    """Slot and name of the strategies that need a capability of the one in a slot."""
+    known = ((other, name) for other in SLOTS for name in registry().names(other))
+    return [each for each in known if registry().strategy(*each).needs.get(slot) == capability]
+
+
+def trial(slot: str, name: str, others: Mapping[str, str] = {}) -> Config:
+    """A tiny smoke configuration with the strategy and these others; strategies that do not fit
+    them are replaced.
+    """
     tables = override(read_toml(SMOKE), TINY)
     if slot == SYSTEM:
         kept = {key: tables[key] for key in TABLES if key in tables}
         return parse({**kept, SYSTEM: {"name": name}}, registry(), f"trial of {slot}.{name}")
-    names = {**{key: tables[key]["name"] for key in SLOTS}, slot: name}
+    given = {**others, slot: name}
+    names = {**{key: tables[key]["name"] for key in SLOTS}, **given}
     if slot == "schedule" and not registry().strategy(slot, name).adversarial:
         names = {key: value for key, value in names.items() if key not in GAME}
-    names = _fitting(names, slot)
+    names = _fitting(names, tuple(given))
     chosen = {key: _kept(tables.get(key, {}), value) for key, value in names.items()}
-    others = {key: value for key, value in tables.items() if key not in SLOTS}
-    return parse({**others, **chosen}, registry(), f"trial of {slot}.{name}")
+    rest = {key: value for key, value in tables.items() if key not in SLOTS}
+    return parse({**rest, **chosen}, registry(), f"trial of {slot}.{name}")
 
 
 def _kept(table: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(table) if table.get("name") == name else {"name": name}
 
 
-def _fitting(names: dict[str, str], fixed: str) -> dict[str, str]:
-    """The names, with as few strategies other than `fixed` replaced as make all compatible."""
+def _fitting(names: dict[str, str], fixed: Sequence[str]) -> dict[str, str]:
+    """The names, with as few replaced as make all compatible, and none in the slots `fixed`."""
     chosen = {key: registry().strategy(key, value) for key, value in names.items()}
     found = conflict(chosen)
     if found is None:
@@ -68,7 +90,7 @@ def _fitting(names: dict[str, str], fixed: str) -> dict[str, str]:
     ways = repairs(chosen, found, registry(), fixed)
     if not ways:
         raise InputError(
-            f"{fixed}.{names[fixed]}: nothing in [{found.other}] fits [{found.slot}], which needs "
-            f"{found.capability.replace('_', ' ')}"
+            f"{fixed[-1]}.{names[fixed[-1]]}: nothing in [{found.other}] fits [{found.slot}], "
+            f"which needs {found.capability.replace('_', ' ')}"
         )
     return names | ways[0]

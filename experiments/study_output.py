@@ -27,7 +27,7 @@ def status(state: Progress, workers: int) -> str:
     if state.best is not None:
         parts.append(f"best {state.best:.4f} ({state.best_variant})")
     if state.failed:
-        parts.append(f"{state.failed} failed")
+        parts.append(f"{state.failed} ended with an error")
     if state.open:
         parts.append(f"open: {listed(state.open)}")
     if left := state.seconds_left(workers):
@@ -57,7 +57,7 @@ def show_leaderboard(board: Leaderboard) -> None:
     if board.signature:
         stderr.print(f"signature: {board.signature}", markup=False)
     if board.failed:
-        stderr.print(f"{count(board.failed, 'run')} failed; --resume tries again")
+        stderr.print(f"{count(board.failed, 'run')} ended with an error; --resume tries again")
 
 
 def show_compared(document: Mapping[str, Any]) -> None:

@@ -69,12 +69,14 @@ def conflict(chosen: Chosen) -> Conflict | None:
     return None
 
 
-def repairs(chosen: Chosen, found: Conflict, resolver: Resolver, fixed: str = "") -> list[Way]:
+def repairs(
+    chosen: Chosen, found: Conflict, resolver: Resolver, fixed: Sequence[str] = ()
+) -> list[Way]:
     """The ways out with the fewest changes, as slot -> name; those of the two slots at odds first,
-    the side that lacks the capability before the side that needs it. The slot `fixed` is kept.
+    the side that lacks the capability before the side that needs it. The slots `fixed` are kept.
     """
     slots = sorted(
-        chosen.keys() - {fixed}, key=lambda slot: (slot != found.other, slot != found.slot, slot)
+        chosen.keys() - set(fixed), key=lambda slot: (slot != found.other, slot != found.slot, slot)
     )
     for count in range(1, MOST_CHANGES + 1):
         ways = list(_ways(chosen, slots, count, resolver))

@@ -100,9 +100,9 @@ def study(
     own = [load_queue(each.name, each.storage) for each in session.corpora or (session,)]
     failed = [line for queue in own for line in failures(queue)]
     for line in failed[:MOST_LISTED]:
-        stderr.print(f"failed: {line}", markup=False)
+        stderr.print(f"error: {line}", markup=False)
     if len(failed) > MOST_LISTED:
-        stderr.print(f"failed: {len(failed) - MOST_LISTED} more")
+        stderr.print(f"error: {len(failed) - MOST_LISTED} more")
     study_output.show_links(session.tracker, board, link)
 
 

@@ -41,8 +41,9 @@ def variants(
 ) -> None:
     """List the strategies of every slot.
 
-    `check SLOT.NAME` runs the conformance rules on one and trains it for three updates. `gradients`
-    compares every estimator with the exact gradient of a language of three words.
+    `check SLOT.NAME` runs the conformance rules on one and trains it for three updates, and again
+    with a strategy that needs each capability it offers. `gradients` compares every estimator with
+    the exact gradient of a language of three words.
     """
     from variants import registry
 

@@ -250,7 +250,7 @@ def broken(board: Leaderboard) -> Iterator[str]:
             f"the metric's worst value. They are listed below."
         )
     if board.failed:
-        yield f"{count(board.failed, 'run')} failed with an error: no score; listed below."
+        yield f"{count(board.failed, 'run')} ended with an error: no score; listed below."
     if board.rows[0].seeds > 1 and any(row.seeds < EVERY_DOT for row in board.rows):
         yield (
             f"Fewer than {EVERY_DOT} seeds per variant: the intervals are rough, so the figures "

@@ -8,6 +8,7 @@ from core.config.slots import FOLDERS, SLOTS, conflict
 from core.errors import InputError
 from experiments.check import trial, try_strategy
 from variants import registry
+from variants.discriminator.lstm_last import LSTMLastDiscriminator
 from variants.penalty.none import NoPenalty
 from variants.sampling.categorical import Categorical
 
@@ -47,3 +48,19 @@ def test_offers_that_are_unknown_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     said = "offers 'hard_token', which nothing needs of a sampling; did you mean 'hard_tokens'"
     with pytest.raises(InputError, match=rf"sampling/categorical\.py:\d+: .*{said}"):
         try_strategy("sampling", "categorical")
+
+
+@pytest.mark.parametrize(
+    ("claim", "partner", "missing"),
+    [
+        ("features", "objective.rank", "features"),
+        ("next_token_scores", "estimator.all_words", "queries"),
+    ],
+)
+def test_capabilities_that_a_strategy_claims_are_used(
+    claim: str, partner: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LSTMLastDiscriminator, "offers", frozenset({claim}))
+    said = rf"lstm_last: three updates with {partner} end in AttributeError.*{missing}"
+    with pytest.raises(InputError, match=said):
+        try_strategy("discriminator", "lstm_last")
