@@ -26,9 +26,9 @@ from scipy import special
 
 from benchmarks.inference import write
 from core.statistics import LEVEL, TINY, adjust, contrast, summarize
+from docs.summaries import load
 from studies.adaptive import Contrasts, Course, Looks, course
 from studies.analysis.contrasts import effects, followed, row_weights
-from studies.summary import load
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "results" / "adaptive.json"

@@ -29,6 +29,7 @@ from core.metrics.catalogue import METRICS
 from core.plural import count
 from core.statistics import difference, means, padded, summarize
 from docs import laboratory_page
+from docs.summaries import load
 from studies.analysis.laboratory import SMALLEST
 from studies.analysis.plane import Sweep, Sweeps, by_variant, sweep_figure
 from studies.analysis.ranking import findings
@@ -37,7 +38,6 @@ from studies.figures import draw, save
 from studies.leaderboard import Row
 from studies.report import Report, build, environment
 from studies.sections import Reading, Section, between, contrast, last_samples
-from studies.summary import load
 from variants import registry
 
 STORE_ONLY = ("training",)  # sections for which a summary does not have the data

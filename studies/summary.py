@@ -2,7 +2,8 @@
 
 What is kept are the records that the analysis reads: of each run its tags, its last numbers, the
 curve of the study's metric; of the first seed the sentences. Curves of training, models and
-checkpoints stay in the store. Paths of corpora are cut to the file's name.
+checkpoints stay in the store. Paths of corpora are cut to the file's name. `docs/summaries.py`
+reads such files.
 """
 
 from __future__ import annotations
@@ -13,17 +14,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from core.errors import InputError, first_line
-from core.files import read_bounded
 from core.metrics.catalogue import FLOORS, LIKELIHOOD
-from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunRecord, Tracker
 from studies.leaderboard import variant_runs
 from studies.report import check_has_rows, read
-from studies.sections import SAMPLES, Reading, last_samples
+from studies.sections import Reading, last_samples
 
 FORMAT = 1
-LARGEST, LONGEST_ID = 50_000_000, 64  # bytes; characters
 SOURCE = "corpus.source"
 OF_SEED = (SOURCE, "schedule.name")  # settings of a run that the analysis reads
 DEFINITION = "study.json"
@@ -79,28 +76,6 @@ def write(tracker: Tracker, study: str, file: Path) -> None:
     file.write_text(text + "\n", encoding="utf-8")
 
 
-def load(file: Path, store_dir: Path) -> Reading:
-    """The study of a summary, as `read` gives one of a store; its text files go below `store_dir`.
-
-    InputError where the file is none.
-    """
-    try:
-        document = json.loads(read_bounded(file, LARGEST))
-        if document["format"] != FORMAT:
-            raise InputError(f"{file}: format {document['format']}; known: {FORMAT}")
-        tracker = MemoryTracker(store_dir)
-        tracker.uri = file.name
-        for run in document["runs"]:
-            _replay(tracker, document, run)
-        return read(tracker, document["study"])
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-            StopIteration) as error:  # fmt: skip
-        raise InputError(
-            f"{file}: no summary of a study ({type(error).__name__}: {first_line(error)}); "
-            f"textgan report STUDY --summary FILE writes one"
-        ) from None
-
-
 def _first_seed(reading: Reading) -> set[str]:
     """The runs of the first seed that all rows share."""
     rows = reading.board.rows
@@ -134,29 +109,6 @@ def _samples(tracker: Tracker, run_id: str) -> Mapping[str, Any] | None:
     """The last step's first sentences; None of a run that ended before its first evaluation."""
     kept = [each for each in last_samples(tracker, run_id) if int(each["row"]) < SENTENCES]
     return {"columns": [*kept[0]], "data": [[*each.values()] for each in kept]} if kept else None
-
-
-def _replay(tracker: MemoryTracker, document: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    if not (run["id"].isalnum() and len(run["id"]) <= LONGEST_ID):  # it names a folder
-        raise ValueError(f"{run['id']!r} is no id of a run")
-    started = tracker.start_run(
-        document["study"],
-        run["name"],
-        params=run["params"],
-        tags=run["tags"],
-        parent_id=run["parent"],
-        identity=run["id"],
-    )
-    curve = [(int(step), float(value)) for step, value in run.get("curve", [])]
-    last = max((step for step, _ in curve), default=0)
-    started.log_metrics(run["metrics"], last)
-    metric = document["definition"]["study"].get("metric", "")
-    for step, value in curve:
-        started.log_metrics({metric: value}, step)
-    if run["tags"]["level"] == "study":
-        started.log_text(json.dumps(document["definition"]), DEFINITION)
-    if run.get("samples"):
-        started.log_text(json.dumps(run["samples"]), SAMPLES)
 
 
 def _named(text: str, sources: Iterable[str]) -> str:

@@ -45,10 +45,10 @@ from core.tracking.journal import Entry
 from core.training import checkpoint
 from core.training.checkpoint import Counters
 from core.training.players import build_generator
+from docs.summaries import load as load_summary
 from experiments.generate import load_generator, save_generator
 from studies.definition import load_study
 from studies.ratings import Answer, agreement, answers, file_of, keep
-from studies.summary import load as load_summary
 from tests.chaos.children import child
 from tests.chaos.tally import Tally
 from tests.conftest import ROOT, SMOKE, tiny

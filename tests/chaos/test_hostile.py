@@ -32,11 +32,11 @@ from core.text.settings import CorpusSettings
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.tracking.rendering import plain
 from core.training.players import build_generator
+from docs.summaries import load as load_summary
 from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter
 from studies.ratings import Answer, answers, file_of, keep
 from studies.report import folder_name
-from studies.summary import load as load_summary
 from tests.chaos.mutants import (
     NASTY,
     Target,

@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels
 from core.training import checkpoint
+from docs.summaries import load
 from experiments.loading import resolve_file
 from experiments.single_run.run import run
 from experiments.study_session import check_forks, find_file
@@ -22,7 +23,7 @@ from studies.report import read, sections
 from studies.running.execute import begin, work
 from studies.running.queue import load_queue, progress
 from studies.running.storage import storage_url
-from studies.summary import load, write
+from studies.summary import write
 from tests.conftest import ROOT
 from variants import registry
 

@@ -16,8 +16,9 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.rendering import Sample
 from docs import results
 from docs.results import reproduction
+from docs.summaries import load
 from studies.report import build, read
-from studies.summary import export, load, write
+from studies.summary import export, write
 from tests.conftest import ROOT
 from tests.studies.test_studies import NAME, collapses, plan, start
 from variants import registry
