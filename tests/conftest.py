@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +158,14 @@ def _git_is_asked_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _scores_of_real_text_are_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A store keeps the scores of real text and of n-gram models for all runs on a corpus. Here
-    all stores keep them in one folder.
+    """A store keeps the scores of real text and of n-gram models for all runs on a corpus. A new
+    store takes them from those before.
     """
     folder, kept = tmp_path_factory.mktemp("kept"), Evaluator._kept
 
     def keep(own: Evaluator, store_dir: Path, name: str, compute: Callable[[], Values]) -> Values:
-        return kept(own, folder if name == "scores" else store_dir, name, compute)
+        known = partial(kept, own, folder, name, compute) if name == "scores" else compute
+        return kept(own, store_dir, name, known)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Evaluator, "_kept", keep)
