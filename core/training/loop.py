@@ -3,7 +3,7 @@
 while the budget lasts:
     for each phase that the schedule gives:  D, G through its estimator, likelihood, or a
                                              system's own loss
-    average the weights; count the update
+    update the moving average of G's weights; count the update
     log, evaluate, save, each when it is due
 """
 
@@ -32,7 +32,7 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class Trainer:
-    """Trains one run. `log` hears the numbers of training."""
+    """Trains one run. `log` is given the numbers of training."""
 
     def __init__(self, state: TrainingState, log: Log) -> None:
         self.state, self.config, self.log = state, state.config, log
@@ -50,7 +50,7 @@ class Trainer:
                 save()  # something to go back to
         while not state.ended():
             start = self.clock()
-            state.metrics, state.last_seen, state.shared = {}, None, None
+            state.metrics, state.last_seen, state.shared = {}, None, None  # of this update
             phases = self._phases()
             for phase in phases:
                 train_phase(state, phase)
@@ -89,7 +89,9 @@ class Trainer:
         phases = list(state.players.schedule.phases(progress))
         adversary = state.players.adversary
         if adversary and adversary.plan.shared and not phases[0].reset_optimiser:
-            phases.reverse()  # D reads what G has drawn, unless it is yet to begin as G
+            # G first, because D trains on the sentences of G's step. In the update that begins
+            # adversarial training D is first, because it may take over weights of G.
+            phases.reverse()
         return phases
 
     def _timed(self, evaluate: Callable[[], None]) -> None:
@@ -120,9 +122,9 @@ class Trainer:
 def train_phase(state: TrainingState, phase: Phase) -> None:
     """All steps of one phase."""
     prepare_optimiser(state, phase)
-    if phase.reset_optimiser:
+    if phase.reset_optimiser:  # the player's first adversarial steps
         state.players.end_pretraining(phase.player)
-    steps = range(phase.repeats)
+    steps = range(phase.repeats)  # each is made when the loop at the end asks for its loss
     if callable(phase.loss):
         losses = (system_step(state, phase) for _ in steps)
     elif phase.player == "discriminator":  # its fakes are drawn together
