@@ -9,11 +9,11 @@ import pytest
 from nbclient import NotebookClient
 
 from experiments.cli import status
+from tests.cluster.studies import TINY
 from tests.conftest import ROOT
 
-OVERRIDES = ["train.updates=2", "train.batch_size=4", "evaluation.every=1", "study.seeds=2",
-             "evaluation.sentences=20", "evaluation.references=20",
-             'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
+OVERRIDES = [*TINY, "evaluation.every=1", "study.seeds=2", 'study.axes.next_input=["noise"]',
+             'study.axes.noise_mapping=["full"]']  # fmt: skip
 
 
 @pytest.mark.slow

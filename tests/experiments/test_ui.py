@@ -19,6 +19,7 @@ from studies.definition import load_study
 from studies.report import publish
 from studies.running.execute import begin, work
 from studies.running.storage import storage_url
+from tests.cluster.studies import TINY
 from tests.conftest import ROOT, tiny
 from variants import registry
 
@@ -35,9 +36,8 @@ def served(tmp_path: Path) -> Iterator[tuple[MlflowTracker, str]]:
     """A store with a run and a study, and the address of its UI."""
     tracker = open_tracker()
     run(tiny(), tracker=tracker)
-    overrides = ["study.seeds=2", "study.axes.next_input=['noise']", "train.updates=2",
-                 "study.axes.noise_mapping=['full']", "train.batch_size=4", "evaluation.every=1",
-                 "study.name='seen'"]  # fmt: skip
+    overrides = [*TINY, "study.seeds=2", "study.axes.next_input=['noise']", "evaluation.every=1",
+                 "study.axes.noise_mapping=['full']", "study.name='seen'"]  # fmt: skip
     study = load_study(ROOT / "experiments" / "smoke" / "design_axes.toml", overrides, registry())
     url = storage_url(tracker)
     begin(study, "seen", tracker, url, "textgan study")
