@@ -35,13 +35,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[int]:
-    """The port of a server whose store is in `folder`."""
+def mlflow_server(folder: Path, database: str = "") -> Iterator[int]:
+    """The port of a server whose store is in `folder`, or its tables in another `database`."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
-        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/mlflow.db",
+        "_MLFLOW_SERVER_FILE_STORE": database or f"sqlite:///{folder}/mlflow.db",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from core.addresses import with_driver
+from tests.chaos.servers import mlflow_server
 from tests.cluster.servers import (
     create_database,
-    mlflow_on,
     postgresql,
     postgresql_folder,
     user_exists,
@@ -39,5 +40,6 @@ def mlflow_address(
 ) -> Iterator[str]:
     """An MLflow server on PostgreSQL, artifacts through its proxy."""
     folder: Path = tmp_path_factory.mktemp("mlflow")
-    with mlflow_on(create_database(postgresql_server, "mlflow"), folder) as address:
-        yield address
+    database = with_driver(create_database(postgresql_server, "mlflow"))
+    with mlflow_server(folder, database) as port:
+        yield f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""Real servers on loopback: PostgreSQL in a folder of its own, and `mlflow server` on top of it."""
+"""A real PostgreSQL server on loopback, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.chaos.servers import answers, free_port
+from tests.chaos.servers import free_port
 
 USER = "textgan"
 NOT_ROOT = "nobody"  # PostgreSQL refuses to be run by root
@@ -68,31 +67,6 @@ def create_database(server: str, name: str) -> str:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     return f"{server}/{name}"
-
-
-@contextmanager
-def mlflow_on(database: str, folder: Path) -> Iterator[str]:
-    """The address of an `mlflow server` on a database, artifacts through its proxy."""
-    port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    backend = database.replace("postgresql://", "postgresql+psycopg://")
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend,
-        "--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                   "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
-        )
-    try:
-        _wait(lambda: answers(port), process, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
 
 
 def _wait(ready: object, process: subprocess.Popen[bytes], log: Path) -> None:
