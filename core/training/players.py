@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
@@ -37,6 +38,16 @@ from core.types import Shape
 CPU = torch.device("cpu")
 LAYERS = (nn.LSTM, nn.GRU, Block)  # that a discriminator may take from a generator
 STARTS = ("next_input.start", "start")  # the start token of a generator and of a discriminator
+
+
+class Adam(torch.optim.Adam):
+    """Adam without the preparations for torch's compiler, whose import takes two seconds."""
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 @dataclass(frozen=True)
@@ -295,5 +306,5 @@ def _trainable(player: str, module: nn.Module, config: Config) -> Trainable:
     for parameter in module.parameters():
         groups.setdefault(decay + own.get(parameter, 0.0), []).append(parameter)
     alike = [{"params": each, "weight_decay": value} for value, each in groups.items()]
-    optimiser = torch.optim.Adam(alike, lr=lr, betas=(train.beta1, train.beta2))
+    optimiser = Adam(alike, lr=lr, betas=(train.beta1, train.beta2))
     return Trainable(module, optimiser, lr)

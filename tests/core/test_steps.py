@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from core.config import Config
 from core.errors import InputError
 from core.training.discriminator_step import draw_fakes
 from core.training.loop import train_phase
-from core.training.players import Players, as_module, build
+from core.training.players import Adam, Players, as_module, build
 from core.training.state import TrainingState
 from core.types import PAD, Noise, Phase
 from experiments import load
@@ -191,3 +193,20 @@ def test_progress_may_be_that_of_the_adversarial_phase() -> None:
     assert [progress for progress, _ in found[:4]] == pytest.approx([0.7, 0.8, 0.95, 1.0])
     assert [progress for progress, _ in found[4:]] == pytest.approx([0.0, 0.5, 15 / 18, 1.0])
     assert [steps for _, steps in found[:4]] == [0.0, 0.5, 0.5, 1.0]
+
+
+def test_adam_is_that_of_torch_without_its_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(kind: type[torch.optim.Adam]) -> torch.Tensor:
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimiser = kind([{"params": [weight], "weight_decay": 0.1}], lr=0.1, betas=(0.5, 0.9))
+        for step in range(4):
+            if step == 2:
+                optimiser.load_state_dict(optimiser.state_dict())
+            optimiser.zero_grad()
+            (weight * torch.arange(3.0)).square().sum().backward()
+            optimiser.step()
+        return weight.detach()
+
+    expected = trained(torch.optim.Adam)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # its import fails
+    assert torch.equal(trained(Adam), expected)
