@@ -72,6 +72,7 @@ def language_models(
     """Logits (asked,) from one or more texts about each sentence, such as the sentence itself.
     Sentences of one group are in one part.
     """
+    from sklearn import config_context
     from sklearn.ensemble import GradientBoostingClassifier
 
     rows, part = split.rows, group[split.rows] % PARTS
@@ -82,7 +83,8 @@ def language_models(
         n_estimators=TREES, learning_rate=TREE_RATE, max_depth=DEPTH, min_samples_leaf=LEAF,
         subsample=SUBSAMPLE, random_state=0,
     )  # fmt: skip
-    trees.fit(features, labels)
+    with config_context(skip_parameter_validation=True, assume_finite=True):  # of every tree
+        trees.fit(features, labels)
     asked = described(rows, split.asked)
     stages = np.stack([each[:, 0] for each in trees.staged_decision_function(asked)])
     inner = len(split.inner)
