@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def environment_tags(device: torch.device) -> dict[str, str]:
     return tags
 
 
+@cache  # later changes are not what this process runs
 def uncommitted_changes() -> str:
     """The diff of the working tree to its commit; empty if it is clean, or outside git."""
     return _git("diff", "HEAD") or ""

@@ -131,7 +131,10 @@ def _package(folder: Path, place: Path) -> None:
     tracking address and active run.
     """
     from mlflow.pyfunc import save_model
+    from mlflow.utils import environment
 
+    # It reads the metadata of every installed package, to check that of the one named here.
+    environment.warn_dependency_requirement_mismatches = lambda _: None
     advice = io.StringIO()  # on type hints and input examples: this model takes no input
     with (
         contextlib.redirect_stdout(advice),
