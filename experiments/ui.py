@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from core.addresses import check_can_listen
 from core.errors import MachineError
-from core.tracking.protocol import NONE, OF_STUDY, Tracker
+from core.tracking.protocol import NONE, NOTE, OF_STUDY, Tracker
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all interfaces -> one to reach
 LOOK_SECONDS = 0.2
@@ -52,7 +52,7 @@ def study_pages(tracker: Tracker, experiment: str) -> dict[str, str]:
     description of its run, or the table of its runs.
     """
     for run in tracker.runs(experiment, tags=OF_STUDY, columns=NONE):
-        if found := LINK.findall(run.tags.get("mlflow.note.content", "").partition("\n")[0]):
+        if found := LINK.findall(run.tags.get(NOTE, "").partition("\n")[0]):
             return dict(found)
     return {"runs": tracker.link(experiment)}
 

@@ -27,7 +27,7 @@ from core.config.renamed import current_study, current_tables, current_text
 from core.errors import InputError, listed
 from core.metrics.catalogue import metric_info
 from core.plural import count
-from core.tracking.protocol import Columns, Tracker
+from core.tracking.protocol import NOTE, Columns, Tracker
 from core.tracking.rendering import plain
 from studies.analysis.contrasts import against_first, with_contrasts
 from studies.analysis.corpora import joint, leaderboards, ranks_of
@@ -243,6 +243,7 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
         if folder is not None:
             build(reading).write(folder)
         return board, tracker.link(study)
+    tracker.describe_experiment(study, plain(reading.table.question))
     link = tracker.store_view(study, columns, "score", not board.higher_is_better)
     verdicts = {name: effect.shown for name, effect in against_first(board).items()}
     for rank, row in enumerate(board.rows, start=1):
@@ -252,7 +253,7 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
         if variant not in ranked and own.status == "RUNNING" and not own.deleted:
             tracker.continue_run(own.run_id).finish("killed", "none of its runs has ended so far")
     report = build(reading)
-    about = tracker.run(board.parent_run_id).tags.get("mlflow.note.content", "")
+    about = tracker.run(board.parent_run_id).tags.get(NOTE, "")
     parent = tracker.continue_run(board.parent_run_id)
     with tempfile.TemporaryDirectory() as temporary:
         report.write(made := Path(temporary) / "report", SHOWN)

@@ -171,6 +171,9 @@ class MemoryTracker:
         """See `Tracker`."""
         return self.link(experiment)
 
+    def describe_experiment(self, experiment: str, text: str) -> None:
+        """See `Tracker`."""
+
     def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
         """See `Tracker`."""
         return self.link(experiment)

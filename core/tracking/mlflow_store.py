@@ -38,7 +38,7 @@ from core.tracking.mlflow_delivery import (
 )
 from core.tracking.mlflow_reader import MlflowReader
 from core.tracking.mlflow_run import MlflowRun
-from core.tracking.protocol import Columns, SyncResult, Tags, own_tags
+from core.tracking.protocol import NOTE, Columns, SyncResult, Tags, own_tags
 
 
 class MissingStoreError(InputError):
@@ -244,6 +244,13 @@ class MlflowTracker(MlflowReader):
             "orderByAsc": str(ascending).lower(),
         }
         return f"{self.link(experiment)}&{urlencode(query, quote_via=quote)}"
+
+    def describe_experiment(self, experiment: str, text: str) -> None:
+        """See `Tracker`."""
+        with self.store.reading():
+            client, place = self.store.client, self.store.experiment_id(experiment)
+            if NOTE not in client.get_experiment(place).tags:
+                client.set_experiment_tag(place, NOTE, text)
 
     def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
         """See `Tracker`.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 IDENTITY = "textgan.identity"  # the tag with a run's local id, which it has before the store's
 PARENT = "mlflow.parentRunId"  # the tag with the id of a run's parent
+NOTE = "mlflow.note.content"  # the tag with a description
 LONGEST_DESCRIPTION = 8000
 MLFLOWS_OWN = "Default"  # an experiment that every store of MLflow has
 OF_STUDY = {"level": "study"}  # tags of a study's own run
@@ -198,7 +199,7 @@ class RunTracker(ABC):
 
     def describe(self, markdown: str) -> None:
         """The run's description."""
-        self.set_tags({"mlflow.note.content": markdown[:LONGEST_DESCRIPTION]})
+        self.set_tags({NOTE: markdown[:LONGEST_DESCRIPTION]})
 
     def log_samples(self, samples: Sequence[Sample]) -> None:
         """All samples so far, as a table for the UI, as a page and as text."""
@@ -218,8 +219,11 @@ class RunTracker(ABC):
             self.log_file(str(file.relative_to(folder)), partial(shutil.copyfile, file))
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        """A figure as PNG."""
-        self.log_file(path, lambda place: figure.savefig(place, dpi=150))
+        """A figure as PNG. Not by `savefig`, which draws it twice."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure.set_dpi(150)
+        self.log_file(path, FigureCanvasAgg(figure).print_png)
 
 
 class Tracker(Protocol):
@@ -291,6 +295,9 @@ class Tracker(Protocol):
 
     def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
         """Save a view of the experiment's run table with these columns; its link."""
+
+    def describe_experiment(self, experiment: str, text: str) -> None:
+        """Describe an experiment in the UI's list, unless somebody has described it."""
 
 
 def read_tag(run: RunRecord, key: str, read: Callable[[str], T] = str) -> T:  # type: ignore[assignment]

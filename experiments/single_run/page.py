@@ -51,12 +51,15 @@ def curves_figure(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
         axis.remove()
     for axis, (title, lines) in zip(figure.axes, panels.items(), strict=True):
         for label, curve in lines.items():
-            axis.plot([step for step, _ in curve], [value for _, value in curve], label=label)
+            alone = "o" if len(curve) == 1 else ""  # one point has no line
+            steps, values = [step for step, _ in curve], [value for _, value in curve]
+            axis.plot(steps, values, marker=alone, label=label)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("updates")
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
         axis.locator_params(nbins=TICKS)
+        axis.locator_params("x", integer=True)
         if len(lines) > 1:
             axis.legend(frameon=False, fontsize=8)
     return figure

@@ -31,3 +31,8 @@ def test_a_run_draws_its_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "diversity": {"unique", "distinct_2"},
     }]  # fmt: skip
     assert tracker.artifact(result.run_id, "figures/curves.png").stat().st_size > 10_000
+
+
+def test_a_curve_of_one_point_is_visible() -> None:
+    figure = page.curves_figure({"losses": {"one": [(10, 1.0)], "two": [(0, 1.0), (10, 2.0)]}})
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", ""]

@@ -19,7 +19,7 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import store_dir_of
 from core.tracking.mlflow_reader import Filter, SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from core.tracking.protocol import Columns, RunRecord, Tracker
+from core.tracking.protocol import NOTE, Columns, RunRecord, Tracker
 from core.tracking.rendering import Sample, as_table
 
 SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
@@ -48,8 +48,13 @@ def test_a_run_reads_back_as_written(tracker: Tracker, tmp_path: Path) -> None:
     figure = Figure()
     figure.subplots().plot([0, 1])
     run.log_figure(figure, "figures/curves.png")
+    for text in ("which is better?", "not this: it has a description"):
+        tracker.describe_experiment("study", text)
     assert run.flush()
     run.finish("collapsed", "few words")
+    if isinstance(tracker, MlflowTracker):
+        described = tracker.store.client.get_experiment_by_name("study").tags
+        assert described == {NOTE: "which is better?"}
 
     record = tracker.run(run.run_id)
     assert record.parent_id == parent.run_id
