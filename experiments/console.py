@@ -24,8 +24,9 @@ LINE_SECONDS = 60  # between lines of progress where there is no terminal
 MOST_FOLDED = 2  # columns of a table that is never split into blocks
 GAP = 2  # characters between columns
 _narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
-stdout = Console(highlight=False, width=None if _narrow else FILE_WIDTH)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+# Without emoji: a signature's `refs:100:b4bf` is not a sign for `:100:`.
+stdout = Console(highlight=False, emoji=False, width=None if _narrow else FILE_WIDTH)
+stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

@@ -18,8 +18,6 @@ from studies.report import on_corpora, read
 from studies.running.queue import Progress
 from studies.sections import p_value
 
-UI = "http://127.0.0.1:5000"  # the address of `textgan ui`
-
 
 def status(state: Progress, workers: int) -> str:
     """The text next to the progress bar."""
@@ -79,7 +77,7 @@ def show_compared(document: Mapping[str, Any]) -> None:
 
 
 def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
-    """Print where the UI shows a study."""
+    """Print where the UI shows a study: a tracking server, or `textgan ui` on its default port."""
     links = {
         "leaderboard": leaderboard,
         "report": tracker.link(board.study, board.parent_run_id, "report.html"),
@@ -88,6 +86,8 @@ def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
     if not board.rows:  # a study on several corpora
         links = {"report": links["report"]}
     is_server = tracker.uri.startswith("http")
-    stderr.print("on the tracking server:" if is_server else "open with [bold]textgan ui[/]:")
+    ours = "start [bold]textgan ui[/], then open (on another port, it prints its own links):"
+    stderr.print("on the tracking server:" if is_server else ours)
+    address = tracker.uri if is_server else "http://127.0.0.1:5000"
     for title, link in links.items():
-        stderr.print(f"  {title}: {tracker.uri if is_server else UI}/{link}", soft_wrap=True)
+        stderr.print(f"  {title}: {address}/{link}", soft_wrap=True)

@@ -138,7 +138,7 @@ def report(
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.study_output import UI, show_compared, show_ranking
+    from experiments.study_output import show_compared, show_links, show_ranking
     from studies.compared import compare
     from studies.leaderboard import leaderboard
     from studies.report import HTML, check_has_rows, document, folder_name, publish, read
@@ -177,7 +177,7 @@ def report(
     folder = output or tracker.store_dir / "reports" / folder_name(name)
     _, link = publish(tracker, name, folder)
     stderr.print(f"report: {folder / HTML}", soft_wrap=True)
-    stderr.print(f"in the UI (textgan ui): {UI}/{link}", soft_wrap=True)
+    show_links(tracker, board, link)
 
 
 @app.command(

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.console import progress, table
+from experiments.console import progress, stderr, table
 from experiments.listing import SHOWN
 from studies.analysis.ranking import BOARD_COLUMNS
 
@@ -71,6 +71,11 @@ def test_without_a_terminal_progress_is_one_line_a_minute(
         "training: 60/200  D loss 1", "training: 120/200  D loss 1",
         "training: 180/200  D loss 1", "training: 7",
     ]  # fmt: skip
+
+
+def test_a_signature_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    stderr.print("refs:100:b4bf0116", markup=False)
+    assert capsys.readouterr().err == "refs:100:b4bf0116\n"
 
 
 def test_rows_become_blocks_where_columns_do_not_fit() -> None:
