@@ -29,6 +29,7 @@ from studies.adaptive import FIRST, expected_runs, most_runs
 from studies.analysis.runs import duration
 from studies.definition import Study
 from studies.kinds import Job, Limit
+from studies.tuning import TuningTable
 from variants import registry
 
 CALIBRATED = 4  # configurations, as different as possible
@@ -176,13 +177,19 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
     """Print a study's plan: variants, seeds, number of runs, estimated time and disk."""
     corpora = study.on_corpora(registry(), study.table.name)
     plans = [each.kind.plan((), limit) for each in corpora.values()]
-    jobs, later = [job for plan in plans for job in plan.jobs], sum(plan.later for plan in plans)
+    jobs = [job for plan in plans for job in (*plan.jobs, *plan.ahead)]
+    later = sum(plan.later for plan in plans)
     runs = most = len(jobs) + later
     if looks := study.table.looks:
         compared = [plan.contrasts for plan in plans if plan.contrasts is not None]
         trials = runs - sum(each.rows * FIRST for each in compared)
         runs = trials + sum(expected_runs(each, looks) for each in compared)
         most = trials + sum(most_runs(each, looks) for each in compared)
+    further = (0, 0)
+    if isinstance(study.table, TuningTable):
+        arms = sum(len(each.kind.arms()) for each in corpora.values())
+        further = study.table.further_runs(limit.trials or study.table.trials)
+        runs, most = runs + arms * further[0], most + arms * further[1]
     if limit.trials is not None and not any(each.kind.arms() for each in corpora.values()):
         runs = min(runs, limit.trials * len(corpora))
     found = estimate(jobs, tracker)
@@ -209,9 +216,12 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
     stdout.print(table(["variant", "seeds"], cells))
     stdout.print(Markdown(study.kind.describe()))
     chosen = f" ({later} of them chosen by the results of the others)" if later else ""
-    if looks:
-        chosen = (f" expected, if no row differs and the standard deviation over seeds is half of "
-                  f"the margin (at most {most})")  # fmt: skip
+    assumed = ["no row differs and the standard deviation over seeds is half of the margin"]
+    assumed = assumed if looks else []
+    if further[1]:
+        assumed.append("later trials are as good as earlier ones")
+    if assumed:
+        chosen = f" expected, if {' and '.join(assumed)} (at most {most})"
     workers = count(limit.workers, "worker")
     stdout.print(
         f"{count(runs, 'run')}{chosen}, ranked by {study.table.ranked_by}\n"

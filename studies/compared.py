@@ -22,7 +22,8 @@ from studies.report import check_has_rows, read
 from studies.sections import Reading
 from studies.table import SPENT
 
-BUDGET = (*(f"train.{key}" for key in SPENT), "study.tokens", "study.trials")
+TUNING = ("trials", "tuning_seeds")
+BUDGET = (*(f"train.{key}" for key in SPENT), *(f"study.{key}" for key in ("tokens", *TUNING)))
 MADE_WITH = ("git_commit", "versions", "device")  # tags of runs
 OWN = ("seed", "name")  # settings in which equal rows may differ
 Values = Mapping[str, str]
@@ -87,8 +88,9 @@ def compare(tracker: Tracker, first: str, second: str) -> dict[str, Any]:
 
 
 def _sides(reading: Reading) -> list[Side]:
-    budget, trials = reading.table.budget, getattr(reading.table, "trials", None)
-    of_study = {"study.tokens": budget and budget.tokens, "study.trials": trials}
+    budget = reading.table.budget
+    of_study = {f"study.{key}": getattr(reading.table, key, None) for key in TUNING}
+    of_study["study.tokens"] = budget and budget.tokens
     found = []
     for row in reading.board.rows:
         runs = reading.runs_of(row)

@@ -10,7 +10,7 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,14 +70,30 @@ class Reading:
         return seed_runs(self.tracker, self.board.study)
 
     @cached_property
-    def trials(self) -> list[RunRecord]:
+    def trial_runs(self) -> list[RunRecord]:
         """The runs of searches for settings, oldest first."""
         return self.tracker.runs(self.board.study, tags={"level": "trial"})
+
+    @cached_property
+    def trials(self) -> list[RunRecord]:
+        """A run for each trial, in the order of the first ones: with the mean scores over its
+        tuning seeds, their number as the tag `runs`, and the outcome of one that failed, if any.
+        """
+        by_trial: dict[str, list[RunRecord]] = {}
+        for run in self.trial_runs:
+            by_trial.setdefault(run.variant, []).append(run)
+        return [_as_one(runs) for runs in by_trial.values()]
 
     def runs_of(self, row: Row) -> list[RunRecord]:
         """The runs of a row that have a score, oldest first."""
         wanted = set(row.seed_runs.values())
         return [run for run in self.seeds if run.run_id in wanted]
+
+
+def _as_one(runs: Sequence[RunRecord]) -> RunRecord:
+    run = next((each for each in runs if each.outcome != "ok"), runs[0])
+    tags, metrics = {**run.tags, "runs": str(len(runs))}, {**run.metrics, **means(runs, "eval")}
+    return replace(run, tags=tags, metrics=metrics)
 
 
 def means(runs: Iterable[RunRecord], prefix: str) -> dict[str, float]:

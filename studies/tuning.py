@@ -1,18 +1,29 @@
-"""What the kinds that search have in common: their table, trials, and which settings run again."""
+"""What the kinds that search have in common: their table, trials, and which settings run again.
+
+With `study.tuning_seeds` trials *race*: each runs with the first tuning seed, and with a further
+one while it is among the best third so far. docs/decisions/0034-racing.md has the simulation.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from core.metrics.catalogue import metric_info, ranking_metric
-from studies.kinds import Done, Job, Limit, Variant
+from core.plural import count
+from studies.kinds import Done, Job, Limit, Plan, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
 from studies.table import Definition, StudyTable
 
-SEED = 1000  # of every trial; finalists get others
+SEED = 1000  # the first of every trial; finalists get others
+MOST_SEEDS = 20
+FRACTION = 3  # one in so many trials gets the next tuning seed
 
 
 class TuningTable(StudyTable):
@@ -30,17 +41,21 @@ class TuningTable(StudyTable):
     )  # several: those of the Pareto front
     finalists: Annotated[int, Field(ge=1, le=100)] = 1  # of each system, run again
     tuning_seed: Annotated[int, Field(ge=0)] = SEED
+    # Of a trial at most: tuning_seed, and those after it while it is among the best third.
+    tuning_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1
     warm_start: str | None = None  # an earlier study, whose trials are added to the search
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> TuningTable:
-        if self.tuning_seed in self.seed_list():
-            raise ValueError(f"tuning_seed {self.tuning_seed} is one of study.seeds; finalists "
+        for seed in {*self.tuning_seed_list()} & {*self.seed_list()}:
+            raise ValueError(f"tuning_seed {seed} is one of study.seeds; finalists "
                              "need seeds that were not used for tuning")  # fmt: skip
         if self.objectives and self.metric not in self.objectives:
             raise ValueError(f"metric {self.metric!r} must be one of the objectives: it ranks")
         if len(self.metrics) > 1 and self.pruner != "none":
             raise ValueError("pruner needs a single objective")
+        if len(self.metrics) > 1 and self.tuning_seeds > 1:
+            raise ValueError("tuning_seeds above 1 needs a single objective: trials race by it")
         if len(self.metrics) > 1 and self.sampler == "cma_es":
             raise ValueError("sampler 'cma_es' needs a single objective; use 'nsga2', 'tpe', 'gp'")
         return self
@@ -55,6 +70,29 @@ class TuningTable(StudyTable):
         """Whether higher is better, for each of `metrics`."""
         return tuple(metric_info(metric).direction == "higher" for metric in self.metrics)
 
+    def tuning_seed_list(self) -> list[int]:
+        """The seeds that a trial may have, in their order."""
+        return list(range(self.tuning_seed, self.tuning_seed + self.tuning_seeds))
+
+    @property
+    def trials_text(self) -> str:
+        """The number of trials and, if they race, of their seeds, for people."""
+        trials = count(self.trials, "trial")
+        if self.tuning_seeds == 1:
+            return trials
+        return (f"{trials}, each with 1 to {self.tuning_seeds} tuning seeds (it gets the next one "
+                "while it is among the best third so far),")  # fmt: skip
+
+    def further_runs(self, trials: int) -> tuple[int, int]:
+        """Runs with further tuning seeds of an arm of so many trials: the expected number if later
+        trials are as good as earlier ones, and the largest.
+        """
+        racing, expected = float(trials), 0.0
+        for _ in range(self.tuning_seeds - 1):
+            racing = sum(math.ceil(n / FRACTION) / n for n in range(1, round(racing) + 1))
+            expected += racing
+        return round(expected), trials * (self.tuning_seeds - 1)
+
     def arm(
         self, name: str, definition: Definition, space: Space, published: Sequence[Settings]
     ) -> Arm:
@@ -63,23 +101,88 @@ class TuningTable(StudyTable):
                    self.sampler, self.pruner, tuple(published), self.warm_start)  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Trials:
+    """What is known of the trials of an arm."""
+
+    jobs: tuple[Job, ...]  # runs that have ended or can begin
+    ahead: tuple[Job, ...]  # first runs of the trials that follow
+    over: tuple[Done, ...]  # trials that get no further seeds, with their mean scores
+    complete: bool  # whether all are over
+
+
 def trials_of(
     arm: Arm, base: Variant, table: TuningTable, limit: Limit, done: Sequence[Done], prefix: str
-) -> tuple[list[Job], list[Done] | None]:
-    """The trials of an arm, and their results in the same order, None while some have not ended.
+) -> Trials:
+    """The trials of an arm.
 
-    If the time for searching is over, only the trials that have ended.
+    A trial races on with the next tuning seed if it is among the best third of the earlier trials
+    and itself, so that no trial waits for a later one: asynchronous successive halving (Li et al.
+    2020) without late promotions. One with a run that failed is over, and no rival. If the time for
+    searching is over, no trial begins or goes on.
     """
     ended = {each.key: each for each in done}
-    jobs = [
-        Job(Variant(f"{prefix}{trial_name(place)}", {}, base.config, whole=True),
-            table.tuning_seed, arm, place, level="trial")
-        for place in range(limit.trials or table.trials)
-    ]  # fmt: skip
-    if limit.closed:
-        jobs = [job for job in jobs if job.key in ended]
-    results = [ended[job.key] for job in jobs if job.key in ended]
-    return jobs, results if len(results) == len(jobs) else None
+    jobs: list[Job] = []
+    ahead: list[Job] = []
+    over: list[Done] = []
+    race: list[list[float]] = []  # scores of the earlier trials
+    for place in range(limit.trials or table.trials):
+        row = Variant(f"{prefix}{trial_name(place)}", {}, base.config, whole=True)
+        own = [Job(row, s, arm, place, level="trial") for s in table.tuning_seed_list()]
+        runs = [ended[job.key] for job in takewhile(lambda job: job.key in ended, own)]
+        jobs += own[: len(runs)]
+        following = () if limit.closed else own[len(runs) : len(runs) + 1]
+        if not runs:
+            (jobs if table.tuning_seeds == 1 else ahead).extend(following)
+            continue
+        scores = [_score(each, table) for each in runs]
+        if following and races_on(scores, race):
+            jobs.append(replace(following[0], first=runs[0]))
+        else:
+            over.append(_mean(runs))
+        if min(scores) > -math.inf:
+            race.append(scores)
+    planned = {job.place for job in (*jobs, *ahead)}
+    return Trials(tuple(jobs), tuple(ahead), tuple(over), len(over) == len(planned))
+
+
+def _score(run: Done, table: TuningTable) -> float:
+    """Of a run in the race, higher is better; minus infinity if it failed."""
+    score = run.scores.get(table.metric) if run.outcome == "ok" else None
+    if score is None:
+        return -math.inf
+    return score if table.higher_is_better else -score
+
+
+def races_on(own: Sequence[float], earlier: Sequence[Sequence[float]]) -> bool:
+    """Whether a trial is among the best third (FRACTION) of the trials so far, by the mean of its
+    own scores and of those of earlier trials over the same seeds; of equal ones the first is best.
+    """
+    n, mean = len(own), fmean(own)
+    rivals = [fmean(each[:n]) for each in earlier if len(each) >= n]
+    as_good = sum(each >= mean for each in rivals)
+    return mean > -math.inf and as_good < math.ceil((len(rivals) + 1) / FRACTION)
+
+
+def _mean(runs: Sequence[Done]) -> Done:
+    """A trial as one result: the mean scores over its seeds; it failed if one of its runs did."""
+    outcome = next((each.outcome for each in runs if each.outcome != "ok"), "ok")
+    values = {key: [each.scores.get(key) for each in runs] for key in runs[0].scores}
+    scores = {
+        key: None if None in of else fmean(x for x in of if x is not None)
+        for key, of in values.items()
+    }
+    return replace(runs[0], outcome=outcome, scores=scores, runs=len(runs))
+
+
+def with_trials(finals: Plan, trials: Sequence[Trials]) -> Plan:
+    """The plan of the finalists after that of the trials of all arms, in turn."""
+    jobs, ahead = (
+        sorted((job for each in trials for job in getattr(each, name)), key=lambda job: job.place)
+        for name in ("jobs", "ahead")
+    )
+    over = tuple(trial for each in trials for trial in each.over)
+    return replace(finals, jobs=(*jobs, *finals.jobs), ahead=(*ahead, *finals.ahead), over=over)
 
 
 def trial_name(place: int) -> str:
@@ -88,7 +191,8 @@ def trial_name(place: int) -> str:
 
 
 def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:
-    """The best proposals other than the published ones, best first.
+    """The best proposals other than the published ones, best first: of those that raced, the ones
+    with the most seeds come before all others.
 
     With several objectives those of the Pareto front, in the order of the first objective; if there
     are more than `study.finalists`, a selection that is spread evenly over the front.
@@ -104,7 +208,7 @@ def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:
         if each.outcome == "ok" and not each.published
         and all(each.scores.get(metric) is not None for metric in table.metrics)
     ]  # fmt: skip
-    ranked = sorted(complete, key=value, reverse=True)
+    ranked = sorted(complete, key=lambda each: (each.runs, value(each)), reverse=True)
     if len(table.metrics) == 1:
         return ranked[: table.finalists]
     front = [a for a in ranked if not any(dominates(value(b), value(a)) for b in ranked)]

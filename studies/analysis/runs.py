@@ -43,7 +43,7 @@ def cost(reading: Reading) -> Iterator[Section]:
     if not rows:
         return
     runs, trials = reading.seeds, reading.trials
-    everything = [*runs, *trials]
+    everything = [*runs, *reading.trial_runs]
     devices = sorted({run.tags["device"] for run in everything if "device" in run.tags})
     evaluated = duration(sum(_numbers(everything, *APART)))
     values = {

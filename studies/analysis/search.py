@@ -50,6 +50,8 @@ def tuning_sections(reading: Reading) -> Iterator[Section]:
     yield from _settings(reading, arms)
     if not arms:
         return
+    if reading.table.tuning_seeds > 1:
+        yield _race(reading)
     yield _curves(reading, arms)
     shares = {arm: importance(reading, trials) for arm, trials in arms.items()}
     if any(shares.values()):
@@ -82,6 +84,27 @@ def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
     if keys:
         cells = [[key, *(settings.get(key, "") for settings in rows.values())] for key in keys]
         yield Section("settings", ("setting", *rows), cells)
+
+
+def _race(reading: Reading) -> Section:
+    """How many tuning seeds each trial had; those with the most first, then the best."""
+    assert isinstance(reading.table, TuningTable)
+    metric, higher = reading.table.picked(reading.table.metric), reading.table.higher_is_better
+    scores = scores_of(reading, reading.trials, metric)
+    found = [
+        (int(trial.tags["runs"]), score if higher else -score, trial)
+        for trial, score in zip(reading.trials, scores, strict=True)
+    ]
+    rows = [
+        [trial.variant, str(runs), str(trial.outcome),
+         f"{trial.metrics[metric]:.4f}" if metric in trial.metrics else "-"]
+        for runs, _, trial in sorted(found, key=lambda each: each[:2], reverse=True)
+    ]  # fmt: skip
+    seeds = ", ".join(str(seed) for seed in reading.table.tuning_seed_list())
+    values = {"seeds": seeds}
+    return Section(
+        "race", ("trial", "tuning seeds", "outcome", f"mean {metric}"), rows, values=values
+    )
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:

@@ -105,6 +105,7 @@ def _with_trials(reading: Reading, arm: str, draws: Draws, rng: np.random.Genera
     values = np.array([[trial.metrics[key] for trial in trials] for key in keys])
     values *= 1 if reading.board.higher_is_better else -1
     labels = [arm if one_row else trial.variant for trial in trials]
+    tuned = [int(trial.tags["runs"]) for trial in trials]  # those with most seeds come first
     ran = [i for i, label in enumerate(labels) if label in draws]
     ran = [int(values[0].argmax())] if one_row and ran else ran
     if not ran or len(table.metrics) > 1:
@@ -113,7 +114,7 @@ def _with_trials(reading: Reading, arm: str, draws: Draws, rng: np.random.Genera
     found = {label: np.full((len(keys), BEST_RESAMPLES), -np.inf) for label in labels}
     for place, drawn in enumerate(resample(len(trials), rng, BEST_RESAMPLES)):
         for rule, scores in enumerate(values):
-            chosen = sorted({*drawn.tolist()}, key=lambda i: -scores[i])
+            chosen = sorted({*drawn.tolist()}, key=lambda i: (-tuned[i], -scores[i]))
             for i in chosen[: 1 if one_row else table.finalists]:
                 known = draws[labels[i]][rule, place] if i in ran else scores[i] + shift[rule]
                 found[labels[i]][rule, place] = known

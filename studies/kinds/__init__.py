@@ -46,14 +46,16 @@ class Variant:
 class Job:
     """One training run that a study needs.
 
-    A job with an `arm` is a trial: the arm proposes settings on top of the variant's when the job
-    starts. `tested` jobs are also scored on the test split, once, at their end.
+    A job with an `arm` is a run of a trial: the arm proposes settings on top of the variant's when
+    the `first` run of the trial starts. `tested` jobs are also scored on the test split, once, at
+    their end.
     """
 
     variant: Variant
     seed: int
     arm: Arm | None = None
     place: int = 0  # index of a trial in its arm
+    first: Done | None = None  # of a trial's further tuning seed: its first run
     tested: bool = False
     config: Config | None = None  # of this run; None: that of the variant, with the seed
     trunk: int | None = None  # of a fork: the seed of the trunk that it starts from
@@ -77,6 +79,8 @@ class Done:
     settings: Mapping[str, Any] = field(default_factory=dict)  # proposed by an arm, dotted
     published: bool = False  # a proposal that was enqueued, not drawn
     run_id: str = ""
+    proposal: int = -1  # number of the arm's Optuna trial; -1: none
+    runs: int = 1  # of a trial: number of tuning seeds of which the scores are means
 
     @property
     def key(self) -> Key:
@@ -90,9 +94,10 @@ class Plan:
 
     jobs: tuple[Job, ...]
     later: int = 0  # number of further jobs that become known when these have ended
-    # Of adaptive seeds: jobs that probably follow, for workers that find no other; the contrasts,
-    # and the titles of those that are not settled.
+    # Jobs that follow, with adaptive seeds probably, for workers that find no other.
     ahead: tuple[Job, ...] = ()
+    over: tuple[Done, ...] = ()  # trials that get no further tuning seeds, with their mean scores
+    # Of adaptive seeds: the contrasts, and the titles of those that are not settled.
     contrasts: Contrasts | None = None
     open: tuple[str, ...] = ()
 

@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.config import Config
-from core.plural import count
 from studies.adaptive import FIRST
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
@@ -17,7 +16,7 @@ from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
 from studies.table import Definition, System, check_contrasts
-from studies.tuning import TuningTable, final_row, finalists, trials_of
+from studies.tuning import TuningTable, final_row, finalists, trials_of, with_trials
 
 RATES = ("train.generator_lr", "train.discriminator_lr")
 # The first of these that a system uses is tuned with its learning rates.
@@ -72,26 +71,23 @@ class Comparison(Kind):
         table = self.table
         trials, rows = [], []
         for arm, base in self.rows:
-            jobs, results = trials_of(arm, base, table, limit, done, f"{arm.name} · ")
-            trials.append(jobs)
-            if results is None:
+            own = trials_of(arm, base, table, limit, done, f"{arm.name} · ")
+            trials.append(own)
+            if not own.complete:
                 continue
             row = base  # if no trial was better than the published settings, or none ended well
-            known = [each for each in results if each.published and each.outcome == "ok"]
-            best = finalists(results, table)
+            known = [each for each in own.over if each.published and each.outcome == "ok"]
+            best = finalists(own.over, table)
             if best and not (known and not _better(best[0], known[0], table)):
                 row = final_row(base.name, best[0], arm)
             rows.append(row)
-        in_turn = [job for place in zip(*trials, strict=False) for job in place]
-        rest = [job for jobs in trials for job in jobs if job not in in_turn]
-        every = (*in_turn, *rest)
         if len(rows) == len(self.rows):
-            finals = self.with_seeds(rows, done)
-            return replace(finals, jobs=(*every, *finals.jobs))
+            return with_trials(self.with_seeds(rows, done), trials)
         seeds = table.seed_list()[: FIRST if table.looks else None]
         first = [Job(row, seed, tested=True) for row in rows for seed in seeds]
         unknown = self.of_unknown_rows(len(self.rows))
-        return replace(unknown, jobs=(*every, *first), later=unknown.later - len(first))
+        later = unknown.later - len(first)
+        return with_trials(replace(unknown, jobs=tuple(first), later=later), trials)
 
     def arms(self) -> Sequence[Arm]:
         """One per system."""
@@ -100,7 +96,7 @@ class Comparison(Kind):
     def describe(self) -> str:
         """What is equal, and what is tuned."""
         table = self.table
-        trials, seeds = count(table.trials, "trial"), table.seed_text
+        trials, seeds = table.trials_text, table.seed_text
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
             for arm, _ in self.rows

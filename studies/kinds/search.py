@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
 
-from core.plural import count
 from studies.analysis.search import PUBLISHED, search_sections
 from studies.kinds import NO_LIMIT, Done, Kind, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, space_of
 from studies.table import Definition, check_contrasts
-from studies.tuning import TuningTable, final_row, finalists, trial_name, trials_of
+from studies.tuning import TuningTable, final_row, finalists, trial_name, trials_of, with_trials
 
 
 class Search(Kind):
@@ -42,12 +40,14 @@ class Search(Kind):
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """All trials; when they have ended, the finalists."""
         table = self.table
-        trials, results = trials_of(self.arm, self.base, table, limit, done, "")
-        if results is None:
-            return replace(self.of_unknown_rows(1 + table.finalists), jobs=tuple(trials))
-        best = [final_row(each.variant, each, self.arm) for each in finalists(results, table)]
-        finals = self.with_seeds((self.base, *best), done)
-        return replace(finals, jobs=(*trials, *finals.jobs))
+        trials = trials_of(self.arm, self.base, table, limit, done, "")
+        finals = self.of_unknown_rows(1 + table.finalists)
+        if trials.complete:
+            best = [
+                final_row(each.variant, each, self.arm) for each in finalists(trials.over, table)
+            ]
+            finals = self.with_seeds((self.base, *best), done)
+        return with_trials(finals, [trials])
 
     def arms(self) -> Sequence[Arm]:
         """The only one."""
@@ -56,7 +56,7 @@ class Search(Kind):
     def describe(self) -> str:
         """The space."""
         table = self.table
-        trials, seeds = count(table.trials, "trial"), table.seed_text
+        trials, seeds = table.trials_text, table.seed_text
         fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
             f"{trials} ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"

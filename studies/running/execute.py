@@ -157,8 +157,7 @@ def work(
         plan = worker.look()
         state = progress(queue, study.table)
         limit = jobs.limit_of(queue)
-        after = plan.must_follow if study.table.looks else state.later
-        if until is not None and _no_time(state.seconds, after, until, limit.workers):
+        if until is not None and _no_time(state.seconds, plan.must_follow, until, limit.workers):
             if not plan.later or limit.closed:
                 return
             jobs.set_limit(queue, replace(limit, closed=True))

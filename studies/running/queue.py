@@ -134,6 +134,7 @@ def ended(newest: Mapping[Key, FrozenTrial]) -> list[Done]:
             current_settings(trial.user_attrs.get("settings", {})),
             trial.user_attrs.get("published", False),
             trial.user_attrs.get("run_id", ""),
+            trial.user_attrs.get("proposal", -1),
         )
         for key, trial in newest.items()
         if trial.state in (TrialState.COMPLETE, TrialState.FAIL)

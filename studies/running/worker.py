@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from core.config import Config
 from core.config.renamed import current_settings
 from core.errors import MachineError
 from core.metrics.catalogue import metric_info
-from core.tracking.protocol import WORST, RunLabels, Tracker
+from core.tracking.protocol import ENDED, WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study
-from studies.kinds import Job, Key, Plan
+from studies.kinds import Done, Job, Key, Plan
 from studies.running import queue as jobs
-from studies.running.proposals import Proposals
+from studies.running.proposals import Proposal, Proposals
+from studies.space import Arm
 
 Report = Callable[[int, int | None, Mapping[str, float | None]], None]
 
@@ -66,12 +69,26 @@ class Worker:
         self._known: Mapping[Key, Job] = {}
         name = queue.study_name
         self._proposals = {arm.name: Proposals(name, arm, url) for arm in study.kind.arms()}
+        self._told: set[Key] = set()
 
     def look(self) -> Plan:
-        """Plan from the results so far."""
+        """Plan from the results so far, and tell the arms the trials that are over."""
         plan = jobs.extend(self.queue, self.study, self.tracker)
         self._known = {job.key: job for job in (*plan.ready, *plan.ahead)}
+        for each in plan.over:
+            if each.key not in self._told:
+                self._tell(self._known[each.key].arm, each)
+                self._told.add(each.key)
         return plan
+
+    def _tell(self, arm: Arm | None, trial: Done) -> None:
+        """Tell the arm the mean scores of a trial, None if one of its runs failed."""
+        if arm is None or trial.proposal < 0:  # it broke before it had settings
+            return
+        good, stopped = trial.outcome not in WORST, trial.outcome not in ENDED
+        values = [trial.scores.get(key) if good else None for key in arm.metrics]
+        with suppress(ValueError, UpdateFinishedTrialError):  # another worker was first
+            self._proposals[arm.name].tell(trial.proposal, values, stopped=stopped)
 
     def has_enough(self, before: float = math.inf) -> bool:
         """Whether attempts with a number below `before` spend the study's budget of runs; a search
@@ -86,7 +103,7 @@ class Worker:
         """Run one job, if one is left."""
         try:
             self.queue.optimize(self._objective, n_trials=1, catch=(Exception,))
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
+        except (ValueError, UpdateFinishedTrialError) as error:
             # Paused past the grace period: another worker has taken over the job.
             if "FAIL" not in str(error):
                 raise
@@ -128,11 +145,15 @@ class Worker:
         return self._known.get(key)
 
     def _try(self, trial: optuna.Trial, job: Job) -> RunResult:
-        """Run a trial of an arm, with new settings or those of the earlier attempt."""
+        """Run a trial of an arm, with new settings, those of the earlier attempt or, with a further
+        tuning seed, those of its first run.
+        """
         assert job.arm is not None
         proposals = self._proposals[job.arm.name]
         if "proposal" not in trial.user_attrs:
-            proposal = proposals.ask(job.place)
+            first = job.first
+            known = first and Proposal(first.proposal, dict(first.settings), first.published)
+            proposal = known or proposals.ask(job.place)
             trial.set_user_attr("settings", proposal.settings)
             trial.set_user_attr("published", proposal.published)
             trial.set_user_attr("proposal", proposal.number)
@@ -150,19 +171,11 @@ class Worker:
             if value is not None and proposals.should_stop(number, step, value):
                 raise Stopped(f"pruned at update {step}: worse than the other trials at this point")
 
-        try:
-            config = job.arm.config(current_settings(trial.user_attrs["settings"]))
-            prunes = job.arm.pruner != "none" and len(job.arm.metrics) == 1
-            config = config.model_copy(update={"seed": job.seed})
-            result = self._run(trial, job, config, report if prunes else None)
-        except Exception:
-            proposals.tell(number, [None], stopped=True)
-            raise
-        good = result.outcome not in WORST
-        values = [result.metrics.get(table.picked(key)) if good else None
-                  for key in job.arm.metrics]  # fmt: skip
-        proposals.tell(number, values, stopped=result.outcome == "killed")
-        return result
+        config = job.arm.config(current_settings(trial.user_attrs["settings"]))
+        config = config.model_copy(update={"seed": job.seed})
+        # The curves of further seeds are not those that the pruner compares.
+        prunes = job.arm.pruner != "none" and len(job.arm.metrics) == 1 and job.first is None
+        return self._run(trial, job, config, report if prunes else None)
 
     def _run(
         self, trial: optuna.Trial, job: Job, config: Config, report: Report | None = None
@@ -177,7 +190,7 @@ class Worker:
             settings = json.dumps(trial.user_attrs["settings"])
             published = str(trial.user_attrs["published"]).lower()
             tags |= {"arm": job.arm.name, "settings": settings, "published": published}
-            name = variant
+            name = name if job.first else variant
         parent = shared["parent_run_id"]
         if job.level == "seed":
             parent = shared["variant_run_ids"][variant]
