@@ -32,8 +32,9 @@ def test_a_run_is_swept(
 ) -> None:
     monkeypatch.setattr(baselines, "UPDATES", 2)
     code, out, err = textgan(
-        "run", SMOKE, "--json", *QUICK, "--set", "evaluation.keep_best=eval/unique", capsys=capsys
-    )
+        "run", SMOKE, "--json", *QUICK, "--set", "evaluation.keep_best=eval/unique", "--set",
+        "corpus.sentences=1000", capsys=capsys,
+    )  # fmt: skip
     assert code == 0, err
     run = json.loads(out)["run_id"]
     figure = tmp_path / "plane.png"
