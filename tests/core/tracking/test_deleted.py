@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,8 @@ from core.tracking import delivery
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import NONE, study_run
 from experiments.deletion import restore
-from tests.chaos.servers import mlflow_server
 
 MANY = 1_005  # more than one page
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.slow)])
@@ -31,7 +24,7 @@ def tracker(
     monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.05)
     if request.param == "database":
         return open_tracker(f"sqlite:///{tmp_path}/store/mlflow.db")
-    return open_tracker(request.getfixturevalue("server"))
+    return open_tracker(f"http://127.0.0.1:{request.getfixturevalue('upstream')}")
 
 
 def delete_experiment(tracker: MlflowTracker, name: str) -> None:

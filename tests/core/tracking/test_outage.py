@@ -12,15 +12,9 @@ from core.errors import MachineError
 from core.tracking import delivery
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.rendering import Sample
-from tests.chaos.servers import FAULTS, FaultyProxy, free_port, mlflow_server
+from tests.chaos.servers import FAULTS, FaultyProxy, free_port
 
 pytestmark = pytest.mark.slow  # a server has to start
-
-
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with mlflow_server(tmp_path_factory.mktemp("server")) as port:
-        yield port
 
 
 @pytest.fixture
