@@ -28,7 +28,7 @@ from experiments.single_run.session import training_state
 from studies.adaptive import FIRST, expected_runs, most_runs
 from studies.analysis.runs import duration
 from studies.definition import Study
-from studies.kinds import Job, Limit
+from studies.plan import Job, Limit
 from studies.tuning import TuningTable
 from variants import registry
 

@@ -28,8 +28,8 @@ from experiments.single_run.run import run
 from experiments.study_output import status
 from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
 from studies.definition import RUN, Study, load_study, same_definition, stored_study
-from studies.kinds import Limit
 from studies.leaderboard import CORPORA, Leaderboard, leaderboard
+from studies.plan import Limit
 from studies.report import publish
 from studies.running import execute
 from studies.running.queue import Progress, load_queue, progress, queue_names

@@ -21,7 +21,8 @@ from core.errors import InputError
 from core.faults import in_toml
 from core.text.oracles import oracle_of
 from core.tracking.protocol import MLFLOWS_OWN
-from studies.kinds import Kind, OnCorpora, Variant, find_kind
+from studies.kinds import Kind, OnCorpora, find_kind
+from studies.plan import Variant
 from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system_name
 
 __all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from core.metrics.catalogue import metric_info, ranking_metric
 from core.plural import count
-from studies.kinds import Done, Job, Limit, Plan, Variant
+from studies.plan import Done, Job, Limit, Plan, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
 from studies.table import Definition, StudyTable
 

@@ -68,7 +68,7 @@ def study(
     from experiments import study_output, study_session
     from experiments.estimate import show_plan
     from experiments.study_worker import Cluster, check_cluster
-    from studies.kinds import Limit
+    from studies.plan import Limit
     from studies.report import document, read
     from studies.running.queue import failures, load_queue
 

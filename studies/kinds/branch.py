@@ -20,7 +20,8 @@ from core.config.schema import Frozen
 from core.plural import count
 from core.tracking.rendering import plain
 from studies.analysis.branches import within_trunks
-from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import Kind
+from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.table import JOINER, Budget, Definition, StudyTable, check_contrasts
 

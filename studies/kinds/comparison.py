@@ -12,7 +12,8 @@ from core.config import Config
 from studies.adaptive import FIRST
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
-from studies.kinds import NO_LIMIT, Done, Job, Kind, Limit, Plan, Variant
+from studies.kinds import Kind
+from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
 from studies.table import Definition, System, check_contrasts

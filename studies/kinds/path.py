@@ -22,7 +22,8 @@ from core.config.slots import SLOTS
 from core.errors import InputError, listed
 from core.plural import count
 from studies.analysis.path import Node, nodes_of, orders_within, path_sections
-from studies.kinds import Kind, Variant
+from studies.kinds import Kind
+from studies.plan import Variant
 from studies.sections import Reading, Section
 from studies.table import Definition, StudyTable, system_name
 

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from studies.analysis.search import PUBLISHED, search_sections
-from studies.kinds import NO_LIMIT, Done, Kind, Limit, Plan, Variant
+from studies.kinds import Kind
+from studies.plan import NO_LIMIT, Done, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, space_of
 from studies.table import Definition, check_contrasts

@@ -27,8 +27,8 @@ from core.process import environment
 from core.tracking.protocol import RunTracker, Tracker
 from core.tracking.rendering import code, plain
 from studies.definition import Study, from_definition, same_definition
-from studies.kinds import NO_LIMIT, Limit
 from studies.leaderboard import MARGIN, MOST
+from studies.plan import NO_LIMIT, Limit
 from studies.running import queue as jobs
 from studies.running.proposals import ARM_OF, Proposals
 from studies.running.queue import Progress, load_queue, progress, queue_names

@@ -23,7 +23,7 @@ from core.config.renamed import current_settings
 from core.errors import InputError, listed
 from core.tracking.protocol import Tracker
 from studies.definition import Study
-from studies.kinds import Done, Job, Key, Limit, Plan
+from studies.plan import Done, Job, Key, Limit, Plan
 from studies.running.storage import GRACE_SECONDS, MOST_RETRIES, alone, open_storage
 from studies.table import StudyTable
 

@@ -18,7 +18,7 @@ from core.metrics.catalogue import metric_info
 from core.tracking.protocol import ENDED, WORST, RunLabels, Tracker
 from core.training.loop import Stopped
 from studies.definition import Study
-from studies.kinds import Done, Job, Key, Plan
+from studies.plan import Done, Job, Key, Plan
 from studies.running import queue as jobs
 from studies.running.proposals import Proposal, Proposals
 from studies.space import Arm

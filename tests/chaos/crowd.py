@@ -15,7 +15,7 @@ from core.config import Config
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import RunLabels, RunRecord, Tracker
 from studies.definition import load_study
-from studies.kinds import Plan
+from studies.plan import Plan
 from studies.running import execute
 from studies.running import queue as jobs
 from tests.chaos import children

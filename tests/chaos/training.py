@@ -17,7 +17,7 @@ from core.training.state import TrainingState
 from experiments.single_run import run as single_run
 from experiments.single_run import session
 from studies.definition import load_study
-from studies.kinds import Limit
+from studies.plan import Limit
 from studies.running import execute, storage
 from studies.running import queue as jobs
 from tests.chaos import runs

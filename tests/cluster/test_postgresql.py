@@ -15,7 +15,7 @@ from core.tracking.protocol import RunLabels, Tracker
 from experiments.single_run.run import run
 from experiments.study_session import Session, begin_or_join
 from studies.definition import load_study
-from studies.kinds import Limit
+from studies.plan import Limit
 from tests.cluster.studies import attempts, faults, started_at, tiny_study
 from tests.conftest import ROOT, tiny
 from variants import registry

@@ -19,7 +19,7 @@ from experiments.study_session import Session, begin_or_join
 from experiments.study_worker import Cluster as Workers
 from experiments.study_worker import WorkerTask, launch
 from studies.definition import Study, load_study
-from studies.kinds import Limit
+from studies.plan import Limit
 from studies.report import build, read
 from studies.running.execute import begin, watching, work
 from studies.running.queue import Progress

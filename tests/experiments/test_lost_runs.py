@@ -14,8 +14,8 @@ from experiments.deletion import restore
 from experiments.single_run.run import run
 from experiments.study_session import begin_or_join, complete, find_study
 from experiments.study_worker import take_runs
-from studies.kinds import NO_LIMIT
 from studies.leaderboard import Leaderboard
+from studies.plan import NO_LIMIT
 from studies.report import Report
 from studies.running.execute import load_queue
 from tests.conftest import tiny

@@ -24,7 +24,7 @@ from experiments.study_output import status
 from studies.adaptive import FIRST, Contrasts, Looks, course, expected_runs, most_runs
 from studies.analysis.contrasts import effects, with_contrasts
 from studies.definition import Study, load_study
-from studies.kinds import Done, Job
+from studies.plan import Done, Job
 from studies.report import build, read
 from studies.running.execute import begin, grow, work
 from studies.running.queue import load_queue, progress

@@ -17,8 +17,8 @@ from experiments.single_run.run import run
 from experiments.study_session import check_forks, find_file
 from studies.analysis.curves import curves
 from studies.definition import RUN, Study, from_definition, load_study
-from studies.kinds import Done
 from studies.leaderboard import leaderboard
+from studies.plan import Done
 from studies.report import read, sections
 from studies.running.execute import begin, work
 from studies.running.queue import load_queue, progress

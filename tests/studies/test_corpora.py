@@ -24,7 +24,7 @@ from experiments.study_session import Session, begin_or_join, complete
 from studies.analysis.corpora import Ranks, figure, ranks_of
 from studies.compared import compare
 from studies.definition import Study, from_definition, load_study
-from studies.kinds import NO_LIMIT, Limit
+from studies.plan import NO_LIMIT, Limit
 from studies.report import build, document, on_corpora, read
 from studies.running import execute
 from studies.running.storage import storage_url

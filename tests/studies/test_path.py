@@ -15,8 +15,8 @@ from experiments.loading import resolve_file
 from studies.analysis.contrasts import Comparison
 from studies.analysis.path import Node, nodes_of, orders_within, shapley
 from studies.definition import Study, load_study
-from studies.kinds import Limit
 from studies.leaderboard import Leaderboard, Row
+from studies.plan import Limit
 from studies.report import read, sections
 from tests.conftest import ROOT
 from tests.studies.test_studies import FakeTraining, start

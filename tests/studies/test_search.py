@@ -24,7 +24,7 @@ from core.training.loop import Stopped
 from experiments.estimate import Estimate, show_plan
 from experiments.loading import resolve_file
 from studies.definition import Study, load_study
-from studies.kinds import Done, Limit
+from studies.plan import Done, Limit
 from studies.report import read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.queue import ended, latest, load_queue

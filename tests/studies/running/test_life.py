@@ -26,7 +26,7 @@ from experiments.study_output import status
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats
 from studies.analysis.runs import duration
-from studies.kinds import Limit
+from studies.plan import Limit
 from studies.report import read
 from studies.running.execute import SHARE, begin, look, to_record, watching, work
 from studies.running.queue import Progress, latest, limit_of, load_queue, progress, sweep
