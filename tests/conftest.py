@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from filelock import FileLock
 
 from core.compiled import _Cache as KernelCache
 from core.config import Config, override, parse, read_toml
-from experiments import environment
 from experiments.single_run.evaluator import Evaluator, Values
 from studies.figures import save
 from variants import registry
@@ -145,14 +144,6 @@ def _files_of_figures_are_not_written() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.single_run.session.log_curves", lambda record: None)
         patch.setattr("studies.report.save", lambda *_: None)
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _git_is_asked_once() -> Iterator[None]:
-    """Each run asks three times, a tenth of a tiny run, and nobody commits during the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(environment, "_git", cache(environment._git))
         yield
 
 
