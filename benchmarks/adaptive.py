@@ -4,10 +4,11 @@
 
 Simulates studies with `studies.adaptive.course`, which the queue uses too, replays stored studies,
 and writes results/adaptive.json, from which `make results` renders a part of docs/inference.md.
-About a CPU minute. Every row is compared with the first. Tables:
+About two CPU minutes. Every row is compared with the first. Tables:
 
     errors   share of studies with a false verdict: a difference where there is none, or
-             equivalence of rows that differ by the margin
+             equivalence of rows that differ by the margin; share of the intervals of contrasts,
+             as they are shown when a study has stopped, that contain the true difference
     savings  mean number of runs, against fixed seeds that settle all contrasts as often
     replays  stored studies of ten seeds: runs that adaptive seeds would have used
 """
@@ -25,6 +26,7 @@ import numpy as np
 from scipy import special
 
 from benchmarks.inference import write
+from core.sequential import nominal
 from core.statistics import LEVEL, TINY, adjust, contrast, summarize
 from docs.summaries import load
 from studies.adaptive import Contrasts, Course, Looks, course
@@ -80,16 +82,30 @@ def errors(found: Course, last: float) -> dict[str, float]:
     return {name: round(float(each.mean()), 4) for name, each in shares.items()}
 
 
+def coverage(scores: np.ndarray, failed: np.ndarray, found: Course, truth: float) -> float:
+    """Share of the intervals at the stop that contain the true difference, which is `truth` for the
+    last row and 0 for the others; mean over the contrasts.
+    """
+    there = np.arange(scores.shape[2]) < found.used[..., None]
+    rows = summarize(np.where(there, scores, np.nan), failed & there)
+    value, error, freedom = contrast(rows, *pairs(scores.shape[1]))
+    level = nominal(LEVEL, Looks(scores.shape[2], MARGIN).ratio)
+    true = np.append(np.zeros(scores.shape[1] - 2), truth)
+    return float((abs(value - true) <= special.stdtrit(freedom, 1 - level / 2) * error).mean())
+
+
+def pairs(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index and weights of every row minus the first."""
+    return np.array([[row, 0] for row in range(1, rows)]), np.tile([1.0, -1.0], (rows - 1, 1))
+
+
 def fixed_seeds(scores: np.ndarray, failed: np.ndarray, share: float, level: float) -> int:
     """The fewest seeds with which one look, at a `level` for each kind of verdict, settles all
     contrasts in this share of studies.
     """
-    rows = scores.shape[1]
-    index = np.array([[row, 0] for row in range(1, rows)])
-    weights = np.tile([1.0, -1.0], (rows - 1, 1))
     for seeds in range(3, scores.shape[2] + 1):
         found = summarize(scores[..., :seeds], failed[..., :seeds])
-        value, error, freedom = contrast(found, index, weights)
+        value, error, freedom = contrast(found, *pairs(scores.shape[1]))
         error = np.maximum(error, TINY)
         p = adjust(2 * special.stdtr(freedom, -abs(value) / error))
         within = adjust(special.stdtr(freedom, (abs(value) - MARGIN) / error))
@@ -107,11 +123,14 @@ def simulated(repeats: int, sizes: Sequence[int], most: int = MOST) -> dict[str,
         if last == CLEAR and (spread, rate) != CASES[0]:
             continue
         rng = np.random.default_rng(rows)
-        found = completed(*scores_of(rng, (repeats, rows, most), spread, last, rate))
+        scores, failed = scores_of(rng, (repeats, rows, most), spread, last, rate)
+        found = completed(scores, failed)
         about = {"rows": rows, "scenario": scenario}
-        tables["errors"].append(
-            {**about, "spread": spread, "failures": rate, **errors(found, last)}
-        )
+        covered = coverage(scores, failed, found, (1 - rate) * last)
+        tables["errors"].append({
+            **about, "spread": spread, "failures": rate, **errors(found, last),
+            "coverage": round(covered, 4),
+        })  # fmt: skip
         if (spread, rate) != CASES[0]:
             continue
         share = float((~found.open).all(axis=-1).mean())

@@ -184,17 +184,18 @@ def overall_score(rows: Rows, worst: float | None) -> Bounds:
     """Mean of all runs with a 95% interval that allows for failures that were not seen.
 
     The overall score is (1 - q) m + q f for a failure rate q, a survivors' score m and a score f of
-    failed runs. The ends are those that this takes for the ends of the intervals of q and m; f is
-    the mean of the failed runs or, if none failed, the metric's `worst` value (None: q is 0). The
-    interval is conservative. It has no ends for one run, for two of which one failed, and without
-    survivors.
+    failed runs. The ends are those that this takes for the ends of the intervals of q (95%) and m;
+    f is the mean of the failed runs or, if none failed, the metric's `worst` value (None: q is 0).
+    The interval of m is one of 97.5%, or of 95% if q is 0 for certain: two intervals of 95% may
+    contain both values in 90% of cases only. The result is conservative. It has no ends for one
+    run, for two of which one failed, and without survivors.
     """
     _, *rates = failure_rate(rows)
     seen = rows.failed > 0
     if worst is None:
         rates = [np.where(seen, rate, 0.0) for rate in rates]
     failed = np.where(seen, rows.failed_mean, 0.0 if worst is None else worst)
-    reach = _reach(rows)
+    reach = _reach(rows, np.where(rates[1] > 0, TAIL / 2, TAIL))
     ends = [(1 - q) * (rows.mean + sign * reach) + q * failed for q in rates for sign in (-1, 1)]
     enough = (rows.survived > 0) & (rows.runs > 1) & ~((rows.runs == 2) & seen)
     low, high = (
@@ -203,9 +204,9 @@ def overall_score(rows: Rows, worst: float | None) -> Bounds:
     return rows.score, low, high
 
 
-def _reach(rows: Rows) -> np.ndarray:
-    """Half the width of Student's 95% interval of the survivors' mean."""
-    quantile = special.stdtrit(rows.freedom, 1 - TAIL)
+def _reach(rows: Rows, tail: np.ndarray | float = TAIL) -> np.ndarray:
+    """Half the width of Student's interval of the survivors' mean, missed by `tail` at each end."""
+    quantile = special.stdtrit(rows.freedom, 1 - tail)
     return np.asarray(quantile * np.sqrt(rows.moderated / np.maximum(rows.survived, 1)))
 
 

@@ -239,9 +239,12 @@ def test_only_kinds_that_compare_rows_adapt_and_they_need_a_margin(tmp_path: Pat
 
 
 def check(found: dict[str, Any], slack: float) -> None:
-    """What the simulation must show: at most 5% of studies have a false verdict."""
+    """What the simulation must show: at most 5% of studies have a false verdict, and the intervals
+    at the stop cover 95%.
+    """
     for row in found["errors"]:
         assert row["either"] <= LEVEL + slack, row
+        assert row["coverage"] >= 1 - LEVEL - slack, row
 
 
 def test_the_stored_simulation_keeps_what_it_promises() -> None:
