@@ -39,8 +39,8 @@ def generator_step(state: TrainingState) -> float:
         adversary.objective,
         state.streams["estimator"],
         parts,
-        state.config.train.entropy,
         adversary.reference,
+        state.config.train.entropy,
     )
     loss, discriminator = math.nan, as_module(adversary.discriminator)
     mode = evaluation_mode if adversary.estimator.discriminator_evaluates else nullcontext
