@@ -19,8 +19,8 @@ def test_no_step_is_one_of_likelihood() -> None:
 
 @pytest.mark.fidelity
 def test_the_first_gradient_is_that_of_the_expected_reward_of_the_next_token() -> None:
-    """Sutton et al. 2001: sum over all tokens w of grad p(w | x_<t) r_t(w), r = 2 sigma(D) - 1, less
-    b log p of the entropy bonus.
+    """Sutton et al. 2001: sum over all tokens w of grad p(w | x_<t) r_t(w), with the rewards
+    r = 2 sigma(D) - 1 - b log p, b the weight of the entropy.
     """
     run = state(small("modern", "discriminator.dropout=0.0"))
     context, parts, _ = prepared(run)
