@@ -63,7 +63,7 @@ class Strategy:
     paper: ClassVar[str] = ""
     # Of an estimator: D is in evaluation mode (no dropout) in G's steps, as for most rewards.
     discriminator_evaluates: ClassVar[bool] = True
-    adds_entropy: ClassVar[bool] = False
+    adds_entropy: ClassVar[bool] = False  # see `Estimator`
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -241,8 +241,8 @@ class EstimatorContext(Protocol):
         """(N, S) bool, False after the end token; None when nothing is masked."""
 
     @property
-    def entropy(self) -> float:
-        """The weight of the entropy of G's distributions in its reward (`train.entropy`)."""
+    def entropy_weight(self) -> float:
+        """The weight of the entropy bonus (`train.entropy`)."""
 
     # With gradient.
 
@@ -322,7 +322,7 @@ class Estimator(Protocol):
 
     target: ClassVar[str]
     discriminator_evaluates: ClassVar[bool]
-    adds_entropy: ClassVar[bool]  # its loss contains `EstimatorContext.entropy`
+    adds_entropy: ClassVar[bool]  # its loss includes the entropy bonus; else the step adds it
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """What `loss` needs of the whole batch: tensors without gradient, first axis N."""

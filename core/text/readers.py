@@ -1,4 +1,4 @@
-"""Readers of sources: lines, fortune files, tables, JSON lines, a folder of shards; packed or not.
+"""Readers of sources: lines, fortune files, tables, JSON lines, folders; also compressed ones.
 
 Every reader yields one sentence at a time, and keeps at most a line or an entry in memory. A line
 ends with LF, CR LF or CR. What cannot be read is an InputError that names file and line. A fortune
@@ -26,7 +26,7 @@ from core.text.settings import CorpusSettings, Kind
 
 MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no line ends
 BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of a packed file
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of a compressed file
 SEPARATOR = "%"
 MOST_IN_ENTRY = 50  # lines per separator; with more lines, a % is a sentence of its own
 CAPITALS = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0386-\u03ab\u0400-\u042f\u0531-\u0556"
@@ -41,7 +41,6 @@ SUFFIXES: Mapping[str, Kind] = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow",
 }  # fmt: skip
 COLUMNAR: tuple[Kind, ...] = ("parquet", "arrow")
-MAGIC: Mapping[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}  # of the fields of a table
 SAMPLE = 50  # lines that tell the separator of a table, and whether it has a header
 NAME = re.compile(r"[^\W\d][\w.-]*")  # of a column
@@ -158,8 +157,8 @@ def read_json_lines(path: Path, settings: CorpusSettings) -> Iterator[str]:
 
 def read_shards(path: Path, settings: CorpusSettings) -> Iterator[str]:
     """Every file of a folder and its sub-folders, in the order of their paths: as lines, or as a
-    table or JSON lines if its name says so. Beside Parquet and Arrow files nothing else is read:
-    what Hugging Face puts there describes them.
+    table or JSON lines if its name says so. If there are Parquet or Arrow files, no others are
+    read: in folders of Hugging Face the others describe these.
     """
     files = shard_files(path)
     files = [file for file in files if SUFFIXES.get(_suffix(file)) in COLUMNAR] or files
@@ -219,11 +218,7 @@ def _guessed(path: Path) -> Kind:
     if _suffix(path) in SUFFIXES:
         return SUFFIXES[_suffix(path)]
     with _open(path) as file:
-        raw = _read(path, file)
-    for magic, kind in MAGIC.items():
-        if raw.startswith(magic):
-            return kind
-    beginning = raw.decode("utf-8-sig", errors="replace")
+        beginning = _read(path, file).decode("utf-8-sig", errors="replace")
     found = [line for line in beginning.splitlines() if line.strip()]
     separators = sum(line.strip() == SEPARATOR for line in found)
     if separators * MOST_IN_ENTRY >= len(found) > 0:
@@ -266,7 +261,7 @@ def shard_files(path: Path) -> list[Path]:
 
 
 def _open(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked if they are packed with gzip or zstd."""
+    """The bytes of a file, decompressed if it is gzip or zstd."""
     try:
         with path.open("rb") as file:
             mark = file.read(len(ZSTD))

@@ -41,7 +41,7 @@ class GeneratorBatch:
     rng: torch.Generator  # the estimator's own random numbers
     micro_batches: int = 1  # that the batch is cut into to save memory
     reference: Generator | None = None  # G as it was when adversarial training began
-    entropy: float = 0.0  # see `EstimatorContext`
+    entropy_weight: float = 0.0  # see `EstimatorContext`
 
     @property
     def mask(self) -> Tensor | None:

@@ -94,11 +94,11 @@ def _parts_of_hidden_states(state: TrainingState, batch: GeneratorBatch) -> Part
 def _estimator_loss(
     batch: GeneratorBatch, estimator: Estimator, prepared: Sequence[Tensor]
 ) -> Tensor:
-    """The estimator's loss, less the entropy bonus unless it contains that."""
+    """The estimator's loss, less the entropy bonus unless that is included."""
     loss = estimator.loss(batch, prepared)
-    if batch.entropy and not estimator.adds_entropy:
+    if batch.entropy_weight and not estimator.adds_entropy:
         entropy = expectation(
             batch.draw.hidden, batch.generator.head, batch.mask, lambda log_p, _: -log_p
         )
-        loss = loss - batch.entropy * entropy
+        loss = loss - batch.entropy_weight * entropy
     return loss

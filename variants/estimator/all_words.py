@@ -63,7 +63,7 @@ class AllWords(Strategy):
         expected reward, and b times the entropy in the same pass.
         """
         queries, values, real = (each.flatten(0, 1) for each in prepared[:3])  # (N S, ...)
-        table, bonus = context.discriminator.embedding.detach(), context.entropy  # (V, E)
+        table, bonus = context.discriminator.embedding.detach(), context.entropy_weight  # (V, E)
 
         def rewards(log_p: Tensor, places: Tensor) -> Tensor:
             scores = torch.addmm(values[places, None], queries[places], table.T)  # (M, V)
