@@ -1,16 +1,19 @@
 """The time and disk that a study needs: from finished runs in the store, or from a calibration.
 
 Finished runs with the same settings (except the seed) are used if there are any. Otherwise a few
-different configurations are trained for some updates and evaluated once, without a record.
+different configurations are trained for some updates and evaluated once, without a record, until
+that has used its share of CPU time.
 """
 
 from __future__ import annotations
 
+import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.markdown import Markdown
@@ -32,11 +35,12 @@ from studies.plan import Job, Limit
 from studies.tuning import TuningTable
 from variants import registry
 
+CPU_SECONDS = 30.0  # of this process, after which no more is measured
 CALIBRATED = 4  # configurations, as different as possible
 UPDATES, SECONDS = 1000, 1.0  # of training each, whichever ends first
-WARM, WARM_SECONDS = 2, 10.0  # updates before those: the first ones compile
+WARM, WARM_SECONDS = 2, 2.0  # updates before those: the first ones compile
 SHARE = 64  # one in so many of an evaluation's sentences is drawn first
-LONG = 30.0  # seconds of an evaluation above which that share is extrapolated
+LONG = 5.0  # seconds of an evaluation above which that share is extrapolated
 GRADIENTS = 2  # of the generator that are diagnosed; the time per gradient is extrapolated
 OVERHEAD = 1.5  # seconds of a run besides updates and evaluations: store, model, figures
 RECORD = 600_000  # bytes of a run besides its weights: sentences, figures, journal
@@ -44,32 +48,63 @@ RECORD = 600_000  # bytes of a run besides its weights: sentences, figures, jour
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean cost of one run."""
+    """The mean cost of one run; None where it is not known."""
 
-    seconds: float
-    bytes: int
+    seconds: float | None
+    bytes: int | None
     source: str  # what it is estimated from
 
 
+class _OverLimit(BaseException):
+    """The CPU time is used up. Not an Exception: what is measured must not catch it."""
+
+
+@contextmanager
+def _cpu_limit(seconds: float) -> Iterator[None]:
+    """Raise `_OverLimit` in the body once this process has used so much CPU time. A timer does,
+    because a single update or evaluation can take minutes.
+    """
+
+    def over(*_: object) -> None:
+        raise _OverLimit
+
+    before = signal.signal(signal.SIGPROF, over)
+    try:
+        # Again every second, because Python drops what is raised in a finaliser.
+        signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def estimate(jobs: Sequence[Job], tracker: Tracker) -> Estimate:
-    """The mean cost of these jobs."""
+    """The mean cost of these jobs, found in `CPU_SECONDS`."""
     configs = list({job.variant.config.config_hash(): job.variant.config for job in jobs}.values())
-    known = _known(tracker, configs)
-    if known and len(known) == len(configs):
-        seconds = statistics.mean(statistics.mean(each) for each in known.values())
-        runs = sum(map(len, known.values()))
-        size = _bytes(configs[0], _prepared(configs[0], tracker)[0])
-        return Estimate(seconds, size, f"from {count(runs, 'run')} like these in the store")
-    picked = unlike(configs, CALIBRATED)
-    costs = []
-    for config in picked:
-        trainer, evaluator, seconds = _prepared(config, tracker)
-        seconds += _run_seconds(config, trainer, evaluator)
-        costs.append((seconds, _bytes(config, trainer)))
+    picked, costs = unlike(configs, CALIBRATED), list[tuple[float, int]]()
+    found, stopped = None, True
+    with tempfile.TemporaryDirectory() as folder, suppress(_OverLimit), _cpu_limit(CPU_SECONDS):
+        there = (tracker.store_dir / "corpora").exists()
+        store_dir = tracker.store_dir if there else Path(folder)
+        known = _known(tracker, configs)
+        if len(known) == len(configs):
+            seconds = statistics.mean(statistics.mean(each) for each in known.values())
+            runs = sum(map(len, known.values()))
+            found = Estimate(seconds, None, f"from {count(runs, 'run')} like these in the store")
+            return replace(found, bytes=_bytes(configs[0], _prepared(configs[0], store_dir)[0]))
+        for config in picked:
+            trainer, evaluator, seconds = _prepared(config, store_dir)
+            seconds += _run_seconds(config, trainer, evaluator)
+            costs.append((seconds, _bytes(config, trainer)))
+        stopped = False
+    if not costs:
+        nothing = f"no configuration was measured in {CPU_SECONDS:g} CPU seconds"
+        return found or Estimate(None, None, nothing)
+    limit = f", stopped after {CPU_SECONDS:g} CPU seconds" if stopped else ""
     return Estimate(
         statistics.mean(seconds for seconds, _ in costs),
         round(statistics.mean(size for _, size in costs)),
-        f"from a short calibration of {len(picked)} of {len(configs)} configurations",
+        f"from a short calibration of {len(costs)} of {len(configs)} configurations{limit}",
     )
 
 
@@ -96,18 +131,15 @@ def _known(tracker: Tracker, configs: Sequence[Config]) -> dict[str, list[float]
     return found
 
 
-def _prepared(config: Config, tracker: Tracker) -> tuple[Trainer, Evaluator, float]:
+def _prepared(config: Config, store_dir: Path) -> tuple[Trainer, Evaluator, float]:
     """A run of which nothing is kept, after its first updates, when the optimisers hold their
     state; and the seconds until the first one.
     """
     began = time.monotonic()
     device = set_up_process(config)
-    with tempfile.TemporaryDirectory() as folder:
-        there = (tracker.store_dir / "corpora").exists()
-        store_dir = tracker.store_dir if there else Path(folder)
-        corpus = open_corpus(config.corpus, store_dir, config.model.length)
-        state = training_state(config, corpus, device)
-        trainer, evaluator = Trainer(state, lambda values, step: None), Evaluator(corpus, state)
+    corpus = open_corpus(config.corpus, store_dir, config.model.length)
+    state = training_state(config, corpus, device)
+    trainer, evaluator = Trainer(state, lambda values, step: None), Evaluator(corpus, state)
     seconds = time.monotonic() - began
     _train(trainer, config, WARM, WARM_SECONDS)
     return trainer, evaluator, seconds
@@ -173,8 +205,12 @@ def _train(trainer: Trainer, config: Config, updates: int, seconds: float) -> fl
     return (counters.seconds - spent) / max(1, counters.update - update)
 
 
-def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) -> None:
-    """Print a study's plan: variants, seeds, number of runs, estimated time and disk."""
+def show_plan(
+    study: Study, limit: Limit, tracker: Tracker, *, as_json: bool, estimated: bool = True
+) -> None:
+    """Print a study's plan: variants, seeds and number of runs; then, if it is to be `estimated`,
+    time and disk space.
+    """
     corpora = study.on_corpora(registry(), study.table.name)
     plans = [each.kind.plan((), limit) for each in corpora.values()]
     jobs = [job for plan in plans for job in (*plan.jobs, *plan.ahead)]
@@ -192,8 +228,25 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
         runs, most = runs + arms * further[0], most + arms * further[1]
     if limit.trials is not None and not any(each.kind.arms() for each in corpora.values()):
         runs = min(runs, limit.trials * len(corpora))
-    found = estimate(jobs, tracker)
-    seconds = found.seconds * runs / limit.workers
+    if not as_json:
+        seeds: dict[str, list[str]] = {}
+        for job in plans[0].jobs:
+            seeds.setdefault(job.variant.name, []).append(str(job.seed))
+        cells = [[name, ", ".join(used)] for name, used in seeds.items()]
+        stdout.print(study.table.question, markup=False)
+        stdout.print(table(["variant", "seeds"], cells))
+        stdout.print(Markdown(study.kind.describe()))
+        chosen = f" ({later} of them chosen by the results of the others)" if later else ""
+        assumed = ["no row differs and the standard deviation over seeds is half of the margin"]
+        assumed = assumed if looks else []
+        if further[1]:
+            assumed.append("later trials are as good as earlier ones")
+        if assumed:
+            chosen = f" expected, if {' and '.join(assumed)} (at most {most})"
+        stdout.print(f"{count(runs, 'run')}{chosen}, ranked by {study.table.ranked_by}")
+    found = estimate(jobs, tracker) if estimated else Estimate(None, None, "not estimated")
+    seconds = None if found.seconds is None else found.seconds * runs / limit.workers
+    size = None if found.bytes is None else found.bytes * runs
     if as_json:
         print_json({
             "study": study.table.name,
@@ -205,27 +258,13 @@ def show_plan(study: Study, limit: Limit, tracker: Tracker, *, as_json: bool) ->
             "seconds": seconds,
             "seconds_a_run": found.seconds,
             "estimated_from": found.source,
-            "bytes": found.bytes * runs,
+            "bytes": size,
         })  # fmt: skip
-        return
-    seeds: dict[str, list[str]] = {}
-    for job in plans[0].jobs:
-        seeds.setdefault(job.variant.name, []).append(str(job.seed))
-    cells = [[name, ", ".join(used)] for name, used in seeds.items()]
-    stdout.print(study.table.question, markup=False)
-    stdout.print(table(["variant", "seeds"], cells))
-    stdout.print(Markdown(study.kind.describe()))
-    chosen = f" ({later} of them chosen by the results of the others)" if later else ""
-    assumed = ["no row differs and the standard deviation over seeds is half of the margin"]
-    assumed = assumed if looks else []
-    if further[1]:
-        assumed.append("later trials are as good as earlier ones")
-    if assumed:
-        chosen = f" expected, if {' and '.join(assumed)} (at most {most})"
-    workers = count(limit.workers, "worker")
-    stdout.print(
-        f"{count(runs, 'run')}{chosen}, ranked by {study.table.ranked_by}\n"
-        f"time: about {duration(seconds)} with {workers}, {found.seconds:.1f} s per run, "
-        f"{found.source}\n"
-        f"disk: about {found.bytes * runs / 1e6:.0f} MB"
-    )
+    elif estimated:
+        cost = f"unknown: {found.source}"
+        if seconds is not None:
+            workers = count(limit.workers, "worker")
+            cost = f"about {duration(seconds)} with {workers}, {found.seconds:.1f} s per run, "
+            cost += found.source
+        stdout.print(f"time: {cost}")
+        stdout.print(f"disk: {'unknown' if size is None else f'about {size / 1e6:.0f} MB'}")

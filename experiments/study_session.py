@@ -16,7 +16,9 @@ from core.addresses import SQLITE
 from core.config import override
 from core.errors import DeletedError, InputError, MachineError, first_line
 from core.plural import count
-from core.tracking.mlflow_store import existing_tracker, open_tracker
+from core.tracking.memory import MemoryTracker
+from core.tracking.mlflow_client import DEFAULT_FOLDER
+from core.tracking.mlflow_store import MissingStoreError, existing_tracker, open_tracker
 from core.tracking.protocol import Tracker, study_run
 from experiments.console import progress as progress_bar
 from experiments.console import stderr
@@ -56,15 +58,22 @@ def find_study(
     tracking: str | None,
     *,
     resume: bool,
+    dry_run: bool = False,
 ) -> Session:
     """The study of a file or, to be resumed, of a name. A file is checked before a store is opened,
-    because opening may create one.
+    because opening may create one; a dry run creates none.
     """
     by_name = resume and not (source.endswith(".toml") or Path(source).is_file())
     find = partial(find_file, tracking)
     study = None if by_name else load_study(Path(source), overrides, registry(), find)
     wanted = f"study {source!r} to resume"
-    tracker = existing_tracker(tracking, wanted) if resume else open_tracker(tracking)
+    tracker: Tracker
+    try:
+        tracker = existing_tracker(tracking, wanted)
+    except MissingStoreError:
+        if resume:
+            raise
+        tracker = MemoryTracker(Path(DEFAULT_FOLDER)) if dry_run else open_tracker(tracking)
     url = storage or storage_url(tracker)
     if study is not None:
         return Session(study.table.name, study, tracker, url)

@@ -56,7 +56,12 @@ def study(
     gpus_per_worker: Annotated[
         float, Option(help="GPUs per Ray worker; a fraction shares a GPU.", min=0, callback=finite)
     ] = 0.0,
-    dry_run: Annotated[bool, Option(help="Only show the plan: runs, time and disk space.")] = False,
+    dry_run: Annotated[
+        bool, Option(help="Only show the plan, then an estimate of its time and disk space.")
+    ] = False,
+    no_estimate: Annotated[
+        bool, Option("--no-estimate", help="Leave the estimate out of --dry-run.")
+    ] = False,
     resume: Annotated[bool, Option(help="Complete the missing runs of the study.")] = False,
     json: Json = False,
 ) -> None:
@@ -72,10 +77,14 @@ def study(
     from studies.report import document, read
     from studies.running.queue import failures, load_queue
 
-    session = study_session.find_study(source, set_ or [], storage, tracking, resume=resume)
+    if no_estimate and not dry_run:
+        raise InputError("--no-estimate is for --dry-run, which would estimate time and disk space")
+    session = study_session.find_study(
+        source, set_ or [], storage, tracking, resume=resume, dry_run=dry_run
+    )
     limit = Limit(trials=trials, workers=workers)
     if dry_run:
-        show_plan(session.study, limit, session.tracker, as_json=json)
+        show_plan(session.study, limit, session.tracker, as_json=json, estimated=not no_estimate)
         return
     cluster = None
     if launcher == "ray":

@@ -180,6 +180,15 @@ def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert json.loads(out)["runs"] == 12
 
 
+def test_a_dry_run_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["study", STUDY, "--dry-run", "--no-estimate"]
+    code, out, err = textgan(*arguments, "--json", capsys=capsys)
+    assert (code, json.loads(out)["seconds"]) == (0, None), err
+    code, out, _ = textgan(*arguments, capsys=capsys)
+    assert "time" not in out.splitlines()[-1]
+    assert not [*Path().iterdir()]
+
+
 def test_evaluate_compares_files_with_the_first(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +313,7 @@ BAD = [
     (["run", "mle", "--set", "batch_size=4"], "did you mean train.batch_size?"),
     (["run", "mle", "--set", "train.updates=x"], "--set train.updates=x: train.updates = 'x'"),
     (["study", STUDY, "--set", "study.kind=1"], "--set study.kind=1: study.kind"),
+    (["study", STUDY, "--no-estimate"], "--no-estimate is for --dry-run"),
 ]  # fmt: skip
 
 

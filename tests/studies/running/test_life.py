@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import signal
 import socket
 import sqlite3
 import time
@@ -16,10 +17,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from core.config import Config
 from core.config.renamed import HASH_TAG
 from core.errors import MachineError
 from core.tracking.memory import MemoryTracker
-from experiments.estimate import estimate, show_plan, unlike
+from experiments.estimate import Estimate, estimate, show_plan, unlike
 from experiments.generate import SentenceSampler
 from experiments.single_run.evaluator import Evaluator
 from experiments.study_output import status
@@ -241,7 +243,7 @@ def test_a_long_evaluation_is_estimated_from_a_share_of_its_sentences(
                  "evaluation.references=20", "corpus.difficulty=easy")  # fmt: skip
     found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
     assert drawn == [10, 10]
-    assert found.seconds > 0
+    assert (found.seconds or 0) > 0
 
 
 def test_diagnoses_of_an_evaluation_are_estimated_from_two_gradients(
@@ -261,7 +263,59 @@ def test_diagnoses_of_an_evaluation_are_estimated_from_two_gradients(
                  "train.updates=1", "evaluation.every=1")  # fmt: skip
     found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
     assert asked == [2]
-    assert found.seconds > 3 * 10 * 0.2  # at its start, after its update, at its end
+    assert (found.seconds or 0) > 3 * 10 * 0.2  # at its start, after its update, at its end
+
+
+def test_a_dry_run_prints_the_plan_before_it_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long is stopped by the CPU time it used, and then it is unknown."""
+    said: list[str] = []
+
+    def endless(*_: object) -> None:
+        said.append(capsys.readouterr().out)
+        while True:
+            pass
+
+    monkeypatch.setattr("experiments.estimate.open_corpus", endless)
+    monkeypatch.setattr("experiments.estimate.CPU_SECONDS", 0.2)
+    before, used = signal.getsignal(signal.SIGPROF), time.process_time()
+    show_plan(plan(*FEW), Limit(), MemoryTracker(tmp_path), as_json=False)
+    assert time.process_time() - used < 2
+    assert "8 runs, ranked by" in said[0]
+    after = capsys.readouterr().out
+    assert after.startswith("time: unknown: no configuration was measured in 0.2 CPU seconds")
+    assert "disk: unknown" in after
+    assert (signal.getsignal(signal.SIGPROF), signal.getitimer(signal.ITIMER_PROF)[0]) == (
+        before,
+        0,
+    )
+    show_plan(plan(*FEW), Limit(), MemoryTracker(tmp_path), as_json=True, estimated=False)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], found["seconds"], found["bytes"]) == (8, None, None)
+    assert len(said) == 1, "nothing is measured"
+
+
+def test_an_estimate_that_is_stopped_says_how_much_it_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the code that is measured catches: the limit is no `Exception`."""
+    costs: list[Config] = []
+
+    def second_takes_long(config: Config, *_: object) -> float:
+        costs.append(config)
+        if len(costs) == 2:
+            with contextlib.suppress(Exception):
+                signal.raise_signal(signal.SIGPROF)
+        return 5.0
+
+    nothing = (None, None, 1.0)
+    monkeypatch.setattr("experiments.estimate._prepared", lambda *_: nothing)
+    monkeypatch.setattr("experiments.estimate._run_seconds", second_takes_long)
+    monkeypatch.setattr("experiments.estimate._bytes", lambda *_: 7)
+    found = estimate(plan(*FEW).kind.plan(()).jobs, MemoryTracker(tmp_path))
+    said = "from a short calibration of 1 of 4 configurations, stopped after 30 CPU seconds"
+    assert found == Estimate(6.0, 7, said)
 
 
 class _Ended:
