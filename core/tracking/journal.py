@@ -132,6 +132,12 @@ class Journal:
         points = (item for item, _ in items(self.path, prefix=prefix) if isinstance(item, Point))
         return sorted((point.step, point.value) for point in points if point.key == key)
 
+    def at(self, step: int, start: str) -> list[Point]:
+        """The values of one step of all metrics whose names start so."""
+        prefix = json.dumps([start])[:-2].encode()
+        points = (item for item, _ in items(self.path, prefix=prefix) if isinstance(item, Point))
+        return [point for point in points if point.step == step]
+
     def close(self) -> None:
         """Release the journal to other processes."""
         self._file.close()

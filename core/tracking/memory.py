@@ -44,13 +44,14 @@ class MemoryRun(RunTracker):
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         make(self.folder / path)
 
-    def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
+    def log_dataset(self, name: str, fingerprint: str, source: str, split: str) -> None:
         """See `RunTracker`."""
         self.tags["dataset"] = fingerprint
 
-    def log_model(self, folder: Path) -> None:
+    def log_model(self, folder: Path, step: int = 0, *, kept: bool = False) -> None:
         """See `RunTracker`."""
-        shutil.copytree(folder, self.folder / "generator", dirs_exist_ok=True)
+        name = f"kept/{step}" if kept else "generator"
+        shutil.copytree(folder, self.folder / name, dirs_exist_ok=True)
 
     def history(self, metric: str) -> list[tuple[int, float]]:
         """See `RunTracker`."""

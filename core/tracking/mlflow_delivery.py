@@ -22,6 +22,9 @@ from core.tracking.journal import Entry, Point, items, journal_path
 from core.tracking.protocol import IDENTITY, own_tags
 
 MODEL = "generator"
+LONGEST_MODEL = 200  # characters of a model's name
+CONTEXT = "mlflow.data.context"  # the tag with the split of a dataset
+SCORES = {"eval": "validation", "test": "test"}  # beginning of a metric's name: split
 ABSENT = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code for what it does not have
 PERMANENT = {"INVALID_PARAMETER_VALUE", ABSENT}
 # MLflow answers BAD_REQUEST for every error of its database. An invalid value is refused
@@ -185,14 +188,15 @@ class MlflowReceiver:
     def _dataset(self, content: Mapping[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        split = content.get("split", "training")  # earlier versions logged this one alone
         dataset = Dataset(
-            name=content["name"],
+            name=content["name"] + (f" {split}" if split != "training" else ""),
             digest=content["fingerprint"][:16],
             source_type="local",
             source=json.dumps({"source": content["source"]}),
             profile=json.dumps({"fingerprint": content["fingerprint"]}),
         )
-        tag = InputTag(key="mlflow.data.context", value="training")
+        tag = InputTag(key=CONTEXT, value=split)
         self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
 
     @cached_property
@@ -213,16 +217,21 @@ class MlflowReceiver:
         self._artifacts.log_artifact(str(file), None if folder == "." else folder)
 
     def _model(self, content: Mapping[str, Any], file: Path) -> None:
-        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
         from mlflow.models import Model
         from mlflow.utils.yaml_utils import read_yaml
 
         client, identity, run_id = self._client, content["identity"], self.run_id
-        experiment = client.get_run(run_id).info.experiment_id
+        step, run = content.get("step", 0), client.get_run(run_id)
+        experiment = run.info.experiment_id
         wanted = f"tags.`{IDENTITY}` = '{identity}'"
         found = client.search_logged_models([experiment], wanted)
+        name = re.sub(r"\W+", "-", run.info.run_name or "").strip("-") or MODEL
+        name, kind = name[:LONGEST_MODEL], MODEL
+        if "/" in identity:
+            name, kind = f"{name}-update-{step}", "checkpoint"
         model = (found and found[0]) or client.create_logged_model(
-            experiment, MODEL, run_id, tags={IDENTITY: identity}, model_type="generator"
+            experiment, name, run_id, tags={IDENTITY: identity}, model_type=kind
         )
         # Not with `load`, which decodes the path as if it was a URI.
         described = Model.from_dict(read_yaml(str(file), "MLmodel"))
@@ -230,9 +239,18 @@ class MlflowReceiver:
         described.save(str(file / "MLmodel"))
         self._repository(model.artifact_location).log_artifacts(str(file))
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        known = client.get_run(run_id).outputs
+        known = run.outputs
         if not known or model.model_id not in {m.model_id for m in known.model_outputs}:
-            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
+        # At the times of the run's own points, which are therefore stored once.
+        inputs = run.inputs.dataset_inputs if run.inputs else ()
+        data = {tag.value: (i.dataset.name, i.dataset.digest) for i in inputs for tag in i.tags}
+        scores = [
+            Metric(*point, model.model_id, *data.get(SCORES.get(point[0][:4], ""), ()))
+            for point in content.get("scores", ())
+        ]
+        if scores:
+            client.log_batch(run_id, metrics=scores)
 
 
 def _is_permanent(code: str, message: str) -> bool:

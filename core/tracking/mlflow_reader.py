@@ -23,7 +23,7 @@ from core.addresses import shown
 from core.errors import InputError, MachineError, first_line
 from core.server_errors import ABSENT, server_reason
 from core.tracking.mlflow_client import MlflowStore, pages
-from core.tracking.mlflow_delivery import begins_here, server_id
+from core.tracking.mlflow_delivery import MODEL, begins_here, server_id
 from core.tracking.protocol import ALL, MLFLOWS_OWN, NONE, Columns, RunRecord, Tags, find_run
 
 RUNS = table("runs", *map(column, ("run_uuid", "name", "status", "start_time", "end_time",
@@ -245,10 +245,12 @@ class MlflowReader:
     def _model_id(self, run_id: str) -> str:
         with self.store.reading():
             found = self.store.client.get_run(server_id(self.store_dir, run_id)).outputs
-        models = found.model_outputs if found else []
-        if not models:
+            outputs = found.model_outputs if found else ()
+            models = [self.store.client.get_logged_model(each.model_id) for each in outputs]
+        own = [model.model_id for model in models if model.model_type == MODEL]  # not a kept one
+        if not own:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
-        return str(models[-1].model_id)
+        return str(own[-1])
 
 
 def _made(experiments: Iterable[str], *, deleted: bool) -> list[str]:

@@ -9,12 +9,14 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from core.tracking.delivery import Delivery, DeliveryThread, Receiver
 from core.tracking.journal import Journal, Point, journal_path, now
+from core.tracking.mlflow_delivery import SCORES
 from core.tracking.protocol import RunTracker, Tags
 
 log = logging.getLogger(__name__)
@@ -82,16 +84,19 @@ class MlflowRun(RunTracker):
         with self._journal() as journal:
             journal.replace_file(path, make)
 
-    def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
+    def log_dataset(self, name: str, fingerprint: str, source: str, split: str) -> None:
         """See `RunTracker`."""
         with self._journal() as journal:
-            journal.entry("dataset", name=name, fingerprint=fingerprint, source=source)
+            journal.entry("dataset", name=name, fingerprint=fingerprint, source=source, split=split)
 
-    def log_model(self, folder: Path) -> None:
+    def log_model(self, folder: Path, step: int = 0, *, kept: bool = False) -> None:
         """See `RunTracker`."""
         with self._journal() as journal:
-            # The identity is the run's id: a run that ends a second time replaces its model.
-            journal.file("model", "model", lambda at: _package(folder, at), identity=self.run_id)
+            # The same for the same checkpoint: a run that ends a second time replaces its model.
+            identity = f"{self.run_id}/{step}" if kept else self.run_id
+            scores = [astuple(p) for start in SCORES for p in journal.at(step, start)]
+            journal.file("model", "model", lambda at: _package(folder, at), identity=identity,
+                         step=step, scores=scores)  # fmt: skip
 
     def history(self, metric: str) -> list[tuple[int, float]]:
         """See `RunTracker`."""

@@ -6,6 +6,8 @@ by step and are read back by run; nothing here blocks a training step.
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
 import shlex
 import shutil
@@ -43,8 +45,14 @@ ENDED = ("ok", *WORST)  # outcomes with a result; a killed or failed run has non
 
 
 def own_tags(tags: Tags, identity: str, parent: str | None) -> dict[str, str]:
-    """The tags of a new run: the given ones, its identity, and its parent if it has one."""
-    return {**tags, IDENTITY: identity, **({PARENT: parent} if parent else {})}
+    """The tags of a new run: the given ones, its identity, its parent if it has one, and what the
+    UI shows as its user and source.
+    """
+    source = f"textgan study {tags['study']}" if "study" in tags else "textgan run"
+    own = {"mlflow.source.name": source, "mlflow.source.type": "LOCAL", IDENTITY: identity}
+    with contextlib.suppress(KeyError, OSError):  # a container may know no user
+        own["mlflow.user"] = getpass.getuser()
+    return {**own, **tags, **({PARENT: parent} if parent else {})}
 
 
 @dataclass(frozen=True)
@@ -167,12 +175,15 @@ class RunTracker(ABC):
         """An artifact, which `make` writes to the place that it is given."""
 
     @abstractmethod
-    def log_dataset(self, name: str, fingerprint: str, source: str) -> None:
-        """The training data."""
+    def log_dataset(self, name: str, fingerprint: str, source: str, split: str) -> None:
+        """A split of the data: `training`, `validation` or `test`."""
 
     @abstractmethod
-    def log_model(self, folder: Path) -> None:
-        """The folder's files as a model named `generator` that samples text."""
+    def log_model(self, folder: Path, step: int = 0, *, kept: bool = False) -> None:
+        """The folder's files as a model that samples text: the run's own, or with `kept` that of
+        another checkpoint. It is named after the run, and has the scores that were logged at the
+        step, by the split that they are of.
+        """
 
     @abstractmethod
     def history(self, metric: str) -> list[tuple[int, float]]:

@@ -175,7 +175,9 @@ def _identity(labels: RunLabels, seed: int) -> str:
 
 def _log_inputs(record: RunTracker, config: Config, corpus: Corpus) -> None:
     record.log_text(config.toml(), "config.toml")
-    record.log_dataset(Path(config.corpus.source).name, corpus.fingerprint, config.corpus.source)
+    source, fingerprint = config.corpus.source, corpus.fingerprint
+    for split in ("training", "validation", "test"):
+        record.log_dataset(Path(source).name, fingerprint, source, split)
     patch = uncommitted_changes()
     if patch:
         record.log_text(patch, "uncommitted.patch")

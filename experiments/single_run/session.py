@@ -30,8 +30,9 @@ from core.training.loop import Stopped, Trainer
 from core.training.optimisation import Diverged
 from core.training.players import build
 from core.training.state import TrainingState
+from experiments.environment import Usage
 from experiments.generate import save_generator
-from experiments.single_run.checkpoints import Checkpoints
+from experiments.single_run.checkpoints import Checkpoints, kept
 from experiments.single_run.evaluator import Evaluator
 from experiments.single_run.page import description, log_curves
 from variants import registry
@@ -99,6 +100,7 @@ class Session:
         self.trainer = Trainer(self.state, self._log)
         self.evaluator = Evaluator(corpus, self.state)
         self.checkpoints = Checkpoints(folder, config)
+        self.usage = Usage(device)
         saved = self.checkpoints.last()
         if saved is not None:
             restore(self.state, saved, self.checkpoints.path, "remove it to start the run anew")
@@ -197,7 +199,7 @@ class Session:
         self.record.log_samples([Sample(*sample) for sample in counters.samples])
 
     def _log(self, values: Mapping[str, float | None], step: int) -> None:
-        self.record.log_metrics(values, step)
+        self.record.log_metrics({**values, **self.usage.sample()}, step)
         if self.report is not None:
             self.report(step, self.config.train.updates, values)
 
@@ -262,16 +264,12 @@ class Session:
         )
         if not data_parallel.is_main():
             return result
-        with tempfile.TemporaryDirectory() as temporary:
-            model = self._picked(self.config.rules[0])
-            generator = model.players.averaged
-            save_generator(Path(temporary), self.config, generator, self.corpus.vocabulary)
-            record.log_model(Path(temporary))
+        modelled = self._log_models()
         log_curves(record)
         ending = f"{outcome} after {count(counters.update, 'update')} in {counters.seconds:.0f} s"
         ending += f", {plain(reason)}" if reason else ""
-        if model is not self.state:
-            ending += f"; the model is that of update {model.counters.update}"
+        if modelled != counters.update:
+            ending += f"; the model is that of update {modelled}"
         record.describe(description(self.config, record.run_id, ending, counters.samples))
         spent = {
             "updates": str(counters.update),
@@ -280,9 +278,26 @@ class Session:
         }
         reasons = {f"undefined.{name}": why for name, why in self.evaluator.reasons.items()}
         record.set_tags(spent | reasons | self.checkpoints.picks(self.state))
+        record.log_metrics(self.usage.sample(last=True), counters.update)
         record.finish(outcome, reason)
         write_atomically(self.folder / "result.json", json.dumps(result.document()))
         return result
+
+    def _log_models(self) -> int:
+        """Log the generator that the first rule picks as the run's model, and those of the other
+        checkpoints that are kept; the update of the first.
+        """
+        logged: list[int] = []
+        for name in (self.config.rules[0], *kept(self.folder)):
+            state = self._picked(name)
+            if (update := state.counters.update) in logged:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                generator = state.players.averaged
+                save_generator(Path(folder), self.config, generator, self.corpus.vocabulary)
+                self.record.log_model(Path(folder), update, kept=bool(logged))
+            logged.append(update)
+        return logged[0]
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
 
 MLFLOW_SECONDS = 120
+NAME = "custom-seed-0"
 
 
 @pytest.mark.slow
@@ -36,7 +37,7 @@ def test_the_model_draws_the_same_sentences_loaded_and_served(tmp_path: Path) ->
     asked = {"n": 3, "temperature": 0.7, "seed": 5}
 
     mlflow.set_tracking_uri(tracker.uri)
-    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/generator")
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/{NAME}")
     for nothing in (None, [], pd.DataFrame(), pd.DataFrame({"prompt": [""]})):
         assert list(model.predict(nothing, params=asked)["text"]) == expected
     assert list(model.predict(pd.DataFrame([asked]))["text"]) == expected
@@ -48,7 +49,7 @@ def test_the_model_draws_the_same_sentences_loaded_and_served(tmp_path: Path) ->
             model.predict(None, params=wrong)
         assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
 
-    with served(f"runs:/{run_id}/generator", tracker.uri, tmp_path) as address:
+    with served(f"runs:/{run_id}/{NAME}", tracker.uri, tmp_path) as address:
         for request in (
             {"inputs": [], "params": asked},
             {"dataframe_records": [asked]},

@@ -44,7 +44,7 @@ def test_a_run_reads_back_as_written(tracker: Tracker, tmp_path: Path) -> None:
     run.log_samples(SAMPLES)
     run.log_text("hello", "notes/hello.txt")
     run.describe("**what** it is")
-    run.log_dataset("grammar", "f" * 64, "grammar")
+    run.log_dataset("grammar", "f" * 64, "grammar", "training")
     figure = Figure()
     figure.subplots().plot([0, 1])
     run.log_figure(figure, "figures/curves.png")
@@ -241,12 +241,12 @@ def test_two_workers_log_the_same_new_dataset_at_the_same_moment(tmp_path: Path)
         if met or not any(type(made).__name__ == "SqlDataset" for made in session.new):
             return
         met.append(True)
-        second.log_dataset("grammar", "0123456789abcdef", "grammar")
+        second.log_dataset("grammar", "0123456789abcdef", "grammar", "training")
         assert second.flush()
 
     event.listen(Session, "before_flush", interrupt)
     try:
-        first.log_dataset("grammar", "0123456789abcdef", "grammar")
+        first.log_dataset("grammar", "0123456789abcdef", "grammar", "training")
         assert first.flush()
     finally:
         event.remove(Session, "before_flush", interrupt)
