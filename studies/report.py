@@ -229,20 +229,26 @@ def _each_once(findings: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[Leaderboard, str]:
-    """Log a study's aggregates and report; the leaderboard and a link to it. With a `folder`, it
-    also has the report, with figures in every format. Nothing is logged to a store that can only
-    be read. InputError for an unknown study.
+def upload(tracker: Tracker, board: Leaderboard, folder: Path) -> None:
+    """What the UI shows of the report in `folder`, as artifacts of the study's run. Nothing else in
+    the store changes: a report may be made while the study runs, or long after.
+    """
+    others = [f"*.{each}" for each in FORMATS if each not in SHOWN]
+    with tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary) / "report"
+        shutil.copytree(folder, made, ignore=shutil.ignore_patterns(*others))
+        tracker.upload(board.parent_run_id, made)
+
+
+def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
+    """Log a study's aggregates and report at its end; the leaderboard and a link to it. InputError
+    for an unknown study.
     """
     reading = read(tracker, study)
     board = reading.board
     study = board.study
     axes = sorted({axis for row in board.rows for axis in row.cell})
     columns = Columns(params=tuple(axes), metrics=COLUMNS)
-    if tracker.read_only:
-        if folder is not None:
-            build(reading).write(folder)
-        return board, tracker.link(study)
     tracker.describe_experiment(study, plain(reading.table.question))
     link = tracker.store_view(study, columns, "score", not board.higher_is_better)
     verdicts = {name: effect.shown for name, effect in against_first(board).items()}
@@ -258,9 +264,6 @@ def publish(tracker: Tracker, study: str, folder: Path | None = None) -> tuple[L
     with tempfile.TemporaryDirectory() as temporary:
         report.write(made := Path(temporary) / "report", SHOWN)
         parent.log_files(made)
-        if folder is not None:
-            shutil.copytree(made, folder, dirs_exist_ok=True)
-            report.write_figures(folder / FIGURES, [each for each in FORMATS if each not in SHOWN])
     page = tracker.link(study, board.parent_run_id, HTML)
     pages = {corpus: tracker.link(each.board.study, each.board.parent_run_id, HTML)
              for corpus, each in on_corpora(reading).items()}  # fmt: skip

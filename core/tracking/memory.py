@@ -158,6 +158,10 @@ class MemoryTracker:
         """See `Tracker`."""
         return self.artifact(run_id, "generator")
 
+    def upload(self, run_id: str, folder: Path) -> None:
+        """See `Tracker`."""
+        self._runs[run_id].log_files(folder)
+
     def register(self, run_id: str, name: str, description: str, tags: Tags) -> str:
         """See `Tracker`."""
         versions = self.registry.setdefault(name, [])

@@ -212,6 +212,10 @@ class MlflowReceiver:
 
         return get_artifact_repository(location, tracking_uri=self._client.tracking_uri)
 
+    def upload(self, folder: Path) -> None:
+        """Every file below `folder` as an artifact, not by way of the journal."""
+        self._artifacts.log_artifacts(str(folder))
+
     def _artifact(self, content: Mapping[str, Any], file: Path) -> None:
         folder = str(Path(content["path"]).parent)
         self._artifacts.log_artifact(str(file), None if folder == "." else folder)

@@ -222,6 +222,12 @@ class MlflowTracker(MlflowReader):
         )  # fmt: skip
         return str(made.version)
 
+    def upload(self, run_id: str, folder: Path) -> None:
+        """See `Tracker`."""
+        self.store.check_writable()
+        with self.store.reading():
+            self._receiver(run_id).upload(folder)
+
     def link(self, experiment: str, run_id: str | None = None, artifact: str | None = None) -> str:
         """See `Tracker`."""
         with self.store.reading():

@@ -295,6 +295,11 @@ class Tracker(Protocol):
     def model(self, run_id: str) -> Path:
         """A local copy of the folder that `log_model` was given."""
 
+    def upload(self, run_id: str, folder: Path) -> None:
+        """Every file below `folder` as an artifact of a run, at once; nothing else of the run
+        changes, and another process may be writing it.
+        """
+
     def register(self, run_id: str, name: str, description: str, tags: Tags) -> str:
         """Register a run's model as the next version of `name`; the version."""
 

@@ -142,15 +142,18 @@ def report(
     """Rank a study and write its report, from the store alone; --json only ranks.
 
     The report is one self-contained page (report.html), the same as Markdown, and every figure as
-    PNG, SVG and PDF. The study's own run also has it, with the figures as PNG.
+    PNG, SVG and PDF. Without --output it is also logged as artifacts of the study's run, with the
+    figures as PNG; nothing else in the store changes. A study may be under way.
 
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
     from core.tracking.mlflow_store import existing_tracker
     from experiments.study_output import show_compared, show_links, show_ranking
+    from experiments.ui import study_pages
+    from studies.analysis.ranking import under_way
     from studies.compared import compare
     from studies.leaderboard import leaderboard
-    from studies.report import HTML, check_has_rows, document, folder_name, publish, read
+    from studies.report import HTML, build, check_has_rows, document, folder_name, read, upload
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
@@ -184,9 +187,15 @@ def report(
         raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
     show_ranking(tracker, board)
     folder = output or tracker.store_dir / "reports" / folder_name(name)
-    _, link = publish(tracker, name, folder)
-    stderr.print(f"report: {folder / HTML}", soft_wrap=True)
-    show_links(tracker, board, link)
+    reading = read(tracker, name)
+    build(reading).write(folder)
+    so_far = under_way(reading)
+    title = f"partial report ({so_far})" if so_far else "report"
+    stderr.print(f"{title}: {folder / HTML}", soft_wrap=True, markup=False)
+    if output is None:
+        upload(tracker, board, folder)
+    pages = study_pages(tracker, board.study)
+    show_links(tracker, board, pages.get("leaderboard", tracker.link(board.study)))
 
 
 @app.command(

@@ -176,6 +176,17 @@ def unfinished(reading: Reading) -> Iterator[str]:
         yield f"{ended} of {planned} planned runs have a result so far; conclusions may change."
 
 
+def under_way(reading: Reading) -> str:
+    """How far a study that has not ended has come; empty if it has ended."""
+    parent = reading.tracker.run(reading.board.parent_run_id)
+    if parent.status == "FINISHED":
+        return ""
+    ended, planned = (parent.metrics.get(f"study/runs_{state}") for state in ("ended", "planned"))
+    if ended is None or planned is None:
+        return "the study has not ended"
+    return f"{ended:.0f} of {count(int(planned), 'run')} have ended"
+
+
 def caveats(reading: Reading) -> Iterator[str]:
     """What limits every finding of this study."""
     yield from broken(reading.board)

@@ -21,7 +21,7 @@ from studies.analysis.plane import ranks
 from studies.analysis.ranking import broken, findings
 from studies.figures import PAPER, VARIABLES
 from studies.leaderboard import Leaderboard, Row, leaderboard
-from studies.report import _each_once, build, publish, read, register
+from studies.report import _each_once, build, publish, read, register, upload
 from studies.sections import between, bracket, contrast, names, number
 from studies.table import Contrast
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
@@ -75,8 +75,12 @@ def page(tracker: MemoryTracker) -> str:
 def test_the_page_holds_every_section_and_needs_no_other_file(
     tracker: MemoryTracker, tmp_path: Path
 ) -> None:
-    board, _ = publish(tracker, NAME, tmp_path / "out")
-    assert tracker.artifact(board.parent_run_id, "figures/curves.png").stat().st_size > 5000
+    build(reading := read(tracker, NAME)).write(tmp_path / "out")
+    upload(tracker, reading.board, tmp_path / "out")
+    parent = tracker.run(reading.board.parent_run_id)
+    assert tracker.artifact(parent.run_id, "figures/curves.png").stat().st_size > 5000
+    assert not [*tracker.artifact(parent.run_id, "figures").glob("*.pdf")]
+    assert parent.status == "RUNNING", "it did not end"
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert page.ids == ["leaderboard", "effects", "interactions", "power", "plane", "curves",
                         "sentences", "training", "failures", "cost", "again"]  # fmt: skip
