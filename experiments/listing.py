@@ -23,7 +23,7 @@ Row = dict[str, Any]
 SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/jsd_bound")
 LEVELS = ("run", "seed", "trial", "trunk")  # training runs; studies and variants group these
 SCORES = ("eval/", "eval_", "test/", "test_")
-FROM_TAGS = ("device", "git_commit", "corpus", "reason", "forked_from")
+FROM_TAGS = ("level", "system", "device", "git_commit", "corpus", "reason", "forked_from")
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq,
     ">": operator.gt, "<": operator.lt,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from core.config.renamed import current_params, stored_keys
-from core.errors import DeletedError, InputError, listed, nearest
+from core.errors import DeletedError, InputError, nearest
 from core.plural import count
 from core.tracking.rendering import Sample, sample_files
 
@@ -348,8 +348,8 @@ def find_run(runs: Sequence[RunRecord], key: str) -> RunRecord:
 
 
 def study_run(tracker: Tracker, study: str) -> RunRecord:
-    """The parent run of a study, by the name of its experiment or by the name under which it was
-    begun, which is that of its queue. InputError for an unknown or a deleted study.
+    """The parent run of a study, by the name of its experiment, by the name under which it was
+    begun, which is that of its queue, or by its id. InputError for an unknown or a deleted study.
     """
     for deleted in (False, True):
         found = tracker.runs(study, tags=OF_STUDY, deleted=deleted) or tracker.runs(
@@ -364,5 +364,7 @@ def study_run(tracker: Tracker, study: str) -> RunRecord:
             )
         if found:
             return found[0]
-    known = sorted({run.experiment for run in tracker.runs(tags=OF_STUDY, columns=NONE)})
-    raise InputError(f"no study {study!r}; known: {listed(known)}")
+    known = tracker.runs(tags=OF_STUDY, columns=NONE)
+    if len(study) >= SHORTEST_ID and any(run.run_id.startswith(study) for run in known):
+        return tracker.run(find_run(known, study).run_id)
+    raise InputError(f"no study {study!r}{nearest(study, {run.experiment for run in known})}")

@@ -12,8 +12,8 @@ from experiments.cli import status
 from tests.cluster.studies import TINY
 from tests.conftest import ROOT
 
-OVERRIDES = [*TINY, "evaluation.every=1", "study.seeds=2", 'study.axes.next_input=["noise"]',
-             'study.axes.noise_mapping=["full"]']  # fmt: skip
+OVERRIDES = [*TINY, "study.name=design_axes", "evaluation.every=1", "study.seeds=2",
+             'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
 
 
 @pytest.mark.slow

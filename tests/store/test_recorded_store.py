@@ -21,8 +21,10 @@ import pytest
 
 from core.config import parse, read_toml
 from core.config.renamed import KEYS, hash_of
+from core.errors import InputError
 from core.tracking.mlflow_store import open_tracker
 from docs import results
+from experiments import load_study
 from experiments.cli import status
 from tests.conftest import ROOT
 from tests.studies.test_rendered_numbers import differences, sections
@@ -199,6 +201,59 @@ def test_every_model_draws_the_recorded_sentences(ask: Ask) -> None:
             where = [] if at == "end" else ["--at", at]
             words = ["sample", run_id, "--seed", "7", "-n", "5", *where]
             assert ask(*words)["sentences"] == sentences, (ROWS[run_id]["variant"], at)
+
+
+def test_a_study_is_read_as_frames(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    study = load_study("card_axes", room / "mlruns")
+    then = {run_id: row for run_id, row in ROWS.items() if row["study"] == "card_axes"}
+    runs, board = study.runs(), study.leaderboard()
+    assert len(runs) == len(then)
+    for row in runs.to_dict("records"):
+        expected = then[row["run_id"]]
+        assert (row["variant"], row["seed"]) == (expected["variant"], expected["seed"])
+        assert row["eval/bleu_2"] == expected["eval/bleu_2"]
+        assert row["score"] == expected[study.metric]
+        assert row["system"] == "card_axes"
+    assert runs["train.generator_lr"].dtype == float
+    assert runs["train.reuse_fakes"].dtype == bool
+    scores = runs.groupby("variant")["score"].mean()
+    assert scores[board["variant"]].to_list() == pytest.approx(board["score"].to_list())
+    every, only = study.curves(), study.curves("eval/unique")
+    assert len(every[every["metric"] == "eval/unique"]) == len(only) == 3 * len(runs)
+    run = only[only["step"] == 4].iloc[0]
+    assert run["value"] == then[run["run_id"]]["eval/unique"]
+    sentences = study.sentences(run["run_id"][:8])
+    assert sentences["step"].unique().tolist() == [0, 2, 4]
+    assert not any(text.startswith("update") for text in sentences["text"])
+    drawn = EXPECTED["samples"][run["run_id"]]["end"]
+    assert study.model(run["run_id"]).sample(5, seed=7) == drawn
+
+
+def test_trials_have_the_score_that_they_were_tuned_by() -> None:
+    study = load_study("search_rates")
+    runs = study.runs()
+    assert study.metric.startswith("test/")
+    trials = runs[runs["level"] == "trial"]
+    assert len(trials) == 3
+    assert trials["score"].to_list() == trials["eval/" + study.metric[5:]].to_list()
+
+
+def test_a_study_is_known_by_its_id_and_unknown_ones_get_words(tmp_path: Path) -> None:
+    own = EXPECTED["leaderboards"]["stacked"]["parent_run_id"]
+    study = load_study(own[:8])
+    assert study.name == "stacked"
+    for wrong, words in [
+        (lambda: load_study("stacke"), "no study 'stacke'; did you mean 'stacked'?"),
+        (lambda: load_study("zz"), "no study 'zz'; known: card_axes, search_rates, stacked"),
+        (lambda: load_study("stacked", tmp_path), "no study 'stacked': there is no store in"),
+        (lambda: study.curves("eval/uniqe"), "no metric 'eval/uniqe'; did you mean 'eval/unique'?"),
+        (lambda: study.sentences("zz"), "no run 'zz'"),
+        (lambda: study.model(own), f"no run '{own}'"),
+    ]:
+        with pytest.raises(InputError) as caught:
+            wrong()
+        assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("system", ["modern", "mle", "cot"])

@@ -206,6 +206,11 @@ def test_runs_read_by_sql_are_those_that_mlflow_gives(tmp_path: Path) -> None:
         fast = tracker.runs(experiment, tags=tags)
         plain = tracker._search(Filter(experiment, tags))
         assert repr(sorted(fast, key=_id)) == repr(sorted(plain, key=_id))
+    a, fast_reader = tracker.runs("a")[0].run_id, tracker.sql
+    curves = {key: tracker.history(a, key) for key in ("eval/nan", "train/loss")}
+    tracker.sql = None
+    assert repr(curves) == repr({key: tracker.history(a, key) for key in curves})
+    tracker.sql = fast_reader
     few = tracker.runs("a", columns=Columns(tags=("seed",), params=(), metrics=("eval/*",)))
     assert [dict(r.tags) for r in few] == [{"seed": "0"}, {"seed": "1"}]
     assert [set(r.metrics) for r in few] == [{"eval/unique", "eval/nan"}] * 2
