@@ -20,7 +20,7 @@ from core.files import check_fits_in_memory, read_bounded
 from core.interfaces import Generator, SamplingSpec
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.seeding import generator as random_stream
-from core.text.vocabulary import Vocabulary
+from core.text.vocabulary import BEGIN, Vocabulary
 from core.training.players import as_module, build_generator, sampling_spec
 from core.training.rollout import sample_tokens
 from variants import registry
@@ -72,7 +72,7 @@ class SentenceSampler:
         """Words as a line of text; characters are put together again."""
         if self.joiner:
             return self.joiner.join(words)
-        return "".join(words).replace("\u2581", " ")
+        return "".join(words).replace(BEGIN, " ")
 
 
 def make_sampler(
@@ -109,7 +109,7 @@ def load_generator(folder: Path) -> SentenceSampler:
     """
     folder = Path(folder)
     config = parse(_tables(folder / "config.json"), registry(), str(folder / "config.json"))
-    vocabulary = Vocabulary.load(folder / "vocabulary.txt")
+    vocabulary = Vocabulary.load(folder / "vocabulary.txt", config.corpus.level == "subword")
     file = folder / "generator.safetensors"
     with torch.device("meta"):
         blank = as_module(build_generator(config, registry(), len(vocabulary))).state_dict()

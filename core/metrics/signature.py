@@ -7,7 +7,8 @@ on:
     fed|v:2|n:1000|refs:1000:ab12cd34|tok:words|enc:word_order:1:10000:9f8e7d6c
 
 `n`: number of sentences scored. `refs`, `train`: number and fingerprint of the references and of
-the training text. `tok`: what a token is. `enc`: the encoder, its version, and the text that it was
+the training text. `tok`: what a token is. `level`: that of the model, if it writes subwords, of
+which the words are scored. `enc`: the encoder, its version, and the text that it was
 fitted on. `oracle`: the source of the corpus. `fresh`: what `jsd_bound` of a run has as references
 where the corpus distribution is known. `protocol`: the published code that is reproduced. Other
 parts (`smooth`, `seed`, ...) belong to the metric's definition.
@@ -97,7 +98,8 @@ def of_metric(name: str, document: Signature, group: GroupInfo) -> Signature:
     """The signature of one number of a document, of a metric of `group`."""
     needed = {
         "n": True, "refs": group.references, "train": group.training, "tok": True,
-        "oracle": group.oracle or group.uses_oracle, "enc": group.encoder, "protocol": True,
+        "level": True, "oracle": group.oracle or group.uses_oracle, "enc": group.encoder,
+        "protocol": True,
     }  # fmt: skip
     parts = {key: document.parts[key] for key, is_needed in needed.items()
              if is_needed and key in document.parts}  # fmt: skip

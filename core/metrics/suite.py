@@ -76,8 +76,8 @@ class Suite:
 
     @cached_property
     def training(self) -> diversity.Training:
-        """The distinct sentences of the training text."""
-        if isinstance(self._training, Split):
+        """The distinct sentences of the training text. Those of subwords are looked up as words."""
+        if isinstance(self._training, Split) and not self._training.vocabulary.subwords:
             return self._training.sentence_set()
         return {tuple(sentence) for sentence in self._training}
 

@@ -29,7 +29,9 @@ from core.text.hashing import HashSet, hash_of
 from core.text.oracles import draw_corpus
 from core.text.readers import READERS, kind_of, shard_files
 from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
+from core.text.subwords import Subwords
 from core.text.vocabulary import SPECIALS, Vocabulary
+from core.types import UNK
 
 Progress = Callable[[int], None]  # sentences kept so far
 REPORT_EVERY = 1000
@@ -61,8 +63,13 @@ def build_corpus(
                 spill.write(" ".join(words) + "\n")
                 if progress is not None and tally.kept % REPORT_EVERY == 0:
                     progress(tally.kept)
-        vocabulary = Vocabulary.from_counts(tally.counts, settings.vocabulary_limit)
-        _encode(folder, vocabulary, settings, tally)
+        if settings.level == "subword":
+            tokenize = Subwords(settings, tally.counts, _training_lines(folder, settings))
+            vocabulary = tokenize.vocabulary
+        else:
+            tokenize = None
+            vocabulary = Vocabulary.from_counts(tally.counts, settings.vocabulary_limit)
+        _encode(folder, vocabulary, tokenize, settings, rules, tally)
         (folder / "spill").unlink()
         if min(tally.splits.values()) == 0:
             raise InputError(nothing_left(settings, rules, tally))
@@ -204,7 +211,22 @@ def _reason_to_drop(cleaned: Cleaned, rules: Rules) -> str | None:
     return None
 
 
-def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tally: Tally) -> None:
+def _training_lines(folder: Path, settings: CorpusSettings) -> Iterator[str]:
+    with (folder / "spill").open(encoding="utf-8", newline="\n") as spill:
+        for line in spill:
+            sentence = line.removesuffix("\n")
+            if split_of(sentence.split(" "), settings) == "train":
+                yield sentence
+
+
+def _encode(
+    folder: Path,
+    vocabulary: Vocabulary,
+    tokenize: Subwords | None,
+    settings: CorpusSettings,
+    rules: Rules,
+    tally: Tally,
+) -> None:
     dtype = np.dtype(_id_type(vocabulary))
     ends = dict.fromkeys(SPLITS, 0)
     with ExitStack() as opened:
@@ -219,16 +241,21 @@ def _encode(folder: Path, vocabulary: Vocabulary, settings: CorpusSettings, tall
         with (folder / "spill").open(encoding="utf-8", newline="\n") as spill:
             for line in spill:
                 words = line.removesuffix("\n").split(" ")
-                if settings.unknown == "drop" and not all(word in vocabulary for word in words):
+                name = split_of(words, settings)
+                tokens = tokenize(words) if tokenize is not None else words
+                ids = vocabulary.encode(tokens)
+                if settings.unknown == "drop" and UNK in ids:
                     tally.drop("not covered by the vocabulary", " ".join(words))
                     continue
-                name = split_of(words, settings)
-                files[name].write(vocabulary.encode(words).astype(dtype).tobytes())
-                ends[name] += len(words)
+                if rules.max_words is not None and len(ids) > rules.max_words:  # of subwords
+                    tally.drop("too long", " ".join(words))
+                    continue
+                files[name].write(ids.astype(dtype).tobytes())
+                ends[name] += len(ids)
                 offsets[name].write(OFFSET.type(ends[name]).tobytes())
                 tally.splits[name] += 1
-                tally.words += len(words)
-                tally.longest = max(tally.longest, len(words))
+                tally.words += len(ids)
+                tally.longest = max(tally.longest, len(ids))
 
 
 def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:

@@ -28,6 +28,7 @@ from multiprocessing import get_context
 from typing import Literal, cast
 
 from core.text.settings import Level, Rules
+from core.text.vocabulary import BEGIN
 
 LETTERS = re.compile(r"[^\W\d_]+")
 JOINERS = "\u200c\u200d"  # invisible, within a word: Persian, Hindi, ...
@@ -72,7 +73,7 @@ def tokenizer() -> Callable[[str], list[str]]:
 
 
 def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned:
-    """One line of text to its words, or to its characters (a space is the character U+2581)."""
+    """One line of text to its words, or to its characters (a space is the character BEGIN)."""
     if rule == "none":
         words, kept = text.split(), 1.0
     else:
@@ -81,7 +82,7 @@ def clean(text: str, rule: Literal["original", "none"], level: Level) -> Cleaned
         counted = sum(1 for token in tokens if WORD.search(token) and not CLITIC.fullmatch(token))
         kept = len(words) / counted if counted else 0.0
     if level == "character":
-        return Cleaned(list("\u2581".join(words)), kept)
+        return Cleaned(list(BEGIN.join(words)), kept)
     return Cleaned(words, kept)
 
 

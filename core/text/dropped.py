@@ -124,15 +124,15 @@ def _advice(reason: str, tally: Tally) -> str:
 
 
 def _proposal(settings: CorpusSettings, texts: Sequence[str]) -> str | None:
-    """The character level, if most letters are of a script without spaces and words are joined."""
-    if settings.level == "character":
+    """Another level, if most letters are of a script without spaces and words are joined."""
+    if settings.level != "word":
         return None
     letters = sum(letter.isalpha() for text in texts for letter in text)
     for script, (pattern, longest) in UNSPACED.items():
         runs = [len(run) for text in texts if not text.isascii() for run in pattern.findall(text)]
         if sum(runs) > letters / 2 and sum(runs) > longest * len(runs):
             return (
-                f"{script} has no spaces between words; set corpus.level = 'character', or give "
-                f"text that is split into words"
+                f"{script} has no spaces between words; set corpus.level = 'character' (or "
+                f"'subword', with corpus.min_words = 1), or give text that is split into words"
             )
     return None

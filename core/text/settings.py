@@ -10,8 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from core.numbers import representable
 
 Kind = Literal["lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards", "generated"]
-Level = Literal["word", "character"]
+Level = Literal["word", "character", "subword"]
 GENERATED = ("grammar", "lstm_oracle")
+MOST_SUBWORDS = 32_000
 DRAWN = 10_000  # sentences drawn from a generated source by default
 
 
@@ -54,7 +55,8 @@ class CorpusSettings(BaseModel):
         "auto", "lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards"
     ] = "auto"  # from name and content
     column: Column | None = None  # what to read of a table or of JSON objects: name or number
-    level: Level = "word"  # what a token is
+    level: Level = "word"  # what a token is; vocabulary_limit is the number of subwords
+    subwords: Literal["bpe", "unigram"] = "bpe"  # how they are found in the training split
     cleaning: Literal["auto", "original", "none"] = "auto"  # none: split on white space
     min_words: Annotated[int, Field(ge=1)] | None = None  # shorter sentences are dropped
     max_words: Annotated[int, Field(ge=1)] | None = None  # None: model.length - 1
@@ -72,9 +74,16 @@ class CorpusSettings(BaseModel):
         return self.source == "lstm_oracle"
 
     @model_validator(mode="after")
-    def _shares_leave_room(self) -> CorpusSettings:
+    def _fields_agree(self) -> CorpusSettings:
         if self.validation + self.test >= 1:
             raise ValueError("validation and test together must be below 1")
+        if self.level == "subword" and self.source in GENERATED:
+            raise ValueError(f"level = 'subword' needs a text; {self.source} has words")
+        if self.level == "subword" and self.vocabulary_limit > MOST_SUBWORDS:
+            raise ValueError(
+                f"level = 'subword' needs the number of subwords: vocabulary_limit = 4000, for "
+                f"example (at most {MOST_SUBWORDS})"
+            )
         if self.max_words is not None and (self.min_words or 1) > self.max_words:
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
         return self

@@ -1,4 +1,7 @@
-"""Words to tokens and back: four special tokens, then words by frequency, ties alphabetically."""
+"""Words to tokens and back: four special tokens, then words by frequency, ties alphabetically.
+
+Tokens can also be characters, or subwords: parts of words, of which BEGIN marks the first.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,17 @@ from core.types import END, PAD, START, UNK
 MAX_BYTES = 500_000_000  # of a vocabulary's file
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 CONTROL = SPECIALS[:UNK]  # tokens that no text has
+BEGIN = "\u2581"  # of a word, where tokens are parts of words
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Immutable; `words[i]` is the word of token i, the special ones first."""
+    """Immutable; `words[i]` is the word of token i, the special ones first. With `subwords` it is a
+    part of a word.
+    """
 
     words: tuple[str, ...]
+    subwords: bool = False
     _ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +55,9 @@ class Vocabulary:
         return word in self._ids
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
-        """Tokens (length,) int64; unknown words and names of control tokens become <unk>."""
+        """Tokens (length,) int64 of words, or of parts of words with `subwords`; unknown ones and
+        names of control tokens become <unk>.
+        """
         return np.array([self._ids.get(word, UNK) for word in words], dtype=np.int64)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
@@ -61,17 +70,17 @@ class Vocabulary:
                 if token >= len(self.words):
                     raise InputError(f"token {token} is not in a vocabulary of {len(self.words)}")
                 words.append(self.words[int(token)])
-        return words
+        return "".join(words).replace(BEGIN, " ").split() if self.subwords else words
 
     def save(self, path: Path) -> None:
         """One word a line, UTF-8."""
         path.write_text("\n".join(self.words) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
-    def load(cls, path: Path) -> Vocabulary:
+    def load(cls, path: Path, subwords: bool = False) -> Vocabulary:
         """What `save` wrote; InputError when it is not that."""
         text = read_bounded(path, MAX_BYTES)
         try:
-            return cls(tuple(text.removesuffix("\n").split("\n")))
+            return cls(tuple(text.removesuffix("\n").split("\n")), subwords)
         except InputError as error:
             raise InputError(f"{path}: not a vocabulary: {error}") from None

@@ -101,12 +101,13 @@ class Evaluator:
     def signatures(self, *, test: bool) -> dict[str, str]:
         """Tags with the signature of the values `eval/...`, or `test/...`."""
         suite = self._suite(self.corpus.test) if test else self.suite
-        corpus = self.corpus
+        corpus, level = self.corpus, self.config.corpus.level
         signature = suite.signature(
             (),
             n=str(self.config.evaluation.sentences),
             train=f"{len(corpus.train)}:{corpus.fingerprint[:8]}",
-            tok=f"{self.config.corpus.level}s",
+            tok="characters" if level == "character" else "words",
+            **({"level": "subword"} if level == "subword" else {}),
             **({} if self.distribution is None else {FRESH: "oracle"}),
         )
         return {TEST_SIGNATURE if test else SIGNATURE: str(signature)}
