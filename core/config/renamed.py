@@ -31,6 +31,7 @@ KEYS: Mapping[str, str] = {
     "schedule.generator_rate": "schedule.generator_lr",
     "schedule.likelihood_rate": "schedule.likelihood_lr",
     "system.rate": "system.child_lr",
+    "evaluation.patience": "evaluation.collapse_patience",
 }
 # Values of a key that changed its type with its name.
 VALUES: Mapping[str, Mapping[Any, Any]] = {"train.fakes": {"fresh": False, "shared": True}}
@@ -59,6 +60,8 @@ ADDED: Mapping[str, Any] = {
 }  # fmt: skip
 # Keys that are gone, with the value that a run has without them. Hashes still hold that value.
 REMOVED: Mapping[str, Any] = {"train.rollout": "steps"}
+# Old keys under which hashes still hold a value, because they were renamed within a version.
+HASHED = ("evaluation.patience",)
 # The tag of a run that holds the hash of its configuration, and the tag that 0.1 gave it.
 HASH_TAG, OLD_HASH_TAG = "config_hash", "likeness"
 # Names of the studies that came with the harness; stored ones begin with them too.
@@ -139,9 +142,13 @@ def current_tables(tables: Mapping[str, Any], where: str | None = None) -> dict[
 
 def comparable(tables: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration's tables as hashes take them: without the keys of `ADDED` that have the value
-    given there, and with those of `REMOVED`.
+    given there, with those of `REMOVED`, and with the old names of `HASHED`.
     """
     found = deepcopy(dict(tables))
+    for old in HASHED:
+        table, _, name = KEYS[old].partition(".")
+        if name in found.get(table, {}):
+            found[table][old.partition(".")[2]] = found[table].pop(name)
     for key, value in REMOVED.items():
         table, _, name = key.partition(".")
         found[table][name] = value

@@ -160,7 +160,7 @@ class EvaluationConfig(Frozen):
     shown: Annotated[int, Field(ge=1, le=100)] = 10  # rows of the sample table, fixed latents
     gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
     # Evaluations with a collapsed sample, one after another, that end a run; 0: none do.
-    patience: Annotated[int, Field(ge=0)] = 5
+    collapse_patience: Annotated[int, Field(ge=0)] = 5
     # A metric, eval/..., of every evaluation: the checkpoint that was best by it stays.
     keep_best: Annotated[str, AfterValidator(with_curve)] | None = None
     # None: the best checkpoint if train.stop and keep_best are given, else the last.

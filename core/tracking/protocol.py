@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 IDENTITY = "textgan.identity"  # the tag with a run's local id, which it has before the store's
 PARENT = "mlflow.parentRunId"  # the tag with the id of a run's parent
+EXTENDED = "extended."  # before a setting: the tag with its value since the run goes further
 NOTE = "mlflow.note.content"  # the tag with a description
 LONGEST_DESCRIPTION = 8000
 MLFLOWS_OWN = "Default"  # an experiment that every store of MLflow has
@@ -106,7 +107,9 @@ class RunRecord:
     deleted: bool = False  # in the trash
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "params", current_params(self.params))
+        known = {key: value for key, value in self.tags.items() if key.startswith(EXTENDED)}
+        further = {key.removeprefix(EXTENDED): value for key, value in known.items()}
+        object.__setattr__(self, "params", {**current_params(self.params), **further})
 
     @property
     def parent_id(self) -> str | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from core.config import Config
+from core.config.schema import TrainConfig
 from core.errors import InputError
 from core.interfaces import Discriminator, SamplingSpec, StepPlan
 from core.metrics.catalogue import metric_info
@@ -84,9 +85,7 @@ class TrainingState:
 
     def budget_spent(self) -> bool:
         """Whether the run has used its updates or its minutes."""
-        train, counters = self.config.train, self.counters
-        enough = train.updates is not None and counters.update >= train.updates
-        return enough or (train.minutes is not None and counters.seconds >= 60 * train.minutes)
+        return budget_spent(self.config.train, self.counters)
 
     @property
     def stop_reached(self) -> bool:
@@ -204,6 +203,12 @@ class TrainingState:
         else:
             rank, update = data_parallel.rank(), saved.counters.update
             self.streams = Streams(self.config.seed, self.device, rank, update)
+
+
+def budget_spent(train: TrainConfig, counters: Counters) -> bool:
+    """Whether a run that has come so far has used its updates or its minutes."""
+    enough = train.updates is not None and counters.update >= train.updates
+    return enough or (train.minutes is not None and counters.seconds >= 60 * train.minutes)
 
 
 def better(

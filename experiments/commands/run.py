@@ -33,6 +33,7 @@ app = typer.Typer()
         "textgan run mle",
         "textgan run experiments/smoke/run.toml --set corpus.source=my.txt --seed 1",
         "textgan run --resume 3f9a2c11",
+        "textgan run --resume 3f9a2c11 --set train.updates=2000",
     )
 )
 def run(
@@ -56,21 +57,25 @@ def run(
 ) -> None:
     """Train one system, evaluate it and record everything in MLflow.
 
+    With --resume, a larger train.updates or train.minutes lets a finished run go further.
+
     For data parallel training start it with torchrun:
     torchrun --nproc-per-node 2 -m experiments run FILE.toml
     """
     from core.tracking.mlflow_store import existing_tracker, open_tracker
     from experiments.loading import load
+    from experiments.single_run.extend import extended
+    from experiments.single_run.run import find
 
     overrides = list(set_ or [])
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += [f'device="{device}"'] if device is not None else []
     if system is None and resume is None:
         raise InputError("run: give a system, such as mle, a TOML file, or --resume RUN")
-    if system is None and overrides:
-        raise InputError("--resume takes the run's own settings; leave out --set, --seed, --device")
     config = load(system, overrides) if system else None
     tracker = open_tracker() if resume is None else existing_tracker(None, f"run {resume!r}")
+    if resume is not None and system is None and overrides:
+        config = extended(*find(tracker, resume), overrides)
     _train(config, tracker, resume, json=json)
 
 

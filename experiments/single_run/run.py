@@ -35,6 +35,12 @@ from core.training import data_parallel
 from experiments.environment import environment_tags, uncommitted_changes
 from experiments.loading import open_corpus
 from experiments.single_run.checkpoints import LAST, Checkpoints
+from experiments.single_run.extend import (
+    before_extension,
+    check_extension,
+    differing,
+    write_extension,
+)
 from experiments.single_run.fork import resolve_fork, write_start
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
@@ -54,7 +60,7 @@ def run(
     likelihood: bool = False,
 ) -> Result:
     """Train, evaluate and record one run. `resume` continues a run by id or name; then `config`
-    may be None.
+    may be None, or differ in the budget: then the run goes further (`single_run/extend.py`).
 
     A finished run returns its result again. One that died continues from its checkpoint, or starts
     anew under its id if it has none. An interrupt ends the run as `killed` after the current
@@ -64,7 +70,10 @@ def run(
     """
     tracker = tracker or open_tracker()
     run_id, folder = find(tracker, resume) if resume is not None else ("", Path())
-    if resume is not None:
+    before = before_extension(folder, config) if resume is not None else None
+    if config is not None and before is not None:
+        check_extension(tracker, run_id, folder, config)
+    elif resume is not None:
         if (folder / "result.json").exists():
             return _finished(tracker, run_id, folder)
         config = _stored_config(folder, config)
@@ -83,7 +92,9 @@ def run(
         elif resume is not None:
             if not begun:  # here, but on another machine
                 _write_start(folder, config, corpus, device)
-            record = _continue(tracker, run_id, folder, config, corpus)
+            record = _continue(tracker, run_id, folder, before or config, corpus)
+            if before is not None:
+                write_extension(record, folder, config)
         else:
             record, folder = _start(tracker, config, corpus, device, labels or RunLabels())
             if started is not None:
@@ -255,10 +266,9 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
     if given is not None and given.fork is not None:  # what it starts from was resolved
         given = given.model_copy(update={"fork": stored.fork})
     if given is not None and given != stored:
-        ours, theirs = given.flat(), stored.flat()
-        keys = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
         raise InputError(
-            f"--resume: the configuration differs from the run's in {listed(keys)}; "
+            f"--resume: the configuration differs from the run's in "
+            f"{listed(differing(given, stored))}; "
             f"leave it out to continue with the run's own"
         )
     return stored

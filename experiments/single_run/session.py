@@ -211,7 +211,7 @@ class Session:
 
     def _gives_up(self, collapse: str) -> bool:
         """Whether an evaluation with this reason ends the run."""
-        patience, before = self.config.evaluation.patience, self.state.counters.collapsed
+        patience, before = self.config.evaluation.collapse_patience, self.state.counters.collapsed
         return bool(collapse) and 0 < patience <= before + 1
 
     # The end.

@@ -58,7 +58,7 @@ def test_a_collapsed_run_stops_early_and_says_why(tmp_path: Path) -> None:
         "generator.noise_blocks=0",
         "train.updates=20",
         "evaluation.every=2",
-        "evaluation.patience=2",
+        "evaluation.collapse_patience=2",
     )
     result = run(config, tracker=tracker)
     assert (result.outcome, result.updates) == ("collapsed", 4)

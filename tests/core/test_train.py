@@ -277,7 +277,7 @@ def test_a_run_that_gives_up_has_the_metrics_of_a_last_evaluation(
 ) -> None:
     """A collapsed run is scored as it is, so it needs the score too."""
     monkeypatch.setattr("experiments.single_run.evaluator.collapse", lambda *_: "all are alike")
-    config = tiny("train.updates=50", "evaluation.patience=2", "evaluation.sentences=100",
+    config = tiny("train.updates=50", "evaluation.collapse_patience=2", "evaluation.sentences=100",
                   "evaluation.references=100")  # fmt: skip
     tracker = MemoryTracker(tmp_path)
     result = run(config, tracker=tracker)
