@@ -41,6 +41,7 @@ ADDED: Mapping[str, Any] = {
     "generator.norm": "row",
     "generator.scale": "head",
     "kernels": "auto",
+    "corpus.subwords": "bpe",
     "objective.reward": "relative",
     "train.progress": "run",
     "train.replay": 0,
