@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.errors import InputError, MachineError
@@ -69,3 +71,27 @@ def write_atomically(file: Path, content: str | bytes) -> None:
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.writing")
     unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
     unfinished.replace(file)
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A temporary folder next to `output`, renamed to it on success and removed otherwise.
+    InputError if `output` appears meanwhile, MachineError where it cannot be written.
+    """
+    folder = None
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        yield folder
+        folder.chmod(0o755)
+        try:
+            folder.replace(output)
+        except OSError:
+            if output.exists():
+                raise InputError(f"{output}: another process made it in the meantime") from None
+            raise
+    except OSError as error:
+        raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -52,7 +52,7 @@ class Clause:
             return False
         if self.op == "~":
             return self.value.lower() in str(found).lower()
-        ours, theirs = _number(found), _number(self.value)
+        ours, theirs = as_number(found), as_number(self.value)
         if ours is not None and theirs is not None:
             return OPERATORS[self.op](ours, theirs)
         if self.op not in ("=", "!="):
@@ -79,11 +79,11 @@ def _row(run: RunRecord) -> Row:
         "run_id": run.run_id,
         "study": run.experiment,
         "variant": tags.get("variant", run.name),
-        "seed": _number(tags["seed"]) if "seed" in tags else None,
+        "seed": as_number(tags["seed"]) if "seed" in tags else None,
         "outcome": run.outcome or run.status.lower(),
         "started": datetime.fromtimestamp(run.start / 1000, UTC).isoformat(timespec="seconds"),
-        "seconds": _number(tags.get("seconds")),
-        "updates": _number(tags.get("updates")),
+        "seconds": as_number(tags.get("seconds")),
+        "updates": as_number(tags.get("updates")),
         **{tag: tags.get(tag) for tag in FROM_TAGS},
         **{key: run.params[key] for key in sorted(run.params) if key != "seed"},
         **{key: value for key, value in sorted(run.metrics.items()) if key.startswith(SCORES)},
@@ -149,8 +149,8 @@ def sort(rows: Sequence[Row], key: str) -> list[Row]:
     info = METRICS.get(key.partition("/")[2])
     best_is_high = info is not None and info.direction == "higher"
     known = [row for row in rows if row.get(key) is not None]
-    numbers = all(_number(row[key]) is not None for row in known)
-    value: Callable[[Row], Any] = lambda r: _number(r[key]) if numbers else str(r[key])  # noqa: E731
+    numbers = all(as_number(row[key]) is not None for row in known)
+    value: Callable[[Row], Any] = lambda r: as_number(r[key]) if numbers else str(r[key])  # noqa: E731
     known.sort(key=value, reverse=best_is_high)
     return known + [row for row in rows if row.get(key) is None]
 
@@ -199,7 +199,8 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _number(value: Any) -> float | int | None:
+def as_number(value: Any) -> float | int | None:
+    """A number, also one that is written as text; None for anything else."""
     if isinstance(value, int | float):
         return value
     try:

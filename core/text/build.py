@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import tee
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
 
-from core.errors import InputError, MachineError
-from core.files import sha256_of
+from core.errors import InputError
+from core.files import new_folder, sha256_of
 from core.text.cleaning import Cleaned, clean_all
 from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
 from core.text.dropped import Tally, nothing_left, shortened, warnings_of
@@ -55,7 +53,7 @@ def build_corpus(
     kind = kind_of_source(settings)
     rules = rules_for(settings, kind, max_words)
     sentences, known_words = _open_source(settings, kind, rules)
-    with _folder(output) as folder:
+    with new_folder(output) as folder:
         tally = Tally()
         tally.counts.update(dict.fromkeys(known_words, 0))
         with (folder / "spill").open("w", encoding="utf-8", newline="\n") as spill:
@@ -260,25 +258,3 @@ def _encode(
 
 def _id_type(vocabulary: Vocabulary) -> Literal["uint16", "uint32"]:
     return "uint16" if len(vocabulary) <= 2**16 else "uint32"
-
-
-@contextmanager
-def _folder(output: Path) -> Iterator[Path]:
-    """A temporary folder next to `output`, renamed to it on success and removed otherwise."""
-    folder = None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        yield folder
-        folder.chmod(0o755)
-        try:
-            folder.replace(output)
-        except OSError:
-            if output.exists():
-                raise InputError(f"{output}: another process made it in the meantime") from None
-            raise
-    except OSError as error:
-        raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)

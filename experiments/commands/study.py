@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from core.errors import MOST_LISTED, InputError
 from experiments.commands.options import Json, Set, Storage, Tracking, examples, finite
-from experiments.console import print_json, stderr
+from experiments.console import print_json, progress, stderr
 
 app = typer.Typer()
 
@@ -196,6 +196,32 @@ def report(
         upload(tracker, board, folder)
     pages = study_pages(tracker, board.study)
     show_links(tracker, board, pages.get("leaderboard", tracker.link(board.study)))
+
+
+@app.command(
+    epilog=examples(
+        "textgan export design_axes --to csv",
+        "textgan export design_axes --to tensorboard --output events",
+    )
+)
+def export(
+    study: Annotated[str, Argument(metavar="STUDY", help="Name of the study.")],
+    to: Annotated[
+        Literal["csv", "tensorboard"], Option(help="Plain files, or event files of TensorBoard.")
+    ],
+    output: Annotated[
+        Path | None, Option(help="New folder; default: STUDY-csv or STUDY-tensorboard, here.")
+    ] = None,
+) -> None:
+    """Write the runs, curves, leaderboard and samples of a study for other programs."""
+    from experiments.export import export as write
+    from experiments.stored_study import load_study
+    from studies.report import folder_name
+
+    folder = output or Path(f"{folder_name(study)}-{to}")
+    with progress("exporting, runs") as advance:
+        write(load_study(study), to, folder, lambda done, total: advance(done, total, ""))
+    stderr.print(f"written: {folder}", soft_wrap=True, markup=False)
 
 
 @app.command(

@@ -256,6 +256,78 @@ def test_a_study_is_known_by_its_id_and_unknown_ones_get_words(tmp_path: Path) -
         assert words in str(caught.value)
 
 
+def test_a_study_is_exported_as_plain_files(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "plain"
+    assert status(["export", "card_axes", "--to", "csv", "--output", str(folder)]) == 0
+    study = load_study("card_axes")
+    runs, curves, board = (
+        pd.read_csv(folder / f"{name}.csv") for name in ("runs", "curves", "leaderboard")
+    )
+    assert runs["run_id"].to_list() == study.runs()["run_id"].to_list()
+    assert runs["eval/bleu_2"].to_list() == study.runs()["eval/bleu_2"].to_list()
+    assert curves["value"].to_list() == study.curves()["value"].to_list()
+    assert board["variant"].to_list() == study.leaderboard()["variant"].to_list()
+    texts = sorted((folder / "sentences").iterdir())
+    assert [file.name[:15] for file in texts[:2]] == ["detached seed 0", "detached seed 1"]
+    last = study.sentences(runs["run_id"][0]).query("step == 4")["text"]
+    assert f"  0  {last.iloc[0]}\n" in texts[0].read_text(encoding="utf-8")
+    assert [file.name for file in folder.parent.iterdir()] == ["plain"], "nothing temporary"
+
+
+def test_an_export_that_cannot_be_made_gets_words_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.export.find_spec", lambda _: None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "kept").touch()
+    for study, to, output, words in [
+        ("card_axe", "csv", "new", "no study 'card_axe'; did you mean 'card_axes'?"),
+        ("card_axes", "csv", "full", "full: exists already; remove it or give another --output"),
+        ("card_axes", "csv", "full/kept", "kept: exists already"),
+        ("card_axes", "excel", "new", "'excel' is not one of 'csv', 'tensorboard'"),
+        ("card_axes", "tensorboard", "new", "pip install 'textgan-lab[tensorboard]'"),
+    ]:
+        asked = ["export", study, "--to", to, "--output", str(tmp_path / output)]
+        assert status(asked) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert "Traceback" not in said
+    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")] == [
+        "full",
+        "full/kept",
+    ]
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("experiments.export.write_csv", broken)
+    assert status(["export", "card_axes", "--to", "csv", "--output", str(tmp_path / "new")]) == 1
+    assert "cannot be written (No space left on device)" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["full"]
+
+
+def test_a_study_is_exported_as_event_files(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = tmp_path / "events"
+    assert status(["export", "search_rates", "--to", "tensorboard", "--output", str(folder)]) == 0
+    study = load_study("search_rates")
+    found = sorted(folder.iterdir())
+    assert len(found) == len(study.runs()) == 5
+    run = next(run for run in study.records if run.run_id[:8] == found[0].name[-8:])
+    events = EventAccumulator(str(found[0])).Reload()
+    assert {*run.metrics, "score"} <= {*events.Tags()["scalars"]}
+    for metric in run.metrics:
+        then = dict(study.tracker.history(run.run_id, metric))
+        assert {e.step: e.value for e in events.Scalars(metric)} == pytest.approx(then, rel=1e-6)
+    (last,) = (e for e in events.Tensors("samples/text_summary") if e.step == 4)
+    text = study.sentences(run.run_id).query("step == 4")["text"].iloc[0]
+    assert last.tensor_proto.string_val[0].decode().startswith(f"    {text}")
+    given = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"train.generator_lr" in given
+
+
 @pytest.mark.parametrize("system", ["modern", "mle", "cot"])
 def test_a_logged_model_is_served(system: str, room: Path) -> None:
     import mlflow
