@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from base64 import b64decode
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mkdocs.structure.pages import Page
 from reference_tables import GENERATED, metric_page
 
 from core.metrics.catalogue import GROUPS
+from docs.results import reports_of, study_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -29,13 +31,11 @@ FROM_SOURCE = {f"../{source}": page for page, source in FROM_ROOT.items()} | {
     "../RESULTS.md": "results/index.md",
     "tour.ipynb": "tour.md",
 }
-RESULTS = ROOT / "RESULTS.md"
 SHOWN = "## What the score can", "## Your own text"  # first page: the README between these
-STUDY = "\n## "  # begins a study in it
-FIGURE = re.compile("<!-- figure: (.+?) -->")  # in RESULTS.md, where a figure belongs
+SUMMARY = re.compile(r"\]\(results/(\w+)\.json\)")  # in RESULTS.md, a link to all of a study
+FIGURE = re.compile("<!-- figure: (.+?) -->")  # in the page of a study, where a figure belongs
 GENERATED_HERE = re.compile("<!-- generated: (.+?) -->")  # in pages of docs/reference
 FIGURES = "pictures/results"  # `make results` draws them there
-NO_RESULTS = "# Results\n\nNo study has been published yet; `make results` writes this page.\n"
 METRIC_PAGES = {f"reference/metrics/{group}.md": group for group in GROUPS}
 START = {
     "Home": ["index.md"],
@@ -115,21 +115,18 @@ def _result(link: re.Match[str]) -> str:
     return f"](results/{link[1] or 'index'}.md)"
 
 
+@cache
 def _results() -> dict[str, str]:
     """The results: what came out of each study on one page, and each study on its own."""
-    if not RESULTS.exists():
-        return {"results/index.md": NO_RESULTS}
-    first, *studies = RESULTS.read_text(encoding="utf-8").split(STUDY)
-    titles = [text.partition("\n")[0] for text in studies]
-    for title in titles:
-        anchor = title.replace(" ", "-")
-        first = first.replace(f"](#{anchor})", f"]({anchor}.md)")
-    return {"results/index.md": first} | {
-        f"results/{title.replace(' ', '-')}.md": FIGURE.sub(
-            _figure, f"# {text}".replace("\n### ", "\n## ")
-        )
-        for title, text in zip(titles, studies, strict=True)
-    }
+    first = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    pages = {"results/index.md": SUMMARY.sub(lambda link: f"]({_page(link[1])})", first)}
+    for key, report in reports_of(ROOT / "results").items():
+        pages[f"results/{_page(key)}"] = FIGURE.sub(_figure, study_page(key, report))
+    return pages
+
+
+def _page(key: str) -> str:
+    return f"{key.replace('_', '-')}.md"
 
 
 def _figure(place: re.Match[str]) -> str:

@@ -122,10 +122,15 @@ def reports_of(summaries: Path) -> dict[str, Report]:
 
 
 def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
-    """Write every page. A comment marks each figure's place, and docs/hooks.py replaces it."""
+    """Write every page: what each study asked and what came out."""
     text = _templates().get_template("results.jinja").render(reports=reports)
     for page in pages:
         page.write_text(text, encoding="utf-8")
+
+
+def study_page(key: str, report: Report) -> str:
+    """All of a study. A comment marks each figure's place, and docs/hooks.py replaces it."""
+    return _templates().get_template("study.jinja").render(key=key, report=report)
 
 
 def read_sweeps(file: Path) -> dict[str, Sweep]:

@@ -1,13 +1,14 @@
 """The rendered pages hold the same numbers as at commit 661bb7b, whatever their words are.
 
-RESULTS.md is compared study by study, the other pages whole. Of each there are three parts:
+These are RESULTS.md, the page of each study, which `make docs` builds, and two pages of docs/. Of
+each there are three parts:
 
     tables      the numbers of all table rows, in order; header rows are words
     sentences   those of bullets, sorted, without signs: "by .01" may become "-.01"
     code        those of code blocks, sorted: a configuration may gain settings
 
 Explanations (plain paragraphs) are words: only their numbers with a decimal point are compared,
-with those of the sentences. `test_summary.py` tests that the pages are those of the summaries.
+with those of the sentences.
 
 Recorded again since: on a tie, a variant that ended well ranks before one that did not; scores are
 means, failed runs keep theirs, and intervals are Student's; a contrast is stated once, not in both
@@ -26,16 +27,19 @@ import json
 import lzma
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from core.config.renamed import current_study
+from docs import results
+from studies.report import Report
 from tests.conftest import ROOT
 
 RECORD = ROOT / "tests" / "data" / "numbers_661bb7b.json.xz"
-BY_STUDY = "RESULTS.md"
-PAGES = (BY_STUDY, "docs/model_card.md", "docs/reproduction.md")
+RESULTS = "RESULTS.md"
+PAGES = (RESULTS, "docs/model_card.md", "docs/reproduction.md")
 LINK = re.compile(r"!?\[[^\]]*\]\([^)]*\)")
 NAME = re.compile(r"`[^`]*`")
 # Not a part of a word, of a name with underscores, or of a version such as 1.2.3.
@@ -53,15 +57,12 @@ def numbers(line: str) -> list[str]:
     return [LEADING.sub(r"\g<1>0.", number) for number in found]
 
 
-def sections(text: str, *, by_study: bool = True) -> Sections:
-    """The numbers of a page, by section and part."""
-    found: Sections = {}
-    name, code = "top", False
+def parts_of(text: str) -> Parts:
+    """The numbers of a page, by part."""
+    parts: Parts = {"tables": [], "sentences": [], "code": []}
+    code = False
     lines = text.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if by_study and line.startswith("## "):
-            name = current_study(line.removeprefix("## ").replace(" ", "_"))
-        parts = found.setdefault(name, {"tables": [], "sentences": [], "code": []})
         if "does not see" in line:  # what the metric laboratory says of a score
             continue
         if line.startswith("```"):
@@ -74,16 +75,24 @@ def sections(text: str, *, by_study: bool = True) -> Sections:
             parts["sentences"] += [number.lstrip("+-") for number in numbers(line)]
         elif not line.startswith(("#", "    ")):
             parts["sentences"] += [n.lstrip("+-") for n in numbers(line) if "." in n]
-    for parts in found.values():
-        parts["sentences"].sort()
-        parts["code"].sort()
+    parts["sentences"].sort()
+    parts["code"].sort()
+    return parts
+
+
+@cache
+def reports() -> dict[str, Report]:
+    """Of the committed summaries."""
+    return results.reports_of(ROOT / "results")
+
+
+@cache
+def rendered() -> dict[str, Sections]:
+    """The numbers of this tree's pages; those of the studies belong to RESULTS.md."""
+    found = {page: {"top": parts_of((ROOT / page).read_text(encoding="utf-8"))} for page in PAGES}
+    for key, report in reports().items():
+        found[RESULTS][current_study(key)] = parts_of(results.study_page(key, report))
     return found
-
-
-def rendered(root: Path) -> dict[str, Sections]:
-    """The numbers of a tree's pages."""
-    texts = {page: (root / page).read_text(encoding="utf-8") for page in PAGES}
-    return {page: sections(texts[page], by_study=page == BY_STUDY) for page in PAGES}
 
 
 def recorded() -> dict[str, Sections]:
@@ -94,35 +103,41 @@ def recorded() -> dict[str, Sections]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_holds_the_recorded_numbers(page: str) -> None:
-    then, now = recorded()[page], rendered(ROOT)[page]
+    then, now = recorded()[page], rendered()[page]
     assert sum(len(part) for parts in then.values() for part in parts.values()) > 40
     assert differences(then, now) == []
 
 
+def test_the_committed_results_are_those_of_the_summaries(tmp_path: Path) -> None:
+    results.write(reports(), [again := tmp_path / RESULTS])
+    text = (ROOT / RESULTS).read_text(encoding="utf-8")
+    assert again.read_text(encoding="utf-8") == text, "run `make results`"
+    assert len(text.splitlines()) <= 300
+    assert set(re.findall(r"\(results/(\w+)\.json\)", text)) == set(reports())
+
+
 def test_a_changed_number_is_found_and_a_changed_word_is_not() -> None:
-    page = """## card axes grammar
+    page = """# card axes grammar
 - `a 2` beats `b` by .5 [.25, .75] over 3 pairs, see [here](x_9.md)
 
 | row | 95% interval |
 |---|---|
 | `a` | 0.5, v1.2.3, 2,000 |
 """
-    then = sections(page)
-    assert then == {
-        "design_axes_grammar": {
-            "tables": ["0.5", "2,000"], "sentences": ["0.25", "0.5", "0.75", "3"], "code": [],
-        }
+    then = {"a": parts_of(page)}
+    assert then["a"] == {
+        "tables": ["0.5", "2,000"], "sentences": ["0.25", "0.5", "0.75", "3"], "code": [],
     }  # fmt: skip
     words = page.replace("card", "design").replace("by .5", "(difference -0.5, n = 3)")
     words = words.replace(" over 3 pairs", "").replace("95% interval", "interval")
-    assert differences(then, sections(words)) == []
-    assert differences(then, sections(page.replace("0.5", "0.6"))) == [
-        "design_axes_grammar, tables: from number 0: was 0.5 2,000, is 0.6 2,000"
+    assert differences(then, {"a": parts_of(words)}) == []
+    assert differences(then, {"a": parts_of(page.replace("0.5", "0.6"))}) == [
+        "a, tables: from number 0: was 0.5 2,000, is 0.6 2,000"
     ]
-    assert differences(then, sections(page.replace(".75", ".74"))) == [
-        "design_axes_grammar, sentences: gone 0.75; new 0.74"
+    assert differences(then, {"a": parts_of(page.replace(".75", ".74"))}) == [
+        "a, sentences: gone 0.75; new 0.74"
     ]
-    assert differences(then, {}) == ["design_axes_grammar: the section is gone"]
+    assert differences(then, {}) == ["a: the section is gone"]
 
 
 def differences(then: Sections, now: Sections) -> list[str]:
@@ -158,10 +173,10 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--record", action="store_true", help="write the record anew")
     if parser.parse_args().record:
-        text = json.dumps(rendered(ROOT), separators=(",", ":"))
+        text = json.dumps(rendered(), separators=(",", ":"))
         RECORD.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
         return
-    then, now = recorded(), rendered(ROOT)
+    then, now = recorded(), rendered()
     for page in PAGES:
         for line in differences(then[page], now[page]):
             print(f"{page}: {line}")
