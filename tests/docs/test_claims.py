@@ -6,12 +6,13 @@ import re
 
 import pytest
 
+from docs.results import study_page
 from tests.conftest import ROOT
+from tests.studies.test_rendered_numbers import reports
 
 NUMBER = r"[+-]?\d*\.?\d+"
 CLAIM = re.compile(rf"({NUMBER})(%?) \[({NUMBER}), ({NUMBER})\]")
 RESULT = re.compile(rf"({NUMBER})(?: \|)? [\[(]?({NUMBER})(?:, | to )({NUMBER})")
-RENDERED = ("RESULTS.md", "docs/reproduction.md")
 Triple = tuple[float, float, float]
 
 
@@ -24,7 +25,8 @@ def claims() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def results() -> list[Triple]:
-    text = "".join((ROOT / page).read_text("utf-8") for page in RENDERED)
+    pages = [study_page(key, report) for key, report in reports().items()]
+    text = "".join([*pages, (ROOT / "docs" / "reproduction.md").read_text("utf-8")])
     found = RESULT.findall(text)
     return [(float(value), float(low), float(high)) for value, low, high in found]
 
