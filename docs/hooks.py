@@ -45,7 +45,7 @@ START = {
     "Reference": ["reference/*.md"],
     "Metrics": [*METRIC_PAGES],
     "Decisions": ["decisions/README.md", "decisions/0*.md"],
-    "Results": ["results/index.md", "model_card.md", "reproduction.md"],
+    "Results": ["results/index.md", "limits.md", "model_card.md", "reproduction.md"],
 }
 
 
