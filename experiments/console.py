@@ -103,7 +103,12 @@ def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
     (done, total, text). With `stays` the finished bar remains.
     """
     if not stderr.is_terminal:
-        yield _lines(title)
+        log = log_lines(title)
+
+        def line(done: float, total: float | None, text: str = "") -> None:
+            log(f"{done:.0f}{'' if total is None else f'/{total:.0f}'}  {text}")
+
+        yield line
         return
     bar = Progress(
         TextColumn("{task.description}"),
@@ -125,15 +130,14 @@ def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
         yield advance
 
 
-def _lines(title: str) -> Advance:
-    """Prints the progress of a log, at most one line a minute."""
+def log_lines(title: str) -> Callable[[str], None]:
+    """Prints lines of a log, at most one a minute."""
     last = time.monotonic()
 
-    def advance(done: float, total: float | None, text: str = "") -> None:
+    def log(text: str) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            of = "" if total is None else f"/{total:.0f}"
-            stderr.print(f"{title}: {done:.0f}{of}  {text}".rstrip(), markup=False)
+            stderr.print(f"{title}: {text}".rstrip(), markup=False)
 
-    return advance
+    return log

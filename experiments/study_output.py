@@ -1,22 +1,36 @@
-"""What `textgan study` and `textgan report` print: progress, rankings, comparisons, links."""
+"""What commands print of a study: progress, rankings, comparisons, links."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 from core.errors import listed
 from core.plural import count
-from core.tracking.protocol import Tracker
-from experiments.console import interval, number, stderr, stdout, table
+from core.tracking.protocol import Columns, Tracker, study_run
+from experiments.console import interval, log_lines, number, stderr, stdout, table
+from experiments.ui import DEFAULT_ADDRESS, study_pages, ui_address
 from studies.analysis.corpora import joint
 from studies.analysis.ranking import baseline_cells, board_cells, board_columns
 from studies.analysis.runs import duration
 from studies.compared import shown
-from studies.leaderboard import Leaderboard
+from studies.definition import Study, from_definition
+from studies.leaderboard import CORPORA, Leaderboard
 from studies.report import on_corpora, read
-from studies.running.queue import Progress
+from studies.running.queue import Progress, latest, load_queue, progress
 from studies.sections import p_value
+from variants import registry
+
+SECONDS = 2.0  # between two looks at a study
+UPDATES, CLOCK = "train.updates", "train/updates_per_second"  # a setting; a metric of every run
 
 
 def status(state: Progress, workers: int) -> str:
@@ -76,18 +90,57 @@ def show_compared(document: Mapping[str, Any]) -> None:
         stdout.print(table(["study", "row", "reason"], others, "not compared"))
 
 
-def show_links(tracker: Tracker, board: Leaderboard, leaderboard: str) -> None:
-    """Print where the UI shows a study: a tracking server, or `textgan ui` on its default port."""
-    links = {
-        "leaderboard": leaderboard,
-        "report": tracker.link(board.study, board.parent_run_id, "report.html"),
-        "sentences": tracker.sentences_link(board.study, board.metric, not board.higher_is_better),
-    }
-    if not board.rows:  # a study on several corpora
-        links = {"report": links["report"]}
-    is_server = tracker.uri.startswith("http")
-    ours = "start [bold]textgan ui[/], then open (on another port, it prints its own links):"
-    stderr.print("on the tracking server:" if is_server else ours)
-    address = tracker.uri if is_server else "http://127.0.0.1:5000"
-    for title, link in links.items():
-        stderr.print(f"  {title}: {address}/{link}", soft_wrap=True)
+def show_links(tracker: Tracker, study: str) -> None:
+    """Print where the UI shows a study: on the tracking server, or at the address of the
+    `textgan ui` that runs on the store; without one, where it will be by default.
+    """
+    running = ui_address(tracker)
+    if running is None:
+        stderr.print("start [bold]textgan ui[/], then open (it prints these links for its port):")
+    for title, link in study_pages(tracker, study).items():
+        stderr.print(f"  {title}: {running or DEFAULT_ADDRESS}/{link}", soft_wrap=True)
+
+
+def watch(tracker: Tracker, name: str, url: str, *, once: bool) -> None:
+    """Show a study until it ends or Ctrl-C, or `once`. On a terminal the picture is drawn again and
+    again; elsewhere there is a line a minute, and the picture at the end.
+    """
+    queue = load_queue(study_run(tracker, name).study, url)
+    study = from_definition(queue.user_attrs["definition"], registry())
+    names = [*queue.user_attrs.get(CORPORA, {}).values()] or [queue.study_name]
+    queues = [load_queue(each, url) for each in names]
+    log = log_lines(name)
+    with suppress(KeyboardInterrupt), Live(console=stdout, auto_refresh=False) as live:
+        while True:
+            ended = study_run(tracker, name).status != "RUNNING"
+            shown = [part for each in queues for part in _picture(tracker, each, study)]
+            live.update(Group(*shown), refresh=True)
+            if once or ended:
+                return
+            if not stdout.is_terminal:
+                log(" ".join(map(str, shown[:2])))
+            time.sleep(SECONDS)
+
+
+def _picture(tracker: Tracker, queue: optuna.Study, study: Study) -> Iterator[RenderableType]:
+    """What there is to see of one study."""
+    state, curve = progress(queue, study.table), study.table.curve_metric
+    experiment = study_run(tracker, queue.study_name).experiment
+    yield Text(f"{experiment}: {state.done + state.failed} of {count(state.total, 'run')} ended, "
+               f"{state.running} running, {state.waiting + state.later} to come")  # fmt: skip
+    yield Text(status(state, state.running))
+    trials = [t for t in latest(queue).values() if t.state == TrialState.RUNNING]
+    if not trials:
+        return
+    columns = Columns((), (UPDATES,), (curve,))
+    runs = {run.run_id: run for run in tracker.runs(experiment, columns=columns)}
+    rows = []
+    for trial in trials:
+        update, score = "begins", None
+        if (run := runs.get(trial.user_attrs.get("run_id", ""))) is not None:
+            points = tracker.history(run.run_id, CLOCK)
+            update = f"{points[-1][0] if points else 0} of {run.params.get(UPDATES, '?')}"
+            score = run.metrics.get(curve)
+        rows.append([trial.user_attrs["variant"], str(trial.user_attrs["seed"]), update,
+                     number(score)])  # fmt: skip
+    yield table(["running", "seed", "update", curve], rows)

@@ -7,12 +7,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 from core.addresses import check_can_listen
 from core.errors import MachineError
-from core.tracking.protocol import NONE, NOTE, OF_STUDY, Tracker
+from core.metrics.catalogue import metric_info
+from core.tracking.protocol import NOTE, OF_STUDY, Columns, Tracker
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all interfaces -> one to reach
+DEFAULT_ADDRESS = "http://127.0.0.1:5000"
+ADDRESS = "ui.address"  # file next to the store, while its UI runs: the address, and the folder
+METRIC = "metric"  # parameter of a study's run
 LOOK_SECONDS = 0.2
 END_SECONDS = 20
 LINK = re.compile(r"\[([^\]]+)\]\((#/[^)\s]+)\)")  # in the description of a study's run
@@ -48,13 +54,29 @@ def serve(
 
 
 def study_pages(tracker: Tracker, experiment: str) -> dict[str, str]:
-    """Links by title, relative to the UI's address: those that the report of a study wrote into the
-    description of its run, or the table of its runs.
+    """Links by title, relative to the UI's address: those that a study wrote at its end into the
+    description of its run; before that the tables of its runs and of their samples.
     """
-    for run in tracker.runs(experiment, tags=OF_STUDY, columns=NONE):
-        if found := LINK.findall(run.tags.get(NOTE, "").partition("\n")[0]):
-            return dict(found)
-    return {"runs": tracker.link(experiment)}
+    found = {"runs": tracker.link(experiment)}
+    for run in tracker.runs(experiment, tags=OF_STUDY, columns=Columns((NOTE,), (METRIC,))):
+        if links := LINK.findall(run.tags.get(NOTE, "").partition("\n")[0]):
+            return dict(links)
+        if metric := run.params.get(METRIC):
+            ascending = metric_info(metric).direction != "higher"
+            found["samples of all runs"] = tracker.sentences_link(experiment, metric, ascending)
+    return found
+
+
+def ui_address(tracker: Tracker) -> str | None:
+    """Where the UI of the store is now: the tracking server, or the `textgan ui` that runs."""
+    if tracker.uri.startswith("http"):
+        return tracker.uri
+    with suppress(OSError, ValueError):
+        address, store = (tracker.store_dir / ADDRESS).read_text(encoding="utf-8").split("\n")
+        place = urlsplit(address)
+        if store == str(tracker.store_dir) and _listens(str(place.hostname), place.port or 0):
+            return address
+    return None
 
 
 def address_of(host: str, port: int) -> str:

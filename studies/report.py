@@ -27,7 +27,7 @@ from core.config.renamed import current_study, current_tables, current_text
 from core.errors import InputError, listed
 from core.metrics.catalogue import metric_info
 from core.plural import count
-from core.tracking.protocol import NOTE, Columns, Tracker
+from core.tracking.protocol import NOTE, Tracker
 from core.tracking.rendering import plain
 from studies.analysis.contrasts import against_first, with_contrasts
 from studies.analysis.corpora import joint, leaderboards, ranks_of
@@ -43,6 +43,7 @@ from studies.kinds import find_kind
 from studies.leaderboard import CORPORA, Leaderboard, Row, leaderboard, variant_runs
 from studies.ratings import people
 from studies.sections import Reading, Section, means, number, scored
+from studies.views import COLUMNS, curves_view, leaderboard_view, publish_real_text, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
-# The page sorts others, by name, before them.
-COLUMNS = ("score", "score_low", "score_high", "failure_rate", "survivors_score")
 MANY_FINDINGS = 12
 LONGEST_NAME = 100  # characters of a study's name in the name of its folder
 LONGEST_FOLDER = 240  # bytes; file systems take 255, and a hash may follow
@@ -247,13 +246,12 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
     reading = read(tracker, study)
     board = reading.board
     study = board.study
-    axes = sorted({axis for row in board.rows for axis in row.cell})
-    columns = Columns(params=tuple(axes), metrics=COLUMNS)
     tracker.describe_experiment(study, plain(reading.table.question))
-    link = tracker.store_view(study, columns, "score", not board.higher_is_better)
+    link = leaderboard_view(reading)
     verdicts = {name: effect.shown for name, effect in against_first(board).items()}
     for rank, row in enumerate(board.rows, start=1):
         _publish_variant(reading, row, rank, link, verdicts.get(row.variant, ""))
+    publish_real_text(reading)
     ranked = {row.variant for row in board.rows}
     for variant, own in variant_runs(tracker, study).items():
         if variant not in ranked and own.status == "RUNNING" and not own.deleted:
@@ -269,7 +267,8 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
              for corpus, each in on_corpora(reading).items()}  # fmt: skip
     if not pages:
         sentences = tracker.sentences_link(study, board.metric, not board.higher_is_better)
-        pages = {"leaderboard": link, "samples of all runs": sentences}
+        pages = {"leaderboard": link, "curves": curves_view(reading),
+                 "samples of all runs": sentences}  # fmt: skip
     pages = {"Report": page, **pages}
     links = " · ".join(f"[{title}]({to})" for title, to in pages.items())
     said = "\n".join(f"- {sentence}" for sentence in report.findings)
@@ -322,7 +321,7 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str, ve
     # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
     known |= means(reading.runs_of(row), reading.table.picked("eval/"))
-    record.log_metrics(known, ended)
+    record.log_metrics(rounded(known), ended)
     tags = {"outcomes": outcomes(row), "failures": failed(row), "verdict": verdict or "none"}
     record.set_tags({**tags, "rank": f"{rank:03d}" if board.ranked else "none"})
     seeds = " · ".join(

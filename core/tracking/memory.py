@@ -179,6 +179,6 @@ class MemoryTracker:
     def describe_experiment(self, experiment: str, text: str) -> None:
         """See `Tracker`."""
 
-    def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
+    def store_view(self, experiment: str, view: object) -> str:
         """See `Tracker`."""
         return self.link(experiment)

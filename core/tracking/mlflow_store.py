@@ -38,7 +38,10 @@ from core.tracking.mlflow_delivery import (
 )
 from core.tracking.mlflow_reader import MlflowReader
 from core.tracking.mlflow_run import MlflowRun
-from core.tracking.protocol import NOTE, Columns, SyncResult, Tags, own_tags
+from core.tracking.protocol import NOTE, SyncResult, Tags, View, own_tags
+
+RUN_NAME = "attributes.`Run Name`"  # a column of the UI
+MOST_BARS = 100
 
 
 class MissingStoreError(InputError):
@@ -258,28 +261,44 @@ class MlflowTracker(MlflowReader):
             if NOTE not in client.get_experiment(place).tags:
                 client.set_experiment_tag(place, NOTE, text)
 
-    def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
+    def store_view(self, experiment: str, view: View) -> str:
         """See `Tracker`.
 
         MLflow keeps a shared view as an experiment tag `mlflow.sharedViewState.<id>`: JSON whose
         `state` is "deflate;" and the base64 of the zlib-compressed JSON of the page's state. The
         format is undocumented; a page that does not understand it opens without the view.
         """
-        named = (*(f"params.`{key}`" for key in columns.params or ()),
-                 *(f"metrics.`{key}`" for key in columns.metrics or ()))  # fmt: skip
+        charts = [
+            {"uuid": f"{section}: {key}", "type": "LINE" if view.curves else "BAR",
+             "metricKey": key, "metricSectionId": section, "runsCountToCompare": MOST_BARS}
+            for section, keys in view.charts.items() for key in keys
+        ]  # fmt: skip
+        sections = [{"uuid": each, "name": each, "display": True} for each in view.charts]
+        variant = {"mode": "tag", "groupByData": "variant"}
         state = {
-            "orderByKey": f"metrics.`{sort}`",
-            "orderByAsc": ascending,
-            "selectedColumns": [*named, "tags.`outcomes`"],
-            "searchFilter": "tags.`level` = 'variant'",
+            "orderByKey": f"metrics.`{view.sort}`",
+            "orderByAsc": view.ascending,
+            "selectedColumns": view.columns,
+            "columnOrder": [RUN_NAME, *view.columns, "duration"],
+            "columnWidths": {RUN_NAME: 360} | dict.fromkeys(view.columns, 125),  # pixels
+            "searchFilter": view.runs,
             "viewMaximized": True,
-        }
+            "runsHiddenMode": "SHOW_ALL",
+            "compareRunCharts": charts,
+            "compareRunSections": sections,
+            "isAccordionReordered": True,  # else sections are sorted by name
+            "groupBy": {"aggregateFunction": "average", "groupByKeys": [variant]}
+            if view.curves else None,
+        }  # fmt: skip
         packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
         key = hashlib.sha256(packed.encode()).hexdigest()[:16]
         moment = now()
-        view = {"name": "leaderboard", "createdAt": moment, "updatedAt": moment,
-                "state": f"deflate;{packed}"}  # fmt: skip
+        stored = {"name": view.name, "createdAt": moment, "updatedAt": moment,
+                  "state": f"deflate;{packed}"}  # fmt: skip
         self.store.client.set_experiment_tag(
-            self.store.experiment_id(experiment), f"mlflow.sharedViewState.{key}", json.dumps(view)
+            self.store.experiment_id(experiment),
+            f"mlflow.sharedViewState.{key}",
+            json.dumps(stored),
         )
-        return f"{self.link(experiment)}&viewStateShareKey={key}"
+        mode = "&compareRunsMode=CHART" if view.curves else ""
+        return f"{self.link(experiment)}&viewStateShareKey={key}{mode}"

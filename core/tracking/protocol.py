@@ -87,6 +87,19 @@ class Columns:
         return (*keys, PARENT) if kind == "tags" else keys
 
 
+@dataclass(frozen=True)
+class View:
+    """A page of an experiment's runs, stored for the UI."""
+
+    name: str
+    runs: str  # a filter in MLflow's words
+    sort: str  # a metric
+    ascending: bool
+    columns: tuple[str, ...] = ()  # as MLflow names them: metrics.`score`
+    charts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # section -> first metrics
+    curves: bool = False  # charts are curves, as means over the seeds of a variant, not bars
+
+
 ALL = Columns()
 NONE = Columns((), (), ())
 
@@ -312,8 +325,8 @@ class Tracker(Protocol):
     def sentences_link(self, experiment: str, sort: str, ascending: bool) -> str:
         """The UI's page with the samples of a study's runs side by side, sorted by a metric."""
 
-    def store_view(self, experiment: str, columns: Columns, sort: str, ascending: bool) -> str:
-        """Save a view of the experiment's run table with these columns; its link."""
+    def store_view(self, experiment: str, view: View) -> str:
+        """Store a view of the experiment's runs; its link."""
 
     def describe_experiment(self, experiment: str, text: str) -> None:
         """Describe an experiment in the UI's list, unless somebody has described it."""

@@ -96,7 +96,8 @@ def study(
     command = shlex.join(["textgan", "study", source, *overrides])
     session = study_session.begin_or_join(session, command, limit, resume=resume)
     again = f"textgan study {shlex.quote(session.name)} --resume"
-    stderr.print(f"study {session.name}: follow it with textgan ui", markup=False)
+    stderr.print(f"study {session.name}: follow it with textgan watch or in MLflow", markup=False)
+    study_output.show_links(session.tracker, session.name)
     try:
         board, link = study_session.complete(session, workers, minutes, cluster)
     except KeyboardInterrupt:
@@ -112,7 +113,7 @@ def study(
         stderr.print(f"error: {line}", markup=False)
     if len(failed) > MOST_LISTED:
         stderr.print(f"error: {len(failed) - MOST_LISTED} more")
-    study_output.show_links(session.tracker, board, link)
+    study_output.show_links(session.tracker, board.study)
 
 
 @app.command(
@@ -149,7 +150,6 @@ def report(
     """
     from core.tracking.mlflow_store import existing_tracker
     from experiments.study_output import show_compared, show_links, show_ranking
-    from experiments.ui import study_pages
     from studies.analysis.ranking import under_way
     from studies.compared import compare
     from studies.leaderboard import leaderboard
@@ -194,8 +194,7 @@ def report(
     stderr.print(f"{title}: {folder / HTML}", soft_wrap=True, markup=False)
     if output is None:
         upload(tracker, board, folder)
-    pages = study_pages(tracker, board.study)
-    show_links(tracker, board, pages.get("leaderboard", tracker.link(board.study)))
+    show_links(tracker, board.study)
 
 
 @app.command(
@@ -256,6 +255,26 @@ def worker(
     if name not in queue_names(url):
         name = study_run(tracker, name).study  # its experiment was renamed
     take_runs(name, url, tracker, until)
+
+
+@app.command(epilog=examples("textgan watch design_axes", "textgan watch design_axes --once"))
+def watch(
+    name: Annotated[str, Argument(metavar="STUDY", help="A study that was begun.")],
+    once: Annotated[bool, Option(help="Show the study as it is now, and end.")] = False,
+    storage: Storage = None,
+    tracking: Tracking = None,
+) -> None:
+    """Show what a study is doing, from any process or machine that reaches its store.
+
+    Shows the runs by state, the update of those that run, the best score so far and the time left,
+    until the study ends.
+    """
+    from core.tracking.mlflow_store import existing_tracker
+    from experiments.study_output import watch
+    from studies.running.storage import storage_url
+
+    tracker = existing_tracker(tracking, f"study {name!r}")
+    watch(tracker, name, storage or storage_url(tracker), once=once)
 
 
 @app.command(epilog=examples("textgan proxy --storage postgresql://user@db/optuna"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,7 +93,7 @@ def ui(
     """
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.ui import serve, study_pages
+    from experiments.ui import ADDRESS, serve, study_pages
 
     tracker = existing_tracker()
     command, environment = ui_command(
@@ -101,7 +102,11 @@ def ui(
     studies = tracker.experiments()
     links = {name: study_pages(tracker, name) for name in studies[:MOST_LISTED]}
 
+    file = tracker.store_dir / ADDRESS
+
     def ready(address: str) -> None:
+        with suppress(OSError):  # the store may be read-only
+            file.write_text(f"{address}\n{tracker.store_dir}", encoding="utf-8")
         if host not in LOOPBACK:
             stderr.print(f"listening on {host}: everyone who can reach it can change every run")
         stderr.print(f"{address} is ready; Ctrl-C ends it")
@@ -111,7 +116,11 @@ def ui(
         if len(studies) > MOST_LISTED:
             stderr.print(f"  and {len(studies) - MOST_LISTED} more")
 
-    serve(command, environment, host, port, ready)
+    try:
+        serve(command, environment, host, port, ready)
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 @app.command(epilog=examples("textgan doctor", "textgan doctor --json"))

@@ -54,7 +54,7 @@ def textgan(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, s
     "command",
     ["", "run", "study", "report", "worker", "sample", "evaluate", "corpus", "corpus build",
      "corpus show", "corpus fetch", "metrics", "metrics try", "variants", "runs", "ui",
-     "doctor", "sync"],
+     "doctor", "sync", "watch"],
 )  # fmt: skip
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = textgan(*command.split(), "--help", capsys=capsys)

@@ -72,13 +72,14 @@ def test_what_reads_changes_nothing_in_the_store(
         ["runs", NAME, "--csv"],
         ["runs", "compare", *seeds[:2]],
         ["doctor"],
+        ["watch", "begun", "--once"],
         ["study", NAME, "--resume", "--dry-run", "--no-estimate"],
     ):
         code, out, err = textgan(*arguments, capsys=capsys)
         assert code == 0, (arguments, err)
         assert content(under_way) == before, arguments
         assert "run mle" not in out + err, "no run has ended: the study is what continues"
-    assert study_pages(under_way, NAME) == {"runs": under_way.link(NAME)}
+    assert [*study_pages(under_way, NAME)] == ["runs", "samples of all runs"]
     parent = study_run(under_way, NAME).run_id
     assert not [*(under_way.store_dir / "artifacts").rglob("report.html")]
     code, out, err = textgan("report", NAME, capsys=capsys)

@@ -15,6 +15,7 @@ import pytest
 from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from experiments.single_run.run import run
+from experiments.ui import study_pages
 from studies.definition import load_study
 from studies.report import publish
 from studies.running.execute import begin, work
@@ -95,7 +96,15 @@ def test_runs_sentences_and_leaderboard_are_there_to_see(
         page.goto(f"{address}/{link}")
         expect(page.get_by_text("gumbel_softmax", exact=False).first).to_be_visible(timeout=WAIT)
         expect(page.get_by_text("score_low").first).to_be_visible(timeout=WAIT)
+        expect(page.get_by_text("real held-out text").first).to_be_visible(timeout=WAIT)
+        heads = [page.locator(f".ag-header-cell[col-id='metrics.`{name}`']").first
+                 for name in ("score", "score_low", "score_high")]  # fmt: skip
+        places = [int(head.get_attribute("aria-colindex") or 0) for head in heads]
+        assert places == [places[0], places[0] + 1, places[0] + 2]
         assert page.get_by_text("seed 0", exact=False).count() == 0, "the view shows variants alone"
+
+        page.goto(f"{address}/{study_pages(tracker, 'seen')['curves']}")
+        expect(page.get_by_text("score (1)").first).to_be_visible(timeout=WAIT)
 
         page.goto(f"{address}/{tracker.sentences_link('seen', 'eval/unique', False)}")
         expect(page.get_by_text("last · #00").first).to_be_visible(timeout=WAIT)

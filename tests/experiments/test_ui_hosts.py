@@ -25,13 +25,18 @@ from tests.experiments.test_cli import textgan
 Ready = Callable[[str], None]
 
 
-def test_the_pages_of_a_study_are_those_that_its_report_wrote(tmp_path: Path) -> None:
-    tracker = MemoryTracker(tmp_path)
+@pytest.mark.parametrize("kind", [MemoryTracker, lambda folder: open_tracker()])
+def test_the_pages_of_a_study_are_those_that_its_report_wrote(
+    kind: Callable[[Path], MemoryTracker], tmp_path: Path
+) -> None:
+    tracker = kind(tmp_path)
     begun = tracker.start_run("begun", "begun", params={}, tags={"level": "study"})
     begun.describe("a study\n\n[definition](#/elsewhere)")
     done = tracker.start_run("done", "done", params={}, tags={"level": "study"})
     links = "[Report](#/experiments/1/runs/2) · [leaderboard](#/experiments/1?x=y)"
     done.describe(f"{links}\n\n[definition](#/elsewhere)")
+    assert begun.flush()
+    assert done.flush()
     assert study_pages(tracker, "begun") == {"runs": tracker.link("begun")}
     assert study_pages(tracker, "done") == {
         "Report": "#/experiments/1/runs/2", "leaderboard": "#/experiments/1?x=y"

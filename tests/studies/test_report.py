@@ -143,7 +143,14 @@ def test_a_published_study_carries_its_report(tracker: MemoryTracker) -> None:
     variant = tracker.run(board.rows[0].run_id)
     assert variant.tags["rank"] == "001"
     assert "Rank 1 of 4 variants" in variant.tags["mlflow.note.content"]
-    assert variant.metrics["score"] == pytest.approx(board.rows[0].score)
+    assert variant.metrics["score"] == pytest.approx(board.rows[0].score, rel=1e-3)
+    assert all(value == float(f"{value:.4g}") for value in variant.metrics.values())
+    (real,) = tracker.runs(NAME, tags={"level": "baseline"})  # however often it is published
+    assert real.metrics["score"] == board.baselines["real"]
+    assert real.metrics[board.metric] == board.baselines["real"]
+    assert {run.tags["rank"] for run in tracker.runs(NAME) if "rank" in run.tags} == {
+        "real text", "001", "002", "003", "004",
+    }  # fmt: skip
 
 
 @pytest.mark.slow
@@ -158,7 +165,8 @@ def test_aggregates_follow_when_runs_are_added(tmp_path: Path) -> None:
     extra.log_metrics({"eval/ms_jaccard_2": 0.9}, 1)
     extra.finish("ok")
     board, _ = publish(tracker, NAME)
-    assert tracker.run(variant.run_id).metrics["score"] == pytest.approx(board.rows[0].score)
+    score = tracker.run(variant.run_id).metrics["score"]
+    assert score == pytest.approx(board.rows[0].score, rel=1e-3)
 
 
 @pytest.mark.parametrize(

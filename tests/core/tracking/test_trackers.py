@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import math
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from matplotlib.figure import Figure
@@ -19,7 +23,7 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import store_dir_of
 from core.tracking.mlflow_reader import Filter, SqlRuns
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
-from core.tracking.protocol import NOTE, Columns, RunRecord, Tracker
+from core.tracking.protocol import NOTE, Columns, RunRecord, Tracker, View
 from core.tracking.rendering import Sample, as_table
 
 SAMPLES = [Sample(0, 0, "the road"), Sample(20, 0, "<script>alert('x')</script> & road")]
@@ -287,3 +291,30 @@ def test_a_store_of_another_version_is_read_or_refused_in_words(
         tracker.start_run("study", "two", params={}, tags={})
     assert f"mlflow db upgrade {uri}" in str(refused.value)
     assert len(tracker.runs()) == 1
+
+
+def test_a_view_has_its_columns_and_charts_in_order(tmp_path: Path) -> None:
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/store/mlflow.db")
+    tracker.start_run("a", "one", params={}, tags={}).finish("ok")
+    columns = ("metrics.`score`", "metrics.`score_low`", "metrics.`score_high`")
+    charts = {"Model metrics": ["score"], "eval": ["eval/unique"]}
+    table = View("leaderboard", "tags.`rank` LIKE '%'", "score", False, columns, charts)
+    curves = View("curves", "tags.`level` = 'seed'", "m", True, charts={"eval": []}, curves=True)
+    found = [_state(tracker, tracker.store_view("a", view)) for view in (table, table, curves)]
+    assert found[0] == found[1]
+    state = found[0]
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`score`", False)
+    assert state["columnOrder"][1:4] == state["selectedColumns"] == list(columns)
+    bars = [(c["metricKey"], c["type"], c["metricSectionId"]) for c in state["compareRunCharts"]]
+    assert bars == [("score", "BAR", "Model metrics"), ("eval/unique", "BAR", "eval")]
+    assert state["groupBy"] is None
+    assert [section["name"] for section in found[2]["compareRunSections"]] == ["eval"]
+    assert found[2]["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "variant"}]
+
+
+def _state(tracker: MlflowTracker, link: str) -> Any:
+    """The state of a stored view, as MLflow's page unpacks it."""
+    (key,) = parse_qs(link.partition("?")[2])["viewStateShareKey"]
+    tags = tracker.store.client.get_experiment_by_name("a").tags
+    stored = json.loads(tags[f"mlflow.sharedViewState.{key}"])["state"]
+    return json.loads(zlib.decompress(base64.b64decode(stored.removeprefix("deflate;"))))
