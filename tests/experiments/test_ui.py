@@ -104,7 +104,9 @@ def test_runs_sentences_and_leaderboard_are_there_to_see(
         assert page.get_by_text("seed 0", exact=False).count() == 0, "the view shows variants alone"
 
         page.goto(f"{address}/{study_pages(tracker, 'seen')['curves']}")
-        expect(page.get_by_text("score (1)").first).to_be_visible(timeout=WAIT)
+        charts = page.get_by_role("heading", level=4)
+        expect(charts.first).to_have_text("eval/ms_jaccard_2", timeout=WAIT)
+        expect(charts.nth(1)).to_have_text("eval/bleu_2", timeout=WAIT)
 
         page.goto(f"{address}/{tracker.sentences_link('seen', 'eval/unique', False)}")
         expect(page.get_by_text("last · #00").first).to_be_visible(timeout=WAIT)

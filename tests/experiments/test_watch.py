@@ -78,7 +78,7 @@ def test_an_unknown_study_gets_words_and_no_storage_is_made(
 ) -> None:
     code, _, err = textgan("watch", "design_axis", capsys=capsys)
     assert code == 2
-    assert err.strip() == f"textgan: no study 'design_axis'; known: {NAME}"
+    assert err.strip() == f"textgan: no study 'design_axis'; did you mean '{NAME}'?"
 
 
 def test_links_are_those_of_the_ui_that_runs(
