@@ -19,6 +19,7 @@ from core.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe & Ito 2008: distinguishable for colour-blind readers.
@@ -134,6 +135,44 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> Non
         for suffix in formats:
             dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
             _write(figure, folder / f"{name}.{suffix}", suffix, dpi=160, metadata=dates)
+
+
+def data_of(figure: Figure) -> list[tuple[str, int, str, str, Any, Any]]:
+    """What a figure shows: title of the panel, number of the mark in it, kind (line, bar, band),
+    label, x, y; categories by name. A band goes along one of its ends and back along the other.
+    """
+    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import Rectangle
+
+    found = []
+    for axis in figure.axes:
+        marks: list[tuple[str, Any, Any]] = [
+            ("line", line, line.get_xydata())
+            for line in axis.lines if line.get_transform() == axis.transData
+        ]  # fmt: skip
+        marks += [
+            ("band", area, path.vertices)
+            for area in axis.collections if isinstance(area, PolyCollection)
+            for path in area.get_paths()
+        ]  # fmt: skip
+        marks += [
+            ("bar", bar, [(bar.get_x() + bar.get_width(), bar.get_y() + bar.get_height() / 2)])
+            for bar in axis.patches if isinstance(bar, Rectangle)
+        ]  # fmt: skip
+        for number, (kind, mark, places) in enumerate(marks, start=1):
+            label = "" if mark.get_label().startswith("_") else mark.get_label()
+            about = axis.get_title("left"), number, kind, label
+            found += [(*about, _category(axis.xaxis, x), _category(axis.yaxis, y))
+                      for x, y in places]  # fmt: skip
+    return found
+
+
+def _category(axis: Axis, place: float) -> float | str:
+    """The label of a category, else the number."""
+    from matplotlib.ticker import FuncFormatter
+
+    formatter = axis.get_major_formatter()
+    return (isinstance(formatter, FuncFormatter) and formatter(round(place))) or float(place)
 
 
 def inline(figure: Figure, name: str, label: str) -> Markup:

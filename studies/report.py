@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -38,7 +39,7 @@ from studies.analysis.power import power
 from studies.analysis.ranking import caveats, failed, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
 from studies.analysis.selection import rule_results, which_checkpoint
-from studies.figures import FORMATS, draw, inline, save
+from studies.figures import FORMATS, data_of, draw, inline, save
 from studies.kinds import find_kind
 from studies.leaderboard import CORPORA, Leaderboard, Row, leaderboard, variant_runs
 from studies.ratings import people
@@ -48,7 +49,10 @@ from studies.views import COLUMNS, curves_view, leaderboard_view, publish_real_t
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+HTML, MARKDOWN, FIGURES, TABLES = "report.html", "report.md", "figures", "tables"
+DATA = ["panel", "mark", "kind", "label", "x", "y"]  # columns of a figure's data
+# pandas leaves these as they are; in LaTeX's first font they are other characters.
+SIGNS = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 MANY_FINDINGS = 12
@@ -96,6 +100,20 @@ class Report:
         (folder / HTML).write_text(self.html(), encoding="utf-8")
         (folder / MARKDOWN).write_text(self.markdown(), encoding="utf-8")
         self.write_figures(folder / FIGURES, formats)
+        self.write_tables(folder)
+
+    def write_tables(self, folder: Path) -> None:
+        """Every table as LaTeX and as CSV, and what each figure shows as CSV."""
+        (folder / TABLES).mkdir(exist_ok=True)
+        for section in (each for each in self.sections if each.rows):
+            file = folder / TABLES / f"{section.key}.tex"
+            file.write_text(latex(section.columns, section.rows), encoding="utf-8")
+            table = pd.DataFrame(section.rows, columns=list(section.columns))
+            table.to_csv(file.with_suffix(".csv"), index=False)
+        for made in self.figures.values():
+            for name, figure in made.items():
+                data = pd.DataFrame(data_of(figure), columns=DATA)
+                data.to_csv(folder / FIGURES / f"{name}.csv", index=False)
 
     def write_figures(self, folder: Path, formats: Sequence[str] = FORMATS) -> None:
         """Every figure in `folder`."""
@@ -126,6 +144,21 @@ def environment() -> Environment:
     made.filters["cell"] = _markdown_cell
     made.filters["plain"] = plain
     return made
+
+
+def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for the LaTeX package booktabs. Columns of numbers are aligned at the right."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    aligned = "".join(
+        "r" if all(re.fullmatch(r"[-+.\d]*%?", cell) for cell in column) else "l"
+        for column in zip(*cells, strict=True)
+    )
+    frame = pd.DataFrame(cells, columns=list(columns))
+    text = frame.to_latex(index=False, escape=True, column_format=aligned)
+    for sign, name in SIGNS.items():
+        text = text.replace(sign, name)
+    text = re.sub(r"^(?=[\[*])", "{}", text, flags=re.MULTILINE)  # or an option of the line before
+    return f"% \\usepackage{{booktabs}}\n{text}"
 
 
 def _markdown_cell(text: str) -> str:

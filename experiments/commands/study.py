@@ -142,9 +142,10 @@ def report(
 ) -> None:
     """Rank a study and write its report, from the store alone; --json only ranks.
 
-    The report is one self-contained page (report.html), the same as Markdown, and every figure as
-    PNG, SVG and PDF. Without --output it is also logged as artifacts of the study's run, with the
-    figures as PNG; nothing else in the store changes. A study may be under way.
+    The report is one self-contained page (report.html), the same as Markdown, every figure as PNG,
+    SVG and PDF, and every table as LaTeX and CSV. Without --output it is also logged as artifacts
+    of the study's run, with the figures as PNG; nothing else in the store changes. A study may be
+    under way.
 
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """

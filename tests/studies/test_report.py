@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from dataclasses import replace
@@ -12,16 +13,16 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.statistics import Difference
+from core.statistics import Difference, Interval
 from core.tracking.memory import MemoryTracker
 from core.tracking.rendering import Sample
 from studies.analysis.contrasts import effects
 from studies.analysis.curves import curves_figure, middle
 from studies.analysis.plane import ranks
 from studies.analysis.ranking import broken, findings
-from studies.figures import PAPER, VARIABLES
+from studies.figures import BLUE, PAPER, VARIABLES, band, canvas, data_of, forest
 from studies.leaderboard import Leaderboard, Row, leaderboard
-from studies.report import _each_once, build, publish, read, register, upload
+from studies.report import _each_once, build, latex, publish, read, register, upload
 from studies.sections import between, bracket, contrast, names, number
 from studies.table import Contrast
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
@@ -89,10 +90,85 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
     assert page.tags.count("svg") == 6
     names = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
     figures = ("leaderboard", "effects", "interactions", "profile", "quality_diversity", "curves")
-    assert names == {f"{name}.{end}" for name in figures for end in ("png", "svg", "pdf")}
+    assert names == {f"{name}.{end}" for name in figures for end in ("png", "svg", "pdf", "csv")}
+    tables = {file.name for file in (tmp_path / "out" / "tables").iterdir()}
+    with_rows = [each for each in build(reading).sections if each.rows]
+    assert tables == {f"{each.key}.{end}" for each in with_rows for end in ("tex", "csv")}
+    for section in with_rows:
+        written = (tmp_path / "out" / "tables" / f"{section.key}.tex").read_text(encoding="utf-8")
+        assert parsed(written) == [[" ".join(cell.split()) for cell in row]
+                                   for row in (section.columns, *section.rows)]  # fmt: skip
+        with (tmp_path / "out" / "tables" / f"{section.key}.csv").open(encoding="utf-8") as file:
+            assert [*csv.reader(file)] == [[*row] for row in (section.columns, *section.rows)]
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     for place in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (tmp_path / "out" / place).stat().st_size > 5000
+
+
+LATEX = {r"\textbackslash": "\\", r"\textasciitilde": "~", r"\textasciicircum": "^",
+         r"\textless": "<", r"\textgreater": ">", r"\textbar": "|"}  # fmt: skip
+TOKEN = re.compile(r"(\\text[a-z]+)(?:\{\}| )|\\([&%$#_{}])|(\{\})|([^\\{}&%$#_~^<>|])|(&)|(\\\\)")
+
+
+def parsed(text: str) -> list[list[str]]:
+    """The cells of a table of booktabs, its columns first; fails where LaTeX would, or would show
+    another character.
+    """
+    package, begin, top, columns, middle, *rows, bottom, end = text.splitlines()
+    assert package == r"% \usepackage{booktabs}"
+    aligned = re.fullmatch(r"\\begin\{tabular\}\{([lr]+)\}", begin)
+    assert aligned
+    assert (top, middle, bottom) == (r"\toprule", r"\midrule", r"\bottomrule")
+    assert end == r"\end{tabular}"
+    found = []
+    for row in (columns, *rows):
+        cells, place = [""], 0
+        assert not row.startswith(("[", "*")), "an option of the line before"
+        while place < len(row):
+            token = TOKEN.match(row, place)
+            assert token, row[place:]
+            name, escaped, _, plain, cell, over = token.groups()
+            cells[-1] += LATEX[name] if name else escaped or plain or ""
+            if cell:
+                cells.append("")
+            place = token.end()
+            assert bool(over) == (place == len(row))
+        assert len(cells) == len(aligned[1])
+        found.append([cell.strip() for cell in cells])
+    return found
+
+
+def test_a_table_for_latex_shows_every_character() -> None:
+    columns = ["a_b", "", "50% of $x$", ""]
+    rows = [
+        ["[.1, .2]", "-1.5", "< 0.001", "{a} & b | c"],
+        ["* ~user^2", "2", "C:\\new #1", " two\n words \\"],
+        ["été · Ω", "", "\\&", "\\alpha_1 > 0"],
+    ]
+    shown = [[" ".join(cell.split()) for cell in row] for row in (columns, *rows)]
+    text = latex(columns, rows)
+    assert parsed(text) == shown
+    assert r"\begin{tabular}{lrll}" in text, "numbers at the right"
+
+
+def test_the_data_of_a_figure_are_what_it_shows() -> None:
+    drawing, axis = forest(["first", "second"], [1.0, 2.0], [(0.5, 1.5), None], [BLUE, BLUE])
+    axis.axvline(0)  # shows no data
+    axis.barh(0, 3.0)
+    assert data_of(drawing) == [
+        ("", 1, "line", "", 2.0, "second"),
+        ("", 2, "line", "", 0.5, "first"),
+        ("", 2, "line", "", 1.5, "first"),
+        ("", 3, "line", "", 1.0, "first"),
+        ("", 4, "bar", "", 3.0, "second"),
+    ]
+    drawing, axis = canvas(4, 3)
+    band(axis, [0, 1], [Interval(1.0, 0.5, 1.5), Interval(2.0, 1.5, 2.5)], "both")
+    axis.set_title("panel", loc="left")
+    found = data_of(drawing)
+    assert found[:2] == [("panel", 1, "line", "both", x, x + 1.0) for x in (0.0, 1.0)]
+    assert {(0.0, 0.5), (0.0, 1.5), (1.0, 1.5), (1.0, 2.5)} == {row[4:] for row in found[2:]}
+    assert {row[1:3] for row in found[2:]} == {(2, "band")}
 
 
 def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) -> None:
