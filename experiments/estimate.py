@@ -41,6 +41,7 @@ UPDATES, SECONDS = 1000, 1.0  # of training each, whichever ends first
 WARM, WARM_SECONDS = 2, 2.0  # updates before those: the first ones compile
 SHARE = 64  # one in so many of an evaluation's sentences is drawn first
 LONG = 5.0  # seconds of an evaluation above which that share is extrapolated
+SLOW = 2.0  # seconds of that share of which the constant part is small
 GRADIENTS = 2  # of the generator that are diagnosed; the time per gradient is extrapolated
 OVERHEAD = 1.5  # seconds of a run besides updates and evaluations: store, model, figures
 RECORD = 600_000  # bytes of a run besides its weights: sentences, figures, journal
@@ -178,8 +179,9 @@ def _evaluation(evaluator: Evaluator) -> float:
     every = config.evaluation.sentences
     some = max(2, every // SHARE)
     expected = seconds(some) * every / some
-    if expected > LONG:
-        expected = seconds(some) * every / some  # the first call compiled and counted references
+    if LONG < expected < SHARE * SLOW:  # much of it may not depend on the number of sentences
+        once, twice = seconds(some), seconds(2 * some)
+        expected = once + max(0.0, twice - once) * (every / some - 1)
     return expected if expected > LONG else seconds(every)
 
 

@@ -56,7 +56,7 @@ def complete_slot(incomplete: str) -> list[str]:
     """Shell completion: slots, and the system slot."""
     from core.config.slots import FOLDERS
 
-    return [slot for slot in (*FOLDERS, "check") if slot.startswith(incomplete)]
+    return [slot for slot in (*FOLDERS, "check", "new") if slot.startswith(incomplete)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:

@@ -20,6 +20,7 @@ app = typer.Typer()
 
 @app.command(
     epilog=examples(
+        "textgan study init my_study.toml",
         "textgan study experiments/studies/design_axes.toml --workers 2",
         "textgan study experiments/studies/design_axes.toml --set corpus.source=my.txt",
         "textgan study experiments/studies/design_axes.toml --dry-run",
@@ -28,8 +29,14 @@ app = typer.Typer()
 )
 def study(
     source: Annotated[
-        str, Argument(metavar="FILE.toml|STUDY", help="Study file; with --resume also its name.")
+        str,
+        Argument(
+            metavar="FILE.toml|STUDY", help="Study file; with --resume also its name; or `init`."
+        ),
     ],
+    path: Annotated[
+        Path | None, Argument(metavar="PATH", help="With init: the new file; default: study.toml.")
+    ] = None,
     set_: Set = None,
     trials: Annotated[
         int | None,
@@ -65,7 +72,7 @@ def study(
     resume: Annotated[bool, Option(help="Complete the missing runs of the study.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the variants of a study file and rank them.
+    """Run the variants of a study file and rank them. `init` writes a commented file to begin with.
 
     With a --storage that several machines reach, run the same command on each of them: the first
     begins the study, the others join it.
@@ -77,6 +84,15 @@ def study(
     from studies.report import document, read
     from studies.running.queue import failures, load_queue
 
+    if source == "init" and not resume:
+        from experiments.scaffold import new_study
+
+        new_study(path := path or Path("study.toml"))
+        again = shlex.join(["textgan", "study", str(path)])
+        stderr.print(f"written: {path}; run it with: {again}", soft_wrap=True, markup=False)
+        return
+    if path is not None:
+        raise InputError(f"study: {path}: give one study file (or: textgan study init {path})")
     if no_estimate and not dry_run:
         raise InputError("--no-estimate is for --dry-run, which would estimate time and disk space")
     session = study_session.find_study(

@@ -25,14 +25,19 @@ app = typer.Typer()
     epilog=examples(
         "textgan variants sampling",
         "textgan variants check penalty.none",
+        "textgan variants new penalty mine",
         "textgan variants gradients --output figures",
     )
 )
 def variants(
     slot: Annotated[
-        str | None, Argument(help="A slot, `check` or `gradients`.", autocompletion=complete_slot)
+        str | None,
+        Argument(help="A slot, `check`, `new` or `gradients`.", autocompletion=complete_slot),
     ] = None,
-    name: Annotated[str | None, Argument(help="With check: SLOT.NAME.")] = None,
+    name: Annotated[str | None, Argument(help="With check: SLOT.NAME; with new: SLOT.")] = None,
+    new: Annotated[
+        str | None, Argument(metavar="NAME", help="With new: name of the strategy.")
+    ] = None,
     draws: Annotated[
         int, Option(min=10, max=1_000_000, help="With gradients: number of batches.")
     ] = 1000,
@@ -43,13 +48,23 @@ def variants(
     """List the strategies of every slot.
 
     `check SLOT.NAME` runs the conformance rules on one and trains it for three updates, and again
-    with a strategy that needs each capability it offers. `gradients` compares every estimator with
+    with a strategy that needs each capability it offers. `new SLOT NAME` writes the file of a new
+    strategy, a copy of a short one, and its test. `gradients` compares every estimator with
     the exact gradient of a language of three words.
     """
     from variants import registry
 
     for sentence in registry().lost:
         stderr.print(f"note: {sentence}", soft_wrap=True, markup=False)
+    if slot == "new":
+        from experiments.scaffold import new_strategy
+
+        if name is None or new is None:
+            raise InputError("variants new: give SLOT NAME, such as penalty mine")
+        for file in new_strategy(name, new):
+            stderr.print(f"written: {file}", soft_wrap=True, markup=False)
+        stderr.print(f"check it with: textgan variants check {name}.{new}", markup=False)
+        return
     if slot == "gradients":
         from experiments.gradients import show
 
