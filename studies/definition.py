@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.config import Config, blame, override, read_toml
+from core.config import Config, blame, merge, override, read_toml
 from core.config.parsing import checked
 from core.config.renamed import current_tables
 from core.config.slots import Resolver
@@ -85,10 +85,7 @@ def load_study(
     if base is not None:
         if not isinstance(base, str):
             raise InputError(f"{path}: study.base = {in_toml(base)}: must be a system or a file")
-        merged = current_tables(read_toml(_system_file(base, path, find)))
-        for key, value in tables.items():
-            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-        tables = merged
+        tables = merge(current_tables(read_toml(_system_file(base, path, find))), tables)
     tables = override(tables, overrides)
     for key, value in DEFAULTS.items():
         tables["study"].setdefault(key, value)

@@ -1,6 +1,6 @@
 """The configuration of one run: typed frozen tables, their TOML, and the rules between them."""
 
-from core.config.parsing import blame, override, parse, read_toml
+from core.config.parsing import blame, merge, override, parse, read_toml
 from core.config.schema import (
     Config,
     EvaluationConfig,
@@ -18,6 +18,7 @@ __all__ = [
     "StrategyConfig",
     "TrainConfig",
     "blame",
+    "merge",
     "override",
     "parse",
     "read_toml",

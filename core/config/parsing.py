@@ -29,17 +29,49 @@ from core.files import read_bounded
 M = TypeVar("M", bound=BaseModel)
 Tables = Mapping[str, Any]
 LONGEST_CONFIG = 4_000_000  # bytes
+EXTENDS = "extends"  # the key of a file whose tables this one is on top of
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as nested tables; InputError with file and line when it is not one."""
+def read_toml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A TOML file as nested tables, on top of those of the file that its key `extends` names,
+    relative to it; `above` are the files that extend this one, the first of them first.
+
+    InputError with file and line if it is not TOML, with the chain of files if one of them is
+    missing or extends itself.
+    """
+    chain = " -> ".join(map(str, (*above, path)))
+    if path.resolve() in [each.resolve() for each in above]:
+        raise InputError(f"{chain}: a file cannot extend itself")
+    if above and not path.is_file():
+        raise InputError(f"{chain}: no such file; `extends` is relative to the file that has it")
     text = read_bounded(path, LONGEST_CONFIG)
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except ValueError as error:  # also an integer of thousands of digits
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+        raise InputError(f"{chain}: not valid TOML: {error}") from None
     except RecursionError:
-        raise InputError(f"{path}: not valid TOML: nested too deep") from None
+        raise InputError(f"{chain}: not valid TOML: nested too deep") from None
+    if EXTENDS not in tables:
+        return tables
+    base = tables.pop(EXTENDS)
+    if not isinstance(base, str):
+        raise InputError(f"{chain}: {EXTENDS} = {in_toml(base)}: must be the name of a TOML file")
+    below = read_toml(path.parent / base, (*above, path))
+    return merge(current_tables(below, str(path.parent / base)), current_tables(tables, str(path)))
+
+
+def merge(below: Tables, above: Tables) -> dict[str, Any]:
+    """Nested tables on top of others: tables are merged, all else is replaced. Another `name` in a
+    slot's table starts it anew, as in `override`.
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            names = {each.get("name") for each in (old, value)} - {None}
+            value = value if key in slots.FOLDERS and len(names) > 1 else merge(old, value)
+        merged[key] = value
+    return merged
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:

@@ -13,7 +13,8 @@ from core.config import override, parse, read_toml
 from core.config.parsing import parse_override
 from core.config.schema import flatten
 from core.errors import InputError
-from experiments.loading import load, systems
+from experiments.loading import load, resolve_file, systems
+from studies.definition import load_study
 from tests.conftest import SMOKE, tiny
 from variants import registry
 
@@ -97,3 +98,71 @@ def test_any_bytes_as_toml_give_tables_or_words(
         assert isinstance(flatten(read_toml(file)), dict)
     except InputError as error:
         assert str(file) in str(error)
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+
+def test_a_file_is_on_top_of_the_file_that_it_extends(tmp_path: Path) -> None:
+    write(
+        tmp_path / "shared",
+        base=systems()["mle"].read_text(encoding="utf-8"),
+        middle='extends = "base.toml"\n[train]\nbeta1 = 0.3\nkeep_at = [1, 2]\n',
+    )
+    write(
+        tmp_path,
+        top='extends = "shared/middle.toml"\n[train]\nkeep_at = [3]\nupdates = 700\n'
+        '[train.stop]\nmetric = "eval/bleu_4"\npatience = 2\n[generator]\nname = "gru"\n',
+    )
+    config, base = load(str(tmp_path / "top.toml")), load("mle")
+    train = config.train
+    assert (train.updates, train.beta1, train.keep_at) == (700, 0.3, [3])
+    assert train.batch_size == base.train.batch_size
+    assert config.generator == load("mle", ["generator.name=gru"]).generator, "begun anew"
+    assert config.name == "top"
+    assert "extends" not in config.toml(), "what is stored is resolved"
+
+
+def test_old_keys_of_an_extended_file_are_todays(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        base="[train]\ngenerator_rate = 0.5\nupdates = 1\n",
+        top='extends = "base.toml"\n[train]\ngenerator_lr = 0.25\n',
+    )
+    assert read_toml(tmp_path / "top.toml")["train"] == {"generator_lr": 0.25, "updates": 1}
+
+
+@pytest.mark.parametrize(
+    ("top", "words"),
+    [
+        ('extends = "absent.toml"', "top.toml -> HERE/absent.toml: no such file"),
+        ('extends = "loop.toml"', "top.toml -> HERE/loop.toml -> HERE/top.toml: a file cannot"),
+        ('extends = "top.toml"', "top.toml -> HERE/top.toml: a file cannot extend itself"),
+        ('extends = "broken.toml"', "top.toml -> HERE/broken.toml: not valid TOML: "),
+        ("extends = 3", "top.toml: extends = 3: must be the name of a TOML file"),
+        ('extends = ["a.toml"]', "must be the name of a TOML file"),
+        ('extends = ""', "top.toml -> HERE: no such file"),
+    ],
+)
+def test_what_cannot_be_extended_is_named_with_its_chain(
+    top: str, words: str, tmp_path: Path
+) -> None:
+    write(tmp_path, top=top, loop='extends = "top.toml"', broken="[train")
+    with pytest.raises(InputError) as caught:
+        load(str(tmp_path / "top.toml"))
+    assert words.replace("HERE", str(tmp_path)) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_study_extends_a_study(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        base='[study]\nbase = "mle"\nseeds = 2\n[study.axes]\n"train.beta1" = [0.0, 0.5]\n',
+        top='extends = "base.toml"\n[study]\nseeds = [4]\n[study.axes]\n"train.beta1" = [0.9]\n',
+    )
+    study = load_study(tmp_path / "top.toml", [], registry(), resolve_file)
+    assert (study.table.seed_list(), [v.config.train.beta1 for v in study.variants]) == ([4], [0.9])
+    assert not {"extends", "base"} & {*study.tables, *study.tables["study"]}
