@@ -10,10 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from optuna.study._frozen import FrozenStudy
+
 from core.addresses import check_can_listen
-from core.errors import MachineError
+from core.errors import InputError, MachineError
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import NOTE, OF_STUDY, Columns, Tracker
+from experiments.console import stderr
+from studies.running.proposals import ARM_OF
+from studies.running.storage import open_storage
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - all interfaces -> one to reach
 DEFAULT_ADDRESS = "http://127.0.0.1:5000"
@@ -77,6 +82,32 @@ def ui_address(tracker: Tracker) -> str | None:
         if store == str(tracker.store_dir) and _listens(str(place.hostname), place.port or 0):
             return address
     return None
+
+
+def serve_dashboard(url: str, host: str, port: int) -> None:
+    """Run optuna-dashboard on the searches of a storage, until interrupted. It shows each search
+    once, without the queues of runs, which have no settings.
+    """
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        raise InputError(
+            "--optuna needs optuna-dashboard: pip install 'textgan-lab[dashboard]'"
+        ) from None
+    check_can_listen(host, port)
+    storage = open_storage(url, beats=False)
+    read = storage.get_all_studies
+
+    def searches() -> list[FrozenStudy]:
+        return [study for study in read() if ARM_OF in study.study_name]
+
+    setattr(storage, "get_all_studies", searches)  # noqa: B010 - mypy refuses an assignment
+    for study in searches():
+        link = f"{address_of(host, port)}/dashboard/studies/{study._study_id}"
+        stderr.print(f"  {study.study_name}: {link}", soft_wrap=True, markup=False)
+    stderr.print("Ctrl-C ends it")
+    with suppress(KeyboardInterrupt):
+        run_server(storage, host=host, port=port)
 
 
 def address_of(host: str, port: int) -> str:

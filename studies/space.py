@@ -22,7 +22,7 @@ from studies.table import Definition
 Settings = Mapping[str, Any]
 Space = Mapping[str, "Range"]
 Sampler = Literal["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"]
-Pruner = Literal["none", "median", "successive_halving"]
+Pruner = Literal["none", "median", "successive_halving", "hyperband"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,12 @@ class Range:
         return distributions.FloatDistribution(self.low, self.high, log=self.log)
 
     def value(self, drawn: Any) -> Any:
-        """What Optuna drew, as a value of the configuration."""
-        return dict(self.choices)[drawn] if self.choices else drawn
+        """What Optuna drew, as a value of the configuration; in studies of earlier versions the
+        field's name and `=` are before a choice.
+        """
+        if not self.choices:
+            return drawn
+        return next(v for label, v in self.choices if f"={drawn}".endswith(f"={label}"))
 
     def drawn(self, value: Any) -> Any:
         """The reverse of `value`; None if the range does not have the value."""
@@ -126,7 +130,8 @@ def _narrowed(key: str, given: Any, declared: Mapping[str, Range], definition: D
         if not isinstance(choices, list) or len(choices) < 2:
             raise InputError(f"{where}: choices must be a list of at least two")
         labels = definition.labelled(key, choices, f"study.space.{key}")
-        return Range(choices=tuple(labels.items()))
+        field_name = f"{key.rpartition('.')[2]}="  # the space's key has it already
+        return Range(choices=tuple((k.removeprefix(field_name), v) for k, v in labels.items()))
     if key not in declared:
         raise InputError(
             f"{where}: has no range to search{nearest(key, declared)}; "

@@ -24,7 +24,8 @@ Storage = Annotated[
     Option(
         metavar="URL",
         envvar="TEXTGAN_STORAGE",
-        help="Optuna's storage: postgresql://..., grpc://HOST:PORT; default: a local file.",
+        help="Optuna's storage: postgresql://..., grpc://HOST:PORT or journal:///SHARED/FILE; "
+        "default: a local file.",
     ),
 ]
 Tracking = Annotated[

@@ -14,7 +14,7 @@ from typer import Argument, Option
 from core.errors import MOST_LISTED, InputError, MachineError, TextganError
 from core.files import size_of
 from core.plural import count
-from experiments.commands.options import Json, complete_slot, examples
+from experiments.commands.options import Json, Storage, complete_slot, examples
 from experiments.console import print_json, progress, stderr, stdout, table
 
 STORED = ("artifacts", "runs", "corpora", "journal")  # folders next to the store
@@ -101,16 +101,25 @@ def ui(
         list[str] | None,
         Option(metavar="NAME", help="Host name that requests may use; may be repeated."),
     ] = None,
+    optuna: Annotated[
+        bool, Option("--optuna", help="Open optuna-dashboard on the searches instead.")
+    ] = False,
+    storage: Storage = None,
 ) -> None:
     """Open the MLflow UI on the store, by default for this machine only.
 
     Links to the studies are shown as soon as it listens: leaderboard, report and samples of each.
+    With --optuna, optuna-dashboard shows the searches of the same store, or of --storage.
     """
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.ui import ADDRESS, serve, study_pages
+    from experiments.ui import ADDRESS, serve, serve_dashboard, study_pages
+    from studies.running.storage import storage_url
 
     tracker = existing_tracker()
+    if optuna:
+        serve_dashboard(storage or storage_url(tracker), host, port)
+        return
     command, environment = ui_command(
         tracker.store.address, tracker.store_dir, port, host, allow or []
     )

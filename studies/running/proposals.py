@@ -8,18 +8,19 @@ proposal depends on the results before it, not on the process that asks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from core.config.renamed import current_settings, stored_keys
 from core.errors import InputError
 from studies.running.storage import open_storage
-from studies.space import Arm, Pruner, as_drawn
+from studies.space import Arm, as_drawn
 
 ARM_OF = " / "  # between a study and its arm in the name of an Optuna study
 STARTUP = 0.25  # share of the trials that are drawn at random before a sampler learns
@@ -60,9 +61,9 @@ class Proposals:
     def ask(self, place: int) -> Proposal:
         """The next settings."""
         study = self._load(place)
-        names = _stored_names(study, self._space)
-        trial = study.ask({names[key]: each for key, each in self._space.items()})
-        settings = {k: each.value(trial.params[names[k]]) for k, each in self.arm.space.items()}
+        stored = _as_stored(study, self._space)
+        trial = study.ask(dict(stored.values()))
+        settings = {k: e.value(trial.params[stored[k][0]]) for k, e in self.arm.space.items()}
         return Proposal(trial.number, settings, bool(trial.user_attrs.get("published", False)))
 
     def should_stop(self, number: int, step: int, value: float) -> bool:
@@ -96,7 +97,7 @@ class Proposals:
             study_name=self._name,
             storage=self._storage,
             sampler=_sampler(self.arm, seed, steady),
-            pruner=_pruner(self.arm.pruner),
+            pruner=_pruner(self.arm),
         )
 
     def _earlier(self, study: str) -> list[optuna.trial.FrozenTrial]:
@@ -113,9 +114,11 @@ class Proposals:
         for trial in found.get_trials(states=(TrialState.COMPLETE,)):
             if len(trial.values) != len(self.arm.metrics):
                 continue
-            with suppress(ValueError):  # not in this space
+            with suppress(ValueError, KeyError, StopIteration):  # not in this space
+                given = current_settings(trial.params).items()
+                space = self.arm.space
                 copy = optuna.create_trial(
-                    params=current_settings(trial.params),
+                    params=as_drawn(space, {key: space[key].value(x) for key, x in given}),
                     distributions=self._space,
                     values=trial.values,
                     user_attrs={"warm": study},
@@ -124,12 +127,17 @@ class Proposals:
         return fitting
 
 
-def _stored_names(study: optuna.Study, space: Iterable[str]) -> dict[str, str]:
-    """Key -> its name in Optuna's study, which is the old one in a study that was begun with it."""
+def _as_stored(
+    study: optuna.Study, space: Mapping[str, BaseDistribution]
+) -> dict[str, tuple[str, BaseDistribution]]:
+    """Key -> its name and distribution in Optuna's study, which are the old ones in a study that
+    was begun with them.
+    """
     trials = study.get_trials(deepcopy=False)
-    known = {key for trial in trials
-             for key in (*trial.params, *trial.system_attrs.get("fixed_params", {}))}  # fmt: skip
-    return {key: next((n for n in stored_keys(key) if n in known), key) for key in space}
+    fixed = {key: None for trial in trials for key in trial.system_attrs.get("fixed_params", {})}
+    known = fixed | {key: each for trial in trials for key, each in trial.distributions.items()}
+    names = {key: next((n for n in stored_keys(key) if n in known), key) for key in space}
+    return {key: (name, known.get(name) or space[key]) for key, name in names.items()}
 
 
 def _sampler(arm: Arm, seed: int, steady: int) -> optuna.samplers.BaseSampler:
@@ -153,9 +161,13 @@ def _sampler(arm: Arm, seed: int, steady: int) -> optuna.samplers.BaseSampler:
     return found
 
 
-def _pruner(name: Pruner) -> optuna.pruners.BasePruner:
-    if name == "median":
+def _pruner(arm: Arm) -> optuna.pruners.BasePruner:
+    if arm.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=FIRST_REPORTS)
-    if name == "successive_halving":
+    if arm.pruner == "successive_halving":
         return optuna.pruners.SuccessiveHalvingPruner()
+    if arm.pruner == "hyperband":  # from the first evaluation on; steps are updates
+        config = arm.config({})
+        most = config.train.updates or "auto"
+        return optuna.pruners.HyperbandPruner(config.evaluation.every, most)
     return optuna.pruners.NopPruner()

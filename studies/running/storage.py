@@ -1,7 +1,9 @@
-"""Where Optuna keeps a study's queue: SQLite beside the tracking store, PostgreSQL, or its proxy.
+"""Where Optuna keeps a study's queue: SQLite beside the tracking store, PostgreSQL, its proxy, or a
+journal.
 
 `grpc://HOST:PORT` is a proxy in front of a database (`textgan proxy`): it keeps what it has read,
-and one pool of connections serves hundreds of workers.
+and one pool of connections serves hundreds of workers. `journal:///FOLDER/FILE` is a file in a
+folder that several machines share, where there is no database.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import optuna
 from filelock import FileLock
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import func, make_url, select
 
@@ -43,7 +46,7 @@ MOST_RETRIES = 3  # of a job whose workers die; a fourth death is the job's faul
 CONNECT_SECONDS = 20
 PROXY_THREADS = 10
 SCHEMA = "table schema"  # what Optuna says of tables of another version
-PROXY = "grpc://"
+PROXY, JOURNAL = "grpc://", "journal://"
 BEAT = "beat"  # attribute of a running trial: seconds since 1970
 # One connection for the work, one for the heartbeat: hundreds of workers share the server's limit.
 ENGINE = {"pool_size": 1, "max_overflow": 3, "pool_pre_ping": True}
@@ -63,15 +66,13 @@ class LockedStorage(RDBStorage):
             return super().set_trial_state_values(trial_id, state, values)
 
 
-class ProxyStorage(optuna.storages.GrpcStorageProxy, BaseHeartbeat):
-    """Optuna behind its proxy, which passes no heartbeats: here they are attributes of trials.
+class AttributeBeats(BaseStorage, BaseHeartbeat):
+    """Heartbeats of a storage that has none of its own: here they are attributes of trials.
 
     The clocks of the workers' machines must agree to less than the grace period.
     """
 
-    def __init__(self, host: str, port: int, beats: bool) -> None:
-        super().__init__(host=host, port=port)
-        self._beats = beats
+    _beats: bool
 
     def record_heartbeat(self, trial_id: int) -> None:
         """See `BaseHeartbeat`."""
@@ -91,6 +92,22 @@ class ProxyStorage(optuna.storages.GrpcStorageProxy, BaseHeartbeat):
         return [t._trial_id for t in running if t.user_attrs.get(BEAT, oldest) < oldest]
 
 
+class ProxyStorage(optuna.storages.GrpcStorageProxy, AttributeBeats):
+    """Optuna behind its proxy, which passes no heartbeats."""
+
+    def __init__(self, host: str, port: int, beats: bool) -> None:
+        super().__init__(host=host, port=port)
+        self._beats = beats
+
+
+class FileStorage(optuna.storages.JournalStorage, AttributeBeats):
+    """Optuna's journal: one file, which several machines may share, and to which all append."""
+
+    def __init__(self, file: Path, beats: bool) -> None:
+        super().__init__(JournalFileBackend(str(file)))
+        self._beats, self.folder = beats, file.parent
+
+
 def storage_url(tracker: Tracker) -> str:
     """Optuna's storage beside the tracking store."""
     return f"{SQLITE}{tracker.store_dir / 'optuna.db'}"
@@ -105,9 +122,12 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if url.startswith(PROXY):
         return _open_proxy(url, beats)
+    if url.startswith(JOURNAL):
+        return _open_journal(Path(url.removeprefix(JOURNAL)), beats)
     if not re.match(r"(sqlite|postgres(ql)?|mysql)(\+\w+)?://", url):
         raise InputError(
-            f"--storage {shown(url)}: must be postgresql://USER@HOST/DATABASE or grpc://HOST:PORT"
+            f"--storage {shown(url)}: must be postgresql://USER@HOST/DATABASE, grpc://HOST:PORT or "
+            f"{JOURNAL}/FOLDER/FILE"
         )
     options: dict[str, Any] = {} if url.startswith(SQLITE) else {"engine_kwargs": ENGINE}
     if beats:
@@ -150,16 +170,30 @@ def _open_proxy(url: str, beats: bool) -> BaseStorage:
     return storage
 
 
+def _open_journal(file: Path, beats: bool) -> BaseStorage:
+    if not file.is_absolute() or not file.parent.is_dir() or file.is_dir():
+        raise InputError(
+            f"--storage {JOURNAL}{file}: must be {JOURNAL}/FOLDER/FILE, a file in a folder that "
+            f"exists and that all machines share"
+        )
+    try:
+        return FileStorage(file, beats)
+    except OSError as error:
+        raise MachineError(f"{file}: the study's storage does not open ({error})") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--storage {JOURNAL}{file}: not a journal of Optuna") from None
+
+
 @contextlib.contextmanager
 def alone(storage: BaseStorage, name: str, store_dir: Path) -> Iterator[None]:
     """While no other process is here for what has this name: a lock of the database where it has
-    one, else a file beside the tracking store. Not to be entered twice.
+    one, else a file beside the journal or the tracking store. Not to be entered twice.
     """
     key = zlib.crc32(name.encode())
     backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
     engine = getattr(backend, "engine", None)
     if engine is None or engine.dialect.name != POSTGRESQL:
-        with FileLock(store_dir / f".plan-{key:08x}.lock"):
+        with FileLock(getattr(storage, "folder", store_dir) / f".plan-{key:08x}.lock"):
             yield
         return
     with engine.connect() as connection:

@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import optuna
 import psutil
 import pytest
 
@@ -19,6 +21,7 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import ui_command
 from core.tracking.mlflow_store import open_tracker
 from experiments.ui import address_of, serve, study_pages
+from studies.running.storage import open_storage, storage_url
 from tests.chaos.servers import free_port
 from tests.experiments.test_cli import textgan
 
@@ -190,3 +193,40 @@ def test_links_come_when_it_listens_and_an_interrupt_ends_it() -> None:
 )  # fmt: skip
 def test_the_address_is_one_that_a_browser_here_reaches(host: str, address: str) -> None:
     assert address_of(host, 5000) == address
+
+
+def test_the_dashboard_shows_each_search_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = open_tracker()
+    storage, port = open_storage(storage_url(tracker)), free_port()
+    for name in ("mine", "mine / search", "other", "other / mle", "other / modern", "axes"):
+        optuna.create_study(storage=storage, study_name=name)
+    shown: list[str] = []
+
+    def run_server(found: optuna.storages.BaseStorage, host: str, port: int) -> None:
+        shown.extend(
+            study.study_name for study in optuna.storages.get_storage(found).get_all_studies()
+        )
+        raise KeyboardInterrupt
+
+    arguments = ("ui", "--optuna", "--port", str(port))
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
+    code, _, err = textgan(*arguments, capsys=capsys)
+    assert code == 2
+    assert err == (
+        "textgan: --optuna needs optuna-dashboard: pip install 'textgan-lab[dashboard]'\n"
+    )
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", SimpleNamespace(run_server=run_server))
+    code, _, err = textgan(*arguments, capsys=capsys)
+    assert code == 0
+    assert shown == ["mine / search", "other / mle", "other / modern"]
+    links = [line.strip() for line in err.splitlines() if "http" in line]
+    address = f"http://127.0.0.1:{port}/dashboard/studies"
+    assert links == [f"{name}: {address}/{n}" for n, name in zip((2, 4, 5), shown, strict=True)]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        code, _, err = textgan(*arguments, capsys=capsys)
+    assert code == 1
+    assert "dashboard/studies" not in err, "an error comes before any links"

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 import optuna
 import pytest
 
-ON_DISK = ("test_studies", "test_life")  # modules whose queues are in SQLite, as in the product
+ON_DISK = (
+    "test_studies",
+    "test_life",
+    "test_journal_file",
+)  # modules whose queues are in SQLite, as in the product
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,13 +7,16 @@ import math
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState, create_trial
 
 from benchmarks import racing
 from core.config import Config
@@ -27,6 +30,7 @@ from studies.definition import Study, load_study
 from studies.plan import Done, Limit
 from studies.report import read, sections
 from studies.running.execute import begin, resume, work
+from studies.running.proposals import Proposals
 from studies.running.queue import ended, latest, load_queue
 from studies.running.storage import storage_url
 from studies.space import ranges
@@ -185,8 +189,10 @@ def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> 
     assert all(1e-5 <= rate <= 1e-2 for rate in rates)
 
 
-def test_trials_below_the_others_are_stopped_early(tmp_path: Path) -> None:
-    tracker, url = go(tmp_path, plan("study.trials=20"), Landscape())
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_trials_below_the_others_are_stopped_early(pruner: str, tmp_path: Path) -> None:
+    study = plan("study.trials=20", f"study.pruner='{pruner}'")
+    tracker, url = go(tmp_path, study, Landscape())
     done = [each for each in results(url) if each.settings]
     pruned = [each for each in done if each.outcome == "killed"]
     kept = [each for each in done if each.outcome == "ok"]
@@ -230,6 +236,29 @@ def test_earlier_trials_outside_of_the_space_are_left_out(tmp_path: Path) -> Non
     begin(warm, "second", tracker, url, "")
     earlier = load_queue("second / search", url).get_trials(states=(TrialState.COMPLETE,))
     assert 0 < len(earlier) < 6
+
+
+def test_choices_are_called_by_their_values_and_those_of_earlier_versions_are_read(
+    tmp_path: Path,
+) -> None:
+    study = plan("study.space={'train.generator_lr'={choices=[1e-4, 1e-3]}}", "study.pruner='none'")
+    arm = study.kind.arms()[0]
+    _, url = go(tmp_path, study, Landscape())
+    queue = load_queue("search_smoke / search", url)
+    assert {trial.params["train.generator_lr"] for trial in queue.trials} == {"0.0001", "0.001"}
+
+    old = CategoricalDistribution(["generator_lr=0.0001", "generator_lr=0.001"])
+    before = optuna.create_study(storage=queue._storage, study_name="old / search")
+    for label in old.choices:
+        before.add_trial(create_trial(params={"train.generator_lr": label}, value=0.5,
+                                      distributions={"train.generator_lr": old}))  # fmt: skip
+    drawn = [Proposals("old", arm, url).ask(place).settings for place in range(3)]
+    assert {each["train.generator_lr"] for each in drawn} <= {1e-4, 1e-3}
+    assert before.trials[-1].params["train.generator_lr"] in old.choices, "one space in a study"
+    warm = replace(arm, warm_start="old")
+    Proposals("new", warm, url).begin()
+    earlier = load_queue("new / search", url).get_trials(states=(TrialState.COMPLETE,))
+    assert [trial.params["train.generator_lr"] for trial in earlier] == ["0.0001", "0.001"]
 
 
 def test_a_broken_trial_does_not_stop_the_search(tmp_path: Path) -> None:
