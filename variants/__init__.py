@@ -17,6 +17,7 @@ from typing import Any
 from core.config.slots import FOLDERS, PLUGINS, slot_name
 from core.errors import InputError, nearest
 from core.interfaces import Strategy
+from core.plugins import origin
 
 LABORATORY = "laboratory"  # a folder that is no slot: exact gradients of the estimators
 
@@ -38,7 +39,7 @@ class Registry:
             theirs = {name for (plugin_slot, name) in plugins if plugin_slot == slot}
             for name in sorted(ours & theirs):
                 raise InputError(
-                    f"{_origin(plugins[slot, name])}: the harness has a {slot}.{name} of its own; "
+                    f"{origin(plugins[slot, name])}: the harness has a {slot}.{name} of its own; "
                     f"give the plug-in's strategy another name"
                 )
             self._names[slot] = sorted(ours | theirs)
@@ -80,20 +81,16 @@ def registry() -> Registry:
         key = slot_name(slot), name
         if key[0] not in FOLDERS or not name:
             raise InputError(
-                f"{_origin(point)}: entry point {point.name!r} must be SLOT.NAME with a slot of "
+                f"{origin(point)}: entry point {point.name!r} must be SLOT.NAME with a slot of "
                 f"{', '.join(FOLDERS)}"
             )
         if key in plugins:
             raise InputError(
-                f"{_origin(point)} and {_origin(plugins[key])} both have a {key[0]}.{name}; "
+                f"{origin(point)} and {origin(plugins[key])} both have a {key[0]}.{name}; "
                 f"uninstall one of them"
             )
         plugins[key] = point
     return Registry(Path(__file__).parent, plugins)
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"plug-in {point.dist.name if point.dist else point.value}"
 
 
 def _loaded(point: EntryPoint) -> Any:
@@ -101,10 +98,10 @@ def _loaded(point: EntryPoint) -> Any:
         strategy = point.load()
     except Exception as error:  # any error of a foreign module at import
         raise InputError(
-            f"{_origin(point)}: {point.value} cannot be loaded: {type(error).__name__}: {error}"
+            f"{origin(point)}: {point.value} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(strategy, type):
-        raise InputError(f"{_origin(point)}: {point.value} must be a class")
+        raise InputError(f"{origin(point)}: {point.value} must be a class")
     return strategy
 
 

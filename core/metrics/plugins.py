@@ -10,17 +10,17 @@ sentences that it receives are tuples.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
-from core.errors import InputError, first_line
+from core.errors import first_line
 from core.metrics.catalogue import CATALOGUE, GROUPS, Direction, GroupInfo, MetricInfo
 from core.metrics.intervals import Measure
 from core.metrics.ngrams import Text
+from core.plugins import installed
 
 ENTRY_POINTS = "textgan.metrics"
 ANY = (-math.inf, math.inf)
@@ -69,17 +69,9 @@ def load() -> Mapping[str, PluginMetric]:
     """The installed plug-ins by name, which are in the catalogue from then on. InputError for a
     name that is none, or that the harness or another plug-in has.
     """
-    found: dict[str, PluginMetric] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        origin = f"plug-in {point.dist.name if point.dist else point.value}"
-        own = point.name in CATALOGUE or point.name in GROUPS
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", point.name):
-            raise InputError(f"{origin}: {point.name!r} is no metric's name; use a-z, 0-9 and _")
-        if (own and point.name not in PLUGINS) or point.name in found:
-            raise InputError(f"{origin}: there is a metric {point.name!r} already; rename it")
-        found[point.name] = _loaded(point)
-    for name, metric in found.items():
-        register(name, metric)
+    own = {*CATALOGUE, *GROUPS} - PLUGINS.keys()
+    for name, point in installed(ENTRY_POINTS, "metric", own).items():
+        register(name, _loaded(point))
     return PLUGINS
 
 

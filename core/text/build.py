@@ -25,8 +25,17 @@ from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
 from core.text.dropped import Tally, nothing_left, shortened, warnings_of
 from core.text.hashing import HashSet, hash_of
 from core.text.oracles import draw_corpus
-from core.text.readers import READERS, kind_of, shard_files
-from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
+from core.text.readers import kind_of, reader_of, shard_files
+from core.text.settings import (
+    BUILT_IN,
+    DRAWN,
+    GENERATED,
+    CorpusSettings,
+    Kind,
+    Rules,
+    plugin_readers,
+    rules_for,
+)
 from core.text.subwords import Subwords
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.types import UNK
@@ -103,7 +112,10 @@ def prepare_corpus(
         return Corpus.open(source, settings.in_memory)
     kind = kind_of_source(settings)
     content = settings.model_dump(mode="json", exclude={"in_memory", "source"})
-    version = [FORMAT] if kind == "generated" else [FORMAT, CLEANING]
+    version: list[object] = [FORMAT] if kind == "generated" else [FORMAT, CLEANING]
+    if kind not in ("generated", *BUILT_IN):
+        package = plugin_readers()[kind].dist
+        version.append(package.version if package else None)
     key = json.dumps([content, max_words, kind, source_sha256(settings, kind), *version])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.exists():
@@ -155,7 +167,7 @@ def _open_source(
     if kind == "generated":
         drawn, known_words = draw_corpus(settings)
         return (("", Cleaned(words, 1.0)) for words in drawn), known_words
-    shown, cleaned = tee(READERS[kind](Path(settings.source), settings))
+    shown, cleaned = tee(reader_of(kind)(Path(settings.source), settings))
     return zip(shown, clean_all(cleaned, rules, settings.level), strict=True), ()
 
 

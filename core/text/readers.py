@@ -4,7 +4,9 @@ Every reader yields one sentence at a time, and keeps at most a line or an entry
 ends with LF, CR LF or CR. What cannot be read is an InputError that names file and line. A fortune
 entry is split into its sentences: after ., ! or ? if white space and a capital letter or a quote
 follow, and after the full stops of scripts that have no capital letters.
-Corpora and `textgan evaluate` read by the same rules.
+Corpora and `textgan evaluate` read by the same rules. Readers of other packages come through the
+entry-point group `textgan.readers`: functions of path and `CorpusSettings` that yield texts, whose
+names are values of `corpus.reader`.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from importlib.metadata import EntryPoint
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, cast
 
-from core.errors import InputError
-from core.text.settings import CorpusSettings, Kind
+from core.errors import InputError, first_line
+from core.plugins import origin
+from core.text.settings import CorpusSettings, Kind, plugin_readers
 
 MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no line ends
 BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
@@ -191,6 +195,25 @@ ALL: Mapping[Kind, Reader] = {
 READERS: Mapping[Kind, Reader] = {k: partial(_without_blank, read) for k, read in ALL.items()}
 
 
+def reader_of(kind: Kind) -> Reader:
+    """The reader of a kind of source, ours or that of a plug-in, without blank texts."""
+    if kind in READERS:
+        return READERS[kind]
+    return partial(_without_blank, partial(_read_by_plugin, plugin_readers()[kind]))
+
+
+def _read_by_plugin(point: EntryPoint, path: Path, settings: CorpusSettings) -> Iterator[str]:
+    """The texts that the reader of another package gives; InputError for whatever it raises."""
+    try:
+        for text in point.load()(path, settings):
+            yield " ".join(text.split())
+    except InputError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{path}: {origin(point)}, reader {point.name!r}: {why}") from error
+
+
 def read_texts(path: Path, column: str | None = None) -> Iterator[str]:
     """All texts of a file or folder, blank ones too, as a corpus of it is read."""
     return ALL[_guessed(path)](path, CorpusSettings(source=str(path), column=column))
@@ -203,7 +226,7 @@ def kind_of(path: Path, settings: CorpusSettings) -> Kind:
             f"corpus.source = {settings.source!r}: no such file or folder "
             f"(or the name of a built-in source: grammar, lstm_oracle)"
         )
-    if path.is_dir() != (settings.reader == "shards") and settings.reader != "auto":
+    if path.is_dir() != (settings.reader == "shards") and settings.reader in ALL:
         raise InputError(
             f"corpus.reader = {settings.reader!r} does not fit {path}, "
             f"which is a {'folder' if path.is_dir() else 'file'}"

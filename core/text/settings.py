@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from core.errors import listed
 from core.numbers import representable
+from core.plugins import installed
 
-Kind = Literal["lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards", "generated"]
+Kind = str  # of a source: a reader, or "generated"
+BUILT_IN = ("lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards")  # of ours
+PLUGINS = "textgan.readers"  # entry-point group of readers in other packages
 Level = Literal["word", "character", "subword"]
 GENERATED = ("grammar", "lstm_oracle")
 MOST_SUBWORDS = 32_000
@@ -18,6 +31,18 @@ DRAWN = 10_000  # sentences drawn from a generated source by default
 
 def _number_in_words(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def plugin_readers() -> dict[str, EntryPoint]:
+    """The readers of other packages by name; InputError for a name of ours or of two packages."""
+    return installed(PLUGINS, "reader", ("auto", "generated", *BUILT_IN))
+
+
+def _known_reader(name: str) -> str:
+    if name not in ("auto", *BUILT_IN) and name not in plugin_readers():
+        others = listed([*plugin_readers()], "none is installed")
+        raise ValueError(f"must be auto, {', '.join(BUILT_IN)} or that of a plug-in ({others})")
+    return name
 
 
 Column = Annotated[str, BeforeValidator(_number_in_words)]
@@ -51,9 +76,9 @@ class CorpusSettings(BaseModel):
     difficulty: Literal["easy", "default", "hard"] = "default"  # of the grammar
     oracle_seed: Annotated[int, Field(ge=0)] = 0  # of the lstm_oracle's weights
     sentences: Annotated[int, Field(ge=1)] | None = None  # number of sentences read; None: all
-    reader: Literal[
-        "auto", "lines", "fortune", "csv", "tsv", "jsonl", "parquet", "arrow", "shards"
-    ] = "auto"  # from name and content
+    # lines, fortune, csv, tsv, jsonl, parquet, arrow, shards or that of a plug-in; auto: one of
+    # the former by name and content.
+    reader: Annotated[str, AfterValidator(_known_reader)] = "auto"
     column: Column | None = None  # what to read of a table or of JSON objects: name or number
     level: Level = "word"  # what a token is; vocabulary_limit is the number of subwords
     subwords: Literal["bpe", "unigram"] = "bpe"  # how they are found in the training split

@@ -168,7 +168,7 @@ def test_a_plugin_that_cannot_be_loaded_is_listed_without_a_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def installed(*points: EntryPoint) -> None:
-        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+        monkeypatch.setattr("core.plugins.entry_points", lambda group: points)
 
     for known in (CATALOGUE, GROUPS, plugins.PLUGINS):
         for name in ("lost", "number"):

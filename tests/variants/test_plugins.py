@@ -114,7 +114,7 @@ def test_the_examples_own_tests_pass() -> None:
     files = sorted((EXAMPLE / "tests").glob("test_*.py"))
     tests = [test for file in files for test in runpy.run_path(str(file)).items()]
     own = [test for name, test in tests if name.startswith("test_")]
-    assert len(own) == 5
+    assert len(own) == 6
     for test in own:
         test()
 
@@ -142,6 +142,31 @@ def test_the_examples_metric_is_listed_checked_and_computed(
     row = json.loads(out)["metrics"]["word_coverage"]
     assert (row["value"], row["direction"], row["reason"]) == (1.0, "higher", None)
     assert row["signature"].startswith("word_coverage|v:1|n:2|refs:2:")
+
+
+@pytest.mark.usefixtures("_installed")
+def test_the_examples_reader_reads_a_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = tmp_path / "film.srt", tmp_path / "built"
+    cues = [f"{n}\n0:01 --> 0:02\nwe went to\nhouse {chr(97 + n)}\n" for n in range(26)]
+    file.write_text("\n".join(cues))
+    arguments = ["corpus", "build", str(file), "--output", str(folder), "--set"]
+    shares = ["--set", "corpus.validation=0.3", "--set", "corpus.test=0.3"]
+    code, _, err = textgan(*arguments, "corpus.reader=subtitles", *shares, capsys=capsys)
+    assert code == 0, err
+    code, out, _ = textgan("corpus", "show", str(folder), "--json", capsys=capsys)
+    found = json.loads(out)
+    assert (found["kind"], found["read"], found["frequent_words"]["house"] > 0) == (
+        "subtitles", 26, True
+    )  # fmt: skip
+    file.write_text("a\nb\n")
+    again = [*arguments[:4], str(tmp_path / "other"), "--set", "corpus.reader=subtitles"]
+    code, _, err = textgan(*again, capsys=capsys)
+    assert (code, "film.srt:2: no times of a subtitle" in " ".join(err.split())) == (2, True)
+    code, _, err = textgan(*again[:-1], "corpus.reader=subtitle", capsys=capsys)
+    assert code == 2
+    assert "arrow, shards or that of a plug-in (subtitles)" in " ".join(err.split())
 
 
 def test_a_plugin_takes_part_like_any_other() -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from core.errors import InputError
 from core.metrics.files import read_sentences
 from core.text.build import build_corpus
-from core.text.readers import READERS, kind_of, read_texts
-from core.text.settings import CorpusSettings
+from core.text.readers import READERS, kind_of, read_texts, reader_of
+from core.text.settings import PLUGINS, CorpusSettings
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.types import UNK
 
@@ -220,3 +222,31 @@ def test_a_percent_sign_among_many_sentences_is_no_separator(tmp_path: Path) -> 
     sentences[50] = "%"
     file.write_text("\n".join(sentences) + "\n")
     assert list(read_texts(file)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("odd", "math:sqrt", "file.txt: plug-in math:sqrt, reader 'odd': TypeError: "),
+        ("odd", "nowhere_at_all:read", "reader 'odd': ModuleNotFoundError: No module named"),
+        ("odd", "builtins:divmod", "reader 'odd': TypeError: "),
+        ("lines", "math:sqrt", "plug-in math:sqrt: there is a reader 'lines' already"),
+        ("auto", "math:sqrt", "there is a reader 'auto' already"),
+        ("Odd-1", "math:sqrt", "'Odd-1' is no reader's name; use a-z, 0-9 and _"),
+    ],
+)
+def test_a_reader_of_another_package_that_fails_is_named(
+    name: str, value: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [EntryPoint(name, value, PLUGINS)]
+    monkeypatch.setattr("core.plugins.entry_points", lambda group: points)
+    file = tmp_path / "file.txt"
+    file.write_text(f"{CAT}\n")
+    with pytest.raises(InputError) as caught:
+        list(reader_of("odd")(file, CorpusSettings(source=str(file), reader="odd")))
+    assert words in str(caught.value)
+
+
+def test_an_unknown_reader_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValidationError, match=r"must be auto, lines, fortune, csv, .* a plug-in"):
+        CorpusSettings(reader="odd")
