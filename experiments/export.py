@@ -13,7 +13,7 @@ from core.files import new_folder
 from core.tracking.protocol import RunRecord
 from experiments.listing import as_number
 from experiments.stored_study import StoredStudy
-from studies.report import check_has_rows, folder_name
+from studies.report import folder_name
 
 SCORE = "score"
 SAMPLES = "samples.txt"  # artifact of a run
@@ -22,8 +22,8 @@ Runs = Iterator[tuple[str, RunRecord]]  # names of their files or folders
 
 def export(study: StoredStudy, to: str, output: Path, advance: Callable[[int, int], None]) -> None:
     """Write a study into the new folder `output`; `advance` hears how many runs of how many are
-    done. InputError if the folder is there and not empty, for a study on several corpora, and
-    without the package that the format needs; nothing is written then.
+    done. InputError if the folder is there and not empty, as CSV for a study on several corpora,
+    and without the package that the format needs; nothing is written then.
     """
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise InputError(f"{output}: exists already; remove it or give another --output")
@@ -31,7 +31,6 @@ def export(study: StoredStudy, to: str, output: Path, advance: Callable[[int, in
         raise InputError(
             "--to tensorboard needs the package tensorboard: pip install 'textgan-lab[tensorboard]'"
         )
-    check_has_rows(study.reading)
 
     def runs() -> Runs:
         for done, run in enumerate(study.records):

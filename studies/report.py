@@ -38,12 +38,14 @@ from studies.analysis.plane import plane
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats, failed, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
+from studies.analysis.search import ranked_trials
 from studies.analysis.selection import rule_results, which_checkpoint
 from studies.figures import FORMATS, data_of, draw, inline, save
 from studies.kinds import find_kind
 from studies.leaderboard import CORPORA, Leaderboard, Row, leaderboard, variant_runs
 from studies.ratings import people
 from studies.sections import Reading, Section, means, number, scored
+from studies.tuning import TuningTable
 from studies.views import COLUMNS, curves_view, leaderboard_view, publish_real_text, rounded
 
 if TYPE_CHECKING:
@@ -210,7 +212,9 @@ def document(reading: Reading) -> dict[str, Any]:
     board, readings = reading.board, on_corpora(reading)
     if not reading.table.corpora:
         rules = [asdict(each) for each in rule_results(reading)]
-        return {**with_contrasts(board, reading.table.contrasts), "selection": rules}
+        tuned = isinstance(reading.table, TuningTable)
+        trials = {"trials": ranked_trials(reading)} if tuned else {}
+        return {**with_contrasts(board, reading.table.contrasts), "selection": rules, **trials}
     boards = {corpus: each.board for corpus, each in readings.items()}
     ranks = ranks_of(boards)
     return {

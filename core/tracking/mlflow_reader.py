@@ -74,11 +74,7 @@ class SqlRuns:
         query = select(EXPERIMENTS.c.name)
         if not deleted:
             query = query.where(EXPERIMENTS.c.lifecycle_stage == "active")
-        try:
-            with self._engine.connect() as connection:
-                return sorted(connection.execute(query).scalars())
-        except SQLAlchemyError as error:
-            raise self._refused(error) from None
+        return sorted(name for (name,) in self._fetch(query))
 
     def read(self, wanted: Filter, columns: Columns) -> list[RunRecord]:
         """Runs, oldest first; see `Tracker.runs`."""
@@ -106,12 +102,15 @@ class SqlRuns:
         query = select(point.step, point.value, point.is_nan).where(
             point.run_uuid == run_id, point.key == metric
         )
+        found = self._fetch(query)
+        return sorted((step, math.nan if is_nan else value) for step, value, is_nan in found)
+
+    def _fetch(self, query: Select[Any]) -> Sequence[Any]:
         try:
             with self._engine.connect() as connection:
-                found = connection.execute(query).all()
+                return connection.execute(query).all()
         except SQLAlchemyError as error:
             raise self._refused(error) from None
-        return sorted((step, math.nan if is_nan else value) for step, value, is_nan in found)
 
     def _refused(self, error: SQLAlchemyError) -> MachineError | UnreadableError:
         """MLflow's client would try a database that is away for minutes."""

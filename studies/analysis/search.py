@@ -1,15 +1,19 @@
-"""Sections of searches and comparisons: finalists, settings, tuning curve, importance, front."""
+"""Sections of searches and comparisons: finalists, settings, trials, tuning curve, importance,
+front.
+"""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from core.config.renamed import current_settings
 from core.resampling import expected_best
@@ -17,9 +21,9 @@ from core.statistics import Interval
 from core.tracking.protocol import WORST, RunRecord, read_tag
 from studies.analysis.contrasts import effects
 from studies.analysis.effects import contrast_section
-from studies.figures import BLUE, COLOURS, GREY, band, bare_rows, canvas, legend_beside
+from studies.figures import BLUE, COLOURS, GREY, Maker, band, bare_rows, canvas, legend_beside
 from studies.leaderboard import rng_of, variant_runs
-from studies.sections import Reading, Section, between
+from studies.sections import TEXTS, Reading, Section, between
 from studies.table import Contrast
 from studies.tuning import TuningTable, dominates, shown
 
@@ -28,7 +32,11 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 LEAST_FOR_IMPORTANCE = 8
+# Optuna's plots of settings: the fewest and the most settings that they show.
+OF_SETTINGS = {"parallel_coordinate": (1, 5), "slice": (1, 4), "contour": (2, 2), "rank": (2, 2)}
+SIZES = {"parallel_coordinate": (9, 4.4), "slice": (5.2, 3.2)}  # inches; slice: of two panels
 Arms = Mapping[str, Sequence[RunRecord]]  # system -> its trials
+Tried = Mapping[str, optuna.Study]  # the same, as Optuna has them
 
 
 def search_sections(reading: Reading) -> Iterator[Section]:
@@ -50,10 +58,11 @@ def tuning_sections(reading: Reading) -> Iterator[Section]:
     yield from _settings(reading, arms)
     if not arms:
         return
-    if reading.table.tuning_seeds > 1:
-        yield _race(reading)
+    found = {arm: _as_optuna(reading, arm, trials) for arm, trials in arms.items()}
+    tried = {arm: study for arm, study in found.items() if study is not None}
+    shares = {arm: importance(study) for arm, study in tried.items()}
+    yield _trials(reading, _plots(reading, tried, shares))
     yield _curves(reading, arms)
-    shares = {arm: importance(reading, trials) for arm, trials in arms.items()}
     if any(shares.values()):
         yield _importance({arm: share for arm, share in shares.items() if share})
     if len(reading.table.metrics) > 1:
@@ -86,25 +95,78 @@ def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
         yield Section("settings", ("setting", *rows), cells)
 
 
-def _race(reading: Reading) -> Section:
-    """How many tuning seeds each trial had; those with the most first, then the best."""
+def ranked_trials(reading: Reading) -> list[dict[str, Any]]:
+    """Trials for `--json`: those with the most tuning seeds first, of these the best. A failed one
+    counts as the worst, and keeps its own metrics.
+    """
     assert isinstance(reading.table, TuningTable)
-    metric, higher = reading.table.picked(reading.table.metric), reading.table.higher_is_better
-    scores = scores_of(reading, reading.trials, metric)
-    found = [
-        (int(trial.tags["runs"]), score if higher else -score, trial)
-        for trial, score in zip(reading.trials, scores, strict=True)
-    ]
-    rows = [
-        [trial.variant, str(runs), str(trial.outcome),
-         f"{trial.metrics[metric]:.4f}" if metric in trial.metrics else "-"]
-        for runs, _, trial in sorted(found, key=lambda each: each[:2], reverse=True)
+    metrics = [reading.table.picked(metric) for metric in reading.table.metrics]
+    scores = scores_of(reading, reading.trials, metrics[0])
+    sign = 1 if reading.table.higher_is_better else -1
+    found = zip((int(trial.tags["runs"]) for trial in reading.trials), scores, reading.trials,
+                strict=True)  # fmt: skip
+    return [
+        {"trial": trial.variant, "tuning_seeds": runs, "outcome": trial.outcome or "running",
+         "metrics": {metric: trial.metrics.get(metric) for metric in metrics},
+         "settings": _settings_of(trial)}
+        for runs, _, trial in sorted(found, key=lambda each: (-each[0], -sign * each[1]))
     ]  # fmt: skip
-    seeds = ", ".join(str(seed) for seed in reading.table.tuning_seed_list())
-    values = {"seeds": seeds}
-    return Section(
-        "race", ("trial", "tuning seeds", "outcome", f"mean {metric}"), rows, values=values
-    )
+
+
+def _trials(reading: Reading, plots: Mapping[str, Maker]) -> Section:
+    """The settings and scores of each trial."""
+    assert isinstance(reading.table, TuningTable)
+    every, seeds = ranked_trials(reading), reading.table.tuning_seed_list()
+    keys = sorted({key for each in every for key in each["settings"]})
+    rows = [
+        [each["trial"], str(each["tuning_seeds"]), each["outcome"],
+         *("-" if value is None else f"{value:.4f}" for value in each["metrics"].values()),
+         *(shown(each["settings"]).get(key, "") for key in keys)]
+        for each in every
+    ]  # fmt: skip
+    race = TEXTS["race"]["explanation"].format(seeds=", ".join(map(str, seeds)))
+    columns = ("trial", "tuning seeds", "outcome", *every[0]["metrics"], *keys)
+    return Section("trials", columns, rows, plots, values={"race": race * (len(seeds) > 1)})
+
+
+def _plots(
+    reading: Reading, tried: Tried, shares: Mapping[str, Mapping[str, float]]
+) -> dict[str, Maker]:
+    """Optuna's plots: the history of all systems and, of a single one, its settings, the most
+    important first.
+    """
+    metric, studies = reading.table.picked(reading.table.metric), [*tried.values()]
+    plots: dict[str, Maker] = {
+        "optimization_history": partial(_plot, "optimization_history", studies, metric)
+    }
+    if len(studies) == 1:
+        (arm, study), *_ = tried.items()
+        keys = [*shares[arm]] or [*study.trials[0].params]
+        for name, (least, most) in OF_SETTINGS.items():
+            if len(keys) >= least:
+                plots[name] = partial(_plot, name, study, metric, params=keys[:most])
+    return plots if studies else {}
+
+
+def _plot(name: str, study: Any, metric: str, **given: Any) -> Figure:
+    """One of Optuna's plots in our style: it would draw in matplotlib's style `ggplot`."""
+    import matplotlib as mpl
+    from matplotlib import pyplot, style
+    from optuna.visualization import matplotlib as plots
+
+    size: Any = {
+        "figure.figsize": SIZES.get(name, (6.4, 4.4)),
+        "figure.constrained_layout.use": True,
+    }
+    with patch.dict(style.library, ggplot={}), mpl.rc_context(size), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are experimental, and of few trials they complain
+        found = getattr(plots, f"plot_{name}")(study, target_name=metric, **given)
+    drawing: Figure = np.ravel(found)[0].figure
+    for axis in (each for panel in drawing.axes for each in (panel.xaxis, panel.yaxis)):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter("{x:g}")
+    pyplot.close(drawing)  # pyplot would keep it
+    return drawing
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
@@ -153,24 +215,36 @@ def _curves_figure(curves: Mapping[str, Sequence[Interval]], metric: str) -> Fig
     return drawing
 
 
-def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float]:
-    """Importance of each numeric setting for being a good trial (PED-ANOVA, Watanabe et al. 2023);
-    empty with too few trials.
+def _as_optuna(reading: Reading, arm: str, trials: Sequence[RunRecord]) -> optuna.Study | None:
+    """The ended trials as Optuna's study, with those settings that all have and that differ; None
+    if all scores are the same, as with a single trial.
     """
+    trials = [trial for trial in trials if trial.outcome is not None]
     scores = scores_of(reading, trials, reading.table.picked(reading.table.metric))
+    if len(set(scores)) < 2:
+        return None
     settings = [_settings_of(trial) for trial in trials]
-    keys = sorted(set.intersection(*(set(each) for each in settings))) if settings else []
-    numbers = [key for key in keys if all(_is_number(each[key]) for each in settings)]
-    varied = [key for key in numbers if len({each[key] for each in settings}) > 1]
-    if len(trials) < LEAST_FOR_IMPORTANCE or not varied or len(set(scores)) < 2:
-        return {}
-    space = {key: _distribution([float(each[key]) for each in settings]) for key in varied}
+    columns = {
+        key: [float(each[key]) if _is_number(each[key]) else shown(each)[key] for each in settings]
+        for key in sorted(set.intersection(*(set(each) for each in settings)))
+    }
+    varied = {key: values for key, values in columns.items() if len(set(values)) > 1}
+    space = {key: _distribution(values) for key, values in varied.items()}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     higher = reading.table.higher_is_better
-    study = optuna.create_study(direction="maximize" if higher else "minimize")
-    for each, score in zip(settings, scores, strict=True):
-        params = {key: float(each[key]) for key in varied}
+    study = optuna.create_study(direction="maximize" if higher else "minimize", study_name=arm)
+    for place, score in enumerate(scores):
+        params = {key: values[place] for key, values in varied.items()}
         study.add_trial(optuna.create_trial(params=params, distributions=space, value=score))
+    return study
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Importance of each setting for being a good trial, highest first (PED-ANOVA, Watanabe et al.
+    2023); empty with too few trials.
+    """
+    if len(study.trials) < LEAST_FOR_IMPORTANCE or not study.trials[0].params:
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = optuna.importance.get_param_importances(
@@ -179,7 +253,9 @@ def importance(reading: Reading, trials: Sequence[RunRecord]) -> dict[str, float
     return {key: float(value) for key, value in found.items()}
 
 
-def _distribution(values: Sequence[float]) -> BaseDistribution:
+def _distribution(values: Sequence[Any]) -> BaseDistribution:
+    if not all(map(_is_number, values)):
+        return CategoricalDistribution(sorted(set(values), key=str))
     low, high = min(values), max(values)
     return FloatDistribution(low, high, log=low > 0 and high / low > 10)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+from matplotlib import pyplot
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -27,8 +28,9 @@ from core.training.loop import Stopped
 from experiments.estimate import Estimate, show_plan
 from experiments.loading import resolve_file
 from studies.definition import Study, load_study
+from studies.figures import draw, save
 from studies.plan import Done, Limit
-from studies.report import read, sections
+from studies.report import build, document, read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.proposals import Proposals
 from studies.running.queue import ended, latest, load_queue
@@ -158,7 +160,16 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     assert board.rows[0].variant != "published"
     assert board.rows[0].score > 0.75
     found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
-    assert set(found) == {"finalists", "settings", "tuning", "importance"}
+    assert set(found) == {"finalists", "settings", "trials", "tuning", "importance"}
+    scores = [float(row[3]) for row in found["trials"].rows]
+    assert scores == sorted(scores, reverse=True)
+    assert found["trials"].columns[:4] == ("trial", "tuning seeds", "outcome", "eval/ms_jaccard_2")
+    assert set(found["trials"].columns[4:]) == set(first.settings)
+    listed = document(read(tracker, "search_smoke"))["trials"]
+    assert [each["trial"] for each in listed] == [row[0] for row in found["trials"].rows]
+    (its,) = (each for each in listed if each["trial"] == "trial 000")
+    assert its["settings"] == first.settings
+    assert its["metrics"] == {"eval/ms_jaccard_2": first.scores["eval/ms_jaccard_2"]}
     assert ("train.generator_lr", "0.0001") in {
         (row[0], row[1 + found["settings"].columns[1:].index("published")])
         for row in found["settings"].rows
@@ -172,6 +183,63 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     resume("search_smoke", url, study)
     work("search_smoke", tracker, url, again, registry())
     assert again.names == []
+
+
+PLOTS = {"optimization_history", "parallel_coordinate", "slice", "contour", "rank"}
+
+
+class Slots(Landscape):
+    """`straight_through` is better than everything else."""
+
+    def __call__(self, config: Config | None, **given: Any) -> Any:
+        assert config is not None
+        self.noise = 5.0 if config.flat()["sampling.name"] == "straight_through" else 0.0
+        return super().__call__(config, **given)
+
+
+@pytest.mark.slow
+def test_optunas_plots_show_numbers_and_choices(tmp_path: Path) -> None:
+    space = ("{'train.generator_lr'=true, 'schedule.n_d'=true, "
+             "'sampling'={choices=['gumbel_softmax', 'straight_through']}}")  # fmt: skip
+    study = plan(f"study.space={space}", "study.trials=16", "study.pruner='none'",
+                 "study.sampler='random'", "study.seeds=1")  # fmt: skip
+    tracker, _ = go(tmp_path, study, Slots())
+    report = build(read(tracker, "search_smoke"))
+    (importance,) = (each for each in report.sections if each.key == "importance")
+    shares = {setting: int(share.rstrip("%")) for _, setting, share in importance.rows}
+    assert shares["sampling"] > 5, "a choice is a setting like others"
+    drawn = report.figures["trials"]
+    assert set(drawn) == PLOTS
+    for name, figure in drawn.items():
+        save(figure, tmp_path / "figures", name, ("png", "svg"))
+        marks = [mark for axis in figure.axes for mark in (*axis.lines, *axis.collections)]
+        assert marks, name
+        axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
+        texts = [label.get_text() for axis in axes for label in axis.get_ticklabels()]
+        assert not any("$" in text for text in texts), f"{name}: a number as its formula"
+    assert pyplot.get_fignums() == []
+    assert not any("race" in word for word in report.sections[3].explanation.split())
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "plots"),
+    [
+        ("{'train.generator_lr'=true, 'penalty.weight'=true}", 1, set()),
+        ("{'train.generator_lr'=true, 'penalty.weight'=true}", 2, PLOTS),
+        ("{'train.generator_lr'=true}", 3, PLOTS - {"contour", "rank"}),
+    ],
+)
+def test_a_search_of_few_trials_or_of_one_setting_has_the_plots_that_it_can(
+    space: str, trials: int, plots: set[str], tmp_path: Path
+) -> None:
+    study = plan(f"study.space={space}", f"study.trials={trials}", "study.pruner='none'",
+                 "study.seeds=1")  # fmt: skip
+    tracker, _ = go(tmp_path, study, Landscape())
+    found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
+    assert len(found["trials"].rows) == trials
+    assert set(found["trials"].figures) == plots
+    if trials == 3:
+        assert draw(found["trials"].figures["slice"]).axes
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"])
@@ -383,11 +451,11 @@ def test_trials_race_over_tuning_seeds(tmp_path: Path) -> None:
     assert {seed for row in reading.board.rows for seed in row.seed_runs} == {0, 1, 2}
     assert len(reading.trials) == 8
     found = {section.key: section for section in sections(reading)}
-    shown = {row[0]: row for row in found["race"].rows}
+    shown = {row[0]: row for row in found["trials"].rows}
     assert [int(shown[name][1]) for name in scores] == counts
     assert float(shown["trial 000"][3]) == pytest.approx(means["trial 000"][1], abs=1e-4)
-    assert "1000, 1001, 1002" in found["race"].explanation
-    assert "other seeds" in found["race"].explanation
+    assert "1000, 1001, 1002" in found["trials"].explanation
+    assert "other seeds" in found["trials"].explanation
     assert found["tuning"].rows[0][1:3] == ["1", f"{fmean(map(fmean, scores.values())):.4f}"]
     resume("search_smoke", url, plan(*RACE))
     work("search_smoke", tracker, url, again := Landscape(), registry())
