@@ -17,7 +17,6 @@ from core.errors import listed
 from core.plural import count
 from core.tracking.protocol import Columns, Tracker, study_run
 from experiments.console import interval, log_lines, number, stderr, stdout, table
-from experiments.ui import DEFAULT_ADDRESS, study_pages, ui_address
 from studies.analysis.corpora import joint
 from studies.analysis.ranking import baseline_cells, board_cells, board_columns
 from studies.analysis.runs import duration
@@ -88,17 +87,6 @@ def show_compared(document: Mapping[str, Any]) -> None:
     others = [[*each.values()] for each in document["not_compared"]]
     if others:
         stdout.print(table(["study", "row", "reason"], others, "not compared"))
-
-
-def show_links(tracker: Tracker, study: str) -> None:
-    """Print where the UI shows a study: on the tracking server, or at the address of the
-    `textgan ui` that runs on the store; without one, where it will be by default.
-    """
-    running = ui_address(tracker)
-    if running is None:
-        stderr.print("start [bold]textgan ui[/], then open (it prints these links for its port):")
-    for title, link in study_pages(tracker, study).items():
-        stderr.print(f"  {title}: {running or DEFAULT_ADDRESS}/{link}", soft_wrap=True)
 
 
 def watch(tracker: Tracker, name: str, url: str, *, once: bool) -> None:

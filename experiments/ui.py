@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from optuna.study._frozen import FrozenStudy
 
 from core.addresses import check_can_listen
-from core.errors import InputError, MachineError
+from core.errors import MOST_LISTED, InputError, MachineError
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import NOTE, OF_STUDY, Columns, Tracker
 from experiments.console import stderr
@@ -82,6 +82,21 @@ def ui_address(tracker: Tracker) -> str | None:
         if store == str(tracker.store_dir) and _listens(str(place.hostname), place.port or 0):
             return address
     return None
+
+
+def show_links(tracker: Tracker, studies: Sequence[str], address: str | None = None) -> None:
+    """Print where the UI shows studies: at its address, by default that of the UI that runs on the
+    store; without one, where it will be by default.
+    """
+    address = address or ui_address(tracker)
+    if address is None:
+        stderr.print("start [bold]textgan ui[/], then open (it prints these links for its port):")
+    for study in studies[:MOST_LISTED]:
+        for title, link in study_pages(tracker, study).items():
+            text = f"  {study}, {title}: {address or DEFAULT_ADDRESS}/{link}"
+            stderr.print(text, soft_wrap=True, markup=False)
+    if len(studies) > MOST_LISTED:
+        stderr.print(f"  and {len(studies) - MOST_LISTED} more")
 
 
 def serve_dashboard(url: str, host: str, port: int) -> None:

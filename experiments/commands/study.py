@@ -80,6 +80,7 @@ def study(
     from experiments import study_output, study_session
     from experiments.estimate import show_plan
     from experiments.study_worker import Cluster, check_cluster
+    from experiments.ui import show_links
     from studies.plan import Limit
     from studies.report import document, read
     from studies.running.queue import failures, load_queue
@@ -113,7 +114,7 @@ def study(
     session = study_session.begin_or_join(session, command, limit, resume=resume)
     again = f"textgan study {shlex.quote(session.name)} --resume"
     stderr.print(f"study {session.name}: follow it with textgan watch or in MLflow", markup=False)
-    study_output.show_links(session.tracker, session.name)
+    show_links(session.tracker, [session.name])
     try:
         board, link = study_session.complete(session, workers, minutes, cluster)
     except KeyboardInterrupt:
@@ -129,7 +130,7 @@ def study(
         stderr.print(f"error: {line}", markup=False)
     if len(failed) > MOST_LISTED:
         stderr.print(f"error: {len(failed) - MOST_LISTED} more")
-    study_output.show_links(session.tracker, board.study)
+    show_links(session.tracker, [board.study])
 
 
 @app.command(
@@ -166,7 +167,8 @@ def report(
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.study_output import show_compared, show_links, show_ranking
+    from experiments.study_output import show_compared, show_ranking
+    from experiments.ui import show_links
     from studies.analysis.ranking import under_way
     from studies.compared import compare
     from studies.leaderboard import leaderboard
@@ -211,7 +213,7 @@ def report(
     stderr.print(f"{title}: {folder / HTML}", soft_wrap=True, markup=False)
     if output is None:
         upload(tracker, board, folder)
-    show_links(tracker, board.study)
+    show_links(tracker, [board.study])
 
 
 @app.command(

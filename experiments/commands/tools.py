@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from core.errors import MOST_LISTED, InputError, MachineError, TextganError
+from core.errors import InputError, MachineError, TextganError
 from core.files import size_of
 from core.plural import count
 from experiments.commands.options import Json, Storage, complete_slot, examples
@@ -113,7 +113,7 @@ def ui(
     """
     from core.tracking.mlflow_client import LOOPBACK, ui_command
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.ui import ADDRESS, serve, serve_dashboard, study_pages
+    from experiments.ui import ADDRESS, serve, serve_dashboard, show_links
     from studies.running.storage import storage_url
 
     tracker = existing_tracker()
@@ -123,9 +123,6 @@ def ui(
     command, environment = ui_command(
         tracker.store.address, tracker.store_dir, port, host, allow or []
     )
-    studies = tracker.experiments()
-    links = {name: study_pages(tracker, name) for name in studies[:MOST_LISTED]}
-
     file = tracker.store_dir / ADDRESS
 
     def ready(address: str) -> None:
@@ -134,11 +131,7 @@ def ui(
         if host not in LOOPBACK:
             stderr.print(f"listening on {host}: everyone who can reach it can change every run")
         stderr.print(f"{address} is ready; Ctrl-C ends it")
-        for name, pages in links.items():
-            for title, link in pages.items():
-                stderr.print(f"  {name}, {title}: {address}/{link}", soft_wrap=True, markup=False)
-        if len(studies) > MOST_LISTED:
-            stderr.print(f"  and {len(studies) - MOST_LISTED} more")
+        show_links(tracker, tracker.experiments(), address)
 
     try:
         serve(command, environment, host, port, ready)

@@ -178,10 +178,10 @@ def _open_journal(file: Path, beats: bool) -> BaseStorage:
         )
     try:
         return FileStorage(file, beats)
-    except OSError as error:
-        raise MachineError(f"{file}: the study's storage does not open ({error})") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"--storage {JOURNAL}{file}: not a journal of Optuna") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MachineError(
+            f"{file}: not a journal of Optuna that opens ({first_line(error)})"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ import pytest
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import study_run
 from experiments import study_output
-from experiments.study_output import show_links
-from experiments.ui import ADDRESS, ui_address
+from experiments.ui import ADDRESS, show_links, ui_address
 from studies.running.execute import begin
 from studies.running.queue import load_queue
 from studies.running.storage import storage_url
@@ -85,7 +84,7 @@ def test_links_are_those_of_the_ui_that_runs(
     begun: Begun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracker, file = begun[0], begun[0].store_dir / ADDRESS
-    show_links(tracker, NAME)
+    show_links(tracker, [NAME])
     before = capsys.readouterr().err
     assert "start textgan ui" in before
     assert "runs: http://127.0.0.1:5000/#/experiments/1/runs?" in before
@@ -95,7 +94,7 @@ def test_links_are_those_of_the_ui_that_runs(
         server.listen()
         address = "http://{}:{}".format(*server.getsockname())
         file.write_text(f"{address}\n{tracker.store_dir}")
-        show_links(tracker, NAME)
+        show_links(tracker, [NAME])
         now = capsys.readouterr().err
         assert "start textgan ui" not in now
         assert now.count(address) == len(now.splitlines()) == 2

@@ -105,8 +105,8 @@ def test_a_worker_beats(begun: tuple[MemoryTracker, str]) -> None:
         ("journal://study.log", InputError, "must be journal:///FOLDER/FILE"),
         ("journal:///nowhere/study.log", InputError, "a folder that exists"),
         ("journal://{folder}", InputError, "must be journal:///FOLDER/FILE"),
-        ("journal://{folder}/prose.txt", InputError, "not a journal of Optuna"),
-        ("journal:///proc/study.log", MachineError, "does not open"),
+        ("journal://{folder}/prose.txt", MachineError, "not a journal of Optuna"),
+        ("journal:///proc/study.log", MachineError, "not a journal of Optuna that opens"),
     ],
 )
 def test_what_is_no_journal_gets_words(
