@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from pathlib import Path
@@ -13,27 +14,15 @@ from core.process import ROOT
 from variants import registry
 
 STUDY = Path(__file__).with_name("study_init.toml")
-# The strategy of each slot that a new one begins as: short, and complete.
-MODELS = {
-    "generator": "lstm", "next_input": "fixed_token", "noise_mapping": "broadcast",
-    "sampling": "detached", "temperature": "linear", "estimator": "reinforce",
-    "discriminator": "lstm_last", "objective": "least_squares", "penalty": "none",
-    "schedule": "adversarial", "system": "jsdgan",
-}  # fmt: skip
 TEST = '''"""What only {slot}.{name} promises."""
-
-from __future__ import annotations
 
 from variants import registry
 from variants.conformance import check
 
 
 def test_{name}_keeps_the_rules() -> None:
-    """Replace this, which the conformance suite tests too, by a comparison of the strategy with its
-    plain definition.
-    """
-    strategy = check(registry(), "{slot}", "{name}")
-    assert strategy.__name__ == "{title}"
+    """Replace this by a comparison of the strategy with its plain definition."""
+    assert check(registry(), "{slot}", "{name}").__name__ == "{title}"
 '''
 
 
@@ -41,7 +30,8 @@ def new_study(path: Path) -> None:
     """Write a study file that runs as it is, named as the file."""
     if path.suffix != ".toml" or not path.stem:
         raise InputError(f"{path}: the name of a study file must end in .toml")
-    _write({path: STUDY.read_text(encoding="utf-8").replace('"NAME"', f'"{path.stem}"')})
+    name = json.dumps(path.stem, ensure_ascii=False)  # a string of TOML too
+    _write({path: STUDY.read_text(encoding="utf-8").replace('"NAME"', name)})
 
 
 def new_strategy(slot: str, name: str) -> list[Path]:
@@ -52,18 +42,19 @@ def new_strategy(slot: str, name: str) -> list[Path]:
     slot = slot_name(slot)
     taken = registry().names(slot)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise InputError(f"{slot}.{name}: a name has a-z, 0-9 and _, and is no word of Python")
+        raise InputError(f"{slot}.{name}: a name has a-z, 0-9 and _, and is no Python keyword")
     if name in taken:
         raise InputError(f"{slot}.{name}: there is a strategy of this name; take another")
     if not (ROOT / "tests" / "variants").is_dir():
         raise InputError(
             f"{ROOT}: no checkout of textgan-lab; copy docs/example_plugin for a package of yours"
         )
-    model = MODELS[slot]
-    old, title = registry().strategy(slot, model).__name__, name.title().replace("_", "")
-    text = (ROOT / "variants" / slot / f"{model}.py").read_text(encoding="utf-8")
+    ours = [file for file in (ROOT / "variants" / slot).glob("*.py") if file.stem in taken]
+    model = min(ours, key=lambda file: (file.stat().st_size, file.stem))  # complete, and short
+    old, title = registry().strategy(slot, model.stem).__name__, name.title().replace("_", "")
+    text = model.read_text(encoding="utf-8")
     text = re.sub(rf"(?<=^class ){old}(?=\()|\b{old}(?=\.)", title, text, flags=re.MULTILINE)
-    note = f"# A copy of {slot}.{model}: change the docstrings, `paper` and what it computes.\n"
+    note = f"# A copy of {slot}.{model.stem}: change docstrings, `paper` and what it computes.\n"
     end = text.index('"""', 3) + 4  # of the module's docstring
     files = {
         ROOT / "variants" / slot / f"{name}.py": f"{text[:end]}\n{note}{text[end:]}",

@@ -25,17 +25,8 @@ from core.text.corpus import FORMAT, OFFSET, SPLITS, Corpus, Manifest, SplitName
 from core.text.dropped import Tally, nothing_left, shortened, warnings_of
 from core.text.hashing import HashSet, hash_of
 from core.text.oracles import draw_corpus
-from core.text.readers import kind_of, reader_of, shard_files
-from core.text.settings import (
-    BUILT_IN,
-    DRAWN,
-    GENERATED,
-    CorpusSettings,
-    Kind,
-    Rules,
-    plugin_readers,
-    rules_for,
-)
+from core.text.readers import kind_of, plugin_version, reader_of, shard_files
+from core.text.settings import DRAWN, GENERATED, CorpusSettings, Kind, Rules, rules_for
 from core.text.subwords import Subwords
 from core.text.vocabulary import SPECIALS, Vocabulary
 from core.types import UNK
@@ -112,10 +103,7 @@ def prepare_corpus(
         return Corpus.open(source, settings.in_memory)
     kind = kind_of_source(settings)
     content = settings.model_dump(mode="json", exclude={"in_memory", "source"})
-    version: list[object] = [FORMAT] if kind == "generated" else [FORMAT, CLEANING]
-    if kind not in ("generated", *BUILT_IN):
-        package = plugin_readers()[kind].dist
-        version.append(package.version if package else None)
+    version = [FORMAT] if kind == "generated" else [FORMAT, CLEANING, *plugin_version(kind)]
     key = json.dumps([content, max_words, kind, source_sha256(settings, kind), *version])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.exists():

@@ -202,6 +202,12 @@ def reader_of(kind: Kind) -> Reader:
     return partial(_without_blank, partial(_read_by_plugin, plugin_readers()[kind]))
 
 
+def plugin_version(kind: Kind) -> list[str]:
+    """The version of the package that reads a kind of source; none of our readers."""
+    package = None if kind in READERS else plugin_readers()[kind].dist
+    return [package.version] if package else []
+
+
 def _read_by_plugin(point: EntryPoint, path: Path, settings: CorpusSettings) -> Iterator[str]:
     """The texts that the reader of another package gives; InputError for whatever it raises."""
     try:

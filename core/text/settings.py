@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from core.errors import listed
 from core.numbers import representable
@@ -36,13 +28,6 @@ def _number_in_words(value: object) -> object:
 def plugin_readers() -> dict[str, EntryPoint]:
     """The readers of other packages by name; InputError for a name of ours or of two packages."""
     return installed(PLUGINS, "reader", ("auto", "generated", *BUILT_IN))
-
-
-def _known_reader(name: str) -> str:
-    if name not in ("auto", *BUILT_IN) and name not in plugin_readers():
-        others = listed([*plugin_readers()], "none is installed")
-        raise ValueError(f"must be auto, {', '.join(BUILT_IN)} or that of a plug-in ({others})")
-    return name
 
 
 Column = Annotated[str, BeforeValidator(_number_in_words)]
@@ -78,7 +63,7 @@ class CorpusSettings(BaseModel):
     sentences: Annotated[int, Field(ge=1)] | None = None  # number of sentences read; None: all
     # lines, fortune, csv, tsv, jsonl, parquet, arrow, shards or that of a plug-in; auto: one of
     # the former by name and content.
-    reader: Annotated[str, AfterValidator(_known_reader)] = "auto"
+    reader: str = "auto"
     column: Column | None = None  # what to read of a table or of JSON objects: name or number
     level: Level = "word"  # what a token is; vocabulary_limit is the number of subwords
     subwords: Literal["bpe", "unigram"] = "bpe"  # how they are found in the training split
@@ -97,6 +82,14 @@ class CorpusSettings(BaseModel):
     def fixed_length(self) -> bool:
         """Whether the sentences have one length and no end token."""
         return self.source == "lstm_oracle"
+
+    @field_validator("reader")
+    @classmethod
+    def _reader_is_known(cls, name: str) -> str:
+        if name not in ("auto", *BUILT_IN) and name not in plugin_readers():
+            others = listed([*plugin_readers()], "none is installed")
+            raise ValueError(f"must be auto, {', '.join(BUILT_IN)} or that of a plug-in ({others})")
+        return name
 
     @model_validator(mode="after")
     def _fields_agree(self) -> CorpusSettings:

@@ -7,7 +7,7 @@ in it may depend on where the budget ends; `textgan fork` continues the other ru
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.config import Config, override, parse, read_toml
@@ -65,7 +65,7 @@ def check_extension(tracker: Tracker, run_id: str, folder: Path, config: Config)
     if result and (result["outcome"] != "ok" or result.get("reason")):
         ending = ", ".join(filter(None, [result["outcome"], result.get("reason")]))
         raise InputError(f"{name} did not end by its budget ({ending}); {fork}")
-    if keys := [*_of_budget(config)]:
+    if keys := _of_budget(config):
         raise InputError(
             f"{name} follows its budget in {listed(keys)}: with a larger one it would have been "
             f"another run from its first update on; {fork}"
@@ -90,17 +90,15 @@ def write_extension(record: RunTracker, folder: Path, config: Config) -> None:
     write_atomically(folder / "config.toml", config.toml())
 
 
-def _of_budget(config: Config) -> Iterator[str]:
+def _of_budget(config: Config) -> list[str]:
     """The settings whose effect depends on the fraction of the budget that is spent."""
-    train, system = config.train, config.system
-    if train.lr_decay != 1:
-        yield "train.lr_decay"
-    if train.instance_noise:
-        yield "train.instance_noise"
-    if train.curriculum_start is not None:
-        yield "train.curriculum_start"
+    train = config.train
     start, middle = (sampling_spec(config, registry(), at).temperature for at in (0.0, 0.5))
-    if start != middle and getattr(config.temperature, "steps", None) is None:
-        yield "temperature"
-    if getattr(system, "steps", 0) is None:
-        yield "system.steps"
+    found = {
+        "train.lr_decay": train.lr_decay != 1,
+        "train.instance_noise": train.instance_noise > 0,
+        "train.curriculum_start": train.curriculum_start is not None,
+        "temperature": start != middle and getattr(config.temperature, "steps", None) is None,
+        "system.steps": getattr(config.system, "steps", 0) is None,
+    }
+    return [key for key, follows in found.items() if follows]

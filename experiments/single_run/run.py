@@ -34,13 +34,8 @@ from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
 from experiments.environment import environment_tags, uncommitted_changes
 from experiments.loading import open_corpus
+from experiments.single_run import extend
 from experiments.single_run.checkpoints import LAST, Checkpoints
-from experiments.single_run.extend import (
-    before_extension,
-    check_extension,
-    differing,
-    write_extension,
-)
 from experiments.single_run.fork import resolve_fork, write_start
 from experiments.single_run.session import Report, Result, Session, failures_recorded
 from variants import registry
@@ -70,9 +65,9 @@ def run(
     """
     tracker = tracker or open_tracker()
     run_id, folder = find(tracker, resume) if resume is not None else ("", Path())
-    before = before_extension(folder, config) if resume is not None else None
+    before = extend.before_extension(folder, config) if resume is not None else None
     if config is not None and before is not None:
-        check_extension(tracker, run_id, folder, config)
+        extend.check_extension(tracker, run_id, folder, config)
     elif resume is not None:
         if (folder / "result.json").exists():
             return _finished(tracker, run_id, folder)
@@ -94,7 +89,7 @@ def run(
                 _write_start(folder, config, corpus, device)
             record = _continue(tracker, run_id, folder, before or config, corpus)
             if before is not None:
-                write_extension(record, folder, config)
+                extend.write_extension(record, folder, config)
         else:
             record, folder = _start(tracker, config, corpus, device, labels or RunLabels())
             if started is not None:
@@ -267,8 +262,7 @@ def _stored_config(folder: Path, given: Config | None) -> Config:
         given = given.model_copy(update={"fork": stored.fork})
     if given is not None and given != stored:
         raise InputError(
-            f"--resume: the configuration differs from the run's in "
-            f"{listed(differing(given, stored))}; "
-            f"leave it out to continue with the run's own"
+            f"--resume: {listed(extend.differing(given, stored))} differ from the run's; leave the "
+            f"configuration out to continue with the run's own"
         )
     return stored
