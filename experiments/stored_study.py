@@ -9,6 +9,7 @@ study.runs().groupby("variant")["score"].mean()
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -102,14 +103,14 @@ class StoredStudy:
         """The samples of a run at up to five evaluations: `step` (updates), `row`, `text`. A row is
         the same latent at every step, and in every run with the same seed.
         """
-        found = samples_of(self.tracker, self.record(run).run_id)
+        found = samples_of(self.tracker, find_run(self.records, run).run_id)
         return pd.DataFrame(found, columns=["step", "row", "text"]).sort_values(["step", "row"])
 
     def model(self, run: str, checkpoint: str | None = None) -> SentenceSampler:
         """A run's generator: `.sample(n, temperature, seed)` draws sentences. `checkpoint` is one
         that was kept: `best` or an update.
         """
-        return sampler_of(self.tracker, self.record(run).run_id, checkpoint)
+        return sampler_of(self.tracker, find_run(self.records, run).run_id, checkpoint)
 
     def leaderboard(self) -> pd.DataFrame:
         """One row per variant, best first: `variant`, `score`, `low` and `high` (95% interval),
@@ -123,10 +124,6 @@ class StoredStudy:
         """Leaderboard, contrasts, scores of real text: what `textgan report --json` prints."""
         return document(self.reading)
 
-    def record(self, run: str) -> RunRecord:
-        """A run of the study; InputError for an unknown one."""
-        return find_run(self.records, run)
-
     def _score(self, run: RunRecord) -> float | None:
         table = self.reading.table
         metric = table.picked(table.metric) if run.tags["level"] == "trial" else self.metric
@@ -139,7 +136,6 @@ def _who(run: RunRecord) -> tuple[str, str, int]:
 
 def _typed(texts: pd.Series) -> pd.Series:
     """Settings, which the store has as text, as numbers or booleans if all are."""
-    try:
+    with suppress(ValueError):
         return pd.to_numeric(texts)
-    except ValueError:
-        return texts.map(FLAGS) if texts.dropna().isin(FLAGS).all() else texts
+    return texts.map(FLAGS) if texts.dropna().isin(FLAGS).all() else texts

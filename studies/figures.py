@@ -142,29 +142,26 @@ def data_of(figure: Figure) -> list[tuple[str, int, str, str, Any, Any]]:
     label, x, y; categories by name. A band goes along one of its ends and back along the other.
     """
     from matplotlib.collections import PolyCollection
-    from matplotlib.patches import Rectangle
 
     found = []
     for axis in figure.axes:
+        lines = [each for each in axis.lines if each.get_transform() == axis.transData]
+        bands = [each for each in axis.collections if isinstance(each, PolyCollection)]
         marks: list[tuple[str, Any, Any]] = [
-            ("line", line, line.get_xydata())
-            for line in axis.lines if line.get_transform() == axis.transData
-        ]  # fmt: skip
-        marks += [
-            ("band", area, path.vertices)
-            for area in axis.collections if isinstance(area, PolyCollection)
-            for path in area.get_paths()
-        ]  # fmt: skip
-        marks += [
-            ("bar", bar, [(bar.get_x() + bar.get_width(), bar.get_y() + bar.get_height() / 2)])
-            for bar in axis.patches if isinstance(bar, Rectangle)
-        ]  # fmt: skip
+            *(("line", line, line.get_xydata()) for line in lines),
+            *(("band", band, band.get_paths()[0].vertices) for band in bands),
+            *(("bar", bar, [_end(bar)]) for bar in axis.patches),
+        ]
         for number, (kind, mark, places) in enumerate(marks, start=1):
-            label = "" if mark.get_label().startswith("_") else mark.get_label()
-            about = axis.get_title("left"), number, kind, label
+            about = axis.get_title("left"), number, kind, re.sub("^_.*", "", mark.get_label())
             found += [(*about, _category(axis.xaxis, x), _category(axis.yaxis, y))
                       for x, y in places]  # fmt: skip
     return found
+
+
+def _end(bar: Any) -> tuple[float, float]:
+    """Of a horizontal bar."""
+    return bar.get_x() + bar.get_width(), bar.get_y() + bar.get_height() / 2
 
 
 def _category(axis: Axis, place: float) -> float | str:

@@ -5,6 +5,7 @@ front.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -170,16 +171,13 @@ def _plot(name: str, study: Any, metric: str, **given: Any) -> Figure:
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
-    """Score of each trial; the worst of all for those that diverged or collapsed."""
-    known = [None if t.outcome in WORST else t.metrics.get(metric) for t in trials]
-    return with_worst(known, higher_is_better=reading.table.higher_is_better)
-
-
-def with_worst(scores: Sequence[float | None], *, higher_is_better: bool) -> list[float]:
-    """Scores with missing ones replaced by the worst of these; 0 if all are missing."""
-    known = [score for score in scores if score is not None and np.isfinite(score)]
-    worst = (min(known) if higher_is_better else max(known)) if known else 0.0
-    return [worst if s is None or not np.isfinite(s) else s for s in scores]
+    """Score of each trial; the worst of all for those that diverged or collapsed, or have none; 0
+    if all did.
+    """
+    known = [math.nan if t.outcome in WORST else t.metrics.get(metric, math.nan) for t in trials]
+    finite = [score for score in known if math.isfinite(score)]
+    worst = min if reading.table.higher_is_better else max
+    return [score if math.isfinite(score) else worst(finite, default=0.0) for score in known]
 
 
 def _curves(reading: Reading, arms: Arms) -> Section:
