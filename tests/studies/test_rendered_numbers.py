@@ -88,14 +88,18 @@ def reports() -> dict[str, Report]:
     return results.reports_of(ROOT / "results")
 
 
+def study_parts(key: str, report: Report) -> Parts:
+    """The numbers of a study's page, without sections that were added."""
+    then = [section for section in report.sections if section.key not in ADDED]
+    return parts_of(results.study_page(key, replace(report, sections=then)))
+
+
 @cache
 def rendered() -> dict[str, Sections]:
     """The numbers of this tree's pages; those of the studies belong to RESULTS.md."""
     found = {page: {"top": parts_of((ROOT / page).read_text(encoding="utf-8"))} for page in PAGES}
     for key, report in reports().items():
-        then = [section for section in report.sections if section.key not in ADDED]
-        page = results.study_page(key, replace(report, sections=then))
-        found[RESULTS][current_study(key)] = parts_of(page)
+        found[RESULTS][current_study(key)] = study_parts(key, report)
     return found
 
 
