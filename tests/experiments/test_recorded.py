@@ -29,6 +29,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowTracker, s
     return tracker, run(tiny(*KEEPING), tracker=tracker, test=True).run_id
 
 
+@pytest.mark.slow
 def test_kept_checkpoints_are_models_with_their_scores(
     recorded: tuple[MlflowTracker, str],
 ) -> None:
@@ -56,6 +57,7 @@ def test_kept_checkpoints_are_models_with_their_scores(
         assert set(steps_of.values()) == {1}, "no point of the run is stored twice"
 
 
+@pytest.mark.slow
 def test_the_models_are_those_of_their_updates(recorded: tuple[MlflowTracker, str]) -> None:
     tracker, run_id = recorded
     client = tracker.store.client
@@ -70,6 +72,7 @@ def test_the_models_are_those_of_their_updates(recorded: tuple[MlflowTracker, st
     assert at_two != load_generator(own).sample(5, seed=3)
 
 
+@pytest.mark.slow
 def test_splits_user_and_source_are_recorded(recorded: tuple[MlflowTracker, str]) -> None:
     tracker, run_id = recorded
     stored = tracker.store.client.get_run(run_id)
@@ -84,6 +87,7 @@ def test_splits_user_and_source_are_recorded(recorded: tuple[MlflowTracker, str]
     assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("textgan run", "LOCAL")
 
 
+@pytest.mark.slow
 def test_a_run_has_system_metrics_of_its_end(recorded: tuple[MlflowTracker, str]) -> None:
     tracker, run_id = recorded
     metrics = tracker.run(run_id).metrics
