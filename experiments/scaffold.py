@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from core.config.slots import slot_name
-from core.errors import InputError, MachineError
+from core.errors import InputError
 from core.files import write_atomically
 from core.process import ROOT
 from variants import registry
@@ -74,7 +74,4 @@ def _write(files: dict[Path, str]) -> None:
         if not path.parent.is_dir():
             raise InputError(f"{path}: there is no folder {path.parent}")
     for path, text in files.items():
-        try:
-            write_atomically(path, text)
-        except OSError as error:
-            raise MachineError(f"{path}: cannot be written ({error.strerror})") from None
+        write_atomically(path, text)

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.protocol import study_run
@@ -50,13 +51,14 @@ def content(tracker: MlflowTracker) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("figure_files")
 def test_what_reads_changes_nothing_in_the_store(
     under_way: MlflowTracker,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("studies.report.draw", lambda _: None)
+    monkeypatch.setattr("studies.report.draw", lambda _: Figure())
     monkeypatch.setattr("studies.report.inline", lambda *_: "")
     seeds = [run.run_id for run in under_way.runs(NAME, tags={"level": "seed"})]
     output = tmp_path / "out"
