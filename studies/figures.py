@@ -149,7 +149,8 @@ def data_of(figure: Figure) -> list[tuple[str, int, str, str, Any, Any]]:
         bands = [each for each in axis.collections if isinstance(each, PolyCollection)]
         marks: list[tuple[str, Any, Any]] = [
             *(("line", line, line.get_xydata()) for line in lines),
-            *(("band", band, band.get_paths()[0].vertices) for band in bands),
+            # A band that has no finite values has no path.
+            *(("band", band, path.vertices) for band in bands for path in band.get_paths()[:1]),
             *(("bar", bar, [_end(bar)]) for bar in axis.patches),
         ]
         for number, (kind, mark, places) in enumerate(marks, start=1):

@@ -143,7 +143,7 @@ def _files_of_figures_are_not_written() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.single_run.session.log_curves", lambda record: None)
-        patch.setattr("studies.report.save", lambda *_: None)
+        patch.setattr("studies.report.save", lambda _, folder, *__: folder.mkdir(exist_ok=True))
         yield
 
 
