@@ -232,15 +232,6 @@ def test_a_study_is_read_as_frames(room: Path, monkeypatch: pytest.MonkeyPatch) 
     assert study.model(run["run_id"]).sample(5, seed=7) == drawn
 
 
-def test_trials_have_the_score_that_they_were_tuned_by() -> None:
-    study = load_study("search_rates")
-    runs = study.runs()
-    assert study.metric.startswith("test/")
-    trials = runs[runs["level"] == "trial"]
-    assert len(trials) == 3
-    assert trials["score"].to_list() == trials["eval/" + study.metric[5:]].to_list()
-
-
 def test_a_study_is_known_by_its_id_and_unknown_ones_get_words(tmp_path: Path) -> None:
     own = EXPECTED["leaderboards"]["stacked"]["parent_run_id"]
     study = load_study(own[:8])

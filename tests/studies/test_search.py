@@ -27,6 +27,7 @@ from core.tracking.protocol import RunLabels, Tracker
 from core.training.loop import Stopped
 from experiments.estimate import Estimate, show_plan
 from experiments.loading import resolve_file
+from experiments.stored_study import StoredStudy
 from studies.definition import Study, load_study
 from studies.figures import draw, save
 from studies.plan import Done, Limit
@@ -170,6 +171,11 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     (its,) = (each for each in listed if each["trial"] == "trial 000")
     assert its["settings"] == first.settings
     assert its["metrics"] == {"eval/ms_jaccard_2": first.scores["eval/ms_jaccard_2"]}
+    runs = StoredStudy("search_smoke", tracker).runs()
+    tried = runs[runs["level"] == "trial"].set_index("variant")
+    assert tried["score"]["trial 000"] == first.scores["eval/ms_jaccard_2"]
+    final = runs[runs["level"] == "seed"]
+    assert final["score"].to_list() == final["test/ms_jaccard_2"].to_list()
     assert ("train.generator_lr", "0.0001") in {
         (row[0], row[1 + found["settings"].columns[1:].index("published")])
         for row in found["settings"].rows
