@@ -106,7 +106,8 @@ class Report:
 
     def write_tables(self, folder: Path) -> None:
         """Every table as LaTeX and as CSV, and what each figure shows as CSV."""
-        (folder / TABLES).mkdir(exist_ok=True)
+        for name in (TABLES, FIGURES):
+            (folder / name).mkdir(exist_ok=True)
         for section in (each for each in self.sections if each.rows):
             file = folder / TABLES / f"{section.key}.tex"
             file.write_text(latex(section.columns, section.rows), encoding="utf-8")
