@@ -124,8 +124,10 @@ def ui(
         tracker.store.address, tracker.store_dir, port, host, allow or []
     )
     file = tracker.store_dir / ADDRESS
+    addresses: list[str] = []  # of this server, once it listens: the file may be another one's
 
     def ready(address: str) -> None:
+        addresses.append(address)
         with suppress(OSError):  # the store may be read-only
             file.write_text(f"{address}\n{tracker.store_dir}", encoding="utf-8")
         if host not in LOOPBACK:
@@ -137,7 +139,7 @@ def ui(
         serve(command, environment, host, port, ready)
     finally:
         with suppress(OSError):
-            file.unlink(missing_ok=True)
+            file.unlink(missing_ok=True) if addresses else None
 
 
 @app.command(epilog=examples("textgan doctor", "textgan doctor --json"))
