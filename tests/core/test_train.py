@@ -297,8 +297,8 @@ def test_resuming_with_another_configuration_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Killed):
         run(tiny(), tracker=tracker, report=die)
-    with pytest.raises(InputError, match=r"train\.updates"):
-        run(tiny("train.updates=9"), tracker=tracker, resume=tracker.runs()[0].run_id)
+    with pytest.raises(InputError, match=r"train\.batch_size"):
+        run(tiny("train.batch_size=9"), tracker=tracker, resume=tracker.runs()[0].run_id)
 
 
 def test_streams_are_independent_and_restorable() -> None:
