@@ -92,7 +92,9 @@ class Landscape:
 
 
 def plan(*overrides: str) -> Study:
-    return load_study(FILE, overrides, registry(), resolve_file)
+    """The smoke search with another trial and another seed, whatever its file is sized for."""
+    size = ("study.trials=6", "study.seeds=3")
+    return load_study(FILE, [*size, *overrides], registry(), resolve_file)
 
 
 def go(
