@@ -1,6 +1,7 @@
 """Words to tokens and back: four special tokens, then words by frequency, ties alphabetically.
 
-Tokens can also be characters, or subwords: parts of words, of which BEGIN marks the first.
+Tokens can also be characters, or subwords (parts of words, in alphabetical order). BEGIN marks the
+first part of a word.
 """
 
 from __future__ import annotations
