@@ -29,7 +29,7 @@ from tests.conftest import ROOT
 from variants import registry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-JOBS = 4
+JOBS = 8  # enough that both workers are at work while some have ended
 
 
 class Cluster:
@@ -65,7 +65,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def study_of(folder: Path, name: str) -> Study:
-    few = (f"study.name={name}", "study.seeds=2", 'study.axes.noise_mapping=["broadcast"]',
+    few = (f"study.name={name}", "study.seeds=4", 'study.axes.noise_mapping=["broadcast"]',
            'study.axes.sampling=["detached"]',
            'study.axes.next_input=["noise", "fixed_token"]')  # fmt: skip
     return load_study(tiny_study(folder / "study.toml", *few), [], registry())
