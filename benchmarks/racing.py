@@ -94,12 +94,17 @@ class Sampler:
 def goes_on(rule: str, own: Sequence[float], earlier: Sequence[list[float]]) -> bool:
     """Whether a trial with these scores gets another seed at once."""
     if rule == "race":
-        return races_on(own, earlier)
+        return races_on(means(own), [means(each) for each in earlier])
     if rule.startswith("best"):
         n, mean = len(own), np.mean(own)
         better = sum(np.mean(each[:n]) >= mean for each in earlier if len(each) >= n)
         return better < int(rule.removeprefix("best"))
     return rule == "all seeds"
+
+
+def means(scores: Sequence[float]) -> list[tuple[float]]:
+    """After each of the seeds."""
+    return [(float(np.mean(scores[:n])),) for n in range(1, len(scores) + 1)]
 
 
 def thirds(trials: int) -> list[int]:

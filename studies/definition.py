@@ -21,7 +21,7 @@ from core.errors import InputError
 from core.faults import in_toml
 from core.text.oracles import oracle_of
 from core.tracking.protocol import MLFLOWS_OWN
-from studies.kinds import Kind, OnCorpora, find_kind
+from studies.kinds import Kind, OnCorpora, find_kind, keys_of, kinds
 from studies.plan import Variant
 from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system_name
 
@@ -113,10 +113,13 @@ def load_study(
             f"give the study another one"
         )
     for each in study.on_corpora(resolver, str(path)).values():
-        for variant in each.variants if study.table.metric == EXACT else ():
+        for variant in each.variants if EXACT in study.table.measured else ():
             if reason := _why_not_exact(variant.config, resolver):
+                others = getattr(study.table, "objectives", ())
+                key = "objectives" if EXACT in others else "constraints"
+                key = "metric" if study.table.metric == EXACT else key
                 raise InputError(
-                    f"{path}: study.metric = {EXACT!r}: {variant.name!r} has none: {reason}; "
+                    f"{path}: study.{key} = {EXACT!r}: {variant.name!r} has none: {reason}; "
                     f"take {DEFAULT_METRIC}"
                 )
     return study
@@ -170,6 +173,13 @@ def make_study(
     except InputError as error:
         raise InputError(f"{where}: study.kind: {error}") from None
     given = {"name": tables.get("name", "study"), **tables["study"]}
+    for key in sorted(given.keys() - keys_of(kind)):
+        others = [name for name in kinds() if key in keys_of(find_kind(name))]
+        if others:
+            raise InputError(
+                f"{where}: study.{key}: not a key of kind {given.get('kind', 'ablation')!r}, only "
+                f"of kind {' and '.join(map(repr, others))}"
+            )
     table = checked(kind.Table, given, where, prefix="study.")
     config = {key: value for key, value in tables.items() if key not in ("study", "systems")}
     if "selection" in table.model_fields_set:

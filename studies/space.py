@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from core.config import Config, Search
 from core.config.slots import SLOTS, slot_name
 from core.errors import InputError, nearest
+from studies.constraints import Constraint
 from studies.table import Definition
 
 Settings = Mapping[str, Any]
@@ -80,6 +81,7 @@ class Arm:
     pruner: Pruner = "none"
     published: tuple[Settings, ...] = ()  # enqueued first; the first of them is the system's own
     warm_start: str | None = None
+    constraints: tuple[Constraint, ...] = ()
 
     def config(self, settings: Settings) -> Config:
         """The system with these settings; InputError where they do not go together."""

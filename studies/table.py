@@ -229,6 +229,15 @@ class StudyTable(Frozen):
         return checkpoint_key(metric, self.selection[0])
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics of a run that its study depends on, the one that ranks first."""
+        return (self.metric,)
+
+    def keeps(self, scores: Mapping[str, float | None]) -> bool:
+        """Whether these scores keep the constraints, which only searches have."""
+        return True
+
+    @property
     def curve_metric(self) -> str:
         """The metric of curves and pruners, which every evaluation computes."""
         return self.prune_metric or (self.metric if has_curve(self.metric) else CHEAP)

@@ -7,16 +7,18 @@ one while it is among the best third so far. docs/decisions/0034-racing.md has t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from core.metrics.catalogue import metric_info, ranking_metric
+from core.config.schema import Rule
+from core.metrics.catalogue import checkpoint_key, metric_info, ranking_metric
 from core.plural import count
+from studies.constraints import Constraint
 from studies.plan import Done, Job, Limit, Plan, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
 from studies.table import Definition, StudyTable
@@ -24,6 +26,8 @@ from studies.table import Definition, StudyTable
 SEED = 1000  # the first of every trial; finalists get others
 MOST_SEEDS = 20
 FRACTION = 3  # one in so many trials gets the next tuning seed
+CONSTRAINED = ("tpe", "gp", "nsga2")  # the samplers that use constraints
+Standing = tuple[float, ...]  # of a trial after some of its seeds; the higher, the better
 
 
 class TuningTable(StudyTable):
@@ -39,11 +43,21 @@ class TuningTable(StudyTable):
     objectives: list[Annotated[str, AfterValidator(ranking_metric)]] = Field(
         default=[]
     )  # several: those of the Pareto front
+    # What a trial must keep, as the mean over its tuning seeds.
+    constraints: list[Annotated[Constraint, BeforeValidator(Constraint.parse)]] = Field(default=[])
     finalists: Annotated[int, Field(ge=1, le=100)] = 1  # of each system, run again
     tuning_seed: Annotated[int, Field(ge=0)] = SEED
     # Of a trial at most: tuning_seed, and those after it while it is among the best third.
     tuning_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1
     warm_start: str | None = None  # an earlier study, whose trials are added to the search
+
+    @field_validator("constraints")
+    @classmethod
+    def _constraints_differ(cls, given: list[Constraint]) -> list[Constraint]:
+        for each in given:
+            if given.count(each) > 1:
+                raise ValueError(f"'{each}' is listed twice")
+        return given
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> TuningTable:
@@ -58,6 +72,9 @@ class TuningTable(StudyTable):
             raise ValueError("tuning_seeds above 1 needs a single objective: trials race by it")
         if len(self.metrics) > 1 and self.sampler == "cma_es":
             raise ValueError("sampler 'cma_es' needs a single objective; use 'nsga2', 'tpe', 'gp'")
+        if self.constraints and self.sampler not in CONSTRAINED:
+            raise ValueError(f"sampler {self.sampler!r} cannot use constraints; "
+                             "use 'tpe', 'gp' or 'nsga2'")  # fmt: skip
         return self
 
     @property
@@ -69,6 +86,31 @@ class TuningTable(StudyTable):
     def directions(self) -> tuple[bool, ...]:
         """Whether higher is better, for each of `metrics`."""
         return tuple(metric_info(metric).direction == "higher" for metric in self.metrics)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The objectives, and the metrics of the constraints."""
+        return tuple(dict.fromkeys((*self.metrics, *(each.metric for each in self.constraints))))
+
+    def broken(
+        self, metrics: Mapping[str, float | None], rule: Rule = "last"
+    ) -> dict[Constraint, float]:
+        """The constraints that these metrics, at the checkpoint that the rule picks, do not keep,
+        and by how much; infinite where the value is unknown.
+        """
+        found = {
+            each: each.excess(metrics.get(checkpoint_key(each.metric, rule)))
+            for each in self.constraints
+        }
+        return {each: excess for each, excess in found.items() if excess > 0}
+
+    def violation(self, metrics: Mapping[str, float | None], rule: Rule = "last") -> float:
+        """The total violation, as Optuna's samplers compute it: the sum over `broken`."""
+        return sum(self.broken(metrics, rule).values())
+
+    def keeps(self, scores: Mapping[str, float | None]) -> bool:
+        """Whether these scores keep all constraints."""
+        return not self.broken(scores)
 
     def tuning_seed_list(self) -> list[int]:
         """The seeds that a trial may have, in their order."""
@@ -82,6 +124,14 @@ class TuningTable(StudyTable):
             return trials
         return (f"{trials}, each with 1 to {self.tuning_seeds} tuning seeds (it gets the next one "
                 "while it is among the best third so far),")  # fmt: skip
+
+    @property
+    def constraints_text(self) -> str:
+        """The constraints as a sentence; empty without any."""
+        if not self.constraints:
+            return ""
+        each = " and ".join(f"`{constraint}`" for constraint in self.constraints)
+        return f"A trial must keep {each}, or it is a finalist only if no trial keeps them. "
 
     def further_runs(self, trials: int) -> tuple[int, int]:
         """Runs with further tuning seeds of an arm of so many trials: the expected number if later
@@ -98,7 +148,8 @@ class TuningTable(StudyTable):
     ) -> Arm:
         """The search of this table over the settings of one system."""
         return Arm(name, definition, space, self.metrics, self.directions, self.trials,
-                   self.sampler, self.pruner, tuple(published), self.warm_start)  # fmt: skip
+                   self.sampler, self.pruner, tuple(published), self.warm_start,
+                   tuple(self.constraints))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,7 +176,7 @@ def trials_of(
     jobs: list[Job] = []
     ahead: list[Job] = []
     over: list[Done] = []
-    race: list[list[float]] = []  # scores of the earlier trials
+    race: list[list[Standing]] = []  # of the earlier trials, after each of their seeds
     for place in range(limit.trials or table.trials):
         row = Variant(f"{prefix}{trial_name(place)}", {}, base.config, whole=True)
         own = [Job(row, s, arm, place, level="trial") for s in table.tuning_seed_list()]
@@ -135,33 +186,36 @@ def trials_of(
         if not runs:
             (jobs if table.tuning_seeds == 1 else ahead).extend(following)
             continue
-        scores = [_score(each, table) for each in runs]
-        if following and races_on(scores, race):
+        standings = _standings(runs, table)
+        if following and standings and races_on(standings, race):
             jobs.append(replace(following[0], first=runs[0]))
         else:
             over.append(_mean(runs))
-        if min(scores) > -math.inf:
-            race.append(scores)
+        if standings:
+            race.append(standings)
     planned = {job.place for job in (*jobs, *ahead)}
     return Trials(tuple(jobs), tuple(ahead), tuple(over), len(over) == len(planned))
 
 
-def _score(run: Done, table: TuningTable) -> float:
-    """Of a run in the race, higher is better; minus infinity if it failed."""
-    score = run.scores.get(table.metric) if run.outcome == "ok" else None
-    if score is None:
-        return -math.inf
-    return score if table.higher_is_better else -score
-
-
-def races_on(own: Sequence[float], earlier: Sequence[Sequence[float]]) -> bool:
-    """Whether a trial is among the best third (FRACTION) of the trials so far, by the mean of its
-    own scores and of those of earlier trials over the same seeds; of equal ones the first is best.
+def _standings(runs: Sequence[Done], table: TuningTable) -> list[Standing]:
+    """Of a trial after each of its seeds, the violation of the constraints before the score; none
+    if a run failed.
     """
-    n, mean = len(own), fmean(own)
-    rivals = [fmean(each[:n]) for each in earlier if len(each) >= n]
-    as_good = sum(each >= mean for each in rivals)
-    return mean > -math.inf and as_good < math.ceil((len(rivals) + 1) / FRACTION)
+    if any(each.outcome != "ok" or each.scores.get(table.metric) is None for each in runs):
+        return []
+    sign = 1.0 if table.higher_is_better else -1.0
+    means = (_mean(runs[:n]).scores for n in range(1, len(runs) + 1))
+    return [(-table.violation(each), sign * (each[table.metric] or 0.0)) for each in means]
+
+
+def races_on(own: Sequence[Standing], earlier: Sequence[Sequence[Standing]]) -> bool:
+    """Whether a trial is among the best third (FRACTION) of the trials so far, by its standing and
+    that of earlier trials after as many seeds; of equal ones the first is best.
+    """
+    n = len(own)
+    rivals = [each[n - 1] for each in earlier if len(each) >= n]
+    as_good = sum(each >= own[-1] for each in rivals)
+    return as_good < math.ceil((len(rivals) + 1) / FRACTION)
 
 
 def _mean(runs: Sequence[Done]) -> Done:
@@ -194,8 +248,10 @@ def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:
     """The best proposals other than the published ones, best first: of those that raced, the ones
     with the most seeds come before all others.
 
-    With several objectives those of the Pareto front, in the order of the first objective; if there
-    are more than `study.finalists`, a selection that is spread evenly over the front.
+    One that breaks a constraint is among them only if no trial, published or not, keeps all; then
+    they are those with the least violation. With several objectives those of the Pareto front, in
+    the order of the first objective; if there are more than `study.finalists`, a selection that is
+    spread evenly over the front.
     """
     signs = [1.0 if up else -1.0 for up in table.directions]
 
@@ -205,11 +261,16 @@ def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:
 
     complete = [
         each for each in results
-        if each.outcome == "ok" and not each.published
+        if each.outcome == "ok"
         and all(each.scores.get(metric) is not None for metric in table.metrics)
     ]  # fmt: skip
-    ranked = sorted(complete, key=lambda each: (each.runs, value(each)), reverse=True)
-    if len(table.metrics) == 1:
+    keeping = [each for each in complete if table.keeps(each.scores)]
+    ranked = sorted(
+        (each for each in keeping or complete if not each.published),
+        key=lambda each: (each.runs, -table.violation(each.scores), value(each)),
+        reverse=True,
+    )
+    if len(table.metrics) == 1 or not keeping:
         return ranked[: table.finalists]
     front = [a for a in ranked if not any(dominates(value(b), value(a)) for b in ranked)]
     if len(front) <= table.finalists:

@@ -22,9 +22,10 @@ from core.statistics import Interval
 from core.tracking.protocol import WORST, RunRecord, read_tag
 from studies.analysis.contrasts import effects
 from studies.analysis.effects import contrast_section
+from studies.constraints import Constraint
 from studies.figures import BLUE, COLOURS, GREY, Maker, band, bare_rows, canvas, legend_beside
 from studies.leaderboard import rng_of, variant_runs
-from studies.sections import TEXTS, Reading, Section, between
+from studies.sections import TEXTS, Reading, Section, between, means, names
 from studies.table import Contrast
 from studies.tuning import TuningTable, dominates, shown
 
@@ -62,12 +63,50 @@ def tuning_sections(reading: Reading) -> Iterator[Section]:
     found = {arm: _as_optuna(reading, arm, trials) for arm, trials in arms.items()}
     tried = {arm: study for arm, study in found.items() if study is not None}
     shares = {arm: importance(study) for arm, study in tried.items()}
+    if reading.table.constraints:
+        yield _constraints(reading, arms)
     yield _trials(reading, _plots(reading, tried, shares))
     yield _curves(reading, arms)
     if any(shares.values()):
         yield _importance({arm: share for arm, share in shares.items() if share})
     if len(reading.table.metrics) > 1:
-        yield _front(reading.table, reading.trials)
+        yield _front(reading.table, _keeping(reading.table, reading.trials) or reading.trials)
+
+
+def _keeping(table: TuningTable, trials: Sequence[RunRecord]) -> list[RunRecord]:
+    """The trials that ended well and keep all constraints."""
+    rule = table.selection[0]
+    return [t for t in trials if t.outcome == "ok" and not table.broken(t.metrics, rule)]
+
+
+def _constraints(reading: Reading, arms: Arms) -> Section:
+    """The constrained metrics of each row, in the mean over its runs on the split that ranks."""
+    table, split, rows = reading.table, reading.board.metric.partition("/")[0], []
+    assert isinstance(table, TuningTable)
+    said = [
+        f"No trial{f' of `{arm}`' * (len(arms) > 1)} keeps all constraints; its finalists are "
+        "those that break them least."
+        for arm, trials in arms.items() if not _keeping(table, trials)
+    ]  # fmt: skip
+    for row in reading.board.rows:
+        found = means(reading.runs_of(row), f"{split}/")
+        metrics = {f"eval/{key.partition('/')[2]}": value for key, value in found.items()}
+        broken = table.broken(metrics)
+        rows.append([row.variant, *(_kept(each, metrics, broken) for each in table.constraints)])
+        if broken:
+            which = names([str(each) for each in broken])
+            said.append(f"`{row.variant}` breaks {which} in the mean over its runs.")
+    kept = sum(len(_keeping(table, trials)) for trials in arms.values())
+    values = {"kept": kept, "trials": len(reading.trials), "split": split}
+    columns = ("variant", *map(str, table.constraints))
+    return Section("constraints", columns, rows, findings=said, values=values)
+
+
+def _kept(
+    constraint: Constraint, metrics: Mapping[str, float], broken: Mapping[Constraint, float]
+) -> str:
+    value = metrics.get(constraint.metric)
+    return ("no value" if value is None else f"{value:.4f}") + " (broken)" * (constraint in broken)
 
 
 def _settings_of(trial: RunRecord) -> dict[str, Any]:
@@ -97,37 +136,56 @@ def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
 
 
 def ranked_trials(reading: Reading) -> list[dict[str, Any]]:
-    """Trials for `--json`: those with the most tuning seeds first, of these the best. A failed one
-    counts as the worst, and keeps its own metrics.
+    """Trials for `--json`: those that keep the constraints first, of these the ones with the most
+    tuning seeds, of these the best. A failed one counts as the worst, and keeps its own metrics.
     """
-    assert isinstance(reading.table, TuningTable)
-    metrics = [reading.table.picked(metric) for metric in reading.table.metrics]
+    table, rule = reading.table, reading.table.selection[0]
+    assert isinstance(table, TuningTable)
+    metrics = [table.picked(metric) for metric in table.measured]
     scores = scores_of(reading, reading.trials, metrics[0])
-    sign = 1 if reading.table.higher_is_better else -1
-    found = zip((int(trial.tags["runs"]) for trial in reading.trials), scores, reading.trials,
-                strict=True)  # fmt: skip
+    sign = 1 if table.higher_is_better else -1
+    failed = math.inf if table.constraints else 0.0
+
+    def place(each: tuple[float, RunRecord]) -> tuple[float, ...]:
+        score, trial = each
+        excess = failed if trial.outcome in WORST else table.violation(trial.metrics, rule)
+        return excess > 0, -int(trial.tags["runs"]), excess, -sign * score
+
+    ranked = sorted(zip(scores, reading.trials, strict=True), key=place)
     return [
-        {"trial": trial.variant, "tuning_seeds": runs, "outcome": trial.outcome or "running",
+        {"trial": trial.variant, "tuning_seeds": int(trial.tags["runs"]),
+         "outcome": trial.outcome or "running",
          "metrics": {metric: trial.metrics.get(metric) for metric in metrics},
+         "breaks": [
+             f"{each} (no value)" if math.isinf(excess) else str(each)
+             for each, excess in table.broken(trial.metrics, rule).items() if trial.outcome
+         ],
          "settings": _settings_of(trial)}
-        for runs, _, trial in sorted(found, key=lambda each: (-each[0], -sign * each[1]))
+        for _, trial in ranked
     ]  # fmt: skip
 
 
 def _trials(reading: Reading, plots: Mapping[str, Maker]) -> Section:
     """The settings and scores of each trial."""
-    assert isinstance(reading.table, TuningTable)
-    every, seeds = ranked_trials(reading), reading.table.tuning_seed_list()
+    table = reading.table
+    assert isinstance(table, TuningTable)
+    every, seeds, constrained = ranked_trials(reading), table.tuning_seed_list(), table.constraints
     keys = sorted({key for each in every for key in each["settings"]})
     rows = [
         [each["trial"], str(each["tuning_seeds"]), each["outcome"],
          *("-" if value is None else f"{value:.4f}" for value in each["metrics"].values()),
+         *([", ".join(each["breaks"]) or "none"] if constrained else ()),
          *(shown(each["settings"]).get(key, "") for key in keys)]
         for each in every
     ]  # fmt: skip
     race = TEXTS["race"]["explanation"].format(seeds=", ".join(map(str, seeds)))
-    columns = ("trial", "tuning seeds", "outcome", *every[0]["metrics"], *keys)
-    return Section("trials", columns, rows, plots, values={"race": race * (len(seeds) > 1)})
+    columns = ("trial", "tuning seeds", "outcome", *every[0]["metrics"],
+               *(["breaks"] if constrained else ()), *keys)  # fmt: skip
+    values = {
+        "race": race * (len(seeds) > 1),
+        "breaks": TEXTS["constraints"]["trials"] if constrained else "",
+    }
+    return Section("trials", columns, rows, plots, values=values)
 
 
 def _plots(
@@ -171,10 +229,17 @@ def _plot(name: str, study: Any, metric: str, **given: Any) -> Figure:
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
-    """Score of each trial; the worst of all for those that diverged or collapsed, or have none; 0
-    if all did.
+    """Score of each trial; the worst of all for those that diverged or collapsed, have none, or
+    break a constraint that another trial keeps; 0 if all did.
     """
-    known = [math.nan if t.outcome in WORST else t.metrics.get(metric, math.nan) for t in trials]
+    table, rule = reading.table, reading.table.selection[0]
+    assert isinstance(table, TuningTable)
+    constrained = bool(_keeping(table, trials))
+    known = [
+        math.nan if t.outcome in WORST or (constrained and table.broken(t.metrics, rule))
+        else t.metrics.get(metric, math.nan)
+        for t in trials
+    ]  # fmt: skip
     finite = [score for score in known if math.isfinite(score)]
     worst = min if reading.table.higher_is_better else max
     return [score if math.isfinite(score) else worst(finite, default=0.0) for score in known]

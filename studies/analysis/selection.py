@@ -104,17 +104,21 @@ def _with_trials(reading: Reading, arm: str, draws: Draws, rng: np.random.Genera
     ]  # fmt: skip
     values = np.array([[trial.metrics[key] for trial in trials] for key in keys])
     values *= 1 if reading.board.higher_is_better else -1
+    excess = [
+        [table.violation(trial.metrics, rule) for trial in trials] for rule in table.selection
+    ]
     labels = [arm if one_row else trial.variant for trial in trials]
     tuned = [int(trial.tags["runs"]) for trial in trials]  # those with most seeds come first
     ran = [i for i, label in enumerate(labels) if label in draws]
-    ran = [int(values[0].argmax())] if one_row and ran else ran
+    ran = [max(ran, key=lambda i: (-excess[0][i], values[0][i]))] if one_row and ran else ran
     if not ran or len(table.metrics) > 1:
         return {}
     shift = np.mean([draws[labels[i]].mean(axis=1) - values[:, i] for i in ran], axis=0)
     found = {label: np.full((len(keys), BEST_RESAMPLES), -np.inf) for label in labels}
     for place, drawn in enumerate(resample(len(trials), rng, BEST_RESAMPLES)):
-        for rule, scores in enumerate(values):
-            chosen = sorted({*drawn.tolist()}, key=lambda i: (-tuned[i], -scores[i]))
+        for rule, (scores, broken) in enumerate(zip(values, excess, strict=True)):
+            keeping = {i for i in drawn.tolist() if not broken[i]} or {*drawn.tolist()}
+            chosen = sorted(keeping, key=lambda i: (-tuned[i], broken[i], -scores[i]))
             for i in chosen[: 1 if one_row else table.finalists]:
                 known = draws[labels[i]][rule, place] if i in ran else scores[i] + shift[rule]
                 found[labels[i]][rule, place] = known

@@ -152,6 +152,11 @@ def kinds() -> list[str]:
     return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem[0] != "_")
 
 
+def keys_of(kind: type[Kind]) -> set[str]:
+    """The keys of `[study]` in a file of this kind."""
+    return {info.alias or name for name, info in kind.Table.model_fields.items()}
+
+
 def find_kind(name: object) -> type[Kind]:
     """The class of a kind; InputError with the nearest name when there is none."""
     if not isinstance(name, str) or name not in kinds():

@@ -104,9 +104,9 @@ class Comparison(Kind):
         )
         return (
             f"Every system: {trials} ({table.sampler}) of {table.spent}, the "
-            f"published settings first, over\n\n{tuned}\n\nThen the best settings of each with "
-            f"{seeds} that were not used for tuning, scored once on the "
-            f"test split."
+            f"published settings first, over\n\n{tuned}\n\n"
+            f"{table.constraints_text}Then the best settings of each with {seeds} that were not "
+            f"used for tuning, scored once on the test split."
         )
 
     @staticmethod
@@ -124,6 +124,10 @@ def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:
 
 
 def _better(a: Done, b: Done, table: TuningTable) -> bool:
+    """Whether it keeps the constraints better or, if both do alike, has the better score."""
+    violations = table.violation(a.scores), table.violation(b.scores)
+    if violations[0] != violations[1]:
+        return violations[0] < violations[1]
     ours, theirs = a.scores.get(table.metric), b.scores.get(table.metric)
     if ours is None or theirs is None:
         return ours is not None

@@ -61,9 +61,9 @@ class Search(Kind):
         fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
             f"{trials} ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"
-            f"The published settings run first. Then the best {table.finalists} and the published "
-            f"ones run with {seeds} that were not used for tuning, scored "
-            f"on the test split."
+            f"{table.constraints_text}The published settings run first. Then the best "
+            f"{table.finalists} and the published ones run with {seeds} that were not used for "
+            f"tuning, scored on the test split."
         )
 
     @staticmethod

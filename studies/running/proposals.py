@@ -7,6 +7,7 @@ proposal depends on the results before it, not on the process that asks.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,10 @@ from studies.space import Arm, as_drawn
 ARM_OF = " / "  # between a study and its arm in the name of an Optuna study
 STARTUP = 0.25  # share of the trials that are drawn at random before a sampler learns
 FIRST_REPORTS = 1  # evaluations of a trial that is never pruned
+# Where Optuna's samplers and optuna-dashboard read constraints: a list, at most 0 where kept.
+# optuna-dashboard 0.21 does not know those of Optuna 5's `Trial.set_constraint`.
+CONSTRAINTS = "constraints"
+LEAST_EXCESS = 1.0  # of a constraint whose value is unknown, at least
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Proposals:
             directions=["maximize" if up else "minimize" for up in self.arm.higher],
         )
         found.set_metric_names([metric.partition("/")[2] for metric in self.arm.metrics])
+        found.set_user_attr(CONSTRAINTS, [str(each) for each in self.arm.constraints])
         for settings in self.arm.published:
             drawn = as_drawn(self.arm.space, settings)
             found.enqueue_trial(drawn, user_attrs={"published": True})
@@ -73,22 +79,41 @@ class Proposals:
         trial.report(value, step)
         return trial.should_prune()
 
-    def tell(self, number: int, values: Sequence[float | None], *, stopped: bool) -> None:
-        """Record a result. A run that diverged or collapsed gets the worst value so far."""
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float | None],
+        excesses: Sequence[float] = (),
+        *,
+        stopped: bool,
+    ) -> None:
+        """Record a result, `excesses` of the constraints included. A run that diverged or collapsed
+        gets the worst value, and the largest excesses, so far.
+        """
         study = self._load(0)
         if study.trials[number].state.is_finished():
             return
-        if stopped:
-            study.tell(number, state=TrialState.PRUNED)
-            return
-        known = [t.values for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-        if None in values and not known:
-            study.tell(number, state=TrialState.FAIL)  # there is no worst value yet
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if stopped or (None in values and not complete):  # there is no worst value yet
+            if all(map(math.isfinite, excesses)):
+                self._constrain(study, number, excesses)
+            study.tell(number, state=TrialState.PRUNED if stopped else TrialState.FAIL)
             return
         if None in values:
             pick = [min if up else max for up in self.arm.higher]
-            values = [worst(each[i] for each in known) for i, worst in enumerate(pick)]
+            values = [worst(t.values[i] for t in complete) for i, worst in enumerate(pick)]
+            excesses = [math.inf] * len(excesses)
+        so_far = [LEAST_EXCESS] * len(excesses)
+        for trial in complete if excesses else ():
+            so_far = [*map(max, so_far, trial.system_attrs[CONSTRAINTS])]
+        finite = [x if x < math.inf else most for x, most in zip(excesses, so_far, strict=True)]
+        self._constrain(study, number, finite)
         study.tell(number, values)  # type: ignore[arg-type]
+
+    def _constrain(self, study: optuna.Study, number: int, excesses: Sequence[float]) -> None:
+        if excesses:
+            trial = study.trials[number]
+            self._storage.set_trial_system_attr(trial._trial_id, CONSTRAINTS, [*excesses])
 
     def _load(self, place: int) -> optuna.Study:
         seed = zlib.crc32(f"{self._name}/{place}".encode())
@@ -110,6 +135,12 @@ class Proposals:
                 f"study.warm_start: no search {name!r} in this store; give a study of kind search "
                 f"or comparison that has this system"
             ) from None
+        ours = [str(each) for each in self.arm.constraints]
+        if ours and found.user_attrs.get(CONSTRAINTS) != ours:
+            raise InputError(
+                f"study.warm_start: search {name!r} does not have the same constraints, so its "
+                f"trials say nothing about them; leave out warm_start"
+            )
         fitting = []
         for trial in found.get_trials(states=(TrialState.COMPLETE,)):
             if len(trial.values) != len(self.arm.metrics):
@@ -122,6 +153,7 @@ class Proposals:
                     distributions=self._space,
                     values=trial.values,
                     user_attrs={"warm": study},
+                    system_attrs={CONSTRAINTS: trial.system_attrs[CONSTRAINTS]} if ours else {},
                 )
                 fitting.append(copy)
         return fitting

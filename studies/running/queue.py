@@ -263,7 +263,8 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     newest = list(latest(queue).values())
     states = [trial.state for trial in newest]
     complete = [t for t in newest if t.state == TrialState.COMPLETE and t.value is not None]
-    finite = [t for t in complete if abs(t.value or 0.0) < float("inf")]
+    keeping = [t for t in complete if table.keeps(t.user_attrs.get("scores", {}))]
+    finite = [t for t in keeping if abs(t.value or 0.0) < float("inf")]
     pick = max if table.higher_is_better else min
     best = pick(finite, key=lambda t: t.value or 0.0) if finite else None
     seconds = [t.duration.total_seconds() for t in complete if t.duration is not None]

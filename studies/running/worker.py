@@ -87,8 +87,9 @@ class Worker:
             return
         good, stopped = trial.outcome not in WORST, trial.outcome not in ENDED
         values = [trial.scores.get(key) if good else None for key in arm.metrics]
+        excesses = [each.excess(trial.scores.get(each.metric)) for each in arm.constraints]
         with suppress(ValueError, UpdateFinishedTrialError):  # another worker was first
-            self._proposals[arm.name].tell(trial.proposal, values, stopped=stopped)
+            self._proposals[arm.name].tell(trial.proposal, values, excesses, stopped=stopped)
 
     def has_enough(self, before: float = math.inf) -> bool:
         """Whether attempts with a number below `before` spend the study's budget of runs; a search
@@ -130,8 +131,7 @@ class Worker:
             trial.set_user_attr("error", f"{type(error).__name__}: {error}")
             raise
         table = self.study.table
-        metrics = getattr(table, "metrics", (table.metric,))
-        scores = {key: result.metrics.get(table.picked(key)) for key in metrics}
+        scores = {key: result.metrics.get(table.picked(key)) for key in table.measured}
         scores[table.ranked_by] = result.metrics.get(table.ranked_by)
         trial.set_user_attr("outcome", result.outcome)
         trial.set_user_attr("scores", scores)

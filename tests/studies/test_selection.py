@@ -53,6 +53,7 @@ class Scored:
             score = self.of(config, rule) + 0.02 * (config.seed % 5)
             both = {"eval/ms_jaccard_2": score + GAP[rule], "test/ms_jaccard_2": score}
             kept = both if test else {"eval/ms_jaccard_2": score + GAP[rule]}
+            kept["eval/unique"] = float(config.train.generator_lr <= 1e-3)
             record.log_metrics(
                 {checkpoint_key(key, rule): value for key, value in kept.items()}, 20
             )
@@ -148,6 +149,23 @@ def test_a_search_is_told_the_score_of_the_first_rule(tmp_path: Path) -> None:
     assert best.winner_changes == pytest.approx(missing, abs=0.05)
     assert last.other_winner is not None
     assert last.other_winner > 0.2, "by `last` a trial wins that did not run again"
+
+
+def test_resampled_trials_keep_the_constraints_of_a_search(tmp_path: Path) -> None:
+    study, tracker, url = go(
+        tmp_path, "search.toml", Scored(by_rate), "study.selection=['best', 'last']",
+        "study.trials=8", "study.pruner='none'", "study.space={ 'train.generator_lr' = true }",
+        "study.finalists=1", "study.constraints=['eval/unique >= 0.5']", "study.sampler='nsga2'",
+        "train.generator_lr=1e-5",
+    )  # fmt: skip
+    results = ended(latest(load_queue(study.table.name, url)))
+    rates = {e.variant: e.settings["train.generator_lr"] for e in results if e.settings}
+    allowed = {name: rate for name, rate in rates.items() if rate <= 1e-3}
+    assert 3 < len(allowed) < 7
+    best, _ = rule_results(read(tracker, study.table.name))
+    assert next(iter(best.ranking)) == max(allowed, key=lambda name: allowed[name])
+    missing = (1 - 1 / 7) ** 7  # of the best of seven trials in a resample
+    assert best.winner_changes == pytest.approx(missing, abs=0.05)
 
 
 @pytest.mark.parametrize(
