@@ -12,6 +12,7 @@ from core.metrics.audit import audit
 from core.metrics.files import read_sentences
 from core.plural import count
 from core.text.corpus import Corpus, describe
+from core.text.settings import UNITS
 from core.tracking.protocol import Tracker
 from core.training.batches import Batches
 from experiments.console import print_json, progress, stderr, stdout, table
@@ -60,7 +61,7 @@ def show_summary(corpus: Corpus) -> None:
     stderr.print(
         f"{Path(manifest.source).name}: {manifest.kept:,} of {manifest.read:,} sentences kept"
         f"{f' (dropped: {dropped})' if dropped else ''}; {splits}; "
-        f"{manifest.vocabulary:,} words in the vocabulary",
+        f"{manifest.vocabulary:,} {UNITS[manifest.settings.level]} in the vocabulary",
         markup=False,
     )
     for warning in manifest.warnings:

@@ -235,8 +235,10 @@ def show_plan(
         for job in plans[0].jobs:
             seeds.setdefault(job.variant.name, []).append(str(job.seed))
         cells = [[name, ", ".join(used)] for name, used in seeds.items()]
-        stdout.print(study.table.question, markup=False)
-        stdout.print(table(["variant", "seeds"], cells))
+        if study.table.question:
+            stdout.print(study.table.question, markup=False)
+        if cells:  # none if all depend on results, as in a race
+            stdout.print(table(["variant", "seeds"], cells))
         stdout.print(Markdown(study.kind.describe()))
         chosen = f" ({later} of them chosen by the results of the others)" if later else ""
         assumed = ["no row differs and the standard deviation over seeds is half of the margin"]

@@ -43,7 +43,7 @@ def export(study: StoredStudy, to: str, output: Path, advance: Callable[[int, in
 
 def write_csv(study: StoredStudy, runs: Runs, folder: Path) -> None:
     """`runs.csv`, `curves.csv`, `leaderboard.csv`, and the samples of each run as text."""
-    frames = {"runs": study.runs(), "curves": study.curves(), "leaderboard": study.leaderboard()}
+    frames = {"leaderboard": study.leaderboard(), "runs": study.runs(), "curves": study.curves()}
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
     (folder / "sentences").mkdir()

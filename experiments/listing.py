@@ -18,9 +18,10 @@ from core.metrics.catalogue import METRICS
 from core.tracking.protocol import RunRecord, Tracker
 from experiments.console import stdout, table
 from studies.leaderboard import CORPORA
+from studies.table import DEFAULT_METRIC
 
 Row = dict[str, Any]
-SHOWN = ("run_id", "study", "variant", "seed", "outcome", "eval/jsd_bound")
+SHOWN = ("run_id", "study", "variant", "seed", "outcome")
 LEVELS = ("run", "seed", "trial", "trunk")  # training runs; studies and variants group these
 SCORES = ("eval/", "eval_", "test/", "test_")
 FROM_TAGS = ("level", "system", "device", "git_commit", "corpus", "reason", "forked_from")
@@ -66,6 +67,16 @@ def runs_of(tracker: Tracker, study: str | None) -> list[RunRecord]:
     corpora = [run.tags[CORPORA] for run in found if study is not None and CORPORA in run.tags]
     names = [name for each in corpora for name in json.loads(each).values()]
     return [*found, *(run for name in names for run in tracker.runs(name))]
+
+
+def columns_of(runs: Sequence[RunRecord]) -> list[str]:
+    """The columns that are shown unless others are asked for: the metric is the one that ranks the
+    study, for its trials that of the validation split too; of several studies it is the default.
+    """
+    found = {run.params.get("metric", DEFAULT_METRIC) for run in runs
+             if run.tags.get("level") == "study"}  # fmt: skip
+    ranks = found.pop() if len(found) == 1 else DEFAULT_METRIC
+    return list(dict.fromkeys([*SHOWN, ranks.replace("test", "eval", 1), ranks]))
 
 
 def as_rows(runs: Sequence[RunRecord]) -> list[Row]:

@@ -104,10 +104,12 @@ def watch(tracker: Tracker, name: str, url: str, *, once: bool) -> None:
             shown = [part for each in queues for part in _picture(tracker, each, study)]
             live.update(Group(*shown), refresh=True)
             if once or ended:
-                return
+                break
             if not stdout.is_terminal:
                 log(" ".join(map(str, shown[:2])))
             time.sleep(SECONDS)
+    if not stdout.is_terminal:
+        stdout.line()  # Live ends the last line on a terminal only
 
 
 def _picture(tracker: Tracker, queue: optuna.Study, study: Study) -> Iterator[RenderableType]:

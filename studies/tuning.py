@@ -116,10 +116,11 @@ class TuningTable(StudyTable):
         """The seeds that a trial may have, in their order."""
         return list(range(self.tuning_seed, self.tuning_seed + self.tuning_seeds))
 
-    @property
-    def trials_text(self) -> str:
-        """The number of trials and, if they race, of their seeds, for people."""
-        trials = count(self.trials, "trial")
+    def trials_text(self, how: str) -> str:
+        """The number of trials, `how` they are proposed and, if they race, the number of their
+        seeds, for people.
+        """
+        trials = f"{count(self.trials, 'trial')} ({how})"
         if self.tuning_seeds == 1:
             return trials
         return (f"{trials}, each with 1 to {self.tuning_seeds} tuning seeds (it gets the next one "

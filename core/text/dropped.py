@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.text.corpus import SPLITS, SplitName
-from core.text.settings import CorpusSettings, Rules
+from core.text.settings import UNITS, CorpusSettings, Rules
 
 MOST_LOST = 0.1  # share of the sentences that may be dropped without a warning
 SHOWN_REASONS = 4
@@ -31,7 +31,7 @@ RULES = {
     "no words": ("corpus.cleaning = '{rules.cleaning}'", "corpus.cleaning = 'none' keeps them"),
     "too short": ("corpus.min_words = {rules.min_words}", "corpus.min_words = 1 keeps them"),
     "too long": (
-        "corpus.max_words = {rules.max_words}",
+        "corpus.max_words = {rules.max_words}{unit}",
         "larger corpus.max_words and model.length keep them",
     ),
     "too few words kept": (
@@ -115,7 +115,8 @@ def nothing_left(settings: CorpusSettings, rules: Rules, tally: Tally) -> str:
 
 def _rule(reason: str, settings: CorpusSettings, rules: Rules) -> str:
     """The setting that dropped a sentence."""
-    return RULES[reason][0].format(settings=settings, rules=rules)
+    unit = "" if settings.level == "word" else f" {UNITS[settings.level]}"
+    return RULES[reason][0].format(settings=settings, rules=rules, unit=unit)
 
 
 def _advice(reason: str, tally: Tally) -> str:

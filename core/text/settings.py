@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Annotated, Literal
@@ -30,6 +31,8 @@ def plugin_readers() -> dict[str, EntryPoint]:
     return installed(PLUGINS, "reader", ("auto", "generated", *BUILT_IN))
 
 
+# What `max_words` and `vocabulary_limit` count.
+UNITS: Mapping[Level, str] = {"word": "words", "character": "characters", "subword": "subwords"}
 Column = Annotated[str, BeforeValidator(_number_in_words)]
 
 

@@ -28,7 +28,7 @@ def metrics(context: typer.Context, json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from core.metrics import plugins
-    from core.metrics.catalogue import CATALOGUE, GROUPS
+    from core.metrics.catalogue import CATALOGUE, GROUPS, METRICS
 
     plugins.load()
     rows, cells = [], []
@@ -43,11 +43,13 @@ def metrics(context: typer.Context, json: Json = False) -> None:
                 "bounds": info.bounds,
                 "worst": info.worst,
                 "needs": {"sentences": group.needs} | needs,
+                "in_runs": name in METRICS,
                 "summary": info.summary,
             }
         )
         low, high = (f"{bound:g}".replace("inf", "") for bound in info.bounds)
         inputs = [count(group.needs, "sentence"), *(what for what in NEEDS if needs[what])]
+        inputs += ["not in runs"] if name not in METRICS else []
         cells.append([name, info.better, f"{low}..{high}", ", ".join(inputs), info.summary])
     if json:
         print_json(rows)

@@ -74,7 +74,7 @@ def list_(
     else:
         by = [listing.column(sort, shown, "--sort")] if sort and rows else []
         none = "no such runs" if study or where else "no runs yet; try: textgan run mle"
-        shown = shown if columns else list(dict.fromkeys([*listing.SHOWN, *by]))
+        shown = shown if columns else list(dict.fromkeys([*listing.columns_of(runs), *by]))
         listing.show(rows, shown, none)
 
 

@@ -97,13 +97,13 @@ class Comparison(Kind):
     def describe(self) -> str:
         """What is equal, and what is tuned."""
         table = self.table
-        trials, seeds = table.trials_text, table.seed_text
+        trials, seeds = table.trials_text(table.sampler), table.seed_text
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
             for arm, _ in self.rows
         )
         return (
-            f"Every system: {trials} ({table.sampler}) of {table.spent}, the "
+            f"Every system: {trials} of {table.spent}, the "
             f"published settings first, over\n\n{tuned}\n\n"
             f"{table.constraints_text}Then the best settings of each with {seeds} that were not "
             f"used for tuning, scored once on the test split."

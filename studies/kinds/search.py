@@ -57,10 +57,11 @@ class Search(Kind):
     def describe(self) -> str:
         """The space."""
         table = self.table
-        trials, seeds = table.trials_text, table.seed_text
+        trials = table.trials_text(f"{table.sampler}, pruning: {table.pruner}")
+        seeds = table.seed_text
         fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
-            f"{trials} ({table.sampler}, pruning: {table.pruner}) over\n\n{fields}\n\n"
+            f"{trials} over\n\n{fields}\n\n"
             f"{table.constraints_text}The published settings run first. Then the best "
             f"{table.finalists} and the published ones run with {seeds} that were not used for "
             f"tuning, scored on the test split."

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.errors import InputError
 from core.tracking.protocol import RunRecord
-from experiments.listing import as_rows, column, compare, parse_filter, sort
+from experiments.listing import SHOWN, as_rows, column, columns_of, compare, parse_filter, sort
 
 COLUMNS = ["run_id", "seed", "outcome", "variant", "eval/valid", "eval/self_bleu_4",
            "sampling.name"]  # fmt: skip
@@ -42,6 +42,19 @@ def test_a_row_holds_who_it_is_its_settings_and_its_numbers() -> None:
     assert ROWS[0]["started"] == "2023-11-14T22:13:20+00:00"
     assert (ROWS[0]["train.rate"], ROWS[0]["eval/valid"]) == ("1e-4", 0.5)
     assert "train/loss" not in ROWS[0]
+
+
+def test_the_metric_that_ranks_a_study_is_shown() -> None:
+    def study(metric: str) -> RunRecord:
+        return RunRecord("a", "s", "s", "FINISHED", {"level": "study"}, {"metric": metric}, {}, 0)
+
+    one = [study("eval/bleu_4"), record(0, 0.5)]
+    assert columns_of(one) == [*SHOWN, "eval/bleu_4"]
+    assert columns_of([study("test_best/bleu_4")]) == [
+        *SHOWN, "eval_best/bleu_4", "test_best/bleu_4"
+    ], "the second has no value for trials"  # fmt: skip
+    assert columns_of([*one, study("eval/valid")]) == [*SHOWN, "eval/jsd_bound"]
+    assert columns_of([record(0, 0.5)]) == [*SHOWN, "eval/jsd_bound"]
 
 
 @pytest.mark.parametrize(

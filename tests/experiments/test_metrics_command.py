@@ -31,9 +31,12 @@ def test_the_list_has_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["bleu_2"]["needs"]["references"] is True
     assert rows["valid"]["needs"]["oracle"] is True
     assert rows["ngram_entropy_2"]["bounds"] == [0, None]
+    assert (rows["bleu_2"]["in_runs"], rows["lm"]["in_runs"]) == (True, False)
     code, out, _ = textgan("metrics", capsys=capsys)
     assert code == 0
     assert all(name in out for name in CATALOGUE)
+    (line,) = (each for each in out.splitlines() if each.startswith("lm "))
+    assert "not in runs" in line
 
 
 def test_a_trial_of_a_metric(text: str, capsys: pytest.CaptureFixture[str]) -> None:

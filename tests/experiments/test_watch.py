@@ -59,6 +59,7 @@ def test_one_picture_says_what_a_study_is_doing(
     assert lines[3].split()[-5:] == [str(queue.trials[1].user_attrs["seed"]), "410", "of", "2000",
                                      "0.2500"]  # fmt: skip
     assert lines[4].split()[-2:] == ["begins", "-"]
+    assert out.endswith("\n")
 
 
 def test_ctrl_c_ends_it_quietly(

@@ -68,6 +68,8 @@ def test_constraints_are_a_list_without_repetitions() -> None:
     study = constrained("eval/unique>=.5", "eval/unique <= 9e-1")
     assert [*map(str, study.table.constraints)] == ["eval/unique >= 0.5", "eval/unique <= 0.9"]
     assert "A trial must keep `eval/unique >= 0.5` and" in study.kind.describe()
+    race = plan("study.tuning_seeds=2", "study.pruner='none'").kind.describe()
+    assert race.startswith("6 trials (tpe, pruning: none), each with 1 to 2 tuning seeds (")
 
 
 @pytest.mark.parametrize("sampler", ["random", "quasi_random", "cma_es"])

@@ -17,8 +17,10 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import study_run
 from experiments import study_session
 from experiments.estimate import show_plan
+from experiments.export import export as export_files
 from experiments.listing import as_rows, runs_of
 from experiments.loading import resolve_file
+from experiments.stored_study import StoredStudy
 from experiments.study_output import show_ranking
 from experiments.study_session import Session, begin_or_join, complete
 from studies.analysis.corpora import Ranks, figure, ranks_of
@@ -103,6 +105,17 @@ def test_faults_are_named_before_anything_runs(override: str, words: str) -> Non
     with pytest.raises(InputError) as caught:
         plan(override)
     assert words in str(caught.value)
+
+
+def test_a_study_on_several_corpora_is_not_exported_as_tables(
+    tmp_path: Path, fake: FakeTraining
+) -> None:
+    begun = begin_or_join(session(tmp_path), "textgan study x.toml", NO_LIMIT, resume=False)
+    study = StoredStudy(NAME, begun.tracker)
+    with pytest.raises(InputError, match=f"give the study of one: {NAME}_easy, {NAME}_default"):
+        export_files(study, "csv", tmp_path / "csv", lambda done, of: None)
+    assert not (tmp_path / "csv").exists()
+    assert fake.seen == []
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 
@@ -67,10 +68,11 @@ def test_it_learns_from_the_training_split_alone(tmp_path: Path) -> None:
 
 
 def test_sentences_with_too_many_subwords_are_dropped(tmp_path: Path) -> None:
-    long = [*sentences(), "xylophonist zwieback " * 5]
+    long = [*sentences(), *(f"{letter} xylophonist zwieback " * 5 for letter in ascii_lowercase)]
     found = built(tmp_path, long, **SUBWORDS, max_words=12)
     assert found.manifest.longest <= 12
     assert found.manifest.dropped["too long"] >= 1
+    assert "too long (corpus.max_words = 12 subwords)" in found.manifest.warnings[0]
 
 
 def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
