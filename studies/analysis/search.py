@@ -149,6 +149,8 @@ def ranked_trials(reading: Reading) -> list[dict[str, Any]]:
     def place(each: tuple[float, RunRecord]) -> tuple[float, ...]:
         score, trial = each
         excess = failed if trial.outcome in WORST else table.violation(trial.metrics, rule)
+        if excess > 0 and trial.outcome not in WORST:
+            score = trial.metrics.get(metrics[0], score)
         return excess > 0, -int(trial.tags["runs"]), excess, -sign * score
 
     ranked = sorted(zip(scores, reading.trials, strict=True), key=place)

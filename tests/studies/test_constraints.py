@@ -106,6 +106,8 @@ def test_finalists_keep_the_constraints_as_long_as_a_trial_does(tmp_path: Path) 
         kept = each["metrics"]["eval/self_bleu_2"] >= 0.55
         assert each["breaks"] == ([] if kept else [LOW])
         assert kept == (each["settings"]["train.generator_lr"] <= 2e-3 * 10**-0.5)
+    excess = [-each["metrics"]["eval/self_bleu_2"] for each in trials[len(keeping) :]]
+    assert excess == sorted(excess), "those that break them least are before the others"
     scores = [each["metrics"]["eval/ms_jaccard_2"] for each in keeping]
     assert scores == sorted(scores, reverse=True)
     assert max(each["metrics"]["eval/ms_jaccard_2"] for each in trials) > scores[0]
@@ -239,6 +241,16 @@ def test_trials_that_keep_the_constraints_win_the_race() -> None:
     assert next_seeds(*again, *seeds) == {("trial 000", 1002)}
     over = kind.plan([*again, *seeds]).over
     assert [each.scores["eval/unique"] for each in over] == pytest.approx([0.875])
+
+
+def test_of_trials_that_break_constraints_alike_the_best_is_first(tmp_path: Path) -> None:
+    training = Landscape()
+    training.further = lambda distance: {"eval/unique": float(distance < 0)}
+    tracker, _ = go(tmp_path, constrained(UNIQUE), training)
+    trials = document(read(tracker, "search_smoke"))["trials"]
+    broken = [each["metrics"]["eval/ms_jaccard_2"] for each in trials if each["breaks"]]
+    assert 1 < len(broken) < 16
+    assert broken == sorted(broken, reverse=True)
 
 
 def test_in_the_table_kept_constraints_are_worth_more_than_seeds(tmp_path: Path) -> None:
