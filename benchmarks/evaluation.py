@@ -62,8 +62,13 @@ def default() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         third = len(text) // 2
-        files = {"samples": text[:third], "references": text[third:], "held_out": text[:third],
-                 "train": text[third:]}  # fmt: skip
+        # Reversed, because the judgement of an equal text would be taken from the samples.
+        files = {
+            "samples": text[:third],
+            "references": text[third:],
+            "held_out": text[:third][::-1],
+            "train": text[third:],
+        }
         for name, sentences in files.items():
             write(folder / f"{name}.txt", sentences)
         command = [str(folder / "samples.txt")]

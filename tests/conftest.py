@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from core.compiled import _Cache as KernelCache
 from core.config import Config, override, parse, read_toml
+from core.process import usable_cores
 from experiments.single_run.evaluator import Evaluator, Values
 from studies.figures import save
 from variants import registry
@@ -36,10 +37,8 @@ MEMORY_OF_A_WORKER = 2e9  # bytes; torch, MLflow and now and then a server or a 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Test processes: the cores that this process may use, as far as memory allows."""
-    usable = getattr(os, "sched_getaffinity", None)  # not on macOS
-    cores = len(usable(0)) if usable else os.cpu_count() or 1
     room = int(psutil.virtual_memory().available // MEMORY_OF_A_WORKER)
-    return max(1, min(cores, room, MOST_WORKERS))
+    return max(1, min(usable_cores(), room, MOST_WORKERS))
 
 
 @pytest.hookimpl(trylast=True)

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-from core.metrics.kneser_ney import KneserNey
+from core.metrics.kneser_ney import token_nll_by_order
 from core.metrics.ngrams import Text
 from core.metrics.two_sample import ngram_features
 
@@ -103,20 +103,20 @@ def _described(
     for text in views:
         sentences = [text[i] for i in asked]
         sources = [[text[i] for i in rows[real[rows] == label]] for label in (True, False)]
-        for order in range(1, ORDER + 1):
-            columns += _said([KneserNey(source, order) for source in sources], sentences)
+        lengths = np.array([len(sentence) + 1 for sentence in sentences])
+        nll = [token_nll_by_order(source, sentences, ORDER) for source in sources]
+        for of_order in zip(*nll, strict=True):
+            columns += _said(of_order, lengths)
         columns.append(np.array([len(sentence) for sentence in sentences]))
         columns.append(np.array([len(set(sentence)) for sentence in sentences]))
     return np.stack(columns, axis=1)
 
 
-def _said(models: Sequence[KneserNey], sentences: Text) -> list[np.ndarray]:
+def _said(tokens: Sequence[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
     """Mean and largest -log p of tokens under both models, and the differences of sum and largest,
-    each (sentences,).
+    each (sentences,); from -log p (tokens,) and the lengths (sentences,), the end included.
     """
-    lengths = np.array([len(sentence) + 1 for sentence in sentences])
     starts = np.cumsum(lengths + 1) - lengths - 1
-    tokens = [model.token_nll(sentences)[0] for model in models]
     sums = [np.add.reduceat(each, starts) for each in tokens]
     largest = [np.maximum.reduceat(each, starts) for each in tokens]
     means = [each / lengths for each in sums]

@@ -27,7 +27,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.metrics.catalogue import CATALOGUE, GROUPS, TEXT_GROUPS
-from core.metrics.files import Evaluation, Inputs, MetricRow, Number, Step, evaluate, suite_of
+from core.metrics.files import (
+    JUDGE,
+    Evaluation,
+    Inputs,
+    MetricRow,
+    Number,
+    Step,
+    evaluate,
+    suite_of,
+)
 from core.metrics.intervals import difference, jackknife_covariance
 from core.metrics.ngrams import Text
 from core.metrics.signature import Signature
@@ -67,6 +76,9 @@ def compare(
     suite = suite_of(inputs)
     files: dict[str, Evaluation] = {}
     changes: dict[str, dict[str, np.ndarray | None]] = {}
+    if inputs.judgements is not None and JUDGE in groups and inputs.protocol is None:
+        for sentences in samples.values():
+            suite.judge_in(inputs.judgements, sentences, keep=False)
     for place, (name, sentences) in enumerate(samples.items()):
         own = replace(inputs, samples=sentences)
         if files:

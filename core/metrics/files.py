@@ -7,8 +7,8 @@ may be added, none is renamed or removed, and no number is NaN (undefined is nul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from core.metrics.catalogue import CATALOGUE, FLOORS, GROUPS, TEXT_GROUPS, Direc
 from core.metrics.encoders import DEFAULT, Encoder
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Bounds, Measure
+from core.metrics.judgements import Judgements
 from core.metrics.ngrams import Sentence, Text, spaced
 from core.metrics.signature import Signature, of_metric
 from core.metrics.suite import Suite
@@ -31,9 +32,9 @@ from core.text.oracles import LstmOracle, Oracle
 from core.text.readers import read_texts
 
 UNEQUAL = 0.02  # share of the samples by which the row of real text may have more or fewer
-Measured = tuple[str, Measure, Bounds]
 Number = float | None
 Step = Callable[[str, float, float], None]  # name of the group, steps done, steps in all
+SAMPLES, JUDGE = "samples", "jsd_bound"
 BASELINES = ("real", "mle", *FLOORS, "ngram")
 
 
@@ -61,6 +62,7 @@ class Inputs:
     built_in: str = DEFAULT  # the encoder to fit if there is none
     protocol: str | None = None  # BLEU and Self-BLEU as published code computes them
     baselines: bool = True  # whether to score real text and models of the training text too
+    judgements: Judgements | None = None  # of `jsd_bound`; None: computed here
 
 
 class MetricRow(BaseModel):
@@ -143,69 +145,100 @@ def evaluate(
     inputs, if there is one already; `changes` receives `Measure.by_reference` of each metric.
     """
     suite = suite or suite_of(inputs)
-    rows = _baseline_rows(inputs, suite) if inputs.baselines else {}
-    total = len(groups) * (1 + len(rows) + (inputs.mle is not None))
+    rows = {SAMPLES: Row(suite, inputs.samples, "")}
+    if inputs.baselines:
+        rows |= _baseline_rows(inputs, suite)
+    early, late = list(groups), list[str]()
+    if inputs.judgements is not None and inputs.protocol is None and len(rows) > 1:
+        early, late = (
+            [group for group in groups if (group == JUDGE) == is_judge]
+            for is_judge in (False, True)
+        )
+    total = len(groups) * (len(rows) + (inputs.mle is not None))
+    scored: dict[str, dict[str, Measure]] = {}
+    done = 0
 
-    def measures(scorer: Suite, text: Text, row: int) -> Iterator[Measured]:
-        """Name, metric and interval, group by group: the data that the intervals of a million
-        sentences need are freed before the next group.
-        """
+    def begin(name: str, row: Row) -> None:
+        if late and inputs.judgements is not None:
+            row.scorer.judge_in(inputs.judgements, row.sentences, keep=name != SAMPLES)
+
+    def score(name: str, row: Row, groups: Sequence[str]) -> None:
+        nonlocal done
+        found = scored.setdefault(name, {})
         if inputs.protocol is not None:
-            for name, measure in scorer.published(text, inputs.protocol).items():
-                yield name, measure, measure.interval()
+            found |= row.scorer.published(row.sentences, inputs.protocol)
             return
-        for number, group in enumerate(groups):
-            step(group, len(groups) * row + number, total)
-            for name, measure in scorer.measures(text, [group]).items():
-                yield name, measure, measure.interval()
+        for group in groups:
+            step(group, done, total)
+            for metric, measure in row.scorer.measures(row.sentences, [group]).items():
+                found[metric] = _settled(measure, name == SAMPLES and changes is not None)
+            done += 1
 
+    warnings = _warnings(inputs, groups)
+    for name, row in rows.items():
+        begin(name, row)
+    for name, row in rows.items():
+        score(name, row, early)
+    if inputs.mle is not None:  # last, because it is trained while the others are scored
+        step("training the likelihood baseline", done, total)
+        if (likelihood := _likelihood_row(inputs.mle, suite, warnings)) is not None:
+            rows["mle"] = likelihood
+            begin("mle", likelihood)
+            score("mle", likelihood, early)
+    if late and inputs.judgements is not None:
+        inputs.judgements.finish()
+        for name, row in rows.items():
+            score(name, row, late)
+    step("done", total, total)
     parts = {"protocol": inputs.protocol} if inputs.protocol is not None else {}
     signature = suite.signature(inputs.samples, **parts)
-    metrics, warnings = {}, _warnings(inputs, groups)
-    for name, measure, bounds in measures(suite, inputs.samples, 0):
-        if changes is not None:
-            changes[name] = measure.by_reference()
-        metrics[name] = _metric_row(name, measure, bounds, len(inputs.references), signature)
-        if (fewer := min(measure.samples, measure.references)) < measure.least:
-            warnings.append(
-                f"{name}: no interval from {count(fewer, 'sentence')} "
-                f"(needs {measure.least:,} of each)"
-            )
-    warnings += _undefined(metrics, suite)
+    measured = _in_order(scored.pop(SAMPLES))
+    if changes is not None:
+        changes |= {name: measure.by_reference() for name, measure in measured.items()}
+    metrics = {
+        name: _metric_row(name, measure, len(inputs.references), signature)
+        for name, measure in measured.items()
+    }
+    warnings += [
+        f"{name}: no interval from {count(fewer, 'sentence')} (needs {measure.least:,} of each)"
+        for name, measure in measured.items()
+        if (fewer := min(measure.samples, measure.references)) < measure.least
+    ]
     found = Evaluation(
         metrics=metrics,
         baselines=dict.fromkeys(BASELINES),
         baseline_intervals=dict.fromkeys(BASELINES),
         about=dict.fromkeys(BASELINES),
-        warnings=warnings,
+        warnings=warnings + _undefined(metrics, suite),
         signature=str(signature),
         baseline_signatures=dict.fromkeys(BASELINES),
     )
-
-    def baselines() -> Iterator[tuple[str, Row]]:
-        """The likelihood row last, because it is trained while the others are scored."""
-        yield from rows.items()
-        if inputs.mle is not None:
-            step("training the likelihood baseline", len(groups) * (1 + len(rows)), total)
-            if (row := _likelihood_row(inputs.mle, suite, found.warnings)) is not None:
-                yield "mle", row
-
-    for number, (baseline, row) in enumerate(baselines(), start=1):
-        values: dict[str, Number] = {}
-        intervals: dict[str, Bounds] = {}
-        for metric, measure, bounds in measures(row.scorer, row.sentences, number):
-            values[metric], intervals[metric] = measure.value, bounds
-        found.baselines[baseline], found.baseline_intervals[baseline] = values, intervals
-        found.about[baseline] = row.about
-        found.baseline_signatures[baseline] = str(row.scorer.signature(row.sentences, **parts))
-    step("done", total, total)
+    for name, of_row in scored.items():
+        row, ordered = rows[name], _in_order(of_row)
+        found.baselines[name] = {metric: measure.value for metric, measure in ordered.items()}
+        found.baseline_intervals[name] = {
+            metric: measure.interval() for metric, measure in ordered.items()
+        }
+        found.about[name] = row.about
+        found.baseline_signatures[name] = str(row.scorer.signature(row.sentences, **parts))
     return found
 
 
-def _metric_row(
-    name: str, measure: Measure, bounds: Bounds, references: int, document: Signature
-) -> MetricRow:
-    low, high = bounds or (None, None)
+def _settled(measure: Measure, keep_changes: bool) -> Measure:
+    """With its interval computed, and without the data that this needs: of a million sentences
+    they are freed before the next group.
+    """
+    bounds = measure.interval()
+    changes = measure.by_reference() if keep_changes else None
+    return replace(measure, interval=lambda: bounds, by_reference=lambda: changes)
+
+
+def _in_order(measured: Mapping[str, Measure]) -> dict[str, Measure]:
+    return {name: measured[name] for name in CATALOGUE if name in measured}
+
+
+def _metric_row(name: str, measure: Measure, references: int, document: Signature) -> MetricRow:
+    low, high = measure.interval() or (None, None)
     info = CATALOGUE[name]
     return MetricRow(
         value=measure.value,

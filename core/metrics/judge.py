@@ -64,7 +64,12 @@ def jsd_bound(samples: Text, references: Text, oracle: Oracle | None = None) -> 
     n = len(samples)
     if n < FEWEST:
         return Measure(None, n, n, reason=f"needs {FEWEST} sentences of each text")
-    bits, fold, group = judged(samples, references, oracle)
+    return bound(*judged(samples, references, oracle))
+
+
+def bound(bits: np.ndarray, fold: np.ndarray, group: np.ndarray) -> Measure:
+    """The bound from what `judged` returns."""
+    n = len(bits) // 2
 
     def by_reference() -> np.ndarray:
         """Change as each reference is left out (N,), the classifiers held fixed."""

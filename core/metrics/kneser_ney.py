@@ -16,7 +16,7 @@ all tokens at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,12 +66,17 @@ class Counted:
         self._opening = [self._begins(n) for n in range(1, table.order)]
 
     def levels(
-        self, raw: Sequence[np.ndarray], discounts: Sequence[Discounts] | None = None
+        self,
+        raw: Sequence[np.ndarray],
+        discounts: Sequence[Discounts] | None = None,
+        order: int | None = None,
     ) -> list[Level]:
-        """A model of these n-grams with the counts `raw`, for each order (n-grams,)."""
-        found = []
-        for n in range(1, self.table.order + 1):
-            count = self._adjusted(raw, n)
+        """A model of these n-grams with the counts `raw`, for each order (n-grams,); its `order` is
+        that of the table, or a lower one.
+        """
+        found, order = [], order or self.table.order
+        for n in range(1, order + 1):
+            count = self._adjusted(raw, n, n == order)
             fixed = discounts[n - 1] if discounts is not None else None
             found.append(_level(count, self.table.parts(n)[0], self.table.size(n - 1), fixed))
         return found
@@ -86,9 +91,9 @@ class Counted:
             for whole, some in zip(self.raw, (ids[places] for ids in self.ids), strict=True)
         ]
 
-    def _adjusted(self, raw: Sequence[np.ndarray], n: int) -> np.ndarray:
+    def _adjusted(self, raw: Sequence[np.ndarray], n: int, is_highest: bool) -> np.ndarray:
         """Adjusted counts (n-grams of order n,); the begin mark is never predicted."""
-        if n == self.table.order:
+        if is_highest:
             count = raw[n - 1]
         else:
             suffix, opening = self._suffix[n - 1], self._opening[n - 1]
@@ -208,6 +213,19 @@ def token_nll(
         before = np.roll(of_order, 1)
     p[np.cumsum(lengths) - lengths] = 1.0  # the begin mark is given
     return np.asarray(-np.log(p))
+
+
+def token_nll_by_order(training: Text, sentences: Text, order: int) -> Iterator[np.ndarray]:
+    """What `KneserNey(training, n).token_nll(sentences)` gives (tokens,), for n = 1..order. The
+    n-grams are counted once.
+    """
+    marked, scored = ([marked_sentence(each) for each in text] for text in (training, sentences))
+    table = NgramTable(marked, order)
+    counted = Counted(table, marked)
+    lengths, ids = np.array([len(each) for each in scored], dtype=np.int64), list(table.ids(scored))
+    for n in range(1, order + 1):
+        levels = counted.levels(counted.raw, order=n)
+        yield token_nll(levels, ids[:n], lengths, len(table.words))
 
 
 def summed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

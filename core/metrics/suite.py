@@ -20,6 +20,7 @@ from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, na
 from core.metrics.encoders import BUILT_IN, DEFAULT, Encoder
 from core.metrics.fed import fed
 from core.metrics.intervals import Measure, mean_of, share_of
+from core.metrics.judgements import Judgement, Judgements
 from core.metrics.kneser_ney import KneserNey
 from core.metrics.lm import lm, reverse_lm
 from core.metrics.mauve import mauve
@@ -60,6 +61,8 @@ class Suite:
         self._encoder = encoder
         self._built_in = BUILT_IN[built_in]
         self._fitted_on: tuple[Text, Encoder] | None = None
+        # By the identities of samples and references, which are held so that they stay theirs.
+        self._judgements: dict[tuple[int, int], tuple[Judgement, Text, Text]] = {}
 
     def against(self, references: Text) -> Suite:
         """The same corpus, encoder and language model, with other references."""
@@ -146,6 +149,13 @@ class Suite:
                 measured |= MEASURES[group](self, samples)
         return self._with_undefined(measured, samples, groups)
 
+    def judge_in(self, judgements: Judgements, samples: Text, *, keep: bool) -> None:
+        """Start the judgement of `samples` that `jsd_bound` of the same object will wait for."""
+        texts = equal_counts(samples, self.references)
+        if (started := judgements.start(*texts, self.oracle, keep=keep)) is not None:
+            key = id(samples), id(self.references)
+            self._judgements[key] = started, samples, self.references
+
     def missing(self, group: str) -> str:
         """What the group needs and the suite has not; empty if that is nothing."""
         if GROUPS[group].training and not self.training:
@@ -201,8 +211,10 @@ def equal_counts(samples: Text, references: Text) -> tuple[list[Sentence], list[
 
 
 def _jsd_bound(suite: Suite, samples: Text) -> Found:
-    from core.metrics.judge import jsd_bound  # imports torch, which takes seconds
+    from core.metrics.judge import bound, jsd_bound  # imports torch, which takes seconds
 
+    if judgement := suite._judgements.get((id(samples), id(suite.references))):
+        return {"jsd_bound": bound(*judgement[0]())}
     ours, theirs = equal_counts(samples, suite.references)
     return {"jsd_bound": jsd_bound(ours, theirs, suite.oracle)}
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property, lru_cache
 from itertools import chain, product
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,10 @@ class Grammar:
             raise ValueError(f"symbols without rules or words: {sorted(unknown)}")
         if sum(len(words) for words in self.words.values()) != len(self._tags):
             raise ValueError("a word must belong to one tag only")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Rules and words, without what was computed from them: functions cannot be pickled."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def _tags(self) -> dict[str, str]:

@@ -67,6 +67,7 @@ def evaluate(
 ) -> None:
     """Score files of sentences against real ones, with intervals and baselines."""
     import os
+    from dataclasses import replace
 
     from threadpoolctl import threadpool_limits
 
@@ -75,6 +76,7 @@ def evaluate(
     from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
     from core.metrics.files import Inputs, check_protocol, chosen_groups, read_sentences
     from core.metrics.files import evaluate as score
+    from core.metrics.judgements import in_processes
     from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
     from core.tracking.mlflow_store import existing_tracker
     from experiments import evaluation
@@ -96,23 +98,26 @@ def evaluate(
     ours = texts[str(samples[0])]
     training = read_sentences(train, column) if train is not None else []
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
+    store_dir = store_dir_of(uri)
     inputs = Inputs(
         ours,
         read_sentences(references, column),
         read_sentences(held_out, column) if held_out is not None else None,
         training,
-        mle_baseline(training, len(ours), store_dir_of(uri)),
+        mle_baseline(training, len(ours), store_dir),
         oracle=evaluation.oracle_of(oracle),
         encoder=None if encoder in BUILT_IN else SentenceTransformer(encoder),
         built_in=encoder if encoder in BUILT_IN else DEFAULT,
         protocol=protocol,
     )
-    # One thread, as everywhere: the last digits depend on it, and the baseline trains meanwhile.
-    with threadpool_limits(1), progress("metrics") as advance:
+    # One thread, as everywhere: the last digits depend on it, and other processes use the cores.
+    kept = store_dir / "baselines" if training else None
+    with threadpool_limits(1), in_processes(kept) as judgements, progress("metrics") as advance:
 
         def step(name: str, done: float, total: float) -> None:
             advance(done, total, name)
 
+        inputs = replace(inputs, judgements=judgements)
         compared = compare(inputs, texts, groups, step) if len(texts) > 1 else None
         found = compared.files[compared.baseline] if compared else score(inputs, groups, step)
     if html is not None:

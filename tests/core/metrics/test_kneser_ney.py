@@ -13,7 +13,7 @@ from nltk.lm import KneserNeyInterpolated
 from nltk.util import everygrams
 from scipy.linalg import hadamard
 
-from core.metrics.kneser_ney import KneserNey, _discounts
+from core.metrics.kneser_ney import KneserNey, _discounts, token_nll_by_order
 from core.metrics.lm import GROUPS, lm, reverse_lm, score_halves
 from core.text.grammar import grammar
 
@@ -148,3 +148,10 @@ def test_the_scores_tell_real_from_wrong() -> None:
     assert backward.value is not None
     assert forward.value < backward.value
     assert reverse_lm([], real).value is None
+
+
+def test_models_of_lower_orders_share_the_counts_of_the_highest() -> None:
+    train, scored = grammar("easy").sample(80, 1), grammar("easy").sample(20, 2)
+    scored += [["unknown", *scored[0]], []]
+    for order, nll in enumerate(token_nll_by_order(train, scored, 3), start=1):
+        assert np.array_equal(nll, KneserNey(train, order).token_nll(scored)[0])
