@@ -184,9 +184,13 @@ class Discriminator(Protocol):
 class NextTokenDiscriminator(Discriminator, Protocol):
     """A per-step discriminator that knows the score of every next token ("next_token_scores")."""
 
+    @property
+    def next_words(self) -> Tensor:
+        """(V, F), of every token w the vector e_w that its score is a product with."""
+
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
-        """From the tokens before each step of embedded (N, S, E): q (N, S, E) and v (N, S), so that
-        D_t with token w at step t is <q_t, embedding_w> + v_t.
+        """From the tokens before each step of embedded (N, S, E): q (N, S, F) and v (N, S), so that
+        D_t with token w at step t is <q_t, e_w> + v_t.
         """
 
 
@@ -299,6 +303,8 @@ class StepPlan:
     epochs: int = 1  # optimiser steps on the same sentences
     reference: bool = False  # keep a copy of G as it was when adversarial training began
     shared: bool = False  # D's step comes after G's and reads the same sentences
+    reused: bool = False  # G's step comes after D's and reads the same sentences
+    expected: bool = False  # D's loss on generated sentences is its mean over every next token
     sampling: Sampling | None = None  # of training, D's too; None: that of evaluation
 
     def drawn(self, spec: SamplingSpec) -> SamplingSpec:

@@ -53,9 +53,11 @@ ADDED: Mapping[str, Any] = {
     "system.g_steps": 1,
     "discriminator.position_signal": "sinusoidal",
     "penalty.at": "embeddings",
+    "discriminator.tied": True,
     "system.reward": "sentence",
     **dict.fromkeys((
         "generator.tied", "system.published", "system.extra_likelihood", "estimator.shared",
+        "estimator.expected",
         "estimator.includes_batch", "objective.positive_reward", "train.clip_generator_only",
         "train.discriminator_from_generator"), False),
 }  # fmt: skip

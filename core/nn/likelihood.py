@@ -24,6 +24,8 @@ ROOM = 2**21  # logits that are held with what comes of them, where these are al
 Measured = Callable[[Tensor, int], Tensor]  # of logits (N, V) and the step: (N,)
 # Of log p (M, V) and the places (M,) of its rows among all N S steps: (M, V), a new tensor.
 Values = Callable[[Tensor, Tensor], Tensor]
+Scored = tuple[Tensor, Tensor, Tensor]  # q (N, S, F), v (N, S), e (V, F): s_w = <q, e_w> + v
+Loss = Callable[[Tensor], Tensor]  # of each score, in their shape
 
 
 def negative_log_likelihood(
@@ -75,6 +77,24 @@ def expectation(hidden: Tensor, head: nn.Linear, mask: Tensor | None, values: Va
     seen = hidden.flatten(0, 1).index_select(0, places)
     total: Tensor = _Expectation.apply(seen, head.weight, head.bias, places, values)  # type: ignore[no-untyped-call]
     return total / N
+
+
+def expected_loss(
+    hidden: Tensor, head: nn.Linear, mask: Tensor | None, scores: Scored, loss: Loss
+) -> tuple[Tensor, Tensor]:
+    """The mean over sentences of the sum over visible steps of sum_w p_w loss(s_w), with p the
+    softmax of head(hidden), hidden (N, S, E), mask (N, S), and s_w = <q, e_w> + v of `scores`: q
+    (N, S, F), v (N, S), e (V, F). Beside it the mean of s_w under p over visible steps. Only
+    `scores` get a gradient, in the same pass, one part of the visible steps at a time.
+    """
+    N, S, _ = hidden.shape
+    visible = hidden.new_ones(N, S, dtype=torch.bool) if mask is None else mask
+    places = visible.flatten().nonzero()[:, 0]
+    queries, values, table = scores
+    seen = [each.flatten(0, 1).index_select(0, places) for each in (hidden, queries)]
+    found = values.flatten().index_select(0, places), table, head, loss
+    total, mean = _ExpectedLoss.apply(*seen, *found)  # type: ignore[no-untyped-call]
+    return total / N, mean / len(places)
 
 
 def by_step(measure: Measured, hidden: Tensor, head: nn.Linear) -> Tensor:
@@ -129,6 +149,42 @@ class _Expectation(torch.autograd.Function):
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         found = (None if each is None else each * given for each in ctx.saved_tensors)
         return *found, None, None
+
+
+class _ExpectedLoss(torch.autograd.Function):
+    """The sums over rows (M,) of sum_w p_w loss(s_w) and of sum_w p_w s_w, with the gradient of the
+    first at queries (M, F), values (M,) and table (V, F).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, queries: Tensor, values: Tensor, table: Tensor,
+        head: nn.Linear, loss: Loss,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        total, mean = hidden.new_zeros(()), hidden.new_zeros(())
+        of_queries, of_values = torch.empty_like(queries), torch.empty_like(values)
+        of_table = table.new_zeros(table.shape[::-1])  # (F, V): its products are faster
+        size = max(1, PART // len(table))
+        for start in range(0, len(hidden), size):
+            part = slice(start, start + size)
+            p = linear(hidden[part], head.weight, head.bias).softmax(1)
+            scores = torch.addmm(values[part, None], queries[part], table.T)
+            mean += (p * scores).sum()
+            with torch.enable_grad():
+                losses = loss(scores.requires_grad_(True))
+                (slopes,) = torch.autograd.grad(losses, scores, p)
+            total += (p * losses.detach()).sum()
+            of_queries[part] = slopes @ table
+            of_values[part] = slopes.sum(1)
+            of_table.addmm_(queries[part].T, slopes)
+        ctx.save_for_backward(of_queries, of_values, of_table.T)
+        ctx.mark_non_differentiable(mean)
+        return total, mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(each * given for each in ctx.saved_tensors), None, None
 
 
 class _TokenNll(torch.autograd.Function):

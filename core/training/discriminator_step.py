@@ -5,48 +5,53 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 from torch import Tensor
 
-from core.interfaces import Discriminator
+from core.interfaces import Discriminator, NextTokenDiscriminator
 from core.nn.discriminator_input import HardTokens
+from core.nn.likelihood import expected_loss
 from core.training.optimisation import optimise
 from core.training.players import Adversary
-from core.training.rollout import TOGETHER, sample
+from core.training.rollout import TOGETHER, sample, split
 from core.training.scoring import score
 from core.training.state import TrainingState
-from core.types import DiscriminatorInput, Embedded
+from core.types import Draw, Embedded
 
 
-def draw_fakes(state: TrainingState, count: int) -> Iterator[DiscriminatorInput]:
+def draw_fakes(state: TrainingState, count: int) -> Iterator[Draw]:
     """`count` batches of generated sentences: those of G's step if they are shared. Else G does not
     change between them, so one rollout draws as many as memory has room for.
     """
     if state.shared is not None:
         yield from itertools.repeat(state.shared[1], count)
         return
-    spec = state.adversary.plan.drawn(state.sampling_spec())
+    plan = state.adversary.plan
+    spec = plan.drawn(state.sampling_spec())
     generator, rng = state.players.generator, state.streams["noise"]
     size, parts = state.batch_size, state.micro_batches.count
     if state.config.train.reuse_fakes:
         spec = replace(spec, given=state.prefixes(1))
-        fake = sample(generator, spec, size, rng, parts).d_input
-        yield from itertools.repeat(fake, count)
+        yield from itertools.repeat(sample(generator, spec, size, rng, parts), count)
         return
-    room = max(1, TOGETHER // (size * generator.head.out_features))
+    room = 1 if plan.reused else max(1, TOGETHER // (size * generator.head.out_features))
     while count > 0:
         now = min(room, count)
         spec = replace(spec, given=state.prefixes(now))
-        yield from sample(generator, spec, now * size, rng, now * parts).d_input.chunk(now)
+        drawn = sample(generator, spec, now * size, rng, now * parts)
+        yield from [drawn] if now == 1 else split(drawn, now)
         count -= now
 
 
-def discriminator_step(state: TrainingState, fake: DiscriminatorInput) -> float:
+def discriminator_step(state: TrainingState, draw: Draw) -> float:
     """Train D once on the next real and these generated sentences (N each); the loss."""
-    adversary = state.adversary
+    adversary, fake = state.adversary, draw.d_input
     real = state.next_real()
     random = adversary.penalty.draw(state.batch_size, state.streams["penalty"])
     state.last_seen = real, fake
+    if adversary.plan.reused:
+        state.drawn = draw
     if state.replay is not None and isinstance(fake, HardTokens):
         fake = state.replay.exchange(fake, state.streams["replay"])
     parts: list[tuple[float, tuple[Tensor, ...]]] = []  # read after the step: a GPU need not wait
@@ -56,9 +61,16 @@ def discriminator_step(state: TrainingState, fake: DiscriminatorInput) -> float:
         for real_part, fake_part, drawn, fraction in state.micro_batches.pairs(real, fake, random):
             table = discriminator.embedding
             embedded = Embedded.of(real_part, table), Embedded.of(fake_part, table)
-            loss, means = _discriminator_loss(adversary, discriminator, *embedded, drawn)
-            parts.append((fraction, tuple(mean.detach() for mean in means)))
-            yield loss * fraction
+            if adversary.plan.expected:
+                tokens = cast(HardTokens, real_part).tokens
+                drawn_by = draw.hidden, state.players.generator.head
+                loss, *means = _expected_loss(adversary, discriminator, embedded, tokens, drawn_by)
+            else:
+                loss, *means = _drawn_loss(adversary, discriminator, embedded)
+            # The penalty is on D without instance noise.
+            penalty = adversary.penalty(adversary.discriminator, *embedded, drawn)
+            parts.append((fraction, tuple(mean.detach() for mean in (*means, penalty))))
+            yield (loss + penalty) * fraction
 
     loss = optimise(state, "discriminator", losses())
     real_score, fake_score, penalty = (
@@ -71,18 +83,32 @@ def discriminator_step(state: TrainingState, fake: DiscriminatorInput) -> float:
     return loss
 
 
-def _discriminator_loss(
+def _drawn_loss(
+    adversary: Adversary, discriminator: Discriminator, embedded: tuple[Embedded, Embedded]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """D's loss on real sentences and those that were drawn, and the mean score of each kind."""
+    objective = adversary.objective
+    scores = score(discriminator, embedded[0] + embedded[1], objective.uses_features).chunk(2)
+    return objective.discriminator(*scores), scores[0].mean(), scores[1].mean()
+
+
+def _expected_loss(
     adversary: Adversary,
     discriminator: Discriminator,
-    real: Embedded,
-    fake: Embedded,
-    drawn: Tensor | None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """D's loss, and its parts: mean scores of real and generated sentences, penalty. The penalty is
-    on D without instance noise.
+    embedded: tuple[Embedded, Embedded],
+    real_tokens: Tensor,
+    drawn_by: tuple[Tensor, Any],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same with the mean over every token that G could have drawn next, which G's hidden states
+    (N, S, E) and head tell: sums over steps, each step of either kind with the same weight. The
+    real tokens are (N, S).
     """
-    objective = adversary.objective
-    scores = score(discriminator, real + fake, objective.uses_features).chunk(2)
-    penalty = adversary.penalty(adversary.discriminator, real, fake, drawn)
-    means = (*(part.mean() for part in scores), penalty)
-    return objective.discriminator(*scores) + penalty, means
+    objective, D = cast(Any, adversary.objective), cast(NextTokenDiscriminator, discriminator)
+    both, N = embedded[0] + embedded[1], len(embedded[0].values)
+    queries, values = D.queries(both.values)  # (2N, S, E), (2N, S)
+    real = (queries[:N] * D.next_words[real_tokens]).sum(-1) + values[:N]
+    mask, of_fakes = embedded[0].mask, embedded[1].mask
+    each = objective.real_loss(real) if mask is None else objective.real_loss(real) * mask
+    scores = queries[N:], values[N:], D.next_words
+    loss, mean = expected_loss(*drawn_by, of_fakes, scores, objective.fake_loss)
+    return each.sum() / N + loss, real.mean(), mean

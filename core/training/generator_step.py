@@ -25,11 +25,14 @@ def generator_step(state: TrainingState) -> float:
     """Train G against D on one draw, as often as the estimator's plan says; the last loss."""
     adversary, parts = state.adversary, state.micro_batches.count
     spec, real = planned(adversary.plan, state.sampling_spec(), state.last_tokens())
-    draw = sample_with_grad(
-        state.players.generator, spec, state.batch_size, state.streams["noise"], parts
-    )
+    if state.drawn is None:
+        draw = sample_with_grad(
+            state.players.generator, spec, state.batch_size, state.streams["noise"], parts
+        )
+    else:
+        draw, state.drawn = drawn_again(state.players.generator, spec, state.drawn), None
     if adversary.plan.shared:
-        state.shared = real, draw.d_input
+        state.shared = real, draw
     batch = GeneratorBatch(
         draw,
         real,

@@ -50,7 +50,7 @@ class Trainer:
                 save()  # something to go back to
         while not state.ended():
             start = self.clock()
-            state.metrics, state.last_seen, state.shared = {}, None, None  # of this update
+            state.metrics, state.last_seen, state.shared, state.drawn = {}, None, None, None
             phases = self._phases()
             for phase in phases:
                 train_phase(state, phase)

@@ -103,6 +103,11 @@ class NoisyDiscriminator:
         noisy = self._noisy(embedded)
         return self.discriminator.features(noisy, mask)  # type: ignore[attr-defined]
 
+    @property
+    def next_words(self) -> Tensor:
+        """Of discriminators that score all next tokens."""
+        return self.discriminator.next_words  # type: ignore[attr-defined]
+
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Of discriminators that score all next tokens."""
         return self.discriminator.queries(self._noisy(embedded))  # type: ignore[attr-defined]

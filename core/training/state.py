@@ -21,7 +21,7 @@ from core.training.checkpoint import Checkpoint, Counters
 from core.training.players import Adversary, Players
 from core.training.replay import Replay
 from core.training.scoring import NoisyDiscriminator
-from core.types import DiscriminatorInput
+from core.types import DiscriminatorInput, Draw
 
 LOSSES_KEPT = 2
 Pick = tuple[int, float]  # update and value of an evaluation
@@ -44,11 +44,15 @@ class TrainingState:
         if players.adversary is not None:
             shortest = config.train.curriculum_start or length
             check_plan(players.adversary.plan, self.batch_size, shortest)
+            check_whole(players.adversary, config.train)
             if hasattr(players.adversary.discriminator, "read"):
                 players.adversary.discriminator.read(batches)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
         # Real and generated sentences of this update's step of G, if D's step shall read them too.
-        self.shared: tuple[DiscriminatorInput, DiscriminatorInput] | None = None
+        self.shared: tuple[DiscriminatorInput, Draw] | None = None
+        self.drawn: Draw | None = (
+            None  # of D's last step in this update, if G's step reads them too
+        )
         self.micro_batches = MicroBatches(
             self.batch_size,
             micro_batch_count(self.batch_size, config.train.micro_batch),
@@ -220,6 +224,24 @@ def better(
     if value is None or (best is not None and sign * (value - best[1]) <= min_delta):
         return best
     return update, value
+
+
+def check_whole(adversary: Adversary, train: TrainConfig) -> None:
+    """InputError unless what both players read is in one piece and new, and D's loss has a value
+    for each word where its mean over words is asked for.
+    """
+    plan = adversary.plan
+    if plan.expected and not hasattr(adversary.objective, "fake_loss"):
+        raise InputError(
+            "estimator.expected = true needs an objective of cross-entropy: minimax, "
+            "non_saturating or reverse_kl"
+        )
+    for key, value in {"micro_batch": train.micro_batch, "replay": train.replay}.items():
+        if value and (plan.reused or plan.expected):
+            raise InputError(
+                f"train.{key} = {value}: estimator.shared and estimator.expected work on whole "
+                f"batches of new sentences; leave train.{key} out"
+            )
 
 
 def check_plan(plan: StepPlan, batch_size: int, shortest: int) -> None:

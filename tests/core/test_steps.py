@@ -145,7 +145,7 @@ def test_the_d_steps_of_a_phase_reuse_their_fakes_only_where_asked(reuse: str, d
     config = tiny(f"train.batch_size={N}", f"train.reuse_fakes={reuse}")
     players = build(config, registry(), V, CPU)
     state = TrainingState(config, players, Batches(), CPU)  # type: ignore[arg-type]
-    words = list(draw_fakes(state, 3))
+    words = [draw.d_input for draw in draw_fakes(state, 3)]
     assert len(words) == 3
     table = torch.randn(V, 4)
     assert len({tuple(w.embed(table).flatten().tolist()) for w in words}) == drawn

@@ -63,7 +63,8 @@ def test_advantages_compare_completions_of_one_prompt() -> None:
 def test_d_compares_completions_with_the_real_one_of_their_prompt() -> None:
     """-log sigma(D(real) - D(generated)), both of one prompt: Ye et al. 2025 (Bradley-Terry)."""
     state = advance(small(), 3)
-    (fake,) = draw_fakes(state, 1)
+    (draw,) = draw_fakes(state, 1)
+    fake = draw.d_input
     real = state.next_tokens()
     assert isinstance(fake, HardTokens)
     assert torch.equal(fake.tokens[:, :3], real[:, :3])

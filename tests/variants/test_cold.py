@@ -54,7 +54,7 @@ def test_both_players_train_on_it_and_evaluation_does_not() -> None:
     spec, _ = planned(state.adversary.plan, state.sampling_spec(), state.last_tokens())
     draw = sample_with_grad(state.players.generator, spec, N, state.streams["noise"])
     (fake,) = draw_fakes(state, 1)
-    for tokens in (draw.tokens, fake.tokens):  # type: ignore[attr-defined]
+    for tokens in (draw.tokens, fake.tokens):
         assert tokens.eq(7).all()
 
 

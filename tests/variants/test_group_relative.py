@@ -116,7 +116,7 @@ def test_groups_and_fakes_begin_with_real_prefixes() -> None:
     assert len({tuple(row) for row in draw.tokens.tolist()}) > 2
     for k, fake in enumerate(draw_fakes(state, 3)):
         coming = Batches().batch(state.counters.batches + k)
-        assert torch.equal(fake.tokens[:, :3], coming[:, :3])  # type: ignore[attr-defined]
+        assert torch.equal(fake.tokens[:, :3], coming[:, :3])
 
 
 def test_the_reference_is_the_pretrained_generator_and_is_saved() -> None:

@@ -24,6 +24,7 @@ class ProjectionDiscriminator(EmbeddingDiscriminator):
         """Sizes; `dropout` of the embedded tokens and of the LSTM's outputs."""
 
         dropout: DropoutRate = 0.1
+        tied: bool = True  # one vector for a token that is read and one that is scored
         spectral_norm: bool = False  # of every weight after the projection
 
     offers = frozenset({"step_scores", "next_token_scores", "embedded_tokens", "trimming"})
@@ -31,7 +32,7 @@ class ProjectionDiscriminator(EmbeddingDiscriminator):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         E, H = config.width, config.hidden
-        super().__init__(first_layer(shape.vocabulary, E))
+        super().__init__(first_layer(shape.vocabulary, E if config.tied else 2 * E))
         self.start = nn.Parameter(torch.zeros(E))
         self.lstm = nn.LSTM(E, H, config.layers, batch_first=True)
         self.norm = nn.LayerNorm(H)
@@ -42,14 +43,20 @@ class ProjectionDiscriminator(EmbeddingDiscriminator):
             spectrally_normalised(self)
 
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
-        """Embedded tokens (N, S, E), mask (N, S) True where visible, to scores (N, S)."""
+        """Embedded tokens (N, S, E or 2E), mask (N, S) True where visible, to scores (N, S)."""
         queries, values = self.queries(embedded)
-        scores = (queries * embedded).sum(-1) + values
+        scores = (queries * embedded[..., -queries.shape[-1] :]).sum(-1) + values
         return scores if mask is None else scores * mask
 
+    @property
+    def next_words(self) -> Tensor:
+        """See `NextTokenDiscriminator`: the table (V, E), or its second half."""
+        return self.embedding[:, -self.query.out_features :]
+
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the tokens before each step of embedded (N, S, E): q (N, S, E) and v (N, S)."""
+        """Of the tokens before each step of embedded (N, S, E or 2E): q (N, S, E) and v (N, S)."""
         start = self.start.expand(len(embedded), 1, -1)
-        x = self.drop_words(torch.cat([start, embedded[:, :-1]], dim=1))
+        read = embedded[:, :-1, : self.query.out_features]
+        x = self.drop_words(torch.cat([start, read], dim=1))
         h = self.drop_outputs(self.norm(self.lstm(x)[0]))  # (N, S, H)
         return self.query(h), self.value(h).squeeze(-1)

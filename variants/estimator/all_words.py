@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
-from core.interfaces import EstimatorContext, NextTokenDiscriminator, Strategy
+from core.interfaces import EstimatorContext, NextTokenDiscriminator, StepPlan, Strategy
 from core.nn.likelihood import expectation
 from core.types import Embedded, Scores
 from variants.estimator import SCORE_FUNCTION, discounted, subtract_others
@@ -29,9 +29,12 @@ class AllWords(Strategy):
     """All-actions policy gradient: the expected reward over every possible next token."""
 
     class Config(StrategyConfig):
-        """Discount gamma of the rewards of later steps."""
+        """Discount gamma of the rewards of later steps; what D's step has to do with G's."""
 
         gamma: Annotated[float, Field(ge=0, le=1), Search(0, 1)] = 0.0
+        shared: bool = False  # G learns on the sentences of D's last step
+        # D's loss on generated text is its mean over all next words, not that of the drawn words.
+        expected: bool = False
 
     offers = SCORE_FUNCTION
     needs = {
@@ -43,6 +46,10 @@ class AllWords(Strategy):
     target = "discounted"
     discriminator_evaluates = False  # as in `dense_reinforce`
     adds_entropy = True
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.plan = StepPlan(reused=config.shared, expected=config.expected)
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic
@@ -63,7 +70,8 @@ class AllWords(Strategy):
         expected reward, and b times the entropy in the same pass.
         """
         queries, values, real = (each.flatten(0, 1) for each in prepared[:3])  # (N S, ...)
-        table, bonus = context.discriminator.embedding.detach(), context.entropy_weight  # (V, E)
+        D = cast(NextTokenDiscriminator, context.discriminator)
+        table, bonus = D.next_words.detach(), context.entropy_weight  # (V, E)
 
         def rewards(log_p: Tensor, places: Tensor) -> Tensor:
             scores = torch.addmm(values[places, None], queries[places], table.T)  # (M, V)

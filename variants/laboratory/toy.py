@@ -123,6 +123,11 @@ class ToyProjection(ToyDiscriminator):
         {"step_scores", "next_token_scores", "embedded_tokens"}
     )
 
+    @property
+    def next_words(self) -> Tensor:
+        """E_w (V, E)."""
+        return self.embedding
+
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Q (N, S, E) and v (N, S) of the tokens before each step."""
         earlier = torch.ones(embedded.shape[1], embedded.shape[1]).tril(-1).to(embedded.dtype)

@@ -50,5 +50,12 @@ class CrossEntropy(ScoreObjective):
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """Cross-entropy: E sp(-r) + E sp(f); with smoothing s, E sp(-r) + s r + E sp(f)."""
-        loss_real = softplus(-real.values) + self.config.label_smoothing * real.values
-        return real.mean(loss_real) + fake.mean(softplus(fake.values))
+        return real.mean(self.real_loss(real.values)) + fake.mean(self.fake_loss(fake.values))
+
+    def real_loss(self, r: Tensor) -> Tensor:
+        """D's loss for each score of real text: sp(-r) + s r."""
+        return softplus(-r) + self.config.label_smoothing * r
+
+    def fake_loss(self, f: Tensor) -> Tensor:
+        """D's loss for each score of generated text: sp(f)."""
+        return softplus(f)
