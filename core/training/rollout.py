@@ -181,8 +181,9 @@ def sample_tokens(
 
     If the sampling has a likelihood, its logits are divided by the temperature (a draw from
     softmax(l / temperature)). If all randomness comes from the generator's noise, that noise is
-    multiplied by it.
+    multiplied by it. Drawing stops when every sentence has ended; the rest is padding.
     """
+    spec = replace(spec, mask_after_eos=True)
     explicit = "likelihood" in getattr(spec.sampling, "offers", ())
     with torch.no_grad():
         noise = generator.draw_noise(count, rng, 1.0 if explicit else temperature)

@@ -14,7 +14,7 @@ from core.interfaces import Generator, SamplingSpec
 from core.seeding import generator as stream
 from core.training.players import as_module, build_generator
 from core.training.rollout import sample_tokens, unroll
-from core.types import Noise
+from core.types import END, Noise, visible
 from tests.conftest import tiny
 from variants import registry
 
@@ -229,3 +229,29 @@ def test_cold_decoding_takes_the_likeliest_tokens() -> None:
     )
     assert len(cold) == 1
     assert len(warm) > 40
+
+
+def test_drawing_stops_when_all_sentences_have_ended_and_draws_the_same() -> None:
+    settings = (*BODIES["lstm"], "next_input.name=last_token", "noise_mapping.name=none")
+    generator = build_generator(tiny(*settings, "model.length=40"), registry(), V)
+    with torch.no_grad():
+        generator.head.bias[END] = 2.0
+    spec = SamplingSpec(registry().strategy("sampling", "categorical")(tiny().sampling))
+    step, steps = generator.step, []
+
+    def counted(state: Any, last: torch.Tensor | None) -> torch.Tensor:
+        steps.append(last)
+        return step(state, last)
+
+    generator.step = counted  # type: ignore[method-assign]
+    drawn = sample_tokens(generator, spec, 9, stream(2, "noise"))
+    longest = int(drawn.eq(END).int().argmax(1).max()) + 1
+    assert longest < 30
+    assert len(steps) < longest + 4 <= 40
+    rng = stream(2, "noise")
+    noise = generator.draw_noise(9, rng)
+    seeds = spec.sampling.randomness(1, rng)
+    whole, _ = unroll(generator, spec, noise, seeds, differentiable=False)
+    seen = visible(drawn)
+    assert torch.equal(drawn[seen], whole[seen])
+    assert len(steps) >= 40 + longest
