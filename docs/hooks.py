@@ -31,7 +31,7 @@ FROM_SOURCE = {f"../{source}": page for page, source in FROM_ROOT.items()} | {
     "../RESULTS.md": "results/index.md",
     "tour.ipynb": "tour.md",
 }
-SHOWN = "## What the score can", "## Your own text"  # first page: the README between these
+SHOWN = "## What it has shown", "## Your own text"  # first page: the README between these
 SUMMARY = re.compile(r"\]\(results/(\w+)\.json\)")  # in RESULTS.md, a link to all of a study
 FIGURE = re.compile("<!-- figure: (.+?) -->")  # in the page of a study, where a figure belongs
 GENERATED_HERE = re.compile("<!-- generated: (.+?) -->")  # in pages of docs/reference

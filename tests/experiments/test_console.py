@@ -11,6 +11,7 @@ from experiments.console import progress, stderr, table
 from experiments.listing import SHOWN
 from studies.analysis.ranking import BOARD_COLUMNS
 
+COLUMNS = [*SHOWN, "eval/jsd_bound"]
 NAMES = ["gumbel_softmax · full", "straight_through_gumbel", "[red]detached", "中文 (imported)"]
 RUNS = [["50025eb1", "tiny", name, "10", "collapsed", "0.0425"] for name in NAMES]
 BOARD = [
@@ -33,7 +34,7 @@ def printed(width: int, columns: list[str], rows: list[list[str]]) -> list[str]:
 @pytest.mark.parametrize(
     ("columns", "rows"),
     [
-        ([*SHOWN], RUNS),
+        (COLUMNS, RUNS),
         ([*BOARD_COLUMNS], BOARD),
         (["slot.strategy", "what it does", "source"], STRATEGIES),
         (["metric", "50025eb1 a", "c7c8a0a1 b"], [["eval/ms_jaccard_2", "0.1", "0.2"]]),
@@ -79,7 +80,7 @@ def test_a_signature_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_rows_become_blocks_where_columns_do_not_fit() -> None:
-    assert printed(80, [*SHOWN], RUNS)[1].split() == [*SHOWN]
-    blocks = printed(40, [*SHOWN], RUNS)
+    assert printed(80, COLUMNS, RUNS)[1].split() == COLUMNS
+    blocks = printed(40, COLUMNS, RUNS)
     assert blocks[1].split() == ["run_id", "50025eb1"]
     assert blocks[3].split() == ["variant", "gumbel_softmax", "·", "full"]

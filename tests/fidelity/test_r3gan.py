@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from core.nn.discriminator_input import HardTokens
-from core.training.discriminator_step import _discriminator_loss
+from core.training.discriminator_step import _drawn_loss
 from core.training.players import as_module, build
 from core.types import Embedded, Scores
 from experiments.loading import load
@@ -31,7 +31,8 @@ def test_the_discriminators_loss_is_relativistic_with_both_penalties() -> None:
     rng, D = torch.Generator().manual_seed(0), adversary.discriminator
     real, fake = (torch.randn(N, 8, 8, generator=rng) for _ in range(2))
     real, fake = real.requires_grad_(True), fake.requires_grad_(True)
-    loss, _ = _discriminator_loss(adversary, D, Embedded(real), Embedded(fake), None)
+    both = Embedded(real), Embedded(fake)
+    loss = _drawn_loss(adversary, D, both)[0] + adversary.penalty(D, *both, None)
     penalties = []
     for x in (real, fake):
         (gradient,) = torch.autograd.grad(D.score(x, None).sum(), x)
