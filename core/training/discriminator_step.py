@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.interfaces import Discriminator, NextTokenDiscriminator
 from core.nn.discriminator_input import HardTokens
@@ -97,7 +97,7 @@ def _expected_loss(
     discriminator: Discriminator,
     embedded: tuple[Embedded, Embedded],
     real_tokens: Tensor,
-    drawn_by: tuple[Tensor, Any],
+    drawn_by: tuple[Tensor, nn.Linear],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same with the mean over every token that G could have drawn next, which G's hidden states
     (N, S, E) and head tell: sums over steps, each step of either kind with the same weight. The

@@ -44,12 +44,13 @@ def _in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def turn_of(objective: str, gamma: float) -> tuple[GeneratorBatch, torch.nn.Module]:
+def turn_of(objective: str, gamma: float, *settings: str) -> tuple[GeneratorBatch, torch.nn.Module]:
     config = tiny(
         *SETTINGS,
         f"objective.name={objective}",
         "estimator.name=all_words",
         f"estimator.gamma={gamma}",
+        *settings,
     )
     players = build(config, registry(), V, torch.device("cpu"))
     assert players.adversary is not None
@@ -102,20 +103,21 @@ def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> Non
     assert max(float(a.abs().max()) for a in ours_of) > 1e-4
 
 
-def test_the_discriminators_loss_is_the_mean_over_all_next_words() -> None:
-    turn, _ = turn_of("minimax", 0.0)
+@pytest.mark.parametrize("tied", ["true", "false"])
+def test_the_discriminators_loss_is_the_mean_over_all_next_words(tied: str) -> None:
+    turn, _ = turn_of("minimax", 0.0, f"discriminator.tied={tied}")
     D, loss = turn.discriminator, turn.objective.fake_loss  # type: ignore[attr-defined]
     weights = list(D.parameters())  # type: ignore[attr-defined]
     tokens, mask, p = turn.draw.tokens, turn.mask, turn.generator.head(turn.draw.hidden).softmax(-1)
     assert mask is not None
     queries, values = D.queries(D.embedding[tokens])  # type: ignore[attr-defined]
-    scores = queries @ D.embedding.T + values[..., None]  # (N, S, V)
+    scores = queries @ D.next_words.T + values[..., None]  # (N, S, V)
     assert torch.allclose(scores.detach(), scores_of_each_word(turn))
     p = p.detach()
     plain = ((p * loss(scores)).sum(-1) * mask).sum(1).mean()
     hidden = turn.draw.hidden.detach()
     head = turn.generator.head
-    ours, mean = expected_loss(hidden, head, mask, (queries, values, D.embedding), loss)
+    ours, mean = expected_loss(hidden, head, mask, (queries, values, D.next_words), loss)
     assert torch.allclose(ours, plain, atol=1e-12)
     assert torch.allclose(mean, (p * scores).sum(-1)[mask].mean())
     ours_of = torch.autograd.grad(ours, weights, retain_graph=True)

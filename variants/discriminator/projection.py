@@ -3,7 +3,8 @@
     D_t(x_1 .. x_t) = <q(h_(t-1)), e_(x_t)> + v(h_(t-1)),    h the states of an LSTM,
 
 with e_w the row of token w in the bias-free first layer: the projection discriminator of Miyato &
-Koyama 2018, conditioned on the tokens so far. The optimal D_t of cross-entropy, the log ratio of
+Koyama 2018, conditioned on the tokens so far. Untied, a row has two halves: the LSTM reads the
+first, and e_w is the second. The optimal D_t of cross-entropy, the log ratio of
 real and generated prefixes, has this form if the log ratio of the next token is bilinear. One
 matrix product of q with the embedding table scores all V continuations of a prefix (`queries`); a D
 that feeds x_t to its state needs V steps.

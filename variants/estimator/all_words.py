@@ -9,6 +9,9 @@ in expectation the same gradient as `dense_reinforce`, but its first part does n
 token was sampled. With gamma = 0 only that part remains. Known as the all-actions policy gradient
 (Sutton et al. 2001) and as expected policy gradients (Ciosek & Whiteson 2018). It needs a D that
 scores all next tokens at once. The baseline of the second part is the mean of the other sentences.
+
+With `expected`, D's loss on generated text is of the same kind, sum_t sum_w p(w | x_<t) loss(D(w)).
+With `shared`, D's step draws the sentences and G's step learns on them too.
 """
 
 from collections.abc import Sequence
