@@ -2,13 +2,14 @@
 
     python -m benchmarks.evaluation [NAME ...]
 
-`evaluation_default`: `textgan evaluate` on 10,000 captions against 10,000, everything that it does
-by default, with the rows of real text, MLE and n-grams; the first time, when the MLE baseline has
-to be trained, and again. Bar: 60 s on two cores. `evaluation_million`: a million samples, peak
-memory of all its processes. Bar: 4 GB. `bleu_equality`: largest difference to NLTK of BLEU and
-Self-BLEU, n = 2..5, on a few sentences against all 10,000 (`python -m benchmarks.speed --only bleu`
-times all of them). `halves_500`, `halves_10000`: FED, MMD and the classifier on random halves of
-one corpus.
+`evaluation_2000`, `evaluation_10000`: `textgan evaluate` on so many captions against as many, with
+10,000 to train on: everything that it does by default, with the rows of real text, MLE and n-grams;
+the first time, when the MLE baseline has to be trained, and again. Bar: 120 s on two cores for
+2,000, where the judge takes some 10 CPU seconds a row; with 10,000 it takes some 45, and there are
+six rows. `evaluation_million`: a million samples, peak memory of all its processes. Bar: 4 GB.
+`bleu_equality`: largest difference to NLTK of BLEU and Self-BLEU, n = 2..5, on a few sentences
+against all 10,000 (`python -m benchmarks.speed --only bleu` times all of them). `halves_500`,
+`halves_10000`: FED, MMD and the classifier on random halves of one corpus.
 `evaluation_in_training`: an evaluation beside the updates between two of them.
 """
 
@@ -44,7 +45,7 @@ SENTENCES = 10_000
 MILLION = 1_000_000
 SPLITS = {500: 20, SENTENCES: 5}  # sentences of a half, and how many random splits
 BYTES = 4e9
-SECONDS = 60.0
+SECONDS = {2000: 120.0}  # of sentences
 Text = list[list[str]]
 
 
@@ -56,18 +57,19 @@ def pooled() -> tuple[Text, str]:
     return [text[i] for i in np.random.default_rng(0).permutation(len(text))], origin
 
 
-def default() -> None:
-    """`evaluation_default`."""
+def default(n: int) -> None:
+    """`evaluation_N`."""
     text, origin = pooled()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        third = len(text) // 2
-        # Reversed, because the judgement of an equal text would be taken from the samples.
+        train, others = text[:SENTENCES], text[SENTENCES:]
+        # With all of them, texts that differ from the samples and the references only in order.
+        whole = n == SENTENCES
         files = {
-            "samples": text[:third],
-            "references": text[third:],
-            "held_out": text[:third][::-1],
-            "train": text[third:],
+            "samples": train if whole else others[:n],
+            "references": others if whole else others[n : 2 * n],
+            "held_out": train[::-1] if whole else others[2 * n : 3 * n],
+            "train": others if whole else train,
         }
         for name, sentences in files.items():
             write(folder / f"{name}.txt", sentences)
@@ -76,8 +78,8 @@ def default() -> None:
             command += [f"--{name.replace('_', '-')}", str(folder / f"{name}.txt")]
         first = evaluated(folder, command)
         again = evaluated(folder, command)
-    show("evaluation_default", f"seconds, {third:,} x {third:,} {origin}, all groups, three rows",
-         SECONDS, first["wall_s"], first=first, again=again)  # fmt: skip
+    show(f"evaluation_{n}", f"seconds, {n:,} x {n:,} {origin}, all groups, all rows",
+         SECONDS.get(n), first["wall_s"], first=first, again=again)  # fmt: skip
 
 
 def million() -> None:
@@ -190,7 +192,7 @@ def write(file: Path, sentences: Text) -> None:
 
 
 MEASURES: dict[str, Callable[[], None]] = {
-    "evaluation_default": default,
+    **{f"evaluation_{n}": partial(default, n) for n in (2000, SENTENCES)},
     "evaluation_million": million,
     "bleu_equality": bleu_equality,
     **{f"halves_{n}": partial(halves, n) for n in SPLITS},
