@@ -2,10 +2,10 @@
 
     python -m benchmarks.threads
 
-The demo's model and the original's at batch 16. Every process trains for itself, as a study's
-workers do. A busy machine distorts the clock, so CPU seconds an update stand beside: two threads
-can at best take half of them. Threads sleep while they wait for each other (as they do not by
-themselves), so that waiting is not counted as work.
+The original scaled down (study `design_axes`), and at its own sizes with batch 16. Every process
+trains for itself, as the workers of a study do. A busy machine distorts the clock, so CPU seconds
+per update are shown too: two threads can at best take half of them. Threads sleep while they wait
+for each other (not their default), so that waiting is not counted as work.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from core.training.state import TrainingState
 from core.types import Progress
 from variants import registry
 
-DEMO = Path(__file__).parents[1] / "experiments" / "studies" / "design_axes.toml"
-UPDATES = {"demo": 5, "original": 1}  # after one to warm up
+DESIGN_AXES = Path(__file__).parents[1] / "experiments" / "studies" / "design_axes.toml"
+UPDATES = {"design_axes": 5, "original": 1}  # after one to warm up
 LAYOUTS = ((1, 1), (1, 2), (2, 1))  # processes, threads of each
 
 
@@ -84,8 +84,8 @@ def trained(model: str, threads: int) -> tuple[float, float]:
     keep_freed_memory()
     setting = Setting(batch=16)
     config = setting.config()
-    if model == "demo":
-        config = demo()
+    if model == "design_axes":
+        config = design_axes()
         length, batch = config.model.length, config.train.batch_size
         setting = Setting(batch=batch, length=length, vocabulary=100)
     players = build(config, registry(), setting.vocabulary, CPU)
@@ -103,10 +103,10 @@ def trained(model: str, threads: int) -> tuple[float, float]:
     return taken[0] / UPDATES[model], taken[1] / UPDATES[model]
 
 
-def demo() -> Config:
-    """The demo's study, its first variant."""
-    tables = {key: value for key, value in read_toml(DEMO).items() if key != "study"}
-    return parse(tables, registry(), str(DEMO))
+def design_axes() -> Config:
+    """The first variant of the study."""
+    tables = {key: value for key, value in read_toml(DESIGN_AXES).items() if key != "study"}
+    return parse(tables, registry(), str(DESIGN_AXES))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python -m benchmarks.waiting [SYSTEM|FILE.toml] [--set a.b=c ...]
 
-The demo's model on the grammar, or another, with the whole of an evaluation and its parts:
-sentences drawn, metrics, diagnoses of both players, likelihood, the record. CPU seconds of the
-training thread; shares are of a run whose evaluations stand `evaluation.every` updates apart.
+The original scaled down (study `design_axes`) on the grammar, or another system, with the whole of
+an evaluation and its parts: sentences drawn, metrics, diagnoses of both players, likelihood, the
+record. CPU seconds of the training thread; shares are of a run with an evaluation every
+`evaluation.every` updates.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.threads import demo
+from benchmarks.threads import design_axes
 from core.metrics.suite import Suite
 from core.tracking.mlflow_store import open_tracker
 from core.training import loop
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("system", nargs="?")
     parser.add_argument("--set", action="append", default=[])
     asked = parser.parse_args()
-    config = load(asked.system, asked.set) if asked.system else demo()
+    config = load(asked.system, asked.set) if asked.system else design_axes()
     train = config.train.model_copy(update={"updates": UPDATES, "minutes": None})
     config = config.model_copy(update={"train": train})
     with (

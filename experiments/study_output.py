@@ -18,16 +18,18 @@ from core.plural import count
 from core.tracking.protocol import Columns, Tracker, study_run
 from experiments.console import interval, log_lines, number, stderr, stdout, table
 from studies.analysis.corpora import joint
-from studies.analysis.ranking import baseline_cells, board_cells, board_columns
+from studies.analysis.ranking import ranking
 from studies.analysis.runs import duration
 from studies.compared import shown
 from studies.definition import Study, from_definition
-from studies.leaderboard import CORPORA, Leaderboard
-from studies.report import on_corpora, read
+from studies.leaderboard import CORPORA
+from studies.report import on_corpora
 from studies.running.queue import Progress, latest, load_queue, progress
-from studies.sections import p_value
+from studies.sections import Reading, p_value
 from variants import registry
 
+LEADERBOARD = ("", "variant", "score", "95% interval", "valid", "outcomes", "against the first",
+               "ladder")  # columns of a report's leaderboard that a terminal shows  # fmt: skip
 SECONDS = 2.0  # between two looks at a study
 UPDATES, CLOCK = "train.updates", "train/updates_per_second"  # a setting; a metric of every run
 
@@ -46,27 +48,31 @@ def status(state: Progress, workers: int) -> str:
     return ", ".join(parts)
 
 
-def show_ranking(tracker: Tracker, board: Leaderboard) -> None:
-    """Print the ranking of a study's variants, or their mean ranks over its corpora and the ranking
-    on each.
+def show_ranking(reading: Reading) -> None:
+    """Print the ranking of a study's variants and what it supports, or their mean ranks over its
+    corpora and the ranking on each.
     """
-    corpora = {} if board.rows else on_corpora(read(tracker, board.study))
+    corpora = on_corpora(reading)
     for section in joint(corpora):
         stdout.print(table(section.columns, section.rows, section.title))
         for sentence in section.findings:
             stderr.print(sentence, markup=False)
-    for each in [reading.board for reading in corpora.values()] or [board]:
+    for each in [*corpora.values()] or [reading]:
         show_leaderboard(each)
 
 
-def show_leaderboard(board: Leaderboard) -> None:
-    """Print the ranking of a study's variants."""
-    rows = [*board_cells(board), *baseline_cells(board).values()]
+def show_leaderboard(reading: Reading) -> None:
+    """Print the columns of the leaderboard that fit a terminal, then its conclusions."""
+    board, found = reading.board, ranking(reading)
+    columns = [each for each in LEADERBOARD if each in found.columns]
+    places = [list(found.columns).index(each) for each in columns]
+    rows = [[row[place] for place in places] for row in found.rows]
     better = "higher" if board.higher_is_better else "lower"
-    title = f"{board.study}: {board.metric}, {better} is better"
-    stdout.print(table(board_columns(board), rows, title))
+    stdout.print(table(columns, rows, f"{board.study}: {board.metric}, {better} is better"))
     if board.signature:
         stderr.print(f"signature: {board.signature}", markup=False)
+    for sentence in found.findings:
+        stderr.print(sentence, markup=False)
     if board.failed:
         stderr.print(f"{count(board.failed, 'run')} ended with an error; --resume tries again")
 

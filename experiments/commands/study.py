@@ -123,7 +123,7 @@ def study(
     if json:
         print_json({**document(read(session.tracker, session.name)), "link": link})
         return
-    study_output.show_ranking(session.tracker, board)
+    study_output.show_ranking(read(session.tracker, session.name))
     own = [load_queue(each.name, each.storage) for each in session.corpora or (session,)]
     failed = [line for queue in own for line in failures(queue)]
     for line in failed[:MOST_LISTED]:
@@ -204,9 +204,8 @@ def report(
         return
     if tracker.read_only and output is None:
         raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
-    show_ranking(tracker, board)
+    show_ranking(reading := read(tracker, name))
     folder = output or tracker.store_dir / "reports" / folder_name(name)
-    reading = read(tracker, name)
     build(reading).write(folder)
     so_far = under_way(reading)
     title = f"partial report ({so_far})" if so_far else "report"

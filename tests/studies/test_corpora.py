@@ -124,7 +124,7 @@ def test_a_study_on_two_corpora_from_its_plan_to_its_report(
 ) -> None:
     begun = begin_or_join(session(tmp_path), "textgan study x.toml", NO_LIMIT, resume=False)
     assert [each.name for each in begun.corpora] == [f"{NAME}_easy", f"{NAME}_default"]
-    board, _ = complete(begun, 1, None, None)
+    complete(begun, 1, None, None)
     assert len(fake.seen) == 12
     tracker = begun.tracker
     found = document(read(tracker, NAME))
@@ -143,7 +143,7 @@ def test_a_study_on_two_corpora_from_its_plan_to_its_report(
     for refused in (lambda: compare(tracker, NAME, f"{NAME}_easy"), lambda: export(tracker, NAME)):
         with pytest.raises(InputError, match=f"give the study of one: {NAME}_easy, {NAME}_def"):
             refused()
-    show_ranking(tracker, board)
+    show_ranking(read(tracker, NAME))
     shown = capsys.readouterr().out
     assert shown.index("Mean ranks over corpora") < shown.index(f"{NAME}_easy: eval/ms_jaccard_2")
 

@@ -14,6 +14,7 @@ from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels, Tracker
+from experiments.study_output import show_ranking
 from studies.analysis.contrasts import effects
 from studies.definition import Study, from_definition, load_study, same_definition
 from studies.leaderboard import leaderboard
@@ -70,7 +71,9 @@ class FakeTraining:
         score = 0.5 * ("gumbel" in variant) + 0.01 * seed + 0.1 * ("noise" in variant)
         floors = {"unigram": 0.3, "bigram": 0.55, "trigram": 0.6, "real": 0.9, "likelihood": 0.8}
         values = {f"{text}/ms_jaccard_2": value for text, value in floors.items()}
-        record.log_metrics({"eval/ms_jaccard_2": score, **values, "trigram/copied": 0.24}, 1)
+        record.log_metrics(
+            {"eval/ms_jaccard_2": score, "eval/valid": 0.5, **values, "trigram/copied": 0.24}, 1
+        )
         record.finish(self.outcome(variant))  # type: ignore[arg-type]
         return tracker.run(record.run_id)
 
@@ -141,7 +144,9 @@ def test_axes_may_be_any_setting(tmp_path: Path) -> None:
     assert [v.config.train.batch_size for v in study.variants] == [4, 8]
 
 
-def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
+def test_a_study_runs_everything_once_and_ranks_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     training = FakeTraining()
     tracker, url = start(tmp_path, plan("study.seeds=2"), training)
     assert len(training.seen) == len(set(training.seen)) == 24
@@ -171,6 +176,12 @@ def test_a_study_runs_everything_once_and_ranks_it(tmp_path: Path) -> None:
     assert variant.metrics["score"] == pytest.approx(0.605)
     assert leaderboard(tracker, "design_axes_smoke").document() == board.document()
     assert done(url) == 24
+    show_ranking(read(tracker, NAME))
+    shown = capsys.readouterr()
+    columns = " ".join(shown.out.splitlines()[1].split())
+    assert columns == "variant score 95% interval valid outcomes against the first ladder"
+    assert "1 noise · gumbel_softmax · full 0.6050" in " ".join(shown.out.split())
+    assert "`noise · gumbel_softmax · full` has the highest score" in shown.err
 
 
 def test_an_effect_is_the_difference_between_equals(tmp_path: Path) -> None:
