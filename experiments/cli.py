@@ -14,11 +14,25 @@ from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperOption
+from typer.core import TyperCommand, TyperOption
 
 from core.errors import MachineError, TextganError, machine_error
 from core.server_errors import server_error
 from experiments.commands import corpus, evaluate, metrics, run, runs, study, tools
+
+
+class Command(TyperCommand):
+    """A command that warns of an option that is given twice; Click takes the last silently."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Also counts the options."""
+        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        options = (each for each in given if isinstance(each, TyperOption))
+        names = [each.opts[0] for each in options if not (each.is_flag or each.multiple)]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            sys.stderr.write(f"textgan: warning: {twice} is given twice; the last one counts\n")
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="textgan",
@@ -27,6 +41,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for module in (run, study, evaluate, tools, runs, corpus, metrics):
+    for command in module.app.registered_commands:
+        command.cls = Command
 for module in (run, study, evaluate, tools):
     app.add_typer(module.app)  # without a name: its commands are the program's
 app.add_typer(runs.app, name="runs")

@@ -137,7 +137,7 @@ def _nearest(name: str, columns: Sequence[str]) -> str:
 
 
 def select(
-    rows: Sequence[Row], where: str | None, by: str | None, columns: str | None
+    rows: Sequence[Row], where: str | None, by: str | None, columns: Sequence[str]
 ) -> tuple[list[Row], list[str]]:
     """The rows that `--filter` and `--sort` select, with the columns of `--columns`, and the names
     of these columns (default: all). InputError for a column that does not exist.
@@ -148,9 +148,9 @@ def select(
         rows = [row for row in rows if all(clause.holds(row) for clause in clauses)]
     if by is not None and rows:
         rows = sort(rows, column(by, known, "--sort"))
-    if columns is None:
+    if not columns:
         return list(rows), known
-    named = [column(name.strip(), known, "--columns") for name in columns.split(",")]
+    named = [column(name, known, "--columns") for name in columns]
     named = list(dict.fromkeys(["run_id", *named]))
     return [{key: row.get(key) for key in named} for row in rows], named
 

@@ -34,12 +34,13 @@ QUALITY, SAMENESS = "bleu_4", "self_bleu_4"
 Text = Sequence[Sequence[str]]
 
 
-def temperatures_of(text: str | None) -> tuple[float, ...]:
+def temperatures_of(given: Sequence[str]) -> tuple[float, ...]:
     """The temperatures of `--temperatures`, ascending; InputError for anything else."""
-    if text is None:
+    if not given:
         return TEMPERATURES
+    text = ",".join(given)
     try:
-        found = tuple(sorted(float(part) for part in text.split(",")))
+        found = tuple(sorted(map(float, given)))
     except ValueError:
         raise InputError(f"--temperatures {text}: numbers with commas, such as .5,1,1.5") from None
     if not all(map(is_temperature, found)):

@@ -36,9 +36,9 @@ from studies.analysis.curves import curves
 from studies.analysis.laboratory import missed
 from studies.analysis.plane import plane
 from studies.analysis.power import power
-from studies.analysis.ranking import caveats, failed, outcomes, ranking, unfinished
+from studies.analysis.ranking import caveats, equivalent, failed, outcomes, ranking, unfinished
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
-from studies.analysis.search import ranked_trials
+from studies.analysis.search import keeps_constraints, ranked_trials
 from studies.analysis.selection import rule_results, which_checkpoint
 from studies.figures import FORMATS, data_of, draw, inline, save
 from studies.kinds import find_kind
@@ -46,7 +46,14 @@ from studies.leaderboard import CORPORA, Leaderboard, Row, leaderboard, variant_
 from studies.ratings import people
 from studies.sections import Reading, Section, means, number, scored
 from studies.tuning import TuningTable
-from studies.views import COLUMNS, curves_view, leaderboard_view, publish_real_text, rounded
+from studies.views import (
+    COLUMNS,
+    curves_view,
+    leaderboard_view,
+    publish_real_text,
+    rounded,
+    split_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +77,7 @@ class Report:
     question: str
     facts: Mapping[str, str]  # what ran
     findings: Sequence[str]  # Markdown sentences
-    headline: Sequence[str]  # the one or two of them for a list of studies
+    headline: Sequence[str]  # the one to three of them for a list of studies
     sections: Sequence[Section]
 
     @cached_property
@@ -236,13 +243,15 @@ def build(reading: Reading) -> Report:
     first, own = ranking(reading), sections(reading)
     every = (which_checkpoint, power, people, plane, curves, samples, failures, cost)
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
+    equal = [each for each in equivalent(reading.board) if each in first.findings]
+    answers = [each for section in own[:1] for each in section.findings[:1]]
     findings = _each_once([sentence for section in found for sentence in section.findings])
     return Report(
         current_study(reading.board.study),
         reading.table.question,
         _facts(reading),
         [*unfinished(reading), *findings[:MANY_FINDINGS], *caveats(reading), *missed(reading)],
-        [each for section in (first, *own[:1]) for each in section.findings[:1]],
+        [*first.findings[:1], *equal, *answers],
         found,
     )
 
@@ -315,19 +324,26 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
     return board, page if reading.table.corpora else link
 
 
-def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]:
-    """Register the winner's model, of its best seed; the run and the version.
+def register(reading: Reading, name: str) -> tuple[str, str]:
+    """Register the model of the best row that keeps the study's constraints, of its best seed; the
+    run and the version.
 
-    InputError if no run of the best variant ended well.
+    InputError if there is no such row, or none of its runs ended well.
     """
+    tracker, board = reading.tracker, reading.board
     if not board.ranked:
         raise InputError(
             f"study {board.study!r}: `{board.metric}` cannot rank it, so no row is best"
         )
+    kept = [row for row in board.rows if keeps_constraints(reading, row)]
+    if board.rows and not kept:
+        raise InputError(
+            f"study {board.study!r}: no row keeps its constraints, so it has no model to register"
+        )
     runs = {run.run_id: run for run in tracker.runs(board.study, tags={"level": "seed"})}
     good = [
         (row.scores[seed], seed, run_id)
-        for row in board.rows[:1]
+        for row in kept[:1]
         for seed, run_id in row.seed_runs.items()
         if runs[run_id].outcome == "ok" and seed in row.scores
     ]
@@ -336,10 +352,11 @@ def register(tracker: Tracker, board: Leaderboard, name: str) -> tuple[str, str]
             f"study {board.study!r}: no run of its best variant ended well, so it "
             f"has no model to register"
         )
-    best = board.rows[0]
+    best = kept[0]
+    constrained = " that keep the constraints" if len(kept) < len(board.rows) else ""
     score, seed, run_id = (max if board.higher_is_better else min)(good, key=lambda each: each[0])
     about = (
-        f"`{best.variant}`, the best of {count(len(board.rows), 'variant')} of study "
+        f"`{best.variant}`, the best of {count(len(kept), 'variant')}{constrained} of study "
         f"{board.study}: {scored(best)} on `{board.metric}` (n = {count(best.seeds, 'seed')}). "
         f"The weights are those of its best seed, {seed}, with {number(score)}; expect the score "
         f"of the variant, not of this seed."
@@ -358,7 +375,7 @@ def _publish_variant(reading: Reading, row: Row, rank: int, leaderboard: str, ve
     known = {key: x for key, x in zip(COLUMNS, numbers, strict=True) if x is not None}
     # The step counts ended runs, because a run keeps what it has at a step.
     ended = sum(each.seeds for each in board.rows)
-    known |= means(reading.runs_of(row), reading.table.picked("eval/"))
+    known |= means(reading.runs_of(row), split_of(board.metric))
     record.log_metrics(rounded(known), ended)
     tags = {"outcomes": outcomes(row), "failures": failed(row), "verdict": verdict or "none"}
     record.set_tags({**tags, "rank": f"{rank:03d}" if board.ranked else "none"})

@@ -22,8 +22,8 @@ def leaderboard_view(reading: Reading) -> str:
     axes = sorted({axis for row in board.rows for axis in row.cell})
     metrics, params = [f"metrics.`{key}`" for key in shown], [f"params.`{key}`" for key in axes]
     columns = (*metrics, "tags.`verdict`", *params)
-    scores = reading.table.picked("eval/")
-    charts = {OWN: shown, scores.strip("/"): sorted(means(reading.seeds, scores))}
+    split = split_of(board.metric)
+    charts = {OWN: shown, split.strip("/"): sorted(means(reading.seeds, split))}
     view = View("leaderboard", RANKED, "score", not board.higher_is_better, columns, charts)
     return reading.tracker.store_view(board.study, view)
 
@@ -47,12 +47,17 @@ def publish_real_text(reading: Reading) -> None:
     identity = hashlib.sha256(f"{board.parent_run_id}/real".encode()).hexdigest()[:32]
     record = tracker.start_run(board.study, "real held-out text", params={}, tags=tags,
                                parent_id=board.parent_run_id, identity=identity)  # fmt: skip
-    own, real = reading.table.picked("eval/"), means(reading.seeds, "real/")
+    own, real = split_of(board.metric), means(reading.seeds, "real/")
     of_real = {key: f"real/{key[len(own) :]}" for key in means(reading.seeds, own)}
     scores = {key: real[name] for key, name in of_real.items() if name in real}
     record.log_metrics(rounded({"score": score, **scores}), 0)
     record.describe("Scores of held-out text, to compare the variants with. Nothing was trained.")
     record.finish("ok")
+
+
+def split_of(metric: str) -> str:
+    """The beginning of the names of all metrics of the same evaluation: `test/`, `eval_best/`."""
+    return metric.partition("/")[0] + "/"
 
 
 def rounded(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -269,6 +269,8 @@ def _keys_at(model: type[BaseModel], path: Iterable[str]) -> list[str]:
 
 def _suggested(name: str, model: type[BaseModel], table: Sequence[str]) -> str:
     """The nearest key of the table, else keys elsewhere of which the name is a part."""
+    if name == EXTENDS:
+        return "; it belongs at the top of a TOML file, before its tables: extends = 'base.toml'"
     known = _keys_at(model, table)
     parts = {path: path.rpartition(".")[2] for path in _paths(model)}
     elsewhere = [path for path, key in parts.items() if name in (key, *key.split("_"))]

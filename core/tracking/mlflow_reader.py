@@ -8,10 +8,14 @@ answers with those of the client, and `UnreadableError` makes the caller use the
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from sqlalchemy import Select, column, create_engine, or_, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.addresses import shown
+from core.addresses import SQLITE, shown
 from core.errors import InputError, MachineError, first_line
 from core.server_errors import ABSENT, server_reason
 from core.tracking.mlflow_client import MlflowStore, pages
@@ -242,7 +246,7 @@ class MlflowReader:
 
         identity = server_id(self.store_dir, run_id)
         try:
-            return Path(self.store.client.download_artifacts(identity, path))
+            return Path(self.store.client.download_artifacts(identity, path, self._place()))
         except (MlflowException, OSError) as error:
             reason = server_reason(str(error))
             if reason is not None and ABSENT not in reason:
@@ -255,9 +259,14 @@ class MlflowReader:
 
         place = self.store.client.get_logged_model(self._model_id(run_id)).artifact_location
         folder = mlflow.artifacts.download_artifacts(
-            artifact_uri=place, tracking_uri=self.store.address
+            artifact_uri=place, dst_path=self._place(), tracking_uri=self.store.address
         )
         return next((Path(folder) / "artifacts").iterdir())  # holds the logged folder alone
+
+    def _place(self) -> str | None:
+        """A folder to download to; None for the files of a local store, which are read in place."""
+        is_local = self.store.address.startswith(SQLITE)
+        return None if is_local else tempfile.mkdtemp(dir=_downloads())
 
     def _model_id(self, run_id: str) -> str:
         with self.store.reading():
@@ -268,6 +277,14 @@ class MlflowReader:
         if not own:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
         return str(own[-1])
+
+
+@cache
+def _downloads() -> Path:
+    """Where this process keeps what it downloads, until it ends; MLflow would leave it for ever."""
+    folder = Path(tempfile.mkdtemp(prefix="textgan-downloads-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _made(experiments: Iterable[str], *, deleted: bool) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from core.errors import InputError
-from experiments.commands.options import At, Json, Seed, examples
+from experiments.commands.options import At, Json, Seed, examples, parts
 from experiments.console import print_json, progress, stderr
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def evaluate(
         str | None, Option(help="Column or field of the files; default: text.")
     ] = None,
     metrics: Annotated[
-        str | None, Option(help="Metric groups, such as bleu,distinct; default: all.")
+        list[str] | None, Option(help="Metric groups, such as bleu,distinct; default: all.")
     ] = None,
     oracle: Annotated[
         str | None,
@@ -83,7 +83,7 @@ def evaluate(
     from experiments.baselines import mle_baseline
 
     plugins.load()
-    names = [g.strip() for g in metrics.split(",")] if metrics else None
+    names = parts(metrics) or None
     groups = chosen_groups(names)
     check_protocol(protocol, names)
     twice = next((file for file in samples if samples.count(file) > 1), None)
@@ -151,7 +151,7 @@ def sweep(
     ] = None,
     study: Annotated[str | None, Option(help="All runs of a study with outcome ok.")] = None,
     temperatures: Annotated[
-        str | None, Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
+        list[str] | None, Option(help="Such as .5,1,1.5; default: nine from .5 to 1.5.")
     ] = None,
     n: Annotated[int, Option("-n", help="Sentences per temperature.", min=10, max=100_000)] = 1000,
     seed: Seed = 0,
@@ -165,7 +165,7 @@ def sweep(
     from experiments.sweep import runs_of, show, sweep_run, temperatures_of
     from studies.analysis.plane import sweep_figure
 
-    swept, tracker = temperatures_of(temperatures), existing_tracker()
+    swept, tracker = temperatures_of(parts(temperatures)), existing_tracker()
     # All are loaded first, so that a missing model costs no sweep of the others.
     loaded = [
         (run, sampler_of(tracker, run.run_id, at)) for run in runs_of(tracker, runs or [], study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from typer import Argument, Option
 
 from core.errors import InputError, nearest
 from core.plural import count
-from experiments.commands.options import Json, examples
+from experiments.commands.options import Json, examples, parts
 from experiments.console import Advance, number, print_json, progress, stdout, table
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ def try_(
     text: Annotated[
         Path | None, Option(help="Real text to plant faults in, besides the grammar.")
     ] = None,
-    n: Annotated[str, Option("--n", help="Sentences of a sample.")] = "1000,10000",
+    n: Annotated[
+        list[str] | None, Option("--n", help="Sentences of a sample; default: 1000,10000.")
+    ] = None,
     faults: Annotated[
-        str | None, Option(help="Such as shuffled_words,repeats; default: all.")
+        list[str] | None, Option(help="Such as shuffled_words,repeats; default: all.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -110,11 +113,11 @@ def try_(
     names = [name] if name in CATALOGUE else names_of(name)
     if GROUPS[group].generator:
         raise InputError(f"metrics try: {name} needs the generator itself, not only its sentences")
-    chosen = faults.split(",") if faults else [*FAULTS]
+    chosen = parts(faults) or [*FAULTS]
     for fault in chosen:
         if fault not in FAULTS:
             raise InputError(f"--faults: no fault {fault!r}{nearest(fault, FAULTS)}")
-    sizes = _sizes(n)
+    sizes = _sizes(parts(n) or ["1000", "10000"])
     built_in = GrammarText(grammar())
     sources: list[tuple[str, int, Source]] = [("grammar", size, built_in) for size in sizes]
     if text is not None:
@@ -143,15 +146,14 @@ def _advance(advance: Advance, where: str, what: str, done: int, total: int) -> 
     advance(done, total, where + what)
 
 
-def _sizes(text: str) -> list[int]:
+def _sizes(given: Sequence[str]) -> list[int]:
     from core.metrics.laboratory import FEWEST
 
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) >= FEWEST for part in parts):
+    if not all(part.isdecimal() and int(part) >= FEWEST for part in given):
         raise InputError(
-            f"--n {text}: whole numbers from {FEWEST}, with commas, such as 1000,10000"
+            f"--n {','.join(given)}: whole numbers from {FEWEST}, with commas, such as 1000,10000"
         )
-    return sorted({int(part) for part in parts})
+    return sorted({int(part) for part in given})
 
 
 def _show(label: str, found: TextTable, metric: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,11 @@ Tracking = Annotated[
         help="Tracking server, such as http://HOST:5000; default: MLFLOW_TRACKING_URI.",
     ),
 ]
+
+
+def parts(values: Sequence[str] | None) -> list[str]:
+    """The values of an option that takes them with commas, and may be repeated."""
+    return [part.strip() for value in values or () for part in value.split(",")]
 
 
 def finite(value: float | None) -> float | None:

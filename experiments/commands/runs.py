@@ -9,7 +9,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from core.errors import InputError
-from experiments.commands.options import Json, examples
+from experiments.commands.options import Json, examples, parts
 from experiments.console import print_json
 
 LIST = "list"
@@ -51,7 +51,9 @@ def list_(
         str | None, Option("--filter", help="Such as: eval/valid > .5 and outcome = ok")
     ] = None,
     sort: Annotated[str | None, Option(help="Column to sort by; metrics sort best first.")] = None,
-    columns: Annotated[str | None, Option(help="Columns to show, separated by commas.")] = None,
+    columns: Annotated[
+        list[str] | None, Option(help="Columns to show, separated by commas.")
+    ] = None,
     limit: Annotated[int | None, Option(help="Maximum number of rows.", min=1)] = None,
     json: Json = False,
     csv: Annotated[bool, Option("--csv", help="CSV with one row per run.")] = False,
@@ -65,7 +67,7 @@ def list_(
     if study is not None and study not in tracker.experiments():
         study = study_run(tracker, study).experiment  # it was renamed; InputError if it was not
     runs = listing.runs_of(tracker, study)
-    rows, shown = listing.select(listing.as_rows(runs), where, sort, columns)
+    rows, shown = listing.select(listing.as_rows(runs), where, sort, parts(columns))
     rows = rows[:limit]
     if json:
         print_json(rows)

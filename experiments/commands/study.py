@@ -190,8 +190,8 @@ def report(
         return
     board = leaderboard(tracker, name)
     if register is not None:
-        check_has_rows(read(tracker, name))
-        run, version = register_winner(tracker, board, register)
+        check_has_rows(reading := read(tracker, name))
+        run, version = register_winner(reading, register)
         model = f"models:/{register}/{version}"
         stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
         # MLflow looks for its server on the PATH.

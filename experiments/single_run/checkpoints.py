@@ -114,13 +114,19 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
         try:
             return load_generator(tracker.model(run_id))
         except InputError:
-            if not (folder / LAST).exists() or (folder / "result.json").exists():
+            if (folder / "result.json").exists() or not (folder / "config.toml").exists():
                 raise
+            if not (folder / LAST).exists():
+                raise InputError(
+                    f"run {run_id[:8]} has not written its first checkpoint yet; it writes one "
+                    f"every {_stored(folder).train.checkpoint_every} updates "
+                    f"(train.checkpoint_every)"
+                ) from None
         name, found = "last", {"last": folder / LAST}
     if name not in found:
         known = listed(list(found), "none (see train.keep_every and evaluation.keep_best)")
         raise InputError(f"run {run_id[:8]}: no checkpoint {name!r}; kept are: {known}")
-    config = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
+    config = _stored(folder)
     saved = checkpoint.read(found[name])
     if saved is None:
         raise InputError(f"{found[name]}: the checkpoint is gone; leave out --at for the model")
@@ -133,3 +139,9 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
         words = str(error).splitlines()[0]
         raise InputError(f"{found[name]}: does not fit the run's configuration ({words})") from None
     return make_sampler(config, generator, vocabulary)
+
+
+def _stored(folder: Path) -> Config:
+    """The configuration of the run that has this folder."""
+    file = folder / "config.toml"
+    return parse(read_toml(file), registry(), str(file))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +27,7 @@ from core.process import keep_freed_memory
 from core.text.corpus import Corpus
 from core.tracking.delivery import complete
 from core.tracking.journal import journal_path
-from core.tracking.memory import MemoryTracker
+from core.tracking.memory import MemoryRun
 from core.tracking.mlflow_store import open_tracker
 from core.tracking.protocol import IDENTITY, RunLabels, RunTracker, Tracker
 from core.training import data_parallel
@@ -83,7 +82,7 @@ def run(
         build = partial(open_corpus, config.corpus, tracker.store_dir, config.model.length)
         corpus = data_parallel.main_first(build)
         if not data_parallel.is_main():
-            record = _discarded_record()
+            record: RunTracker = _Discarded("rank", "rank", "rank", Path())
         elif resume is not None:
             if not begun:  # here, but on another machine
                 _write_start(folder, config, corpus, device)
@@ -189,10 +188,14 @@ def _log_inputs(record: RunTracker, config: Config, corpus: Corpus) -> None:
         record.log_text(patch, "uncommitted.patch")
 
 
-def _discarded_record() -> RunTracker:
-    """The record of a rank other than 0: in memory, read by nobody."""
-    folder = Path(tempfile.mkdtemp(prefix="textgan-rank-"))
-    return MemoryTracker(folder).start_run("rank", "rank", params={}, tags={})
+class _Discarded(MemoryRun):
+    """The record of a rank other than 0, which nobody reads: it makes no files."""
+
+    def log_file(self, path: str, make: Callable[[Path], object]) -> None:
+        """Nothing."""
+
+    def log_model(self, folder: Path, step: int = 0, *, kept: bool = False) -> None:
+        """Nothing."""
 
 
 def _finished(tracker: Tracker, run_id: str, folder: Path) -> Result:

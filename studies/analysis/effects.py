@@ -109,17 +109,20 @@ def _findings(found: Sequence[Effect], *, higher_is_better: bool) -> list[str]:
     ranked = sorted(
         found, key=lambda e: (not e.named, not e.clear, -abs(e.difference.value) * e.clear)
     )
-    said = []
-    for effect in ranked:
-        text = contrast(*effect.values, effect.difference, higher_is_better=higher_is_better)
-        if effect.clear and effect.adjusted > LEVEL:
-            family = count(sum(each.named == effect.named for each in found), "contrast")
-            p = number(effect.adjusted)
-            text += f" Not significant after adjustment for {family} (p {p})."
-        if effect.verdict == EQUIVALENT:
-            text += " Equivalent: the difference is within the study's margin."
-        said.append(f"**{effect.axis}**: {text}" if effect.axis else text)
-    return said
+    return [conclusion(effect, found, higher_is_better=higher_is_better) for effect in ranked]
+
+
+def conclusion(effect: Effect, found: Sequence[Effect], *, higher_is_better: bool) -> str:
+    """What a contrast shows, in a sentence, and if that differs from its verdict why; `found` are
+    all contrasts.
+    """
+    text = contrast(*effect.values, effect.difference, higher_is_better=higher_is_better)
+    if effect.clear and effect.adjusted > LEVEL:
+        family = count(sum(each.named == effect.named for each in found), "contrast")
+        text += f" Not significant after adjustment for {family} (p {number(effect.adjusted)})."
+    if effect.verdict == EQUIVALENT:
+        text += " Equivalent: the difference is within the study's margin."
+    return f"**{effect.axis}**: {text}" if effect.axis else text
 
 
 def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:

@@ -46,15 +46,16 @@ MARKS = {
 
 def plane(reading: Reading) -> Iterator[Section]:
     """The plane; none if the runs do not have such metrics."""
-    quality = next(((k, label) for k, label in QUALITY if _informs(reading, k)), None)
+    split = reading.board.metric.partition("/")[0]
+    quality = next(((k, label) for k, label in QUALITY if _informs(reading, f"{split}/{k}")), None)
     known = {name for run in reading.seeds for name in run.metrics}
-    diversity = next((key for key in DIVERSITY if f"eval/{key}" in known), None)
+    diversity = next((key for key in DIVERSITY if f"{split}/{key}" in known), None)
     if quality is None or diversity is None:
         return
     runs = {run.run_id: run for run in reading.seeds}
     points = {
         row.variant: [p for run in row.seed_runs.values()
-                      if (p := _point(runs[run], "eval", diversity, quality[0])) is not None]
+                      if (p := _point(runs[run], split, diversity, quality[0])) is not None]
         for row in reading.board.rows
     }  # fmt: skip
     real = [p for run in runs.values() if (p := _point(run, "real", diversity, quality[0]))]
@@ -69,7 +70,7 @@ def plane(reading: Reading) -> Iterator[Section]:
 
 def _informs(reading: Reading, name: str) -> bool:
     """Whether half of the runs have more than a trace of it; otherwise it separates few runs."""
-    more = sum(run.metrics.get(f"eval/{name}", 0) > TRACE for run in reading.seeds)
+    more = sum(run.metrics.get(name, 0) > TRACE for run in reading.seeds)
     return 2 * more >= len(reading.seeds)
 
 

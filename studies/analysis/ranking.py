@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, checkpoint_key, metric_info
+from core.metrics.catalogue import FLOORS, GROUPS, LIKELIHOOD, metric_info
 from core.metrics.signature import Signature
 from core.plural import count
 from core.tracking.protocol import NONE, WORST
@@ -19,6 +19,7 @@ from studies.analysis.contrasts import (
     against_first,
     row_pairs,
 )
+from studies.analysis.effects import conclusion
 from studies.figures import BLUE, GREY, ORANGE, forest
 from studies.leaderboard import HIGH, Leaderboard, Row
 from studies.sections import (
@@ -26,7 +27,6 @@ from studies.sections import (
     Reading,
     Section,
     between,
-    contrast,
     names,
     number,
     scored,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 BOARD_COLUMNS = ["", "variant", "score", "95% interval", "failed", "score without failures",
                  "seeds", "outcomes", "against the first"]  # fmt: skip
-FURTHER = ("eval/valid", "eval/bleu_4", "eval/self_bleu_4", "eval/unique")
+FURTHER = ("valid", "bleu_4", "self_bleu_4", "unique")
 TITLES = {"real": "real held-out text", LIKELIHOOD: "mle_tuned, stopped early"}  # others: models
 EVERY_DOT = 8  # seeds from which on intervals are reliable
 FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
@@ -48,30 +48,28 @@ FAR = 1.5  # the scale of a figure includes real text within so many spans of th
 def ranking(reading: Reading) -> Section:
     """Every variant with its interval, then real text, the language model and the n-gram floors."""
     board, rule = reading.board, reading.table.selection[0]
+    split, _, ranks = board.metric.partition("/")
     further = [
-        key for key in FURTHER
-        if checkpoint_key(key, rule) != board.metric
-        and any(key in run.metrics for run in reading.seeds)
+        name for name in FURTHER
+        if name != ranks and any(f"{split}/{name}" in run.metrics for run in reading.seeds)
     ]  # fmt: skip
     rows = [
-        [*cells, *(_mean(reading, checkpoint_key(key, rule), row) for key in further)]
+        [*cells, *(_mean(reading, f"{split}/{name}", row) for name in further)]
         for cells, row in zip(board_cells(board), board.rows, strict=True)
     ]
     for text, cells in baseline_cells(board).items():
-        rows.append(
-            [*cells, *(_mean(reading, key.replace("eval/", f"{text}/")) for key in further)]
-        )
-    on_test = board.metric.startswith("test")
-    split = "test split, evaluated once, at the end" if on_test else "last evaluation"
-    split += "" if rule == "last" else f" of the checkpoint `{rule}`"
+        rows.append([*cells, *(_mean(reading, f"{text}/{name}") for name in further)])
+    on_test = split.startswith("test")
+    where = "test split, evaluated once, at the end" if on_test else "last evaluation"
+    where += "" if rule == "last" else f" of the checkpoint `{rule}`"
     return Section(
         "leaderboard",
-        [*board_columns(board), *(key.partition("/")[2] for key in further)],
+        [*board_columns(board), *further],
         rows,
         {"leaderboard": lambda: leaderboard_figure(board)},
         findings=findings(board),
         values={
-            "split": split,
+            "split": where,
             "signature": signature(board),
             "ladder": "".join(_on_ladder(board, TEXTS["leaderboard"]["ladder"])),
         },
@@ -229,14 +227,13 @@ def _against(best: Row, board: Leaderboard) -> list[str]:
         return ["No two variants have two runs each that can be compared."]
     if len(compared) == 1:
         (other,) = compared
-        pair = best.variant, other
-        effect = next(e for e in row_pairs(board) if (e.level, e.reference) == pair)
-        higher = board.higher_is_better
-        return [contrast(best.variant, other, effect.difference, higher_is_better=higher)]
+        pairs, pair = row_pairs(board), (best.variant, other)
+        effect = next(each for each in pairs if (each.level, each.reference) == pair)
+        return [conclusion(effect, pairs, higher_is_better=board.higher_is_better)]
     said = []
-    for what, verdict in (("better than", WORSE), ("equivalent to", EQUIVALENT)):
-        if which := [name for name, effect in compared.items() if effect.verdict == verdict]:
-            said.append(f"It is {what} {names(which)}.")
+    if worse := [name for name, effect in compared.items() if effect.verdict == WORSE]:
+        said.append(f"It is better than {names(worse)}.")
+    said += equivalent(board)
     unclear = [name for name, effect in compared.items() if effect.verdict == UNDECIDED]
     if unclear:
         seeds = count(best.seeds, "seed")
@@ -246,6 +243,15 @@ def _against(best: Row, board: Leaderboard) -> list[str]:
         f"pairs of {count(len(board.rows), 'row')}. To confirm it, run it again with new seeds."
     )
     return said
+
+
+def equivalent(board: Leaderboard) -> list[str]:
+    """Which rows are equivalent to the first, if there are any."""
+    which = [name for name, each in against_first(board).items() if each.verdict == EQUIVALENT]
+    if not which:
+        return []
+    margin = number(board.margin or 0.0)
+    return [f"`{board.rows[0].variant}` is equivalent to {names(which)} (margin {margin})."]
 
 
 def broken(board: Leaderboard) -> Iterator[str]:

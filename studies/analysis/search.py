@@ -24,7 +24,7 @@ from studies.analysis.contrasts import effects
 from studies.analysis.effects import contrast_section
 from studies.constraints import Constraint
 from studies.figures import BLUE, COLOURS, GREY, Maker, band, bare_rows, canvas, legend_beside
-from studies.leaderboard import rng_of, variant_runs
+from studies.leaderboard import Row, rng_of, variant_runs
 from studies.sections import TEXTS, Reading, Section, between, means, names
 from studies.table import Contrast
 from studies.tuning import TuningTable, dominates, shown
@@ -89,8 +89,7 @@ def _constraints(reading: Reading, arms: Arms) -> Section:
         for arm, trials in arms.items() if not _keeping(table, trials)
     ]  # fmt: skip
     for row in reading.board.rows:
-        found = means(reading.runs_of(row), f"{split}/")
-        metrics = {f"eval/{key.partition('/')[2]}": value for key, value in found.items()}
+        metrics = _constrained(reading, row)
         broken = table.broken(metrics)
         rows.append([row.variant, *(_kept(each, metrics, broken) for each in table.constraints)])
         if broken:
@@ -100,6 +99,18 @@ def _constraints(reading: Reading, arms: Arms) -> Section:
     values = {"kept": kept, "trials": len(reading.trials), "split": split}
     columns = ("variant", *map(str, table.constraints))
     return Section("constraints", columns, rows, findings=said, values=values)
+
+
+def _constrained(reading: Reading, row: Row) -> dict[str, float]:
+    """The metrics of a row that its constraints are about, under the names that those have."""
+    split = reading.board.metric.partition("/")[0]
+    found = means(reading.runs_of(row), f"{split}/")
+    return {f"eval/{key.partition('/')[2]}": value for key, value in found.items()}
+
+
+def keeps_constraints(reading: Reading, row: Row) -> bool:
+    """Whether a row keeps the constraints of its study, in the mean over its runs."""
+    return reading.table.keeps(_constrained(reading, row))
 
 
 def _kept(

@@ -135,6 +135,13 @@ def test_old_keys_of_an_extended_file_are_todays(tmp_path: Path) -> None:
     assert read_toml(tmp_path / "top.toml")["train"] == {"generator_lr": 0.25, "updates": 1}
 
 
+def test_extends_in_another_place_is_told_where_it_belongs() -> None:
+    belongs = "unknown key; it belongs at the top of a TOML file, before its tables"
+    for key in ("extends", "train.extends"):
+        with pytest.raises(InputError, match=f"--set {key}=a.toml: {key}: {belongs}"):
+            load("mle", [f"{key}=a.toml"])
+
+
 @pytest.mark.parametrize(
     ("top", "words"),
     [

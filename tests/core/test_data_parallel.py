@@ -52,16 +52,18 @@ End = tuple[dict[str, list[float]], list[float], str]  # weights, losses, outcom
 
 def torchrun(folder: Path, *arguments: str) -> list[End]:
     """What each of two ranks ended with: weights, losses, outcome."""
-    folder.mkdir()
+    (temporary := folder / "temporary").mkdir(parents=True)
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                   "TMPDIR": str(temporary)}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          str(script), str(folder), *arguments],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+    assert not [*temporary.rglob("samples.*")], "the second rank records nothing"
     found = []
     for rank in range(2):
         weights, losses, outcome, size = json.loads((folder / f"rank_{rank}.json").read_text())

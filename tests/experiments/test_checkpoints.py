@@ -160,6 +160,15 @@ def test_a_run_that_may_go_on_keeps_its_checkpoint(tmp_path: Path) -> None:
     assert unneeded(tmp_path) == []
 
 
+def test_before_the_first_checkpoint_there_is_nothing_to_draw_from(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    begun = tracker.start_run("s", "r", params={}, tags={})
+    (folder := tmp_path / "runs" / begun.run_id).mkdir(parents=True)
+    (folder / "config.toml").write_text(tiny("train.checkpoint_every=7").toml())
+    with pytest.raises(InputError, match="first checkpoint yet; it writes one every 7 updates"):
+        sampler_of(tracker, begun.run_id, None)
+
+
 def test_what_cannot_be_kept_is_refused() -> None:
     with pytest.raises(ValidationError, match="keep_every 250 must be a multiple of checkpoint"):
         TrainConfig(keep_every=250)

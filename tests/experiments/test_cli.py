@@ -218,6 +218,39 @@ def test_evaluate_compares_files_with_the_first(
         assert said in err
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("run mle.toml --seed 1 --device cpu --seed=2", "--seed"),
+        ("sample absent -n 3 -n4", "-n"),
+        ("corpus build a --output b --output c", "--output"),
+    ],
+)
+def test_an_option_that_is_given_twice_gets_a_warning(
+    command: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, err = textgan(*command.split(), capsys=capsys)
+    assert err.startswith(f"textgan: warning: {name} is given twice; the last one counts\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("evaluate a --references b --metrics absent --metrics bleu", "absent"),
+        ("metrics try bleu --faults absent --faults repeats", "no fault 'absent'"),
+        ("metrics try bleu --n none --n 1000", "--n none,1000"),
+        ("sweep a --temperatures none --temperatures 1", "--temperatures none,1"),
+    ],
+)
+def test_all_values_of_a_repeated_option_count(
+    command: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = textgan(*command.split(), capsys=capsys)
+    assert code == 2
+    assert words in err
+    assert "warning" not in err
+
+
 def test_evaluate_scores_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name, text in {"s": "a b c\na b\n", "r": "a b c\nb c d\nc d\nd a\n", "t": "a b\n"}.items():
         (tmp_path / name).write_text(text)

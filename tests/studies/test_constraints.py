@@ -15,7 +15,7 @@ from experiments.loading import resolve_file
 from experiments.single_run.run import run
 from studies.definition import load_study
 from studies.plan import Done
-from studies.report import build, document, read, sections
+from studies.report import build, document, read, register, sections
 from studies.running.execute import begin
 from studies.running.proposals import Proposals
 from studies.running.queue import load_queue, progress
@@ -140,6 +140,18 @@ def test_finalists_keep_the_constraints_as_long_as_a_trial_does(tmp_path: Path) 
     assert state.best_variant in {*best, "published"}, "also in the progress"
 
 
+def test_the_best_row_that_keeps_the_constraints_is_registered(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    tracker, _ = go(tmp_path, constrained(LOW), Landscape())
+    first, second, *_ = read(tracker, "search_smoke").board.rows
+    for run_id in (*first.seed_runs.values(), *second.seed_runs.values()):
+        tracker.continue_run(run_id).log_model(tmp_path / "weights")
+    assert register(read(tracker, "search_smoke"), "writer")[0] in first.seed_runs.values()
+    for run_id in first.seed_runs.values():
+        tracker.continue_run(run_id).log_metrics({"test/self_bleu_2": 0.1}, 1000)
+    assert register(read(tracker, "search_smoke"), "writer")[0] in second.seed_runs.values()
+
+
 @pytest.mark.parametrize(("sampler", "trials"), [("tpe", 16), ("gp", 8), ("nsga2", 16)])
 def test_samplers_learn_from_constraints(sampler: str, trials: int, tmp_path: Path) -> None:
     rates = []
@@ -165,6 +177,8 @@ def test_without_a_trial_that_keeps_them_finalists_break_constraints_least(tmp_p
     trials = document(reading)["trials"]
     assert all(each["breaks"] == ["eval/self_bleu_2 >= 0.9", "eval/nll_gen <= 3 (no value)"]
                for each in trials)  # fmt: skip
+    with pytest.raises(InputError, match="no row keeps its constraints"):
+        register(reading, "writer")
     report = build(reading)
     assert any("No trial keeps all constraints; its finalists are those that break them least" in s
                for s in report.findings)  # fmt: skip

@@ -121,7 +121,7 @@ def test_on_a_tie_what_ended_well_ranks_first_and_is_registered(tmp_path: Path) 
     assert [row.variant for row in board.rows] == [second, first]
     assert board.rows[0].score == board.rows[1].score
     run_of(tracker, "seed", second).folder.joinpath("generator").mkdir(parents=True)
-    run_id, _ = register(tracker, board, "writer")
+    run_id, _ = register(read(tracker, NAME), "writer")
     assert tracker.run(run_id).variant == second
 
 

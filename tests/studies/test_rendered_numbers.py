@@ -14,7 +14,8 @@ Recorded again since: on a tie, a variant that ended well ranks before one that 
 means, failed runs keep theirs, and intervals are Student's; a contrast is stated once, not in both
 directions; published_small and oracle were run again after their systems were mended, ranked
 by jsd_bound; the interval of a score takes that of the survivors at 97.5%, so it is wider; the
-study first_minute was added.
+study first_minute was added; all columns of a leaderboard are of the split of its score; what is
+equivalent to the first row is said with the margin, in RESULTS.md too.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ

@@ -18,13 +18,14 @@ from core.tracking.memory import MemoryTracker
 from core.tracking.rendering import Sample
 from studies.analysis.contrasts import effects
 from studies.analysis.curves import curves_figure, middle
-from studies.analysis.plane import ranks
-from studies.analysis.ranking import broken, findings
-from studies.figures import BLUE, PAPER, VARIABLES, band, canvas, data_of, forest
+from studies.analysis.plane import plane, ranks
+from studies.analysis.ranking import broken, findings, ranking
+from studies.figures import BLUE, PAPER, VARIABLES, band, canvas, data_of, draw, forest
 from studies.leaderboard import Leaderboard, Row, leaderboard
 from studies.report import _each_once, build, latex, publish, read, register, upload
 from studies.sections import between, bracket, contrast, names, number
 from studies.table import Contrast
+from studies.views import split_of
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
 
 EVIL = "<script>alert(1)</script> & $x$ | `y`"
@@ -401,6 +402,23 @@ def test_numbers_and_names() -> None:
     assert ranks([1, 3, 4, 5, 9]) == "1, 3-5, 9"
 
 
+def test_all_columns_and_the_plane_are_of_the_split_of_the_score(tracker: MemoryTracker) -> None:
+    reading = read(tracker, NAME)
+    of_test = {"test/ms_jaccard_2": 0.5, "test/bleu_4": 0.9, "test/self_bleu_4": 0.4}
+    seeds = [replace(run, metrics={**run.metrics, **of_test}) for run in reading.seeds]
+    board = replace(reading.board, metric="test/ms_jaccard_2")
+    tested = replace(reading, board=board)
+    tested.__dict__["seeds"] = seeds
+    for each, wanted in ((reading, ("0.200", "0.700")), (tested, ("0.900", "0.400"))):
+        found = ranking(each)
+        assert found.columns[-2:] == ["bleu_4", "self_bleu_4"]
+        assert {(*row[-2:],) for row in found.rows if row[0]} == {wanted}
+        (drawn,) = next(plane(each)).figures.values()
+        places = {(f"{y:.3f}", f"{1 - x:.3f}") for *_, x, y in data_of(draw(drawn))}
+        assert wanted in places
+    assert split_of("eval_best/jsd") == "eval_best/"
+
+
 def test_the_winner_is_registered_with_its_best_seed(
     tracker: MemoryTracker, tmp_path: Path
 ) -> None:
@@ -408,13 +426,14 @@ def test_the_winner_is_registered_with_its_best_seed(
     board = leaderboard(tracker, NAME)
     for run_id in board.rows[0].seed_runs.values():
         tracker.continue_run(run_id).log_model(tmp_path)
-    run_id, version = register(tracker, board, "writer")
+    reading = read(tracker, NAME)
+    run_id, version = register(reading, "writer")
     best = board.rows[0]
     assert run_id == best.seed_runs[max(best.scores, key=lambda seed: best.scores[seed])]
     assert (version, len(tracker.registry["writer"])) == ("1", 1)
-    assert register(tracker, board, "writer")[1] == "2"
+    assert register(reading, "writer")[1] == "2"
     with pytest.raises(InputError, match="ended well"):
-        register(tracker, board_of({}), "writer")
+        register(replace(reading, board=board_of({})), "writer")
 
 
 def test_two_sections_that_see_one_contrast_say_it_once() -> None:

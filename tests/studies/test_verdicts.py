@@ -81,7 +81,7 @@ def test_a_metric_without_a_worst_value_does_not_rank_failures(tmp_path: Path) -
     assert "verdict" in document["leaderboard"][0]
     assert "1 of 4" in build(read(tracker, NAME)).markdown()
     with pytest.raises(InputError, match="cannot rank it"):
-        register(tracker, board, "writer")
+        register(read(tracker, NAME), "writer")
 
 
 def verdicts(board: Leaderboard) -> dict[str, str]:
@@ -106,6 +106,11 @@ def test_a_verdict_is_one_of_four() -> None:
     assert {name: each.verdict for name, each in against.items()} == {
         "b": "equivalent", "d": "undecided", "c": "worse",
     }  # fmt: skip
+    said = findings(replace(board, margin=0.02))
+    assert said[1:3] == ["It is better than `c`.", "`a` is equivalent to `b` (margin .02)."]
+    two = findings(replace(board, margin=0.02, rows=board.rows[:2]))
+    assert two[-1].endswith("Equivalent: the difference is within the study's margin.")
+    assert not any("quivalent" in each for each in findings(board))
     assert [cells[-1] for cells in board_cells(board)] == ["", *(
         {"b": "worse", "c": "worse", "d": "undecided"}[row.variant] for row in board.rows[1:]
     )]  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import MachineError
 from core.tracking import delivery
+from core.tracking.mlflow_reader import _downloads
 from core.tracking.mlflow_store import MlflowTracker, open_tracker
 from core.tracking.rendering import Sample
 from tests.chaos.servers import FAULTS, FaultyProxy, free_port
@@ -70,7 +71,9 @@ def test_everything_arrives_once_when_the_server_returns(
     assert record.params == {"a": "1"}
     assert tracker.history(run_id, "m") == [(s, s / 7) for s in range(2500)]
     assert tracker.history(run_id, "n") == [(s, -float(s)) for s in range(1, 2500)]
-    table = json.loads(tracker.artifact(run_id, "samples.json").read_text())
+    samples = tracker.artifact(run_id, "samples.json")
+    assert _downloads() in samples.parents
+    table = json.loads(samples.read_text())
     assert [row[1] for row in table["data"]] == ["update 5: the hill", "update 0: the road"]
     assert (tracker.model(run_id) / "weights").read_bytes() == b"123"
     models = tracker.store.client.get_run(run_id).outputs.model_outputs

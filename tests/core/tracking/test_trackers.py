@@ -318,3 +318,11 @@ def _state(tracker: MlflowTracker, link: str) -> Any:
     tags = tracker.store.client.get_experiment_by_name("a").tags
     stored = json.loads(tags[f"mlflow.sharedViewState.{key}"])["state"]
     return json.loads(zlib.decompress(base64.b64decode(stored.removeprefix("deflate;"))))
+
+
+def test_downloads_are_removed_when_the_process_ends() -> None:
+    show = "from core.tracking import mlflow_reader; print(mlflow_reader._downloads().resolve())"
+    said = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    folder = Path(said.stdout.strip())
+    assert folder.name.startswith("textgan-downloads-")
+    assert not folder.exists()
