@@ -12,8 +12,10 @@ from experiments.cli import status
 from tests.cluster.studies import TINY
 from tests.conftest import ROOT
 
-OVERRIDES = [*TINY, "study.name=design_axes", "evaluation.every=1", "study.seeds=2",
-             'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip
+OVERRIDES = [*TINY, "study.name=demo", "study.metric=eval/jsd_bound", "study.margin=0.05",
+             "study.seeds={until='settled', most=4}", "evaluation.every=1",
+             "evaluation.sentences=100", "evaluation.references=100",
+             'study.axes={sampling=["detached", "gumbel_softmax"]}']  # fmt: skip
 
 
 @pytest.mark.slow
@@ -22,7 +24,7 @@ def test_the_tour_runs_and_plots_a_study(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     given = [part for setting in OVERRIDES for part in ("--set", setting)]
-    assert status(["study", str(ROOT / "experiments" / "smoke" / "design_axes.toml"), *given]) == 0
+    assert status(["study", str(ROOT / "experiments" / "smoke" / "adaptive.toml"), *given]) == 0
     notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
     nbformat.validate(notebook)
     NotebookClient(
@@ -37,3 +39,6 @@ def test_the_tour_runs_and_plots_a_study(tmp_path: Path, monkeypatch: pytest.Mon
     text = "".join(output.get("text", "") for output in outputs)
     assert "after 2 updates" in text
     assert "temperature 1.5" in text
+    shown = "".join("".join(output.get("data", {}).values()) for output in outputs)
+    for each in ("eval/jsd_bound", "settled", "bigram_samples"):
+        assert each in shown
