@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(UV) --editable '.[$(EXTRAS)]' || $(PIP) --editable '.[$(EXTRAS)]'
 	touch $(STAMP)
 
-demo: setup ## compare the original design axes on a GAN that learns; at most 5 minutes on 2 cores
+demo: setup ## compare the original design axes on a GAN that learns; about 5 minutes on 2 cores
 	$(BIN)/textgan study experiments/studies/demo.toml --workers 2 $(ARGS)
 
 test: check ## check, then run the tests that are not marked slow
