@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from core.sequential import SINGLE, anytime, nominal
 
@@ -345,11 +345,11 @@ def power(effect: float, spread: float, seeds: int, *, paired: bool) -> float:
     if spread == 0:
         return 1.0 if effect else LEVEL
     shift = abs(effect) / spread * math.sqrt(seeds if paired else seeds / 2)
-    critical = float(stats.t.ppf(1 - LEVEL / 2, freedom))
+    critical = float(special.stdtrit(freedom, 1 - LEVEL / 2))
     # The noncentral t as a mean over the estimated spread: scipy's is undefined for few seeds.
     chances = (np.arange(GRID) + 0.5) / GRID
-    scale = np.sqrt(stats.chi2.ppf(chances, freedom) / freedom)
-    beyond = stats.norm.sf(critical * scale - shift) + stats.norm.cdf(-critical * scale - shift)
+    scale = np.sqrt(2 * special.gammaincinv(freedom / 2, chances) / freedom)
+    beyond = special.ndtr(shift - critical * scale) + special.ndtr(-critical * scale - shift)
     return float(beyond.mean())
 
 
@@ -396,5 +396,5 @@ def seed_correlation(scores: np.ndarray) -> tuple[float, bool]:
     if total <= TIE:
         return 0.0, False
     correlation = (ms_seed - ms_rest) / total
-    p = float(stats.f.sf(ms_seed / ms_rest, n - 1, (n - 1) * (k - 1))) if ms_rest > TIE else 0.0
+    p = float(special.fdtrc(n - 1, (n - 1) * (k - 1), ms_seed / ms_rest)) if ms_rest > TIE else 0.0
     return correlation, k > 2 and correlation >= SMALL and p <= SMALL_P

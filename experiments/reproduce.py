@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.config import Config, parse, read_toml
 from core.errors import InputError
@@ -141,7 +141,9 @@ def _compare(tracker: Tracker, record: RunRecord, result: Result) -> list[Compar
 def prediction_interval(values: Sequence[float]) -> Interval:
     """95% prediction interval of one more run: mean +- t s sqrt(1 + 1/n), for normal values."""
     n, mean = len(values), float(np.mean(values))
-    reach = float(stats.t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
+    reach = (
+        float(special.stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
+    )
     return Interval(mean, mean - reach, mean + reach)
 
 

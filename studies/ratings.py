@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
-from scipy import stats
 
 from core.errors import InputError, listed
 from core.files import read_bounded
@@ -267,6 +266,8 @@ def correlations(
 
     `metrics` is variant -> metric -> value. With few variants rho says little: read p.
     """
+    from scipy import stats
+
     people, frame = pd.Series(preferred), pd.DataFrame(dict(metrics)).T
     found = {}
     for name in sorted(map(str, frame)):

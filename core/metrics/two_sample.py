@@ -24,7 +24,7 @@ variance is that over clusters.
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
 
 from core.metrics.encoders import Encoder
 from core.metrics.intervals import Bounds, Measure, around, share
@@ -41,6 +41,7 @@ def c2st(samples: Text, references: Text) -> dict[str, Measure]:
     n = len(samples)
     if n < FEWEST:
         return dict.fromkeys(("c2st", "c2st_p"), Measure(None, n, n))
+    from scipy import stats  # sklearn imports it anyway
     from sklearn.linear_model import LogisticRegression
 
     features = ngram_features([*samples, *references])

@@ -17,7 +17,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from core.plural import count
 from core.statistics import CONFIDENCE, LEVEL
@@ -57,6 +56,8 @@ class Ranks:
     @cached_property
     def critical(self) -> float:
         """Nemenyi's critical difference of two mean ranks."""
+        from scipy import stats
+
         rows, corpora = self.ranks.shape
         quantile = stats.studentized_range.ppf(CONFIDENCE, rows, np.inf) / math.sqrt(2)
         return float(quantile * math.sqrt(rows * (rows + 1) / (6 * corpora)))
@@ -95,6 +96,8 @@ def ranks_of(boards: Mapping[str, Leaderboard]) -> Ranks | None:
         return None
     sign = -1 if next(iter(boards.values())).higher_is_better else 1
     table = sign * np.array([[found[row] for found in scores.values()] for row in rows])
+    from scipy import stats
+
     found = Ranks(rows, [*scores], stats.rankdata(np.round(table, TIED), axis=0))
     order = np.argsort(found.means, kind="stable")
     return Ranks([rows[place] for place in order], found.corpora, found.ranks[order])
@@ -164,6 +167,8 @@ def _left_out(found: Ranks, readings: Mapping[str, Reading]) -> Iterator[str]:
 
 
 def _agreement(found: Ranks) -> Section:
+    from scipy import stats
+
     cells = []
     for one, other in itertools.combinations(range(len(found.corpora)), 2):
         tau, p = stats.kendalltau(found.ranks[:, one], found.ranks[:, other])

@@ -32,6 +32,7 @@ from experiments.single_run.run import run
 import json
 tracker = MemoryTracker(Path({store_dir!r}))
 result = run(tiny(), tracker=tracker)
+assert "scipy.stats" not in sys.modules, "its import takes half a second of every start"
 print(json.dumps([result.run_id, dict(result.metrics)]))
 """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from scipy.stats import norm
+from scipy import special
 from torch import Tensor
 
 from core.interfaces import SamplingSpec, StepPlan
@@ -160,6 +160,6 @@ def _row(label: str, target: str, estimates: Tensor, exact: Tensor, reference: T
         variance=variance / size**2,
         signal_to_noise=float(mean.norm()) / math.sqrt(variance) if variance > 1e-20 else math.inf,
         z=float(((mean - exact).abs() / (error + floor)).max()),
-        bound=float(norm.ppf(1 - (1 - CONFIDENCE) / (2 * coordinates))),
+        bound=float(special.ndtri(1 - (1 - CONFIDENCE) / (2 * coordinates))),
         draws=draws,
     )

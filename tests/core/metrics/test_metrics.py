@@ -15,6 +15,7 @@ from scipy import stats
 from core.metrics.bleu import ReferenceIndex, bleu, self_bleu
 from core.metrics.catalogue import BLEU_ORDERS, CATALOGUE, METRICS, TEXT_GROUPS
 from core.metrics.diversity import CopyIndex, copied, levels, ngram_entropy, unique
+from core.metrics.intervals import share
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.oracle import oracle
 from core.metrics.suite import Suite
@@ -29,6 +30,13 @@ def nltk(references: list[list[str]], hypothesis: list[str], n: int) -> float:
     if not hypothesis:
         return 0.0
     return float(sentence_bleu(references, hypothesis, [1 / n] * n, smoothing_function=SMOOTH))
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 250])
+def test_the_interval_of_a_share_is_wilsons(n: int) -> None:
+    for k in range(n + 1):
+        theirs = stats.binomtest(k, n).proportion_ci(0.95, "wilson")
+        assert share(np.arange(n) < k)() == (theirs.low, theirs.high)
 
 
 @settings(deadline=None, max_examples=60)
