@@ -9,11 +9,13 @@ folder that several machines share, where there is no database.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -178,10 +180,28 @@ def _open_journal(file: Path, beats: bool) -> BaseStorage:
         )
     try:
         return FileStorage(file, beats)
+    except JSONDecodeError:
+        raise MachineError(
+            f"{file}: not a journal of Optuna that opens: line {_damaged_line(file)} is not JSON. "
+            f"If a machine lost power while it wrote, remove that line; its change is lost"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MachineError(
             f"{file}: not a journal of Optuna that opens ({first_line(error)})"
         ) from None
+
+
+def _damaged_line(file: Path) -> int:
+    """The number of the first line that is not JSON, or else of the last."""
+    number = 0
+    with file.open("rb") as lines:
+        for line in lines:
+            number += 1
+            try:
+                json.loads(line)
+            except ValueError:
+                return number
+    return number
 
 
 @contextlib.contextmanager

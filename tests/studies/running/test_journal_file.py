@@ -118,3 +118,14 @@ def test_what_is_no_journal_gets_words(
         open_storage(url.format(folder=tmp_path))
     assert len(str(refused.value).splitlines()) == 1
     assert (tmp_path / "prose.txt").read_text() == before
+
+
+def test_a_line_that_was_cut_is_named(begun: tuple[MemoryTracker, str]) -> None:
+    _, url = begun
+    file = Path(url.removeprefix("journal://"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    open_storage(url)  # the entry is not whole, so it is not there
+    file.write_bytes(whole[:-20] + whole[whole.rindex(b'{"op') :] * 2)
+    with pytest.raises(MachineError, match=f"line {len(whole.splitlines())} is not JSON"):
+        open_storage(url)
