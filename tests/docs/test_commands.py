@@ -95,8 +95,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_runs(
-    page: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+    page: str,
+    checkout: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
+    monkeypatch.setattr("experiments.estimate.CALIBRATED", 1)
     elsewhere = commands("README.md") if page != "README.md" else []
     found = commands(page)
     assert found

@@ -34,8 +34,10 @@ QUICK = [
     "--set",
     "train.batch_size=4",
     "--set",
-    "evaluation.sentences=90",
-]  # fewer than jsd_bound needs
+    "evaluation.sentences=90",  # fewer than jsd_bound needs
+    "--set",
+    "corpus.sentences=1000",
+]
 KEYS = {
     "eval/valid", "eval/oracle_nll", "eval/entropy", "eval/template_tv", "eval/unique",
     "eval/distinct_2", "eval/copied",
@@ -81,7 +83,7 @@ def test_a_store_that_does_not_answer_leaves_a_line_and_no_values_of_real_text(
 def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = textgan("run", SMOKE, "--json", "--seed", "3", *QUICK, capsys=capsys)
     assert code == 0, err
-    assert "grammar: 10,000 of 10,000 sentences kept" in err
+    assert "grammar: 1,000 of 1,000 sentences kept" in err
     result = json.loads(out)
     assert set(result) == {"run_id", "outcome", "updates", "seconds", "metrics"}
     assert set(result["metrics"]) >= KEYS
@@ -108,16 +110,8 @@ def test_a_run_from_start_to_sentences(capsys: pytest.CaptureFixture[str]) -> No
     assert [row["run_id"] for row in json.loads(out)] == [result["run_id"]]
     code, out, _ = textgan("runs", "--csv", capsys=capsys)
     assert out.startswith("run_id,study,variant,seed,outcome")
-
-
-def test_a_run_says_how_to_repeat_it_and_shows_ten_sentences(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    code, out, err = textgan("run", SMOKE, "--json", *QUICK, capsys=capsys)
-    assert code == 0, err
-    run = json.loads(out)["run_id"]
     description = open_tracker().run(run).tags["mlflow.note.content"]
-    assert f"`textgan reproduce {run[:8]}`" in description
+    assert f"`textgan reproduce {run}`" in description
     shown = [line for line in description.splitlines() if line.startswith("1. `")]
     assert len(shown) == 10
 
@@ -150,14 +144,18 @@ def test_the_shell_completes(
 
 
 @pytest.mark.slow
-def test_a_study_with_two_workers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_study_with_two_workers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
+    monkeypatch.setattr("experiments.estimate.CALIBRATED", 1)
     axes = [
         "--set",
         'study.axes.next_input=["noise"]',
         "--set",
         'study.axes.noise_mapping=["full"]',
     ]
-    small = ["--set", "corpus.sentences=1000", "--set", "evaluation.every=2"]
+    small = ["--set", "evaluation.every=2"]
     arguments = ["study", STUDY, *axes, *QUICK, *small, "--set", "study.seeds=2"]
     code, out, err = textgan(*arguments, "--workers", "2", "--json", capsys=capsys)
     assert code == 0, err

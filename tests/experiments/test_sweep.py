@@ -32,9 +32,8 @@ def test_a_run_is_swept(
 ) -> None:
     monkeypatch.setattr(baselines, "UPDATES", 2)
     code, out, err = textgan(
-        "run", SMOKE, "--json", *QUICK, "--set", "evaluation.keep_best=eval/unique", "--set",
-        "corpus.sentences=1000", capsys=capsys,
-    )  # fmt: skip
+        "run", SMOKE, "--json", *QUICK, "--set", "evaluation.keep_best=eval/unique", capsys=capsys
+    )
     assert code == 0, err
     run = json.loads(out)["run_id"]
     figure = tmp_path / "plane.png"

@@ -19,6 +19,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from core.errors import InputError, MachineError
+from core.process import environment
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import store_dir_of
 from core.tracking.mlflow_reader import Filter, SqlRuns
@@ -176,20 +177,24 @@ def test_an_old_file_store_and_an_unknown_address_get_words(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_several_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
-    script = (
-        "from core.tracking.mlflow_store import open_tracker; "
-        "open_tracker().start_run('together', 'one', params={}, tags={}).finish('ok')"
+    """One imports, for seconds, and the others are forks of it."""
+    script = """
+import os
+import mlflow.store.tracking.sqlalchemy_store
+from core.tracking.mlflow_store import open_tracker
+
+processes = 3 * [0]
+for number in range(len(processes)):
+    processes[number] = os.fork()
+    if processes[number] == 0:
+        open_tracker().start_run("together", "one", params={}, tags={}).finish("ok")
+        os._exit(0)
+print([os.waitpid(process, 0)[1] for process in processes])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True
     )
-    root = Path(__file__).parents[3]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r}); {script}"],
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(3)
-    ]
-    errors = [process.communicate()[1].decode() for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], errors
+    assert done.stdout == "[0, 0, 0]\n", done.stderr
     assert len(open_tracker().runs("together")) == 3
 
 
