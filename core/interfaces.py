@@ -305,6 +305,8 @@ class StepPlan:
     shared: bool = False  # D's step comes after G's and reads the same sentences
     reused: bool = False  # G's step comes after D's and reads the same sentences
     expected: bool = False  # D's loss on generated sentences is its mean over every next token
+    # D is a language model: its score of a token is the log ratio of its probability to G's.
+    log_ratio: bool = False
     sampling: Sampling | None = None  # of training, D's too; None: that of evaluation
 
     def drawn(self, spec: SamplingSpec) -> SamplingSpec:

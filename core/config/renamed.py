@@ -58,6 +58,7 @@ ADDED: Mapping[str, Any] = {
     **dict.fromkeys((
         "generator.tied", "system.published", "system.extra_likelihood", "estimator.shared",
         "estimator.expected",
+        "estimator.log_ratio",
         "estimator.includes_batch", "objective.positive_reward", "train.clip_generator_only",
         "train.discriminator_from_generator"), False),
 }  # fmt: skip

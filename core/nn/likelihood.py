@@ -7,7 +7,7 @@ they are few.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,20 @@ Scored = tuple[Tensor, Tensor, Tensor]  # q (N, S, F), v (N, S), e (V, F): s_w =
 Loss = Callable[[Tensor], Tensor]  # of each score, in their shape
 
 
+class Table(NamedTuple):
+    """A vocabulary head without bias: logits <h, e_w>."""
+
+    weight: Tensor  # (V, F), of every word w the vector e_w
+    bias: None = None
+
+    @property
+    def out_features(self) -> int:
+        """V."""
+        return len(self.weight)
+
+
 def negative_log_likelihood(
-    hidden: Tensor, head: nn.Linear, tokens: Tensor, ignored: int = PAD
+    hidden: Tensor, head: nn.Linear | Table, tokens: Tensor, ignored: int = PAD
 ) -> Tensor:
     """-log p of each word (N, S) in nats under softmax(head(hidden)), hidden (N, S, E); 0 at
     padding, or at whatever word is to be ignored, which costs nothing: the others are laid end to
@@ -47,7 +59,7 @@ def negative_log_likelihood(
     return nothing.index_copy(0, places, found).view_as(tokens)
 
 
-def log_likelihood(hidden: Tensor, head: nn.Linear, tokens: Tensor) -> Tensor:
+def log_likelihood(hidden: Tensor, head: nn.Linear | Table, tokens: Tensor) -> Tensor:
     """Log p of each drawn word (N, S) in nats, drawn padding included."""
     return -negative_log_likelihood(hidden, head, tokens, NOTHING)
 
@@ -80,19 +92,25 @@ def expectation(hidden: Tensor, head: nn.Linear, mask: Tensor | None, values: Va
 
 
 def expected_loss(
-    hidden: Tensor, head: nn.Linear, mask: Tensor | None, scores: Scored, loss: Loss
+    hidden: Tensor,
+    head: nn.Linear,
+    mask: Tensor | None,
+    scores: Scored,
+    loss: Loss,
+    log_ratio: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The mean over sentences of the sum over visible steps of sum_w p_w loss(s_w), with p the
     softmax of head(hidden), hidden (N, S, E), mask (N, S), and s_w = <q, e_w> + v of `scores`: q
-    (N, S, F), v (N, S), e (V, F). Beside it the mean of s_w under p over visible steps. Only
-    `scores` get a gradient, in the same pass, one part of the visible steps at a time.
+    (N, S, F), v (N, S), e (V, F); with `log_ratio` it is log softmax(<q, e>)_w - log p_w + v.
+    Beside it the mean of s_w under p over visible steps. Only `scores` get a gradient, in the same
+    pass, one part of the visible steps at a time.
     """
     N, S, _ = hidden.shape
     visible = hidden.new_ones(N, S, dtype=torch.bool) if mask is None else mask
     places = visible.flatten().nonzero()[:, 0]
     queries, values, table = scores
     seen = [each.flatten(0, 1).index_select(0, places) for each in (hidden, queries)]
-    found = values.flatten().index_select(0, places), table, head, loss
+    found = values.flatten().index_select(0, places), table, head, loss, log_ratio
     total, mean = _ExpectedLoss.apply(*seen, *found)  # type: ignore[no-untyped-call]
     return total / N, mean / len(places)
 
@@ -159,7 +177,7 @@ class _ExpectedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, queries: Tensor, values: Tensor, table: Tensor,
-        head: nn.Linear, loss: Loss,
+        head: nn.Linear, loss: Loss, log_ratio: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         total, mean = hidden.new_zeros(()), hidden.new_zeros(())
         of_queries, of_values = torch.empty_like(queries), torch.empty_like(values)
@@ -167,15 +185,21 @@ class _ExpectedLoss(torch.autograd.Function):
         size = max(1, PART // len(table))
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
-            p = linear(hidden[part], head.weight, head.bias).softmax(1)
-            scores = torch.addmm(values[part, None], queries[part], table.T)
+            logits = linear(hidden[part], head.weight, head.bias)
+            p, value = logits.softmax(1), values[part, None]
+            scores = torch.addmm(value, queries[part], table.T)
+            if log_ratio:
+                log_q = scores.log_softmax(1)
+                scores = log_q + value - logits.log_softmax(1)
             mean += (p * scores).sum()
             with torch.enable_grad():
                 losses = loss(scores.requires_grad_(True))
                 (slopes,) = torch.autograd.grad(losses, scores, p)
             total += (p * losses.detach()).sum()
-            of_queries[part] = slopes @ table
             of_values[part] = slopes.sum(1)
+            if log_ratio:
+                slopes = slopes.addcmul_(log_q.exp_(), of_values[part, None], value=-1)
+            of_queries[part] = slopes @ table
             of_table.addmm_(queries[part].T, slopes)
         ctx.save_for_backward(of_queries, of_values, of_table.T)
         ctx.mark_non_differentiable(mean)
@@ -184,7 +208,7 @@ class _ExpectedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, given: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(each * given for each in ctx.saved_tensors), None, None
+        return None, *(each * given for each in ctx.saved_tensors), None, None, None
 
 
 class _TokenNll(torch.autograd.Function):

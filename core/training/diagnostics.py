@@ -7,17 +7,18 @@ evaluation mode, so that the number of evaluations does not change the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from core.config import Config
-from core.interfaces import Generator, SamplingSpec
+from core.interfaces import Generator, NextTokenDiscriminator, SamplingSpec
 from core.nn.discriminator_input import HardTokens
-from core.nn.likelihood import entropy
+from core.nn.likelihood import entropy, log_likelihood
 from core.process import denormals_are_zero
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch, planned
@@ -29,8 +30,8 @@ from core.training.players import (
     frozen_parameters,
 )
 from core.training.rollout import sample, sample_with_grad
-from core.training.scoring import score
-from core.types import Draw, Embedded, Scores
+from core.training.scoring import log_p_of, log_ratio, score
+from core.types import DiscriminatorInput, Draw, Embedded, Scores
 
 BINS = 10
 
@@ -65,7 +66,13 @@ def diagnose(
     # No copy of D: a recurrent layer with spectral normalisation cannot be copied between steps.
     discriminator = as_module(own.discriminator)
     with evaluation_mode(discriminator), frozen_parameters(discriminator):
-        values |= _of_discriminator(own, HardTokens(real, spec.mask(real)), draw)
+        shown = HardTokens(real, spec.mask(real)), draw.d_input
+        if own.plan.log_ratio:
+            log_p = log_likelihood(draw.hidden, generator.head, draw.tokens)
+            scores = _log_ratios(own, shown, (log_p_of(generator, real, rng), log_p))
+        else:
+            scores = _scores(own, shown)
+        values |= _of_discriminator(own, scores)
         if gradients:
             values |= _of_gradient(gradients, own, generator, spec, real, rng)
     return values
@@ -84,23 +91,42 @@ def _of_tokens(draw: Draw, generator: Generator) -> dict[str, float | None]:
     }
 
 
-def _of_discriminator(
-    adversary: Adversary, real: HardTokens, draw: Draw
-) -> dict[str, float | None]:
-    if adversary.objective.uses_features:  # features are not scores
-        return {}
+@torch.no_grad()
+def _scores(adversary: Adversary, shown: Sequence[DiscriminatorInput]) -> list[Scores]:
+    """D's of real and of drawn sentences; none where it has features instead."""
     D = adversary.discriminator
-    with torch.no_grad():
-        r, f = (score(D, Embedded.of(words, D.embedding)) for words in (real, draw.d_input))
-        above = r.per_sentence()[:, None] - f.per_sentence()
-        values: dict[str, float | None] = {
-            "diagnosis/d_auc": float((above > 0).double().mean() + (above == 0).double().mean() / 2)
-        }
-        if "log_ratio" in getattr(adversary.objective, "offers", ()):
-            real_odds, fake_odds = _visible(r), _visible(f)
-            right = (real_odds > 0).double().mean() + (fake_odds <= 0).double().mean()
-            values["diagnosis/d_accuracy"] = float(right / 2)
-            values["diagnosis/d_calibration_error"] = calibration_error(real_odds, fake_odds)
+    if adversary.objective.uses_features:
+        return []
+    return [score(D, Embedded.of(words, D.embedding)) for words in shown]
+
+
+@torch.no_grad()
+def _log_ratios(
+    adversary: Adversary, shown: Sequence[DiscriminatorInput], log_p: Sequence[Tensor]
+) -> list[Scores]:
+    """The same of a D that is a language model, by G's log p (N, S)."""
+    D, found = cast(NextTokenDiscriminator, adversary.discriminator), []
+    for words, of_words in zip(shown, log_p, strict=True):
+        embedded = Embedded.of(words, D.embedding)
+        tokens = cast(HardTokens, words).tokens
+        values = log_ratio(D, D.queries(embedded.values), tokens, of_words)
+        found.append(Scores(values, embedded.mask))
+    return found
+
+
+def _of_discriminator(adversary: Adversary, scores: list[Scores]) -> dict[str, float | None]:
+    if not scores:
+        return {}
+    r, f = scores
+    above = r.per_sentence()[:, None] - f.per_sentence()
+    values: dict[str, float | None] = {
+        "diagnosis/d_auc": float((above > 0).double().mean() + (above == 0).double().mean() / 2)
+    }
+    if "log_ratio" in getattr(adversary.objective, "offers", ()):
+        real_odds, fake_odds = _visible(r), _visible(f)
+        right = (real_odds > 0).double().mean() + (fake_odds <= 0).double().mean()
+        values["diagnosis/d_accuracy"] = float(right / 2)
+        values["diagnosis/d_calibration_error"] = calibration_error(real_odds, fake_odds)
     return values
 
 

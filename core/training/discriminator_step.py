@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.interfaces import Discriminator, NextTokenDiscriminator
 from core.nn.discriminator_input import HardTokens
@@ -15,7 +15,7 @@ from core.nn.likelihood import expected_loss
 from core.training.optimisation import optimise
 from core.training.players import Adversary
 from core.training.rollout import TOGETHER, sample, split
-from core.training.scoring import score
+from core.training.scoring import log_p_of, log_ratio, score
 from core.training.state import TrainingState
 from core.types import Draw, Embedded
 
@@ -63,8 +63,7 @@ def discriminator_step(state: TrainingState, draw: Draw) -> float:
             embedded = Embedded.of(real_part, table), Embedded.of(fake_part, table)
             if adversary.plan.expected:
                 tokens = cast(HardTokens, real_part).tokens
-                drawn_by = draw.hidden, state.players.generator.head
-                loss, *means = _expected_loss(adversary, discriminator, embedded, tokens, drawn_by)
+                loss, *means = _expected_loss(state, discriminator, embedded, tokens, draw)
             else:
                 loss, *means = _drawn_loss(adversary, discriminator, embedded)
             # The penalty is on D without instance noise.
@@ -93,22 +92,29 @@ def _drawn_loss(
 
 
 def _expected_loss(
-    adversary: Adversary,
+    state: TrainingState,
     discriminator: Discriminator,
     embedded: tuple[Embedded, Embedded],
     real_tokens: Tensor,
-    drawn_by: tuple[Tensor, nn.Linear],
+    draw: Draw,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same with the mean over every token that G could have drawn next, which G's hidden states
-    (N, S, E) and head tell: sums over steps, each step of either kind with the same weight. The
-    real tokens are (N, S).
+    """The same with the mean over every token that G could have drawn next: sums over steps, each
+    step of either kind with the same weight. The real tokens are (N, S).
     """
-    objective, D = cast(Any, adversary.objective), cast(NextTokenDiscriminator, discriminator)
+    objective, D = cast(Any, state.adversary.objective), cast(NextTokenDiscriminator, discriminator)
+    plan, head = state.adversary.plan, state.players.generator.head
     both, N = embedded[0] + embedded[1], len(embedded[0].values)
     queries, values = D.queries(both.values)  # (2N, S, E), (2N, S)
-    real = (queries[:N] * D.next_words[real_tokens]).sum(-1) + values[:N]
+    if plan.log_ratio:
+        log_p = log_p_of(state.players.generator, real_tokens, state.streams["noise"])
+        real = log_ratio(D, (queries[:N], values[:N]), real_tokens, log_p)
+    else:
+        real = (queries[:N] * D.next_words[real_tokens]).sum(-1) + values[:N]
     mask, of_fakes = embedded[0].mask, embedded[1].mask
     each = objective.real_loss(real) if mask is None else objective.real_loss(real) * mask
+    real_mean = real.mean() if mask is None else real[mask].mean()
     scores = queries[N:], values[N:], D.next_words
-    loss, mean = expected_loss(*drawn_by, of_fakes, scores, objective.fake_loss)
-    return each.sum() / N + loss, real.mean(), mean
+    loss, mean = expected_loss(
+        draw.hidden, head, of_fakes, scores, objective.fake_loss, plan.log_ratio
+    )
+    return each.sum() / N + loss, real_mean, mean

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from core.interfaces import Discriminator
+from core.interfaces import Discriminator, Generator, NextTokenDiscriminator
 from core.nn.layers import Block
+from core.nn.likelihood import Table, log_likelihood
 from core.nn.trim import score_by_length
 from core.types import DiscriminatorInput, Embedded, Scores
 
@@ -28,6 +29,24 @@ def score(discriminator: Discriminator, embedded: Embedded, features: bool = Fal
     else:
         values = discriminator.score(x, mask)
     return Scores(values, mask if "step_scores" in discriminator.offers else None)
+
+
+@torch.no_grad()
+def log_p_of(generator: Generator, tokens: Tensor, rng: torch.Generator) -> Tensor:
+    """G's log p of real tokens (N, S), in nats."""
+    hidden = generator.parallel(tokens, generator.draw_noise(len(tokens), rng))
+    return log_likelihood(hidden, generator.head, tokens)
+
+
+def log_ratio(
+    discriminator: NextTokenDiscriminator, queried: tuple[Tensor, Tensor], tokens: Tensor,
+    log_p: Tensor,
+) -> Tensor:  # fmt: skip
+    """Log q - log p + v of tokens (N, S), with q the softmax of D's scores, `queried` what its
+    `queries` returns, log p (N, S) that of G: see `variants/estimator/all_words.py`.
+    """
+    queries, values = queried
+    return log_likelihood(queries, Table(discriminator.next_words), tokens) - log_p + values
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from core.training.generator_batch import GeneratorBatch
 from core.training.loop import train_phase
 from core.training.players import build
 from core.training.rollout import sample_with_grad
+from core.training.scoring import log_ratio
 from core.training.state import TrainingState
 from core.types import Noise, Phase, Scores
 from tests.conftest import tiny
@@ -126,6 +127,61 @@ def test_the_discriminators_loss_is_the_mean_over_all_next_words(tied: str) -> N
     assert max(float(a.abs().max()) for a in ours_of) > 1e-3
 
 
+def test_log_ratios_to_the_generator_are_compared_in_both_steps() -> None:
+    settings = ("estimator.expected=true", "estimator.log_ratio=true", "discriminator.tied=false")
+    turn, estimator = turn_of("minimax", 0.0, *settings)
+    D, objective, mask = turn.discriminator, turn.objective, turn.mask
+    assert mask is not None
+    tokens, head = turn.draw.tokens, turn.generator.head
+    queries, values = D.queries(D.embedding[tokens])  # type: ignore[attr-defined]
+    logits = queries @ D.next_words.T  # type: ignore[attr-defined]
+    log_p = head(turn.draw.hidden).log_softmax(-1)
+    scores = logits.log_softmax(-1) + values[..., None] - log_p.detach()  # (N, S, V)
+    p = log_p.exp()
+
+    # D's loss and its gradient, at every next word and at words that are given.
+    weights = list(D.parameters())  # type: ignore[attr-defined]
+    plain = ((p.detach() * objective.fake_loss(scores)).sum(-1) * mask).sum(1).mean()  # type: ignore[attr-defined]
+    ours, mean = expected_loss(
+        turn.draw.hidden.detach(), head, mask, (queries, values, D.next_words),  # type: ignore[attr-defined]
+        objective.fake_loss, log_ratio=True,  # type: ignore[attr-defined]
+    )  # fmt: skip
+    assert torch.allclose(mean, (p * scores).sum(-1)[mask].mean())
+    given = log_ratio(D, (queries, values), tokens, turn.log_probs().detach())  # type: ignore[arg-type]
+    of_given = scores.gather(-1, tokens[..., None])[..., 0]
+    assert torch.allclose(given[mask], of_given[mask])
+    for a, b in ((ours, plain), (given[mask].sum(), of_given[mask].sum())):
+        assert torch.allclose(a, b, atol=1e-12)
+        ours_of = torch.autograd.grad(a, weights, retain_graph=True)
+        plain_of = torch.autograd.grad(b, weights, retain_graph=True)
+        for c, d in zip(ours_of, plain_of, strict=True):
+            assert torch.allclose(c, d, atol=1e-12)
+        assert max(float(c.abs().max()) for c in ours_of) > 1e-3
+
+    # G's: the reward is D's score, its copy of G's probabilities without gradient.
+    loss = estimator.loss(turn, estimator.prepare(turn))
+    reward = objective.reward(Scores(scores.detach()), None)
+    expected = -((p * reward).sum(-1) * mask).sum(1).mean()
+    assert torch.allclose(loss, expected, atol=1e-12)
+    weights = list(turn.generator.parameters())  # type: ignore[attr-defined]
+    ours_of = torch.autograd.grad(loss, weights, retain_graph=True)
+    for a, b in zip(ours_of, torch.autograd.grad(expected, weights), strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+
+
+def test_a_generator_that_equals_the_language_model_gets_no_gradient_from_it() -> None:
+    settings = ("estimator.expected=true", "estimator.log_ratio=true", "discriminator.tied=false")
+    turn, estimator = turn_of("reverse_kl", 0.0, *settings)
+    D, head = turn.discriminator, turn.generator.head
+    with torch.no_grad():  # both are uniform
+        D.query.weight.zero_(), D.query.bias.zero_()  # type: ignore[attr-defined]
+        head.weight.zero_(), head.bias.zero_()
+    loss = estimator.loss(turn, estimator.prepare(turn))
+    weights = list(turn.generator.parameters())  # type: ignore[attr-defined]
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    assert max(float(each.abs().max()) for each in found if each is not None) < 1e-12
+
+
 def state_of(*settings: str) -> TrainingState:
     words = ("estimator.name=all_words", "objective.name=reverse_kl", "schedule.name=adversarial")
     config = tiny(*SETTINGS, *words, f"train.batch_size={steps_of.N}", *settings)
@@ -170,3 +226,9 @@ def test_what_expected_and_shared_steps_cannot_do_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         state_of(*settings)
+
+
+@pytest.mark.parametrize("missing", ["estimator.expected=false", "estimator.gamma=.5"])
+def test_a_log_ratio_needs_expected_losses_of_single_words(missing: str) -> None:
+    with pytest.raises(InputError, match="log_ratio = true needs expected = true and gamma = 0"):
+        state_of("estimator.expected=true", "estimator.log_ratio=true", missing)

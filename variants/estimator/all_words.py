@@ -12,13 +12,21 @@ scores all next tokens at once. The baseline of the second part is the mean of t
 
 With `expected`, D's loss on generated text is of the same kind, sum_t sum_w p(w | x_<t) loss(D(w)).
 With `shared`, D's step draws the sentences and G's step learns on them too.
+
+With `log_ratio`, D is a language model q, the softmax of its scores over the next token, and
+
+    D_t(w) = log q(w | x_<t) - log p(w | x_<t) + v(x_<t),
+
+the form that a discriminator's optimum has (Finn et al. 2016), with G's density in its place. What
+is left to learn for q is the text's own distribution, which stays where it is while G moves. With
+the log-odds as the reward, G's loss is KL(p || q) at each step, less v.
 """
 
 from collections.abc import Sequence
 from typing import Annotated, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from core.config import Search, StrategyConfig
@@ -38,6 +46,13 @@ class AllWords(Strategy):
         shared: bool = False  # G learns on the sentences of D's last step
         # D's loss on generated text is its mean over all next words, not that of the drawn words.
         expected: bool = False
+        log_ratio: bool = False  # D's score is the log ratio of its probability of a word to G's
+
+        @model_validator(mode="after")
+        def _whole(self) -> "AllWords.Config":
+            if self.log_ratio and not (self.expected and self.gamma == 0):
+                raise ValueError("log_ratio = true needs expected = true and gamma = 0")
+            return self
 
     offers = SCORE_FUNCTION
     needs = {
@@ -45,14 +60,16 @@ class AllWords(Strategy):
         "discriminator": "next_token_scores",
         "objective": "mean_over_sentences",
     }
-    paper = "Sutton et al. 2001; Ciosek & Whiteson 2018"
+    paper = "Sutton et al. 2001; Ciosek & Whiteson 2018; Finn et al. 2016 (log_ratio)"
     target = "discounted"
     discriminator_evaluates = False  # as in `dense_reinforce`
     adds_entropy = True
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.plan = StepPlan(reused=config.shared, expected=config.expected)
+        self.plan = StepPlan(
+            reused=config.shared, expected=config.expected, log_ratio=config.log_ratio
+        )
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic
@@ -78,6 +95,8 @@ class AllWords(Strategy):
 
         def rewards(log_p: Tensor, places: Tensor) -> Tensor:
             scores = torch.addmm(values[places, None], queries[places], table.T)  # (M, V)
+            if self.config.log_ratio:
+                scores = scores.log_softmax(1).add_(values[places, None]).sub_(log_p)
             compared = Scores(real[places, None].expand_as(scores))
             found = context.objective.reward(Scores(scores), compared)
             return found.sub_(log_p, alpha=bonus) if bonus else found
