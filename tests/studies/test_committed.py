@@ -27,7 +27,8 @@ def test_a_study_file_loads_and_names_its_command(file: Path) -> None:
 def test_each_row_of_the_demo_reverts_one_choice_of_a_base_that_learns() -> None:
     study = load_study(FILES[0].with_name("demo.toml"), [], registry(), resolve_file)
     base, *others = [variant.config.flat() for variant in study.variants]
-    assert (base["estimator.name"], base["schedule.name"]) == ("all_words", "adversarial")
+    assert base["estimator.log_ratio"]
+    assert base["schedule.name"] == "adversarial"
     changed = [
         {key.partition(".")[0] for key in row.keys() | base if row.get(key) != base.get(key)}
         - {"name"}
@@ -37,4 +38,4 @@ def test_each_row_of_the_demo_reverts_one_choice_of_a_base_that_learns() -> None
     inputs, mappings = [{"next_input"}] * 2, [{"noise_mapping"}] * 2
     assert changed == [*inputs, *mappings, sampling, {*sampling, "noise_mapping"}]
     budgets = {(row["train.minutes"], row["train.clock"]) for row in (base, *others)}
-    assert budgets == {(28 / 60, "cpu")}
+    assert budgets == {(24 / 60, "cpu")}
