@@ -1,8 +1,7 @@
 """The report of a study, and what is published with it: the aggregates of its variants.
 
 The report is a function of the store. When published, it is an artifact of the study's own run, and
-the variants' runs hold their aggregates, so that the run table of the UI is already the
-leaderboard. Descriptions link these.
+the variants' runs hold their aggregates, which make the run table of the UI the leaderboard.
 """
 
 from __future__ import annotations
@@ -331,15 +330,7 @@ def register(reading: Reading, name: str) -> tuple[str, str]:
     InputError if there is no such row, or none of its runs ended well.
     """
     tracker, board = reading.tracker, reading.board
-    if not board.ranked:
-        raise InputError(
-            f"study {board.study!r}: `{board.metric}` cannot rank it, so no row is best"
-        )
     kept = [row for row in board.rows if keeps_constraints(reading, row)]
-    if board.rows and not kept:
-        raise InputError(
-            f"study {board.study!r}: no row keeps its constraints, so it has no model to register"
-        )
     runs = {run.run_id: run for run in tracker.runs(board.study, tags={"level": "seed"})}
     good = [
         (row.scores[seed], seed, run_id)
@@ -347,11 +338,11 @@ def register(reading: Reading, name: str) -> tuple[str, str]:
         for seed, run_id in row.seed_runs.items()
         if runs[run_id].outcome == "ok" and seed in row.scores
     ]
-    if not good:
-        raise InputError(
-            f"study {board.study!r}: no run of its best variant ended well, so it "
-            f"has no model to register"
-        )
+    why = "" if good else "no run of its best variant ended well"
+    why = "no row keeps its constraints" if board.rows and not kept else why
+    why = why if board.ranked else f"`{board.metric}` cannot rank it"
+    if why:
+        raise InputError(f"study {board.study!r}: {why}, so it has no model to register")
     best = kept[0]
     constrained = " that keep the constraints" if len(kept) < len(board.rows) else ""
     score, seed, run_id = (max if board.higher_is_better else min)(good, key=lambda each: each[0])

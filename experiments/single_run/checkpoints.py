@@ -16,6 +16,7 @@ from pathlib import Path
 
 from core.config import Config, parse, read_toml
 from core.errors import InputError, listed
+from core.plural import count
 from core.tracking.protocol import Tracker
 from core.training import checkpoint
 from core.training.checkpoint import Checkpoint
@@ -117,10 +118,10 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
             if (folder / "result.json").exists() or not (folder / "config.toml").exists():
                 raise
             if not (folder / LAST).exists():
+                every = count(_stored(folder).train.checkpoint_every, "update")
                 raise InputError(
                     f"run {run_id[:8]} has not written its first checkpoint yet; it writes one "
-                    f"every {_stored(folder).train.checkpoint_every} updates "
-                    f"(train.checkpoint_every)"
+                    f"every {every} (train.checkpoint_every)"
                 ) from None
         name, found = "last", {"last": folder / LAST}
     if name not in found:

@@ -83,7 +83,7 @@ def test_a_run_that_is_training_is_sampled_at_its_last_checkpoint(tmp_path: Path
         if METRIC in values:  # type: ignore[operator]
             (record,) = tracker.runs()
             if step == 0:
-                with pytest.raises(InputError, match="no artifact"):
+                with pytest.raises(InputError, match="first checkpoint yet"):
                     sampler_of(tracker, record.run_id, None)
             else:
                 drawn.append(sampler_of(tracker, record.run_id, None).sample(3, 1.0, 0))

@@ -409,13 +409,14 @@ def test_all_columns_and_the_plane_are_of_the_split_of_the_score(tracker: Memory
     board = replace(reading.board, metric="test/ms_jaccard_2")
     tested = replace(reading, board=board)
     tested.__dict__["seeds"] = seeds
-    for each, wanted in ((reading, ("0.200", "0.700")), (tested, ("0.900", "0.400"))):
+    bleus, valid, of_test_split = ("0.200", "0.700"), ("0.500", "0.700"), ("0.900", "0.400")
+    for each, wanted, place in ((reading, bleus, valid), (tested, of_test_split, of_test_split)):
         found = ranking(each)
         assert found.columns[-2:] == ["bleu_4", "self_bleu_4"]
         assert {(*row[-2:],) for row in found.rows if row[0]} == {wanted}
         (drawn,) = next(plane(each)).figures.values()
         places = {(f"{y:.3f}", f"{1 - x:.3f}") for *_, x, y in data_of(draw(drawn))}
-        assert wanted in places
+        assert place in places
     assert split_of("eval_best/jsd") == "eval_best/"
 
 
