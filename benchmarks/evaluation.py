@@ -63,7 +63,7 @@ def default(n: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         train, others = text[:SENTENCES], text[SENTENCES:]
-        # With all of them, texts that differ from the samples and the references only in order.
+        # All captions are then samples or references; the other two are these in another order.
         whole = n == SENTENCES
         files = {
             "samples": train if whole else others[:n],

@@ -50,7 +50,7 @@ class Trainer:
                 save()  # something to go back to
         while not state.ended():
             start = self.clock()
-            # Of this update.
+            # What belongs to one update only.
             state.metrics, state.last_seen, state.shared, state.drawn = {}, None, None, None
             phases = self._phases()
             for phase in phases:

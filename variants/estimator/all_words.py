@@ -17,9 +17,9 @@ With `log_ratio`, D is a language model q, the softmax of its scores over the ne
 
     D_t(w) = log q(w | x_<t) - log p(w | x_<t) + v(x_<t),
 
-the form that a discriminator's optimum has (Finn et al. 2016), with G's density in its place. What
-is left to learn for q is the text's own distribution, which stays where it is while G moves. With
-the log-odds as the reward, G's loss is KL(p || q) at each step, less v.
+the form of the optimal D, in which p is known and need not be learned (Finn et al. 2016). So q has
+to learn the distribution of the text only, which does not change while G does. With the log-odds as
+the reward, G's loss is KL(p || q) at each step, less v.
 """
 
 from collections.abc import Sequence
