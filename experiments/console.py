@@ -130,14 +130,14 @@ def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
         yield advance
 
 
-def log_lines(title: str) -> Callable[[str], None]:
-    """Prints lines of a log, at most one a minute."""
+def log_lines(title: str = "") -> Callable[[str], None]:
+    """Prints texts as a log, at most one a minute, after the title if there is one."""
     last = time.monotonic()
 
     def log(text: str) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            stderr.print(f"{title}: {text}".rstrip(), markup=False)
+            stderr.print(f"{title}: {text}".removeprefix(": ").rstrip(), markup=False)
 
     return log

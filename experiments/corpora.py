@@ -7,6 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.columns import Columns
+from rich.text import Text
+
 from core.config import Config, parse, read_toml
 from core.metrics.audit import audit
 from core.metrics.files import read_sentences
@@ -77,11 +80,12 @@ def show(corpus: Corpus, *, as_json: bool) -> None:
         print_json(document)
         return
     plain = {k: v for k, v in document.items() if not isinstance(v, dict | list)}
-    stdout.print(table(["", ""], [[key, str(value)] for key, value in plain.items()]))
+    stdout.print(table(["", ""], [[key, "-" if v is None else str(v)] for key, v in plain.items()]))
     for key in ("splits", "dropped", "in_train_too", "frequent_words"):
-        counts = "  ".join(f"{name} {n:,}" for name, n in document[key].items())
-        stdout.print(f"\n[bold]{key.replace('_', ' ')}[/]")
-        stdout.print(counts or "none")
+        counts = [Text(f"{name} {n:,}") for name, n in document[key].items()]
+        unit = UNITS[corpus.manifest.settings.level]
+        stdout.print(f"\n[bold]{key.replace('_', ' ').replace('words', unit)}[/]")
+        stdout.print(Columns(counts, padding=(0, 2)) if counts else "none")
     for words in corpus.train.sentences(5):
         stdout.print("  " + " ".join(words), markup=False)
     _show_audit(audited, warnings)

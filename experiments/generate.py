@@ -20,7 +20,7 @@ from core.files import check_fits_in_memory, read_bounded
 from core.interfaces import Generator, SamplingSpec
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.seeding import generator as random_stream
-from core.text.vocabulary import BEGIN, Vocabulary
+from core.text.vocabulary import BEGIN, SPECIALS, Vocabulary
 from core.training.players import as_module, build_generator, sampling_spec
 from core.training.rollout import sample_tokens
 from variants import registry
@@ -36,6 +36,7 @@ class SentenceSampler:
     drawing: SamplingSpec
     vocabulary: Vocabulary
     joiner: str = " "
+    update: int | None = None  # of the checkpoint that it was read from
 
     def tokens(self, n: int, temperature: float, seed: int, stream: str) -> list[list[str]]:
         """`n` sentences as words, the same for the same seed on one device."""
@@ -79,7 +80,7 @@ def make_sampler(
     config: Config, generator: Generator, vocabulary: Vocabulary, progress: float = 1.0
 ) -> SentenceSampler:
     """A sampler with the sampling of a configuration, at the temperature of its end."""
-    joiner = "" if config.corpus.level == "character" else " "
+    joiner = "" if vocabulary.level == "character" else " "
     return SentenceSampler(
         generator, sampling_spec(config, registry(), progress), vocabulary, joiner
     )
@@ -95,6 +96,9 @@ def save_generator(
         {k: v.detach().cpu().contiguous() for k, v in weights.items()},
         folder / "generator.safetensors",
     )
+    if vocabulary.level != config.corpus.level:  # that of a built folder
+        known = {"level": vocabulary.level, "vocabulary_limit": len(vocabulary) - len(SPECIALS)}
+        config = config.model_copy(update={"corpus": config.corpus.model_copy(update=known)})
     (folder / "config.json").write_text(json.dumps(config.tables(), indent=2), encoding="utf-8")
     vocabulary.save(folder / "vocabulary.txt")
     entry = {"module": "experiments.generate", "function": "load_generator"}
@@ -109,7 +113,7 @@ def load_generator(folder: Path) -> SentenceSampler:
     """
     folder = Path(folder)
     config = parse(_tables(folder / "config.json"), registry(), str(folder / "config.json"))
-    vocabulary = Vocabulary.load(folder / "vocabulary.txt", config.corpus.level == "subword")
+    vocabulary = Vocabulary.load(folder / "vocabulary.txt", config.corpus.level)
     file = folder / "generator.safetensors"
     with torch.device("meta"):
         blank = as_module(build_generator(config, registry(), len(vocabulary))).state_dict()

@@ -35,13 +35,11 @@ def resolve_file(text: str) -> Path:
 def load(source: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a system's name or a TOML file, with `a.b=value` overrides."""
     path = resolve_file(source)
-    tables = override({"name": path.stem, **current_tables(read_toml(path), str(path))}, overrides)
-    if "study" in tables:
+    read = {"name": path.stem, **current_tables(read_toml(path), str(path))}
+    if "study" in read:
         raise InputError(f"{path}: this is a study; run it with: textgan study {source}")
-    try:
-        return parse(tables, registry(), str(path))
-    except InputError as error:
-        raise blame(error, str(path), overrides) from None
+    with blame(str(path), overrides):
+        return parse(override(read, overrides), registry(), str(path))
 
 
 def open_corpus(

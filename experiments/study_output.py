@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import optuna
@@ -103,16 +104,16 @@ def watch(tracker: Tracker, name: str, url: str, *, once: bool) -> None:
     study = from_definition(queue.user_attrs["definition"], registry())
     names = [*queue.user_attrs.get(CORPORA, {}).values()] or [queue.study_name]
     queues = [load_queue(each, url) for each in names]
-    log = log_lines(name)
+    log = log_lines()
     with suppress(KeyboardInterrupt), Live(console=stdout, auto_refresh=False) as live:
         while True:
             ended = study_run(tracker, name).status != "RUNNING"
-            shown = [part for each in queues for part in _picture(tracker, each, study)]
-            live.update(Group(*shown), refresh=True)
+            shown = [list(_picture(tracker, each, study)) for each in queues]
+            live.update(Group(*chain.from_iterable(shown)), refresh=True)
             if once or ended:
                 break
             if not stdout.is_terminal:
-                log(" ".join(map(str, shown[:2])))
+                log("\n".join(", ".join(filter(None, map(str, each[:2]))) for each in shown))
             time.sleep(SECONDS)
     if not stdout.is_terminal:
         stdout.line()  # Live ends the last line on a terminal only

@@ -96,10 +96,8 @@ def load_study(
             row: {"name": row, **read_toml(_system_file(system, path, find))}
             for row, system in named.items()
         }
-    try:
+    with blame(str(path), overrides):
         study = make_study(tables, resolver, str(path))
-    except InputError as error:
-        raise blame(error, str(path), overrides) from None
     kind = next(iter(study.on_corpora(resolver, str(path)).values())).kind
     if study.table.looks and kind.variants:  # on record, so that the report knows them too
         contrasts = kind.contrasts(kind.variants)

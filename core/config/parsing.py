@@ -11,6 +11,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -99,17 +100,40 @@ def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     return result
 
 
-def blame(error: InputError, where: str, overrides: Iterable[str]) -> InputError:
-    """The same error; a line about a key that an override has set names the override, not the file
-    `where`.
+@contextmanager
+def blame(where: str, overrides: Iterable[str]) -> Iterator[None]:
+    """If an InputError is raised inside, its lines about keys that overrides have set name the
+    overrides, not the file `where`.
     """
-    keys = {text.partition("=")[0].strip(): text for text in overrides}
-    lines = []
-    for line in str(error).splitlines():
-        said = line.removeprefix(f"{where}: ")
-        key = next((key for key in keys if re.match(rf"\[?{re.escape(key)}\b", said)), None)
-        lines.append(line if key is None or said == line else f"--set {keys[key]}: {said}")
-    return InputError("\n".join(lines))
+    try:
+        yield
+    except InputError as error:
+        keys = {text.partition("=")[0].strip(): text for text in overrides}
+        lines = []
+        for line in str(error).splitlines():
+            said = line.removeprefix(f"{where}: ")
+            found = [f"--set {text}" for key, text in keys.items() if _is_about(said, key)]
+            lines.append(f"{', '.join(found)}: {said}" if found and said != line else line)
+        raise InputError("\n".join(lines)) from None
+
+
+def _is_about(said: str, key: str) -> bool:
+    """Whether a sentence of an error is about a key: it begins with the key or with an unknown
+    table that the key is in, or it names the key, or the key's table and the key's last part.
+    """
+    table, _, last = key.rpartition(".")
+    unknown, _, rest = said.partition(": ")
+    if re.match(rf"\[?{re.escape(key)}\b", said):
+        return True
+    if not table:
+        return key in slots.FOLDERS and re.search(rf"(?<![\w.]){key}\.name\b", said) is not None
+    return (
+        re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", said) is not None
+        or (rest.startswith("unknown key") and key.startswith(f"{unknown}."))
+        or (
+            said.startswith(f"[{table}]") and re.search(rf"\b{re.escape(last)}\b", said) is not None
+        )
+    )
 
 
 def _current(path: list[str], value: Any) -> tuple[list[str], Any]:

@@ -80,7 +80,7 @@ class Suite:
     @cached_property
     def training(self) -> diversity.Training:
         """The distinct sentences of the training text. Those of subwords are looked up as words."""
-        if isinstance(self._training, Split) and not self._training.vocabulary.subwords:
+        if isinstance(self._training, Split) and self._training.vocabulary.level != "subword":
             return self._training.sentence_set()
         return {tuple(sentence) for sentence in self._training}
 

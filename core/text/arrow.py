@@ -26,7 +26,8 @@ def read_arrow(path: Path, settings: CorpusSettings) -> Iterator[str]:
     try:
         yield from _texts(path, settings.column)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
+        why = f"not a Parquet or Arrow file, or damaged ({first_line(error)})"
+        raise InputError(f"{path}: {why}") from None
 
 
 def _texts(path: Path, wanted: str | None) -> Iterator[str]:

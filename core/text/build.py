@@ -100,7 +100,13 @@ def prepare_corpus(
     """The corpus of a run: a built folder as it is, any other source built into `cache` once."""
     source = Path(settings.source)
     if settings.source not in GENERATED and (source / "manifest.json").exists():
-        return Corpus.open(source, settings.in_memory)
+        corpus = Corpus.open(source, settings.in_memory)
+        if settings.level not in ("word", corpus.vocabulary.level):  # "word" is the default
+            raise InputError(
+                f"corpus.level = {settings.level!r}: {source} was built with level "
+                f"{corpus.vocabulary.level!r}; leave corpus.level out, or build it again"
+            )
+        return corpus
     kind = kind_of_source(settings)
     content = settings.model_dump(mode="json", exclude={"in_memory", "source"})
     version = [FORMAT] if kind == "generated" else [FORMAT, CLEANING, *plugin_version(kind)]

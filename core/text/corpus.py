@@ -219,8 +219,8 @@ class Corpus:
 
     def __init__(self, directory: Path, manifest: Manifest, in_memory: bool = False) -> None:
         self.directory, self.manifest = directory, manifest
-        subwords = manifest.settings.level == "subword"
-        self.vocabulary = Vocabulary.load(directory / "vocabulary.txt", subwords)
+        level = manifest.settings.level
+        self.vocabulary = Vocabulary.load(directory / "vocabulary.txt", level)
         if len(self.vocabulary) != manifest.vocabulary:
             raise InputError(f"{directory}: vocabulary.txt does not match manifest.json; rebuild")
         self.train, self.validation, self.test = (self._split(name, in_memory) for name in SPLITS)

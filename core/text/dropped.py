@@ -133,7 +133,7 @@ def _proposal(settings: CorpusSettings, texts: Sequence[str]) -> str | None:
         runs = [len(run) for text in texts if not text.isascii() for run in pattern.findall(text)]
         if sum(runs) > letters / 2 and sum(runs) > longest * len(runs):
             return (
-                f"{script} has no spaces between words; set corpus.level = 'character' (or "
-                f"'subword', with corpus.min_words = 1), or give text that is split into words"
+                f"{script} has no spaces between words; set corpus.level = 'character', or give "
+                f"text that is split into words"
             )
     return None

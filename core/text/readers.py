@@ -31,6 +31,10 @@ from core.text.settings import CorpusSettings, Kind, plugin_readers
 MAX_LINE = 1_000_000  # bytes; no sentence is longer, and a binary file has no line ends
 BLOCK = 65_536  # bytes read at a time, and those that tell the kind of a file
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of a compressed file
+WIDE = {  # byte order marks; that of UTF-16 is the beginning of that of UTF-32
+    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 SEPARATOR = "%"
 MOST_IN_ENTRY = 50  # lines per separator; with more lines, a % is a sentence of its own
 CAPITALS = "A-Z\u00c0-\u00d6\u00d8-\u00de\u0386-\u03ab\u0400-\u042f\u0531-\u0556"
@@ -57,8 +61,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, raw in enumerate(_raw_lines(path), start=1):
         if len(raw) > MAX_LINE:
             raise InputError(f"{path}:{number}: a line of over {MAX_LINE:,} bytes; is it text?")
-        if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise InputError(f"{path}:1: this is UTF-16; {_convert('UTF-16', path)}")
+        if number == 1 and (encoding := _wide(raw)):
+            raise InputError(f"{path}:1: this is {encoding}; {_convert(encoding, path)}")
         if b"\0" in raw:
             raise InputError(f"{path}:{number}: a zero byte; this is a binary file, not text")
         try:
@@ -66,10 +70,24 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x}); if it is "
-                f"Latin-1, {_convert('CP1252', path)}"
+                f"Latin-1, {_convert('CP1252', path)}; otherwise put the name of its encoding in "
+                f"place of CP1252, such as GB18030 or SHIFT_JIS"
             ) from None
     if number == 0:
         raise InputError(f"{path}: the file is empty")
+
+
+def _wide(line: bytes) -> str:
+    """The encoding of a first line whose characters have two or four bytes each: by the byte order
+    mark, or without one if all letters are ASCII. Empty for any other.
+    """
+    for encoding, marks in WIDE.items():
+        if line.startswith(marks):
+            return encoding
+    even, odd = line[::2], line[1::2]
+    if len(line) > 1 and all(even) and not any(odd):
+        return "UTF-16LE"
+    return "UTF-16BE" if len(line) > 1 and all(odd) and not any(even) else ""
 
 
 def _convert(encoding: str, path: Path) -> str:

@@ -45,7 +45,7 @@ class Subwords:
         self._tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(BEGIN, prepend_scheme="always")
         self._tokenizer.train_from_iterator(sentences, trainer)
         found = sorted(set(self._tokenizer.get_vocab()) - {UNKNOWN})
-        self.vocabulary = Vocabulary((*SPECIALS, *found), subwords=True)
+        self.vocabulary = Vocabulary((*SPECIALS, *found), level="subword")
 
     def __call__(self, words: Sequence[str]) -> list[str]:
         """The subwords of a sentence; what has none is no token of the vocabulary, or UNKNOWN."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.files import read_bounded
+from core.text.settings import Level
 from core.types import END, PAD, START, UNK
 
 MAX_BYTES = 500_000_000  # of a vocabulary's file
@@ -24,12 +25,12 @@ BEGIN = "\u2581"  # of a word, where tokens are parts of words
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Immutable; `words[i]` is the word of token i, the special ones first. With `subwords` it is a
-    part of a word.
+    """Immutable; `words[i]` is the word of token i, the special ones first. At another `level` it
+    is a character, or a part of a word.
     """
 
     words: tuple[str, ...]
-    subwords: bool = False
+    level: Level = "word"
     _ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,8 +57,8 @@ class Vocabulary:
         return word in self._ids
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
-        """Tokens (length,) int64 of words, or of parts of words with `subwords`; unknown ones and
-        names of control tokens become <unk>.
+        """Tokens (length,) int64 of words, or of what they are at the vocabulary's level; unknown
+        ones and names of control tokens become <unk>.
         """
         return np.array([self._ids.get(word, UNK) for word in words], dtype=np.int64)
 
@@ -71,17 +72,17 @@ class Vocabulary:
                 if token >= len(self.words):
                     raise InputError(f"token {token} is not in a vocabulary of {len(self.words)}")
                 words.append(self.words[int(token)])
-        return "".join(words).replace(BEGIN, " ").split() if self.subwords else words
+        return "".join(words).replace(BEGIN, " ").split() if self.level == "subword" else words
 
     def save(self, path: Path) -> None:
         """One word a line, UTF-8."""
         path.write_text("\n".join(self.words) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
-    def load(cls, path: Path, subwords: bool = False) -> Vocabulary:
+    def load(cls, path: Path, level: Level = "word") -> Vocabulary:
         """What `save` wrote; InputError when it is not that."""
         text = read_bounded(path, MAX_BYTES)
         try:
-            return cls(tuple(text.removesuffix("\n").split("\n")), subwords)
+            return cls(tuple(text.removesuffix("\n").split("\n")), level)
         except InputError as error:
             raise InputError(f"{path}: not a vocabulary: {error}") from None

@@ -27,17 +27,18 @@ def build(
     set_: Set = None,
 ) -> None:
     """Read, clean, split and encode a source into a folder."""
-    from core.config import override
+    from core.config import blame, override
     from core.config.parsing import checked
     from core.text.build import build_corpus
     from core.text.settings import CorpusSettings
     from experiments.corpora import show_summary
 
     tables = override({"corpus": {"source": source}}, set_ or [])
-    settings = checked(CorpusSettings, tables["corpus"], "corpus", prefix="corpus.")
     others = [key for key in tables if key != "corpus"]
     if others:
         raise InputError(f"--set {others[0]}: only corpus.KEY=VALUE applies here")
+    with blame("corpus", set_ or []):
+        settings = checked(CorpusSettings, tables["corpus"], "corpus", prefix="corpus.")
     with progress("sentences") as advance:
         corpus = build_corpus(settings, output, progress=lambda n: advance(n, None, ""))
     show_summary(corpus)

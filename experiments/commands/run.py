@@ -185,7 +185,11 @@ def sample(
 
     tracker = existing_tracker(None, f"run {run!r}")
     record = tracker.run(run)
-    sentences = sampler_of(tracker, record.run_id, at).sample(n, temperature, seed)
+    sampler = sampler_of(tracker, record.run_id, at)
+    if at is None and sampler.update is not None:
+        done = count(sampler.update, "update")
+        stderr.print(f"run {record.run_id[:8]} has not ended; this is its checkpoint after {done}")
+    sentences = sampler.sample(n, temperature, seed)
     if json:
         document = {"run_id": record.run_id, "seed": seed, "temperature": temperature, "at": at}
         print_json({**document, "sentences": sentences})

@@ -12,6 +12,7 @@ gc`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from core.config import Config, parse, read_toml
@@ -139,7 +140,8 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
     except RuntimeError as error:
         words = str(error).splitlines()[0]
         raise InputError(f"{found[name]}: does not fit the run's configuration ({words})") from None
-    return make_sampler(config, generator, vocabulary)
+    sampler = make_sampler(config, generator, vocabulary)
+    return replace(sampler, update=saved.counters.update)
 
 
 def _stored(folder: Path) -> Config:

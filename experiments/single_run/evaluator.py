@@ -101,7 +101,7 @@ class Evaluator:
     def signatures(self, *, test: bool) -> dict[str, str]:
         """Tags with the signature of the values `eval/...`, or `test/...`."""
         suite = self._suite(self.corpus.test) if test else self.suite
-        corpus, level = self.corpus, self.config.corpus.level
+        corpus, level = self.corpus, self.corpus.vocabulary.level
         signature = suite.signature(
             (),
             n=str(self.config.evaluation.sentences),

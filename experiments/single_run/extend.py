@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.config import Config, override, parse, read_toml
+from core.config import Config, blame, override, parse, read_toml
 from core.config.renamed import HASH_TAG, current_tables
 from core.errors import InputError, listed
 from core.files import write_atomically
@@ -30,7 +30,8 @@ def extended(run_id: str, folder: Path, overrides: Sequence[str]) -> Config:
     if not file.exists():
         raise InputError(f"run {short}: its files are not here ({file}), so it cannot go further")
     tables = current_tables(read_toml(file))
-    config = parse(override(tables, overrides), registry(), str(file))
+    with blame(str(file), overrides):
+        config = parse(override(tables, overrides), registry(), str(file))
     if others := set(differing(config, parse(tables, registry(), str(file)))) - {*BUDGET}:
         raise InputError(
             f"--resume: {listed(sorted(others))} cannot be changed, only {' and '.join(BUDGET)}; "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from core.config import Config, override, parse, read_toml
+from core.config import Config, blame, override, parse, read_toml
 from core.config.renamed import current_tables
 from core.errors import InputError, listed
 from core.text.corpus import Corpus
@@ -33,7 +33,9 @@ def forked(run_id: str, folder: Path, at: int | None, overrides: Sequence[str]) 
         raise InputError(f"run {run_id[:8]}: its files are not here ({file}), so it has no state")
     fork = {"run": run_id, **({} if at is None else {"at": at})}
     tables = {**current_tables(read_toml(file)), "fork": fork}
-    return parse(override(tables, overrides), registry(), f"{file}, forked")
+    where = f"{file}, forked"
+    with blame(where, overrides):
+        return parse(override(tables, overrides), registry(), where)
 
 
 def resolve_fork(config: Config, run_id: str, folder: Path) -> Config:

@@ -75,22 +75,24 @@ def test_a_run_that_was_killed_keeps_the_same(tmp_path: Path) -> None:
         assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in other.tensors)
 
 
-def test_a_run_that_is_training_is_sampled_at_its_last_checkpoint(tmp_path: Path) -> None:
-    tracker = MemoryTracker(tmp_path)
-    drawn: list[list[str]] = []
+def test_a_run_that_is_training_is_sampled_at_its_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[str] = []
+    seen: list[tuple[int, str, str]] = []
 
     def look(step: int, _: int | None, values: object) -> None:
         if METRIC in values:  # type: ignore[operator]
-            (record,) = tracker.runs()
-            if step == 0:
-                with pytest.raises(InputError, match="first checkpoint yet"):
-                    sampler_of(tracker, record.run_id, None)
-            else:
-                drawn.append(sampler_of(tracker, record.run_id, None).sample(3, 1.0, 0))
+            capsys.readouterr()
+            seen.append(textgan("sample", begun[0], "-n", "3", capsys=capsys))
 
     run(tiny("train.updates=2", "train.checkpoint_every=1", "evaluation.every=2"),
-        tracker=tracker, report=look)  # fmt: skip
-    assert [len(sentences) for sentences in drawn] == [3]
+        started=begun.append, report=look)  # fmt: skip
+    (none, _, no_checkpoint), (code, drawn, said) = seen
+    assert (none, code, len(drawn.splitlines())) == (2, 0, 3)
+    assert "first checkpoint yet" in no_checkpoint
+    assert said == f"run {begun[0][:8]} has not ended; this is its checkpoint after 1 update\n"
+    assert "has not ended" not in textgan("sample", begun[0], "-n", "3", capsys=capsys)[2]
 
 
 def test_sentences_are_drawn_at_a_checkpoint_that_was_kept(

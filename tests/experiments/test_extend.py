@@ -81,6 +81,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[MemoryTracker, Resu
 def test_only_the_budget_can_be_changed(ended: tuple[MemoryTracker, Result]) -> None:
     with pytest.raises(InputError, match=r"--resume: seed, train\.beta1 cannot be changed, only"):
         further(*ended, "train.beta1=0.9", "seed=7", EIGHT)
+    with pytest.raises(InputError, match=r"^--set train\.updatez=3: train\.updatez: unknown key"):
+        further(*ended, "train.updatez=3")
     with pytest.raises(InputError, match=r"has spent this budget \(1 update in"):
         further(*ended, "train.updates=0")
     with pytest.raises(InputError, match="has spent this budget"):

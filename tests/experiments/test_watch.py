@@ -123,4 +123,4 @@ def test_watching_ends_with_the_study(
     assert len(looks) == 3
     assert out.count("2 running") == 1, "the picture once, at the end"
     assert len(err.splitlines()) == 3, "a line a minute before"
-    assert f"{NAME}: 1 of 8 runs ended" in err
+    assert err.startswith(f"{NAME}: 1 of 8 runs ended, 2 running, 5 to come, best 0.5000 (")

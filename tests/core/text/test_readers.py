@@ -159,7 +159,7 @@ def test_a_column_of_a_parquet_or_arrow_file_is_read(tmp_path: Path, suffix: str
     whole = write_arrow(file).read_bytes()
     for damaged in (whole[:40], whole[:-100], b""):
         file.write_bytes(damaged)
-        with pytest.raises(InputError, match=f"t{suffix}: cannot be read"):
+        with pytest.raises(InputError, match=f"t{suffix}: not a Parquet or Arrow file"):
             texts(file)
 
 
@@ -174,8 +174,11 @@ def test_a_folder_that_hugging_face_datasets_saved_is_read(tmp_path: Path) -> No
 
 def test_another_encoding_is_named_with_the_command_that_converts(tmp_path: Path) -> None:
     file = tmp_path / "t.txt"
-    for written, said in (("utf-16", "UTF-16"), ("latin-1", "CP1252")):
-        file.write_text("un caf\u00e9\n", encoding=written)
+    for written, said in (
+        ("utf-16", "UTF-16"), ("utf-32", "UTF-32"), ("latin-1", "CP1252"), ("gb18030", "CP1252"),
+        ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE"),  # without a byte order mark
+    ):  # fmt: skip
+        file.write_bytes("un caf\u00e9\nun th\u00e9\n".encode(written))
         with pytest.raises(InputError, match=f"iconv -f {said} -t UTF-8 t.txt > utf8_t.txt"):
             texts(file)
 

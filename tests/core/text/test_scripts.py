@@ -79,7 +79,7 @@ def test_a_corpus_of_any_script_loses_no_sentence(tmp_path: Path, script: str) -
 @pytest.mark.parametrize("script", UNSPACED)
 def test_a_script_without_spaces_is_proposed_characters(tmp_path: Path, script: str) -> None:
     source = written(tmp_path, sentences(script))
-    with pytest.raises(InputError, match=r"has no spaces.*corpus\.level = 'character'"):
+    with pytest.raises(InputError, match=r"has no spaces.*corpus\.level = 'character', or give"):
         build_corpus(CorpusSettings(source=source, min_words=5), tmp_path / "a")
     for cleaning in ("original", "none"):
         settings = CorpusSettings(source=source, cleaning=cleaning, min_words=1)  # type: ignore[arg-type]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from pathlib import Path
 from string import ascii_lowercase
 
 import pytest
+from rich.cells import cell_len
 
 from core.errors import InputError
 from core.metrics.suite import Suite
@@ -16,6 +18,7 @@ from core.text.settings import CorpusSettings
 from core.text.vocabulary import BEGIN
 from core.tracking.memory import MemoryTracker
 from core.types import UNK
+from experiments.corpora import show
 from experiments.single_run.checkpoints import sampler_of
 from experiments.single_run.run import run
 from tests.conftest import tiny
@@ -90,12 +93,15 @@ def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt"]
 
 
-def test_a_run_writes_subwords_and_is_scored_on_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_run_writes_subwords_and_is_scored_on_words(tmp_path: Path, is_built: bool) -> None:
+    """Also if the corpus is a folder, and only the folder knows the level."""
     tracker = MemoryTracker(tmp_path)
     settings = [f"corpus.{key}={value}" for key, value in SUBWORDS.items()]
-    config = tiny(
-        f"corpus.source='{text_file(tmp_path)}'", *settings, "model.length=30", "train.updates=2"
-    )
+    source = text_file(tmp_path)
+    if is_built:
+        source, settings = built(tmp_path, **SUBWORDS, max_words=29).directory, []
+    config = tiny(f"corpus.source='{source}'", *settings, "model.length=30", "train.updates=2")
     result = run(config, tracker=tracker)
     sampler = sampler_of(tracker, result.run_id, None)
     drawn = sampler.sample(20)
@@ -106,3 +112,26 @@ def test_a_run_writes_subwords_and_is_scored_on_words(tmp_path: Path) -> None:
     assert "|level:subword" in tags["signature"]
     words = dict(tracker.history(result.run_id, "eval/length"))[2]
     assert 0 < words < 30
+
+
+def test_a_run_on_a_folder_of_characters_writes_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = MemoryTracker(tmp_path)
+    folder = built(tmp_path, level="character", max_words=39).directory
+    config = tiny(f"corpus.source='{folder}'", "model.length=40", "train.updates=2")
+    result = run(config, tracker=tracker)
+    drawn = sampler_of(tracker, result.run_id, None).sample(20)
+    assert any(len(word) > 1 for sentence in drawn for word in sentence.split())
+    assert "|tok:characters|" in tracker.run(result.run_id).tags["signature"]
+    with pytest.raises(InputError, match=r"was built with level 'character'; leave corpus\.level"):
+        run(
+            tiny(f"corpus.source='{folder}'", "corpus.level='subword'", "corpus.vocabulary_limit=9")
+        )
+    capsys.readouterr()
+    monkeypatch.setattr("experiments.corpora.stdout.width", 80)
+    show(Corpus.open(folder), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    rows = takewhile(lambda line: line[:1].strip(), lines[lines.index("frequent characters") + 1 :])
+    assert max(map(cell_len, lines)) <= 80
+    assert all(row.split()[-1].replace(",", "").isdigit() for row in rows), "a count ends each line"
