@@ -6,7 +6,8 @@ entry is split into its sentences: after ., ! or ? if white space and a capital 
 follow, and after the full stops of scripts that have no capital letters.
 Corpora and `textgan evaluate` read by the same rules. Readers of other packages come through the
 entry-point group `textgan.readers`: functions of path and `CorpusSettings` that yield texts, whose
-names are values of `corpus.reader`.
+names are values of `corpus.reader`. One file because all readers share lines, encodings, columns
+and the words of their errors.
 """
 
 from __future__ import annotations
