@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.errors import InputError, MachineError
+
+LONGEST_NAME = 100  # characters of a study's name in the name of its folder
+LONGEST_FOLDER = 240  # bytes; file systems take 255, and a hash may follow
 
 
 def read_bounded(path: Path, max_bytes: int) -> str:
@@ -95,3 +99,18 @@ def new_folder(output: Path) -> Iterator[Path]:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def safe_name(name: str) -> str:
+    """What the name of a file or folder can have of a name."""
+    safe = re.sub(r"[^\w .-]", "_", name)[:LONGEST_NAME]
+    return safe.encode()[:LONGEST_FOLDER].decode(errors="ignore").strip(". ")
+
+
+def folder_name(study: str) -> str:
+    """The name of the folder of a study's report, different for every study: the study's own name
+    where a folder can have it, else what a folder can have of it and a hash (`lr 1_2~2205729d`).
+    """
+    safe = safe_name(study)
+    short = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
+    return study if study and safe == study else f"{safe}~{short}"  # no study keeps a "~" in `safe`

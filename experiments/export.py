@@ -9,11 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from core.errors import InputError
-from core.files import new_folder
+from core.files import new_folder, safe_name
 from core.tracking.protocol import RunRecord
 from experiments.listing import as_number
 from experiments.stored_study import StoredStudy
-from studies.report import folder_name
 
 SCORE = "score"
 SAMPLES = "samples.txt"  # artifact of a run
@@ -35,10 +34,16 @@ def export(study: StoredStudy, to: str, output: Path, advance: Callable[[int, in
     def runs() -> Runs:
         for done, run in enumerate(study.records):
             advance(done, len(study.records))
-            yield folder_name(f"{run.variant} seed {run.tags['seed']} {run.run_id[:8]}"), run
+            yield run_name(run), run
 
     with new_folder(output) as folder:
         (write_tensorboard if to == "tensorboard" else write_csv)(study, runs(), folder)
+
+
+def run_name(run: RunRecord) -> str:
+    """The name of a run's file or folder: readable, and its own through the id in it."""
+    variant = safe_name(run.variant.replace(" · ", "-"))
+    return f"{variant} seed {run.tags['seed']} {run.run_id[:8]}".strip()
 
 
 def write_csv(study: StoredStudy, runs: Runs, folder: Path) -> None:

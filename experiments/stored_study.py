@@ -104,7 +104,8 @@ class StoredStudy:
         the same latent at every step, and in every run with the same seed.
         """
         found = samples_of(self.tracker, find_run(self.records, run).run_id)
-        return pd.DataFrame(found, columns=["step", "row", "text"]).sort_values(["step", "row"])
+        frame = pd.DataFrame(found, columns=["step", "row", "text"])
+        return frame.sort_values(["step", "row"], ignore_index=True)
 
     def model(self, run: str, checkpoint: str | None = None) -> SentenceSampler:
         """A run's generator: `.sample(n, temperature, seed)` draws sentences. `checkpoint` is one
@@ -118,7 +119,9 @@ class StoredStudy:
         corpora, with the names of the studies that have one.
         """
         check_has_rows(self.reading)
-        return pd.DataFrame(self.document()["leaderboard"])
+        frame = pd.DataFrame(self.document()["leaderboard"])
+        unknown = [name for name in frame if frame[name].isna().all()]
+        return frame.astype(dict.fromkeys(unknown, float))  # of None it would be one of objects
 
     def document(self) -> dict[str, Any]:
         """Leaderboard, contrasts, scores of real text: what `textgan report --json` prints."""

@@ -7,12 +7,16 @@ light and dark mode and in print. Every dot of a figure is a run.
 from __future__ import annotations
 
 import io
+import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from xml.etree import ElementTree as Tree
 
+import numpy as np
 from markupsafe import Markup
 
 from core.statistics import Interval
@@ -60,6 +64,7 @@ STYLE: Any = {
 }
 FORMATS = ("png", "svg", "pdf")
 SVG = "http://www.w3.org/2000/svg"
+SIZES = {"parallel_coordinate": (9, 4.4), "slice": (5.2, 3.2)}  # inches; slice: of two panels
 Maker = Callable[[], "Figure"]
 Ends = tuple[float, float] | None
 
@@ -90,7 +95,7 @@ def forest(
     figure, axis = canvas(8, 1.4 + 0.38 * len(labels))
     rows = list(zip(values, ends, colours, strict=True))[::-1]
     for y, (value, interval, colour) in enumerate(rows):
-        if interval is not None:
+        if interval is not None and np.isfinite(interval).all():
             axis.plot(interval, [y, y], color=colour, lw=2.2, solid_capstyle="round")
         axis.plot(value, y, "D", color=colour, ms=6)
     axis.set_yticks(range(len(labels)), labels[::-1])
@@ -137,24 +142,71 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> Non
             _write(figure, folder / f"{name}.{suffix}", suffix, dpi=160, metadata=dates)
 
 
+def optuna_plot(name: str, study: Any, metric: str, **given: Any) -> Figure:
+    """One of Optuna's plots in our style: it would draw in matplotlib's style `ggplot`."""
+    import matplotlib as mpl
+    from matplotlib import pyplot, style
+    from matplotlib.category import StrCategoryFormatter
+    from optuna.visualization import matplotlib as plots
+
+    size: Any = {
+        "figure.figsize": SIZES.get(name, (6.4, 4.4)),
+        "figure.constrained_layout.use": True,
+    }
+    with patch.dict(style.library, ggplot={}), mpl.rc_context(size), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are experimental, and of few trials they complain
+        found = getattr(plots, f"plot_{name}")(study, target_name=metric, **given)
+    drawing: Figure = np.ravel(found)[0].figure
+    for axis in (each for panel in drawing.axes for each in (panel.xaxis, panel.yaxis)):
+        if axis.get_scale() == "log":
+            _label_powers(axis)
+        elif isinstance(axis.get_major_formatter(), StrCategoryFormatter):
+            _label_choices(axis)
+    pyplot.close(drawing)  # pyplot would keep it
+    return drawing
+
+
+def _label_choices(axis: Axis) -> None:
+    """Choices without the quotes that Optuna's slices have, and at an angle, as they are long."""
+    from matplotlib.axis import XAxis
+
+    quoted = axis.get_major_formatter()
+    axis.set_major_formatter(lambda x, _: quoted(x).strip("'"))
+    if isinstance(axis, XAxis):
+        for label in axis.get_ticklabels():
+            label.set(rotation=20, ha="right", rotation_mode="anchor")
+
+
+def _label_powers(axis: Axis) -> None:
+    """Plain numbers at the powers of ten and, if fewer than two are in view, at 2 and 5 times."""
+    low, high = sorted(axis.get_view_interval())
+    few = math.floor(math.log10(high)) <= math.ceil(math.log10(low))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(lambda x, _: f"{x:g}" if few and f"{x:e}"[0] in "25" else "")
+
+
 def data_of(figure: Figure) -> list[tuple[str, int, str, str, Any, Any]]:
-    """What a figure shows: title of the panel, number of the mark in it, kind (line, bar, band),
-    label, x, y; categories by name. A band goes along one of its ends and back along the other.
+    """What a figure shows: title of the panel (without one the name of its x axis), number of the
+    mark in it, kind (line, points, bar, band), label, x, y; categories by name. A band goes along
+    one of its ends and back along the other.
     """
-    from matplotlib.collections import PolyCollection
+    from matplotlib.collections import PathCollection, PolyCollection
 
     found = []
     for axis in figure.axes:
+        title = " ".join((axis.get_title("left") or axis.get_xlabel()).split())  # it may be wrapped
         lines = [each for each in axis.lines if each.get_transform() == axis.transData]
         bands = [each for each in axis.collections if isinstance(each, PolyCollection)]
+        points = [each for each in axis.collections if isinstance(each, PathCollection)]
         marks: list[tuple[str, Any, Any]] = [
             *(("line", line, line.get_xydata()) for line in lines),
+            *(("points", each, each.get_offsets()) for each in points),
             # A band that has no finite values has no path.
             *(("band", band, path.vertices) for band in bands for path in band.get_paths()[:1]),
             *(("bar", bar, [_end(bar)]) for bar in axis.patches),
         ]
         for number, (kind, mark, places) in enumerate(marks, start=1):
-            about = axis.get_title("left"), number, kind, re.sub("^_.*", "", mark.get_label())
+            about = title, number, kind, re.sub("^_.*", "", mark.get_label())
             found += [(*about, _category(axis.xaxis, x), _category(axis.yaxis, y))
                       for x, y in places]  # fmt: skip
     return found

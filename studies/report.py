@@ -7,9 +7,7 @@ the variants' runs hold their aggregates, which make the run table of the UI the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -43,7 +41,7 @@ from studies.figures import FORMATS, data_of, draw, inline, save
 from studies.kinds import find_kind
 from studies.leaderboard import CORPORA, Leaderboard, Row, leaderboard, variant_runs
 from studies.ratings import people
-from studies.sections import Reading, Section, means, number, scored
+from studies.sections import Reading, Section, frame_of, latex, means, number, scored
 from studies.tuning import TuningTable
 from studies.views import (
     COLUMNS,
@@ -60,12 +58,9 @@ if TYPE_CHECKING:
 HTML, MARKDOWN, FIGURES, TABLES = "report.html", "report.md", "figures", "tables"
 DATA = ["panel", "mark", "kind", "label", "x", "y"]  # columns of a figure's data
 # pandas leaves these as they are; in LaTeX's first font they are other characters.
-SIGNS = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 MANY_FINDINGS = 12
-LONGEST_NAME = 100  # characters of a study's name in the name of its folder
-LONGEST_FOLDER = 240  # bytes; file systems take 255, and a hash may follow
 
 
 @dataclass(frozen=True)
@@ -117,28 +112,18 @@ class Report:
         for section in (each for each in self.sections if each.rows):
             file = folder / TABLES / f"{section.key}.tex"
             file.write_text(latex(section.columns, section.rows), encoding="utf-8")
-            table = pd.DataFrame(section.rows, columns=list(section.columns))
-            table.to_csv(file.with_suffix(".csv"), index=False)
+            frame_of(section).to_csv(file.with_suffix(".csv"), index=False)
         for made in self.figures.values():
             for name, figure in made.items():
-                data = pd.DataFrame(data_of(figure), columns=DATA)
-                data.to_csv(folder / FIGURES / f"{name}.csv", index=False)
+                if found := data_of(figure):
+                    data = pd.DataFrame(found, columns=DATA)
+                    data.to_csv(folder / FIGURES / f"{name}.csv", index=False)
 
     def write_figures(self, folder: Path, formats: Sequence[str] = FORMATS) -> None:
         """Every figure in `folder`."""
         for made in self.figures.values():
             for name, figure in made.items():
                 save(figure, folder, name, formats)
-
-
-def folder_name(study: str) -> str:
-    """The name of the folder of a study's report, different for every study: the study's own name
-    where a folder can have it, else what a folder can have of it and a hash (`lr 1_2~2205729d`).
-    """
-    safe = re.sub(r"[^\w .-]", "_", study)[:LONGEST_NAME]
-    safe = safe.encode()[:LONGEST_FOLDER].decode(errors="ignore").strip(". ")
-    short = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
-    return study if study and safe == study else f"{safe}~{short}"  # no study keeps a "~" in `safe`
 
 
 def environment() -> Environment:
@@ -153,21 +138,6 @@ def environment() -> Environment:
     made.filters["cell"] = _markdown_cell
     made.filters["plain"] = plain
     return made
-
-
-def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for the LaTeX package booktabs. Columns of numbers are aligned at the right."""
-    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
-    aligned = "".join(
-        "r" if all(re.fullmatch(r"[-+.\d]*%?", cell) for cell in column) else "l"
-        for column in zip(*cells, strict=True)
-    )
-    frame = pd.DataFrame(cells, columns=list(columns))
-    text = frame.to_latex(index=False, escape=True, column_format=aligned)
-    for sign, name in SIGNS.items():
-        text = text.replace(sign, name)
-    text = re.sub(r"^(?=[\[*])", "{}", text, flags=re.MULTILINE)  # or an option of the line before
-    return f"% \\usepackage{{booktabs}}\n{text}"
 
 
 def _markdown_cell(text: str) -> str:
@@ -315,7 +285,7 @@ def publish(tracker: Tracker, study: str) -> tuple[Leaderboard, str]:
         sentences = tracker.sentences_link(study, board.metric, not board.higher_is_better)
         pages = {"leaderboard": link, "curves": curves_view(reading),
                  "samples of all runs": sentences}  # fmt: skip
-    pages = {"Report": page, **pages}
+    pages = {"report": page, **pages}
     links = " · ".join(f"[{title}]({to})" for title, to in pages.items())
     said = "\n".join(f"- {sentence}" for sentence in report.findings)
     parent.describe(f"{links}\n\n{said}{RULE}{about.rpartition(RULE)[2]}")

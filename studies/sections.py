@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from core.errors import InputError
 from core.plural import count
@@ -30,6 +33,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     (Path(__file__).parent / "templates" / "sections.toml").read_text(encoding="utf-8")
 )
 SAMPLES = "samples.json"  # artifact of a run
+LONG = 40  # characters of a cell that is wrapped in LaTeX
+SIGNS = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 MANY = 4  # names that are spelled out before the rest is counted
 
 
@@ -212,3 +217,39 @@ def contrast(level: str, reference: str, found: Difference, *, higher_is_better:
         f"No significant difference between `{level}` and `{reference}` "
         f"(n = {n}, interval {bracket(low, high)})."
     )
+
+
+def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for the LaTeX package booktabs. Columns of numbers are aligned at the right; columns
+    of long texts share the width of the page.
+    """
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    by_column = [*zip(*cells, strict=True)]
+    long = [max(map(len, column)) > LONG for column in by_column]
+    share = f"p{{{0.8 / max(1, sum(long)):.2f}\\linewidth}}"
+    aligned = "".join(
+        share if wrapped else "r" if _is_numeric(column) else "l"
+        for column, wrapped in zip(by_column, long, strict=True)
+    )
+    frame = pd.DataFrame(cells, columns=list(columns))
+    named = any(columns)
+    text = frame.to_latex(index=False, header=named, escape=True, column_format=aligned)
+    if not named:
+        text = text.replace("\\midrule\n", "", 1)
+    for sign, name in SIGNS.items():
+        text = text.replace(sign, name)
+    text = re.sub(r"(?<![^\s\[(])-(?=\.?\d)", "$-$", text)  # a hyphen is no minus
+    text = re.sub(r"^(?=[\[*])", "{}", text, flags=re.MULTILINE)  # or an option of the line before
+    return f"% \\usepackage{{booktabs}}\n{text}"
+
+
+def frame_of(section: Section) -> pd.DataFrame:
+    """A table for CSV: a number that there is not is empty, not a dash."""
+    frame = pd.DataFrame(section.rows, columns=list(section.columns))
+    numeric = [_is_numeric(column) for column in zip(*section.rows, strict=True)]
+    frame.loc[:, numeric] = frame.loc[:, numeric].replace("-", "")
+    return frame
+
+
+def _is_numeric(column: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"[-+.\d]*%?", cell) for cell in column)

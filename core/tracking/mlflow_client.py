@@ -278,5 +278,7 @@ def ui_command(
     allowed = ",".join(f"{name}:{port}" for name in dict.fromkeys((*LOOPBACK, host, *names)))
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", sqlite_engine(uri),
                "--artifacts-destination", (store_dir / ARTIFACTS).as_uri(), "--host", host,
-               "--port", str(port), "--workers", "1", "--allowed-hosts", allowed]  # fmt: skip
-    return command, {**os.environ, **ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+               "--port", str(port), "--workers", "1", "--allowed-hosts", allowed,
+               "--uvicorn-opts", "--log-level=warning"]  # not a line for each request  # fmt: skip
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    return command, {**os.environ, **ENVIRONMENT, **quiet}

@@ -166,13 +166,14 @@ def report(
 
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
+    from core.files import folder_name
     from core.tracking.mlflow_store import existing_tracker
     from experiments.study_output import show_compared, show_ranking
     from experiments.ui import show_links
     from studies.analysis.ranking import under_way
     from studies.compared import compare
     from studies.leaderboard import leaderboard
-    from studies.report import HTML, build, check_has_rows, document, folder_name, read, upload
+    from studies.report import HTML, build, check_has_rows, document, read, upload
     from studies.report import register as register_winner
     from studies.summary import write as write_summary
 
@@ -231,9 +232,9 @@ def export(
     ] = None,
 ) -> None:
     """Write the runs, curves, leaderboard and samples of a study for other programs."""
+    from core.files import folder_name
     from experiments.export import export as write
     from experiments.stored_study import load_study
-    from studies.report import folder_name
 
     folder = output or Path(f"{folder_name(study)}-{to}")
     with progress("exporting, runs") as advance:

@@ -135,8 +135,10 @@ def effects_figure(board: Leaderboard, found: Sequence[Effect]) -> Figure:
     )
     axis.axvline(0, color=GREY, lw=1, zorder=1)
     for y, effect in enumerate(found[::-1]):
-        axis.annotate(f"p {p_value(effect.adjusted)}", (1, y), (4, 0), ("axes fraction", "data"),
-                      "offset points", va="center", color=GREY, fontsize=8)  # fmt: skip
+        if math.isfinite(effect.difference.low):  # otherwise there is no test
+            axis.annotate(f"p {p_value(effect.adjusted)}", (1, y), (4, 0),
+                          ("axes fraction", "data"), "offset points", va="center", color=GREY,
+                          fontsize=8)  # fmt: skip
     equal = ", all else equal" if any(effect.axis for effect in found) else ""
     axis.set_xlabel(f"difference of {board.metric}{equal} (p adjusted)")
     return drawing

@@ -92,10 +92,10 @@ def _figure(
     drawing, axis = canvas(6.6, 4.8)
     for variant, found in points.items():
         if found:
-            _variant(axis, found, variant in likelihood)
+            _variant(axis, found, variant, "D" if variant in likelihood else "o")
     if real:
         x, y = np.mean(real, axis=0)
-        axis.plot(x, y, "P", color=ORANGE, ms=10, mew=0)
+        axis.plot(x, y, "P", color=ORANGE, ms=10, mew=0, label="real text")
         axis.annotate("real text", (x, y), (0, 9), textcoords="offset points", color=ORANGE,
                       ha="center", fontsize=9)  # fmt: skip
     axis.margins(0.1)
@@ -107,11 +107,11 @@ def _figure(
     return drawing
 
 
-def _variant(axis: Axes, found: Sequence[Place], likelihood: bool) -> None:
+def _variant(axis: Axes, found: Sequence[Place], variant: str, mark: str) -> None:
     xs, ys = zip(*found, strict=True)
-    axis.plot(xs, ys, "o", color=GREY, ms=3.5, mew=0, alpha=0.8)
+    axis.plot(xs, ys, "o", color=GREY, ms=3.5, mew=0, alpha=0.8, label=f"{variant}, runs")
     x, y = np.mean(found, axis=0)
-    axis.plot(x, y, "D" if likelihood else "o", color=BLUE, ms=8, mew=0)
+    axis.plot(x, y, mark, color=BLUE, ms=8, mew=0, label=f"{variant}, mean")
 
 
 def _numbers(points: Mapping[str, Sequence[Place]], axis: Axes) -> dict[Place, str]:

@@ -294,10 +294,10 @@ def leaderboard_figure(board: Leaderboard) -> Figure:
     )
     for y, row in enumerate(board.rows[::-1]):
         if row.interval is not None:
-            axis.plot(row.interval, [y, y], color=BLUE, lw=0.8)
+            axis.plot(row.interval, [y, y], color=BLUE, lw=0.8, label="95% interval")
         for seed, score in row.scores.items():
-            mark = "x" if seed in row.failed else "o"
-            axis.plot(score, y - 0.24, mark, color=GREY, ms=4, mew=mark == "x")
+            mark, run = ("x", "failed run") if seed in row.failed else ("o", "run")
+            axis.plot(score, y - 0.24, mark, color=GREY, ms=4, mew=mark == "x", label=run)
     real = board.baselines.get("real")
     if real is not None:
         _real_text(axis, real)

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
 import optuna
@@ -23,7 +22,17 @@ from core.tracking.protocol import WORST, RunRecord, read_tag
 from studies.analysis.contrasts import effects
 from studies.analysis.effects import contrast_section
 from studies.constraints import Constraint
-from studies.figures import BLUE, COLOURS, GREY, Maker, band, bare_rows, canvas, legend_beside
+from studies.figures import (
+    BLUE,
+    COLOURS,
+    GREY,
+    Maker,
+    band,
+    bare_rows,
+    canvas,
+    legend_beside,
+    optuna_plot,
+)
 from studies.leaderboard import Row, rng_of, variant_runs
 from studies.sections import TEXTS, Reading, Section, between, means, names
 from studies.table import Contrast
@@ -36,7 +45,6 @@ PUBLISHED = "published"
 LEAST_FOR_IMPORTANCE = 8
 # Optuna's plots of settings: the fewest and the most settings that they show.
 OF_SETTINGS = {"parallel_coordinate": (1, 5), "slice": (1, 4), "contour": (2, 2), "rank": (2, 2)}
-SIZES = {"parallel_coordinate": (9, 4.4), "slice": (5.2, 3.2)}  # inches; slice: of two panels
 Arms = Mapping[str, Sequence[RunRecord]]  # system -> its trials
 Tried = Mapping[str, optuna.Study]  # the same, as Optuna has them
 
@@ -209,36 +217,15 @@ def _plots(
     """
     metric, studies = reading.table.picked(reading.table.metric), [*tried.values()]
     plots: dict[str, Maker] = {
-        "optimization_history": partial(_plot, "optimization_history", studies, metric)
+        "optimization_history": partial(optuna_plot, "optimization_history", studies, metric)
     }
     if len(studies) == 1:
         (arm, study), *_ = tried.items()
         keys = [*shares[arm]] or [*study.trials[0].params]
         for name, (least, most) in OF_SETTINGS.items():
             if len(keys) >= least:
-                plots[name] = partial(_plot, name, study, metric, params=keys[:most])
+                plots[name] = partial(optuna_plot, name, study, metric, params=keys[:most])
     return plots if studies else {}
-
-
-def _plot(name: str, study: Any, metric: str, **given: Any) -> Figure:
-    """One of Optuna's plots in our style: it would draw in matplotlib's style `ggplot`."""
-    import matplotlib as mpl
-    from matplotlib import pyplot, style
-    from optuna.visualization import matplotlib as plots
-
-    size: Any = {
-        "figure.figsize": SIZES.get(name, (6.4, 4.4)),
-        "figure.constrained_layout.use": True,
-    }
-    with patch.dict(style.library, ggplot={}), mpl.rc_context(size), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are experimental, and of few trials they complain
-        found = getattr(plots, f"plot_{name}")(study, target_name=metric, **given)
-    drawing: Figure = np.ravel(found)[0].figure
-    for axis in (each for panel in drawing.axes for each in (panel.xaxis, panel.yaxis)):
-        if axis.get_scale() == "log":
-            axis.set_major_formatter("{x:g}")
-    pyplot.close(drawing)  # pyplot would keep it
-    return drawing
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from core.config import override, parse, read_toml
 from core.errors import InputError, MachineError
+from core.files import folder_name
 from core.text import recipes
 from core.text.corpus import Corpus
 from core.text.readers import READERS
@@ -36,7 +37,6 @@ from docs.summaries import load as load_summary
 from experiments.generate import load_generator, save_generator
 from experiments.listing import parse_filter
 from studies.ratings import Answer, answers, file_of, keep
-from studies.report import folder_name
 from tests.chaos.mutants import (
     NASTY,
     Target,

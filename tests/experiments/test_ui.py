@@ -109,7 +109,7 @@ def test_runs_sentences_and_leaderboard_are_there_to_see(
         parent = tracker.runs("seen", tags={"level": "study"})[0]
         page.goto(f"{address}/{tracker.link('seen', parent.run_id)}")
         with page.expect_popup() as opened:  # links of a description open a tab
-            page.get_by_role("link", name="Report", exact=True).click()
+            page.get_by_role("link", name="report", exact=True).click()
         report = opened.value.frame_locator("iframe")
         expect(report.get_by_role("heading", name="Summary")).to_be_visible(timeout=WAIT)
         expect(report.get_by_text("has the highest score on").first).to_be_visible(timeout=WAIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import subprocess
 import sys
@@ -36,31 +37,32 @@ def test_the_pages_of_a_study_are_those_that_its_report_wrote(
     begun = tracker.start_run("begun", "begun", params={}, tags={"level": "study"})
     begun.describe("a study\n\n[definition](#/elsewhere)")
     done = tracker.start_run("done", "done", params={}, tags={"level": "study"})
-    links = "[Report](#/experiments/1/runs/2) · [leaderboard](#/experiments/1?x=y)"
+    links = "[report](#/experiments/1/runs/2) · [leaderboard](#/experiments/1?x=y)"
     done.describe(f"{links}\n\n[definition](#/elsewhere)")
     assert begun.flush()
     assert done.flush()
     assert study_pages(tracker, "begun") == {"runs": tracker.link("begun")}
     assert study_pages(tracker, "done") == {
-        "Report": "#/experiments/1/runs/2", "leaderboard": "#/experiments/1?x=y"
+        "report": "#/experiments/1/runs/2", "leaderboard": "#/experiments/1?x=y"
     }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
-    """Port and process of a UI that may be called `pal` besides."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, Path]]:
+    """Port, process and output of a UI that may be called `pal` besides."""
     folder, port = tmp_path_factory.mktemp("ui"), free_port()
     tracker = open_tracker(f"sqlite:///{folder}/mlflow.db")
     command, environment = ui_command(tracker.uri, tracker.store_dir, port, names=["pal"])
-    server = subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with (output := folder / "output").open("wb") as file:
+        server = subprocess.Popen(
+            command, env=environment, cwd=folder, stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         for _ in range(1200):
             if server.poll() is None and ask(port, f"127.0.0.1:{port}") == 200:
                 break
             time.sleep(0.1)
-        yield port, server.pid
+        yield port, server.pid, output
     finally:
         server.terminate()
         server.wait(30)
@@ -86,8 +88,8 @@ def ask(port: int, host: str, method: str = "GET", origin: str | None = None) ->
 
 
 @pytest.mark.slow
-def test_only_the_hosts_that_were_told_are_answered(served: tuple[int, int]) -> None:
-    port, process = served
+def test_only_the_hosts_that_were_told_are_answered(served: tuple[int, int, Path]) -> None:
+    port, process, output = served
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"pal:{port}"):
         assert ask(port, host) == 200, host
     for host in ("evil.example", f"evil.example:{port}", f"pal.evil.example:{port}", "pal"):
@@ -103,6 +105,9 @@ def test_only_the_hosts_that_were_told_are_answered(served: tuple[int, int]) -> 
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
+    said = output.read_text(encoding="utf-8")
+    assert "Allowed hosts" in said
+    assert not re.search(r"GET|Warning", said), "lines of requests would hide the links"
 
 
 def _hosts(command: list[str]) -> tuple[str, list[str]]:

@@ -13,6 +13,7 @@ import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from core.tracking.mlflow_store import open_tracker
 from docs import results
 from experiments import load_study
 from experiments.cli import status
+from experiments.export import run_name
 from tests.conftest import ROOT
 from tests.studies.test_rendered_numbers import differences, parts_of, study_parts
 from variants import registry
@@ -227,9 +229,17 @@ def test_a_study_is_read_as_frames(room: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run["value"] == then[run["run_id"]]["eval/unique"]
     sentences = study.sentences(run["run_id"][:8])
     assert sentences["step"].unique().tolist() == [0, 2, 4]
+    assert sentences.index.to_list() == [*range(len(sentences))], "in the order of the frame"
     assert not any(text.startswith("update") for text in sentences["text"])
     drawn = EXPECTED["samples"][run["run_id"]]["end"]
     assert study.model(run["run_id"]).sample(5, seed=7) == drawn
+
+
+@pytest.mark.parametrize("name", ["card_axes", "search_rates", "stacked"])
+def test_numbers_of_a_leaderboard_are_numbers_even_if_none_is_known(name: str) -> None:
+    board = load_study(name).leaderboard()
+    for column in ("score", "low", "high", "survivors", "survivors_low", "survivors_high"):
+        assert board[column].dtype == float, column
 
 
 def test_a_study_is_known_by_its_id_and_unknown_ones_get_words(tmp_path: Path) -> None:
@@ -262,6 +272,10 @@ def test_a_study_is_exported_as_plain_files(tmp_path: Path) -> None:
     assert board["variant"].to_list() == study.leaderboard()["variant"].to_list()
     texts = sorted((folder / "sentences").iterdir())
     assert [file.name[:15] for file in texts[:2]] == ["detached seed 0", "detached seed 1"]
+    run = study.records[0]
+    assert run_name(replace(run, tags={**run.tags, "variant": "a · b/c", "seed": "1"})) == (
+        f"a-b_c seed 1 {run.run_id[:8]}"
+    )
     last = study.sentences(runs["run_id"][0]).query("step == 4")["text"]
     assert f"  0  {last.iloc[0]}\n" in texts[0].read_text(encoding="utf-8")
     assert [file.name for file in folder.parent.iterdir()] == ["plain"], "nothing temporary"

@@ -10,20 +10,32 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.errors import InputError
 from core.statistics import Difference, Interval
 from core.tracking.memory import MemoryTracker
 from core.tracking.rendering import Sample
-from studies.analysis.contrasts import effects
+from studies.analysis.contrasts import Effect, effects
 from studies.analysis.curves import curves_figure, middle
+from studies.analysis.effects import effects_figure
 from studies.analysis.plane import plane, ranks
 from studies.analysis.ranking import broken, findings, ranking
-from studies.figures import BLUE, PAPER, VARIABLES, band, canvas, data_of, draw, forest
+from studies.figures import (
+    BLUE,
+    PAPER,
+    VARIABLES,
+    _label_powers,
+    band,
+    canvas,
+    data_of,
+    draw,
+    forest,
+)
 from studies.leaderboard import Leaderboard, Row, leaderboard
-from studies.report import _each_once, build, latex, publish, read, register, upload
-from studies.sections import between, bracket, contrast, names, number
+from studies.report import _each_once, build, publish, read, register, upload
+from studies.sections import Section, between, bracket, contrast, frame_of, latex, names, number
 from studies.table import Contrast
 from studies.views import split_of
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
@@ -97,10 +109,12 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
     assert tables == {f"{each.key}.{end}" for each in with_rows for end in ("tex", "csv")}
     for section in with_rows:
         written = (tmp_path / "out" / "tables" / f"{section.key}.tex").read_text(encoding="utf-8")
+        head = [section.columns] if any(section.columns) else []
         assert parsed(written) == [[" ".join(cell.split()) for cell in row]
-                                   for row in (section.columns, *section.rows)]  # fmt: skip
+                                   for row in (*head, *section.rows)]  # fmt: skip
         with (tmp_path / "out" / "tables" / f"{section.key}.csv").open(encoding="utf-8") as file:
-            assert [*csv.reader(file)] == [[*row] for row in (section.columns, *section.rows)]
+            frame = frame_of(section)
+            assert [*csv.reader(file)] == [[*frame], *frame.to_numpy().tolist()]
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     for place in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (tmp_path / "out" / place).stat().st_size > 5000
@@ -108,28 +122,32 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
 
 LATEX = {r"\textbackslash": "\\", r"\textasciitilde": "~", r"\textasciicircum": "^",
          r"\textless": "<", r"\textgreater": ">", r"\textbar": "|"}  # fmt: skip
-TOKEN = re.compile(r"(\\text[a-z]+)(?:\{\}| )|\\([&%$#_{}])|(\{\})|([^\\{}&%$#_~^<>|])|(&)|(\\\\)")
+TOKEN = re.compile(
+    r"(\\text[a-z]+)(?:\{\}| )|\\([&%$#_{}])|\$(-)\$|(\{\})|([^\\{}&%$#_~^<>|])|(&)|(\\\\)"
+)
 
 
 def parsed(text: str) -> list[list[str]]:
-    """The cells of a table of booktabs, its columns first; fails where LaTeX would, or would show
-    another character.
+    """The cells of a table of booktabs, its columns first if they have names; fails where LaTeX
+    would, or would show another character.
     """
-    package, begin, top, columns, middle, *rows, bottom, end = text.splitlines()
+    package, begin, top, *rows, bottom, end = text.splitlines()
     assert package == r"% \usepackage{booktabs}"
-    aligned = re.fullmatch(r"\\begin\{tabular\}\{([lr]+)\}", begin)
+    narrow = re.sub(r"p\{0\.\d\d\\linewidth\}", "p", begin)
+    aligned = re.fullmatch(r"\\begin\{tabular\}\{([lrp]+)\}", narrow)
     assert aligned
-    assert (top, middle, bottom) == (r"\toprule", r"\midrule", r"\bottomrule")
-    assert end == r"\end{tabular}"
+    assert (top, bottom, end) == (r"\toprule", r"\bottomrule", r"\end{tabular}")
+    if r"\midrule" in rows:
+        assert rows.pop(1) == r"\midrule"
     found = []
-    for row in (columns, *rows):
+    for row in rows:
         cells, place = [""], 0
         assert not row.startswith(("[", "*")), "an option of the line before"
         while place < len(row):
             token = TOKEN.match(row, place)
             assert token, row[place:]
-            name, escaped, _, plain, cell, over = token.groups()
-            cells[-1] += LATEX[name] if name else escaped or plain or ""
+            name, escaped, minus, _, plain, cell, over = token.groups()
+            cells[-1] += LATEX[name] if name else escaped or minus or plain or ""
             if cell:
                 cells.append("")
             place = token.end()
@@ -150,6 +168,25 @@ def test_a_table_for_latex_shows_every_character() -> None:
     text = latex(columns, rows)
     assert parsed(text) == shown
     assert r"\begin{tabular}{lrll}" in text, "numbers at the right"
+    assert "& $-$1.5 &" in text, "a minus, not a hyphen"
+
+
+def test_long_texts_are_wrapped_in_latex_and_a_table_without_names_has_no_head() -> None:
+    rows = [["#0", "a b " * 20, "-3"], ["#1", "c", "it is -.5 to -2, e-3 and a-1"]]
+    text = latex(["", "after 0", "after 9"], rows)
+    assert r"{lp{0.80\linewidth}l}" in text
+    assert "it is $-$.5 to $-$2, e-3 and a-1" in text
+    assert latex(["", "", ""], rows).count("rule\n") == 2
+    assert parsed(latex(["", "", ""], rows)) == [[" ".join(c.split()) for c in row] for row in rows]
+
+
+def test_pandas_reads_the_numbers_of_a_table(tmp_path: Path) -> None:
+    section = Section("x", ["name", "score", "text"], [["a", "-", "-"], ["b", "-0.25", "c"]])
+    frame_of(section).to_csv(tmp_path / "x.csv", index=False)
+    found = pd.read_csv(tmp_path / "x.csv")
+    assert found["score"].isna().to_list() == [True, False]
+    assert found["score"][1] == -0.25
+    assert found["text"].to_list() == ["-", "c"], "a sentence is not a number"
 
 
 def test_the_data_of_a_figure_are_what_it_shows() -> None:
@@ -165,11 +202,30 @@ def test_the_data_of_a_figure_are_what_it_shows() -> None:
     ]
     drawing, axis = canvas(4, 3)
     band(axis, [0, 1], [Interval(1.0, 0.5, 1.5), Interval(2.0, 1.5, 2.5)], "both")
-    axis.set_title("panel", loc="left")
+    axis.set_title("a\npanel", loc="left")
     found = data_of(drawing)
-    assert found[:2] == [("panel", 1, "line", "both", x, x + 1.0) for x in (0.0, 1.0)]
+    assert found[:2] == [("a panel", 1, "line", "both", x, x + 1.0) for x in (0.0, 1.0)]
     assert {(0.0, 0.5), (0.0, 1.5), (1.0, 1.5), (1.0, 2.5)} == {row[4:] for row in found[2:]}
     assert {row[1:3] for row in found[2:]} == {(2, "band")}
+    drawing, axis = canvas(4, 3)
+    axis.scatter([1.0, 2.0], [3.0, 4.0], label="runs")
+    axis.set_xlabel("updates")
+    assert data_of(drawing) == [("updates", 1, "points", "runs", x, x + 2) for x in (1.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(1e-4, 2e-2, "0.0001 0.001 0.01"), (2e-4, 3e-3, "0.0002 0.0005 0.001 0.002"),
+     (0.8, 90, "1 10"), (25, 95, "50")],
+)  # fmt: skip
+def test_a_logarithmic_axis_has_plain_numbers(low: float, high: float, shown: str) -> None:
+    _, axis = canvas(4, 3)
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    _label_powers(axis.xaxis)
+    labels = axis.get_xticklabels(which="both")
+    texts = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in labels]
+    assert sorted(text for text in texts if text and low <= float(text) <= high) == shown.split()
 
 
 def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) -> None:
@@ -384,6 +440,10 @@ def test_a_contrast_in_words(low: float, high: float, words: str) -> None:
         down = contrast("a", "b", found, higher_is_better=False)
         assert down.startswith("`b` beats `a` by .03")
     unknown = replace(found, low=math.nan, high=math.nan, pairs=1)
+    shown = effects_figure(
+        board_of({}), [Effect("", "a", "b", each, each.p) for each in (found, unknown)]
+    )
+    assert [text.get_text() for text in shown.axes[0].texts] == ["p 0.040"], "no test of one pair"
     single = contrast("a", "b", unknown, higher_is_better=True)
     assert "beats" not in single
     apart = contrast("a", "b", replace(found, paired=False), higher_is_better=True)
@@ -415,8 +475,10 @@ def test_all_columns_and_the_plane_are_of_the_split_of_the_score(tracker: Memory
         assert found.columns[-2:] == ["bleu_4", "self_bleu_4"]
         assert {(*row[-2:],) for row in found.rows if row[0]} == {wanted}
         (drawn,) = next(plane(each)).figures.values()
-        places = {(f"{y:.3f}", f"{1 - x:.3f}") for *_, x, y in data_of(draw(drawn))}
-        assert place in places
+        data = data_of(draw(drawn))
+        assert place in {(f"{y:.3f}", f"{1 - x:.3f}") for *_, x, y in data}
+        rows = {f"{row.variant}, {what}" for row in board.rows for what in ("runs", "mean")}
+        assert {row[3] for row in data} - {"real text"} == rows
     assert split_of("eval_best/jsd") == "eval_best/"
 
 

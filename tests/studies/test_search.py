@@ -24,7 +24,7 @@ from core.training.loop import Stopped
 from experiments.loading import resolve_file
 from experiments.stored_study import StoredStudy
 from studies.definition import Study, load_study
-from studies.figures import draw, save
+from studies.figures import data_of, draw, save
 from studies.plan import Done, Limit
 from studies.report import build, document, read, sections
 from studies.running.execute import begin, resume, work
@@ -220,8 +220,14 @@ def test_optunas_plots_show_numbers_and_choices(tmp_path: Path) -> None:
         marks = [mark for axis in figure.axes for mark in (*axis.lines, *axis.collections)]
         assert marks, name
         axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
-        texts = [label.get_text() for axis in axes for label in axis.get_ticklabels()]
+        texts = [label.get_text() for axis in axes for label in axis.get_ticklabels(which="both")]
         assert not any("$" in text for text in texts), f"{name}: a number as its formula"
+        assert not any("'" in text for text in texts), f"{name}: a choice in quotes"
+        data = data_of(figure)
+        assert bool(data) == (name != "parallel_coordinate")
+        if name == "slice":
+            choices = {row[4] for row in data if row[0] == "sampling"}
+            assert choices == {"gumbel_softmax", "straight_through"}
     assert pyplot.get_fignums() == []
     assert not any("race" in word for word in report.sections[3].explanation.split())
 
