@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from importlib.metadata import version
+from inspect import getdoc
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -44,6 +45,8 @@ app = typer.Typer(
 for module in (run, study, evaluate, tools, runs, corpus, metrics):
     for command in module.app.registered_commands:
         command.cls = Command
+        # Lines of a paragraph are joined, except after a colon; Typer does this with the first one.
+        command.help = re.sub(r"(?<![:\n])\n(?!\n)", " ", getdoc(command.callback) or "")
 for module in (run, study, evaluate, tools):
     app.add_typer(module.app)  # without a name: its commands are the program's
 app.add_typer(runs.app, name="runs")

@@ -59,12 +59,18 @@ def table(
     rows: Sequence[Sequence[str]],
     title: str | None = None,
     console: Console = stdout,
+    optional: str = "",
 ) -> Table:
     """A plain table. Numbers, ids and names stay whole; longer text folds. If the terminal is too
-    narrow for that, each row is a block of lines, one for each column.
+    narrow for that, the `optional` column is left out, or else each row is a block of lines, one
+    for each column.
     """
     least = [max(map(_narrowest, column)) for column in zip(columns, *rows, strict=True)]
     if sum(least) + GAP * (len(columns) - 1) > console.width:
+        if optional and optional in columns:
+            kept = [place for place, column in enumerate(columns) if column != optional]
+            cells = [[row[place] for place in kept] for row in rows]
+            return table([columns[place] for place in kept], cells, title, console)
         if len(columns) > MOST_FOLDED:
             return _blocks(columns, rows, title)
         least = [min(width, LONGEST_UNFOLDED) for width in least]

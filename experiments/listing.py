@@ -185,11 +185,15 @@ def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def show(rows: Sequence[Row], columns: Sequence[str], none: str) -> None:
-    """Print a table of runs, or what to say of none."""
+    """Print a table of runs, or what to say of none. A narrow terminal does not show the study of
+    runs that are all of one.
+    """
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     for row in cells:
         row[0] = row[0][:8]  # long enough for every command that takes a run
-    stdout.print(table(list(columns), cells) if rows else none)
+    one_study = len({row.get("study") for row in rows}) == 1
+    optional = "study" if one_study and len(columns) > len(SHOWN) else ""
+    stdout.print(table(list(columns), cells, optional=optional) if rows else none)
 
 
 def show_comparison(rows: Sequence[Row], compared: Mapping[str, Any]) -> None:

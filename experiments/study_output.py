@@ -69,7 +69,8 @@ def show_leaderboard(reading: Reading) -> None:
     places = [list(found.columns).index(each) for each in columns]
     rows = [[row[place] for place in places] for row in found.rows]
     better = "higher" if board.higher_is_better else "lower"
-    stdout.print(table(columns, rows, f"{board.study}: {board.metric}, {better} is better"))
+    title = f"{board.study}: {board.metric}, {better} is better"
+    stdout.print(table(columns, rows, title, optional="ladder"))
     if board.signature:
         stderr.print(f"signature: {board.signature}", markup=False)
     for sentence in found.findings:

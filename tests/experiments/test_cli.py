@@ -311,6 +311,16 @@ def test_help_has_no_types_of_flags(command: str, capsys: pytest.CaptureFixture[
     assert "<bool>" not in out
 
 
+def test_paragraphs_of_help_fill_the_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = textgan("watch", "--help", capsys=capsys)
+    assert "and the time left, until the study ends." in out
+    _, out, _ = textgan("--help", capsys=capsys)
+    assert "optimiser moments, random streams, order of the data." in out
+
+
 BAD = [
     (["run", "gan_textgan"], "did you mean 'gan_textgen'"),
     (["run", "nothing.toml"], "no such file"),

@@ -24,9 +24,9 @@ STRATEGIES = [[f"sampling.{name}", "A draw from softmax(l); D sees ids.", "Jang 
 FACTS = [["versions", "torch=2.13.0+cpu"], ["store", "sqlite:///" + "a/" * 30], ["runs", "7"]]
 
 
-def printed(width: int, columns: list[str], rows: list[list[str]]) -> list[str]:
+def printed(width: int, columns: list[str], rows: list[list[str]], optional: str = "") -> list[str]:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    console.print(table(columns, rows, "a title", console))
+    console.print(table(columns, rows, "a title", console, optional))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -77,6 +77,15 @@ def test_without_a_terminal_progress_is_one_line_a_minute(
 def test_a_signature_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     stderr.print("refs:100:b4bf0116", markup=False)
     assert capsys.readouterr().err == "refs:100:b4bf0116\n"
+
+
+def test_an_optional_column_is_left_out_before_rows_become_blocks() -> None:
+    others = [column for column in COLUMNS if column != "study"]
+    shown = printed(70, COLUMNS, RUNS, "study")
+    assert shown[1].split() == others
+    assert len(shown) == 2 + len(RUNS)
+    assert printed(80, COLUMNS, RUNS, "study")[1].split() == COLUMNS
+    assert printed(40, COLUMNS, RUNS, "study")[1].split() == ["run_id", "50025eb1"]
 
 
 def test_rows_become_blocks_where_columns_do_not_fit() -> None:
