@@ -34,6 +34,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
 )
 SAMPLES = "samples.json"  # artifact of a run
 LONG = 40  # characters of a cell that is wrapped in LaTeX
+LINE = 90  # characters of a line of LaTeX's `footnotesize`
+GAP = 0.04  # between two columns, of the line
 SIGNS = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 MANY = 4  # names that are spelled out before the rest is counted
 
@@ -220,20 +222,14 @@ def contrast(level: str, reference: str, found: Difference, *, higher_is_better:
 
 
 def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for the LaTeX package booktabs. Columns of numbers are aligned at the right; columns
-    of long texts share the width of the page.
+    """A table for the LaTeX package booktabs. Columns of numbers are aligned at the right; if a
+    text is long, the columns of texts share the width of the page.
     """
     cells = [[" ".join(cell.split()) for cell in row] for row in rows]
-    by_column = [*zip(*cells, strict=True)]
-    long = [max(map(len, column)) > LONG for column in by_column]
-    share = f"p{{{0.8 / max(1, sum(long)):.2f}\\linewidth}}"
-    aligned = "".join(
-        share if wrapped else "r" if _is_numeric(column) else "l"
-        for column, wrapped in zip(by_column, long, strict=True)
+    frame, named = pd.DataFrame(cells, columns=list(columns)), any(columns)
+    text = frame.to_latex(
+        index=False, header=named, escape=True, column_format=_aligned(columns, cells)
     )
-    frame = pd.DataFrame(cells, columns=list(columns))
-    named = any(columns)
-    text = frame.to_latex(index=False, header=named, escape=True, column_format=aligned)
     if not named:
         text = text.replace("\\midrule\n", "", 1)
     for sign, name in SIGNS.items():
@@ -243,10 +239,33 @@ def latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"% \\usepackage{{booktabs}}\n{text}"
 
 
+def _aligned(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """The format of the columns; wrapped ones have the room that the others leave."""
+    every = [*zip(columns, *cells, strict=True)]
+    widths = [max(map(len, column)) for column in every]
+    numeric = [_is_numeric(column[1:]) for column in every]
+    long = [
+        max(widths) > LONG and width > LONG / 2 and not numbers
+        for width, numbers in zip(widths, numeric, strict=True)
+    ]
+    rest = sum(width + 3 for width, wrapped in zip(widths, long, strict=True) if not wrapped)
+    share = max(0.3, 1 - rest / LINE) / max(1, sum(long)) - GAP
+    wide = f"p{{{share:.2f}\\linewidth}}"
+    return "".join(
+        wide if wrapped else "r" if numbers else "l"
+        for wrapped, numbers in zip(long, numeric, strict=True)
+    )
+
+
 def frame_of(section: Section) -> pd.DataFrame:
-    """A table for CSV: a number that there is not is empty, not a dash."""
+    """A table for CSV: a number that there is not is empty, not a dash, also where an interval
+    follows the numbers.
+    """
     frame = pd.DataFrame(section.rows, columns=list(section.columns))
-    numeric = [_is_numeric(column) for column in zip(*section.rows, strict=True)]
+    numeric = [
+        all(re.match(r"[-+.\d]|$", cell) for cell in column)
+        for column in zip(*section.rows, strict=True)
+    ]
     frame.loc[:, numeric] = frame.loc[:, numeric].replace("-", "")
     return frame
 

@@ -174,17 +174,22 @@ def test_a_table_for_latex_shows_every_character() -> None:
 def test_long_texts_are_wrapped_in_latex_and_a_table_without_names_has_no_head() -> None:
     rows = [["#0", "a b " * 20, "-3"], ["#1", "c", "it is -.5 to -2, e-3 and a-1"]]
     text = latex(["", "after 0", "after 9"], rows)
-    assert r"{lp{0.80\linewidth}l}" in text
+    assert r"{lp{0.43\linewidth}p{0.43\linewidth}}" in text
+    both = latex(["contrast", "difference"], [["a - b " * 20, "-0.0123"]])
+    assert r"{p{0.82\linewidth}r}" in both, "room for the numbers"
+    assert "{ll}" in latex(["", "reason"], [["#0", "a" * 30]])
     assert "it is $-$.5 to $-$2, e-3 and a-1" in text
     assert latex(["", "", ""], rows).count("rule\n") == 2
     assert parsed(latex(["", "", ""], rows)) == [[" ".join(c.split()) for c in row] for row in rows]
 
 
 def test_pandas_reads_the_numbers_of_a_table(tmp_path: Path) -> None:
-    section = Section("x", ["name", "score", "text"], [["a", "-", "-"], ["b", "-0.25", "c"]])
+    rows = [["a", "-", "-", "-"], ["b", "-0.25", "c", "0.1 (0.0 to 0.2)"]]
+    section = Section("x", ["name", "score", "text", "interval"], rows)
     frame_of(section).to_csv(tmp_path / "x.csv", index=False)
     found = pd.read_csv(tmp_path / "x.csv")
     assert found["score"].isna().to_list() == [True, False]
+    assert found["interval"].isna().to_list() == [True, False]
     assert found["score"][1] == -0.25
     assert found["text"].to_list() == ["-", "c"], "a sentence is not a number"
 
