@@ -266,13 +266,13 @@ def correlations(
 
     `metrics` is variant -> metric -> value. With few variants rho says little: read p.
     """
-    from scipy import stats
-
     people, frame = pd.Series(preferred), pd.DataFrame(dict(metrics)).T
     found = {}
     for name in sorted(map(str, frame)):
         both = pd.concat([people, frame[name]], axis=1).dropna()
         if len(both) >= 3 and (both.nunique() > 1).all():
+            from scipy import stats  # half a second, and most studies have no answers
+
             related = stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1])
             found[name] = (float(related.statistic), float(related.pvalue), len(both))
     return found
