@@ -27,7 +27,8 @@ class Registry:
 
     def __init__(self, folder: Path, plugins: Mapping[tuple[str, str], EntryPoint]) -> None:
         self._plugins = plugins
-        self._names = {}
+        self._names: dict[str, list[str]] = {}
+        self._classes: dict[tuple[str, str], Any] = {}
         # A sentence about each file that nothing finds.
         self.lost = [
             f"{file} is ignored: {name!r} is no slot{nearest(name, FOLDERS)}"
@@ -59,9 +60,13 @@ class Registry:
             raise InputError(
                 f"no {slot.replace('_', ' ')} {name!r}{lost[0] if lost else nearest(name, names)}"
             )
-        if (slot, name) in self._plugins:
-            return _loaded(self._plugins[slot, name])
-        return _class_in(f"variants.{slot}.{name}")
+        key = slot, name
+        if key not in self._classes:
+            plugin = self._plugins.get(key)
+            self._classes[key] = (
+                _class_in(f"variants.{slot}.{name}") if plugin is None else _loaded(plugin)
+            )
+        return self._classes[key]
 
     def describe(self, slot: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Slot -> rows of name, summary (first docstring line), paper, needs, offers."""

@@ -11,7 +11,8 @@ from core.metrics.catalogue import CATALOGUE
 from core.metrics.diversity import bigrams, collapse
 from core.metrics.suite import Suite
 from core.text.grammar import grammar
-from core.text.oracles import lstm_oracle
+from core.text.oracles import LstmOracle, lstm_oracle
+from core.text.pcfg import Grammar
 
 Sentences = list[list[str]]
 EASY = grammar("easy")
@@ -48,26 +49,25 @@ def letters(text: Sentences) -> Sentences:
     return [list(" ".join(sentence)) for sentence in text]
 
 
-def drawn(difficulty: str, n: int = 400) -> tuple[Sentences, Sentences]:
-    source = grammar(difficulty)  # type: ignore[arg-type]
+def drawn(source: Grammar | LstmOracle, n: int) -> tuple[Sentences, Sentences]:
     return [list(s) for s in source.sample(n, 0)], [list(s) for s in source.sample(n, 1)]
 
 
-ORACLE = lstm_oracle(20)
-TEXTS = {
-    "easy": (REAL, HELD_OUT),
-    "few": (REAL, HELD_OUT[:20]),
-    "default": drawn("default"),
-    "hard": drawn("hard"),
-    "letters": (letters(REAL), letters(HELD_OUT)),
-    "oracle": ([list(s) for s in ORACLE.sample(200, 0)], [list(s) for s in ORACLE.sample(200, 1)]),
-    "random words": (REAL, [DRAW.choices(WORDS, k=8) for _ in REAL]),
+RANDOM_WORDS = [DRAW.choices(WORDS, k=8) for _ in REAL]
+TEXTS: dict[str, Callable[[], tuple[Sentences, Sentences]]] = {  # when they are needed
+    "easy": lambda: (REAL, HELD_OUT),
+    "few": lambda: (REAL, HELD_OUT[:20]),
+    "default": lambda: drawn(grammar("default"), 400),
+    "hard": lambda: drawn(grammar("hard"), 400),
+    "letters": lambda: (letters(REAL), letters(HELD_OUT)),
+    "oracle": lambda: drawn(lstm_oracle(20), 200),
+    "random words": lambda: (REAL, RANDOM_WORDS),
 }
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_real_text_and_random_words_have_not_collapsed(name: str) -> None:
-    real, text = TEXTS[name]
+    real, text = TEXTS[name]()
     assert collapse(text, bigrams(real)) == ""
 
 
@@ -76,7 +76,7 @@ def test_no_metric_prefers_nonsense_to_real_text() -> None:
     suite = Suite(REAL, HELD_OUT[150:], EASY)
     real = suite.measures(HELD_OUT[:150], CHEAP)
     nonsense = {kind: text[-150:] for kind, text in COLLAPSED.items() if kind != "one sentence"} | {
-        "random words": TEXTS["random words"][1][:150],
+        "random words": RANDOM_WORDS[:150],
         "shuffled": [DRAW.sample(s, len(s)) for s in HELD_OUT[:150]],
         "two words": [[]] * 149 + [["a", "dog"]],
     }
