@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import sys
@@ -17,11 +18,10 @@ import sqlalchemy
 import torch
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
-from filelock import FileLock
 
-from core.compiled import _Cache as KernelCache
 from core.config import Config, override, parse, read_toml
 from core.process import usable_cores
+from experiments.cli import GARBAGE
 from experiments.single_run.evaluator import Evaluator, Values
 from studies.figures import save
 from variants import registry
@@ -31,6 +31,7 @@ SMOKE = ROOT / "experiments" / "smoke" / "run.toml"
 DATA = Path(os.environ.get("TEXTGAN_DATA", ROOT.parent / "shared" / "data"))
 os.environ.pop("COLUMNS", None)  # pytest-xdist makes its processes 80 columns wide
 MOST_WORKERS = 4
+gc.set_threshold(GARBAGE)  # as commands do
 MEMORY_OF_A_WORKER = 2e9  # bytes; torch, MLflow and now and then a server or a browser
 
 
@@ -46,6 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that none of them begins when the others have ended."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports have made is there to stay: looking for garbage in it, over and over, takes
+    a twentieth of the time of the tests.
+    """
+    gc.freeze()
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
@@ -102,31 +110,6 @@ def _migrations_are_read_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _kernels_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiling takes 20 s on a fresh clone, in one test process while the others wait for it."""
-    lock = FileLock(tmp_path_factory.getbasetemp().parent / "compiling.lock", timeout=300)
-    load, save = KernelCache.load_overload, KernelCache.save_overload
-
-    def load_or_wait(cache: KernelCache, *given: Any) -> Any:
-        found = load(cache, *given)
-        if found is None:
-            lock.acquire()
-            found = load(cache, *given)
-            if found is not None:
-                lock.release()
-        return found
-
-    def save_and_release(cache: KernelCache, *given: Any) -> None:
-        save(cache, *given)
-        lock.release()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(KernelCache, "load_overload", load_or_wait)
-        patch.setattr(KernelCache, "save_overload", save_and_release)
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's store, folder or random state."""
@@ -179,7 +162,7 @@ def tiny(*overrides: str) -> Config:
             "evaluation.every=2",
             "evaluation.sentences=20",
             "evaluation.references=20",
-            "evaluation.gradients=2",
+            "evaluation.gradients=0",
             "corpus.difficulty=easy",
             "corpus.sentences=300",
             *overrides,

@@ -26,6 +26,7 @@ def outages(world: World, times: int, say: Say) -> Tally:
     """The server misbehaves, in every way there is; afterwards what waits is delivered."""
     world.prepare()
     tally = Tally("outage of the tracking server")
+    before = dict(os.environ)
     os.environ |= IMPATIENT
     here, place = Path.cwd(), world.folder / "outage"
     place.mkdir()
@@ -37,6 +38,8 @@ def outages(world: World, times: int, say: Say) -> Tally:
                 say(tally)
     finally:
         os.chdir(here)
+        os.environ.clear()
+        os.environ |= before  # other kinds of faults wait as long as users do
         shutil.rmtree(place)
     return tally
 

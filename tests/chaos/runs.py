@@ -21,7 +21,7 @@ from tests.conftest import tiny
 
 UPDATES = 6
 CONFIG = ("train.updates=6", "train.checkpoint_every=2", "train.log_every=1", "evaluation.every=2",
-          "train.ema=0.5", "train.entropy=0.01")  # fmt: skip
+          "evaluation.gradients=2", "train.ema=0.5", "train.entropy=0.01")  # fmt: skip
 TIMED = ("train/updates_per_second", "train/tokens_per_second", "system/")
 
 

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tests.chaos import runs
 from tests.chaos.children import BASE_SECONDS, PACE, Ended, Kill, child
 from tests.chaos.tally import Tally
@@ -114,10 +116,22 @@ def import_all(names: list[str]) -> None:
 
 
 def _settle() -> None:
-    """What the first run of a process looks up once: fonts, and which packages are installed."""
+    """What the first run of a process does once: find fonts, packages and compiled kernels, and
+    compute what a grammar's metrics compare with.
+    """
     from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
+    from core.seeding import generator
+    from core.text.grammar import grammar
+    from core.training.players import build
+    from core.training.rollout import sample_tokens
     from experiments.single_run.page import curves_figure
+    from variants import registry
+
+    config = runs.config()
+    grammar(config.corpus.difficulty).expected_mass(1)
+    players = build(config, registry(), 20, torch.device("cpu"))
+    sample_tokens(players.averaged, players.sampling_at(config, 1.0), 1, generator(0, "settled"))
 
     warn_dependency_requirement_mismatches(["textgan-lab"])
     figure = curves_figure({"losses": {"loss": [(0, 1.0), (1, 2.0)]}})

@@ -192,7 +192,6 @@ def test_a_plugin_that_cannot_be_loaded_is_listed_without_a_value(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_mauve_is_the_packages_and_high_for_real_text_alone() -> None:
     package = pytest.importorskip("mauve", reason="needs mauve-text: the extra `mauve`")
     drawn = grammar("easy").sample(400, 1)

@@ -95,7 +95,7 @@ def test_dropout_and_spectral_normalisation_train(generator: str, discriminator:
     ],
 )  # fmt: skip
 def test_rare_settings_run_with_evaluation(tmp_path: Path, settings: tuple[str, ...]) -> None:
-    config = tiny("train.updates=2", *settings)
+    config = tiny("train.updates=2", "evaluation.gradients=2", *settings)
     assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
 
 

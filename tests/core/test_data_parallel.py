@@ -97,7 +97,8 @@ def test_a_run_resumes_with_another_number_of_processes(
         if step == 4:
             raise KeyboardInterrupt
 
-    config = tiny("train.updates=6", "train.checkpoint_every=2", "train.log_every=1")
+    config = tiny("train.updates=6", "train.checkpoint_every=2", "train.log_every=1",
+                  "evaluation.gradients=2")  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
         run(config, tracker=tracker, report=die)
     (killed,) = tracker.runs()

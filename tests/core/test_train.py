@@ -70,8 +70,9 @@ def test_killed_and_resumed_equals_never_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
     config = tiny(
-        "train.updates=7", "train.checkpoint_every=2", "train.log_every=1", "train.ema=0.5"
-    )
+        "train.updates=7", "train.checkpoint_every=2", "train.log_every=1", "train.ema=0.5",
+        "evaluation.gradients=2",
+    )  # fmt: skip
     if system == "mle":
         config = mle()
     whole = MemoryTracker(tmp_path / "whole")

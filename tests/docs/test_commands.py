@@ -29,7 +29,8 @@ PAGES = [
 ]
 PROGRAM = ".venv/bin/textgan "
 SMALL = ["train.updates=2", "corpus.sentences=1000", "train.batch_size=4", "evaluation.every=1",
-         "evaluation.sentences=20", "evaluation.references=20"]  # fmt: skip
+         "evaluation.sentences=20", "evaluation.references=20",
+         "evaluation.gradients=0"]  # fmt: skip
 DEMO = ["study.seeds=1", "study.budget={updates=2}", 'study.systems=["log_ratio"]']
 FEW = ["study.seeds=1", "study.systems=[]", "study.contrasts=[]", "study.likelihood=false",
        'study.axes.next_input=["noise"]', 'study.axes.noise_mapping=["full"]']  # fmt: skip

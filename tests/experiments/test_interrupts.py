@@ -73,8 +73,10 @@ def test_workers_of_a_study_that_is_terminated_end_with_it(tmp_path: Path) -> No
     command = [
         sys.executable, "-P", "-m", "experiments", "study", str(SMOKE), "--workers", "2",
         "--set", "train.updates=100000", "--set", "train.checkpoint_every=5",
-        "--set", "corpus.sentences=1000", "--set", "evaluation.sentences=50",
-        "--set", "evaluation.references=50",
+        "--set", "train.batch_size=4", "--set", "model.length=8", "--set", "corpus.sentences=300",
+        "--set", "corpus.difficulty=easy", "--set", "evaluation.every=100000",
+        "--set", "evaluation.sentences=20", "--set", "evaluation.references=20",
+        "--set", "evaluation.gradients=0",
     ]  # fmt: skip
     deaf = {**environment(), "OMP_NUM_THREADS": "1"}
     study = subprocess.Popen(

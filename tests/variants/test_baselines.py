@@ -59,7 +59,8 @@ def test_a_moving_baseline_follows_what_is_visible() -> None:
 
 
 def test_baselines_go_on_after_a_kill(tmp_path: Path) -> None:
-    settings = (*DENSE, "train.updates=6", "train.checkpoint_every=2", "train.log_every=1")
+    settings = (*DENSE, "train.updates=6", "train.checkpoint_every=2", "train.log_every=1",
+                "evaluation.gradients=2")  # fmt: skip
     expected = run(tiny(*settings), tracker=MemoryTracker(tmp_path / "whole"))
     broken = MemoryTracker(tmp_path / "broken")
 
