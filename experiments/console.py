@@ -66,7 +66,7 @@ def table(
     for each column.
     """
     least = [max(map(_narrowest, column)) for column in zip(columns, *rows, strict=True)]
-    if sum(least) + GAP * (len(columns) - 1) > console.width:
+    if sum(least) + GAP * len(columns) > console.width:
         if optional and optional in columns:
             kept = [place for place, column in enumerate(columns) if column != optional]
             cells = [[row[place] for place in kept] for row in rows]
@@ -75,8 +75,8 @@ def table(
             return _blocks(columns, rows, title)
         least = [min(width, LONGEST_UNFOLDED) for width in least]
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column, width in zip(columns, least, strict=True):
-        made.add_column(Text(column), min_width=width, overflow="fold")
+    for column, width in zip(columns, _widths(least, columns, rows, console.width), strict=True):
+        made.add_column(Text(column), width=width, overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
     return made
@@ -86,6 +86,22 @@ def _narrowest(cell: str) -> int:
     """The least width of a cell: a number or a short text on one line, else its longest word."""
     longest = max(map(cell_len, cell.split()), default=0)
     return cell_len(cell) if cell_len(cell) <= LONGEST_UNFOLDED else min(longest, LONGEST_WORD)
+
+
+def _widths(
+    least: Sequence[int], columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> list[int]:
+    """The widths of columns: at least these, and the room that is left goes to those that need
+    more, in equal parts. Rich's own widths may be too large in sum, and it cuts the last column.
+    """
+    widest = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    found, left = list(least), width - sum(least) - GAP * len(least)
+    needs = sorted(range(len(least)), key=lambda place: widest[place] - least[place])
+    for rank, place in enumerate(needs):
+        more = max(0, min(widest[place] - least[place], left // (len(needs) - rank)))
+        found[place] += more
+        left -= more
+    return found
 
 
 def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> Table:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from experiments.console import progress, stderr, table
 from experiments.listing import SHOWN
+from experiments.study_output import LEADERBOARD
 from studies.analysis.ranking import BOARD_COLUMNS
 
 COLUMNS = [*SHOWN, "eval/jsd_bound"]
@@ -21,6 +22,10 @@ BOARD = [
 ]  # fmt: skip
 STRATEGIES = [[f"sampling.{name}", "A draw from softmax(l); D sees ids.", "Jang 2017"]
               for name in NAMES]  # fmt: skip
+LADDER = [["1", "mle, longer", "0.3267", "one run", "0.000", "1 ok", "", "unigram to bigram"],
+          ["2", "mle", "0.2442", "one run", "0.000", "1 ok", "undecided", "unigram to bigram"],
+          ["", "real held-out text", "0.5159", "", "1.000", "", "", ""],
+          ["", "unigram model", "0.1675", "", "0.000", "", "", ""]]  # fmt: skip
 FACTS = [["versions", "torch=2.13.0+cpu"], ["store", "sqlite:///" + "a/" * 30], ["runs", "7"]]
 
 
@@ -30,7 +35,7 @@ def printed(width: int, columns: list[str], rows: list[list[str]], optional: str
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("width", [40, 50, 80, 160])
+@pytest.mark.parametrize("width", [40, 50, 77, 80, 81, 160])
 @pytest.mark.parametrize(
     ("columns", "rows"),
     [
@@ -38,9 +43,10 @@ def printed(width: int, columns: list[str], rows: list[list[str]], optional: str
         ([*BOARD_COLUMNS], BOARD),
         (["slot.strategy", "what it does", "source"], STRATEGIES),
         (["metric", "50025eb1 a", "c7c8a0a1 b"], [["eval/ms_jaccard_2", "0.1", "0.2"]]),
+        ([*LEADERBOARD], LADDER),
         (["", ""], FACTS),
     ],
-    ids=["runs", "leaderboard", "strategies", "comparison", "facts"],
+    ids=["runs", "leaderboard", "strategies", "comparison", "short leaderboard", "facts"],
 )
 def test_nothing_is_cut_in_a_narrow_terminal(
     width: int, columns: list[str], rows: list[list[str]]
