@@ -320,8 +320,12 @@ def bare(axis: str, label: str) -> str:
 
 
 def changed(tables: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy of the tables with each slot (by name or as a table) or dotted setting replaced."""
+    """A copy of the tables with each slot (by name or as a table) or dotted setting replaced. A whole
+    system takes the place of all slots.
+    """
     copy = deepcopy(dict(tables))
+    if "system" in values:
+        copy = {key: table for key, table in copy.items() if slot_name(key) not in SLOTS}
     for key, value in values.items():
         slot = slot_name(key)
         if slot not in SLOTS:

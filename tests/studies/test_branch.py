@@ -68,6 +68,15 @@ def test_forks_wait_for_their_trunk() -> None:
         assert job.config.train.updates == 3
 
 
+def test_a_choice_can_be_a_whole_system_in_place_of_the_slots() -> None:
+    cot = '{label="cot", set={system={name="cot", width=8}, "fork.generator_moments"=false}}'
+    study = plan(f'study.choices=[{{label="on"}}, {cot}]', 'generator={name="lstm",width=8}')
+    configs = study.kind.configs  # type: ignore[attr-defined]
+    (ours,), (trunk,) = configs["cot"], configs["on"]
+    assert (ours.system.name, ours.generator, ours.estimator) == ("cot", None, None)
+    assert (ours.corpus, ours.train, ours.model) == (trunk.corpus, trunk.train, trunk.model)
+
+
 def test_further_forks_of_one_state_have_other_seeds() -> None:
     ended = [Done("trunk", 1, "ok", run_id="b")]
     jobs = plan("study.repeats=2", "study.stages=[2]").kind.plan(ended).ready
