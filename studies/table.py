@@ -320,8 +320,8 @@ def bare(axis: str, label: str) -> str:
 
 
 def changed(tables: Mapping[str, Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy of the tables with each slot (by name or as a table) or dotted setting replaced. A whole
-    system takes the place of all slots.
+    """A copy of the tables with each slot (by name or as a table) or dotted setting replaced. A
+    whole system takes the place of all slots.
     """
     copy = deepcopy(dict(tables))
     if "system" in values:

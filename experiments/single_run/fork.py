@@ -92,7 +92,7 @@ def write_start(path: Path, config: Config, corpus: Corpus, device: torch.device
     assert saved is not None
     restore(parent, saved, file, "it cannot be forked")
     take_over(state, parent, fork)
-    if state.budget_spent():
+    if fork.count_from == "start" and state.budget_spent():
         raise InputError(
             f"fork: {name} has spent the budget at update {fork.at}, which is counted from its "
             f"start; raise train.updates or train.minutes, or give an earlier --at"

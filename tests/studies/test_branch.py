@@ -128,6 +128,23 @@ def test_a_branch_study_from_its_trunks_to_its_report(tmp_path: Path) -> None:
     assert [row.scores for row in kept] == [row.scores for row in reading.board.rows]
 
 
+def test_a_choice_of_no_updates_is_the_checkpoint_itself(tmp_path: Path) -> None:
+    stopped = '{label="stopped", set={"train.updates"=0}}'
+    study = plan(f'study.choices=[{{label="on"}}, {stopped}]', "study.seeds=1", "study.stages=[2]")
+    tracker, url = begun(tmp_path, study)
+    work(NAME, tracker, url, run, registry())
+    assert progress(load_queue(NAME, url), study.table).failed == 0
+    (trunk,) = tracker.runs(NAME, tags={"level": "trunk"})
+    forks = {
+        each.tags["variant"]: each.run_id for each in tracker.runs(NAME, tags={"level": "seed"})
+    }
+    ((step, nats),) = tracker.history(forks["stopped · update 2"], "eval/nll_gen")
+    assert (step, nats) == (0, dict(tracker.history(trunk.run_id, "eval/nll_gen"))[2])
+    assert {row.variant: row.seeds for row in leaderboard(tracker, NAME).rows} == {
+        "on · update 2": 1, "stopped · update 2": 1,
+    }  # fmt: skip
+
+
 def test_forks_of_one_state_are_averaged(tmp_path: Path) -> None:
     tracker = MemoryTracker(tmp_path)
     begin(plan("study.repeats=2"), NAME, tracker, storage_url(tracker), "")
