@@ -53,7 +53,8 @@ def _replay(tracker: MemoryTracker, document: Mapping[str, Any], run: Mapping[st
     curve = [(int(step), float(value)) for step, value in run.get("curve", [])]
     last = max((step for step, _ in curve), default=0)
     started.log_metrics(run["metrics"], last)
-    metric = document["definition"]["study"].get("metric", "")
+    # Files without the key have curves of the study's metric.
+    metric = document.get("curve_metric") or document["definition"]["study"].get("metric", "")
     for step, value in curve:
         started.log_metrics({metric: value}, step)
     if run["tags"]["level"] == "study":

@@ -1,7 +1,7 @@
 """A study as one small JSON file: enough to say again what it found, without its store.
 
 What is kept are the records that the analysis reads: of each run its tags, its last numbers, the
-curve of the study's metric; of the first seed the sentences. Curves of training, models and
+curve of the study's curve metric; of the first seed the sentences. Curves of training, models and
 checkpoints stay in the store. Paths of corpora are cut to the file's name. `docs/summaries.py`
 reads such files.
 """
@@ -43,13 +43,14 @@ def export(tracker: Tracker, study: str) -> dict[str, Any]:
     definition = tracker.artifact(reading.board.parent_run_id, DEFINITION).read_text("utf-8")
     sources |= {str(json.loads(definition).get("corpus", {}).get("source", "grammar"))}
     tables = json.loads(_named(definition, sources))
-    shown = _first_seed(reading)
+    shown, metric = _first_seed(reading), reading.table.curve_metric
     return {
         "format": FORMAT,
         "study": reading.board.study,
+        "curve_metric": metric,
         "definition": tables,
         "runs": [
-            _run(tracker, run, sources, reading.table.metric, with_samples=run.run_id in shown)
+            _run(tracker, run, sources, metric, with_samples=run.run_id in shown)
             for run in _counted(reading)
         ],
     }

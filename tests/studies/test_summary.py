@@ -61,6 +61,20 @@ def test_a_summary_says_what_the_store_says(tracker: MemoryTracker, tmp_path: Pa
             )  # fmt: skip
 
 
+def test_a_summary_keeps_curves_of_the_metric_that_has_them(tmp_path: Path) -> None:
+    """The default score is computed once a run; the figure shows the metric of pruners."""
+    tracker, _ = start(tmp_path, plan(*FEW, "study.prune_metric=eval/valid"), collapses("none"))
+    for run in tracker.runs(NAME, tags={"level": "seed"}):
+        for step in (0, 5, 9):
+            tracker.continue_run(run.run_id).log_metrics({"eval/valid": step / 10}, step)
+    write(tracker, NAME, tmp_path / "s.json")
+    again = load(tmp_path / "s.json", tmp_path / "again")
+    for run in again.seeds:
+        found = again.tracker.history(run.run_id, "eval/valid")
+        assert found == tracker.history(run.run_id, "eval/valid")
+        assert len(found) > 2
+
+
 def test_a_summary_keeps_what_a_run_was_trained_on(tracker: MemoryTracker, tmp_path: Path) -> None:
     """Likelihood alone has a sign of its own in the plane of quality and diversity."""
     write(tracker, NAME, tmp_path / "s.json")
