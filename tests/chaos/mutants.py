@@ -58,7 +58,7 @@ Read = Callable[[Path], object]
 HANG_SECONDS = 60
 WATCHDOG_SECONDS = 75  # without a word, for what does not hear an alarm
 MEMORY = 2 << 30  # bytes, beyond what the process has
-SUMMARY = ROOT / "results" / "design_axes_fortunes.json"
+SUMMARY = ROOT / "results" / "design_attention_fortunes_v1500.json"
 NASTY = [
     b"\0", b"\xff\xfe", b"../../../etc/passwd", b"<script>alert(1)</script>", b"[" * 3000,
     b"{" * 3000, b'"' * 300, b"9" * 400, b"-1", b"1e999", b"NaN", b"null", b"true", b"\r",
@@ -220,9 +220,6 @@ def _strangers(made: Path, text: str) -> None:
 def _small_summary(file: Path) -> None:
     """A study's summary cut to two variants of two seeds, so that a change hits what is read."""
     document = json.loads(SUMMARY.read_text(encoding="utf-8"))
-    definition = document["definition"]
-    definition["study"].pop("systems")
-    definition.pop("systems")
     of_level: dict[str, list[Any]] = {"study": [], "variant": [], "seed": []}
     for run in document["runs"]:
         of_level[run["tags"]["level"]].append(run)
