@@ -6,7 +6,6 @@ one or two lines on standard error; TEXTGAN_DEBUG=1 shows the traceback.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from core.errors import MachineError, TextganError, machine_error
+from core.process import look_less_for_garbage
 from core.server_errors import server_error
 from experiments.commands import corpus, evaluate, metrics, run, runs, study, tools
 
@@ -54,9 +54,6 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(metrics.app, name="metrics")
 INTERRUPTED = 130
-# New objects after which Python looks for garbage. At its own 700 it looks a thousand times through
-# what is imported, a tenth of a command's start.
-GARBAGE = 10_000
 OTHER_NAMES = {"train": "run", "generate": "sample", "tune": "study", "serve": "ui"}
 _type_in_help = TyperOption.display_type_rich
 
@@ -88,7 +85,7 @@ def program(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. SIGTERM ends it like Ctrl-C, so that workers end too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    gc.set_threshold(GARBAGE)
+    look_less_for_garbage()
     sys.exit(status(arguments))
 
 

@@ -20,8 +20,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 
 from core.config import Config, override, parse, read_toml
-from core.process import usable_cores
-from experiments.cli import GARBAGE
+from core.process import look_less_for_garbage, usable_cores
 from experiments.single_run.evaluator import Evaluator, Values
 from studies.figures import save
 from variants import registry
@@ -31,7 +30,7 @@ SMOKE = ROOT / "experiments" / "smoke" / "run.toml"
 DATA = Path(os.environ.get("TEXTGAN_DATA", ROOT.parent / "shared" / "data"))
 os.environ.pop("COLUMNS", None)  # pytest-xdist makes its processes 80 columns wide
 MOST_WORKERS = 4
-gc.set_threshold(GARBAGE)  # as commands do
+look_less_for_garbage()  # as commands do
 MEMORY_OF_A_WORKER = 2e9  # bytes; torch, MLflow and now and then a server or a browser
 
 
