@@ -34,6 +34,8 @@ LOOKS = {"samples": (BLUE, "o"), "real": (ORANGE, "D"), "mle": (GREEN, "s"),
          "unigram": (GREY, "v"), "bigram": (GREY, "<"), "trigram": (GREY, "^")}  # fmt: skip
 DIFFERENCE_COLUMNS = ("metric", "first", "this", "difference", "95% interval", "better")
 ORDERS = (1, 2, 3, 4)  # of distinct n-grams
+DISTINCT = tuple(f"distinct_{n}" for n in ORDERS)
+PLANE = ("self_bleu_4", "bleu_4")
 TESTS = {"c2st": "classifier", "nearest_neighbour": "nearest neighbour"}
 UNDEFINED = (None, None, None)
 Values = Mapping[str, tuple[float | None, float | None, float | None]]  # metric: value, interval
@@ -182,7 +184,7 @@ def evaluation_page(
         for name, row in found.metrics.items()
         if row.value is not None
     ]
-    page = environment().get_template("evaluation.html")
+    page, figure = environment().get_template("evaluation.html"), evaluation_figure(found)
     return page.render(
         title=title,
         colours=VARIABLES,
@@ -190,7 +192,7 @@ def evaluation_page(
         references=f"{references:,}",
         warnings=found.warnings,
         signature=found.signature,
-        figure=inline(evaluation_figure(found), "evaluation", "samples and baselines"),
+        figure=inline(figure, "evaluation", "samples and baselines") if figure else "",
         baselines=[TITLES[name] for name in baselines],
         rows=rows,
         number=number,
@@ -205,55 +207,72 @@ def evaluation_page(
     )
 
 
-def evaluation_figure(found: Evaluation) -> Figure:
-    """Samples and baselines: quality and diversity, distinct n-grams, distance from real text."""
+def evaluation_figure(found: Evaluation) -> Figure | None:
+    """Samples and baselines: quality and diversity, distinct n-grams, accuracy of classifiers.
+    Panels without a metric of theirs are left out; None if all are.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 3.5), layout="constrained")
-    plane, distinct, tests = figure.subplots(1, 3)
-    plane.set_title("quality and diversity")
-    plane.set_xlabel("Self-BLEU-4 (lower: more diverse)")
-    plane.set_ylabel("BLEU-4 (higher: closer to real)")
-    plane.margins(0.15)
-    plane.locator_params(axis="x", nbins=4)
-    distinct.set(title="distinct n-grams over n-grams", xlabel="n", xticks=ORDERS, ylim=(0, 1))
-    tests.set_title("classification vs real text (.5: chance)")
-    tests.axhline(0.5, color=GREY, lw=1, ls="--")
-    tests.set_xticks(range(len(TESTS)), list(TESTS.values()))
-    tests.set_xlim(-0.6, len(TESTS) - 0.4)
-    tests.set_ylim(0.3, 1.02)
     scored = {name: (row.value, row.low, row.high) for name, row in found.metrics.items()}
     sides: dict[str, Values] = {"samples": scored, **baselines_of(found)}
-    for place, (side, values) in enumerate(sides.items()):
-        _draw(side, values, 0.16 * (place - (len(sides) - 1) / 2), (plane, distinct, tests))
-    handles, labels = plane.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    for axis in (plane, distinct, tests):
+    known = {name for name, (value, _, _) in scored.items() if value is not None}
+    drawn = [draw for draw, needed in PANELS if known.issuperset(needed)]
+    if not drawn:
+        return None
+    figure = Figure(figsize=(3.2 * len(drawn), 3.5), layout="constrained")
+    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axis, draw in zip(axes, drawn, strict=True):
+        for place, (side, values) in enumerate(sides.items()):
+            draw(axis, side, values, 0.16 * (place - (len(sides) - 1) / 2))
         axis.grid(alpha=0.25)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, 2 * len(drawn)))
     return figure
 
 
-def _draw(side: str, values: Values, offset: float, axes: tuple[Axes, Axes, Axes]) -> None:
-    """The samples or one baseline in all three panels."""
-    colour, mark = LOOKS[side]
-    plane, distinct, tests = axes
-
-    def bar(axis: Axes, name: str, x: float, y: float, *, across: bool = False) -> None:
-        _, low, high = values[name]
-        if low is not None and high is not None:
-            ends = ([low, high], [y, y]) if across else ([x, x], [low, high])
-            axis.plot(*ends, color=colour, lw=1.5)
-
-    x, y = (values.get(name, UNDEFINED)[0] for name in ("self_bleu_4", "bleu_4"))
+def _plane(axis: Axes, side: str, values: Values, _: float) -> None:
+    axis.set_title("quality and diversity")
+    axis.set_xlabel("Self-BLEU-4 (lower: more diverse)")
+    axis.set_ylabel("BLEU-4 (higher: closer to real)")
+    axis.margins(0.15)
+    axis.locator_params(axis="x", nbins=4)
+    x, y = (values.get(name, UNDEFINED)[0] for name in PLANE)
     if x is not None and y is not None:
-        plane.plot(x, y, mark, color=colour, ms=7, ls="", label=TITLES.get(side, side))
-        bar(plane, "self_bleu_4", x, y, across=True)
-        bar(plane, "bleu_4", x, y)
-    heights = [values.get(f"distinct_{n}", UNDEFINED)[0] for n in ORDERS]
-    if None not in heights:
-        distinct.plot(ORDERS, heights, marker=mark, color=colour, ms=5, lw=1.2)  # type: ignore[arg-type]
+        colour, mark = LOOKS[side]
+        axis.plot(x, y, mark, color=colour, ms=7, ls="", label=TITLES.get(side, side))
+        across, along = (values[name][1:] for name in PLANE)
+        if None not in across:
+            axis.plot(across, (y, y), color=colour, lw=1.5)  # type: ignore[arg-type]
+        if None not in along:
+            axis.plot((x, x), along, color=colour, lw=1.5)  # type: ignore[arg-type]
+
+
+def _distinct(axis: Axes, side: str, values: Values, _: float) -> None:
+    axis.set(title="distinct n-grams over n-grams", xlabel="n", xticks=ORDERS, ylim=(0, 1))
+    found = (values.get(name, UNDEFINED)[0] for name in DISTINCT)
+    heights = [height for height in found if height is not None]
+    if len(heights) == len(ORDERS):
+        colour, mark = LOOKS[side]
+        title = TITLES.get(side, side)
+        axis.plot(ORDERS, heights, marker=mark, color=colour, ms=5, lw=1.2, label=title)
+
+
+def _tests(axis: Axes, side: str, values: Values, offset: float) -> None:
+    axis.set_title("classifier against real text")
+    axis.set_xlabel("accuracy; .5 is chance")
+    axis.axhline(0.5, color=GREY, lw=1, ls="--")
+    axis.set_xticks(range(len(TESTS)), list(TESTS.values()))
+    axis.set_xlim(-0.6, len(TESTS) - 0.4)
+    axis.set_ylim(0.3, 1.02)
+    colour, mark = LOOKS[side]
+    label: str | None = TITLES.get(side, side)
     for place, name in enumerate(TESTS):
-        if (value := values.get(name, UNDEFINED)[0]) is not None:
-            tests.plot(place + offset, value, mark, color=colour, ms=6)
-            bar(tests, name, place + offset, value)
+        value, low, high = values.get(name, UNDEFINED)
+        if value is not None:
+            axis.plot(place + offset, value, mark, color=colour, ms=6, ls="", label=label)
+            label = None  # one entry of the legend
+            if low is not None and high is not None:
+                axis.plot([place + offset] * 2, [low, high], color=colour, lw=1.5)
+
+
+PANELS = ((_plane, PLANE), (_distinct, DISTINCT), (_tests, tuple(TESTS)))  # and what they need

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from core.metrics.catalogue import CATALOGUE, GROUPS
-from core.metrics.files import Evaluation
+from core.metrics.files import Evaluation, Inputs, evaluate
 from core.metrics.signature import Signature, of_metric
 from core.text.grammar import grammar
 from core.text.hashing import hash_of
 from experiments import baselines, mle_training
+from experiments.evaluation import evaluation_figure
 from tests.experiments.test_cli import QUICK, STUDY, textgan
 
 
@@ -65,6 +66,20 @@ def test_all_groups_with_baselines_and_a_page(
     assert not any("broken split" in warning for warning in document["warnings"])
     code, again, _ = textgan(*arguments, capsys=capsys)
     assert json.loads(again) == document
+
+
+@pytest.mark.parametrize(("groups", "titles"), [
+    (["length"], []),
+    (["bleu"], []),
+    (["distinct"], ["distinct n-grams over n-grams"]),
+    (["bleu", "self_bleu", "distinct"], ["quality and diversity", "distinct n-grams over n-grams"]),
+])  # fmt: skip
+def test_a_page_has_no_panel_without_its_metrics(groups: list[str], titles: list[str]) -> None:
+    text = [*grammar("easy").sample(40, 1)]
+    figure = evaluation_figure(evaluate(Inputs(text, text[::-1], baselines=False), groups))
+    axes = figure.axes if figure else []
+    assert [axis.get_title() for axis in axes] == titles
+    assert all(axis.lines for axis in axes)
 
 
 @pytest.mark.slow
