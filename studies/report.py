@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 HTML, MARKDOWN, FIGURES, TABLES = "report.html", "report.md", "figures", "tables"
 DATA = ["panel", "mark", "kind", "label", "x", "y"]  # columns of a figure's data
-# pandas leaves these as they are; in LaTeX's first font they are other characters.
 SHOWN = ("png",)  # formats of figures that the UI shows and the text links
 RULE = "\n\n---\n\n"  # in a study's description: links above, definition below
 MANY_FINDINGS = 12

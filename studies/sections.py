@@ -36,6 +36,7 @@ SAMPLES = "samples.json"  # artifact of a run
 LONG = 40  # characters of a cell that is wrapped in LaTeX
 LINE = 90  # characters of a line of LaTeX's `footnotesize`
 GAP = 0.04  # between two columns, of the line
+# pandas leaves these as they are; in LaTeX's first font they are other characters.
 SIGNS = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 MANY = 4  # names that are spelled out before the rest is counted
 

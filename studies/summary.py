@@ -1,7 +1,7 @@
 """A study as one small JSON file: enough to say again what it found, without its store.
 
 What is kept are the records that the analysis reads: of each run its tags, its last numbers, the
-curve of the study's curve metric; of the first seed the sentences. Curves of training, models and
+curve of `curve_metric`; of the first seed the sentences. Curves of training, models and
 checkpoints stay in the store. Paths of corpora are cut to the file's name. `docs/summaries.py`
 reads such files.
 """
