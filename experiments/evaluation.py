@@ -1,4 +1,5 @@
-"""What `textgan evaluate` needs besides the metrics: the oracle, a table, a page, a row in a study.
+"""What `textgan evaluate` needs besides the metrics: files, the oracle, a table, a page, a row of a
+study.
 
 `--log STUDY` records an evaluation of a text file as a row of the study's leaderboard: a variant of
 its own with one run. The tags `imported` and `source` mark it, and its name ends in "(imported)".
@@ -6,20 +7,30 @@ its own with one run. The tags `imported` and `source` mark it, and its name end
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from threadpoolctl import threadpool_limits
 
 from core.errors import InputError
 from core.metrics.catalogue import CATALOGUE, FLOORS
-from core.metrics.comparison import EvaluationComparison
-from core.metrics.files import Evaluation
+from core.metrics.comparison import EvaluationComparison, compare
+from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
+from core.metrics.files import Evaluation, Inputs, evaluate, read_sentences
+from core.metrics.judgements import in_processes
 from core.metrics.ngrams import Text
 from core.plural import count
 from core.text.grammar import SIZES, grammar
 from core.text.oracles import LENGTH, Oracle, lstm_oracle
+from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
+from core.tracking.mlflow_store import existing_tracker
 from core.tracking.protocol import Tracker, study_run
 from core.tracking.rendering import Sample
-from experiments.console import interval, number, stderr, stdout, table
+from experiments.baselines import mle_baseline
+from experiments.console import interval, number, progress, stderr, stdout, table
 from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
 from studies.leaderboard import SIGNATURE, variant_runs
 from studies.report import environment
@@ -39,6 +50,73 @@ PLANE = ("self_bleu_4", "bleu_4")
 TESTS = {"c2st": "classifier", "nearest_neighbour": "nearest neighbour"}
 UNDEFINED = (None, None, None)
 Values = Mapping[str, tuple[float | None, float | None, float | None]]  # metric: value, interval
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of an evaluation, each with one text; InputError for samples given twice."""
+
+    samples: Sequence[Path]
+    references: Path
+    held_out: Path | None
+    train: Path | None
+    column: str | None  # of those that are tables
+
+    def __post_init__(self) -> None:
+        for place, file in enumerate(self.samples):
+            if file in self.samples[:place]:
+                raise InputError(f"{file}: given twice; give each file of samples once")
+
+    def read_samples(self) -> dict[str, Text]:
+        """The sentences of each file of samples, by its path."""
+        return {str(file): read_sentences(file, self.column) for file in self.samples}
+
+
+def read_inputs(
+    files: Files,
+    samples: Mapping[str, Text],
+    oracle: str | None,
+    encoder: str,
+    protocol: str | None,
+) -> Inputs:
+    """The inputs of the first file of samples. The likelihood baseline starts to train."""
+    ours, column = samples[str(files.samples[0])], files.column
+    training = read_sentences(files.train, column) if files.train is not None else []
+    return Inputs(
+        ours,
+        read_sentences(files.references, column),
+        read_sentences(files.held_out, column) if files.held_out is not None else None,
+        training,
+        mle_baseline(training, len(ours), _store_dir()),
+        oracle=oracle_of(oracle),
+        encoder=None if encoder in BUILT_IN else SentenceTransformer(encoder),
+        built_in=encoder if encoder in BUILT_IN else DEFAULT,
+        protocol=protocol,
+    )
+
+
+def _store_dir() -> Path:
+    """The folder of the store, which need not exist."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
+    return store_dir_of(uri)
+
+
+def score(
+    inputs: Inputs, samples: Mapping[str, Text], groups: Sequence[str]
+) -> tuple[Evaluation, EvaluationComparison | None]:
+    """Score the first samples and compare the others with them, if there are others."""
+    # One thread, as everywhere: the last digits depend on it, and other processes use the cores.
+    kept = _store_dir() / "baselines" if inputs.train else None
+    with threadpool_limits(1), in_processes(kept) as judgements, progress("metrics") as advance:
+
+        def step(name: str, done: float, total: float) -> None:
+            advance(done, total, name)
+
+        inputs = replace(inputs, judgements=judgements)
+        if len(samples) == 1:
+            return evaluate(inputs, groups, step), None
+        compared = compare(inputs, samples, groups, step)
+        return compared.files[compared.baseline], compared
 
 
 def oracle_of(name: str | None) -> Oracle | None:
@@ -129,7 +207,20 @@ def show_differences(compared: EvaluationComparison) -> None:
         stderr.print(f"note: {sentence}", markup=False)
 
 
-def check_ranked(tracker: Tracker, study: str, groups: Sequence[str]) -> None:
+def store_of_study(study: str | None, files: Files, groups: Sequence[str]) -> Tracker | None:
+    """The store of the study that the evaluation is recorded in; None if it is in none. InputError
+    if the study cannot record it.
+    """
+    if study is None:
+        return None
+    if len(files.samples) > 1:
+        raise InputError("--log records one file of samples; run it once for each file")
+    tracker = existing_tracker()
+    _check_ranked(tracker, study, groups)
+    return tracker
+
+
+def _check_ranked(tracker: Tracker, study: str, groups: Sequence[str]) -> None:
     """InputError for an unknown study, or if no group has the metric that ranks it."""
     split, _, metric = study_run(tracker, study).params["metric"].partition("/")
     if split != "eval":
@@ -168,16 +259,14 @@ def log_imported(
     return name
 
 
-def evaluation_page(
-    title: str,
+def write_page(
+    file: Path,
+    files: Files,
+    inputs: Inputs,
     found: Evaluation,
-    sentences: Text,
-    references: int,
-    compared: EvaluationComparison | None = None,
-) -> str:
-    """The page of an evaluation against `references` sentences, with the differences of further
-    files from it.
-    """
+    compared: EvaluationComparison | None,
+) -> None:
+    """Write the page of an evaluation, with the differences of further files from it."""
     baselines = baselines_of(found)
     rows = [
         (name, row, [values.get(name, UNDEFINED) for values in baselines.values()])
@@ -185,11 +274,11 @@ def evaluation_page(
         if row.value is not None
     ]
     page, figure = environment().get_template("evaluation.html"), evaluation_figure(found)
-    return page.render(
-        title=title,
+    text = page.render(
+        title=", ".join(each.name for each in files.samples),
         colours=VARIABLES,
-        samples=f"{len(sentences):,}",
-        references=f"{references:,}",
+        samples=f"{len(inputs.samples):,}",
+        references=f"{len(inputs.references):,}",
         warnings=found.warnings,
         signature=found.signature,
         figure=inline(figure, "evaluation", "samples and baselines") if figure else "",
@@ -203,8 +292,11 @@ def evaluation_page(
         difference_columns=DIFFERENCE_COLUMNS,
         refusals=refusals(compared) if compared else [],
         about=[(TITLES[name], found.about[name]) for name in baselines],
-        sentences=[" ".join(sentence) or "(no words)" for sentence in sentences[:SHOWN]],
+        sentences=[" ".join(sentence) or "(no words)" for sentence in inputs.samples[:SHOWN]],
     )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    stderr.print(f"written: {file}", markup=False)
 
 
 def evaluation_figure(found: Evaluation) -> Figure | None:

@@ -66,68 +66,23 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score files of sentences against real ones, with intervals and baselines."""
-    import os
-    from dataclasses import replace
-
-    from threadpoolctl import threadpool_limits
-
     from core.metrics import plugins
-    from core.metrics.comparison import compare
-    from core.metrics.encoders import BUILT_IN, DEFAULT, SentenceTransformer
-    from core.metrics.files import Inputs, check_protocol, chosen_groups, read_sentences
-    from core.metrics.files import evaluate as score
-    from core.metrics.judgements import in_processes
-    from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
-    from core.tracking.mlflow_store import existing_tracker
+    from core.metrics.files import check_protocol, chosen_groups
     from experiments import evaluation
-    from experiments.baselines import mle_baseline
 
     plugins.load()
     names = parts(metrics) or None
     groups = chosen_groups(names)
     check_protocol(protocol, names)
-    twice = next((file for file in samples if samples.count(file) > 1), None)
-    if twice is not None:
-        raise InputError(f"{twice}: given twice; give each file of samples once")
-    if log is not None and len(samples) > 1:
-        raise InputError("--log records one file of samples; run it once for each file")
-    tracker = existing_tracker() if log is not None else None
-    if tracker is not None and log is not None:
-        evaluation.check_ranked(tracker, log, groups)
-    texts = {str(file): read_sentences(file, column) for file in samples}
-    ours = texts[str(samples[0])]
-    training = read_sentences(train, column) if train is not None else []
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_FOLDER}/mlflow.db"
-    store_dir = store_dir_of(uri)
-    inputs = Inputs(
-        ours,
-        read_sentences(references, column),
-        read_sentences(held_out, column) if held_out is not None else None,
-        training,
-        mle_baseline(training, len(ours), store_dir),
-        oracle=evaluation.oracle_of(oracle),
-        encoder=None if encoder in BUILT_IN else SentenceTransformer(encoder),
-        built_in=encoder if encoder in BUILT_IN else DEFAULT,
-        protocol=protocol,
-    )
-    # One thread, as everywhere: the last digits depend on it, and other processes use the cores.
-    kept = store_dir / "baselines" if training else None
-    with threadpool_limits(1), in_processes(kept) as judgements, progress("metrics") as advance:
-
-        def step(name: str, done: float, total: float) -> None:
-            advance(done, total, name)
-
-        inputs = replace(inputs, judgements=judgements)
-        compared = compare(inputs, texts, groups, step) if len(texts) > 1 else None
-        found = compared.files[compared.baseline] if compared else score(inputs, groups, step)
+    files = evaluation.Files(samples, references, held_out, train, column)
+    tracker = evaluation.store_of_study(log, files, groups)
+    texts = files.read_samples()
+    inputs = evaluation.read_inputs(files, texts, oracle, encoder, protocol)
+    found, compared = evaluation.score(inputs, texts, groups)
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        title = ", ".join(file.name for file in samples)
-        page = evaluation.evaluation_page(title, found, ours, len(inputs.references), compared)
-        html.write_text(page, encoding="utf-8")
-        stderr.print(f"written: {html}", markup=False)
+        evaluation.write_page(html, files, inputs, found, compared)
     if tracker is not None and log is not None:
-        row = evaluation.log_imported(tracker, log, samples[0].name, found, ours)
+        row = evaluation.log_imported(tracker, log, samples[0].name, found, inputs.samples)
         stderr.print(f"recorded in {log} as {row!r}; textgan report {log}", markup=False)
     if json:
         print_json((compared or found).model_dump(mode="json"))
