@@ -145,83 +145,78 @@ def evaluate(
     inputs, if there is one already; `changes` receives `Measure.by_reference` of each metric.
     """
     suite = suite or suite_of(inputs)
+    warnings = _warnings(inputs, groups)
     rows = {SAMPLES: Row(suite, inputs.samples, "")}
     if inputs.baselines:
         rows |= _baseline_rows(inputs, suite)
-    early, late = list(groups), list[str]()
-    if inputs.judgements is not None and inputs.protocol is None and len(rows) > 1:
-        early, late = (
-            [group for group in groups if (group == JUDGE) == is_judge]
-            for is_judge in (False, True)
-        )
-    total = len(groups) * (len(rows) + (inputs.mle is not None))
-    scored: dict[str, dict[str, Measure]] = {}
-    done = 0
-
-    def begin(name: str, row: Row) -> None:
-        if late and inputs.judgements is not None:
-            row.scorer.judge_in(inputs.judgements, row.sentences, keep=name != SAMPLES)
-
-    def score(name: str, row: Row, groups: Sequence[str]) -> None:
-        nonlocal done
-        found = scored.setdefault(name, {})
-        if inputs.protocol is not None:
-            found |= row.scorer.published(row.sentences, inputs.protocol)
-            return
-        for group in groups:
-            step(group, done, total)
-            for metric, measure in row.scorer.measures(row.sentences, [group]).items():
-                found[metric] = _settled(measure, name == SAMPLES and changes is not None)
-            done += 1
-
-    warnings = _warnings(inputs, groups)
-    for name, row in rows.items():
-        begin(name, row)
-    for name, row in rows.items():
-        score(name, row, early)
+    scoring = _Scoring(inputs, len(rows), groups, step, keep_changes=changes is not None)
+    scoring.score(rows)
     if inputs.mle is not None:  # last, because it is trained while the others are scored
-        step("training the likelihood baseline", done, total)
+        step("training the likelihood baseline", scoring.done, scoring.total)
         if (likelihood := _likelihood_row(inputs.mle, suite, warnings)) is not None:
             rows["mle"] = likelihood
-            begin("mle", likelihood)
-            score("mle", likelihood, early)
-    if late and inputs.judgements is not None:
-        inputs.judgements.finish()
-        for name, row in rows.items():
-            score(name, row, late)
-    step("done", total, total)
-    parts = {"protocol": inputs.protocol} if inputs.protocol is not None else {}
-    signature = suite.signature(inputs.samples, **parts)
-    measured = _in_order(scored.pop(SAMPLES))
+            scoring.score({"mle": likelihood})
+    measured = scoring.finish(rows)
     if changes is not None:
-        changes |= {name: measure.by_reference() for name, measure in measured.items()}
-    metrics = {
-        name: _metric_row(name, measure, len(inputs.references), signature)
-        for name, measure in measured.items()
-    }
-    warnings += [
-        f"{name}: no interval from {count(fewer, 'sentence')} (needs {measure.least:,} of each)"
-        for name, measure in measured.items()
-        if (fewer := min(measure.samples, measure.references)) < measure.least
-    ]
-    found = Evaluation(
-        metrics=metrics,
-        baselines=dict.fromkeys(BASELINES),
-        baseline_intervals=dict.fromkeys(BASELINES),
-        about=dict.fromkeys(BASELINES),
-        warnings=warnings + _undefined(metrics, suite),
-        signature=str(signature),
-        baseline_signatures=dict.fromkeys(BASELINES),
-    )
-    for name, of_row in scored.items():
-        row, ordered = rows[name], _in_order(of_row)
-        found.baselines[name] = {metric: measure.value for metric, measure in ordered.items()}
+        changes |= {name: each.by_reference() for name, each in measured[SAMPLES].items()}
+    found = _of_samples(inputs, suite, measured.pop(SAMPLES), warnings)
+    for name, of_row in measured.items():
+        signature = rows[name].scorer.signature(rows[name].sentences, **_parts(inputs))
+        found.baselines[name] = {metric: each.value for metric, each in of_row.items()}
         found.baseline_intervals[name] = {
-            metric: measure.interval() for metric, measure in ordered.items()
+            metric: each.interval() for metric, each in of_row.items()
         }
-        found.about[name] = row.about
-        found.baseline_signatures[name] = str(row.scorer.signature(row.sentences, **parts))
+        found.about[name] = rows[name].about
+        found.baseline_signatures[name] = str(signature)
     return found
+
+
+class _Scoring:
+    """Scores rows and counts the steps. `jsd_bound` of several rows is computed in the processes of
+    `inputs.judgements`, which start with `score`; `finish` waits for them.
+    """
+
+    def __init__(
+        self, inputs: Inputs, rows: int, groups: Sequence[str], step: Step, *, keep_changes: bool
+    ) -> None:
+        self._inputs, self._step, self._keep_changes = inputs, step, keep_changes
+        self.done, self.total = 0, len(groups) * (rows + (inputs.mle is not None))
+        judged = inputs.protocol is None and rows > 1
+        self._judgements = inputs.judgements if judged and JUDGE in groups else None
+        self._late = [JUDGE] if self._judgements else []
+        self._early = [group for group in groups if group not in self._late]
+        self._measured: dict[str, dict[str, Measure]] = {}
+
+    def score(self, rows: Mapping[str, Row]) -> None:
+        """Score rows by all groups but that of the judgements, which start here."""
+        if self._judgements is not None:
+            for name, row in rows.items():
+                row.scorer.judge_in(self._judgements, row.sentences, keep=name != SAMPLES)
+        for name, row in rows.items():
+            self._score(name, row, self._early)
+
+    def finish(self, rows: Mapping[str, Row]) -> dict[str, dict[str, Measure]]:
+        """The measures of all rows by metric, in the order of the catalogue."""
+        if self._judgements is not None:
+            self._judgements.finish()
+            for name, row in rows.items():
+                self._score(name, row, self._late)
+        self._step("done", self.total, self.total)
+        return {
+            name: {metric: found[metric] for metric in CATALOGUE if metric in found}
+            for name, found in self._measured.items()
+        }
+
+    def _score(self, name: str, row: Row, groups: Sequence[str]) -> None:
+        found = self._measured.setdefault(name, {})
+        if self._inputs.protocol is not None:
+            found |= row.scorer.published(row.sentences, self._inputs.protocol)
+            return
+        for group in groups:
+            self._step(group, self.done, self.total)
+            for metric, measure in row.scorer.measures(row.sentences, [group]).items():
+                found[metric] = _settled(measure, self._keep_changes and name == SAMPLES)
+            self.done += 1
 
 
 def _settled(measure: Measure, keep_changes: bool) -> Measure:
@@ -233,8 +228,34 @@ def _settled(measure: Measure, keep_changes: bool) -> Measure:
     return replace(measure, interval=lambda: bounds, by_reference=lambda: changes)
 
 
-def _in_order(measured: Mapping[str, Measure]) -> dict[str, Measure]:
-    return {name: measured[name] for name in CATALOGUE if name in measured}
+def _parts(inputs: Inputs) -> dict[str, str]:
+    """The parts of signatures that a suite does not know."""
+    return {"protocol": inputs.protocol} if inputs.protocol is not None else {}
+
+
+def _of_samples(
+    inputs: Inputs, suite: Suite, measured: Mapping[str, Measure], warnings: Sequence[str]
+) -> Evaluation:
+    """The evaluation without baselines."""
+    signature = suite.signature(inputs.samples, **_parts(inputs))
+    metrics = {
+        name: _metric_row(name, measure, len(inputs.references), signature)
+        for name, measure in measured.items()
+    }
+    few = [
+        f"{name}: no interval from {count(fewer, 'sentence')} (needs {measure.least:,} of each)"
+        for name, measure in measured.items()
+        if (fewer := min(measure.samples, measure.references)) < measure.least
+    ]
+    return Evaluation(
+        metrics=metrics,
+        baselines=dict.fromkeys(BASELINES),
+        baseline_intervals=dict.fromkeys(BASELINES),
+        about=dict.fromkeys(BASELINES),
+        warnings=[*warnings, *few, *_undefined(metrics, suite)],
+        signature=str(signature),
+        baseline_signatures=dict.fromkeys(BASELINES),
+    )
 
 
 def _metric_row(name: str, measure: Measure, references: int, document: Signature) -> MetricRow:
