@@ -1,11 +1,14 @@
-"""What commands print of a study: progress, rankings, comparisons, links."""
+"""What commands print and write of a study: progress, rankings, comparisons, reports."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,18 +17,20 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from core.errors import listed
+from core.errors import MOST_LISTED, InputError, listed
+from core.files import folder_name
 from core.plural import count
 from core.tracking.protocol import Columns, Tracker, study_run
 from experiments.console import interval, log_lines, number, stderr, stdout, table
+from experiments.ui import show_links
 from studies.analysis.corpora import joint
-from studies.analysis.ranking import ranking
+from studies.analysis.ranking import ranking, under_way
 from studies.analysis.runs import duration
 from studies.compared import shown
 from studies.definition import Study, from_definition
 from studies.leaderboard import CORPORA
-from studies.report import on_corpora
-from studies.running.queue import Progress, latest, load_queue, progress
+from studies.report import HTML, build, check_has_rows, on_corpora, register, upload
+from studies.running.queue import Progress, failures, latest, load_queue, progress
 from studies.sections import Reading, p_value
 from variants import registry
 
@@ -95,6 +100,48 @@ def show_compared(document: Mapping[str, Any]) -> None:
     others = [[*each.values()] for each in document["not_compared"]]
     if others:
         stdout.print(table(["study", "row", "reason"], others, "not compared"))
+
+
+def show_failures(queues: Sequence[optuna.Study]) -> None:
+    """Print why runs ended with an error, the first of them."""
+    failed = [line for queue in queues for line in failures(queue)]
+    for line in failed[:MOST_LISTED]:
+        stderr.print(f"error: {line}", markup=False)
+    if len(failed) > MOST_LISTED:
+        stderr.print(f"error: {len(failed) - MOST_LISTED} more")
+
+
+def register_winner(reading: Reading, name: str, address: str) -> None:
+    """Register the model of a study's best row, and print how to serve it from the store's
+    address.
+    """
+    check_has_rows(reading)
+    run, version = register(reading, name)
+    model = f"models:/{name}/{version}"
+    stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
+    # MLflow looks for its server on the PATH.
+    path = f"PATH={Path(sys.executable).parent}:$PATH"
+    variables = f"{path} MLFLOW_TRACKING_URI={shlex.quote(address)}"
+    serve = f"mlflow models serve -m {model} --env-manager local"
+    stderr.print(f"  {variables} {serve}", soft_wrap=True)
+
+
+def write_report(reading: Reading, name: str, output: Path | None) -> None:
+    """Print the ranking and write the report into `output`; by default under the study's name into
+    the store's folder, and as artifacts of the study's run.
+    """
+    tracker = reading.tracker
+    if tracker.read_only and output is None:
+        raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
+    show_ranking(reading)
+    folder = output or tracker.store_dir / "reports" / folder_name(name)
+    build(reading).write(folder)
+    so_far = under_way(reading)
+    title = f"partial report ({so_far})" if so_far else "report"
+    stderr.print(f"{title}: {folder / HTML}", soft_wrap=True, markup=False)
+    if output is None:
+        upload(tracker, reading.board, folder)
+    show_links(tracker, [reading.board.study])
 
 
 def watch(tracker: Tracker, name: str, url: str, *, once: bool) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import optuna
+
 from core import process
 from core.addresses import SQLITE
 from core.config import override
@@ -28,7 +30,14 @@ from experiments.single_run.fork import check_fork, resolve_fork
 from experiments.single_run.run import find as find_run
 from experiments.single_run.run import run
 from experiments.study_output import status
-from experiments.study_worker import Cluster, WorkerTask, check_machine, launch, store_fingerprints
+from experiments.study_worker import (
+    Cluster,
+    WorkerTask,
+    check_cluster,
+    check_machine,
+    launch,
+    store_fingerprints,
+)
 from studies.definition import RUN, Study, load_study, same_definition, stored_study
 from studies.leaderboard import CORPORA, Leaderboard, leaderboard
 from studies.plan import Limit
@@ -267,6 +276,21 @@ def _work(session: Session, workers: int, until: float | None, cluster: Cluster 
         command = process.command("experiments", "worker", name, "--storage", url)
         command += ["--until", f"{until:.3f}"] if until is not None else []
         execute.run_workers(name, url, session.study.table, command, workers)
+
+
+def check_workers(session: Session, workers: int, cluster: Cluster | None) -> None:
+    """InputError if the workers of a cluster cannot work; a warning if those of this machine have
+    too few cores.
+    """
+    if cluster is not None:
+        check_cluster(cluster, session.storage, session.tracker.uri)
+    elif warning := overcommitted(session.study, workers, os.cpu_count() or 1):
+        stderr.print(warning)
+
+
+def queues(session: Session) -> list[optuna.Study]:
+    """The queue of the study, or those of the studies of its corpora."""
+    return [load_queue(each.name, each.storage) for each in session.corpora or (session,)]
 
 
 def overcommitted(study: Study, workers: int, cores: int) -> str | None:

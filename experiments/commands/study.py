@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from core.errors import MOST_LISTED, InputError
+from core.errors import InputError
 from experiments.commands.options import Json, Set, Storage, Tracking, examples, finite
 from experiments.console import print_json, progress, stderr
 
@@ -79,58 +77,53 @@ def study(
     """
     from experiments import study_output, study_session
     from experiments.estimate import show_plan
-    from experiments.study_worker import Cluster, check_cluster
+    from experiments.study_worker import Cluster
     from experiments.ui import show_links
     from studies.plan import Limit
     from studies.report import document, read
-    from studies.running.queue import failures, load_queue
 
     if source == "init" and not resume:
-        from experiments.scaffold import new_study
-
-        new_study(path := path or Path("study.toml"))
-        again = shlex.join(["textgan", "study", str(path)])
-        stderr.print(f"written: {path}; run it with: {again}", soft_wrap=True, markup=False)
+        _write_study_file(path or Path("study.toml"))
         return
     if path is not None:
         raise InputError(f"study: {path}: give one study file (or: textgan study init {path})")
     if no_estimate and not dry_run:
         raise InputError("--no-estimate is for --dry-run, which would estimate time and disk space")
     session = study_session.find_study(
-        source, set_ or [], storage, tracking, resume=resume, dry_run=dry_run
+        source, overrides := set_ or [], storage, tracking, resume=resume, dry_run=dry_run
     )
     limit = Limit(trials=trials, workers=workers)
     if dry_run:
         show_plan(session.study, limit, session.tracker, as_json=json, estimated=not no_estimate)
         return
-    cluster = None
-    if launcher == "ray":
-        cluster = Cluster(address, workers, gpus_per_worker)
-        check_cluster(cluster, session.storage, session.tracker.uri)
-    elif warning := study_session.overcommitted(session.study, workers, os.cpu_count() or 1):
-        stderr.print(warning)
-    overrides = [part for each in set_ or [] for part in ("--set", each)]
-    command = shlex.join(["textgan", "study", source, *overrides])
+    cluster = Cluster(address, workers, gpus_per_worker) if launcher == "ray" else None
+    study_session.check_workers(session, workers, cluster)
+    settings = [part for each in overrides for part in ("--set", each)]
+    command = shlex.join(["textgan", "study", source, *settings])
     session = study_session.begin_or_join(session, command, limit, resume=resume)
-    again = f"textgan study {shlex.quote(session.name)} --resume"
     stderr.print(f"study {session.name}: follow it with textgan watch or in MLflow", markup=False)
     show_links(session.tracker, [session.name])
     try:
         board, link = study_session.complete(session, workers, minutes, cluster)
     except KeyboardInterrupt:
+        again = f"textgan study {shlex.quote(session.name)} --resume"
         stderr.print(f"complete it with: {again}", soft_wrap=True, markup=False)
         raise
+    reading = read(session.tracker, session.name)
     if json:
-        print_json({**document(read(session.tracker, session.name)), "link": link})
+        print_json({**document(reading), "link": link})
         return
-    study_output.show_ranking(read(session.tracker, session.name))
-    own = [load_queue(each.name, each.storage) for each in session.corpora or (session,)]
-    failed = [line for queue in own for line in failures(queue)]
-    for line in failed[:MOST_LISTED]:
-        stderr.print(f"error: {line}", markup=False)
-    if len(failed) > MOST_LISTED:
-        stderr.print(f"error: {len(failed) - MOST_LISTED} more")
+    study_output.show_ranking(reading)
+    study_output.show_failures(study_session.queues(session))
     show_links(session.tracker, [board.study])
+
+
+def _write_study_file(path: Path) -> None:
+    from experiments.scaffold import new_study
+
+    new_study(path)
+    again = shlex.join(["textgan", "study", str(path)])
+    stderr.print(f"written: {path}; run it with: {again}", soft_wrap=True, markup=False)
 
 
 @app.command(
@@ -166,15 +159,10 @@ def report(
 
     Two studies are compared on the terminal: rows of both with the same score and budget.
     """
-    from core.files import folder_name
     from core.tracking.mlflow_store import existing_tracker
-    from experiments.study_output import show_compared, show_ranking
-    from experiments.ui import show_links
-    from studies.analysis.ranking import under_way
+    from experiments import study_output
     from studies.compared import compare
-    from studies.leaderboard import leaderboard
-    from studies.report import HTML, build, check_has_rows, document, read, upload
-    from studies.report import register as register_winner
+    from studies.report import document, read
     from studies.summary import write as write_summary
 
     name, *others = studies
@@ -183,37 +171,19 @@ def report(
         if len(others) > 1 or register or summary or output:
             raise InputError("compare two studies, without --output, --register and --summary")
         compared = compare(tracker, name, others[0])
-        print_json(compared) if json else show_compared(compared)
+        print_json(compared) if json else study_output.show_compared(compared)
         return
     if summary is not None:
         write_summary(tracker, name, summary)
         stderr.print(f"summary: {summary}", soft_wrap=True)
         return
-    board = leaderboard(tracker, name)
+    reading = read(tracker, name)
     if register is not None:
-        check_has_rows(reading := read(tracker, name))
-        run, version = register_winner(reading, register)
-        model = f"models:/{register}/{version}"
-        stderr.print(f"registered: {model}, the model of run {run[:8]}; serve it with:")
-        # MLflow looks for its server on the PATH.
-        address = shlex.quote(tracker.store.address)
-        variables = f"PATH={Path(sys.executable).parent}:$PATH MLFLOW_TRACKING_URI={address}"
-        serve = f"mlflow models serve -m {model} --env-manager local"
-        stderr.print(f"  {variables} {serve}", soft_wrap=True)
+        study_output.register_winner(reading, register, tracker.store.address)
     if json:
-        print_json(document(read(tracker, name)))
-        return
-    if tracker.read_only and output is None:
-        raise InputError(f"{tracker.store_dir}: the store is read-only here; give --output FOLDER")
-    show_ranking(reading := read(tracker, name))
-    folder = output or tracker.store_dir / "reports" / folder_name(name)
-    build(reading).write(folder)
-    so_far = under_way(reading)
-    title = f"partial report ({so_far})" if so_far else "report"
-    stderr.print(f"{title}: {folder / HTML}", soft_wrap=True, markup=False)
-    if output is None:
-        upload(tracker, board, folder)
-    show_links(tracker, [board.study])
+        print_json(document(reading))
+    else:
+        study_output.write_report(reading, name, output)
 
 
 @app.command(
