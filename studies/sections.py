@@ -38,6 +38,9 @@ LINE = 90  # characters of a line of LaTeX's `footnotesize`
 GAP = 0.04  # between two columns, of the line
 # pandas leaves these as they are; in LaTeX's first font they are other characters.
 SIGNS = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+_NUMBER = r"(< )?[-+]?\.?\d[\d.,]*(e[-+]\d+)?%?"
+# A number, perhaps with the interval that follows it; `-` and nothing are missing numbers.
+NUMERIC = re.compile(rf"-?|{_NUMBER}( to {_NUMBER}| \({_NUMBER} to {_NUMBER}\))?")
 MANY = 4  # names that are spelled out before the rest is counted
 
 
@@ -259,17 +262,12 @@ def _aligned(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def frame_of(section: Section) -> pd.DataFrame:
-    """A table for CSV: a number that there is not is empty, not a dash, also where an interval
-    follows the numbers.
-    """
+    """A table for CSV: a missing number is empty, not a dash."""
     frame = pd.DataFrame(section.rows, columns=list(section.columns))
-    numeric = [
-        all(re.match(r"[-+.\d]|$", cell) for cell in column)
-        for column in zip(*section.rows, strict=True)
-    ]
+    numeric = [_is_numeric(column) for column in zip(*section.rows, strict=True)]
     frame.loc[:, numeric] = frame.loc[:, numeric].replace("-", "")
     return frame
 
 
 def _is_numeric(column: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"[-+.\d]*%?", cell) for cell in column)
+    return all(NUMERIC.fullmatch(cell) for cell in column)

@@ -186,6 +186,7 @@ def test_long_texts_are_wrapped_in_latex_and_a_table_without_names_has_no_head()
 def test_pandas_reads_the_numbers_of_a_table(tmp_path: Path) -> None:
     rows = [["a", "-", "-", "-"], ["b", "-0.25", "c", "0.1 (0.0 to 0.2)"]]
     section = Section("x", ["name", "score", "text", "interval"], rows)
+    assert "{lrlr}" in latex(section.columns, rows), "the same columns are of numbers in LaTeX"
     frame_of(section).to_csv(tmp_path / "x.csv", index=False)
     found = pd.read_csv(tmp_path / "x.csv")
     assert found["score"].isna().to_list() == [True, False]
