@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -144,17 +145,31 @@ def read_sweeps(file: Path) -> dict[str, Sweep]:
 def sweep_section(sweeps: Sweeps) -> Section:
     """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
     areas = {name: [one.area for one in runs] for name, runs in by_variant(sweeps).items()}
+    known = any(point.bound is not None for one in sweeps.values() for point in one.points)
+    bounds = ["lowest jsd_bound", "at"] if known else []
     rows = []
     for (name, found), over in zip(areas.items(), means([*areas.values()]), strict=True):
         sure = between(over.ends if len(found) > 1 else None)
-        rows.append([name, f"{over.value:.4f}", sure, str(len(found))])
+        judged = _lowest_bound(by_variant(sweeps)[name]) if bounds else []
+        rows.append([name, f"{over.value:.4f}", sure, *judged, str(len(found))])
     return Section(
         "temperature",
-        ("variant", "area", "95% interval", "seeds"),
+        ("variant", "area", "95% interval", *bounds, "seeds"),
         rows,
         {"temperature": lambda: sweep_figure(sweeps)},
         _sweep_findings(areas),
     )
+
+
+def _lowest_bound(runs: Sequence[Sweep]) -> list[str]:
+    """The lowest mean bound over the runs and its temperature."""
+    means_at = []
+    for found in zip(*(one.points for one in runs), strict=True):
+        bounds = [each.bound for each in found if each.bound is not None]
+        if len(bounds) == len(runs):
+            means_at.append((math.fsum(bounds) / len(bounds), found[0].temperature or 0.0))
+    lowest, temperature = min(means_at, default=(math.nan, math.nan))
+    return [f"{lowest:.4f}", f"{temperature:g}"] if means_at else ["", ""]
 
 
 def _sweep_findings(areas: Mapping[str, Sequence[float]]) -> list[str]:

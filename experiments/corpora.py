@@ -47,10 +47,15 @@ def prepare(configs: Iterable[Config], store_dir: Path) -> dict[str, str]:
     return {key: corpus.fingerprint for key, corpus in opened.items()}
 
 
+def config_of(tracker: Tracker, run_id: str) -> Config:
+    """The configuration of a run in the store."""
+    file = tracker.artifact(run_id, "config.toml")
+    return parse(read_toml(file), registry(), str(file))
+
+
 def corpus_of(tracker: Tracker, run_id: str) -> Corpus:
     """The corpus of a run in the store, built again if it is gone."""
-    file = tracker.artifact(run_id, "config.toml")
-    config = parse(read_toml(file), registry(), str(file))
+    config = config_of(tracker, run_id)
     return open_corpus(config.corpus, tracker.store_dir, config.model.length)
 
 

@@ -4,7 +4,8 @@ At each temperature the same number of sentences is drawn with the same seed. Qu
 against held-out references, diversity is 1 - Self-BLEU-4, both of the same sentences: a curve that
 takes them at different temperatures is not the curve of one model (Caccia et al. 2020). For an
 explicit generator (its sampling has a likelihood) the temperature divides the logits, for an
-implicit one it multiplies the noise.
+implicit one it multiplies the noise. With `bound`, the judge's lower bound of the divergence
+(`jsd_bound`) of the same sentences is added at each temperature.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from core.metrics.floors import Floor, training_text
 from core.metrics.suite import Suite
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.text.corpus import Split
+from core.text.oracles import oracle_of
 from core.tracking.protocol import RunRecord, Tracker, study_run
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
-from experiments.corpora import corpus_of
+from experiments.corpora import config_of, corpus_of
 from experiments.generate import SentenceSampler
 from studies.analysis.plane import Point, Sweep, area
 from studies.leaderboard import seed_runs
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
-QUALITY, SAMENESS = "bleu_4", "self_bleu_4"
+QUALITY, SAMENESS, BOUND = "bleu_4", "self_bleu_4", "jsd_bound"
 Text = Sequence[Sequence[str]]
 
 
@@ -70,19 +72,21 @@ def sweep_run(
     count: int,
     seed: int,
     step: Callable[[float], None],
+    bound: bool = False,
 ) -> Sweep:
     """Sweep a run's `sampler` on the run's corpus, with the baselines that the corpus allows."""
-    corpus = corpus_of(tracker, run_id)
+    config, corpus = config_of(tracker, run_id), corpus_of(tracker, run_id)
     training = corpus.train.sentences()
     mle = mle_baseline(training, count, tracker.store_dir)  # trains in the background
-    suite = Suite(corpus.validation.sentences(count), training)
+    oracle = oracle_of(config.corpus, config.model.length) if bound else None
+    suite = Suite(corpus.validation.sentences(count), training, oracle)
     baselines: dict[str, Callable[[], Text]] = {
         "real": lambda: corpus.test.sentences(count),
         **{name: partial(_of_floor, name, corpus.train, count, seed) for name in FLOORS},
     }
     if mle is not None:
         baselines["mle"] = mle
-    found = sweep(sampler, suite, temperatures, count, seed, baselines, step)
+    found = sweep(sampler, suite, temperatures, count, seed, baselines, step, bound)
     if mle is None or "mle" not in found.baselines:
         return found
     return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
@@ -102,12 +106,16 @@ def sweep(
     seed: int,
     baselines: Mapping[str, Callable[[], Text]],
     step: Callable[[float], None] = lambda done: None,
+    bound: bool = False,
 ) -> Sweep:
-    """Draw and score `count` sentences at each temperature, then those of the baselines."""
+    """Draw and score `count` sentences at each temperature, then those of the baselines, which get
+    no bound.
+    """
     points = []
     for number, temperature in enumerate(temperatures):
         step(number)
-        points.append(_point(suite, sampler.tokens(count, temperature, seed, "sweep"), temperature))
+        drawn = sampler.tokens(count, temperature, seed, "sweep")
+        points.append(_point(suite, drawn, temperature, bound))
     found, notes = {}, []
     for name, write in baselines.items():
         try:
@@ -120,9 +128,9 @@ def sweep(
     return Sweep(swept, tuple(points), found, area(shape), len(suite.references), tuple(notes))
 
 
-def _point(suite: Suite, sentences: Text, temperature: float | None) -> Point:
-    found = suite.measures(sentences, ("bleu", "self_bleu"))
-    quality, sameness = found[QUALITY], found[SAMENESS]
+def _point(suite: Suite, sentences: Text, temperature: float | None, bound: bool = False) -> Point:
+    found = suite.measures(sentences, ("bleu", "self_bleu", *([BOUND] if bound else [])))
+    quality, sameness, judged = found[QUALITY], found[SAMENESS], found.get(BOUND)
     repeated = sameness.interval()
     return Point(
         temperature,
@@ -131,20 +139,26 @@ def _point(suite: Suite, sentences: Text, temperature: float | None) -> Point:
         quality.interval(),
         (1 - repeated[1], 1 - repeated[0]) if repeated else None,
         len(sentences),
+        judged.value if judged else None,
+        judged.interval() if judged else None,
     )
 
 
 def show(found: Mapping[str, Sweep], count: int) -> None:
     """Print one table per run."""
     for name, one in found.items():
+        bounds = [BOUND] if any(p.bound is not None for p in one.points) else []
         rows = [
             [f"{p.temperature:g}" if p.temperature is not None else label,
-             _cell(p.quality, p.quality_interval), _cell(p.diversity, p.diversity_interval)]
+             _cell(p.quality, p.quality_interval), _cell(p.diversity, p.diversity_interval),
+             *(_cell(p.bound, p.bound_interval) for _ in bounds)]
             for label, p in [*(("", p) for p in one.points), *one.baselines.items()]
         ]  # fmt: skip
         title = f"{name}: area {one.area:.4f}; {count:,} sentences, {one.references:,} references"
-        stdout.print(table([one.swept, "BLEU-4", "1 - Self-BLEU-4"], rows, title))
+        stdout.print(table([one.swept, "BLEU-4", "1 - Self-BLEU-4", *bounds], rows, title))
 
 
-def _cell(value: float, interval: tuple[float, float] | None) -> str:
+def _cell(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return ""
     return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")

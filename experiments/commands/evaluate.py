@@ -97,7 +97,7 @@ def evaluate(
         "textgan sweep 3f9a2c11",
         "textgan sweep 3f9a2c11 81bc0d55 --temperatures .7,1,1.3 --output figures/plane.png",
         "textgan sweep 3f9a2c11 --at best",
-        "textgan sweep --study temperature --json > results/sweeps/temperature.json",
+        "textgan sweep --study first_minute --bound --json > results/sweeps/first_minute.json",
     )
 )
 def sweep(
@@ -111,6 +111,9 @@ def sweep(
     n: Annotated[int, Option("-n", help="Sentences per temperature.", min=10, max=100_000)] = 1000,
     seed: Seed = 0,
     at: At = None,
+    bound: Annotated[
+        bool, Option("--bound", help="Also jsd_bound: 5 to 10 CPU seconds per temperature.")
+    ] = False,
     output: Annotated[Path | None, Option(help="File of the figure: .png, .svg or .pdf.")] = None,
     json: Json = False,
 ) -> None:
@@ -131,7 +134,7 @@ def sweep(
             label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
             found[f"{record.name} ({label})"] = sweep_run(
                 tracker, record.run_id, sampler, swept, n, seed,
-                lambda done: advance(done, len(swept), ""),
+                lambda done: advance(done, len(swept), ""), bound,
             )  # fmt: skip
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

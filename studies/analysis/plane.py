@@ -12,7 +12,7 @@ references, as its two metrics do, and grows with the swept range: compare equal
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from core.plural import count
 from core.tracking.protocol import RunRecord
-from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas
+from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas, panels
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ class Point:
     quality_interval: Ends
     diversity_interval: Ends
     sentences: int
+    bound: float | None = None  # `jsd_bound` in bits, if it was asked for
+    bound_interval: Ends = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Sweep:
 
 
 Sweeps = Mapping[str, Sweep]  # run -> its sweep
+Height = Callable[[Point], tuple[float | None, Ends]]  # of a point in a panel, with its interval
 
 
 def area(points: Sequence[tuple[float, float]]) -> float:
@@ -192,25 +195,41 @@ def by_variant(sweeps: Sweeps) -> dict[str, list[Sweep]]:
 
 
 def sweep_figure(sweeps: Sweeps) -> Figure:
-    """Curves in the plane of diversity and quality, one colour per variant; baselines as points."""
-    drawing, axis = canvas(5.6, 4.8)
-    variants = by_variant(sweeps)
-    for colour, (name, runs) in zip(itertools.cycle(CURVES), variants.items(), strict=False):
-        for seed, one in enumerate(runs):
-            label = None if seed else _label(name, [each.area for each in runs])
-            _curve(axis, label, one, colour)
+    """Curves in the plane of diversity and quality, one colour per variant; baselines as points.
+    With bounds also a panel of these, where upwards is nearer to real text as well.
+    """
+    judged = any(point.bound is not None for one in sweeps.values() for point in one.points)
+    drawing, axes = panels(1, 1 + judged, 1 + judged, (10.4 if judged else 5.6, 4.8))
+    _curves(axes[0], sweeps, lambda point: (point.quality, point.quality_interval))
     baselines = {name: point for one in sweeps.values() for name, point in one.baselines.items()}
     for name, point in baselines.items():
         label, mark, colour = MARKS[name]
-        axis.plot(point.diversity, point.quality, mark, color=colour, ms=8, label=label)
-    axis.set_xlabel("1 - Self-BLEU-4 (more diverse to the right)")
-    axis.set_ylabel("BLEU-4 (closer to real text upwards)")
+        axes[0].plot(point.diversity, point.quality, mark, color=colour, ms=8, label=label)
+    axes[0].set_ylabel("BLEU-4 (closer to real text upwards)")
     swept = sorted({found.swept for found in sweeps.values()})
-    axis.set_title(f"swept: {', '.join(swept)}; bars: 95% intervals", fontsize=10)
-    axis.margins(0.1)
+    axes[0].set_title(f"swept: {', '.join(swept)}; bars: 95% intervals", fontsize=10)
+    if judged:
+        _curves(axes[1], sweeps, lambda point: (point.bound, point.bound_interval))
+        axes[1].axhline(0, color=ORANGE, lw=1)
+        axes[1].invert_yaxis()
+        axes[1].set_ylabel("jsd_bound in bits (closer to real text upwards)")
+        axes[1].set_title("line: real text, 0", fontsize=10)
+    for axis in axes:
+        axis.set_xlabel("1 - Self-BLEU-4 (more diverse to the right)")
+        axis.margins(0.1)
     # Below the axes, since points can be anywhere in them.
-    drawing.legend(fontsize=9, loc="outside lower center", ncols=2)
+    lines = axes[0].get_legend_handles_labels()
+    drawing.legend(*lines, fontsize=9, loc="outside lower center", ncols=2)
     return drawing
+
+
+def _curves(axis: Axes, sweeps: Sweeps, height: Height) -> None:
+    for colour, (name, runs) in zip(
+        itertools.cycle(CURVES), by_variant(sweeps).items(), strict=False
+    ):
+        for seed, one in enumerate(runs):
+            label = None if seed else _label(name, [each.area for each in runs])
+            _curve(axis, label, one.points, height, colour)
 
 
 def _label(name: str, areas: Sequence[float]) -> str:
@@ -219,17 +238,20 @@ def _label(name: str, areas: Sequence[float]) -> str:
     return f"{name}, {count(len(areas), 'run')}, area {min(areas):.3f} to {max(areas):.3f}"
 
 
-def _curve(axis: Axes, label: str | None, found: Sweep, colour: str) -> None:
-    x = [point.diversity for point in found.points]
-    y = [point.quality for point in found.points]
-    axis.plot(x, y, "o-", color=colour, ms=4, lw=1.4, label=label)
-    for point in found.points:
-        if point.quality_interval is not None:
-            axis.plot([point.diversity] * 2, point.quality_interval, color=colour, lw=1)
+def _curve(
+    axis: Axes, label: str | None, points: Sequence[Point], height: Height, colour: str
+) -> None:
+    found = [(point, *height(point)) for point in points]
+    shown = [(point, y, ends) for point, y, ends in found if y is not None]
+    across = [point.diversity for point, _, _ in shown]
+    axis.plot(across, [y for _, y, _ in shown], "o-", color=colour, ms=4, lw=1.4, label=label)
+    for point, y, ends in shown:
+        if ends is not None:
+            axis.plot([point.diversity] * 2, ends, color=colour, lw=1)
         if point.diversity_interval is not None:
-            axis.plot(point.diversity_interval, [point.quality] * 2, color=colour, lw=1)
+            axis.plot(point.diversity_interval, [y] * 2, color=colour, lw=1)
     if label is None:  # the first curve of a variant shows the temperatures at its ends
         return
-    for point in (found.points[0], found.points[-1]):
-        axis.annotate(f"{point.temperature:g}", (point.diversity, point.quality), (5, 5),
+    for point, y, _ in shown[:1] + shown[-1:]:
+        axis.annotate(f"{point.temperature:g}", (point.diversity, y), (5, 5),
                       textcoords="offset points", color=colour, fontsize=8)  # fmt: skip

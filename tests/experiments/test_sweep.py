@@ -72,5 +72,24 @@ def test_a_baseline_that_cannot_be_had_is_noted() -> None:
 
     baselines = {"real": lambda: [["a", "b"]] * 10, "mle": fails}
     found = sweep(Fake(), Suite([["a", "b"]] * 5), (1.0,), 10, 0, baselines)  # type: ignore[arg-type]
+    assert found.points[0].bound is None
     assert set(found.baselines) == {"real"}
     assert found.notes == ("no mle row: too few",)
+
+
+def test_the_bound_is_that_of_the_drawn_sentences() -> None:
+    text = [[f"w{number % 7}", f"v{number % 5}"] for number in range(200)]
+
+    class Writes:
+        drawing = SimpleNamespace(sampling=object())
+
+        def tokens(self, count: int, temperature: float, *_: object) -> list[list[str]]:
+            return text[:count] if temperature == 1 else [["other", "words"]] * count
+
+    swept = sweep(Writes(), Suite(text), (1.0, 2.0), 200, 0, {"real": lambda: text}, bound=True)  # type: ignore[arg-type]
+    near, far = (point.bound for point in swept.points)
+    assert near is not None
+    assert far is not None
+    assert near < 0.1 < 0.9 < far
+    assert swept.points[1].bound_interval is not None
+    assert swept.baselines["real"].bound is None

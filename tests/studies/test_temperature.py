@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,20 @@ def test_what_holds_no_sweeps_is_refused_in_words(tmp_path: Path, text: str) -> 
 def test_the_area_counts_what_some_point_dominates() -> None:
     both = swept([(0.5, 0.5), (1.0, 0.25)])
     assert both.area == pytest.approx(0.5 * 0.25 + 0.25)
+
+
+def test_bounds_have_columns_and_a_panel_of_their_own() -> None:
+    without = six(0.2)
+    assert "lowest jsd_bound" not in sweep_section(without).columns
+    assert len(sweep_figure(without).axes) == 1
+    judged = {}
+    for seed, (name, one) in enumerate(sorted(without.items())):
+        bounds = zip(one.points, (0.3, 0.1 + seed / 10), strict=True)
+        points = [replace(point, bound=at, bound_interval=(at, at)) for point, at in bounds]
+        judged[name] = replace(one, points=tuple(points))
+    section = sweep_section(judged)
+    at = section.columns.index("lowest jsd_bound")
+    assert [row[at : at + 2] for row in section.rows] == [["0.2000", "1.5"], ["0.3000", "0.5"]]
+    plane, bounds = sweep_figure(judged).axes
+    assert bounds.yaxis_inverted()
+    assert not plane.yaxis_inverted()
