@@ -212,14 +212,18 @@ def build(reading: Reading) -> Report:
     every = (which_checkpoint, power, people, plane, curves, samples, failures, cost)
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
     equal = [each for each in equivalent(reading.board) if each in first.findings]
-    answers = [each for section in own[:1] for each in section.findings[:1]]
-    findings = _each_once([sentence for section in found for sentence in section.findings])
+    answers = [each for section in own for each in section.answers]
+    headline = answers or [
+        *first.findings[:1], *equal, *(each for section in own[:1] for each in section.findings[:1])
+    ]  # fmt: skip
+    said = [sentence for section in found for sentence in section.findings]
+    findings = _each_once([*answers, *said])
     return Report(
         current_study(reading.board.study),
         reading.table.question,
         _facts(reading),
         [*unfinished(reading), *findings[:MANY_FINDINGS], *caveats(reading), *missed(reading)],
-        [*first.findings[:1], *equal, *answers],
+        headline,
         found,
     )
 

@@ -55,6 +55,7 @@ class Section:
     findings: Sequence[str] = ()  # Markdown sentences for the summary, most important first
     values: Mapping[str, Any] = field(default_factory=dict)  # of the placeholders in the texts
     text: str = ""  # key of its texts, if it is another
+    answers: Sequence[str] = ()  # sentences that answer the study's question, besides the findings
 
     @property
     def title(self) -> str:

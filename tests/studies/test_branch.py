@@ -19,7 +19,7 @@ from studies.analysis.curves import curves
 from studies.definition import RUN, Study, from_definition, load_study
 from studies.leaderboard import leaderboard
 from studies.plan import Done
-from studies.report import read, sections
+from studies.report import build, read, sections
 from studies.running.execute import begin, work
 from studies.running.queue import load_queue, progress
 from studies.running.storage import storage_url
@@ -118,6 +118,12 @@ def test_a_branch_study_from_its_trunks_to_its_report(tmp_path: Path) -> None:
     difference = sum(ours[trunk] - theirs[trunk] for trunk in (0, 1)) / 2
     assert float(found["branches"].rows[1][1]) == pytest.approx(difference, abs=1e-4)
     assert found["branches"].rows[1][3] == "2", "pairs are trunks"
+    stages = [f"After update {update}, against `adversarial`: " for update in (2, 3)]
+    answers = found["branches"].answers
+    assert all(said.startswith(stage) for said, stage in zip(answers, stages, strict=True))
+    assert all(said.endswith(f"{row[6]} `likelihood`.")
+               for said, row in zip(answers, found["branches"].rows, strict=True))  # fmt: skip
+    assert build(reading).headline == answers
     (section,) = curves(reading)
     figure = section.figures["curves"]()
     lengths = {len(line.get_xdata()) for axis in figure.axes for line in axis.lines}
