@@ -25,7 +25,7 @@ from core.config.renamed import current_study, current_tables, current_text
 from core.errors import InputError, listed
 from core.metrics.catalogue import metric_info
 from core.plural import count
-from core.tracking.protocol import NOTE, Tracker
+from core.tracking.protocol import NOTE, Tracker, study_run
 from core.tracking.rendering import plain
 from studies.analysis.contrasts import against_first, with_contrasts
 from studies.analysis.corpora import joint, leaderboards, ranks_of
@@ -147,12 +147,13 @@ def _markdown_cell(text: str) -> str:
 
 def read(tracker: Tracker, study: str) -> Reading:
     """Read a study from the store, under today's names; InputError for an unknown one."""
+    parent = study_run(tracker, study)
     board = leaderboard(tracker, study)
-    file = tracker.artifact(board.parent_run_id, "study.json")
+    file = tracker.artifact(parent.run_id, "study.json")
     given = current_tables(json.loads(file.read_text(encoding="utf-8")))["study"]
     given["question"] = current_text(given.get("question", ""))
     kind = find_kind(given.get("kind", "ablation"))
-    return Reading(tracker, board, kind.Table(**{"name": study, **given}))
+    return Reading(tracker, parent, board, kind.Table(**{"name": study, **given}))
 
 
 def sections(reading: Reading) -> list[Section]:
@@ -165,7 +166,7 @@ def on_corpora(reading: Reading) -> dict[str, Reading]:
     found: dict[str, Reading] = {}
     if not reading.table.corpora:
         return found
-    own = reading.tracker.run(reading.board.parent_run_id).tags.get(CORPORA, "{}")
+    own = reading.parent.tags.get(CORPORA, "{}")
     for corpus, study in json.loads(own).items():
         with contextlib.suppress(InputError):
             found[corpus] = read(reading.tracker, study)

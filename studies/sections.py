@@ -70,9 +70,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Reading:
-    """A study read from the store."""
+    """A study read from the store: first its own run, then those of its seeds. So whatever its own
+    run says of them, the leaderboard knows.
+    """
 
     tracker: Tracker
+    parent: RunRecord  # the study's own run
     board: Leaderboard
     table: StudyTable
 

@@ -135,7 +135,7 @@ def _on_ladder(board: Leaderboard, cell: str) -> list[str]:
 def findings(board: Leaderboard) -> list[str]:
     """The conclusions that the leaderboard supports."""
     if not board.rows:
-        return ["No run has ended: there is nothing to conclude."]
+        return ["No run has a result: there is nothing to conclude."]
     if not board.ranked:
         return [
             f"`{board.metric}` has no worst value for runs without samples, so it cannot rank a "
@@ -176,13 +176,14 @@ def unfinished(reading: Reading) -> Iterator[str]:
 
 def under_way(reading: Reading) -> str:
     """How far a study that has not ended has come; empty if it has ended."""
-    parent = reading.tracker.run(reading.board.parent_run_id)
+    parent, board = reading.parent, reading.board
     if parent.status == "FINISHED":
         return ""
-    ended, planned = (parent.metrics.get(f"study/runs_{state}") for state in ("ended", "planned"))
-    if ended is None or planned is None:
+    counted, planned = (parent.metrics.get(f"study/runs_{state}") for state in ("ended", "planned"))
+    if counted is None or planned is None:
         return "the study has not ended"
-    return f"{ended:.0f} of {count(int(planned), 'run')} have ended"
+    found = sum(len(row.seed_runs) for row in board.rows) + board.failed  # may be more by now
+    return f"{max(int(counted), found)} of {count(int(planned), 'run')} have ended"
 
 
 def caveats(reading: Reading) -> Iterator[str]:
@@ -197,7 +198,7 @@ def caveats(reading: Reading) -> Iterator[str]:
                 f"The score of `{variant}` cannot be compared with the others: its signature "
                 f"differs in {', '.join(why)}."
             )
-    added = reading.tracker.run(reading.board.parent_run_id).tags.get("seeds_added")
+    added = reading.parent.tags.get("seeds_added")
     if added is not None:
         yield (
             f"Seeds were added after runs had ended ({added}): if they were added because of the "

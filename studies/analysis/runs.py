@@ -143,7 +143,7 @@ def _side_by_side(columns: Mapping[str, Mapping[int, str]]) -> list[list[str]]:
 def reproduce(reading: Reading) -> Section:
     """Command, commit, versions, device and data of the study's runs."""
     board, runs = reading.board, reading.seeds
-    parent = reading.tracker.run(board.parent_run_id)
+    parent = reading.parent
     command = current_text(parent.tags.get("command", ""))
     if command and "seeds_added" in parent.tags:  # the last --set of a key counts
         command += f" --set study.seeds={json.dumps(reading.table.seeds, separators=(',', ':'))}"

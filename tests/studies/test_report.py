@@ -16,12 +16,13 @@ import pytest
 from core.errors import InputError
 from core.statistics import Difference, Interval
 from core.tracking.memory import MemoryTracker
+from core.tracking.protocol import study_run
 from core.tracking.rendering import Sample
 from studies.analysis.contrasts import Effect, effects
 from studies.analysis.curves import curves_figure, middle
 from studies.analysis.effects import effects_figure
 from studies.analysis.plane import plane, ranks
-from studies.analysis.ranking import broken, findings, ranking
+from studies.analysis.ranking import broken, findings, ranking, under_way
 from studies.figures import (
     BLUE,
     PAPER,
@@ -34,11 +35,16 @@ from studies.figures import (
     forest,
 )
 from studies.leaderboard import Leaderboard, Row, leaderboard
+from studies.plan import Limit
 from studies.report import _each_once, build, publish, read, register, upload
+from studies.running.execute import begin, to_record, work
+from studies.running.queue import load_queue, progress
+from studies.running.storage import storage_url
 from studies.sections import Section, between, bracket, contrast, frame_of, latex, names, number
 from studies.table import Contrast
 from studies.views import split_of
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
+from variants import registry
 
 EVIL = "<script>alert(1)</script> & $x$ | `y`"
 
@@ -344,7 +350,7 @@ def test_a_study_without_results_says_so(tmp_path: Path) -> None:
     everything_breaks = FakeTraining(breaks=lambda *_: RuntimeError("boom"))
     tracker, _ = start(tmp_path, plan(*FEW, "study.seeds=1"), everything_breaks)
     report = build(read(tracker, NAME))
-    assert report.findings[0] == "No run has ended: there is nothing to conclude."
+    assert report.findings[0] == "No run has a result: there is nothing to conclude."
     page = report.html()
     assert "boom" in page
     assert page.count('<td class="brief">failed</td>') == 4
@@ -356,6 +362,26 @@ def test_a_study_under_way_says_so_first(tracker: MemoryTracker, tmp_path: Path)
     under_way, _ = start(tmp_path, plan(*FEW), second_breaks)
     first = build(read(under_way, NAME)).findings[0]
     assert first == "4 of 8 planned runs have a result so far; conclusions may change."
+
+
+def test_all_that_a_report_says_of_ended_runs_is_of_one_reading(tmp_path: Path) -> None:
+    tracker = MemoryTracker(tmp_path)
+    url = storage_url(tracker)
+    study, training = plan(*FEW), FakeTraining()
+    begin(study, NAME, tracker, url, "", Limit(trials=1))
+    log = to_record(tracker.continue_run(study_run(tracker, NAME).run_id), 1)
+    log(progress(load_queue(NAME, url), study.table))
+    reading = read(tracker, NAME)
+    work(NAME, tracker, url, training, registry())
+    no_result, one_result = "No run has a result", "1 of 8 planned runs have a result"
+    assert build(reading).findings[0].startswith(no_result)
+    assert under_way(reading).startswith("0 of ")
+    again = read(tracker, NAME)
+    assert build(again).findings[0].startswith(one_result)
+    assert under_way(again).startswith("1 of "), "though the study's run does not know it yet"
+    log(progress(load_queue(NAME, url), study.table))
+    assert under_way(read(tracker, NAME)) == under_way(again)
+    assert under_way(reading).startswith("0 of ")
 
 
 def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard:
