@@ -5,16 +5,19 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).parents[1]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MAX_HEAP_BLOCK = 2**25  # bytes; blocks up to this size come from the heap
 MAX_FREE = 2**31 - 1  # bytes that may stay free at the top of the heap
 NEW_OBJECTS = 10_000  # after which Python looks for garbage
+_interrupts: list[int] = []  # signals that this process has received
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -43,6 +46,29 @@ def look_less_for_garbage() -> None:
     it needs, a tenth of its start.
     """
     gc.set_threshold(NEW_OBJECTS)
+
+
+def hear_interrupts() -> None:
+    """From now on SIGTERM interrupts like Ctrl-C, so that workers end too. Interrupts are
+    remembered, because Python drops the exception in a finaliser or a callback of an import.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # What a script starts in the background ignores Ctrl-C.
+        if number == signal.SIGTERM or signal.getsignal(number) is signal.default_int_handler:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
+def check_interrupted() -> None:
+    """KeyboardInterrupt if there was an interrupt. Called where work begins: whatever came before
+    may have dropped the exception.
+    """
+    if _interrupts:
+        raise KeyboardInterrupt
 
 
 def keep_freed_memory() -> bool:

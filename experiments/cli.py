@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 from importlib.metadata import version
 from inspect import getdoc
@@ -18,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from core.errors import MachineError, TextganError, machine_error
-from core.process import look_less_for_garbage
+from core.process import hear_interrupts, look_less_for_garbage
 from core.server_errors import server_error
 from experiments.commands import corpus, evaluate, metrics, run, runs, study, tools
 
@@ -83,8 +82,8 @@ def program(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit. SIGTERM ends it like Ctrl-C, so that workers end too."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the command line and exit."""
+    hear_interrupts()
     look_less_for_garbage()
     sys.exit(status(arguments))
 

@@ -17,6 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from core.process import check_interrupted
+
 FILE_WIDTH = 160  # columns, where standard output is not a terminal
 LONGEST_UNFOLDED = 16  # characters of a cell that is never folded: a number, an interval
 LONGEST_WORD = 32  # characters of a name that is never folded
@@ -124,6 +126,7 @@ def progress(title: str, *, stays: bool = True) -> Iterator[Advance]:
     """A progress bar on standard error, or one line a minute without a terminal; the callable takes
     (done, total, text). With `stays` the finished bar remains.
     """
+    check_interrupted()
     if not stderr.is_terminal:
         log = log_lines(title)
 

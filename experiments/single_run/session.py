@@ -20,6 +20,7 @@ from core.errors import MachineError, machine_error
 from core.files import write_atomically
 from core.metrics.catalogue import checkpoint_key
 from core.plural import count
+from core.process import check_interrupted
 from core.text.corpus import Corpus
 from core.tracking.protocol import Outcome, RunTracker
 from core.tracking.rendering import Sample, plain
@@ -338,6 +339,7 @@ def interrupts_after_the_update(note: Callable[[], None]) -> Iterator[None]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        check_interrupted()
         yield
     finally:
         for number, handler in before.items():

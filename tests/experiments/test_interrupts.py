@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from core.process import environment
+from core.config import Config
+from core.process import environment, hear_interrupts
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_store import open_tracker
 from core.training import checkpoint
+from experiments.cli import main
 from experiments.single_run.run import run
 from tests.conftest import ROOT, tiny
 
@@ -65,6 +67,54 @@ def test_the_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     (record,) = tracker.runs()
     assert record.outcome == "killed"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class Freed:
+    """As an object that is freed, or a lock of the import system, when a signal comes."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The signals are handled as in a command."""
+    monkeypatch.setattr("core.process._interrupts", [])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hear_interrupts()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_before_a_run_ends_it(tmp_path: Path) -> None:
+    Freed()
+    tracker = MemoryTracker(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), tracker=tracker)
+    (record,) = tracker.runs()
+    assert record.outcome == "killed"
+    assert not tracker.history(record.run_id, "eval/unique"), "nothing was computed"
+    assert signal.getsignal(signal.SIGINT) is signal.getsignal(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_at_the_start_of_a_command_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*_: object) -> Config:
+        Freed()
+        return tiny()
+
+    monkeypatch.setattr("experiments.loading.load", load)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "mle"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.endswith("textgan: interrupted\n")
+    assert not [*Path().glob("mlruns/runs/*")], "no run has begun"
 
 
 @pytest.mark.slow
