@@ -120,6 +120,9 @@ def blame(where: str, overrides: Iterable[str]) -> Iterator[None]:
 def _is_about(said: str, key: str) -> bool:
     """Whether a sentence of an error is about a key: it begins with the key or with an unknown
     table that the key is in, or it names the key, or the key's table and the key's last part.
+
+    By the words, because only they are in every error: what does not fit together is refused after
+    pydantic, and pydantic's place of a fault between the keys of a table is the table.
     """
     table, _, last = key.rpartition(".")
     unknown, _, rest = said.partition(": ")
