@@ -163,3 +163,57 @@ def test_a_larger_vocabulary_and_longer_sentences_get_fewer_updates(
 ) -> None:
     text = [[f"{n}-{i}" for i in range(words)] for n in range(300)]
     assert baselines.updates_for(text) == updates
+
+
+def test_evaluate_compares_files_with_the_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = {"a.txt": "a b c\n" * 9, "b.txt": "b <b>\n" * 10, "c.txt": "a b\n", "r.txt": "a b\n"}
+    for name, text in texts.items():
+        Path(name).write_text(text)
+    arguments = ["evaluate", "a.txt", "b.txt", "c.txt", "--references", "r.txt",
+                 "--metrics", "length,unique", "--html", "page.html"]  # fmt: skip
+    code, out, err = textgan(*arguments, "--json", capsys=capsys)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["differences"]["b.txt"]["length"]["value"] == -1
+    assert found["differences"]["c.txt"]["unique"] == {
+        "value": None, "low": None, "high": None, "paired": False, "reason": "different n (9, 1)"
+    }  # fmt: skip
+    assert "c.txt minus a.txt" in Path("page.html").read_text()
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = textgan(*arguments, capsys=capsys)
+    assert code == 0, err
+    assert "b.txt minus a.txt" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "note: c.txt: not subtracted, different n (9, 1): unique" in err
+    for wrong, said in ((["a.txt"], "a.txt: given twice"), (["--log", "s"], "--log records one")):
+        code, _, err = textgan(*arguments, *wrong, capsys=capsys)
+        assert code == 2
+        assert said in err
+
+
+def test_evaluate_scores_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, text in {"s": "a b c\na b\n", "r": "a b c\nb c d\nc d\nd a\n", "t": "a b\n"}.items():
+        (tmp_path / name).write_text(text)
+    code, out, _ = textgan(
+        "evaluate", str(tmp_path / "s"), "--references", str(tmp_path / "r"), "--train",
+        str(tmp_path / "t"), "--json", capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    document = json.loads(out)
+    assert set(document) == {"metrics", "baselines", "baseline_intervals", "about", "warnings",
+                             "signature", "baseline_signatures"}  # fmt: skip
+    copied = document["metrics"]["copied"]
+    assert (copied["value"], copied["samples"], copied["references"]) == (0.5, 2, 4)
+    assert copied["direction"] == "lower"
+    assert copied["low"] <= 0.5 <= copied["high"]
+    assert document["baselines"]["real"]["bleu_2"] > 0
+    assert "held-out" in document["warnings"][0]
+    code, out, err = textgan(
+        "evaluate", str(tmp_path / "s"), "--references", str(tmp_path / "r"), "--metrics", "blue",
+        capsys=capsys,
+    )  # fmt: skip
+    assert code == 2
+    assert "did you mean 'bleu'" in err

@@ -32,7 +32,7 @@ from studies.running import execute
 from studies.running.storage import storage_url
 from studies.summary import export
 from tests.conftest import ROOT
-from tests.studies.test_report import board_of
+from tests.studies.test_findings import board_of
 from tests.studies.test_studies import FakeTraining
 from variants import registry
 

@@ -1,54 +1,43 @@
-"""The report: what its sentences claim, that it needs nothing else, and that text stays text."""
+"""The report: what it holds, that it needs nothing else, and that text stays text."""
 
 from __future__ import annotations
 
 import csv
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from core.errors import InputError
-from core.statistics import Difference, Interval
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import study_run
 from core.tracking.rendering import Sample
-from studies.analysis.contrasts import Effect, effects
-from studies.analysis.curves import curves_figure, middle
-from studies.analysis.effects import effects_figure
-from studies.analysis.plane import plane, ranks
-from studies.analysis.ranking import broken, findings, ranking, under_way
+from studies.analysis.plane import plane
+from studies.analysis.ranking import ranking, under_way
 from studies.figures import (
-    BLUE,
     PAPER,
     VARIABLES,
-    _label_powers,
-    band,
-    canvas,
     data_of,
     draw,
-    forest,
 )
-from studies.leaderboard import Leaderboard, Row, leaderboard
+from studies.leaderboard import leaderboard
 from studies.plan import Limit
-from studies.report import _each_once, build, publish, read, register, upload
+from studies.report import build, publish, read, register, upload
 from studies.running.execute import begin, to_record, work
 from studies.running.queue import load_queue, progress
 from studies.running.storage import storage_url
-from studies.sections import Section, between, bracket, contrast, frame_of, latex, names, number
-from studies.table import Contrast
+from studies.sections import frame_of
 from studies.views import split_of
+from tests.studies.test_findings import board_of
 from tests.studies.test_studies import NAME, FakeTraining, collapses, plan, start
+from tests.studies.test_tables import parsed
 from variants import registry
 
 EVIL = "<script>alert(1)</script> & $x$ | `y`"
 
-UNCLEAR = "No significant difference between `a` and `b` (n = 15 pairs, interval [-.01, .07])."
+
 FEW = ('study.axes.next_input=["noise"]', "study.seeds=2")  # 4 variants
 
 
@@ -124,120 +113,6 @@ def test_the_page_holds_every_section_and_needs_no_other_file(
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     for place in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (tmp_path / "out" / place).stat().st_size > 5000
-
-
-LATEX = {r"\textbackslash": "\\", r"\textasciitilde": "~", r"\textasciicircum": "^",
-         r"\textless": "<", r"\textgreater": ">", r"\textbar": "|"}  # fmt: skip
-TOKEN = re.compile(
-    r"(\\text[a-z]+)(?:\{\}| )|\\([&%$#_{}])|\$(-)\$|(\{\})|([^\\{}&%$#_~^<>|])|(&)|(\\\\)"
-)
-
-
-def parsed(text: str) -> list[list[str]]:
-    """The cells of a table of booktabs, its columns first if they have names; fails where LaTeX
-    would, or would show another character.
-    """
-    package, begin, top, *rows, bottom, end = text.splitlines()
-    assert package == r"% \usepackage{booktabs}"
-    narrow = re.sub(r"p\{0\.\d\d\\linewidth\}", "p", begin)
-    aligned = re.fullmatch(r"\\begin\{tabular\}\{([lrp]+)\}", narrow)
-    assert aligned
-    assert (top, bottom, end) == (r"\toprule", r"\bottomrule", r"\end{tabular}")
-    if r"\midrule" in rows:
-        assert rows.pop(1) == r"\midrule"
-    found = []
-    for row in rows:
-        cells, place = [""], 0
-        assert not row.startswith(("[", "*")), "an option of the line before"
-        while place < len(row):
-            token = TOKEN.match(row, place)
-            assert token, row[place:]
-            name, escaped, minus, _, plain, cell, over = token.groups()
-            cells[-1] += LATEX[name] if name else escaped or minus or plain or ""
-            if cell:
-                cells.append("")
-            place = token.end()
-            assert bool(over) == (place == len(row))
-        assert len(cells) == len(aligned[1])
-        found.append([cell.strip() for cell in cells])
-    return found
-
-
-def test_a_table_for_latex_shows_every_character() -> None:
-    columns = ["a_b", "", "50% of $x$", ""]
-    rows = [
-        ["[.1, .2]", "-1.5", "< 0.001", "{a} & b | c"],
-        ["* ~user^2", "2", "C:\\new #1", " two\n words \\"],
-        ["été · Ω", "", "\\&", "\\alpha_1 > 0"],
-    ]
-    shown = [[" ".join(cell.split()) for cell in row] for row in (columns, *rows)]
-    text = latex(columns, rows)
-    assert parsed(text) == shown
-    assert r"\begin{tabular}{lrll}" in text, "numbers at the right"
-    assert "& $-$1.5 &" in text, "a minus, not a hyphen"
-
-
-def test_long_texts_are_wrapped_in_latex_and_a_table_without_names_has_no_head() -> None:
-    rows = [["#0", "a b " * 20, "-3"], ["#1", "c", "it is -.5 to -2, e-3 and a-1"]]
-    text = latex(["", "after 0", "after 9"], rows)
-    assert r"{lp{0.43\linewidth}p{0.43\linewidth}}" in text
-    both = latex(["contrast", "difference"], [["a - b " * 20, "-0.0123"]])
-    assert r"{p{0.82\linewidth}r}" in both, "room for the numbers"
-    assert "{ll}" in latex(["", "reason"], [["#0", "a" * 30]])
-    assert "it is $-$.5 to $-$2, e-3 and a-1" in text
-    assert latex(["", "", ""], rows).count("rule\n") == 2
-    assert parsed(latex(["", "", ""], rows)) == [[" ".join(c.split()) for c in row] for row in rows]
-
-
-def test_pandas_reads_the_numbers_of_a_table(tmp_path: Path) -> None:
-    rows = [["a", "-", "-", "-"], ["b", "-0.25", "c", "0.1 (0.0 to 0.2)"]]
-    section = Section("x", ["name", "score", "text", "interval"], rows)
-    assert "{lrlr}" in latex(section.columns, rows), "the same columns are of numbers in LaTeX"
-    frame_of(section).to_csv(tmp_path / "x.csv", index=False)
-    found = pd.read_csv(tmp_path / "x.csv")
-    assert found["score"].isna().to_list() == [True, False]
-    assert found["interval"].isna().to_list() == [True, False]
-    assert found["score"][1] == -0.25
-    assert found["text"].to_list() == ["-", "c"], "a sentence is not a number"
-
-
-def test_the_data_of_a_figure_are_what_it_shows() -> None:
-    drawing, axis = forest(["first", "second"], [1.0, 2.0], [(0.5, 1.5), None], [BLUE, BLUE])
-    axis.axvline(0)  # shows no data
-    axis.barh(0, 3.0)
-    assert data_of(drawing) == [
-        ("", 1, "line", "", 2.0, "second"),
-        ("", 2, "line", "", 0.5, "first"),
-        ("", 2, "line", "", 1.5, "first"),
-        ("", 3, "line", "", 1.0, "first"),
-        ("", 4, "bar", "", 3.0, "second"),
-    ]
-    drawing, axis = canvas(4, 3)
-    band(axis, [0, 1], [Interval(1.0, 0.5, 1.5), Interval(2.0, 1.5, 2.5)], "both")
-    axis.set_title("a\npanel", loc="left")
-    found = data_of(drawing)
-    assert found[:2] == [("a panel", 1, "line", "both", x, x + 1.0) for x in (0.0, 1.0)]
-    assert {(0.0, 0.5), (0.0, 1.5), (1.0, 1.5), (1.0, 2.5)} == {row[4:] for row in found[2:]}
-    assert {row[1:3] for row in found[2:]} == {(2, "band")}
-    drawing, axis = canvas(4, 3)
-    axis.scatter([1.0, 2.0], [3.0, 4.0], label="runs")
-    axis.set_xlabel("updates")
-    assert data_of(drawing) == [("updates", 1, "points", "runs", x, x + 2) for x in (1.0, 2.0)]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "shown"),
-    [(1e-4, 2e-2, "0.0001 0.001 0.01"), (2e-4, 3e-3, "0.0002 0.0005 0.001 0.002"),
-     (0.8, 90, "1 10"), (25, 95, "50")],
-)  # fmt: skip
-def test_a_logarithmic_axis_has_plain_numbers(low: float, high: float, shown: str) -> None:
-    _, axis = canvas(4, 3)
-    axis.set_xscale("log")
-    axis.set_xlim(low, high)
-    _label_powers(axis.xaxis)
-    labels = axis.get_xticklabels(which="both")
-    texts = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in labels]
-    assert sorted(text for text in texts if text and low <= float(text) <= high) == shown.split()
 
 
 def test_a_sentence_of_the_corpus_stays_text(tracker: MemoryTracker, page: str) -> None:
@@ -384,116 +259,6 @@ def test_all_that_a_report_says_of_ended_runs_is_of_one_reading(tmp_path: Path) 
     assert under_way(reading).startswith("0 of ")
 
 
-def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard:
-    rows = [
-        Row(name, float(np.mean(v)), (min(v), max(v)) if len(v) > 1 else None, len(v),
-            dict(enumerate(v)), {"ok": len(v)}, {}, name, {})
-        for name, v in scores.items()
-    ]  # fmt: skip
-    rows.sort(key=lambda row: -row.score if higher else row.score)
-    return Leaderboard("s", "eval/x", higher, "p", tuple(rows), 0, 0, {"real": 0.9})
-
-
-def test_findings_claim_what_the_intervals_support() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.01, size=(3, 10))
-    scores = {"a": 0.5 + noise[0], "b": 0.5 + noise[1], "c": 0.2 + noise[2]}
-    said = findings(board_of({k: list(v) for k, v in scores.items()}))
-    assert re.match(
-        r"`[ab]` has the highest score on `eval/x`: .* real held-out text: .9.", said[0]
-    )
-    assert "better than `c`" in said[1]
-    unclear = r"^No significant difference from `[ab]` \(n = 10 seeds\)\.$"
-    assert re.search(unclear, said[2])
-    assert "adjusted for all pairs of 3 rows" in said[3]
-    low = findings(board_of({"a": [1.0, 1.1], "b": [3.0, 3.1]}, higher=False))
-    assert low[0].startswith("`a` has the lowest (best) score on")
-    assert "`a` beats `b` by 2" in low[1]
-
-
-def test_a_comparison_has_one_answer_wherever_it_is_shown() -> None:
-    """The interval and p of two rows in the summary and among the contrasts, either
-    way round; p, interval and sentence agree.
-    """
-    rng = np.random.default_rng(1)
-    for _ in range(40):
-        scores = {"a": list(rng.normal(0.1, 0.1, 5)), "b": list(rng.normal(0, 0.1, 5))}
-        board = board_of(scores)
-        best, other = (row.variant for row in board.rows)
-        (there,) = effects(board, [Contrast(level=best, reference=other)])
-        (back,) = effects(board, [Contrast(level=other, reference=best)])
-        found = there.difference
-        assert back.difference == replace(
-            found, value=-found.value, low=-found.high, high=-found.low
-        )
-        assert found.p == there.adjusted
-        assert there.clear == (found.p <= 0.05) == (found.low > 0 or found.high < 0)
-        (_, said) = findings(board)
-        assert bracket(*found.ends) in said
-        assert ("No significant difference" in said) == (not there.clear)
-
-
-def test_a_band_stays_within_the_metric_and_a_long_curve_hides_no_short_one() -> None:
-    points = {0: [(0, 0.0), (10, 0.01)], 1: [(0, 0.0), (10, 0.9)], 2: [(0, 0.1), (10, 0.02)]}
-    steps, line = middle(points, (0.0, 1.0))
-    assert steps == [0, 10]
-    assert min(each.low for each in line) >= 0
-    assert max(each.high for each in line) <= 1
-    rows = board_of({"long": [0.5], "short": [0.4]}).rows
-    found = {"long": {0: [(0, 0.0), (1000, 0.5)]}, "short": {0: [(0, 0.0), (20, 0.4)]}}
-    drawing = curves_figure(rows, found, None, "eval/bleu_4")
-    axis = drawing.axes[0]
-    assert axis.get_xscale() == "symlog"
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "100", "1000"]
-    assert "logarithmic" in str(drawing.get_supxlabel())
-
-
-def test_one_seed_supports_no_order() -> None:
-    said = findings(board_of({"a": [0.5], "b": [0.4]}))
-    assert said[1] == "One seed per variant: the order of the variants is not a result."
-    assert "`eval/x`: .5 (n = 1 seed);" in said[0], "one run has no interval"
-    assert not any("beats" in sentence or "better" in sentence for sentence in said)
-    assert not [*broken(board_of({}))]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (0.01, 0.05, "`a` beats `b` by .03 [.01, .05] (n = 15 pairs)."),
-        (-0.05, -0.01, "`b` beats `a` by .03 [.01, .05] (n = 15 pairs)."),
-        (-0.01, 0.07, UNCLEAR),
-        (0.0, 0.0, "`a` and `b` have the same score (n = 15 pairs)."),
-    ],
-)
-def test_a_contrast_in_words(low: float, high: float, words: str) -> None:
-    found = Difference(0.03 if low >= 0 else -0.03, low, high, 0.04, 15, paired=True)
-    assert contrast("a", "b", found, higher_is_better=True) == words
-    if low > 0:
-        down = contrast("a", "b", found, higher_is_better=False)
-        assert down.startswith("`b` beats `a` by .03")
-    unknown = replace(found, low=math.nan, high=math.nan, pairs=1)
-    shown = effects_figure(
-        board_of({}), [Effect("", "a", "b", each, each.p) for each in (found, unknown)]
-    )
-    assert [text.get_text() for text in shown.axes[0].texts] == ["p 0.040"], "no test of one pair"
-    single = contrast("a", "b", unknown, higher_is_better=True)
-    assert "beats" not in single
-    apart = contrast("a", "b", replace(found, paired=False), higher_is_better=True)
-    assert "n = 15 pairs of runs" in apart
-
-
-def test_numbers_and_names() -> None:
-    assert [number(v) for v in (0.03, -0.03, 1.5, 0.0, 12345.6, 0.00001)] == [
-        ".03", "-.03", "1.5", "0", "1.235e+04", "0",
-    ]  # fmt: skip
-    assert bracket(-0.5, 1.25) == "[-.5, 1.25]"
-    assert [between(ends) for ends in (None, (0.1, 0.25))] == ["one run", "0.1000 to 0.2500"]
-    assert names(["a"]) == "`a`"
-    assert names(["a", "b"]) == "`a` and `b`"
-    assert names(list("abcdef")) == "`a`, `b`, `c`, `d` and 2 more"
-    assert ranks([1, 3, 4, 5, 9]) == "1, 3-5, 9"
-
-
 def test_all_columns_and_the_plane_are_of_the_split_of_the_score(tracker: MemoryTracker) -> None:
     reading = read(tracker, NAME)
     of_test = {"test/ms_jaccard_2": 0.5, "test/bleu_4": 0.9, "test/self_bleu_4": 0.4}
@@ -529,8 +294,3 @@ def test_the_winner_is_registered_with_its_best_seed(
     assert register(reading, "writer")[1] == "2"
     with pytest.raises(InputError, match="ended well"):
         register(replace(reading, board=board_of({})), "writer")
-
-
-def test_two_sections_that_see_one_contrast_say_it_once() -> None:
-    said = ["No difference (n = 3); minimum .1.", "No difference (n = 3).", "c."]
-    assert _each_once(said) == [said[0], "c."]

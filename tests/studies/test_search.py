@@ -1,8 +1,7 @@
-"""Searches and comparisons: ranges, proposals, finalists with fresh seeds, pruning, budgets."""
+"""Searches: ranges, proposals, finalists with fresh seeds, pruning, budgets."""
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any
 
 import optuna
 import pytest
-from matplotlib import pyplot
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -24,9 +22,8 @@ from core.training.loop import Stopped
 from experiments.loading import resolve_file
 from experiments.stored_study import StoredStudy
 from studies.definition import Study, load_study
-from studies.figures import data_of, draw, save
 from studies.plan import Done, Limit
-from studies.report import build, document, read, sections
+from studies.report import document, read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.proposals import Proposals
 from studies.running.queue import ended, latest, load_queue
@@ -36,6 +33,8 @@ from tests.conftest import ROOT, tiny
 from variants import registry
 
 FILE = ROOT / "experiments" / "smoke" / "search.toml"
+
+
 BEST_RATE = 2e-3
 
 
@@ -190,69 +189,6 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     assert again.names == []
 
 
-PLOTS = {"optimization_history", "parallel_coordinate", "slice", "contour", "rank"}
-
-
-class Slots(Landscape):
-    """`straight_through` is better than everything else."""
-
-    def __call__(self, config: Config | None, **given: Any) -> Any:
-        assert config is not None
-        self.noise = 5.0 if config.flat()["sampling.name"] == "straight_through" else 0.0
-        return super().__call__(config, **given)
-
-
-@pytest.mark.slow
-def test_optunas_plots_show_numbers_and_choices(tmp_path: Path) -> None:
-    space = ("{'train.generator_lr'=true, 'schedule.n_d'=true, "
-             "'sampling'={choices=['gumbel_softmax', 'straight_through']}}")  # fmt: skip
-    study = plan(f"study.space={space}", "study.trials=16", "study.pruner='none'",
-                 "study.sampler='random'", "study.seeds=1")  # fmt: skip
-    tracker, _ = go(tmp_path, study, Slots())
-    report = build(read(tracker, "search_smoke"))
-    (importance,) = (each for each in report.sections if each.key == "importance")
-    shares = {setting: int(share.rstrip("%")) for _, setting, share in importance.rows}
-    assert shares["sampling"] > 5, "a choice is a setting like others"
-    drawn = report.figures["trials"]
-    assert set(drawn) == PLOTS
-    for name, figure in drawn.items():
-        save(figure, tmp_path / "figures", name, ("png", "svg"))
-        marks = [mark for axis in figure.axes for mark in (*axis.lines, *axis.collections)]
-        assert marks, name
-        axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
-        texts = [label.get_text() for axis in axes for label in axis.get_ticklabels(which="both")]
-        assert not any("$" in text for text in texts), f"{name}: a number as its formula"
-        assert not any("'" in text for text in texts), f"{name}: a choice in quotes"
-        data = data_of(figure)
-        assert bool(data) == (name != "parallel_coordinate")
-        if name == "slice":
-            choices = {row[4] for row in data if row[0] == "sampling"}
-            assert choices == {"gumbel_softmax", "straight_through"}
-    assert pyplot.get_fignums() == []
-    assert not any("race" in word for word in report.sections[3].explanation.split())
-
-
-@pytest.mark.parametrize(
-    ("space", "trials", "plots"),
-    [
-        ("{'train.generator_lr'=true, 'penalty.weight'=true}", 1, set()),
-        ("{'train.generator_lr'=true, 'penalty.weight'=true}", 2, PLOTS),
-        ("{'train.generator_lr'=true}", 3, PLOTS - {"contour", "rank"}),
-    ],
-)
-def test_a_search_of_few_trials_or_of_one_setting_has_the_plots_that_it_can(
-    space: str, trials: int, plots: set[str], tmp_path: Path
-) -> None:
-    study = plan(f"study.space={space}", f"study.trials={trials}", "study.pruner='none'",
-                 "study.seeds=1")  # fmt: skip
-    tracker, _ = go(tmp_path, study, Landscape())
-    found = {section.key: section for section in sections(read(tracker, "search_smoke"))}
-    assert len(found["trials"].rows) == trials
-    assert set(found["trials"].figures) == plots
-    if trials == 3:
-        assert draw(found["trials"].figures["slice"]).axes
-
-
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"])
 def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> None:
     settings = []
@@ -366,51 +302,3 @@ def test_the_end_of_the_time_for_searching_leaves_time_for_finalists(tmp_path: P
     work("s", tracker, url, training := Landscape(), registry(), until=0.0)
     assert [name for name in training.names if name.startswith("trial")] == []
     assert len(set(training.names)) <= 3
-
-
-def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text(
-        '[study]\nname = "c"\nkind = "comparison"\nmetric = "eval/ms_jaccard_2"\n'
-        "seeds = 2\ntrials = 5\n"
-        'systems = ["mle", {system = "mle", label = "twin", set = {"train.generator_lr" = 1e-5}}]'
-        "\n[study.budget]\nupdates = 20\n"
-    )
-    study = load_study(file, [], registry(), resolve_file)
-    assert next(iter(study.kind.arms()[0].space)) == "train.generator_lr"
-    training = Landscape()
-    tracker, _ = go(tmp_path, study, training)
-    assert len(training.names) == 2 * 5 + 2 * 2
-    assert training.names[:2] == ["mle · trial 000", "twin · trial 000"], "in turn"
-    board = read(tracker, "c").board
-    assert {row.variant for row in board.rows} == {"mle", "twin"}
-    assert board.metric == "test/ms_jaccard_2"
-    rows = {row.variant: row.score for row in board.rows}
-    assert rows["mle"] >= 0.79, "nothing worse than the published settings is taken"
-    found = {section.key: section for section in sections(read(tracker, "c"))}
-    assert {"finalists", "tuning"} <= set(found)
-    assert {row[0] for row in found["tuning"].rows} == {"mle", "twin"}
-    trial = tracker.runs("c", tags={"level": "trial"})[0]
-    assert json.loads(trial.tags["settings"])["train.generator_lr"] == 2e-3
-    file.write_text(file.read_text().partition("[study.budget]")[0])
-    with pytest.raises(InputError, match="needs a budget"):
-        load_study(file, [], registry(), resolve_file)
-
-
-def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
-    r1 = 'set = {"penalty.name" = "r1"}'
-    file = tmp_path / "c.toml"
-    file.write_text(
-        '[study]\nname = "c"\nkind = "comparison"\n[study.budget]\nupdates = 20\n'
-        '[[study.systems]]\nsystem = "mle"\n[[study.systems]]\nsystem = "modern"\n'
-        '[[study.systems]]\nsystem = "gan_textgen"\n'
-        f'[[study.systems]]\nsystem = "modern"\nlabel = "with r1"\n{r1}\n'
-    )
-    arms = load_study(file, [], registry(), resolve_file).kind.arms()
-    rates = ["train.generator_lr", "train.discriminator_lr"]
-    assert {arm.name: list(arm.space) for arm in arms} == {
-        "mle": rates[:1],  # its transformer has nothing else
-        "modern": [*rates, "discriminator.dropout"],
-        "gan_textgen": [*rates, "penalty.weight"],
-        "with r1": [*rates, "penalty.gamma"],
-    }

@@ -17,7 +17,7 @@ from studies.analysis.ranking import board_cells, findings
 from studies.leaderboard import Leaderboard, leaderboard
 from studies.report import build, publish, read, register
 from studies.table import Contrast
-from tests.studies.test_report import board_of
+from tests.studies.test_findings import board_of
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 
 SMALL = ("study.axes.next_input=['noise']", "study.axes.noise_mapping=['full']")

@@ -1,0 +1,63 @@
+"""Comparisons: systems that are tuned alike and tested once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from experiments.loading import resolve_file
+from studies.definition import load_study
+from studies.report import read, sections
+from tests.studies.test_search import Landscape, go
+from variants import registry
+
+
+def test_systems_are_tuned_alike_and_tested_once(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        '[study]\nname = "c"\nkind = "comparison"\nmetric = "eval/ms_jaccard_2"\n'
+        "seeds = 2\ntrials = 5\n"
+        'systems = ["mle", {system = "mle", label = "twin", set = {"train.generator_lr" = 1e-5}}]'
+        "\n[study.budget]\nupdates = 20\n"
+    )
+    study = load_study(file, [], registry(), resolve_file)
+    assert next(iter(study.kind.arms()[0].space)) == "train.generator_lr"
+    training = Landscape()
+    tracker, _ = go(tmp_path, study, training)
+    assert len(training.names) == 2 * 5 + 2 * 2
+    assert training.names[:2] == ["mle · trial 000", "twin · trial 000"], "in turn"
+    board = read(tracker, "c").board
+    assert {row.variant for row in board.rows} == {"mle", "twin"}
+    assert board.metric == "test/ms_jaccard_2"
+    rows = {row.variant: row.score for row in board.rows}
+    assert rows["mle"] >= 0.79, "nothing worse than the published settings is taken"
+    found = {section.key: section for section in sections(read(tracker, "c"))}
+    assert {"finalists", "tuning"} <= set(found)
+    assert {row[0] for row in found["tuning"].rows} == {"mle", "twin"}
+    trial = tracker.runs("c", tags={"level": "trial"})[0]
+    assert json.loads(trial.tags["settings"])["train.generator_lr"] == 2e-3
+    file.write_text(file.read_text().partition("[study.budget]")[0])
+    with pytest.raises(InputError, match="needs a budget"):
+        load_study(file, [], registry(), resolve_file)
+
+
+def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
+    r1 = 'set = {"penalty.name" = "r1"}'
+    file = tmp_path / "c.toml"
+    file.write_text(
+        '[study]\nname = "c"\nkind = "comparison"\n[study.budget]\nupdates = 20\n'
+        '[[study.systems]]\nsystem = "mle"\n[[study.systems]]\nsystem = "modern"\n'
+        '[[study.systems]]\nsystem = "gan_textgen"\n'
+        f'[[study.systems]]\nsystem = "modern"\nlabel = "with r1"\n{r1}\n'
+    )
+    arms = load_study(file, [], registry(), resolve_file).kind.arms()
+    rates = ["train.generator_lr", "train.discriminator_lr"]
+    assert {arm.name: list(arm.space) for arm in arms} == {
+        "mle": rates[:1],  # its transformer has nothing else
+        "modern": [*rates, "discriminator.dropout"],
+        "gan_textgen": [*rates, "penalty.weight"],
+        "with r1": [*rates, "penalty.gamma"],
+    }
