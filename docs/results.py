@@ -47,13 +47,12 @@ ADAPTIVE = "adaptive.json"  # adaptive seeds, from `python -m benchmarks.adaptiv
 LABORATORY = "metrics.json"  # what each metric sees, from `python -m benchmarks.metrics`
 LIMITS = "judge/limit.json"  # of `python -m benchmarks.judge`
 SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep --json`
-BEST = "from_scratch"  # the study whose winner has a model card
+BEST = "first_minute"  # the study whose winner has a model card
 LARGEST = 10_000_000  # bytes of a file of sweeps
-PLANE = "temperature"  # the study that compares it with maximum likelihood over temperature
 PICTURES = "pictures/results"  # relative to the card
 PUBLISHED, REAL = "published.toml", "real"
-CARD_METRICS = ("valid", "unique", "template_tv", "oracle_nll", "ms_jaccard_2", "bleu_4",
-                "self_bleu_4", "copied", "length")  # fmt: skip
+CARD_METRICS = ("jsd", "jsd_bound", "valid", "unique", "template_tv", "oracle_nll",
+                "ms_jaccard_2", "bleu_4", "self_bleu_4", "copied", "length")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -203,9 +202,9 @@ def with_sweeps(report: Report, swept: Section) -> Report:
 
 
 def model_card(summaries: Path) -> str:
-    """The card of the first row of study BEST, next to the sweeps of the runs of PLANE."""
+    """The card of the first row of study BEST, next to the sweeps of its runs."""
     with tempfile.TemporaryDirectory() as folder:
-        return _card(load(summaries / f"{BEST}.json", Path(folder)), _swept(summaries, PLANE))
+        return _card(load(summaries / f"{BEST}.json", Path(folder)), _swept(summaries, BEST))
 
 
 def _card(reading: Reading, swept: Section | None) -> str:
@@ -233,7 +232,6 @@ def _card(reading: Reading, swept: Section | None) -> str:
         settings=variant.config.toml(),
         apart=findings(board)[1:2],
         swept=swept,
-        plane=PLANE,
         pictures=PICTURES,
     )  # fmt: skip
 

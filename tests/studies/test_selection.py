@@ -194,7 +194,7 @@ def test_early_stopping_needs_its_rule() -> None:
 
 
 def test_whole_systems_stop_by_the_rule_of_the_study() -> None:
-    path = ROOT / "experiments" / "studies" / "from_scratch.toml"
+    path = ROOT / "experiments" / "studies" / "first_minute.toml"
     study = load_study(path, [ALL, STOP], registry(), resolve_file)
     for variant in study.variants:
         assert variant.config.train.stop is not None
