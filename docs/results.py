@@ -143,13 +143,14 @@ def read_sweeps(file: Path) -> dict[str, Sweep]:
 
 def sweep_section(sweeps: Sweeps) -> Section:
     """The sweeps of a study: each variant's area over its seeds, the figure, comparisons."""
-    areas = {name: [one.area for one in runs] for name, runs in by_variant(sweeps).items()}
+    variants = by_variant(sweeps)
+    areas = {name: [one.area for one in runs] for name, runs in variants.items()}
     known = any(point.bound is not None for one in sweeps.values() for point in one.points)
     bounds = ["lowest jsd_bound", "at"] if known else []
     rows = []
     for (name, found), over in zip(areas.items(), means([*areas.values()]), strict=True):
         sure = between(over.ends if len(found) > 1 else None)
-        judged = _lowest_bound(by_variant(sweeps)[name]) if bounds else []
+        judged = _lowest_bound(variants[name]) if bounds else []
         rows.append([name, f"{over.value:.4f}", sure, *judged, str(len(found))])
     return Section(
         "temperature",
@@ -161,7 +162,7 @@ def sweep_section(sweeps: Sweeps) -> Section:
 
 
 def _lowest_bound(runs: Sequence[Sweep]) -> list[str]:
-    """The lowest mean bound over the runs and its temperature."""
+    """The lowest mean bound over the runs and its temperature; empty cells if it is unknown."""
     means_at = []
     for found in zip(*(one.points for one in runs), strict=True):
         bounds = [each.bound for each in found if each.bound is not None]

@@ -19,6 +19,7 @@ import numpy as np
 from core.errors import InputError
 from core.metrics.catalogue import FLOORS
 from core.metrics.floors import Floor, training_text
+from core.metrics.judge import FEWEST
 from core.metrics.suite import Suite
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.text.corpus import Split
@@ -50,6 +51,12 @@ def temperatures_of(given: Sequence[str]) -> tuple[float, ...]:
             f"--temperatures {text}: each must be {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"
         )
     return found
+
+
+def check_bound(count: int) -> None:
+    """InputError for fewer sentences than the judge needs."""
+    if count < FEWEST:
+        raise InputError(f"-n {count} --bound: {BOUND} needs at least {FEWEST} sentences")
 
 
 def runs_of(tracker: Tracker, keys: Sequence[str], study: str | None) -> list[RunRecord]:

@@ -120,9 +120,11 @@ def sweep(
     """Measure quality and diversity over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import existing_tracker
     from experiments.single_run.checkpoints import sampler_of
-    from experiments.sweep import runs_of, show, sweep_run, temperatures_of
+    from experiments.sweep import check_bound, runs_of, show, sweep_run, temperatures_of
     from studies.analysis.plane import sweep_figure
 
+    if bound:
+        check_bound(n)
     swept, tracker = temperatures_of(parts(temperatures)), existing_tracker()
     # All are loaded first, so that a missing model costs no sweep of the others.
     loaded = [

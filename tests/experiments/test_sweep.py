@@ -60,6 +60,12 @@ def test_a_run_is_swept(
     assert "no checkpoint '7'; kept are: best" in err
 
 
+def test_a_bound_of_few_sentences_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = textgan("sweep", "run", "-n", "99", "--bound", capsys=capsys)
+    assert code == 2
+    assert "-n 99 --bound: jsd_bound needs at least 100 sentences" in err
+
+
 def test_a_baseline_that_cannot_be_had_is_noted() -> None:
     class Fake:
         drawing = SimpleNamespace(sampling=object())
