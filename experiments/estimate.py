@@ -216,15 +216,17 @@ def show_plan(
     corpora = study.on_corpora(registry(), study.table.name)
     plans = [each.kind.plan((), limit) for each in corpora.values()]
     jobs = [job for plan in plans for job in (*plan.jobs, *plan.ahead)]
-    later = sum(plan.later for plan in plans)
+    later = finals = sum(plan.later for plan in plans)
     runs = most = len(jobs) + later
     if looks := study.table.looks:
         compared = [plan.contrasts for plan in plans if plan.contrasts is not None]
         trials = runs - sum(each.rows * FIRST for each in compared)
-        runs = trials + sum(expected_runs(each, looks) for each in compared)
+        finals = sum(expected_runs(each, looks) for each in compared)
+        runs = trials + finals
         most = trials + sum(most_runs(each, looks) for each in compared)
-    further = (0, 0)
+    further, dearer = (0, 0), 0.0
     if isinstance(study.table, TuningTable):
+        dearer = finals * ((study.table.final_runs_cost or 1.0) - 1.0)  # than trials, in trials
         arms = sum(len(each.kind.arms()) for each in corpora.values())
         further = study.table.further_runs(limit.trials or study.table.trials)
         runs, most = runs + arms * further[0], most + arms * further[1]
@@ -249,7 +251,7 @@ def show_plan(
             chosen = f" expected, if {' and '.join(assumed)} (at most {most})"
         stdout.print(f"{count(runs, 'run')}{chosen}, ranked by {study.table.ranked_by}")
     found = estimate(jobs, tracker) if estimated else Estimate(None, None, "not estimated")
-    seconds = None if found.seconds is None else found.seconds * runs / limit.workers
+    seconds = None if found.seconds is None else found.seconds * (runs + dearer) / limit.workers
     size = None if found.bytes is None else found.bytes * runs
     if as_json:
         print_json({
@@ -268,7 +270,8 @@ def show_plan(
         cost = f"unknown: {found.source}"
         if seconds is not None:
             workers = count(limit.workers, "worker")
-            cost = f"about {duration(seconds)} with {workers}, {found.seconds:.1f} s per run, "
+            each = "trial" if dearer else "run"
+            cost = f"about {duration(seconds)} with {workers}, {found.seconds:.1f} s per {each}, "
             cost += found.source
         stdout.print(f"time: {cost}")
         stdout.print(f"disk: {'unknown' if size is None else f'about {size / 1e6:.0f} MB'}")

@@ -59,9 +59,15 @@ class Budget(Frozen):
     tokens: Annotated[int, Field(ge=1, le=MANY_TOKENS)] | None = None  # generated: updates x N x S
 
     @property
+    def given(self) -> tuple[str, float]:
+        """The key that is given, and its value."""
+        (found,) = ((key, value) for key, value in self if value is not None)
+        return found
+
+    @property
     def text(self) -> str:
         """For people: `30 CPU seconds`."""
-        ((key, value),) = ((key, value) for key, value in self if value is not None)
+        key, value = self.given
         units = UNITS.get(key, key)
         return f"{value:,g} {units.removesuffix('s') if value == 1 else units}"
 

@@ -21,7 +21,7 @@ from core.plural import count
 from studies.constraints import Constraint
 from studies.plan import Done, Job, Limit, Plan, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
-from studies.table import Definition, StudyTable
+from studies.table import Budget, Definition, StudyTable
 
 SEED = 1000  # the first of every trial; finalists get others
 MOST_SEEDS = 20
@@ -37,6 +37,7 @@ class TuningTable(StudyTable):
 
     tested = adapts = True
     trials: Annotated[int, Field(ge=1, le=100_000)] = 40  # of each system
+    trial_budget: Budget | None = None  # of each trial; None: budget, as the finalists have
     sampler: Sampler = "tpe"
     pruner: Pruner = "none"
     space: dict[str, Any] = Field(default={})  # field -> true, [low, high], {choices = [...]}
@@ -61,6 +62,9 @@ class TuningTable(StudyTable):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> TuningTable:
+        if self.trial_budget and self.final_runs_cost is None:
+            own = self.budget.given[0] if self.budget else "none"
+            raise ValueError(f"trial_budget must count what budget counts: {own}")
         for seed in {*self.tuning_seed_list()} & {*self.seed_list()}:
             raise ValueError(f"tuning_seed {seed} is one of study.seeds; finalists "
                              "need seeds that were not used for tuning")  # fmt: skip
@@ -76,6 +80,15 @@ class TuningTable(StudyTable):
             raise ValueError(f"sampler {self.sampler!r} cannot use constraints; "
                              "use 'tpe', 'gp' or 'nsga2'")  # fmt: skip
         return self
+
+    @property
+    def final_runs_cost(self) -> float | None:
+        """How many times a trial's budget a finalist has; None if they do not count the same."""
+        if self.trial_budget is None:
+            return 1.0
+        unit, trial = self.trial_budget.given
+        own, final = self.budget.given if self.budget else ("", 0.0)
+        return final / trial if unit == own else None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -117,14 +130,22 @@ class TuningTable(StudyTable):
         return list(range(self.tuning_seed, self.tuning_seed + self.tuning_seeds))
 
     def trials_text(self, how: str) -> str:
-        """The number of trials, `how` they are proposed and, if they race, the number of their
-        seeds, for people.
+        """The number of trials, `how` they are proposed, what each may spend and, if they race, the
+        number of their seeds, for people.
         """
+        budget = self.trial_budget or self.budget
         trials = f"{count(self.trials, 'trial')} ({how})"
+        trials += f" of {budget.text}" if budget else ""
         if self.tuning_seeds == 1:
             return trials
         return (f"{trials}, each with 1 to {self.tuning_seeds} tuning seeds (it gets the next one "
                 "while it is among the best third so far),")  # fmt: skip
+
+    @property
+    def finals_text(self) -> str:
+        """The seeds of the finalists, and their budget if the trials have another, for people."""
+        each = f" and {self.spent} each" if self.trial_budget else ""
+        return f"{self.seed_text} that were not used for tuning{each}"
 
     @property
     def constraints_text(self) -> str:
@@ -147,8 +168,9 @@ class TuningTable(StudyTable):
     def arm(
         self, name: str, definition: Definition, space: Space, published: Sequence[Settings]
     ) -> Arm:
-        """The search of this table over the settings of one system."""
-        return Arm(name, definition, space, self.metrics, self.directions, self.trials,
+        """The search of this table over the settings of one system, with the trials' budget."""
+        tried = definition.budgeted(self.trial_budget)
+        return Arm(name, tried, space, self.metrics, self.directions, self.trials,
                    self.sampler, self.pruner, tuple(published), self.warm_start,
                    tuple(self.constraints))  # fmt: skip
 
@@ -164,7 +186,7 @@ class Trials:
 
 
 def trials_of(
-    arm: Arm, base: Variant, table: TuningTable, limit: Limit, done: Sequence[Done], prefix: str
+    arm: Arm, table: TuningTable, limit: Limit, done: Sequence[Done], prefix: str
 ) -> Trials:
     """The trials of an arm.
 
@@ -178,8 +200,9 @@ def trials_of(
     ahead: list[Job] = []
     over: list[Done] = []
     race: list[list[Standing]] = []  # of the earlier trials, after each of their seeds
+    config = arm.config({})
     for place in range(limit.trials or table.trials):
-        row = Variant(f"{prefix}{trial_name(place)}", {}, base.config, whole=True)
+        row = Variant(f"{prefix}{trial_name(place)}", {}, config, whole=True)
         own = [Job(row, s, arm, place, level="trial") for s in table.tuning_seed_list()]
         runs = [ended[job.key] for job in takewhile(lambda job: job.key in ended, own)]
         jobs += own[: len(runs)]
@@ -286,9 +309,10 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
 
-def final_row(name: str, best: Done, arm: Arm) -> Variant:
-    """A proposal as a row of the leaderboard."""
-    return Variant(name, shown(best.settings), arm.config(best.settings), whole=True)
+def final_row(name: str, best: Done, definition: Definition) -> Variant:
+    """A proposal as a row of the leaderboard, with the budget of the definition."""
+    config = definition.config(best.settings, f"{name}, the best settings")
+    return Variant(name, shown(best.settings), config, whole=True)
 
 
 def shown(settings: Settings) -> dict[str, str]:

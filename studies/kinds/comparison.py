@@ -52,7 +52,7 @@ class Comparison(Kind):
 
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
-        self.rows: list[tuple[Arm, Variant]] = []
+        self.rows: list[tuple[Arm, Definition, Variant]] = []
         for name in (each.name for each in table.systems):
             system = definition.system(name, table)
             config = system.config()
@@ -62,8 +62,8 @@ class Comparison(Kind):
             space = space if named else _usual(config, space)
             own = config.flat()
             arm = table.arm(name, system, space, [{key: own.get(key) for key in space}])
-            self.rows.append((arm, Variant(name, {}, config, whole=True)))
-        self.variants = [base for _, base in self.rows]
+            self.rows.append((arm, system, Variant(name, {}, config, whole=True)))
+        self.variants = [base for *_, base in self.rows]
         names = [base.name for base in self.variants]
         check_contrasts(table.contrasts, {}, names, definition.where)
 
@@ -71,8 +71,8 @@ class Comparison(Kind):
         """Trials of all systems in turn; a system's best settings when its trials have ended."""
         table = self.table
         trials, rows = [], []
-        for arm, base in self.rows:
-            own = trials_of(arm, base, table, limit, done, f"{arm.name} · ")
+        for arm, system, base in self.rows:
+            own = trials_of(arm, table, limit, done, f"{arm.name} · ")
             trials.append(own)
             if not own.complete:
                 continue
@@ -80,7 +80,7 @@ class Comparison(Kind):
             known = [each for each in own.over if each.published and each.outcome == "ok"]
             best = finalists(own.over, table)
             if best and not (known and not _better(best[0], known[0], table)):
-                row = final_row(base.name, best[0], arm)
+                row = final_row(base.name, best[0], system)
             rows.append(row)
         if len(rows) == len(self.rows):
             return with_trials(self.with_seeds(rows, done), trials)
@@ -92,21 +92,20 @@ class Comparison(Kind):
 
     def arms(self) -> Sequence[Arm]:
         """One per system."""
-        return [arm for arm, _ in self.rows]
+        return [arm for arm, *_ in self.rows]
 
     def describe(self) -> str:
         """What is equal, and what is tuned."""
         table = self.table
-        trials, seeds = table.trials_text(table.sampler), table.seed_text
         tuned = "\n".join(
             f"- **{arm.name}**: {', '.join(f'`{key}`' for key in arm.space)}"
-            for arm, _ in self.rows
+            for arm, *_ in self.rows
         )
         return (
-            f"Every system: {trials} of {table.spent}, the "
-            f"published settings first, over\n\n{tuned}\n\n"
-            f"{table.constraints_text}Then the best settings of each with {seeds} that were not "
-            f"used for tuning, scored once on the test split."
+            f"Every system: {table.trials_text(table.sampler)}, the published settings first, "
+            f"over\n\n{tuned}\n\n"
+            f"{table.constraints_text}Then the best settings of each with {table.finals_text}, "
+            f"scored once on the test split."
         )
 
     @staticmethod

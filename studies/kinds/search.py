@@ -26,13 +26,13 @@ class Search(Kind):
         finalists: int = Field(default=3, ge=1, le=100)
 
     def __init__(self, table: Table, definition: Definition) -> None:
-        self.table, system = table, definition.budgeted(table.budget)
-        config = system.config()
+        self.table, self.system = table, definition.budgeted(table.budget)
+        config = self.system.config()
         self.base = Variant(PUBLISHED, {}, config, whole=True)
-        space = space_of(config, table.space, system)
+        space = space_of(config, table.space, self.system)
         own = config.flat()
         ours = {key: own.get(key, own.get(f"{key}.name")) for key in space}
-        self.arm = table.arm("search", system, space, (ours, *table.published))
+        self.arm = table.arm("search", self.system, space, (ours, *table.published))
         for settings in table.published:
             self.arm.config(settings)
         names = [PUBLISHED, *(trial_name(place) for place in range(table.trials))]
@@ -41,12 +41,11 @@ class Search(Kind):
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """All trials; when they have ended, the finalists."""
         table = self.table
-        trials = trials_of(self.arm, self.base, table, limit, done, "")
+        trials = trials_of(self.arm, table, limit, done, "")
         finals = self.of_unknown_rows(1 + table.finalists)
         if trials.complete:
-            best = [
-                final_row(each.variant, each, self.arm) for each in finalists(trials.over, table)
-            ]
+            chosen = finalists(trials.over, table)
+            best = [final_row(each.variant, each, self.system) for each in chosen]
             finals = self.with_seeds((self.base, *best), done)
         return with_trials(finals, [trials])
 
@@ -58,13 +57,12 @@ class Search(Kind):
         """The space."""
         table = self.table
         trials = table.trials_text(f"{table.sampler}, pruning: {table.pruner}")
-        seeds = table.seed_text
         fields = "\n".join(f"- `{key}`: {each.text}" for key, each in self.arm.space.items())
         return (
             f"{trials} over\n\n{fields}\n\n"
             f"{table.constraints_text}The published settings run first. Then the best "
-            f"{table.finalists} and the published ones run with {seeds} that were not used for "
-            f"tuning, scored on the test split."
+            f"{table.finalists} and the published ones run with {table.finals_text}, scored on "
+            f"the test split."
         )
 
     @staticmethod

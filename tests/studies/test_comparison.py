@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.config import Config
 from core.errors import InputError
+from core.tracking.memory import MemoryTracker
+from experiments.estimate import Estimate, show_plan
 from experiments.loading import resolve_file
 from studies.definition import load_study
+from studies.plan import Limit
 from studies.report import read, sections
-from tests.studies.test_search import Landscape, go
+from tests.studies.test_search import FILE, Landscape, go
 from variants import registry
 
 
@@ -61,3 +66,42 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
         "gan_textgen": [*rates, "penalty.weight"],
         "with r1": [*rates, "penalty.gamma"],
     }
+
+
+class Budgets(Landscape):
+    """Notes how many updates each run may make."""
+
+    def __call__(self, config: Config | None, **given: Any) -> Any:
+        """As `Landscape`."""
+        assert config is not None
+        self.updates = {**getattr(self, "updates", {}), given["labels"].name: config.train.updates}
+        return super().__call__(config, **given)
+
+
+def test_trials_can_have_a_budget_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        '[study]\nname = "c"\nkind = "comparison"\nmetric = "eval/ms_jaccard_2"\nseeds = 2\n'
+        "trials = 3\nbudget = { updates = 40 }\ntrial_budget = { updates = 10 }\n"
+        'systems = ["mle", {system = "mle", label = "twin"}]\n'
+    )
+    study = load_study(file, [], registry(), resolve_file)
+    monkeypatch.setattr("experiments.estimate.estimate", lambda *_: Estimate(1.0, 0, "a guess"))
+    for as_json in (True, False):
+        show_plan(study, Limit(), MemoryTracker(tmp_path), as_json=as_json)
+    plan = json.loads(capsys.readouterr().out.partition("}\n")[0] + "}")
+    assert (plan["runs"], plan["seconds"]) == (2 * 3 + 2 * 2, 2 * 3 + 2 * 2 * 4)
+    training = Budgets()
+    go(tmp_path, study, training)
+    assert {updates for name, updates in training.updates.items() if "trial" in name} == {10}
+    assert {updates for name, updates in training.updates.items() if "trial" not in name} == {40}
+    assert len(training.names) == plan["runs"]
+    said = study.kind.describe()
+    assert "3 trials (tpe) of 10 updates" in said
+    assert "for tuning and 40 updates each" in said
+    with pytest.raises(InputError, match="trial_budget must count what budget counts: updates"):
+        load_study(file, ["study.trial_budget={seconds=5}"], registry(), resolve_file)
+    with pytest.raises(InputError, match="trial_budget must count what budget counts: none"):
+        load_study(FILE, ["study.trial_budget={seconds=5}"], registry(), resolve_file)
