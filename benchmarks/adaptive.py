@@ -2,23 +2,20 @@
 
     python -m benchmarks.adaptive [--repeats 2000]
 
-Simulates studies with `studies.adaptive.course`, which the queue uses too, replays stored studies,
-and writes results/adaptive.json, from which `make results` renders a part of docs/inference.md.
-About two CPU minutes. Every row is compared with the first. Tables:
+Simulates studies with `studies.adaptive.course`, which the queue uses too, and writes
+results/adaptive.json, from which `make results` renders a part of docs/inference.md. About two CPU
+minutes. Every row is compared with the first. Tables:
 
     errors   share of studies with a false verdict: a difference where there is none, or
              equivalence of rows that differ by the margin; share of the intervals of contrasts,
              as they are shown when a study has stopped, that contain the true difference
     savings  mean number of runs, against fixed seeds that settle all contrasts as often
-    replays  stored studies of ten seeds: runs that adaptive seeds would have used
 """
 
 from __future__ import annotations
 
 import itertools
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +25,10 @@ from scipy import special
 from benchmarks.inference import write
 from core.sequential import nominal
 from core.statistics import LEVEL, TINY, adjust, contrast, summarize
-from docs.summaries import load
 from studies.adaptive import Contrasts, Course, Looks, course
-from studies.analysis.contrasts import effects, followed, row_weights
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "results" / "adaptive.json"
-REPLAYED = ("design_attention_grammar", "design_attention_captions_v1500",
-            "design_attention_fortunes_v1500")  # fmt: skip
 REPEATS = 2000
 MEAN, MARGIN, MOST = 0.6, 0.02, 20
 CLEAR = 0.05  # advantage of a clear winner
@@ -147,37 +140,9 @@ def simulated(repeats: int, sizes: Sequence[int], most: int = MOST) -> dict[str,
     return tables
 
 
-def replays() -> Iterator[dict[str, Any]]:
-    """Stored studies as if their seeds had been adaptive: runs, and verdicts that differ."""
-    for study in REPLAYED:
-        with tempfile.TemporaryDirectory() as folder:
-            reading = load(OUTPUT.parent / f"{study}.json", Path(folder))
-        board = replace(reading.board, margin=MARGIN)
-        most = max(row.seeds for row in board.rows)
-        named = reading.table.contrasts
-        all_seeds = [each for each in effects(board, named) if each.named]
-        board = replace(board, looks=Looks(most, MARGIN))
-        cells = {row.variant: row.cell for row in board.rows}
-        weights = [row_weights(cells, each) for each in named]
-        now = followed(board, weights, Looks(most, MARGIN))
-        assert now is not None
-        after = [each for each in effects(board, named) if each.named]
-        others = [
-            f"{ours.title}: {ours.verdict}, with all seeds {theirs.verdict}"
-            for ours, theirs in zip(after, all_seeds, strict=True)
-            if ours.verdict != theirs.verdict
-        ]
-        yield {
-            "study": study, "contrasts": len(named), "settled": int((~now.open).sum()),
-            "runs": int(now.used.sum()), "fixed": most * len(board.rows),
-            "saved": round(1 - int(now.used.sum()) / (most * len(board.rows)), 3),
-            "others": others,
-        }  # fmt: skip
-
-
 def tables(repeats: int) -> dict[str, Any]:
     """All tables."""
-    return {**simulated(repeats, (2, 4, 8)), "replays": list(replays())}
+    return simulated(repeats, (2, 4, 8))
 
 
 if __name__ == "__main__":

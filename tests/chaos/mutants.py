@@ -58,7 +58,7 @@ Read = Callable[[Path], object]
 HANG_SECONDS = 60
 WATCHDOG_SECONDS = 75  # without a word, for what does not hear an alarm
 MEMORY = 2 << 30  # bytes, beyond what the process has
-SUMMARY = ROOT / "results" / "design_attention_fortunes_v1500.json"
+SUMMARY = ROOT / "results" / "feedback.json"
 NASTY = [
     b"\0", b"\xff\xfe", b"../../../etc/passwd", b"<script>alert(1)</script>", b"[" * 3000,
     b"{" * 3000, b'"' * 300, b"9" * 400, b"-1", b"1e999", b"NaN", b"null", b"true", b"\r",
