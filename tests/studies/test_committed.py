@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.conftest import ROOT
 from variants import registry
 
 FILES = sorted((ROOT / "experiments" / "studies").glob("*.toml"))
+DOCUMENTS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "results").glob("*.json")}
+SUMMARIES = {name: document for name, document in DOCUMENTS.items() if "runs" in document}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -22,6 +25,16 @@ def test_a_study_file_loads_and_names_its_command(file: Path) -> None:
     assert study.table.question.endswith("?")
     header = file.read_text(encoding="utf-8").partition("\n\n[")[0]
     assert f"textgan study experiments/studies/{file.name}" in header
+
+
+@pytest.mark.parametrize("name", sorted(SUMMARIES))
+def test_a_result_names_a_committed_study_and_no_path_of_a_machine(name: str) -> None:
+    commands = [run["tags"].get("command", "") for run in SUMMARIES[name]["runs"]]
+    (command,) = filter(None, commands)
+    assert command.split()[:2] == ["textgan", "study"]
+    assert ROOT / command.split()[2] in FILES
+    text = json.dumps(SUMMARIES[name])
+    assert not [place for place in ("/tmp/", "/home/", "/root/", "/work/") if place in text]
 
 
 def test_each_row_of_the_demo_reverts_one_choice_of_a_base_that_learns() -> None:
