@@ -154,31 +154,41 @@ def _of_gradient(
     real: Tensor,
     rng: torch.Generator,
 ) -> dict[str, float | None]:
-    weights = [p for p in as_module(generator).parameters() if p.requires_grad]
-    spec, compared = planned(adversary.plan, spec, real)
-
-    def gradients() -> Iterator[Tensor]:
-        for _ in range(count):
-            batch = GeneratorBatch(
-                sample_with_grad(generator, spec, len(real), rng),
-                compared,
-                generator,
-                spec,
-                adversary.discriminator,
-                adversary.objective,
-                rng,
-                reference=adversary.reference,
-            )
-            loss = adversary.estimator.loss(batch, adversary.estimator.prepare(batch))
-            parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-            yield torch.cat([part.flatten() for part in parts])
-
-    found = torch.stack(list(gradients())).double()
-    signal, noise = signal_and_noise(found)
+    found = torch.stack(list(batch_gradients(count, adversary, generator, spec, real, rng)))
+    signal, noise = signal_and_noise(found.double())
     return {
         "diagnosis/g_gradient_norm": signal,
         "diagnosis/g_signal_to_noise": signal / noise if noise > 0 else None,
     }
+
+
+def batch_gradients(
+    count: int,
+    adversary: Adversary,
+    generator: Generator,
+    spec: SamplingSpec,
+    real: Tensor,
+    rng: torch.Generator,
+) -> Iterator[Tensor]:
+    """The gradients of G's loss (P,), one for each of `count` fresh batches of as many sentences
+    as the real ones (N, S).
+    """
+    weights = [p for p in as_module(generator).parameters() if p.requires_grad]
+    spec, compared = planned(adversary.plan, spec, real)
+    for _ in range(count):
+        batch = GeneratorBatch(
+            sample_with_grad(generator, spec, len(real), rng),
+            compared,
+            generator,
+            spec,
+            adversary.discriminator,
+            adversary.objective,
+            rng,
+            reference=adversary.reference,
+        )
+        loss = adversary.estimator.loss(batch, adversary.estimator.prepare(batch))
+        parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        yield torch.cat([part.flatten() for part in parts])
 
 
 def signal_and_noise(gradients: Tensor) -> tuple[float, float]:
