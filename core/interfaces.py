@@ -1,10 +1,10 @@
 """What the parts of a text GAN owe each other.
 
-A generator G turns noise into S distributions over V tokens. A *sampling* selects a token from
-each distribution and says what the discriminator D sees of it. An *estimator* turns D's scores into
-a gradient for G. An *objective* and a *penalty* make the losses. A *schedule* says which player is
-trained when. Every part is a strategy in a slot (`core.config.slots`), has a file in `variants/`
-and declares what it needs of the other slots and what it offers them (`Strategy`).
+A generator G has S steps, and at each a distribution over V tokens. A *sampling* selects a token
+from each distribution and says what the discriminator D sees of it. An *estimator* turns D's scores
+into a gradient for G. An *objective* and a *penalty* make the losses. A *schedule* says which
+player is trained when. Every part is a strategy in a slot (`core.config.slots`), has a file in
+`variants/` and declares what it needs of the other slots and what it offers them (`Strategy`).
 
 Capabilities, by the slot that offers them:
 
@@ -13,7 +13,8 @@ Capabilities, by the slot that offers them:
   proportion to it);
 - estimator: `score_function` (weights the log-likelihood of drawn tokens), `mean_over_sentences`;
 - objective: `mean_over_sentences` (the loss is a mean, so a batch may be cut into micro-batches),
-  `log_ratio` (scores estimate log p_data - log p_G), `ranks` (its reward is a rank);
+  `log_ratio` (scores estimate log p_data - log p_G), `ranks` (its reward is a rank),
+  `loss_per_score` (D's loss is the mean of `real_loss` and of `fake_loss` of each score);
 - discriminator: `embedded_tokens` (it reads the output of its linear first layer), `step_scores`
   (N, S) of every prefix, `next_token_scores` of every possible next token, `features` (N, F),
   `trimming` (positions after the end may be cut off without a change of scores);
@@ -28,12 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from core.config import StrategyConfig
+from core.config import StrategyConfig, TrainConfig
 from core.types import (
     DiscriminatorInput,
     Draw,
@@ -52,9 +53,9 @@ class Strategy:
     """Base of every strategy of every slot: what it says about itself, with defaults.
 
     `needs` maps a slot to a capability that the strategy in that slot must offer; `offers` are the
-    capabilities of this one. The check of a configuration reads nothing else. A strategy keeps its
-    settings in `config`. One that is a torch module inherits from `nn.Module` first, as in `class
-    Mine(nn.Module, Strategy)`, and builds itself from them.
+    capabilities of this one. The check of a configuration reads these, and the `plan` of an
+    estimator. A strategy keeps its settings in `config`. One that is a torch module inherits from
+    `nn.Module` first, as in `class Mine(nn.Module, Strategy)`, and builds itself from them.
     """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig  # no settings
@@ -160,8 +161,8 @@ class Temperature(Protocol):
 
 
 class Discriminator(Protocol):
-    """Sentences to scores: high means real. Before training, one that has a method `read(batches)`
-    is given the training text, to begin with weights made of it.
+    """Sentences to scores: high means real. One that has a method `read(batches)` makes its first
+    weights of the training text, which it is given before training.
     """
 
     @property
@@ -211,6 +212,16 @@ class Objective(Protocol):
 
         Minus G's loss of that score, unless the objective's docstring says otherwise.
         """
+
+
+class PerScoreObjective(Objective, Protocol):
+    """An objective whose D loss is a mean over scores ("loss_per_score")."""
+
+    def real_loss(self, r: Tensor) -> Tensor:
+        """D's loss for each score of real text, in the same shape."""
+
+    def fake_loss(self, f: Tensor) -> Tensor:
+        """D's loss for each score of generated text, in the same shape."""
 
 
 class EstimatorContext(Protocol):
@@ -296,22 +307,42 @@ class EstimatorContext(Protocol):
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How a generator step draws its sentences, and how often it uses them."""
+    """What an estimator asks of the steps of both players."""
 
     group: int = 1  # sentences that begin with the same prefix and face the same real sentence
     prefix: int = 0  # tokens of a real sentence that each begins with; D's generated ones too
-    epochs: int = 1  # optimiser steps on the same sentences
+    epochs: int = 1  # optimiser steps of G on the same sentences
     reference: bool = False  # keep a copy of G as it was when adversarial training began
-    shared: bool = False  # D's step comes after G's and reads the same sentences
-    reused: bool = False  # G's step comes after D's and reads the same sentences
+    # Who draws generated sentences: each player its own, or one of them for the other's step too,
+    # which follows.
+    drawn_by: Literal["each", "discriminator", "generator"] = "each"
     expected: bool = False  # D's loss on generated sentences is its mean over every next token
-    # D is a language model: its score of a token is the log ratio of its probability to G's.
+    # D is a language model q: its score of a token is log q - log p + v, with p that of G.
     log_ratio: bool = False
     sampling: Sampling | None = None  # of training, D's too; None: that of evaluation
 
-    def drawn(self, spec: SamplingSpec) -> SamplingSpec:
+    def training_spec(self, spec: SamplingSpec) -> SamplingSpec:
         """How training draws sentences that evaluation draws by `spec`."""
         return spec if self.sampling is None else replace(spec, sampling=self.sampling)
+
+    def fault(self, train: TrainConfig, length: int, objective: frozenset[str]) -> str:
+        """Why these settings cannot follow the plan, in words for people; empty if they can.
+        `length` is that of the shortest sentences, `objective` what the objective offers.
+        """
+        if train.batch_size % self.group:
+            return (f"train.batch_size = {train.batch_size} must be a multiple of "
+                    f"estimator.group = {self.group}")  # fmt: skip
+        if self.prefix >= length:
+            return (f"estimator.prefix = {self.prefix} must be below {length}, the length of "
+                    "sentences")  # fmt: skip
+        if self.expected and "loss_per_score" not in objective:
+            return ("estimator.expected = true needs an objective of cross-entropy: minimax, "
+                    "non_saturating or reverse_kl")  # fmt: skip
+        for key, value in {"micro_batch": train.micro_batch, "replay": train.replay}.items():
+            if value and (self.drawn_by == "discriminator" or self.expected):
+                return (f"train.{key} = {value}: estimator.shared and estimator.expected work on "
+                        f"whole batches of new sentences; leave train.{key} out")  # fmt: skip
+        return ""
 
 
 class Estimator(Protocol):
@@ -402,8 +433,9 @@ class System(Schedule, Protocol):
     """
 
     generator: Generator  # that is trained, sampled and evaluated
-    sampling: Sampling
+    sampling: Sampling  # of the class: sentences are drawn from a run's generator alone
     others: Mapping[str, nn.Module]  # further players by name
 
-    def temperature(self, progress: float) -> float:
+    @staticmethod
+    def temperature(progress: float) -> float:
         """Temperature of drawing, tau > 0, at this progress."""

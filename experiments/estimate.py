@@ -226,7 +226,7 @@ def show_plan(
         most = trials + sum(most_runs(each, looks) for each in compared)
     further, dearer = (0, 0), 0.0
     if isinstance(study.table, TuningTable):
-        dearer = finals * ((study.table.final_runs_cost or 1.0) - 1.0)  # than trials, in trials
+        dearer = finals * ((study.table.budget_ratio or 1.0) - 1.0)  # than trials, in trials
         arms = sum(len(each.kind.arms()) for each in corpora.values())
         further = study.table.further_runs(limit.trials or study.table.trials)
         runs, most = runs + arms * further[0], most + arms * further[1]

@@ -25,7 +25,7 @@ from studies.table import Budget, Definition, StudyTable
 
 SEED = 1000  # the first of every trial; finalists get others
 MOST_SEEDS = 20
-FRACTION = 3  # one in so many trials gets the next tuning seed
+FRACTION = 3  # a trial goes on while it is among the best 1/FRACTION so far
 CONSTRAINED = ("tpe", "gp", "nsga2")  # the samplers that use constraints
 Standing = tuple[float, ...]  # of a trial after some of its seeds; the higher, the better
 
@@ -62,9 +62,9 @@ class TuningTable(StudyTable):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> TuningTable:
-        if self.trial_budget and self.final_runs_cost is None:
-            own = self.budget.given[0] if self.budget else "none"
-            raise ValueError(f"trial_budget must count what budget counts: {own}")
+        if self.trial_budget and self.budget_ratio is None:
+            need = f"counts {self.budget.given[0]}" if self.budget else "is missing"
+            raise ValueError(f"trial_budget must count what budget counts, which {need}")
         for seed in {*self.tuning_seed_list()} & {*self.seed_list()}:
             raise ValueError(f"tuning_seed {seed} is one of study.seeds; finalists "
                              "need seeds that were not used for tuning")  # fmt: skip
@@ -82,7 +82,7 @@ class TuningTable(StudyTable):
         return self
 
     @property
-    def final_runs_cost(self) -> float | None:
+    def budget_ratio(self) -> float | None:
         """How many times a trial's budget a finalist has; None if they do not count the same."""
         if self.trial_budget is None:
             return 1.0
@@ -153,7 +153,7 @@ class TuningTable(StudyTable):
         if not self.constraints:
             return ""
         each = " and ".join(f"`{constraint}`" for constraint in self.constraints)
-        return f"A trial must keep {each}, or it is a finalist only if no trial keeps them. "
+        return f"Finalists keep {each}; if no trial does, the least violation counts. "
 
     def further_runs(self, trials: int) -> tuple[int, int]:
         """Runs with further tuning seeds of an arm of so many trials: the expected number if later
@@ -192,8 +192,8 @@ def trials_of(
 
     A trial races on with the next tuning seed if it is among the best third of the earlier trials
     and itself, so that no trial waits for a later one: asynchronous successive halving (Li et al.
-    2020) without late promotions. One with a run that failed is over, and no rival. If the time for
-    searching is over, no trial begins or goes on.
+    2020). A trial that left comes back only if an earlier one ends after it. One with a run that
+    failed is over, and no rival. If the time for searching is over, no trial begins or goes on.
     """
     ended = {each.key: each for each in done}
     jobs: list[Job] = []
@@ -273,9 +273,9 @@ def finalists(results: Sequence[Done], table: TuningTable) -> list[Done]:
     with the most seeds come before all others.
 
     One that breaks a constraint is among them only if no trial, published or not, keeps all; then
-    they are those with the least violation. With several objectives those of the Pareto front, in
-    the order of the first objective; if there are more than `study.finalists`, a selection that is
-    spread evenly over the front.
+    the least violation is best among those with as many seeds. With several objectives they are
+    those of the Pareto front, in the order of the first objective; if there are more than
+    `study.finalists`, a selection that is spread evenly over the front.
     """
     signs = [1.0 if up else -1.0 for up in table.directions]
 

@@ -356,6 +356,12 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
             f"{found.capability.replace('_', ' ')}, which {has} does not offer; valid: "
             f"{slots.in_words(slots.repairs(chosen, found, resolver))}"
         )
+    if "estimator" in chosen:
+        plan = getattr(chosen["estimator"](config.estimator), "plan", None)
+        shortest = config.train.curriculum_start or config.model.length
+        fault = plan and plan.fault(config.train, shortest, chosen["objective"].offers)
+        if fault:
+            raise InputError(f"{where}: {fault}")
     if config.train.replay and "hard_tokens" not in chosen["sampling"].offers:
         raise InputError(
             f"{where}: train.replay = {config.train.replay} needs a sampling that offers hard "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor
 
-from core.interfaces import Discriminator, NextTokenDiscriminator
+from core.interfaces import Discriminator, NextTokenDiscriminator, PerScoreObjective
 from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import expected_loss
 from core.training.optimisation import optimise
@@ -21,21 +21,23 @@ from core.types import Draw, Embedded
 
 
 def draw_fakes(state: TrainingState, count: int) -> Iterator[Draw]:
-    """`count` batches of generated sentences: those of G's step if they are shared. Else G does not
-    change between them, so one rollout draws as many as memory has room for.
+    """`count` batches of generated sentences for steps of D. G does not change between them, so
+    where D draws sentences of its own, one rollout draws as many as memory has room for.
     """
-    if state.shared is not None:
-        yield from itertools.repeat(state.shared[1], count)
+    if state.of_generator_step is not None:
+        yield from itertools.repeat(state.of_generator_step[1], count)
         return
     plan = state.adversary.plan
-    spec = plan.drawn(state.sampling_spec())
+    spec = plan.training_spec(state.sampling_spec())
     generator, rng = state.players.generator, state.streams["noise"]
     size, parts = state.batch_size, state.micro_batches.count
     if state.config.train.reuse_fakes:
         spec = replace(spec, given=state.prefixes(1))
         yield from itertools.repeat(sample(generator, spec, size, rng, parts), count)
         return
-    room = 1 if plan.reused else max(1, TOGETHER // (size * generator.head.out_features))
+    room = max(1, TOGETHER // (size * generator.head.out_features))
+    if plan.drawn_by == "discriminator":
+        room = 1  # G's step needs the noise of its sentences, which `split` does not keep
     while count > 0:
         now = min(room, count)
         spec = replace(spec, given=state.prefixes(now))
@@ -48,26 +50,26 @@ def discriminator_step(state: TrainingState, draw: Draw) -> float:
     """Train D once on the next real and these generated sentences (N each); the loss."""
     adversary, fake = state.adversary, draw.d_input
     real = state.next_real()
-    random = adversary.penalty.draw(state.batch_size, state.streams["penalty"])
+    mixing = adversary.penalty.draw(state.batch_size, state.streams["penalty"])
     state.last_seen = real, fake
-    if adversary.plan.reused:
-        state.drawn = draw
+    if adversary.plan.drawn_by == "discriminator":
+        state.of_discriminator_step = draw
     if state.replay is not None and isinstance(fake, HardTokens):
         fake = state.replay.exchange(fake, state.streams["replay"])
     parts: list[tuple[float, tuple[Tensor, ...]]] = []  # read after the step: a GPU need not wait
     discriminator = state.noisy_discriminator()
 
     def losses() -> Iterator[Tensor]:
-        for real_part, fake_part, drawn, fraction in state.micro_batches.pairs(real, fake, random):
+        for real_part, fake_part, mixed, fraction in state.micro_batches.pairs(real, fake, mixing):
             table = discriminator.embedding
             embedded = Embedded.of(real_part, table), Embedded.of(fake_part, table)
-            if adversary.plan.expected:
+            if adversary.plan.expected:  # the batch is in one part (`StepPlan.fault`)
                 tokens = cast(HardTokens, real_part).tokens
                 loss, *means = _expected_loss(state, discriminator, embedded, tokens, draw)
             else:
                 loss, *means = _drawn_loss(adversary, discriminator, embedded)
             # The penalty is on D without instance noise.
-            penalty = adversary.penalty(adversary.discriminator, *embedded, drawn)
+            penalty = adversary.penalty(adversary.discriminator, *embedded, mixed)
             parts.append((fraction, tuple(mean.detach() for mean in (*means, penalty))))
             yield (loss + penalty) * fraction
 
@@ -98,10 +100,11 @@ def _expected_loss(
     real_tokens: Tensor,
     draw: Draw,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same with the mean over every token that G could have drawn next: sums over steps, each
-    step of either kind with the same weight. The real tokens are (N, S).
+    """The same, but generated text counts with the mean over every token that G could have drawn
+    next. Losses are summed over steps and divided by N. The real tokens are (N, S).
     """
-    objective, D = cast(Any, state.adversary.objective), cast(NextTokenDiscriminator, discriminator)
+    objective = cast(PerScoreObjective, state.adversary.objective)
+    D = cast(NextTokenDiscriminator, discriminator)
     plan, head = state.adversary.plan, state.players.generator.head
     both, N = embedded[0] + embedded[1], len(embedded[0].values)
     queries, values = D.queries(both.values)  # (2N, S, E), (2N, S)

@@ -23,7 +23,7 @@ def planned(
     if plan.group > 1:
         real = real[torch.arange(len(real), device=real.device) // plan.group]
     given = real[:, : plan.prefix] if plan.prefix else None
-    return replace(plan.drawn(spec), given=given), HardTokens(real, spec.mask(real))
+    return replace(plan.training_spec(spec), given=given), HardTokens(real, spec.mask(real))
 
 
 @dataclass(frozen=True)

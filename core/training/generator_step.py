@@ -25,14 +25,15 @@ def generator_step(state: TrainingState) -> float:
     """Train G against D on one draw, as often as the estimator's plan says; the last loss."""
     adversary, parts = state.adversary, state.micro_batches.count
     spec, real = planned(adversary.plan, state.sampling_spec(), state.last_tokens())
-    if state.drawn is None:
+    if state.of_discriminator_step is None:
         draw = sample_with_grad(
             state.players.generator, spec, state.batch_size, state.streams["noise"], parts
         )
     else:
-        draw, state.drawn = drawn_again(state.players.generator, spec, state.drawn), None
-    if adversary.plan.shared:
-        state.shared = real, draw
+        draw = drawn_again(state.players.generator, spec, state.of_discriminator_step)
+        state.of_discriminator_step = None  # a further step of G draws sentences of its own
+    if adversary.plan.drawn_by == "generator":
+        state.of_generator_step = real, draw
     batch = GeneratorBatch(
         draw,
         real,

@@ -51,7 +51,8 @@ class Trainer:
         while not state.ended():
             start = self.clock()
             # What belongs to one update only.
-            state.metrics, state.last_seen, state.shared, state.drawn = {}, None, None, None
+            state.metrics, state.last_seen = {}, None
+            state.of_generator_step, state.of_discriminator_step = None, None
             phases = self._phases()
             for phase in phases:
                 train_phase(state, phase)
@@ -89,7 +90,7 @@ class Trainer:
         progress = Progress(counters.update, counters.losses, per_epoch)
         phases = list(state.players.schedule.phases(progress))
         adversary = state.players.adversary
-        if adversary and adversary.plan.shared and not phases[0].reset_optimiser:
+        if adversary and adversary.plan.drawn_by == "generator" and not phases[0].reset_optimiser:
             # G first, because D trains on the sentences of G's step. In the update that begins
             # adversarial training D is first, because it may take over weights of G.
             phases.reverse()

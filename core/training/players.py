@@ -52,7 +52,7 @@ class Adam(torch.optim.Adam):
 
 @dataclass(frozen=True)
 class Trainable:
-    """A player's module, its optimiser, and the learning rate of its steps."""
+    """A player's module, its optimiser, and its learning rate before decay."""
 
     module: nn.Module
     optimiser: torch.optim.Optimizer
@@ -71,7 +71,7 @@ class Adversary:
 
     @property
     def plan(self) -> StepPlan:
-        """How the estimator wants generator steps to be."""
+        """What the estimator asks of the steps of both players."""
         return getattr(self.estimator, "plan", StepPlan())
 
 
@@ -297,7 +297,7 @@ def _build(config: Config, resolver: Resolver, slot: str, *parts: Any) -> Any:
 
 
 def _trainable(player: str, module: nn.Module, config: Config) -> Trainable:
-    """A player with Adam. All players but the generator are discriminators of some kind."""
+    """A player with Adam. All but the generator have the settings of a discriminator."""
     train, own = config.train, weight_decays(module)
     lr, decay = train.discriminator_lr, train.discriminator_weight_decay
     if player == "generator":

@@ -42,17 +42,14 @@ class TrainingState:
         size, length = config.train.replay, config.model.length
         self.replay = Replay(size, self.batch_size, length, device) if size else None
         if players.adversary is not None:
-            shortest = config.train.curriculum_start or length
-            check_plan(players.adversary.plan, self.batch_size, shortest)
-            check_whole(players.adversary, config.train)
+            check_group(players.adversary.plan, self.batch_size)
             if hasattr(players.adversary.discriminator, "read"):
                 players.adversary.discriminator.read(batches)
         self.last_seen: tuple[DiscriminatorInput, DiscriminatorInput] | None = None  # real, fake
-        # Real and generated sentences of this update's step of G, if D's step shall read them too.
-        self.shared: tuple[DiscriminatorInput, Draw] | None = None
-        self.drawn: Draw | None = (
-            None  # of D's last step in this update, if G's step reads them too
-        )
+        # Of this update, if the other player's step reads them too: the real and generated
+        # sentences of G's step, and the generated ones of D's last step.
+        self.of_generator_step: tuple[DiscriminatorInput, Draw] | None = None
+        self.of_discriminator_step: Draw | None = None
         self.micro_batches = MicroBatches(
             self.batch_size,
             micro_batch_count(self.batch_size, config.train.micro_batch),
@@ -137,8 +134,8 @@ class TrainingState:
     def next_real(self) -> DiscriminatorInput:
         """The next real sentences as D sees them; if it shares those of G's step, theirs."""
         self.counters.batches += 1
-        if self.shared is not None:
-            return self.shared[0]
+        if self.of_generator_step is not None:
+            return self.of_generator_step[0]
         tokens = self.last_tokens()
         return HardTokens(tokens, self.sampling_spec().mask(tokens))
 
@@ -226,32 +223,10 @@ def better(
     return update, value
 
 
-def check_whole(adversary: Adversary, train: TrainConfig) -> None:
-    """InputError unless what both players read is in one piece and new, and D's loss has a value
-    for each word where its mean over words is asked for.
-    """
-    plan = adversary.plan
-    if plan.expected and not hasattr(adversary.objective, "fake_loss"):
-        raise InputError(
-            "estimator.expected = true needs an objective of cross-entropy: minimax, "
-            "non_saturating or reverse_kl"
-        )
-    for key, value in {"micro_batch": train.micro_batch, "replay": train.replay}.items():
-        if value and (plan.reused or plan.expected):
-            raise InputError(
-                f"train.{key} = {value}: estimator.shared and estimator.expected work on whole "
-                f"batches of new sentences; leave train.{key} out"
-            )
-
-
-def check_plan(plan: StepPlan, batch_size: int, shortest: int) -> None:
-    """InputError unless groups fill the batch and a prefix leaves something to generate."""
+def check_group(plan: StepPlan, batch_size: int) -> None:
+    """InputError unless groups fill the batch of each process, a part of `train.batch_size`."""
     if batch_size % plan.group:
         raise InputError(
             f"the batch of each process ({batch_size}) must be a multiple of "
             f"estimator.group = {plan.group}"
-        )
-    if plan.prefix >= shortest:
-        raise InputError(
-            f"estimator.prefix = {plan.prefix} must be below {shortest}, the length of sentences"
         )

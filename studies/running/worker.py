@@ -35,7 +35,7 @@ class RunResult(Protocol):
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """Its last evaluation."""
+        """Its values by name, those of chosen checkpoints and of the test split included."""
 
 
 class Train(Protocol):
@@ -72,7 +72,7 @@ class Worker:
         self._told: set[Key] = set()
 
     def look(self) -> Plan:
-        """Plan from the results so far, and tell the arms the trials that are over."""
+        """Queue what the results so far call for, and tell the arms the trials that are over."""
         plan = jobs.extend(self.queue, self.study, self.tracker)
         self._known = {job.key: job for job in (*plan.ready, *plan.ahead)}
         for each in plan.over:
@@ -101,7 +101,7 @@ class Worker:
         return sum(each.number < before for each in jobs.started(self.queue)) >= most
 
     def take_one(self) -> None:
-        """Run one job, if one is left."""
+        """Run one job; if none is left, nothing but a pruned attempt in the queue."""
         try:
             self.queue.optimize(self._objective, n_trials=1, catch=(Exception,))
         except (ValueError, UpdateFinishedTrialError) as error:
@@ -181,7 +181,8 @@ class Worker:
         self, trial: optuna.Trial, job: Job, config: Config, report: Report | None = None
     ) -> RunResult:
         study, variant, shared = self.queue.study_name, job.variant.name, self.queue.user_attrs
-        several = len(self.study.table.selection) > 1  # their price is validation minus test
+        # Of several rules the report compares the scores on both splits.
+        several = len(self.study.table.selection) > 1
         tags = {"study": study, "variant": variant, "level": job.level, "seed": str(job.seed)}
         if job.trunk is not None:
             tags["trunk"] = str(job.trunk)
@@ -200,7 +201,7 @@ class Worker:
             tracker=self.tracker,
             labels=RunLabels(study, name, parent, tags),
             resume=None if known is None or self._is_gone(known) else known,
-            started=lambda identity: trial.set_user_attr("run_id", identity),
+            started=lambda run_id: trial.set_user_attr("run_id", run_id),
             report=report,
             test=job.tested or (several and job.level == "seed"),
             likelihood=self.study.table.likelihood,

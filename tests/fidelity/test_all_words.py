@@ -55,7 +55,7 @@ def check_losses(system: str, scores: Callable[[Tensor, Tensor, Tensor, Tensor],
 
     weights = {k: v.clone() for k, v in D.state_dict().items()}  # type: ignore[attr-defined]
     train_phase(run, Phase("discriminator", "adversarial"))
-    drawn = run.drawn
+    drawn = run.of_discriminator_step
     assert drawn is not None
     d_loss = run.metrics["train/discriminator_loss"]
     assert not torch.equal(weights["embedding"], D.embedding)

@@ -67,7 +67,7 @@ def test_constraints_are_a_list_without_repetitions() -> None:
         plan("study.constraints='eval/unique >= 0.9'")
     study = constrained("eval/unique>=.5", "eval/unique <= 9e-1")
     assert [*map(str, study.table.constraints)] == ["eval/unique >= 0.5", "eval/unique <= 0.9"]
-    assert "A trial must keep `eval/unique >= 0.5` and" in study.kind.describe()
+    assert "Finalists keep `eval/unique >= 0.5` and" in study.kind.describe()
     race = plan("study.tuning_seeds=2", "study.pruner='none'").kind.describe()
     assert race.startswith("6 trials (tpe, pruning: none), each with 1 to 2 tuning seeds (")
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.config import Config
 from core.errors import InputError
 from core.interfaces import SamplingSpec
 from core.nn.discriminator_input import HardTokens
@@ -182,9 +183,13 @@ def test_a_generator_that_equals_the_language_model_gets_no_gradient_from_it() -
     assert max(float(each.abs().max()) for each in found if each is not None) < 1e-12
 
 
-def state_of(*settings: str) -> TrainingState:
+def config_of(*settings: str) -> Config:
     words = ("estimator.name=all_words", "objective.name=reverse_kl", "schedule.name=adversarial")
-    config = tiny(*SETTINGS, *words, f"train.batch_size={steps_of.N}", *settings)
+    return tiny(*SETTINGS, *words, f"train.batch_size={steps_of.N}", *settings)
+
+
+def state_of(*settings: str) -> TrainingState:
+    config = config_of(*settings)
     players = build(config, registry(), steps_of.V, steps_of.CPU)
     return TrainingState(config, players, steps_of.Batches(), steps_of.CPU)  # type: ignore[arg-type]
 
@@ -200,12 +205,12 @@ def test_generator_learns_on_the_sentences_of_the_discriminators_last_step(steps
 
     generator.parallel = watched  # type: ignore[method-assign]
     train_phase(state, Phase("discriminator", "adversarial", steps))
-    drawn = state.drawn
+    drawn = state.of_discriminator_step
     assert drawn is not None
     train_phase(state, Phase("generator", "adversarial"))
     (read,) = seen
     assert torch.equal(drawn.tokens[:, : read.shape[1]], read)
-    assert state.drawn is None  # a second step of G draws sentences of its own
+    assert state.of_discriminator_step is None  # a second step of G draws sentences of its own
     train_phase(state, Phase("generator", "adversarial"))
     assert not torch.equal(drawn.tokens[:, : seen[1].shape[1]], seen[1])
 
@@ -225,7 +230,7 @@ def test_what_expected_and_shared_steps_cannot_do_is_refused(
     settings: list[str], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        state_of(*settings)
+        config_of(*settings)
 
 
 @pytest.mark.parametrize("missing", ["estimator.expected=false", "estimator.gamma=.5"])

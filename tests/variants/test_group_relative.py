@@ -154,7 +154,7 @@ def test_every_epoch_is_a_step_on_the_same_sentences() -> None:
 )
 def test_a_plan_that_cannot_be_is_refused(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        state_of("estimator.prefix=3", setting)
+        tiny(*SETTINGS, "estimator.prefix=3", setting)
 
 
 def test_a_group_is_not_torn_apart_by_micro_batches() -> None:

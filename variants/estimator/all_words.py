@@ -68,7 +68,9 @@ class AllWords(Strategy):
     def __init__(self, config: Config) -> None:
         self.config = config
         self.plan = StepPlan(
-            reused=config.shared, expected=config.expected, log_ratio=config.log_ratio
+            drawn_by="discriminator" if config.shared else "each",
+            expected=config.expected,
+            log_ratio=config.log_ratio,
         )
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:

@@ -53,8 +53,13 @@ class GroupRelative(Strategy):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        group, shared = config.group, config.shared
-        self.plan = StepPlan(group, config.prefix, config.epochs, config.kl > 0, shared)
+        self.plan = StepPlan(
+            config.group,
+            config.prefix,
+            config.epochs,
+            reference=config.kl > 0,
+            drawn_by="generator" if config.shared else "each",
+        )
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
         """Advantages (N,), log p (N, S) as drawn, and with a KL penalty those of the reference."""

@@ -120,7 +120,7 @@ def measure(
     )
     drawing = SamplingSpec(sampling_class(sampling_config), case.temperature, mask_after_eos)
     estimator = estimator_class(estimator_config)
-    drawing = getattr(estimator, "plan", StepPlan()).drawn(drawing)
+    drawing = getattr(estimator, "plan", StepPlan()).training_spec(drawing)
     estimates = torch.stack(list(_estimates(case, drawing, estimator, draws)))
     target = estimator_class.target
     return _row(setup.label, target, estimates, TARGETS[target](case), sequence(case))

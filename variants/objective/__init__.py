@@ -46,7 +46,7 @@ class CrossEntropy(ScoreObjective):
 
         label_smoothing: LabelSmoothing = 0.0
 
-    offers = frozenset({"log_ratio", "mean_over_sentences"})
+    offers = frozenset({"log_ratio", "loss_per_score", "mean_over_sentences"})
 
     def discriminator(self, real: Scores, fake: Scores) -> Tensor:
         """Cross-entropy: E sp(-r) + E sp(f); with smoothing s, E sp(-r) + s r + E sp(f)."""
