@@ -154,7 +154,7 @@ def _begin_or_join(
         if lost := execute.again_if_gone(name, tracker, url):
             stderr.print(f"deleted in the store, to be trained again: {count(lost, 'run')}")
         if added := execute.grow(name, tracker, url, study):
-            stderr.print(f"{added} more seeds for each variant; the report will mention it")
+            stderr.print(f"added: {', '.join(added)}; the report will mention it", markup=False)
         execute.resume(name, url, study, limit)
         store_fingerprints(load_queue(name, url), corpora)
         return replace(session, name=name)

@@ -26,8 +26,9 @@ OF_SEED = (SOURCE, "schedule.name")  # settings of a run that the analysis reads
 DEFINITION = "study.json"
 TAGS = frozenset({
     "level", "variant", "seed", "outcome", "reason", "whole", "command", "git_commit", "corpus",
-    "device", "versions", "seeds_added", "stacked", "arm", "settings", "published", "updates",
-    "seconds", "evaluating", "evaluation_seconds", "signature", "signature_test", "trunk",
+    "device", "versions", "seeds_added", "rows_added", "stacked", "arm", "settings", "published",
+    "updates", "seconds", "evaluating", "evaluation_seconds", "signature", "signature_test",
+    "trunk",
 })  # fmt: skip
 NUMBERS = ("eval/", "eval_", "test/", "test_", "real/", "mle/", "ngram/")
 # The same in all runs: of the first seed alone.

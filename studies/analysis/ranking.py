@@ -204,6 +204,12 @@ def caveats(reading: Reading) -> Iterator[str]:
             f"Seeds were added after runs had ended ({added}): if they were added because of the "
             f"results, p is too small."
         )
+    rows = reading.parent.tags.get("rows_added")
+    if rows is not None:
+        yield (
+            f"Rows were added after runs had ended (`{rows}`): if they were chosen because of the "
+            f"results, p is too small."
+        )
     together = sum("stacked" in run.tags for run in reading.seeds)
     if together:
         yield (

@@ -14,9 +14,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -87,26 +88,50 @@ def begin(
     jobs.extend(queue, study, tracker)
 
 
-def grow(name: str, tracker: Tracker, url: str, study: Study) -> int:
-    """Give a begun study the further seeds that `study` has, if nothing else differs; how many.
+def grow(name: str, tracker: Tracker, url: str, study: Study) -> list[str]:
+    """Give a begun study the further seeds and rows that `study` has, if nothing else differs; what
+    was added, in words.
 
-    The study's run records that they were added, so that the report can say it.
+    The study's run records it, so that the report can say it.
     """
     queue = load_queue(name, url)
     before, now = json.loads(queue.user_attrs["definition"]), json.loads(study.definition())
-    had = before["study"].get("seeds", StudyTable.model_fields["seeds"].default)
-    if study.table.looks or isinstance(had, dict):
-        return 0
-    had, has = seed_list(had), study.table.seed_list()
-    before["study"]["seeds"] = now["study"].get("seeds")
-    if not same_definition(json.dumps(now), json.dumps(before)) or not set(had) < set(has):
-        return 0
+    seeds, rows = _more_seeds(before["study"], study), _more_rows(before, now, study)
+    if not same_definition(json.dumps(now), json.dumps(before)) or not (seeds or rows):
+        return []
     parent = tracker.continue_run(queue.user_attrs["parent_run_id"])
     parent.log_text(json.dumps(before, indent=2), "study.json")
-    parent.set_tags({"seeds_added": f"{len(had)}, then {len(has)}"})
+    earlier = tracker.run(parent.run_id).tags.get("rows_added")
+    tags = {"seeds_added": seeds, "rows_added": ", ".join(filter(None, [earlier, *rows]))}
+    parent.set_tags({key: value for key, value in tags.items() if value})
     parent.flush()
     queue.set_user_attr("definition", json.dumps(before))  # rows keep the names of its keys
-    return len(has) - len(had)
+    return [f"seeds {seeds}"] * bool(seeds) + [f"row {row}" for row in rows]
+
+
+def _more_seeds(before: dict[str, Any], study: Study) -> str:
+    """Take the seeds of `study` into a stored [study] table that has fewer; both numbers."""
+    had = before.get("seeds", StudyTable.model_fields["seeds"].default)
+    if study.table.looks or isinstance(had, dict):
+        return ""
+    had, has = seed_list(had), study.table.seed_list()
+    if not set(had) < set(has):
+        return ""
+    before["seeds"] = study.tables["study"]["seeds"]
+    return f"{len(had)}, then {len(has)}"
+
+
+def _more_rows(before: dict[str, Any], now: Mapping[str, Any], study: Study) -> list[str]:
+    """Take the systems that `now` has after those of `before` into `before`, as rows without
+    trials; their names.
+    """
+    had, has = (each["study"].get("systems", []) for each in (before, now))
+    if study.kind.arms() or len(has) <= len(had) or has[: len(had)] != had:
+        return []
+    names = [each.name for each in study.table.systems[len(had) :]]
+    before["study"]["systems"] = has
+    before["systems"] = before.get("systems", {}) | {row: now["systems"][row] for row in names}
+    return names
 
 
 def again_if_gone(name: str, tracker: Tracker, url: str) -> int:

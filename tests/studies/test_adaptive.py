@@ -182,7 +182,7 @@ def test_a_study_ends_when_its_contrasts_are_settled(tmp_path: Path) -> None:
     assert sorted(training.order) == sorted(each.key for each in alone)
     state = progress(load_queue(NAME, url), study.table)
     assert (state.open, state.waiting, state.later) == ((), 0, 0)
-    assert grow(NAME, tracker, url, study) == 0
+    assert not grow(NAME, tracker, url, study)
 
     reading = read(tracker, NAME)
     found = {each.title: each for each in effects(reading.board, reading.table.contrasts)}

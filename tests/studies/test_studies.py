@@ -14,6 +14,7 @@ from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import RunLabels, Tracker
+from experiments.loading import resolve_file
 from experiments.study_output import show_ranking
 from studies.analysis.contrasts import effects
 from studies.definition import Study, from_definition, load_study, same_definition
@@ -84,7 +85,7 @@ def collapses(*variants: str) -> FakeTraining:
 
 
 def plan(*overrides: str) -> Study:
-    return load_study(FILE, overrides, registry())
+    return load_study(FILE, overrides, registry(), resolve_file)
 
 
 def start(tmp_path: Path, study: Study, training: FakeTraining) -> tuple[MemoryTracker, str]:
@@ -258,11 +259,11 @@ def test_one_run_has_no_interval_anywhere(tmp_path: Path) -> None:
 def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
     tracker, url = start(tmp_path, plan("study.seeds=2", *TWO), FakeTraining())
     for seeds in ("2", "1", "[7, 8, 9]"):
-        assert grow(NAME, tracker, url, plan(f"study.seeds={seeds}", *TWO)) == 0
-    assert grow(NAME, tracker, url, plan("study.seeds=3", "train.updates=21", *TWO)) == 0
+        assert not grow(NAME, tracker, url, plan(f"study.seeds={seeds}", *TWO))
+    assert not grow(NAME, tracker, url, plan("study.seeds=3", "train.updates=21", *TWO))
     assert "added" not in build(read(tracker, NAME)).markdown()
     more = plan("study.seeds=3", *TWO)
-    assert grow(NAME, tracker, url, more) == 1
+    assert grow(NAME, tracker, url, more) == ["seeds 2, then 3"]
     resume(NAME, url, more)
     work(NAME, tracker, url, again := FakeTraining(), registry())
     assert {seed for _, seed, _ in again.seen} == {2}
@@ -271,6 +272,25 @@ def test_more_seeds_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: 
     page = build(reading).markdown()
     assert "Seeds were added after runs had ended (2, then 3)" in page
     assert "textgan study x.toml --set study.seeds=3\n" in page
+
+
+@pytest.mark.slow
+def test_rows_are_added_to_a_begun_study_and_the_report_says_so(tmp_path: Path) -> None:
+    one = "study.systems=['mle']"
+    two = 'study.systems=["mle", {system = "mle", label = "twin"}]'
+    tracker, url = start(tmp_path, plan("study.seeds=2", *TWO), FakeTraining())
+    rows = len(read(tracker, NAME).board.rows)
+    assert not grow(NAME, tracker, url, plan("study.seeds=2", one, "train.updates=21", *TWO))
+    for systems, added in ((one, "mle"), (two, "twin")):
+        more = plan("study.seeds=2", systems, *TWO)
+        assert grow(NAME, tracker, url, more) == [f"row {added}"]
+        resume(NAME, url, more)
+        work(NAME, tracker, url, again := FakeTraining(), registry())
+        assert {variant for variant, *_ in again.seen} == {added}
+    assert not grow(NAME, tracker, url, plan("study.seeds=2", one, *TWO)), "none is taken away"
+    reading = read(tracker, NAME)
+    assert len(reading.board.rows) == rows + 2
+    assert "Rows were added after runs had ended (`mle, twin`)" in build(reading).markdown()
 
 
 def test_an_exact_score_that_a_row_cannot_have_is_refused() -> None:
