@@ -80,15 +80,21 @@ def sweep_run(
     seed: int,
     step: Callable[[float], None],
     bound: bool = False,
+    split: str = "validation",
 ) -> Sweep:
-    """Sweep a run's `sampler` on the run's corpus, with the baselines that the corpus allows."""
+    """Sweep a run's `sampler` on a split of the run's corpus, with the baselines that the corpus
+    allows; real text is the other of the validation and the test split.
+    """
     config, corpus = config_of(tracker, run_id), corpus_of(tracker, run_id)
     training = corpus.train.sentences()
     mle = mle_baseline(training, count, tracker.store_dir)  # trains in the background
     oracle = oracle_of(config.corpus, config.model.length) if bound else None
-    suite = Suite(corpus.validation.sentences(count), training, oracle)
+    ours, other = corpus.validation, corpus.test
+    if split == "test":
+        ours, other = other, ours
+    suite = Suite(ours.sentences(count), training, oracle)
     baselines: dict[str, Callable[[], Text]] = {
-        "real": lambda: corpus.test.sentences(count),
+        "real": lambda: other.sentences(count),
         **{name: partial(_of_floor, name, corpus.train, count, seed) for name in FLOORS},
     }
     if mle is not None:

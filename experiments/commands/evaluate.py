@@ -114,6 +114,10 @@ def sweep(
     bound: Annotated[
         bool, Option("--bound", help="Also jsd_bound: 5 to 10 CPU seconds per temperature.")
     ] = False,
+    split: Annotated[
+        Literal["validation", "test"],
+        Option(help="Text to compare with; choose a temperature on validation."),
+    ] = "validation",
     output: Annotated[Path | None, Option(help="File of the figure: .png, .svg or .pdf.")] = None,
     json: Json = False,
 ) -> None:
@@ -136,7 +140,7 @@ def sweep(
             label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
             found[f"{record.name} ({label})"] = sweep_run(
                 tracker, record.run_id, sampler, swept, n, seed,
-                lambda done: advance(done, len(swept), ""), bound,
+                lambda done: advance(done, len(swept), ""), bound, split,
             )  # fmt: skip
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,11 @@ def test_a_run_is_swept(
     assert [p["temperature"] for p in found["points"]] == [0.5, 1.0]
     assert set(found["baselines"]) == {"real", "unigram", "bigram", "trigram", "mle"}
     assert 0 <= found["area"] <= 1
+    one = ("sweep", run[:8], "--temperatures", "1", "-n", "40", "--json", "--split", "test")
+    code, out, err = textgan(*one, capsys=capsys)
+    assert code == 0, err
+    (tested,) = json.loads(out).values()
+    assert tested["points"][0]["quality"] != found["points"][1]["quality"]
     assert figure.stat().st_size > 10_000
     code, _, err = textgan("sweep", run[:8], "--temperatures", "0,1", capsys=capsys)
     assert code == 2
