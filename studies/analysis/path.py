@@ -129,11 +129,12 @@ def _section(
         return compare.of({rows[a]: 1.0, rows[b]: -1.0}) if {a, b} <= rows.keys() else None
 
     whole = compare.of({rows[every]: 1.0, rows[none]: -1.0})
-    cells = []
+    cells, ends_of = [], {}
     found = dict(sorted(enumerate(parts), key=lambda item: -abs(item[1].value)))
     for i, each in found.items():
         first, last = gap(Node({i}), none), gap(every, every - {i})
         cells.append([names[i], *_cells(each), _shown(first), _shown(last)])
+        ends_of[names[i]] = first, last
     total = sum(each.value for each in parts)
     cells.append([TOTAL, f"{total:+.4f}", _cells(whole)[1], "", ""])
     named = {names[i]: each for i, each in found.items()}
@@ -142,23 +143,34 @@ def _section(
         ("coordinate", "contribution", "95% interval", "first", "last"),
         cells,
         {"attribution": lambda: attribution_figure(board.metric, ends, named, whole)},
-        _findings(ends, named, board.metric),
+        _findings(ends, named, ends_of, board.metric),
         {"start": ends[0], "end": ends[1],
          "orders": "every order" if complete else f"{len(orders)} of all orders",
          "drawn": "" if complete else ", and over the drawn orders"},
     )  # fmt: skip
 
 
-def _findings(ends: Two, found: Mapping[str, Difference], metric: str) -> list[str]:
+def _findings(
+    ends: Two,
+    found: Mapping[str, Difference],
+    ends_of: Mapping[str, tuple[Difference | None, Difference | None]],
+    metric: str,
+) -> list[str]:
     clear = [(name, each) for name, each in found.items() if _clear(each)]
     if not clear:
         return [f"No coordinate between {ends[0]} and {ends[1]} has a significant contribution to "
                 f"`{metric}`."]  # fmt: skip
     return [
         f"From {ends[0]} to {ends[1]}, **{name}** contributes {number(each.value)} "
-        f"{bracket(each.low, each.high)} to `{metric}`."
+        f"{bracket(each.low, each.high)} to `{metric}`{_alone_and_last(*ends_of[name])}."
         for name, each in clear[:3]
     ]
+
+
+def _alone_and_last(first: Difference | None, last: Difference | None) -> str:
+    if first is None or last is None:
+        return ""
+    return f": {number(first.value)} alone, {number(last.value)} after all others"
 
 
 def _clear(each: Difference) -> bool:

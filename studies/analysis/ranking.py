@@ -242,7 +242,10 @@ def _against(best: Row, board: Leaderboard) -> list[str]:
         said.append(f"It is better than {names(worse)}.")
     said += equivalent(board)
     unclear = [name for name, effect in compared.items() if effect.verdict == UNDECIDED]
-    if unclear:
+    failed_all = {row.variant for row in board.rows if len(row.failed) == row.seeds}
+    if lost := [name for name in unclear if name in failed_all]:
+        said.append(f"All runs of {names(lost)} failed, so there is no interval and no verdict.")
+    if unclear := [name for name in unclear if name not in failed_all]:
         seeds = count(best.seeds, "seed")
         said.append(f"No significant difference from {names(unclear)} (n = {seeds}).")
     said.append(

@@ -71,6 +71,15 @@ def test_a_comparison_has_one_answer_wherever_it_is_shown() -> None:
         assert ("No significant difference" in said) == (not there.clear)
 
 
+def test_of_a_row_whose_runs_all_failed_there_is_no_verdict() -> None:
+    board = board_of({"a": [0.5, 0.51, 0.52], "b": [0.4, 0.41, 0.42], "c": [0.1, 0.1, 0.1]})
+    *rows, last = board.rows
+    last = replace(last, outcomes={"collapsed": 3}, failed=frozenset(last.scores))
+    said = " ".join(findings(replace(board, rows=(*rows, last))))
+    assert "All runs of `c` failed, so there is no interval and no verdict." in said
+    assert "difference from `c`" not in said
+
+
 def test_one_seed_supports_no_order() -> None:
     said = findings(board_of({"a": [0.5], "b": [0.4]}))
     assert said[1] == "One seed per variant: the order of the variants is not a result."

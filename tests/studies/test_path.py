@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
+from core.statistics import Difference
 from experiments.loading import resolve_file
 from studies.analysis.contrasts import Comparison
-from studies.analysis.path import Node, nodes_of, orders_within, shapley
+from studies.analysis.path import Node, _findings, nodes_of, orders_within, shapley
 from studies.definition import Study, load_study
 from studies.leaderboard import Leaderboard, Row
 from studies.plan import Limit
@@ -122,6 +123,13 @@ def test_attributions_are_shapleys_and_add_up() -> None:
     given = [shapley(compare, names, some, i, complete=True) for i in range(4)]
     assert sum(each.value for each in drawn) == pytest.approx(gap)
     assert all(a.error > b.error for a, b in zip(drawn, given, strict=True))
+
+
+def test_a_contribution_is_told_with_its_worth_alone_and_after_all_others() -> None:
+    value, alone, last = (Difference.student(x, 0.01, 4.0, 3, paired=True) for x in (-0.5, 0, -1))
+    (said,) = _findings(("here", "there"), {"x": value}, {"x": (alone, last)}, "eval/m")
+    assert said.startswith("From here to there, **x** contributes -.5 [")
+    assert said.endswith("to `eval/m`: 0 alone, -1 after all others.")
 
 
 def test_coverage_of_an_attribution() -> None:

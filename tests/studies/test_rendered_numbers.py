@@ -20,7 +20,8 @@ with log_ratio, and captions_five_minutes was added; original_axes was added in 
 studies that asked its question where nothing was learned; own_checkpoint was added; the model
 card is that of log_ratio (first_minute), and from_scratch and default_difficulty_hour are gone;
 default_difficulty was run again with log_ratio and mle_tuned; design_attention, whose models were
-below the unigram floor, and its replays are gone.
+below the unigram floor, and its replays are gone; original_to_log_ratio takes the place of
+original_to_modern; of a path's coordinate its worth alone and after all others is told.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
