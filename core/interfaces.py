@@ -14,7 +14,7 @@ Capabilities, by the slot that offers them:
 - estimator: `score_function` (weights the log-likelihood of drawn tokens), `mean_over_sentences`;
 - objective: `mean_over_sentences` (the loss is a mean, so a batch may be cut into micro-batches),
   `log_ratio` (scores estimate log p_data - log p_G), `ranks` (its reward is a rank),
-  `loss_per_score` (D's loss is the mean of `real_loss` and of `fake_loss` of each score);
+  `loss_per_score` (D's loss is a mean over real scores plus one over generated ones);
 - discriminator: `embedded_tokens` (it reads the output of its linear first layer), `step_scores`
   (N, S) of every prefix, `next_token_scores` of every possible next token, `features` (N, F),
   `trimming` (positions after the end may be cut off without a change of scores);

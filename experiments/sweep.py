@@ -11,7 +11,7 @@ implicit one it multiplies the noise. With `bound`, the judge's lower bound of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -35,6 +35,17 @@ from studies.leaderboard import seed_runs
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 QUALITY, SAMENESS, BOUND = "bleu_4", "self_bleu_4", "jsd_bound"
 Text = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn at each temperature, and what it is compared with."""
+
+    temperatures: Sequence[float]
+    count: int  # sentences
+    seed: int = 0
+    bound: bool = False  # also jsd_bound
+    split: str = "validation"  # of the corpus; "test" for a temperature that was chosen before
 
 
 def temperatures_of(given: Sequence[str]) -> tuple[float, ...]:
@@ -75,22 +86,19 @@ def sweep_run(
     tracker: Tracker,
     run_id: str,
     sampler: SentenceSampler,
-    temperatures: Sequence[float],
-    count: int,
-    seed: int,
+    draws: Draws,
     step: Callable[[float], None],
-    bound: bool = False,
-    split: str = "validation",
 ) -> Sweep:
     """Sweep a run's `sampler` on a split of the run's corpus, with the baselines that the corpus
     allows; real text is the other of the validation and the test split.
     """
     config, corpus = config_of(tracker, run_id), corpus_of(tracker, run_id)
     training = corpus.train.sentences()
+    count, seed = draws.count, draws.seed
     mle = mle_baseline(training, count, tracker.store_dir)  # trains in the background
-    oracle = oracle_of(config.corpus, config.model.length) if bound else None
+    oracle = oracle_of(config.corpus, config.model.length) if draws.bound else None
     ours, other = corpus.validation, corpus.test
-    if split == "test":
+    if draws.split == "test":
         ours, other = other, ours
     suite = Suite(ours.sentences(count), training, oracle)
     baselines: dict[str, Callable[[], Text]] = {
@@ -99,7 +107,7 @@ def sweep_run(
     }
     if mle is not None:
         baselines["mle"] = mle
-    found = sweep(sampler, suite, temperatures, count, seed, baselines, step, bound)
+    found = sweep(sampler, suite, draws, baselines, step)
     if mle is None or "mle" not in found.baselines:
         return found
     return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
@@ -114,21 +122,18 @@ def _of_floor(name: str, train: Split, count: int, seed: int) -> Text:
 def sweep(
     sampler: SentenceSampler,
     suite: Suite,
-    temperatures: Sequence[float],
-    count: int,
-    seed: int,
+    draws: Draws,
     baselines: Mapping[str, Callable[[], Text]],
     step: Callable[[float], None] = lambda done: None,
-    bound: bool = False,
 ) -> Sweep:
-    """Draw and score `count` sentences at each temperature, then those of the baselines, which get
-    no bound.
+    """Draw and score sentences at each temperature, then those of the baselines, which get no
+    bound.
     """
     points = []
-    for number, temperature in enumerate(temperatures):
+    for number, temperature in enumerate(draws.temperatures):
         step(number)
-        drawn = sampler.tokens(count, temperature, seed, "sweep")
-        points.append(_point(suite, drawn, temperature, bound))
+        drawn = sampler.tokens(draws.count, temperature, draws.seed, "sweep")
+        points.append(_point(suite, drawn, temperature, draws.bound))
     found, notes = {}, []
     for name, write in baselines.items():
         try:

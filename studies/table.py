@@ -61,15 +61,13 @@ class Budget(Frozen):
     @property
     def given(self) -> tuple[str, float]:
         """The key that is given, and its value."""
-        (found,) = ((key, value) for key, value in self if value is not None)
-        return found
+        return next((key, value) for key, value in self if value is not None)
 
     @property
     def text(self) -> str:
         """For people: `30 CPU seconds`."""
         key, value = self.given
-        units = UNITS.get(key, key)
-        return f"{value:,g} {units.removesuffix('s') if value == 1 else units}"
+        return f"{value:,g} {UNITS.get(key, key).removesuffix('s' if value == 1 else '')}"
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Budget:

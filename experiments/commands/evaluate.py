@@ -124,7 +124,7 @@ def sweep(
     """Measure quality and diversity over temperature, as a figure and as an area."""
     from core.tracking.mlflow_store import existing_tracker
     from experiments.single_run.checkpoints import sampler_of
-    from experiments.sweep import check_bound, runs_of, show, sweep_run, temperatures_of
+    from experiments.sweep import Draws, check_bound, runs_of, show, sweep_run, temperatures_of
     from studies.analysis.plane import sweep_figure
 
     if bound:
@@ -139,8 +139,8 @@ def sweep(
         for record, sampler in loaded:
             label = record.run_id[:8] if at is None else f"{record.run_id[:8]} at {at}"
             found[f"{record.name} ({label})"] = sweep_run(
-                tracker, record.run_id, sampler, swept, n, seed,
-                lambda done: advance(done, len(swept), ""), bound, split,
+                tracker, record.run_id, sampler, Draws(swept, n, seed, bound, split),
+                lambda done: advance(done, len(swept), ""),
             )  # fmt: skip
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import InputError
 from core.metrics.suite import Suite
 from experiments import baselines
-from experiments.sweep import sweep
+from experiments.sweep import Draws, sweep
 from studies.analysis.plane import area
 from tests.experiments.test_cli import QUICK, SMOKE, textgan
 
@@ -82,7 +82,7 @@ def test_a_baseline_that_cannot_be_had_is_noted() -> None:
         raise InputError("too few")
 
     baselines = {"real": lambda: [["a", "b"]] * 10, "mle": fails}
-    found = sweep(Fake(), Suite([["a", "b"]] * 5), (1.0,), 10, 0, baselines)  # type: ignore[arg-type]
+    found = sweep(Fake(), Suite([["a", "b"]] * 5), Draws((1.0,), 10), baselines)  # type: ignore[arg-type]
     assert found.points[0].bound is None
     assert set(found.baselines) == {"real"}
     assert found.notes == ("no mle row: too few",)
@@ -97,7 +97,7 @@ def test_the_bound_is_that_of_the_drawn_sentences() -> None:
         def tokens(self, count: int, temperature: float, *_: object) -> list[list[str]]:
             return text[:count] if temperature == 1 else [["other", "words"]] * count
 
-    swept = sweep(Writes(), Suite(text), (1.0, 2.0), 200, 0, {"real": lambda: text}, bound=True)  # type: ignore[arg-type]
+    swept = sweep(Writes(), Suite(text), Draws((1.0, 2.0), 200, bound=True), {"real": lambda: text})  # type: ignore[arg-type]
     near, far = (point.bound for point in swept.points)
     assert near is not None
     assert far is not None
