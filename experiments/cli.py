@@ -85,7 +85,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     hear_interrupts()
     look_less_for_garbage()
-    sys.exit(status(arguments))
+    result = status(arguments)
+    # Where an interrupt came in code that Python compiles while it runs, such as a dataclass of an
+    # import, `python -m` would kill itself by SIGINT at the end (3.11). Other such code undoes it.
+    exec("")  # noqa: S102
+    sys.exit(result)
 
 
 def status(arguments: list[str] | None = None) -> int:

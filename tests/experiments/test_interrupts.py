@@ -148,3 +148,20 @@ def test_workers_of_a_study_that_is_terminated_end_with_it(tmp_path: Path) -> No
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     records = open_tracker(f"sqlite:///{tmp_path}/mlruns/mlflow.db").runs(tags={"level": "seed"})
     assert {record.outcome for record in records} == {"killed"}
+
+
+def test_an_interrupt_in_compiled_code_ends_with_its_exit_status(tmp_path: Path) -> None:
+    """Python 3.11 remembers it, and `python -m` would end with a signal instead of the status."""
+    (tmp_path / "command.py").write_text(
+        "from contextlib import suppress\n"
+        "from experiments import cli\n"
+        "def status(arguments):\n"
+        "    with suppress(KeyboardInterrupt):\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    return 130\n"
+        "cli.status = status\n"
+        "cli.main()\n"
+    )
+    command = [sys.executable, "-m", "command"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 130
