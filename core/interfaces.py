@@ -313,8 +313,7 @@ class StepPlan:
     prefix: int = 0  # tokens of a real sentence that each begins with; D's generated ones too
     epochs: int = 1  # optimiser steps of G on the same sentences
     reference: bool = False  # keep a copy of G as it was when adversarial training began
-    # Who draws generated sentences: each player its own, or one of them for the other's step too,
-    # which follows.
+    # Whose step draws the generated sentences: each step its own, or the first for both.
     drawn_by: Literal["each", "discriminator", "generator"] = "each"
     expected: bool = False  # D's loss on generated sentences is its mean over every next token
     # D is a language model q: its score of a token is log q - log p + v, with p that of G.

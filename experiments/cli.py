@@ -86,8 +86,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     hear_interrupts()
     look_less_for_garbage()
     result = status(arguments)
-    # Where an interrupt came in code that Python compiles while it runs, such as a dataclass of an
-    # import, `python -m` would kill itself by SIGINT at the end (3.11). Other such code undoes it.
+    # Python 3.11 remembers an interrupt that came while it ran a string of code, as dataclasses do
+    # in an import. `python -m` would then end with SIGINT. Running another string makes it forget.
     exec("")  # noqa: S102
     sys.exit(result)
 

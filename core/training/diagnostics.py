@@ -74,7 +74,9 @@ def diagnose(
             scores = _scores(own, shown)
         values |= _of_discriminator(own, scores)
         if gradients:
-            values |= _of_gradient(gradients, own, generator, spec, real, rng)
+            with denormals_are_zero():
+                taken = list(batch_gradients(gradients, own, generator, spec, real, rng))
+            values |= _of_gradients(torch.stack(taken).double())
     return values
 
 
@@ -145,17 +147,8 @@ def calibration_error(real: Tensor, fake: Tensor) -> float:
     return float(apart.abs().sum())
 
 
-@denormals_are_zero()
-def _of_gradient(
-    count: int,
-    adversary: Adversary,
-    generator: Generator,
-    spec: SamplingSpec,
-    real: Tensor,
-    rng: torch.Generator,
-) -> dict[str, float | None]:
-    found = torch.stack(list(batch_gradients(count, adversary, generator, spec, real, rng)))
-    signal, noise = signal_and_noise(found.double())
+def _of_gradients(found: Tensor) -> dict[str, float | None]:
+    signal, noise = signal_and_noise(found)
     return {
         "diagnosis/g_gradient_norm": signal,
         "diagnosis/g_signal_to_noise": signal / noise if noise > 0 else None,

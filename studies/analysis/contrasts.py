@@ -174,7 +174,7 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     return found
 
 
-def followed(board: Leaderboard, weights: Sequence[Weights], looks: Looks) -> Course | None:
+def _followed(board: Leaderboard, weights: Sequence[Weights], looks: Looks) -> Course | None:
     """The course of a study with adaptive seeds; None before the first look."""
     runs = [
         {seed: (row.scores.get(seed, math.nan), seed in row.failed)
@@ -191,7 +191,7 @@ def _settled(named: Sequence[Effect], board: Leaderboard, looks: Looks) -> list[
     """The named contrasts of adaptive seeds, with the verdicts of all looks."""
     cells = {row.variant: row.cell for row in board.rows}
     weights = [row_weights(cells, each) for each in named]
-    now = followed(board, weights, looks)
+    now = _followed(board, weights, looks)
     if now is None:
         return [replace(each, adjusted=1.0, seeds="-") for each in named]
     used, found = dict(zip(cells, now.used[0], strict=True)), []
