@@ -140,7 +140,7 @@ def test_nothing_of_ours_unpickles() -> None:
     modules = r"(pickle|cloudpickle|dill|joblib|shelve|marshal)"
     forbidden = re.compile(
         rf"\bimport {modules}|from {modules}|torch\.load\(|allow_pickle\s*=\s*True"
-        r"|yaml\.(load|unsafe_load)\(|\beval\(|\bexec\("
+        r'|yaml\.(load|unsafe_load)\(|\beval\(|\bexec\((?!""\))'
     )
     for package in ("core", "variants", "studies", "experiments"):
         for file in (ROOT / package).rglob("*.py"):
