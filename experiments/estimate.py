@@ -179,9 +179,11 @@ def _evaluation(evaluator: Evaluator) -> float:
     every = config.evaluation.sentences
     some = max(2, every // SHARE)
     expected = seconds(some) * every / some
-    if LONG < expected < SHARE * SLOW:  # much of it may not depend on the number of sentences
-        once, twice = seconds(some), seconds(2 * some)
-        expected = once + max(0.0, twice - once) * (every / some - 1)
+    if expected > LONG:  # perhaps only because the first call compiles
+        once = seconds(some)
+        expected = once * every / some
+        if LONG < expected < SHARE * SLOW:  # much may not depend on the number of sentences
+            expected = once + max(0.0, seconds(2 * some) - once) * (every / some - 1)
     return expected if expected > LONG else seconds(every)
 
 

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from core.config import Config
 from core.config.renamed import HASH_TAG
 from core.errors import MachineError
+from core.metrics.suite import Suite
 from core.tracking.memory import MemoryTracker
 from experiments.estimate import Estimate, estimate, show_plan, unlike
 from experiments.generate import SentenceSampler
@@ -244,6 +245,24 @@ def test_a_long_evaluation_is_estimated_from_a_share_of_its_sentences(
     found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
     assert drawn == [10, 10, 20], "the first call compiles; the others tell the constant part"
     assert (found.seconds or 0) > 0
+
+
+def test_what_only_the_first_evaluation_needs_is_not_extrapolated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.estimate.SECONDS", 0.05)
+    monkeypatch.setattr("experiments.estimate.SLOW", 0.1)
+    evaluate, took = Suite.evaluate, [0.5]
+
+    def slow_at_first(*given: Any) -> Any:
+        time.sleep(took.pop() if took else 0.0)
+        return evaluate(*given)
+
+    monkeypatch.setattr(Suite, "evaluate", slow_at_first)
+    study = plan("corpus.sentences=300", "evaluation.sentences=640", "train.batch_size=4",
+                 "evaluation.references=20", "corpus.difficulty=easy")  # fmt: skip
+    found = estimate(study.kind.plan(()).jobs[:1], MemoryTracker(tmp_path))
+    assert 0 < (found.seconds or 0) < 0.5 * 64, "64 times its sentences need no half minute"
 
 
 def test_diagnoses_of_an_evaluation_are_estimated_from_two_gradients(
