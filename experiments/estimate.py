@@ -227,21 +227,22 @@ def show_plan(
         runs = trials + finals
         most = trials + sum(most_runs(each, looks) for each in compared)
     further, dearer = (0, 0), 0.0
+    arms = sum(len(each.kind.arms()) for each in corpora.values())
     if isinstance(study.table, TuningTable):
         dearer = finals * ((study.table.budget_ratio or 1.0) - 1.0)  # than trials, in trials
-        arms = sum(len(each.kind.arms()) for each in corpora.values())
         further = study.table.further_runs(limit.trials or study.table.trials)
         runs, most = runs + arms * further[0], most + arms * further[1]
-    if limit.trials is not None and not any(each.kind.arms() for each in corpora.values()):
+    if limit.trials is not None and not arms:
         runs = min(runs, limit.trials * len(corpora))
     if not as_json:
         seeds: dict[str, list[str]] = {}
-        for job in plans[0].jobs:
-            seeds.setdefault(job.variant.name, []).append(str(job.seed))
+        if not arms:  # trials have numbers for names and one seed
+            for job in plans[0].jobs:
+                seeds.setdefault(job.variant.name, []).append(str(job.seed))
         cells = [[name, ", ".join(used)] for name, used in seeds.items()]
         if study.table.question:
             stdout.print(study.table.question, markup=False)
-        if cells:  # none if all depend on results, as in a race
+        if cells:  # none if all depend on results
             stdout.print(table(["variant", "seeds"], cells))
         stdout.print(Markdown(study.kind.describe()))
         chosen = f" ({later} of them chosen by the results of the others)" if later else ""
