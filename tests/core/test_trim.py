@@ -82,7 +82,7 @@ def test_scores_and_gradients_are_those_of_the_whole_length() -> None:
         assert ours is None or torch.allclose(ours, plain, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["lstm", "projection"])
+@pytest.mark.parametrize("name", ["lstm", "projection", "transformer_projection"])
 def test_a_score_a_step_is_that_of_the_whole_length(name: str) -> None:
     strategy = registry().strategy("discriminator", name)
     torch.manual_seed(0)

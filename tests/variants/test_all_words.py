@@ -106,8 +106,10 @@ def test_it_is_the_mean_over_all_next_words(objective: str, gamma: float) -> Non
 
 
 @pytest.mark.parametrize("tied", ["true", "false"])
-def test_the_discriminators_loss_is_the_mean_over_all_next_words(tied: str) -> None:
-    turn, _ = turn_of("minimax", 0.0, f"discriminator.tied={tied}")
+@pytest.mark.parametrize("name", ["projection", "transformer_projection"])
+def test_the_discriminators_loss_is_the_mean_over_all_next_words(name: str, tied: str) -> None:
+    settings = {"name": name, "tied": tied, "width": 8, "hidden": 8, "dropout": 0}
+    turn, _ = turn_of("minimax", 0.0, *(f"discriminator.{k}={v}" for k, v in settings.items()))
     D, loss = turn.discriminator, turn.objective.fake_loss  # type: ignore[attr-defined]
     weights = list(D.parameters())  # type: ignore[attr-defined]
     tokens, mask, p = turn.draw.tokens, turn.mask, turn.generator.head(turn.draw.hidden).softmax(-1)

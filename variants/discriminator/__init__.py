@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -37,6 +38,53 @@ class EmbeddingDiscriminator(nn.Module, Strategy, ABC):
     @abstractmethod
     def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
         """See `core.interfaces.Discriminator.score`."""
+
+
+class NextTokenScores(EmbeddingDiscriminator):
+    """A per-step discriminator that scores every possible next token at once.
+
+        D_t(x_1 .. x_t) = <q(h_(t-1)), e_(x_t)> + v(h_(t-1)),    h its states of the tokens so far,
+
+    with e_w the row of token w in the bias-free first layer: the projection discriminator of Miyato
+    & Koyama 2018, conditioned on the tokens so far. Untied, a row has two halves: the states read
+    the first, and e_w is the second. The optimal D_t of cross-entropy, the log ratio of real and
+    generated prefixes, has this form if the log ratio of the next token is bilinear. One matrix
+    product of q with the embedding table scores all V continuations of a prefix (`queries`); a D
+    that feeds x_t to its state needs V steps.
+    """
+
+    offers = frozenset({"step_scores", "next_token_scores", "embedded_tokens", "trimming"})
+
+    def __init__(self, vocabulary: int, width: int, *, tied: bool) -> None:
+        super().__init__(first_layer(vocabulary, width if tied else 2 * width))
+        self.start = nn.Parameter(torch.zeros(width))
+
+    def scores_from(self, hidden: int, width: int) -> None:
+        """Make q and v of states of this size; a subclass calls it when it has made its layers."""
+        self.query = nn.Linear(hidden, width)
+        self.value = nn.Linear(hidden, 1)
+
+    @abstractmethod
+    def states(self, read: Tensor) -> Tensor:
+        """From the start and the tokens that are read (N, S, E): h (N, S, H) before each step."""
+
+    def score(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
+        """Embedded tokens (N, S, E or 2E), mask (N, S) True where visible, to scores (N, S)."""
+        queries, values = self.queries(embedded)
+        scores = (queries * embedded[..., -queries.shape[-1] :]).sum(-1) + values
+        return scores if mask is None else scores * mask
+
+    @property
+    def next_words(self) -> Tensor:
+        """The e of all tokens: the table (V, E), or its second half."""
+        return self.embedding[:, -self.query.out_features :]
+
+    def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the tokens before each step of embedded (N, S, E or 2E): q (N, S, E) and v (N, S)."""
+        start = self.start.expand(len(embedded), 1, -1)
+        read = embedded[:, :-1, : self.query.out_features]
+        h = self.states(torch.cat([start, read], dim=1))
+        return self.query(h), self.value(h).squeeze(-1)
 
 
 def first_layer(vocabulary: int, width: int) -> Tensor:
