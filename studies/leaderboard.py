@@ -72,7 +72,7 @@ class Row:
     failure_rate: Interval | None = None
     survivors: float | None = None  # score of the runs that did not fail; None if all did
     survivors_interval: Ends = None  # None below two of them
-    broken: frozenset[int] = frozenset()  # seeds whose run ended with an error
+    errored: frozenset[int] = frozenset()  # seeds whose run ended with an error
 
     @property
     def spoiled(self) -> float:
@@ -151,14 +151,14 @@ def leaderboard(tracker: Tracker, study: str, metric: str | None = None) -> Lead
     ended = [run for run in seeds if run.outcome in ENDED]
     own = variant_runs(tracker, study)
     found = dict.fromkeys((*own, *(run.variant for run in ended)))
-    broken: dict[str, list[int]] = {variant: [] for variant in found}
+    errored: dict[str, list[int]] = {variant: [] for variant in found}
     for run in (run for run in seeds if run.outcome == "failed"):
-        broken.setdefault(run.variant, []).append(read_tag(run, "seed", int))
+        errored.setdefault(run.variant, []).append(read_tag(run, "seed", int))
     margin = float(parent.params[MARGIN]) if MARGIN in parent.params else None
     most = int(parent.params.get(MOST, 0))
     baselines = {key: _mean(ended, name) for key, name in of_texts.items()}
     made = [
-        replace(_row(variant, own.get(variant), runs, metric), broken=frozenset(broken[variant]))
+        replace(_row(variant, own.get(variant), runs, metric), errored=frozenset(errored[variant]))
         for variant in found
         if (runs := [run for run in ended if run.variant == variant])
     ]

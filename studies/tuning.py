@@ -105,7 +105,7 @@ class TuningTable(StudyTable):
         """The objectives, and the metrics of the constraints."""
         return tuple(dict.fromkeys((*self.metrics, *(each.metric for each in self.constraints))))
 
-    def broken(
+    def violated(
         self, metrics: Mapping[str, float | None], rule: Rule = "last"
     ) -> dict[Constraint, float]:
         """The constraints that these metrics, at the checkpoint that the rule picks, do not keep,
@@ -118,12 +118,12 @@ class TuningTable(StudyTable):
         return {each: excess for each, excess in found.items() if excess > 0}
 
     def violation(self, metrics: Mapping[str, float | None], rule: Rule = "last") -> float:
-        """The total violation, as Optuna's samplers compute it: the sum over `broken`."""
-        return sum(self.broken(metrics, rule).values())
+        """The total violation, as Optuna's samplers compute it: the sum over `violated`."""
+        return sum(self.violated(metrics, rule).values())
 
     def keeps(self, scores: Mapping[str, float | None]) -> bool:
         """Whether these scores keep all constraints."""
-        return not self.broken(scores)
+        return not self.violated(scores)
 
     def tuning_seed_list(self) -> list[int]:
         """The seeds that a trial may have, in their order."""

@@ -101,13 +101,13 @@ def _loaded(point: EntryPoint) -> PluginMetric:
         metric = point.load()
     except Exception as error:  # noqa: BLE001 - any error of a foreign module at import
         why = f"{type(error).__name__}: {first_line(error)}"
-        return _broken(f"{point.value} cannot be loaded: {why}")
+        return _unusable(f"{point.value} cannot be loaded: {why}")
     if not isinstance(metric, PluginMetric):
-        return _broken(f"{point.value} is no PluginMetric")
+        return _unusable(f"{point.value} is no PluginMetric")
     return metric
 
 
-def _broken(reason: str) -> PluginMetric:
+def _unusable(reason: str) -> PluginMetric:
     return PluginMetric(
         lambda samples, references: Measure(None, 0, 0, reason=reason), reason, "near", sentences=0
     )

@@ -114,11 +114,16 @@ class Players:
             weights = as_module(self.generator).state_dict()
             as_module(self.adversary.reference).load_state_dict(weights)
 
-    def sampling_at(self, config: Config, progress: float) -> SamplingSpec:
-        """How sentences are drawn at this progress (0 to 1) of the run."""
+    def sampling_at(
+        self, config: Config, progress: float, temperature_progress: float | None = None
+    ) -> SamplingSpec:
+        """How sentences are drawn at this progress (0 to 1) of the run. That of the temperature may
+        be counted in another way: `TrainingState.temperature_progress`.
+        """
+        cooled = progress if temperature_progress is None else temperature_progress
         return SamplingSpec(
             self.sampling,
-            self.temperature(progress),
+            self.temperature(cooled),
             config.model.mask_after_eos,
             _length(config, progress),
         )

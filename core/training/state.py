@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -122,8 +121,7 @@ class TrainingState:
 
     def sampling_spec(self) -> SamplingSpec:
         """How sentences are drawn at this point of the run."""
-        spec = self.players.sampling_at(self.config, self.progress)
-        return replace(spec, temperature=self.players.temperature(self.temperature_progress))
+        return self.players.sampling_at(self.config, self.progress, self.temperature_progress)
 
     def next_tokens(self) -> Tensor:
         """The next real sentences (N, S)."""

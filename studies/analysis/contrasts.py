@@ -178,7 +178,7 @@ def _followed(board: Leaderboard, weights: Sequence[Weights], looks: Looks) -> C
     """The course of a study with adaptive seeds; None before the first look."""
     runs = [
         {seed: (row.scores.get(seed, math.nan), seed in row.failed)
-         for seed in (*row.seed_runs, *row.broken)}
+         for seed in (*row.seed_runs, *row.errored)}
         for row in board.rows
     ]  # fmt: skip
     results = results_of(runs, looks)

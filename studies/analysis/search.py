@@ -84,7 +84,7 @@ def tuning_sections(reading: Reading) -> Iterator[Section]:
 def _keeping(table: TuningTable, trials: Sequence[RunRecord]) -> list[RunRecord]:
     """The trials that ended well and keep all constraints."""
     rule = table.selection[0]
-    return [t for t in trials if t.outcome == "ok" and not table.broken(t.metrics, rule)]
+    return [t for t in trials if t.outcome == "ok" and not table.violated(t.metrics, rule)]
 
 
 def _constraints(reading: Reading, arms: Arms) -> Section:
@@ -98,10 +98,10 @@ def _constraints(reading: Reading, arms: Arms) -> Section:
     ]  # fmt: skip
     for row in reading.board.rows:
         metrics = _constrained(reading, row)
-        broken = table.broken(metrics)
-        rows.append([row.variant, *(_kept(each, metrics, broken) for each in table.constraints)])
-        if broken:
-            which = names([str(each) for each in broken])
+        violated = table.violated(metrics)
+        rows.append([row.variant, *(_kept(each, metrics, violated) for each in table.constraints)])
+        if violated:
+            which = names([str(each) for each in violated])
             said.append(f"`{row.variant}` breaks {which} in the mean over its runs.")
     kept = sum(len(_keeping(table, trials)) for trials in arms.values())
     values = {"kept": kept, "trials": len(reading.trials), "split": split}
@@ -122,10 +122,11 @@ def keeps_constraints(reading: Reading, row: Row) -> bool:
 
 
 def _kept(
-    constraint: Constraint, metrics: Mapping[str, float], broken: Mapping[Constraint, float]
+    constraint: Constraint, metrics: Mapping[str, float], violated: Mapping[Constraint, float]
 ) -> str:
     value = metrics.get(constraint.metric)
-    return ("no value" if value is None else f"{value:.4f}") + " (broken)" * (constraint in broken)
+    text = "no value" if value is None else f"{value:.4f}"
+    return f"{text} (broken)" if constraint in violated else text
 
 
 def _settings_of(trial: RunRecord) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def ranked_trials(reading: Reading) -> list[dict[str, Any]]:
          "metrics": {metric: trial.metrics.get(metric) for metric in metrics},
          "breaks": [
              f"{each} (no value)" if math.isinf(excess) else str(each)
-             for each, excess in table.broken(trial.metrics, rule).items() if trial.outcome
+             for each, excess in table.violated(trial.metrics, rule).items() if trial.outcome
          ],
          "settings": _settings_of(trial)}
         for _, trial in ranked
@@ -236,7 +237,7 @@ def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> lis
     assert isinstance(table, TuningTable)
     constrained = bool(_keeping(table, trials))
     known = [
-        math.nan if t.outcome in WORST or (constrained and table.broken(t.metrics, rule))
+        math.nan if t.outcome in WORST or (constrained and table.violated(t.metrics, rule))
         else t.metrics.get(metric, math.nan)
         for t in trials
     ]  # fmt: skip

@@ -174,24 +174,24 @@ class Between:
         return keys
 
     def _merged(self, found: list[Coordinate]) -> list[Coordinate]:
-        broken = self._broken(found)
-        if any(len(each) == len(found) for each in broken):
+        invalid = self._invalid(found)
+        if any(len(each) == len(found) for each in invalid):
             raise InputError(
                 f"{self._where}: study.to: its settings are not valid with the shared ones; run it "
                 f"alone to see which"
             )
-        while broken:
+        while invalid:
             # Merge the pair that leaves the fewest invalid combinations.
             pairs = itertools.combinations(range(len(found)), 2)
             a, b = min(
-                pairs, key=lambda pair: sum((pair[0] in s) == (pair[1] in s) for s in broken)
+                pairs, key=lambda pair: sum((pair[0] in s) == (pair[1] in s) for s in invalid)
             )
             both = Coordinate(found[a].name + JOINED + found[b].name, found[a].keys + found[b].keys)
             found = [each for i, each in enumerate(found) if i not in (a, b)] + [both]
-            broken = self._broken(found)
+            invalid = self._invalid(found)
         return found
 
-    def _broken(self, found: Sequence[Coordinate]) -> list[frozenset[int]]:
+    def _invalid(self, found: Sequence[Coordinate]) -> list[frozenset[int]]:
         bad = []
         for size in range(len(found) + 1):
             for subset in itertools.combinations(range(len(found)), size):
