@@ -95,8 +95,8 @@ class TrainConfig(Frozen):
     replay: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     # D starts as the pretrained G, where their parts are equal, instead of from random weights.
     discriminator_from_generator: bool = False
-    generator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
-    discriminator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+    generator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 3e-2, log=True)] = 1e-4
+    discriminator_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 3e-2, log=True)] = 1e-4
     # Share of both rates that is left at the end of the budget, fallen exponentially; 1: constant.
     lr_decay: Annotated[float, Field(gt=0, le=1), Search(0.01, 1, log=True)] = 1.0
     # What learning rates, temperature, instance noise and curriculum follow: the whole run, or only

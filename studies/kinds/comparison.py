@@ -117,7 +117,7 @@ class Comparison(Kind):
 
 def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:
     """What is tuned if the study names no field: learning rates and one regulariser."""
-    rates = RATES if config.discriminator else RATES[:1]
+    rates = RATES if config.discriminator or config.system else RATES[:1]
     regulariser = [key for key in REGULARISERS if key in space][:1]
     return {key: space[key] for key in (*rates, *regulariser) if key in space}
 

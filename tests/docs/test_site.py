@@ -108,7 +108,7 @@ def test_the_reference_names_everything_there_is() -> None:
     assert all(f'`kind = "{kind}"`' in found["settings"] for kind in kinds())
     assert "| `train.clip` | `float` | absent | > 0 |" in found["settings"]
     assert "| `study.from` | `string` | required |" in found["settings"]
-    assert "1e-05 to 0.01, log" in found["settings"]
+    assert "1e-05 to 0.03, log" in found["settings"]
     assert "## `textgan study`" in found["commands"]
     assert "### gan_textgen" in found["systems"]
     pages = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))

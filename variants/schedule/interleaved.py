@@ -12,7 +12,7 @@ from core.interfaces import Strategy
 from core.types import Phase, Progress
 from variants.schedule import StepsOfD, adversarial_phases
 
-LearningRate = Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)]
+LearningRate = Annotated[float, Field(gt=0, lt=1), Search(1e-5, 3e-2, log=True)]
 
 
 class Interleaved(Strategy):

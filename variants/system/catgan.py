@@ -84,7 +84,7 @@ class CatGAN(WholeSystem):
         filters: Counts = (300, 300, 300, 300)
         generator_updates: Updates = 1000  # of likelihood first
         # Learning rate of the children.
-        child_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 1e-2, log=True)] = 1e-4
+        child_lr: Annotated[float, Field(gt=0, lt=1), Search(1e-5, 3e-2, log=True)] = 1e-4
         norm: Literal["row", "step"] = "row"  # of the memory
         beta_max: Annotated[float, Field(ge=1), Search(1, 1000, log=True)] = 100.0  # beta
         steps: Annotated[int, Field(ge=1)] | None = None  # N; None: the progress of the run
