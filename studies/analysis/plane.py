@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.plural import count
+from core.statistics import means
 from core.tracking.protocol import RunRecord
 from studies.figures import AMBER, BLUE, GREEN, GREY, ORANGE, PAPER, PINK, SKY, Ends, canvas, panels
 from studies.sections import Reading, Section
@@ -207,7 +208,7 @@ def sweep_figure(sweeps: Sweeps) -> Figure:
         axes[0].plot(point.diversity, point.quality, mark, color=colour, ms=8, label=label)
     axes[0].set_ylabel("BLEU-4 (closer to real text upwards)")
     swept = sorted({found.swept for found in sweeps.values()})
-    axes[0].set_title(f"swept: {', '.join(swept)}; bars: 95% intervals", fontsize=10)
+    axes[0].set_title(f"swept: {', '.join(swept)}; bars: 95% intervals; thin: runs", fontsize=10)
     if judged:
         _curves(axes[1], sweeps, lambda point: (point.bound, point.bound_interval))
         axes[1].axhline(0, color=ORANGE, lw=1)
@@ -224,12 +225,32 @@ def sweep_figure(sweeps: Sweeps) -> Figure:
 
 
 def _curves(axis: Axes, sweeps: Sweeps, height: Height) -> None:
+    """Each variant's mean over its runs at each temperature, with the runs as thin lines."""
     for colour, (name, runs) in zip(
         itertools.cycle(CURVES), by_variant(sweeps).items(), strict=False
     ):
-        for seed, one in enumerate(runs):
-            label = None if seed else _label(name, [each.area for each in runs])
-            _curve(axis, label, one.points, height, colour)
+        label = _label(name, [each.area for each in runs])
+        if len(runs) == 1:
+            _curve(axis, label, runs[0].points, height, colour)
+            continue
+        for one in runs:
+            places = [(point.diversity, height(point)[0]) for point in one.points]
+            axis.plot(*zip(*places, strict=True), color=colour, lw=0.7, alpha=0.4)
+        _curve(axis, label, _means(runs, height), lambda p: (p.quality, p.quality_interval), colour)
+
+
+def _means(runs: Sequence[Sweep], height: Height) -> list[Point]:
+    """At each temperature the mean over runs of a height, as `quality`, and of the diversity."""
+    at: dict[float | None, list[tuple[float, float]]] = {}
+    for one in runs:
+        for point in one.points:
+            if (y := height(point)[0]) is not None:
+                at.setdefault(point.temperature, []).append((point.diversity, y))
+    across, up = (means([[place[i] for place in each] for each in at.values()]) for i in (0, 1))
+    return [
+        Point(temperature, y.value, x.value, y.ends, x.ends, runs[0].points[0].sentences)
+        for temperature, x, y in zip(at, across, up, strict=True)
+    ]
 
 
 def _label(name: str, areas: Sequence[float]) -> str:
@@ -238,9 +259,7 @@ def _label(name: str, areas: Sequence[float]) -> str:
     return f"{name}, {count(len(areas), 'run')}, area {min(areas):.3f} to {max(areas):.3f}"
 
 
-def _curve(
-    axis: Axes, label: str | None, points: Sequence[Point], height: Height, colour: str
-) -> None:
+def _curve(axis: Axes, label: str, points: Sequence[Point], height: Height, colour: str) -> None:
     found = [(point, *height(point)) for point in points]
     shown = [(point, y, ends) for point, y, ends in found if y is not None]
     across = [point.diversity for point, _, _ in shown]
@@ -250,8 +269,6 @@ def _curve(
             axis.plot([point.diversity] * 2, ends, color=colour, lw=1)
         if point.diversity_interval is not None:
             axis.plot(point.diversity_interval, [y] * 2, color=colour, lw=1)
-    if label is None:  # the first curve of a variant shows the temperatures at its ends
-        return
     for point, y, _ in shown[:1] + shown[-1:]:
         axis.annotate(f"{point.temperature:g}", (point.diversity, y), (5, 5),
                       textcoords="offset points", color=colour, fontsize=8)  # fmt: skip
