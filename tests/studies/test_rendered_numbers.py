@@ -16,12 +16,13 @@ directions; published_small and oracle were run again after their systems were m
 by jsd_bound; the interval of a score takes that of the survivors at 97.5%, so it is wider; the
 study first_minute was added; all columns of a leaderboard are of the split of its score; what is
 equivalent to the first row is said with the margin, in RESULTS.md too; first_minute was run again
-with log_ratio, and captions_five_minutes was added; original_axes was added in place of five
+with log_ratio; original_axes was added in place of five
 studies that asked its question where nothing was learned; own_checkpoint was added; the model
 card is that of log_ratio (first_minute), and from_scratch and default_difficulty_hour are gone;
 default_difficulty was run again with log_ratio and mle_tuned; design_attention, whose models were
 below the unigram floor, and its replays are gone; original_to_log_ratio takes the place of
-original_to_modern; of a path's coordinate its worth alone and after all others is told.
+original_to_modern; of a path's coordinate its worth alone and after all others is told;
+captions_fifteen_minutes takes the place of captions_five_minutes.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
