@@ -188,7 +188,7 @@ def under_way(reading: Reading) -> str:
 
 def caveats(reading: Reading) -> Iterator[str]:
     """What limits every finding of this study."""
-    yield from _caveats_of_runs(reading.board)
+    yield from caveats_of_runs(reading.board)
     for variant, other in reading.board.other_signatures.items():
         size_dependent = GROUPS[metric_info(reading.board.metric).group].size_dependent
         ours = Signature.parse(reading.board.signature or "")
@@ -264,7 +264,7 @@ def equivalent(board: Leaderboard) -> list[str]:
     return [f"`{board.rows[0].variant}` is equivalent to {names(which)} (margin {margin})."]
 
 
-def _caveats_of_runs(board: Leaderboard) -> Iterator[str]:
+def caveats_of_runs(board: Leaderboard) -> Iterator[str]:
     """Runs without a good end, and how far to trust intervals of few seeds."""
     if not board.rows:
         return

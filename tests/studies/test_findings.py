@@ -13,7 +13,7 @@ from core.statistics import Difference
 from studies.analysis.contrasts import Effect, effects
 from studies.analysis.effects import effects_figure
 from studies.analysis.plane import ranks
-from studies.analysis.ranking import broken, findings
+from studies.analysis.ranking import caveats_of_runs, findings
 from studies.leaderboard import Leaderboard, Row
 from studies.report import _each_once
 from studies.sections import between, bracket, contrast, names, number
@@ -85,7 +85,7 @@ def test_one_seed_supports_no_order() -> None:
     assert said[1] == "One seed per variant: the order of the variants is not a result."
     assert "`eval/x`: .5 (n = 1 seed);" in said[0], "one run has no interval"
     assert not any("beats" in sentence or "better" in sentence for sentence in said)
-    assert not [*broken(board_of({}))]
+    assert not [*caveats_of_runs(board_of({}))]
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,9 @@ def by_sampling(config: Config, rule: str) -> float:
 
 
 def by_rate(config: Config, rule: str) -> float:
-    """A search whose best rate is 1e-3 by `last`, and 1e-2 by the others."""
-    return -3 * abs(math.log10(config.train.generator_lr) + (3 if rule == "last" else 2))
+    """A search whose best rate is 1e-3 by `last`, and the highest, 3e-2, by the others."""
+    best = 1e-3 if rule == "last" else 3e-2
+    return -3 * abs(math.log10(config.train.generator_lr / best))
 
 
 def go(
