@@ -22,7 +22,7 @@ card is that of log_ratio (first_minute), and from_scratch and default_difficult
 default_difficulty was run again with log_ratio and mle_tuned; design_attention, whose models were
 below the unigram floor, and its replays are gone; original_to_log_ratio takes the place of
 original_to_modern; of a path's coordinate its worth alone and after all others is told;
-captions_fifteen_minutes takes the place of captions_five_minutes.
+captions_fifteen_minutes takes the place of captions_five_minutes; modern_to_log_ratio was added.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
