@@ -242,7 +242,7 @@ def show_plan(
         cells = [[name, ", ".join(used)] for name, used in seeds.items()]
         if study.table.question:
             stdout.print(study.table.question, markup=False)
-        if cells:  # none if all depend on results
+        if cells:
             stdout.print(table(["variant", "seeds"], cells))
         stdout.print(Markdown(study.kind.describe()))
         chosen = f" ({later} of them chosen by the results of the others)" if later else ""

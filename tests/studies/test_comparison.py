@@ -12,10 +12,11 @@ from core.config import Config
 from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from experiments.estimate import Estimate, show_plan
-from experiments.loading import resolve_file
+from experiments.loading import load, resolve_file, systems
 from studies.definition import load_study
 from studies.plan import Limit
 from studies.report import read, sections
+from studies.space import ranges
 from tests.studies.test_search import FILE, Landscape, go
 from variants import registry
 
@@ -56,6 +57,7 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
         '[study]\nname = "c"\nkind = "comparison"\n[study.budget]\nupdates = 20\n'
         '[[study.systems]]\nsystem = "mle"\n[[study.systems]]\nsystem = "modern"\n'
         '[[study.systems]]\nsystem = "gan_textgen"\n'
+        '[[study.systems]]\nsystem = "cot"\n'
         f'[[study.systems]]\nsystem = "modern"\nlabel = "with r1"\n{r1}\n'
     )
     arms = load_study(file, [], registry(), resolve_file).kind.arms()
@@ -64,8 +66,17 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
         "mle": rates[:1],  # its transformer has nothing else
         "modern": [*rates, "discriminator.dropout"],
         "gan_textgen": [*rates, "penalty.weight"],
+        "cot": rates,  # the second is the mediator's
         "with r1": [*rates, "penalty.gamma"],
     }
+
+
+@pytest.mark.parametrize("system", systems())
+def test_searches_can_tune_the_learning_rates_of_every_included_system(system: str) -> None:
+    config = load(system, [])
+    declared, own = dict(ranges(config)), config.flat()
+    for key in ("train.generator_lr", "train.discriminator_lr"):
+        assert declared[key].drawn(own[key]) == own[key], f"{key} = {own[key]} is outside"
 
 
 class Budgets(Landscape):
