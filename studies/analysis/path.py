@@ -69,6 +69,13 @@ def weights(orders: Sequence[Order], i: int) -> dict[Node, float]:
     return found
 
 
+def _of_all(rows: Mapping[Node, str], given: Mapping[Node, float]) -> dict[str, float]:
+    """The weights by row, zero for all other systems. What a failed run might have scored is judged
+    by the survivors among the rows of a contrast: so here by the same ones for parts and whole.
+    """
+    return {name: given.get(node, 0.0) for node, name in rows.items()}
+
+
 def shapley(
     compare: Comparison,
     rows: Mapping[Node, str],
@@ -81,7 +88,7 @@ def shapley(
 
     If the orders are a sample, the variance of their mean is added to that over seeds.
     """
-    found = compare.of({rows[node]: weight for node, weight in weights(orders, i).items()})
+    found = compare.of(_of_all(rows, weights(orders, i)))
     if complete or len(orders) < 2:
         return found
     scores = dict(zip(compare.place, compare.rows.score, strict=True))
@@ -126,9 +133,9 @@ def _section(
     none, every = Node(), Node(range(len(names)))
 
     def gap(a: Node, b: Node) -> Difference | None:
-        return compare.of({rows[a]: 1.0, rows[b]: -1.0}) if {a, b} <= rows.keys() else None
+        return compare.of(_of_all(rows, {a: 1, b: -1})) if {a, b} <= rows.keys() else None
 
-    whole = compare.of({rows[every]: 1.0, rows[none]: -1.0})
+    whole = compare.of(_of_all(rows, {every: 1, none: -1}))
     cells, ends_of = [], {}
     found = dict(sorted(enumerate(parts), key=lambda item: -abs(item[1].value)))
     for i, each in found.items():

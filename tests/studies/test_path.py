@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.statistics import Difference
 from experiments.loading import resolve_file
 from studies.analysis.contrasts import Comparison
-from studies.analysis.path import Node, _findings, nodes_of, orders_within, shapley
+from studies.analysis.path import Node, _findings, _of_all, nodes_of, orders_within, shapley
 from studies.definition import Study, load_study
 from studies.leaderboard import Leaderboard, Row
 from studies.plan import Limit
@@ -95,12 +95,16 @@ def exact_shapley(k: int, score: Callable[[Node], float]) -> list[float]:
     return found
 
 
-def board_of(scores: dict[Node, np.ndarray]) -> tuple[Comparison, dict[Node, str]]:
-    """A study whose systems have these scores, ready to be compared, and their names."""
+def board_of(
+    scores: dict[Node, np.ndarray], failed: Collection[Node] = ()
+) -> tuple[Comparison, dict[Node, str]]:
+    """A study whose systems have these scores, ready to be compared, and their names. All runs of
+    some have failed.
+    """
     names = {node: "-".join(map(str, sorted(node))) for node in scores}
     rows = [
         Row(names[node], float(found.mean()), None, len(found), dict(enumerate(found.tolist())),
-            {}, {}, "", {})
+            {}, {}, "", {}, failed=frozenset(range(len(found)) if node in failed else ()))
         for node, found in scores.items()
     ]  # fmt: skip
     return Comparison(Leaderboard("s", "eval/m", True, "p", tuple(rows), 0, 0)), names
@@ -123,6 +127,18 @@ def test_attributions_are_shapleys_and_add_up() -> None:
     given = [shapley(compare, names, some, i, complete=True) for i in range(4)]
     assert sum(each.value for each in drawn) == pytest.approx(gap)
     assert all(a.error > b.error for a, b in zip(drawn, given, strict=True))
+
+
+def test_the_whole_is_as_certain_as_its_parts_allow_if_systems_failed() -> None:
+    draws = np.random.default_rng(3)
+    every = [frozenset(s) for n in range(4) for s in itertools.combinations(range(3), n)]
+    scores = {node: len(node) // 3 + 0.01 * draws.normal(size=3) for node in every}
+    compare, names = board_of(scores, failed=every[:2])
+    orders, complete = orders_within(3, 8)
+    parts = [shapley(compare, names, orders, i, complete=complete) for i in range(3)]
+    whole = compare.of(_of_all(names, {every[-1]: 1, every[0]: -1}))
+    assert whole.value == pytest.approx(sum(each.value for each in parts))
+    assert 0 < whole.error <= sum(each.error for each in parts)
 
 
 def test_a_contribution_is_told_with_its_worth_alone_and_after_all_others() -> None:
