@@ -85,7 +85,7 @@ class Comparison(Kind):
         if len(rows) == len(self.rows):
             return with_trials(self.with_seeds(rows, done), trials)
         seeds = table.seed_list()[: FIRST if table.looks else None]
-        first = [Job(row, seed, tested=True) for row in rows for seed in seeds]
+        first = [Job(row, seed, tested=True) for seed in seeds for row in rows]
         unknown = self.of_unknown_rows(len(self.rows))
         later = unknown.later - len(first)
         return with_trials(replace(unknown, jobs=tuple(first), later=later), trials)
