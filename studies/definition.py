@@ -19,6 +19,7 @@ from core.config.renamed import current_tables
 from core.config.slots import Resolver
 from core.errors import InputError
 from core.faults import in_toml
+from core.metrics.catalogue import METRICS, has_curve
 from core.text.oracles import oracle_of
 from core.tracking.protocol import MLFLOWS_OWN
 from studies.kinds import Kind, OnCorpora, find_kind, keys_of, kinds
@@ -31,8 +32,10 @@ RUN = "run:"  # before a run of the store instead of a system
 
 EXACT = "eval/jsd"
 DEFAULTS: Mapping[str, Any] = {"metric": DEFAULT_METRIC, "likelihood": True}  # are stored too
+CHEAP = "eval/fed"  # of curves, if the metric has none; is stored too
 # Of earlier versions, which did not store them.
 FORMER_DEFAULTS: Mapping[str, Any] = {"metric": "eval/ms_jaccard_2", "likelihood": False}
+FORMER_CHEAP = "eval/ms_jaccard_2"  # theirs for CHEAP
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def load_study(
     tables = override(tables, overrides)
     for key, value in DEFAULTS.items():
         tables["study"].setdefault(key, value)
+    if _lacks_curve(tables["study"]):
+        tables["study"]["prune_metric"] = CHEAP
     tables.setdefault("name", tables["study"].get("name", path.stem))
     named = dict(_systems_named(tables["study"]))
     if named:
@@ -150,15 +155,30 @@ def stored_study(stored: Mapping[str, Any], resolver: Resolver, where: str) -> S
 
 def same_definition(ours: str, theirs: str) -> bool:
     """Whether two definitions are of one study, whichever version stored them."""
-    first, second = (_with_defaults(current_tables(json.loads(each))) for each in (ours, theirs))
-    for each in (first, second):  # a further baseline changes no row
-        each["study"].pop("likelihood")
+    both = [current_tables(json.loads(each)) for each in (ours, theirs)]
+    ignored = {"likelihood"}  # a further baseline changes no row
+    if any(_lacks_curve(each["study"]) for each in both):  # stored by an earlier version
+        ignored.add("prune_metric")
+    first, second = map(_with_defaults, both)
+    for each in (first, second):
+        each["study"] = {k: v for k, v in each["study"].items() if k not in ignored}
     return first == second
 
 
 def _with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Stored tables with what earlier versions did, which did not store their defaults."""
-    return {**stored, "study": {**FORMER_DEFAULTS, **stored.get("study", {})}}
+    study = {**FORMER_DEFAULTS, **stored.get("study", {})}
+    if _lacks_curve(study):
+        study["prune_metric"] = FORMER_CHEAP
+    return {**stored, "study": study}
+
+
+def _lacks_curve(study: Mapping[str, Any]) -> bool:
+    """Whether no metric is given that every evaluation computes."""
+    metric = study.get("metric")
+    if not isinstance(metric, str) or metric.removeprefix("eval/") not in METRICS:
+        return False  # the check of the table says so
+    return "prune_metric" not in study and not has_curve(metric)
 
 
 def make_study(

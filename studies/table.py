@@ -22,7 +22,6 @@ from core.config.slots import SLOTS, Resolver, slot_name
 from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import (
     checkpoint_key,
-    has_curve,
     metric_info,
     ranking_metric,
     with_curve,
@@ -43,7 +42,6 @@ class Until(Frozen):
 Seeds = Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[int], Field(min_length=1)] | Until
 MANY_TOKENS = 10**15
 DEFAULT_METRIC = "eval/jsd_bound"
-CHEAP = "eval/ms_jaccard_2"  # of curves, where the metric is not computed at every evaluation
 JOINER = " · "
 SHARED = ("evaluation", "device")  # what makes rows comparable, next to corpus and length
 SPENT = ("updates", "minutes", "clock")
@@ -138,7 +136,7 @@ class StudyTable(Frozen):
     # Rows that differ by less are equivalent; None: no row is called equivalent.
     margin: Annotated[float, Field(gt=0)] | None = None
     selection: Rules = Field(default=["last"])  # which checkpoints are scored; the first rule ranks
-    # Of curves and pruners; None: metric, or CHEAP where that has no curve.
+    # Of curves and pruners; None: metric, which then has a curve (see studies/definition.py).
     prune_metric: Annotated[str, AfterValidator(with_curve)] | None = None
     # The system `mle_tuned`, stopped early on the validation split, among the baselines of every
     # run; it is trained once for a corpus, in about a minute.
@@ -244,7 +242,7 @@ class StudyTable(Frozen):
     @property
     def curve_metric(self) -> str:
         """The metric of curves and pruners, which every evaluation computes."""
-        return self.prune_metric or (self.metric if has_curve(self.metric) else CHEAP)
+        return self.prune_metric or self.metric
 
     @property
     def higher_is_better(self) -> bool:

@@ -187,9 +187,9 @@ def _check_selection(config: Config, where: str) -> None:
     """What stopping and the selected checkpoints need of other settings."""
     stop, updates, every = config.train.stop, config.train.updates, config.evaluation.every
     faults = {
-        "selection 'early_stop' needs train.stop, such as { metric = 'eval/ms_jaccard_2', "
+        "selection 'early_stop' needs train.stop, such as { metric = 'eval/fed', "
         "patience = 5 }": "early_stop" in config.rules and stop is None,
-        "selection 'best' needs evaluation.keep_best, such as 'eval/ms_jaccard_2'": (
+        "selection 'best' needs evaluation.keep_best, such as 'eval/fed'": (
             "best" in config.rules and config.evaluation.keep_best is None
         ),
         f"train.stop needs evaluations before the end: evaluation.every = {every} must be below "

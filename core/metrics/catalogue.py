@@ -130,5 +130,5 @@ def ranking_metric(metric: str) -> str:
 def with_curve(metric: str) -> str:
     """The metric, if it can rank and every evaluation computes it; ValueError otherwise."""
     if not has_curve(ranking_metric(metric)):
-        raise ValueError("is computed at the last evaluation only; take eval/ms_jaccard_2")
+        raise ValueError("is computed at the last evaluation only; take eval/fed")
     return metric

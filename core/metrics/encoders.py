@@ -1,7 +1,7 @@
 """Sentences to vectors: the slot for the encoder of FED, MMD, nearest neighbours and MAUVE.
 
-`WordOrder`, the default, is built in, fitted on the training text and deterministic. A vector has
-two parts.
+`WordOrder`, the default, is built in, deterministic, and fitted on the training text or on
+FITTED_ON evenly spaced sentences of it. A vector has two parts.
 
 - 8 numbers for each distance g = 1, 2, 3 between words. Let n_ab count how often word b follows
   word a at distance g in the training text, and n_a, n_b how often each does so with any word. The
@@ -36,7 +36,7 @@ from core.metrics.signature import text_signature
 DIMENSIONS = 64  # E of the bag of words
 GAPS = (1, 2, 3)  # distances between the words of a pair
 FACTORS, BAG = 8, 40  # numbers for each distance, and of the bag of words, of `WordOrder`
-MOST = 100_000  # training sentences whose pairs are counted
+FITTED_ON = 20_000  # training sentences at most, evenly spaced
 FEATURES = 50_000
 CHUNK = 20_000  # sentences encoded at a time
 
@@ -55,12 +55,13 @@ class Encoder(Protocol):
 class BagOfWords:
     """Latent semantic analysis, fitted on some sentences."""
 
-    KIND = "bag_of_words:1"  # with the version
+    KIND = "bag_of_words:2"  # with the version
 
     def __init__(self, training: Text, dimensions: int = DIMENSIONS) -> None:
         from sklearn.utils.extmath import randomized_svd
 
         self.name = f"{self.KIND}:{text_signature(training)}"
+        training = [training[i] for i in spaced(len(training), FITTED_ON)]
         self._table = NgramTable(training, 2)
         shared = []
         for n, counts in enumerate(self._table.count(training), start=1):
@@ -102,12 +103,12 @@ class BagOfWords:
 class WordOrder:
     """The default encoder, fitted on some sentences."""
 
-    KIND = "word_order:1"
+    KIND = "word_order:2"
 
     def __init__(self, training: Text) -> None:
         self.name = f"{self.KIND}:{text_signature(training)}"
-        self._bag = BagOfWords(training, BAG)
-        some = [training[i] for i in spaced(len(training), MOST)]
+        some = [training[i] for i in spaced(len(training), FITTED_ON)]
+        self._bag = BagOfWords(some, BAG)
         self._words = NgramTable(some, 1)
         flat = next(self._words.ids(some))
         found = np.bincount(flat, minlength=self._words.size(1))

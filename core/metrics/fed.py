@@ -31,6 +31,7 @@ from core.metrics.intervals import Bounds, Measure, squared_distance
 from core.metrics.ngrams import spaced
 
 GROUPS = 20
+SMALLEST = 2 * GROUPS  # sentences on either side, for a value
 RESPLITS = 120  # whose scatter is that of equal texts
 MOST = 10_000  # sentences of either text that are dealt out
 BLOCKS = 50  # of either text, that a re-split deals out: fewer say too little of rare sentences
@@ -53,9 +54,9 @@ def frechet(m1: np.ndarray, s1: np.ndarray, m2: np.ndarray, s2: np.ndarray) -> f
 
 
 def fed(samples: np.ndarray, references: np.ndarray) -> Measure:
-    """Of embeddings (n, E) and (m, E); undefined below 2 GROUPS sentences on a side."""
+    """Of embeddings (n, E) and (m, E); undefined below SMALLEST sentences on a side."""
     n, m = len(samples), len(references)
-    if min(n, m) < 2 * GROUPS:
+    if min(n, m) < SMALLEST:
         return Measure(None, n, m)
     ours, theirs = _Moments.of(samples), _Moments.of(references)
     whole = frechet(*ours.gaussian(), *theirs.gaussian())

@@ -25,9 +25,9 @@ from core.text.corpus import Split
 MOST = 100_000  # training sentences
 
 
-def training_text(train: Split) -> list[Sentence]:
-    """The training split, or MOST evenly spaced sentences of it."""
-    return [train.sentence(index) for index in spaced(len(train), MOST)]
+def training_text(train: Split, most: int = MOST) -> list[Sentence]:
+    """The training split, or `most` evenly spaced sentences of it."""
+    return [train.sentence(index) for index in spaced(len(train), most)]
 
 
 class Floor:

@@ -12,13 +12,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from core.errors import first_line
 from core.metrics import diversity
 from core.metrics.bleu import PROTOCOLS, Found, ReferenceIndex, bleu_measures, self_bleu_measures
 from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
-from core.metrics.encoders import BUILT_IN, DEFAULT, Encoder
-from core.metrics.fed import fed
+from core.metrics.encoders import BUILT_IN, DEFAULT, FITTED_ON, Encoder
+from core.metrics.fed import SMALLEST, fed
+from core.metrics.floors import training_text
 from core.metrics.intervals import Measure, mean_of, share_of
 from core.metrics.judgements import Judgement, Judgements
 from core.metrics.kneser_ney import KneserNey
@@ -102,7 +104,9 @@ class Suite:
     @cached_property
     def _fitted(self) -> Encoder | None:
         if self._encoder is None and self.training:
-            return self._built_in(self.training_text)
+            train = self._training  # a split's words are never all in memory
+            some = training_text(train, FITTED_ON) if isinstance(train, Split) else None
+            return self._built_in(some or self.training_text)
         return self._encoder
 
     def encoder(self, samples: Text) -> Encoder:
@@ -197,7 +201,8 @@ class Suite:
 
     def evaluate(self, samples: Text) -> dict[str, float | None]:
         """Values of `METRICS` by name; None if undefined, as those that need the generator are."""
-        found = self.measures(samples, IN_RUNS)
+        with threadpool_limits(1):  # as `textgan evaluate`; more are slower here
+            found = self.measures(samples, IN_RUNS)
         values = {name: found[name].value if name in found else None for name in METRICS}
         values["entropy"] = self.oracle.entropy if self.oracle else None
         return values
@@ -251,6 +256,9 @@ def _oracle(suite: Suite, samples: Text) -> Found:
 
 
 def _fed(suite: Suite, samples: Text) -> Found:
+    sizes = len(samples), len(suite.references)
+    if min(sizes) < SMALLEST:  # undefined, so that no encoder has to be fitted
+        return {"fed": Measure(None, *sizes)}
     encoder = suite.encoder(samples)
     theirs = suite._embedded if suite._embedded is not None else encoder(suite.references)
     return {"fed": fed(encoder(samples), theirs)}

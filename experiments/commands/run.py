@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PROGRESS = {  # metrics next to the progress bar
     "train/discriminator_loss": "D loss",
     "train/generator_loss": "G loss",
-    "eval/ms_jaccard_2": "MS-Jaccard-2",
+    "eval/fed": "FED",
 }
 
 app = typer.Typer()

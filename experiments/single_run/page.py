@@ -22,7 +22,7 @@ EMPTY = "(no words)"
 PANELS = {
     "losses": ("train/generator_loss", "train/discriminator_loss"),
     "mean difference of real and fake": ("train/mean_difference",),
-    "overlap with real text": ("eval/ms_jaccard_2", "eval/ms_jaccard_3"),
+    "distance from real text": ("eval/fed",),
     "diversity": ("eval/unique", "eval/distinct_2"),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.metrics.catalogue import METRICS, has_curve
 from core.tracking.memory import MemoryTracker
 from core.training.jsd import IMPLICIT
 from core.training.nll_gen import nll_gen
@@ -102,6 +103,9 @@ def test_a_run_logs_it_of_an_explicit_generator_alone(tmp_path: Path) -> None:
     result = run(tiny(*PLAIN, "sampling.name=straight_through"), tracker=tracker, test=True)
     explicit = tracker.run(result.run_id)
     assert explicit.metrics["eval/nll_gen"] > 0
+    for name in METRICS:  # some are undefined for such a sample
+        steps = [step for step, _ in tracker.history(result.run_id, f"eval/{name}")]
+        assert steps in ([], [0, 2, 4] if has_curve(f"eval/{name}") else [4]), name
     assert [step for step, _ in tracker.history(result.run_id, "eval/jsd")] == [4]
     assert 0.9 < explicit.metrics["eval/jsd"] <= 1
     assert explicit.metrics["test/jsd"] == pytest.approx(explicit.metrics["eval/jsd"], abs=0.1)

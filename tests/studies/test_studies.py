@@ -314,6 +314,21 @@ def test_a_stored_study_has_no_language_model_among_its_baselines() -> None:
     assert same_definition(json.dumps(stored), plan("study.likelihood=true").definition())
 
 
+def test_a_stored_study_keeps_its_metric_of_curves() -> None:
+    """Versions before did not store it."""
+    study = plan("study.metric='eval/jsd_bound'", "study.selection='best'")
+    assert {each.config.evaluation.keep_best for each in study.variants} == {"eval/fed"}
+    stored = json.loads(study.definition())
+    del stored["study"]["prune_metric"]
+    old = from_definition(json.dumps(stored), registry())
+    assert {each.config.evaluation.keep_best for each in old.variants} == {"eval/ms_jaccard_2"}
+    assert same_definition(json.dumps(stored), study.definition())
+    other = plan(
+        "study.metric='eval/jsd_bound'", "study.selection='best'", "study.prune_metric='eval/valid'"
+    )
+    assert not same_definition(other.definition(), study.definition())
+
+
 def test_resuming_another_definition_is_refused(tmp_path: Path) -> None:
     _, url = start(tmp_path, plan(*TWO), FakeTraining())
     with pytest.raises(InputError, match="another definition"):

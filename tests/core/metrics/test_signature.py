@@ -61,7 +61,7 @@ def test_each_number_names_what_it_depends_on_and_no_more() -> None:
     document = Suite(A, B, grammar("easy")).signature([["a"]] * 3, tok="words")
     assert document == Signature.parse(str(document))
     refs, train = f"2:{text_fingerprint(A)}", f"2:{text_fingerprint(B)}"
-    encoder = f"word_order:1:{train}"
+    encoder = f"word_order:2:{train}"
     expected = {
         "valid": "v:1|n:3|tok:words|oracle:grammar:easy",
         "copied": f"v:1|n:3|train:{train}|tok:words",
