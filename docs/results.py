@@ -53,6 +53,8 @@ PICTURES = "pictures/results"  # relative to the card
 PUBLISHED, REAL = "published.toml", "real"
 CARD_METRICS = ("jsd", "jsd_bound", "valid", "unique", "template_tv", "oracle_nll",
                 "ms_jaccard_2", "bleu_4", "self_bleu_4", "copied", "length")  # fmt: skip
+# Which depend on the number of sentences, and the card has fewer of real text.
+UNEQUAL = ("unique", "template_tv", "ms_jaccard_2", "self_bleu_4")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -230,8 +232,8 @@ def _card(reading: Reading, swept: Section | None) -> str:
         drawn=variant.config.evaluation.sentences,
         seed=seed,
         sentences=[each["text"] for each in last_samples(tracker, run_id)],
-        settings=variant.config.toml(),
-        apart=findings(board)[1:2],
+        settings=variant.config.model_copy(update={"seed": seed}).toml(),
+        apart=findings(board)[1:],
         swept=swept,
         pictures=PICTURES,
     )  # fmt: skip
@@ -249,6 +251,7 @@ def _card_numbers(reading: Reading, row: Row) -> list[list[str]]:
         real = [each[f"real/{name}"] for each in runs if f"real/{name}" in each]
         direction = METRICS[name].better
         better = direction if direction in ("higher", "lower") else "near real text"
+        better = "" if name in UNEQUAL else better
         sure = between(found.ends if len(values) > 1 else None)
         shown = f"{np.mean(real):.4f}" if real else ""
         rows.append([name, f"{found.value:.4f}", sure, shown, better])
