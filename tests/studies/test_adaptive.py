@@ -232,7 +232,7 @@ def test_only_kinds_that_compare_rows_adapt_and_they_need_a_margin(tmp_path: Pat
     (tmp_path / "a.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"seeds\.until needs study\.margin"):
         load_study(tmp_path / "a.toml", [], registry())
-    path = ROOT / "experiments" / "studies" / "seqgan_to_scratchgan.toml"
+    path = ROOT / "experiments" / "studies" / "modern_to_log_ratio.toml"
     seeds = ('study.seeds={until="settled"}', "study.margin=0.1")
     with pytest.raises(InputError, match="kind 'path' needs a fixed number of seeds"):
         load_study(path, seeds, registry(), resolve_file)

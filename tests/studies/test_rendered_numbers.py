@@ -22,7 +22,11 @@ card is that of log_ratio (first_minute), and from_scratch and default_difficult
 default_difficulty was run again with log_ratio and mle_tuned; design_attention, whose models were
 below the unigram floor, and its replays are gone; original_to_log_ratio takes the place of
 original_to_modern; of a path's coordinate its worth alone and after all others is told;
-captions_fifteen_minutes takes the place of captions_five_minutes; modern_to_log_ratio was added.
+captions_fifteen_minutes takes the place of captions_five_minutes; modern_to_log_ratio was added;
+published_tuned takes the place of published_small, published_systems (also on captions),
+tuned_from_scratch and search_rates; seqgan_to_scratchgan, whose models were below the bigram floor,
+is gone; on a path parts and whole judge failed runs by the same survivors; the model card says all
+conclusions, and the seed of its samples.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
@@ -121,7 +125,7 @@ def recorded() -> dict[str, Sections]:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_holds_the_recorded_numbers(page: str) -> None:
     then, now = recorded()[page], rendered()[page]
-    assert sum(len(part) for parts in then.values() for part in parts.values()) > 40
+    assert sum(len(part) for parts in then.values() for part in parts.values()) > 20
     assert differences(then, now) == []
 
 
