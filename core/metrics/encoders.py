@@ -1,7 +1,7 @@
 """Sentences to vectors: the slot for the encoder of FED, MMD, nearest neighbours and MAUVE.
 
-`WordOrder`, the default, is built in, deterministic, and fitted on the training text or on
-FITTED_ON evenly spaced sentences of it. A vector has two parts.
+`WordOrder`, the default, is built in, deterministic, and fitted on the training text (of a longer
+one on FITTED_ON evenly spaced sentences). A vector has two parts.
 
 - 8 numbers for each distance g = 1, 2, 3 between words. Let n_ab count how often word b follows
   word a at distance g in the training text, and n_a, n_b how often each does so with any word. The

@@ -104,9 +104,9 @@ class Suite:
     @cached_property
     def _fitted(self) -> Encoder | None:
         if self._encoder is None and self.training:
-            train = self._training  # a split's words are never all in memory
-            some = training_text(train, FITTED_ON) if isinstance(train, Split) else None
-            return self._built_in(some or self.training_text)
+            if isinstance(self._training, Split):  # its words are never all in memory
+                return self._built_in(training_text(self._training, FITTED_ON))
+            return self._built_in(self.training_text)
         return self._encoder
 
     def encoder(self, samples: Text) -> Encoder:
@@ -201,7 +201,7 @@ class Suite:
 
     def evaluate(self, samples: Text) -> dict[str, float | None]:
         """Values of `METRICS` by name; None if undefined, as those that need the generator are."""
-        with threadpool_limits(1):  # as `textgan evaluate`; more are slower here
+        with threadpool_limits(1):  # like `textgan evaluate`: small matrices
             found = self.measures(samples, IN_RUNS)
         values = {name: found[name].value if name in found else None for name in METRICS}
         values["entropy"] = self.oracle.entropy if self.oracle else None

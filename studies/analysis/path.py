@@ -70,8 +70,9 @@ def weights(orders: Sequence[Order], i: int) -> dict[Node, float]:
 
 
 def _of_all(rows: Mapping[Node, str], given: Mapping[Node, float]) -> dict[str, float]:
-    """The weights by row, zero for all other systems. What a failed run might have scored is judged
-    by the survivors among the rows of a contrast: so here by the same ones for parts and whole.
+    """The weights by row, zero for all other systems. The standard error of a row whose runs all
+    failed depends on the survivors of the other rows of its contrast. With all systems in every
+    contrast, these are the same for the parts and the whole.
     """
     return {name: given.get(node, 0.0) for node, name in rows.items()}
 

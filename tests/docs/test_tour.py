@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 OVERRIDES = [*TINY, "study.name=demo", "study.metric=eval/jsd_bound", "study.margin=0.05",
              "study.seeds={until='settled', most=4}", "evaluation.every=1",
              "evaluation.sentences=100", "evaluation.references=100",
-             "corpus.sentences=1000",  # so that curves have a value: FED needs 40 for validation
+             "corpus.sentences=1000",  # FED, the curve, needs 40 for validation
              'study.axes={sampling=["detached", "gumbel_softmax"]}']  # fmt: skip
 
 

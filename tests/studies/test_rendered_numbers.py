@@ -125,7 +125,8 @@ def recorded() -> dict[str, Sections]:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_holds_the_recorded_numbers(page: str) -> None:
     then, now = recorded()[page], rendered()[page]
-    assert sum(len(part) for parts in then.values() for part in parts.values()) > 20
+    fewest = 20 if page == "docs/reproduction.md" else 40  # a table of three rows
+    assert sum(len(part) for parts in then.values() for part in parts.values()) > fewest
     assert differences(then, now) == []
 
 
