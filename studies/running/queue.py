@@ -10,7 +10,7 @@ import hashlib
 import os
 import socket
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -244,7 +244,7 @@ class Progress:
     later: int = 0  # jobs that become known later
     best: float | None = None
     best_variant: str = ""
-    seconds: float | None = None  # median of a run
+    seconds: float | None = None  # of a run, as `typical_seconds` says
     open: tuple[str, ...] = ()  # contrasts that are not settled, with adaptive seeds
 
     @property
@@ -267,7 +267,13 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     finite = [t for t in keeping if abs(t.value or 0.0) < float("inf")]
     pick = max if table.higher_is_better else min
     best = pick(finite, key=lambda t: t.value or 0.0) if finite else None
-    seconds = [t.duration.total_seconds() for t in complete if t.duration is not None]
+    ended = [t.duration.total_seconds() for t in complete if t.duration is not None]
+    now = datetime.now()
+    running = [
+        (now - t.datetime_start).total_seconds()
+        for t in newest
+        if t.state == TrialState.RUNNING and t.datetime_start is not None
+    ]
     return Progress(
         states.count(TrialState.COMPLETE),
         states.count(TrialState.FAIL),
@@ -276,6 +282,16 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
         queue.user_attrs.get("later", 0),
         best.value if best else None,
         best.user_attrs["variant"] if best else "",
-        statistics.median(seconds) if seconds else None,
+        typical_seconds(ended, running),
         tuple(queue.user_attrs.get("open", ())),
     )
+
+
+def typical_seconds(ended: Sequence[float], running: Sequence[float]) -> float | None:
+    """Median time of a run, from those that ended and those that already take longer; None if none
+    has ended. The shortest runs end first, so alone they would promise too early an end.
+    """
+    if not ended:
+        return None
+    usual = statistics.median(ended)
+    return statistics.median([*ended, *(each for each in running if each > usual)])

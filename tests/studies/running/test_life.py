@@ -32,7 +32,15 @@ from studies.analysis.runs import duration
 from studies.plan import Limit
 from studies.report import read
 from studies.running.execute import SHARE, begin, look, to_record, watching, work
-from studies.running.queue import Progress, latest, limit_of, load_queue, progress, sweep
+from studies.running.queue import (
+    Progress,
+    latest,
+    limit_of,
+    load_queue,
+    progress,
+    sweep,
+    typical_seconds,
+)
 from studies.running.storage import storage_url
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry
@@ -192,6 +200,21 @@ def test_progress_in_words() -> None:
     assert status(state, 2) == "best 0.5000 (x), 1 ended with an error, about 3.5 min left"
     assert status(Progress(0, 0, 0, 3), 1) == ""
     assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10.0 min", "2.5 h"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "running", "seconds"),
+    [
+        ([], [900.0], None),
+        ([480.0], [300.0, 10.0], 480.0),
+        ([480.0], [900.0, 900.0], 900.0),
+        ([480.0, 1200.0, 1300.0], [900.0, 1250.0], 1225.0),
+    ],
+)
+def test_a_run_under_way_that_takes_longer_counts(
+    ended: list[float], running: list[float], seconds: float | None
+) -> None:
+    assert typical_seconds(ended, running) == seconds
 
 
 def test_a_dry_run_says_time_and_disk_and_from_what(
