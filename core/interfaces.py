@@ -1,4 +1,4 @@
-"""What the parts of a text GAN owe each other.
+"""The interfaces of the parts of a text GAN.
 
 A generator G has S steps, and at each a distribution over V tokens. A *sampling* selects a token
 from each distribution and says what the discriminator D sees of it. An *estimator* turns D's scores
@@ -178,9 +178,6 @@ class Discriminator(Protocol):
         steps, each of the tokens so far.
         """
 
-    def __call__(self, d_input: DiscriminatorInput) -> Tensor:
-        """Scores: `score(d_input.embed(self.embedding), d_input.mask)`."""
-
 
 class NextTokenDiscriminator(Discriminator, Protocol):
     """A per-step discriminator that knows the score of every next token ("next_token_scores")."""
@@ -283,17 +280,13 @@ class EstimatorContext(Protocol):
     def real_scores(self) -> Scores | None:
         """D's scores of the real sentences; None unless the objective is relativistic."""
 
-    def rewards(
-        self, d_input: DiscriminatorInput | None = None, real: Scores | None = None
-    ) -> Scores:
-        """The objective's reward for each score of the drawn sentences, or of others. `real` are
-        the scores that a relativistic objective compares with, by default `real_scores()`.
-        """
+    def rewards(self) -> Scores:
+        """The objective's reward for each score of the drawn sentences."""
 
     def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
         """Action values (N, S) by Monte Carlo: the mean reward of `count` completions of the prefix
-        that ends with each token; for the last token the sentence's own reward. `real` as in
-        `rewards`.
+        that ends with each token; for the last token the sentence's own reward. `real` are
+        the scores that a relativistic objective compares with, by default `real_scores()`.
         """
 
     def input_grad(self) -> tuple[Tensor, Tensor]:
@@ -316,7 +309,8 @@ class StepPlan:
     # Whose step draws the generated sentences: each step its own, or the first for both.
     drawn_by: Literal["each", "discriminator", "generator"] = "each"
     expected: bool = False  # D's loss on generated sentences is its mean over every next token
-    # D is a language model q: its score of a token is log q - log p + v, with p that of G.
+    # D is a language model q: its score of a token is log q - log p + v, with p that of G. A
+    # penalty is on the logits of q and on v, because mixtures of tokens have no log p.
     log_ratio: bool = False
     sampling: Sampling | None = None  # of training, D's too; None: that of evaluation
 
@@ -403,7 +397,6 @@ class StepContext:
     """What the loss of a whole system may use of the run."""
 
     batch_size: int  # N
-    device: torch.device
     sampling: SamplingSpec
     next_batch: Callable[[], Tensor]  # the next real sentences (N, S), others at every call
     rng: Callable[[str], torch.Generator]  # a random stream of the run by its name

@@ -42,7 +42,7 @@ class Noise:
     latent: Tensor | None  # input of the noise mapping; its own shape, first axis N
     inputs: Tensor | None  # (N, S, E) or (N, 1, E): the next-step input
     injected: Tensor | None  # (B, streams, N, S, E) added inside the noise blocks
-    seed: int  # of noise that is drawn again at every step (attention = "full")
+    seed: int  # of dropout, and of noise that is drawn again at every step (attention = "full")
     count: int  # N
     scale: float = 1.0  # factor that the noise was multiplied with
     redrawn: bool = False  # whether noise is drawn again from the seed at every step

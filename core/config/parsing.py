@@ -367,6 +367,11 @@ def check_compatible(config: Config, resolver: Resolver, where: str = "config") 
             f"{where}: train.replay = {config.train.replay} needs a sampling that offers hard "
             f"tokens, such as 'categorical'; leave train.replay out"
         )
+    if config.train.replay and config.train.curriculum_start is not None:
+        raise InputError(
+            f"{where}: train.replay and train.curriculum_start do not go together: earlier "
+            f"sentences are shorter than the real ones that D compares them with; leave one out"
+        )
     if config.train.discriminator_from_generator and not (
         adversarial and "pretraining" in chosen["schedule"].offers
     ):

@@ -140,7 +140,7 @@ class StraightThroughTokens:
 
     def mean(self, vocabulary: int) -> Tensor:
         """Share of each token at each position over the batch, (S, V)."""
-        return HardTokens(self.tokens).mean(vocabulary)
+        return HardTokens(self.tokens, self.mask).mean(vocabulary)
 
 
 class _Mixture(torch.autograd.Function):

@@ -17,10 +17,10 @@ from torch.utils.checkpoint import checkpoint
 
 from core.types import PAD
 
-NOTHING = -100  # no word has this id
-PART = 2**20  # logits at a time, where a step of all sentences has fewer
-HELD = 2**23  # logits whose slopes are held for the backward pass, where so many are all of them
-ROOM = 2**21  # logits that are held with what comes of them, where these are all
+IGNORE_INDEX = -100  # no token has this id
+PART = 2**20  # logits that are computed at a time, unless one step of all sentences has more
+HELD = 2**23  # up to so many logits in all, their gradient is kept for the backward pass
+ROOM = 2**21  # up to so many logits in all, they are kept and not computed anew
 Measured = Callable[[Tensor, int], Tensor]  # of logits (N, V) and the step: (N,)
 # Of log p (M, V) and the places (M,) of its rows among all N S steps: (M, V), a new tensor.
 Values = Callable[[Tensor, Tensor], Tensor]
@@ -41,18 +41,18 @@ class Table(NamedTuple):
 
 
 def negative_log_likelihood(
-    hidden: Tensor, head: nn.Linear | Table, tokens: Tensor, ignored: int = PAD
+    hidden: Tensor, head: nn.Linear | Table, tokens: Tensor, ignore_index: int = PAD
 ) -> Tensor:
-    """-log p of each word (N, S) in nats under softmax(head(hidden)), hidden (N, S, E); 0 at
-    padding, or at whatever word is to be ignored, which costs nothing: the others are laid end to
-    end and taken N at a time.
+    """-log p (N, S) in nats of each token under softmax(head(hidden)), hidden (N, S, E); 0 at
+    padding, or at whatever token is to be ignored, which costs nothing: the others are taken
+    together, max(N, PART / V) at a time.
     """
-    places = (tokens != ignored).flatten().nonzero()[:, 0]
+    places = (tokens != ignore_index).flatten().nonzero()[:, 0]
     seen = hidden.flatten(0, 1).index_select(0, places)
     words = tokens.flatten().index_select(0, places)
     size = max(len(tokens), PART // head.out_features, 1)
-    given: Tensor | None = head.bias
-    bias = head.weight.new_zeros(head.out_features) if given is None else given
+    own: Tensor | None = head.bias
+    bias = head.weight.new_zeros(head.out_features) if own is None else own
     parts = (seen, words, head.weight, bias, size)
     found: Tensor = _TokenNll.apply(*parts)  # type: ignore[no-untyped-call]
     nothing = found.new_zeros(tokens.numel())
@@ -61,7 +61,7 @@ def negative_log_likelihood(
 
 def log_likelihood(hidden: Tensor, head: nn.Linear | Table, tokens: Tensor) -> Tensor:
     """Log p of each drawn word (N, S) in nats, drawn padding included."""
-    return -negative_log_likelihood(hidden, head, tokens, NOTHING)
+    return -negative_log_likelihood(hidden, head, tokens, IGNORE_INDEX)
 
 
 def entropy(hidden: Tensor, head: nn.Linear) -> Tensor:
@@ -142,9 +142,9 @@ class _Expectation(torch.autograd.Function):
         values: Values,
     ) -> Tensor:  # fmt: skip
         total, wanted = hidden.new_zeros(()), any(ctx.needs_input_grad)
-        of_hidden = torch.empty_like(hidden)
-        of_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
-        of_bias = None if bias is None else torch.zeros_like(bias)
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
+        grad_bias = None if bias is None else torch.zeros_like(bias)
         size = max(1, PART // len(weight))
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
@@ -154,18 +154,18 @@ class _Expectation(torch.autograd.Function):
             means = (p * found).sum(1, keepdim=True)
             total += means.sum()
             if wanted:
-                slopes = found.sub_(means).mul_(p)
-                of_hidden[part] = slopes @ weight
-                of_weight.addmm_(hidden[part].T, slopes)
-                if of_bias is not None:
-                    of_bias += slopes.sum(0)
-        ctx.save_for_backward(of_hidden, of_weight.T, of_bias)
+                grad_logits = found.sub_(means).mul_(p)
+                grad_hidden[part] = grad_logits @ weight
+                grad_weight.addmm_(hidden[part].T, grad_logits)
+                if grad_bias is not None:
+                    grad_bias += grad_logits.sum(0)
+        ctx.save_for_backward(grad_hidden, grad_weight.T, grad_bias)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
-        found = (None if each is None else each * given for each in ctx.saved_tensors)
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        found = (None if each is None else each * grad_output for each in ctx.saved_tensors)
         return *found, None, None
 
 
@@ -180,8 +180,8 @@ class _ExpectedLoss(torch.autograd.Function):
         head: nn.Linear, loss: Loss, log_ratio: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         total, mean = hidden.new_zeros(()), hidden.new_zeros(())
-        of_queries, of_values = torch.empty_like(queries), torch.empty_like(values)
-        of_table = table.new_zeros(table.shape[::-1])  # (F, V): its products are faster
+        grad_queries, grad_values = torch.empty_like(queries), torch.empty_like(values)
+        grad_table = table.new_zeros(table.shape[::-1])  # (F, V): its products are faster
         size = max(1, PART // len(table))
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
@@ -194,21 +194,21 @@ class _ExpectedLoss(torch.autograd.Function):
             mean += (p * scores).sum()
             with torch.enable_grad():
                 losses = loss(scores.requires_grad_(True))
-                (slopes,) = torch.autograd.grad(losses, scores, p)
+                (grad_logits,) = torch.autograd.grad(losses, scores, p)
             total += (p * losses.detach()).sum()
-            of_values[part] = slopes.sum(1)
+            grad_values[part] = grad_logits.sum(1)
             if log_ratio:
-                slopes = slopes.addcmul_(log_q.exp_(), of_values[part, None], value=-1)
-            of_queries[part] = slopes @ table
-            of_table.addmm_(queries[part].T, slopes)
-        ctx.save_for_backward(of_queries, of_values, of_table.T)
+                grad_logits = grad_logits.addcmul_(log_q.exp_(), grad_values[part, None], value=-1)
+            grad_queries[part] = grad_logits @ table
+            grad_table.addmm_(queries[part].T, grad_logits)
+        ctx.save_for_backward(grad_queries, grad_values, grad_table.T)
         ctx.mark_non_differentiable(mean)
         return total, mean
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, given: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(each * given for each in ctx.saved_tensors), None, None, None
+    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(each * grad_output for each in ctx.saved_tensors), None, None, None
 
 
 class _TokenNll(torch.autograd.Function):
@@ -226,27 +226,27 @@ class _TokenNll(torch.autograd.Function):
         few = len(words) * len(weight) <= HELD and any(ctx.needs_input_grad)
         found, held = hidden.new_empty(len(words)), []
         for part in ctx.parts:
-            found[part], *slopes = _part(hidden[part], words[part], weight, bias)
-            held += slopes if few else []
+            found[part], *scaled_grad = _part(hidden[part], words[part], weight, bias)
+            held += scaled_grad if few else []
         ctx.save_for_backward(hidden, words, weight, bias, *held)
         return found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         hidden, words, weight, bias, *held = ctx.saved_tensors
-        of_hidden, of_bias = torch.empty_like(hidden), torch.zeros_like(bias)
-        of_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
+        grad_hidden, grad_bias = torch.empty_like(hidden), torch.zeros_like(bias)
+        grad_weight = weight.new_zeros(weight.shape[::-1])  # (E, V): its products are faster
         for number, part in enumerate(ctx.parts):
             if held:
-                slopes, z = held[2 * number : 2 * number + 2]
+                scaled_grad, z = held[2 * number : 2 * number + 2]
             else:
-                _, slopes, z = _part(hidden[part], words[part], weight, bias)
-            scale = given[part] / z
-            of_hidden[part] = linear(slopes, weight.T).mul_(scale[:, None])
-            of_weight.addmm_((hidden[part] * scale[:, None]).T, slopes)
-            of_bias.addmv_(slopes.T, scale)
-        return of_hidden, None, of_weight.T, of_bias, None
+                _, scaled_grad, z = _part(hidden[part], words[part], weight, bias)
+            scale = grad_output[part] / z
+            grad_hidden[part] = linear(scaled_grad, weight.T).mul_(scale[:, None])
+            grad_weight.addmm_((hidden[part] * scale[:, None]).T, scaled_grad)
+            grad_bias.addmv_(scaled_grad.T, scale)
+        return grad_hidden, None, grad_weight.T, grad_bias, None
 
 
 def _part(
@@ -257,7 +257,7 @@ def _part(
     """
     logits, at = linear(hidden, weight, bias), words[:, None]
     most, of_word = logits.amax(1), logits.gather(1, at)[:, 0]
-    slopes = logits.sub_(most[:, None]).exp_()
-    z = slopes.sum(1)
-    slopes.scatter_(1, at, ((of_word - most).exp_() - z)[:, None])
-    return z.log() + most - of_word, slopes, z
+    scaled_grad = logits.sub_(most[:, None]).exp_()
+    z = scaled_grad.sum(1)
+    scaled_grad.scatter_(1, at, ((of_word - most).exp_() - z)[:, None])
+    return z.log() + most - of_word, scaled_grad, z

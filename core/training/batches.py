@@ -81,7 +81,7 @@ class MicroBatches:
     length: int  # S
     trimming: bool  # D computes nothing after the end
 
-    def pieces(self, length: Tensor | None, *, padded: bool) -> list[slice]:
+    def pieces(self, length: Tensor | None, *, padded: bool = True) -> list[slice]:
         """The parts of a batch of these lengths (N,); None: sentences cannot change places."""
         size = self.batch // self.count
         if length is None or not self.trimming:

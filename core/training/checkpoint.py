@@ -36,7 +36,7 @@ class Counters:
 
     update: int = 0  # updates done
     batches: int = 0  # batches of real sentences read
-    seconds: float = 0.0  # of updates, over all its processes
+    seconds: float = 0.0  # of updates, since its first start; with several ranks by that of rank 0
     pretraining: tuple[int, float] = (0, 0.0)  # updates and seconds before adversarial training
     evaluating: float = 0.0  # seconds of evaluations, which are in no budget
     losses: dict[str, list[float]] = field(
@@ -116,9 +116,7 @@ def write(
 
 
 def keep(path: Path, kept: Path) -> None:
-    """Have the checkpoint at `path` under another name too, for good; no copy where the file
-    system can do without.
-    """
+    """Hard-link the checkpoint at `path` to `kept`, or copy it if the file system has no links."""
     temporary = kept.with_suffix(".writing")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +163,7 @@ def read(path: Path) -> Checkpoint | None:
     return None
 
 
-DIGEST = 64  # hexadecimal characters of SHA-256 behind the tensors
+DIGEST = 64  # hexadecimal characters of SHA-256 after the tensors
 SIZE = 8  # bytes of the header's length, at the beginning of a safetensors file
 
 
@@ -188,9 +186,7 @@ def _read_whole(path: Path) -> Checkpoint | None:
 
 
 def _metadata(data: bytes) -> dict[str, Any]:
-    """The header's `__metadata__`; its length is held against the file's before anything is made
-    of it.
-    """
+    """The header's `__metadata__`. Its length is compared with the file's before it is parsed."""
     length = int.from_bytes(data[:SIZE], "little")
     if length > len(data) - SIZE:
         raise ValueError("the header is longer than the file")

@@ -22,6 +22,7 @@ from core.nn.likelihood import entropy, log_likelihood
 from core.process import denormals_are_zero
 from core.seeding import generator as stream
 from core.training.generator_batch import GeneratorBatch, planned
+from core.training.generator_step import estimator_loss
 from core.training.players import (
     Adversary,
     Players,
@@ -68,14 +69,18 @@ def diagnose(
     with evaluation_mode(discriminator), frozen_parameters(discriminator):
         shown = HardTokens(real, spec.mask(real)), draw.d_input
         if own.plan.log_ratio:
-            log_p = log_likelihood(draw.hidden, generator.head, draw.tokens)
+            with torch.no_grad():
+                log_p = log_likelihood(draw.hidden, generator.head, draw.tokens)
             scores = _log_ratios(own, shown, (log_p_of(generator, real, rng), log_p))
         else:
             scores = _scores(own, shown)
         values |= _of_discriminator(own, scores)
         if gradients:
             with denormals_are_zero():
-                taken = list(batch_gradients(gradients, own, generator, spec, real, rng))
+                entropy_weight = config.train.entropy
+                taken = list(
+                    batch_gradients(gradients, own, generator, spec, real, rng, entropy_weight)
+                )
             values |= _of_gradients(torch.stack(taken).double())
     return values
 
@@ -162,9 +167,10 @@ def batch_gradients(
     spec: SamplingSpec,
     real: Tensor,
     rng: torch.Generator,
+    entropy_weight: float = 0.0,
 ) -> Iterator[Tensor]:
     """The gradients of G's loss (P,), one for each of `count` fresh batches of as many sentences
-    as the real ones (N, S).
+    as the real ones (N, S). Without an `entropy_weight` they are those of the rewards alone.
     """
     weights = [p for p in as_module(generator).parameters() if p.requires_grad]
     spec, compared = planned(adversary.plan, spec, real)
@@ -178,15 +184,17 @@ def batch_gradients(
             adversary.objective,
             rng,
             reference=adversary.reference,
+            entropy_weight=entropy_weight,
         )
-        loss = adversary.estimator.loss(batch, adversary.estimator.prepare(batch))
+        prepared = adversary.estimator.prepare(batch)
+        loss = estimator_loss(batch, adversary.estimator, prepared)
         parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         yield torch.cat([part.flatten() for part in parts])
 
 
 def signal_and_noise(gradients: Tensor) -> tuple[float, float]:
-    """Length of the mean of gradients (K, P), corrected for what K of them leave of their noise,
-    and the noise of one of them: the root of the trace of the covariance.
+    """Norm of the mean of K gradients (K, P), and the standard deviation of one of them, the root
+    of the trace of their covariance. What is left of this noise in the mean is subtracted.
     """
     variance = float(gradients.var(0).sum())
     squared = float(gradients.mean(0).square().sum()) - variance / len(gradients)

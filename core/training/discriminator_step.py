@@ -100,8 +100,9 @@ def _expected_loss(
     real_tokens: Tensor,
     draw: Draw,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same, but generated text counts with the mean over every token that G could have drawn
-    next. Losses are summed over steps and divided by N. The real tokens are (N, S).
+    """As `_drawn_loss`, but D's loss on generated text is its expectation over the token that G
+    draws next, after each drawn prefix. Losses are summed over steps and divided by N. The real
+    tokens are (N, S).
     """
     objective = cast(PerScoreObjective, state.adversary.objective)
     D = cast(NextTokenDiscriminator, discriminator)
@@ -113,11 +114,11 @@ def _expected_loss(
         real = log_ratio(D, (queries[:N], values[:N]), real_tokens, log_p)
     else:
         real = (queries[:N] * D.next_words[real_tokens]).sum(-1) + values[:N]
-    mask, of_fakes = embedded[0].mask, embedded[1].mask
-    each = objective.real_loss(real) if mask is None else objective.real_loss(real) * mask
-    real_mean = real.mean() if mask is None else real[mask].mean()
+    mask, real_loss = embedded[0].mask, objective.real_loss(real)
+    real_score = real.mean() if mask is None else real[mask].mean()
     scores = queries[N:], values[N:], D.next_words
-    loss, mean = expected_loss(
-        draw.hidden, head, of_fakes, scores, objective.fake_loss, plan.log_ratio
+    fake_loss, fake_score = expected_loss(
+        draw.hidden, head, embedded[1].mask, scores, objective.fake_loss, plan.log_ratio
     )
-    return each.sum() / N + loss, real_mean, mean
+    real_loss = real_loss if mask is None else real_loss * mask
+    return real_loss.sum() / N + fake_loss, real_score, fake_score

@@ -75,12 +75,9 @@ class GeneratorBatch:
         """See `EstimatorContext`."""
         return self._detached(self.real) if self.objective.relativistic else None
 
-    def rewards(
-        self, d_input: DiscriminatorInput | None = None, real: Scores | None = None
-    ) -> Scores:
+    def rewards(self) -> Scores:
         """See `EstimatorContext`."""
-        scores = self._detached(self.draw.d_input if d_input is None else d_input)
-        return self._rewards(scores, self.real_scores() if real is None else real)
+        return self._rewards(self.detached_scores(), self.real_scores())
 
     def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
         """See `EstimatorContext`."""
@@ -98,7 +95,9 @@ class GeneratorBatch:
             tokens = completed.reshape(N * count, S)
             scores = self._detached(HardTokens(tokens, self.sampling.mask(tokens)), parts)
             values.append(self._rewards(scores, paired).per_sentence().view(N, count).mean(1))
-        return torch.stack([*values, self.rewards(None, real).per_sentence()], dim=1)
+        return torch.stack(
+            [*values, self._rewards(self.detached_scores(), real).per_sentence()], dim=1
+        )
 
     def input_grad(self) -> tuple[Tensor, Tensor]:
         """See `EstimatorContext`."""

@@ -35,16 +35,16 @@ def generator_step(state: TrainingState) -> float:
     if adversary.plan.drawn_by == "generator":
         state.of_generator_step = real, draw
     batch = GeneratorBatch(
-        draw,
-        real,
-        state.players.generator,
-        spec,
-        state.noisy_discriminator(),
-        adversary.objective,
-        state.streams["estimator"],
-        parts,
-        adversary.reference,
-        state.config.train.entropy,
+        draw=draw,
+        real=real,
+        generator=state.players.generator,
+        sampling=spec,
+        discriminator=state.noisy_discriminator(),
+        objective=adversary.objective,
+        rng=state.streams["estimator"],
+        micro_batches=parts,
+        reference=adversary.reference,
+        entropy_weight=state.config.train.entropy,
     )
     loss, discriminator = math.nan, as_module(adversary.discriminator)
     mode = evaluation_mode if adversary.estimator.discriminator_evaluates else nullcontext
@@ -58,44 +58,7 @@ def generator_step(state: TrainingState) -> float:
     return loss
 
 
-def _generator_losses(
-    state: TrainingState, batch: GeneratorBatch, prepared: Sequence[Tensor]
-) -> Iterator[Tensor]:
-    """G's loss, one micro-batch at a time."""
-    estimator = state.adversary.estimator
-    if state.micro_batches.count == 1:
-        yield _estimator_loss(batch, estimator, prepared)
-        return
-    parts = _recomputed_parts if batch.draw.recompute is not None else _parts_of_hidden_states
-    for part, rows in parts(state, batch):
-        fraction = (rows.stop - rows.start) / len(batch.draw.tokens)
-        yield _estimator_loss(part, estimator, [each[rows] for each in prepared]) * fraction
-
-
-def _recomputed_parts(state: TrainingState, batch: GeneratorBatch) -> Parts:
-    """Each part is computed again with a gradient of its own."""
-    draw = batch.draw
-    assert draw.recompute is not None
-    length = lengths(draw.d_input) if movable(draw.d_input) else None
-    rows = state.micro_batches.pieces(length, padded=True)
-    yield from zip(batch.split(map(draw.recompute, rows), rows), rows, strict=True)
-
-
-def _parts_of_hidden_states(state: TrainingState, batch: GeneratorBatch) -> Parts:
-    """The rollout's graph cannot be cut: the gradients of all parts are collected at the hidden
-    states, and passed through the rollout once, after the last part's backward pass.
-    """
-    draw = batch.draw
-    leaf = draw.hidden.detach().requires_grad_(True)
-    whole = replace(draw, hidden=leaf, d_input=draw.d_input_from(leaf))
-    rows = state.micro_batches.pieces(None, padded=True)
-    draws = split(whole, state.micro_batches.count)
-    yield from zip(batch.split(draws, rows), rows, strict=True)
-    assert leaf.grad is not None
-    draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
-
-
-def _estimator_loss(
+def estimator_loss(
     batch: GeneratorBatch, estimator: Estimator, prepared: Sequence[Tensor]
 ) -> Tensor:
     """The estimator's loss, less the entropy bonus unless that is included."""
@@ -106,3 +69,40 @@ def _estimator_loss(
         )
         loss = loss - batch.entropy_weight * entropy
     return loss
+
+
+def _generator_losses(
+    state: TrainingState, batch: GeneratorBatch, prepared: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """G's loss, one micro-batch at a time."""
+    estimator = state.adversary.estimator
+    if state.micro_batches.count == 1:
+        yield estimator_loss(batch, estimator, prepared)
+        return
+    parts = _recomputed_parts if batch.draw.recompute is not None else _parts_of_hidden_states
+    for part, rows in parts(state, batch):
+        fraction = (rows.stop - rows.start) / len(batch.draw.tokens)
+        yield estimator_loss(part, estimator, [each[rows] for each in prepared]) * fraction
+
+
+def _recomputed_parts(state: TrainingState, batch: GeneratorBatch) -> Parts:
+    """Each part is computed again with a gradient of its own."""
+    draw = batch.draw
+    assert draw.recompute is not None
+    length = lengths(draw.d_input) if movable(draw.d_input) else None
+    rows = state.micro_batches.pieces(length)
+    yield from zip(batch.split(map(draw.recompute, rows), rows), rows, strict=True)
+
+
+def _parts_of_hidden_states(state: TrainingState, batch: GeneratorBatch) -> Parts:
+    """The rollout's graph cannot be cut: the gradients of all parts are collected at the hidden
+    states, and passed through the rollout once, after the last part's backward pass.
+    """
+    draw = batch.draw
+    leaf = draw.hidden.detach().requires_grad_(True)
+    whole = replace(draw, hidden=leaf, d_input=draw.d_input_from(leaf))
+    rows = state.micro_batches.pieces(None)
+    draws = split(whole, state.micro_batches.count)
+    yield from zip(batch.split(draws, rows), rows, strict=True)
+    assert leaf.grad is not None
+    draw.hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ def likelihood_step(state: TrainingState) -> float:
     noise = generator.draw_noise(len(tokens), state.streams["noise"])
 
     def losses() -> Iterator[Tensor]:
-        for rows in state.micro_batches.pieces(None, padded=True):
+        for rows in state.micro_batches.pieces(None):
             part = tokens[rows]
             hidden = generator.parallel(part, rows_of(noise, rows))
             token_nll = negative_log_likelihood(hidden, generator.head, part)  # 0 at padding

@@ -90,10 +90,11 @@ class Trainer:
         progress = Progress(counters.update, counters.losses, per_epoch)
         phases = list(state.players.schedule.phases(progress))
         adversary = state.players.adversary
-        if adversary and adversary.plan.drawn_by == "generator" and not phases[0].reset_optimiser:
+        begins = any(phase.reset_optimiser for phase in phases)
+        if adversary and adversary.plan.drawn_by == "generator" and not begins:
             # G first, because D trains on the sentences of G's step. In the update that begins
             # adversarial training D is first, because it may take over weights of G.
-            phases.reverse()
+            phases.sort(key=lambda phase: phase.player == "discriminator")
         return phases
 
     def _timed(self, evaluate: Callable[[], None]) -> None:
@@ -126,7 +127,7 @@ def train_phase(state: TrainingState, phase: Phase) -> None:
     prepare_optimiser(state, phase)
     if phase.reset_optimiser:  # the player's first adversarial steps
         state.players.end_pretraining(phase.player)
-    steps = range(phase.repeats)  # each is made when the loop at the end asks for its loss
+    steps = range(phase.repeats)  # the generators below make a step when the loop asks for its loss
     if callable(phase.loss):
         losses = (system_step(state, phase) for _ in steps)
     elif phase.player == "discriminator":  # its fakes are drawn together

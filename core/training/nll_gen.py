@@ -22,7 +22,7 @@ import torch
 
 from core.interfaces import Generator, SamplingSpec
 from core.metrics.intervals import Measure, ratio
-from core.nn.likelihood import NOTHING, negative_log_likelihood
+from core.nn.likelihood import IGNORE_INDEX, negative_log_likelihood
 from core.training.players import as_module, evaluation_mode
 from core.types import visible
 
@@ -60,9 +60,9 @@ def sentence_nll(generator: Generator, rows: np.ndarray) -> tuple[np.ndarray, np
             longest = int(counts.max())
             batch, shown = batch[:, :longest], shown[:, :longest]
             hidden = generator.parallel(batch, generator.draw_noise(len(batch), rng))
-            scored = batch.where(shown, NOTHING)
-            lost = negative_log_likelihood(hidden, generator.head, scored, NOTHING)
-            nats.append(lost.double().sum(1).cpu().numpy())
+            scored = batch.where(shown, IGNORE_INDEX)
+            nll = negative_log_likelihood(hidden, generator.head, scored, IGNORE_INDEX)
+            nats.append(nll.double().sum(1).cpu().numpy())
             tokens.append(counts.cpu().numpy())
     return np.concatenate(nats), np.concatenate(tokens).astype(float)
 

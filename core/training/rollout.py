@@ -113,8 +113,7 @@ def sample_with_grad(
 
     def recompute(rows: slice) -> Draw:
         part, each = tokens[rows], count // max(1, len(seeds))
-        part_noise = rows_of(noise, torch.arange(count, device=tokens.device)[rows])
-        again = parallel_pass(generator, spec, part, part_noise)
+        again = parallel_pass(generator, spec, part, rows_of(noise, rows))
         part_seeds = seeds[rows.start // each : rows.stop // each]
         return replace(_draw(generator, spec, (part, again), part_seeds, noise), noise=None)
 

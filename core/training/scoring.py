@@ -11,14 +11,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.interfaces import Discriminator, Generator, NextTokenDiscriminator
 from core.nn.layers import Block
-from core.nn.likelihood import Table, log_likelihood
+from core.nn.likelihood import IGNORE_INDEX, Table, log_likelihood, negative_log_likelihood
 from core.nn.trim import score_by_length
-from core.types import DiscriminatorInput, Embedded, Scores
+from core.types import PAD, Embedded, Scores
 
 
 def score(discriminator: Discriminator, embedded: Embedded, features: bool = False) -> Scores:
-    """D's scores of sentences after its first layer; with `features` those that it makes them from,
-    and no scores.
+    """D's scores of sentences after its first layer; with `features` D's features, and zeros as
+    scores.
     """
     if features:
         found = discriminator.features(embedded.values, embedded.mask)  # type: ignore[attr-defined]
@@ -31,11 +31,20 @@ def score(discriminator: Discriminator, embedded: Embedded, features: bool = Fal
     return Scores(values, mask if "step_scores" in discriminator.offers else None)
 
 
+def token_nll(
+    generator: Generator, tokens: Tensor, rng: torch.Generator, ignore_index: int = PAD
+) -> Tensor:
+    """-log p (N, S) of each of the tokens (N, S) in nats, with noise drawn by `rng`; 0 at padding,
+    or at whatever token is to be ignored.
+    """
+    hidden = generator.parallel(tokens, generator.draw_noise(len(tokens), rng))
+    return negative_log_likelihood(hidden, generator.head, tokens, ignore_index)
+
+
 @torch.no_grad()
 def log_p_of(generator: Generator, tokens: Tensor, rng: torch.Generator) -> Tensor:
-    """G's log p of real tokens (N, S), in nats."""
-    hidden = generator.parallel(tokens, generator.draw_noise(len(tokens), rng))
-    return log_likelihood(hidden, generator.head, tokens)
+    """G's log p of real tokens (N, S), padding included, in nats."""
+    return -token_nll(generator, tokens, rng, IGNORE_INDEX)
 
 
 def log_ratio(
@@ -130,10 +139,6 @@ class NoisyDiscriminator:
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Of discriminators that score all next tokens."""
         return self.discriminator.queries(self._noisy(embedded))  # type: ignore[attr-defined]
-
-    def __call__(self, d_input: DiscriminatorInput) -> Tensor:
-        """See `Discriminator.__call__`."""
-        return self.score(d_input.embed(self.embedding), d_input.mask)
 
     def _noisy(self, embedded: Tensor) -> Tensor:
         noise = torch.empty_like(embedded, requires_grad=False).normal_(generator=self.rng)

@@ -16,15 +16,14 @@ def system_step(state: TrainingState, phase: Phase) -> float:
     """Train a player of a whole system once; the loss."""
     assert callable(phase.loss)
     context = StepContext(
-        state.batch_size,
-        state.device,
-        state.sampling_spec(),
-        state.next_tokens,
-        state.streams.__getitem__,
-        state.metrics,
-        state.batches.sentences,
-        state.adversarial_step,
-        state.progress,
+        batch_size=state.batch_size,
+        sampling=state.sampling_spec(),
+        next_batch=state.next_tokens,
+        rng=state.streams.__getitem__,
+        metrics=state.metrics,
+        train_size=state.batches.sentences,
+        step=state.adversarial_step,
+        progress=state.progress,
     )
 
     def losses() -> Iterator[Tensor]:  # computed after the last step's gradients are cleared

@@ -119,7 +119,7 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
             if (folder / "result.json").exists() or not (folder / "config.toml").exists():
                 raise
             if not (folder / LAST).exists():
-                every = count(_stored(folder).train.checkpoint_every, "update")
+                every = count(stored_config(folder).train.checkpoint_every, "update")
                 raise InputError(
                     f"run {run_id[:8]} has not written its first checkpoint yet; it writes one "
                     f"every {every} (train.checkpoint_every)"
@@ -128,7 +128,7 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
     if name not in found:
         known = listed(list(found), "none (see train.keep_every and evaluation.keep_best)")
         raise InputError(f"run {run_id[:8]}: no checkpoint {name!r}; kept are: {known}")
-    config = _stored(folder)
+    config = stored_config(folder)
     saved = checkpoint.read(found[name])
     if saved is None:
         raise InputError(f"{found[name]}: the checkpoint is gone; leave out --at for the model")
@@ -144,7 +144,7 @@ def sampler_of(tracker: Tracker, run_id: str, name: str | None) -> SentenceSampl
     return replace(sampler, update=saved.counters.update)
 
 
-def _stored(folder: Path) -> Config:
+def stored_config(folder: Path) -> Config:
     """The configuration of the run that has this folder."""
     file = folder / "config.toml"
     return parse(read_toml(file), registry(), str(file))

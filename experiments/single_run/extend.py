@@ -1,7 +1,8 @@
 """A run that goes further: `textgan run --resume RUN --set train.updates=...`.
 
-It equals a run that had the larger budget from its start, bit for bit on a CPU. Therefore nothing
-in it may depend on where the budget ends; `textgan fork` continues the other runs as new ones.
+Its weights equal those of a run that had the larger budget from its start, bit for bit on a CPU.
+Therefore nothing in it may depend on where the budget ends; `textgan fork` continues the other runs
+as new ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from core.plural import count
 from core.tracking.protocol import EXTENDED, RunTracker, Tracker
 from core.training.players import sampling_spec
 from core.training.state import budget_spent
-from experiments.single_run.checkpoints import Checkpoints
+from experiments.single_run.checkpoints import Checkpoints, stored_config
 from variants import registry
 
 BUDGET = ("train.updates", "train.minutes")
@@ -52,7 +53,7 @@ def before_extension(folder: Path, given: Config | None) -> Config | None:
     """
     if given is None or not (folder / "config.toml").exists():
         return None
-    stored = parse(read_toml(folder / "config.toml"), registry())
+    stored = stored_config(folder)
     return stored if {*differing(given, stored)} - {*BUDGET} == set() and given != stored else None
 
 

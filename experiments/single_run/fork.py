@@ -19,7 +19,7 @@ from core.training import checkpoint
 from core.training.fork import check_fits, take_over
 from core.training.state import TrainingState
 from experiments.loading import open_corpus
-from experiments.single_run.checkpoints import by_update
+from experiments.single_run.checkpoints import by_update, stored_config
 from experiments.single_run.session import restore, training_state
 from variants import registry
 
@@ -83,7 +83,7 @@ def write_start(path: Path, config: Config, corpus: Corpus, device: torch.device
     assert fork is not None
     assert fork.at is not None
     folder, name = path.parents[1] / fork.run, f"run {fork.run[:8]}"
-    theirs = parse(read_toml(folder / "config.toml"), registry(), str(folder / "config.toml"))
+    theirs = stored_config(folder)
     state, parent = _untrained(config, theirs, corpus, device, name)
     # Again, because the parent may train on and replace its last checkpoints.
     resolve_fork(config, fork.run, folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from core.config import Config, parse, read_toml
+from core.config import Config
 from core.config.renamed import HASH_TAG
 from core.errors import InputError, MachineError, listed
 from core.files import write_atomically
@@ -34,10 +34,9 @@ from core.training import data_parallel
 from experiments.environment import environment_tags, uncommitted_changes
 from experiments.loading import open_corpus
 from experiments.single_run import extend
-from experiments.single_run.checkpoints import LAST, Checkpoints
+from experiments.single_run.checkpoints import LAST, Checkpoints, stored_config
 from experiments.single_run.fork import resolve_fork, write_start
 from experiments.single_run.session import Report, Result, Session, failures_recorded
-from variants import registry
 
 ID_LENGTH = 32
 
@@ -70,7 +69,7 @@ def run(
     elif resume is not None:
         if (folder / "result.json").exists():
             return _finished(tracker, run_id, folder)
-        config = _stored_config(folder, config)
+        config = _resumed_config(folder, config)
     if config is None:
         raise InputError("nothing to run: give a system or a file, or --resume RUN")
     begun = resume is not None and (folder / "config.toml").exists()
@@ -84,7 +83,7 @@ def run(
         if not data_parallel.is_main():
             record: RunTracker = _Discarded("rank", "rank", "rank", Path())
         elif resume is not None:
-            if not begun:  # here, but on another machine
+            if not begun:  # the run was started on another machine, and its folder is not here
                 _write_start(folder, config, corpus, device)
             record = _continue(tracker, run_id, folder, before or config, corpus)
             if before is not None:
@@ -254,13 +253,13 @@ def _write_start(folder: Path, config: Config, corpus: Corpus, device: torch.dev
         raise MachineError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def _stored_config(folder: Path, given: Config | None) -> Config:
+def _resumed_config(folder: Path, given: Config | None) -> Config:
     file = folder / "config.toml"
     if not file.exists():
         if given is None:
             raise InputError(f"{folder}: nothing to resume from, the run's files are gone")
         return given  # begun on another machine: anew, under its id
-    stored = parse(read_toml(file), registry(), str(file))
+    stored = stored_config(folder)
     if given is not None and given.fork is not None:  # what it starts from was resolved
         given = given.model_copy(update={"fork": stored.fork})
     if given is not None and given != stored:

@@ -108,7 +108,7 @@ class Session:
 
     def run(self, *, test: bool, likelihood: bool) -> Result:
         """Train to the end, however it ends. With `test` the test split is scored at the end; with
-        `likelihood` a language model stands next to the run as a baseline.
+        `likelihood` a language model is scored as one more baseline.
         """
         self.likelihood = likelihood
         with interrupts_after_the_update(self.trainer.interrupt):

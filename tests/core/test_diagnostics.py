@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.nn.likelihood import entropy
 from core.tracking.memory import MemoryTracker
-from core.training.diagnostics import calibration_error, signal_and_noise
+from core.training.diagnostics import batch_gradients, calibration_error, signal_and_noise
+from core.training.players import as_module
+from core.training.rollout import sample_with_grad
+from core.types import visible
 from experiments.single_run.run import run
 from tests.conftest import tiny
 from tests.variants.test_baselines import DENSE
+from tests.variants.test_group_relative import state_of
 
 
 def test_a_calibrated_score_has_no_error_and_a_sure_one_has_its_share_of_mistakes() -> None:
@@ -34,6 +39,27 @@ def test_signal_is_corrected_for_the_noise_that_is_left() -> None:
     assert noise == pytest.approx(200_000**0.5, rel=0.01)
     assert found.mean(0).norm() > 200  # what is measured without the correction
     assert signal < 60
+
+
+def test_gradients_are_of_the_whole_loss_with_its_entropy_bonus() -> None:
+    state = state_of("estimator.name=leave_one_out")
+    generator, spec = state.players.generator, state.sampling_spec()
+    as_module(state.adversary.discriminator).eval()  # without dropout
+
+    def gradient(weight: float) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(5)
+        own = state.adversary, generator, spec, state.last_tokens(), rng
+        return next(batch_gradients(1, *own, weight))
+
+    rng = torch.Generator().manual_seed(5)
+    draw = sample_with_grad(generator, spec, len(state.last_tokens()), rng)
+    shown = visible(draw.tokens)
+    entropies = (entropy(draw.hidden, generator.head) * shown).sum(1)
+    weights = [p for p in as_module(generator).parameters() if p.requires_grad]
+    parts = torch.autograd.grad(entropies.mean(), weights, materialize_grads=True)
+    bonus = torch.cat([part.flatten() for part in parts])
+    assert torch.allclose(gradient(0.0) - gradient(0.5), 0.5 * bonus, atol=1e-6)
+    assert bonus.abs().max() > 1e-3
 
 
 def test_a_run_logs_them_and_is_the_same_without(tmp_path: Path) -> None:

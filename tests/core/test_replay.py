@@ -73,3 +73,5 @@ def test_a_replay_that_cannot_be_is_refused() -> None:
     soft = ("sampling.name=gumbel_softmax", "estimator.name=pathwise", "objective.reward=relative")
     with pytest.raises(InputError, match=r"train.replay = 9 needs a sampling that offers hard tok"):
         state_of(*LEAVE_ONE_OUT, *soft, "train.replay=9")
+    with pytest.raises(InputError, match=r"train.replay and train.curriculum_start do not go"):
+        state_of(*LEAVE_ONE_OUT, "train.replay=9", "train.curriculum_start=5")

@@ -36,5 +36,8 @@ def test_value_is_hard_and_gradient_is_soft(seeds: tuple[int, ...], tau: float) 
         strict=True,
     ):
         assert torch.allclose(a, b, atol=1e-10)
+    mask = torch.arange(S) < torch.randint(1, S + 1, (N, 1))
+    masked = StraightThroughTokens(tokens, TokenMixture(hidden, head, seeds, tau, mask))
+    assert torch.allclose(masked.mean(V).double(), (hard * mask[..., None]).mean(0))
     chunks = StraightThroughTokens(tokens, TokenMixture(hidden, head, seeds, tau)).chunk(2)
     assert torch.equal(torch.cat([c.embed(table) for c in chunks]), ours)

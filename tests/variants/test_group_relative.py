@@ -47,6 +47,16 @@ def advance(state: TrainingState, updates: int) -> TrainingState:
     return state
 
 
+def test_g_comes_before_d_where_d_trains_on_its_sentences() -> None:
+    """Likelihood stays first where the schedule has it first."""
+    own = ("estimator.shared=true", "schedule={name='interleaved', every=2}")
+    trainer = Trainer(state_of(*own), lambda values, step: None)
+    assert trainer.state.adversary.plan.drawn_by == "generator"
+    order = [(phase.player, phase.loss) for phase in trainer._phases()]
+    assert order == [("generator", "likelihood"), ("generator", "adversarial"),
+                     ("discriminator", "adversarial")]  # fmt: skip
+
+
 class Fixed:
     """A context of fixed numbers."""
 

@@ -74,7 +74,7 @@ class AllWords(Strategy):
         )
 
     def prepare(self, context: EstimatorContext) -> tuple[Tensor, ...]:
-        """D's queries (N, S, E) and values (N, S), scores of real tokens (N, S) for relativistic
+        """D's queries (N, S, F) and values (N, S), scores of real tokens (N, S) for relativistic
         objectives, advantages of later steps (N, S).
         """
         D = cast(NextTokenDiscriminator, context.discriminator)
@@ -93,7 +93,7 @@ class AllWords(Strategy):
         """
         queries, values, real = (each.flatten(0, 1) for each in prepared[:3])  # (N S, ...)
         D = cast(NextTokenDiscriminator, context.discriminator)
-        table, bonus = D.next_words.detach(), context.entropy_weight  # (V, E)
+        table, bonus = D.next_words.detach(), context.entropy_weight  # (V, F)
 
         def rewards(log_p: Tensor, places: Tensor) -> Tensor:
             scores = torch.addmm(values[places, None], queries[places], table.T)  # (M, V)

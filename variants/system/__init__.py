@@ -12,9 +12,9 @@ from core.config import Search, StrategyConfig
 from core.interfaces import Generator, Sampling, StepContext, Strategy
 from core.nn.convolution import Counts
 from core.nn.discriminator_input import HardTokens
-from core.nn.likelihood import negative_log_likelihood
 from core.training.players import evaluation_mode
 from core.training.rollout import completions, sample, sample_with_grad
+from core.training.scoring import token_nll
 from core.types import PAD, Draw, Shape, visible
 from variants.discriminator.cnn import CNNDiscriminator
 from variants.generator.lstm import LSTMGenerator
@@ -51,7 +51,10 @@ class WholeSystem(Strategy):
     def likelihood_loss(self, context: StepContext) -> Tensor:
         """Negative log-likelihood of real text in nats per token."""
         tokens = context.next_batch()
-        loss = token_nll(self.generator, tokens, context).sum() / (tokens != PAD).sum()
+        loss = (
+            token_nll(self.generator, tokens, context.rng("likelihood")).sum()
+            / (tokens != PAD).sum()
+        )
         context.metrics["train/likelihood_loss"] = float(loss.detach())
         return loss
 
@@ -131,12 +134,6 @@ def token_inputs(shape: Shape, width: int) -> tuple[LastToken, NoMapping]:
     """Next-step input and noise mapping of a generator that reads only tokens."""
     start = LastToken(LastToken.Config(first="start"), shape, width)
     return start, NoMapping(NoMapping.Config(), shape, width)
-
-
-def token_nll(model: Generator, tokens: Tensor, context: StepContext) -> Tensor:
-    """-log p (N, S) of each of the tokens (N, S) in nats, 0 at padding."""
-    hidden = model.parallel(tokens, model.draw_noise(len(tokens), context.rng("likelihood")))
-    return negative_log_likelihood(hidden, model.head, tokens)
 
 
 def until_end(tokens: Tensor) -> HardTokens:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from core.config import Search, StrategyConfig
 from core.interfaces import StepContext
-from core.nn.likelihood import expectation, negative_log_likelihood
+from core.nn.likelihood import expectation
 from core.training.players import evaluation_mode
+from core.training.scoring import token_nll
 from core.types import PAD, Phase, Progress, Shape, visible
 from variants.system import Layers, SmallSize, Steps, WholeSystem, language_model
 
@@ -60,8 +61,7 @@ class CoT(WholeSystem):
         """Negative log-likelihood of a batch of each kind of text, in nats per sentence."""
         real, drawn = context.next_batch(), self.sample(context).tokens
         tokens = torch.cat([real, drawn.masked_fill(~visible(drawn), PAD)])
-        hidden = self._mediate(tokens, context)
-        nll = negative_log_likelihood(hidden, self.mediator.head, tokens).sum(1)
+        nll = token_nll(self.mediator, tokens, context.rng("mediator")).sum(1)
         real_nll, drawn_nll = nll.detach().chunk(2)
         context.metrics["train/mediator_real_nats"] = float(real_nll.mean())
         context.metrics["train/mediator_drawn_nats"] = float(drawn_nll.mean())
@@ -71,15 +71,11 @@ class CoT(WholeSystem):
         """Divergence from the mediator in nats per sentence, exact at each sampled prefix."""
         draw = self.sample_with_grad(context)
         with torch.no_grad(), evaluation_mode(self.mediator):
-            mediated = self._mediate(draw.tokens, context).flatten(0, 1)  # (N S, E)
+            noise = self.mediator.draw_noise(len(draw.tokens), context.rng("mediator"))
+            mediated = self.mediator.parallel(draw.tokens, noise).flatten(0, 1)  # (N S, E)
 
         def divergence(log_g: Tensor, places: Tensor) -> Tensor:
             return log_g - self.mediator.head(mediated[places]).log_softmax(-1)
 
         seen = visible(draw.tokens)
         return expectation(draw.hidden, self.generator.head, seen, divergence)
-
-    def _mediate(self, tokens: Tensor, context: StepContext) -> Tensor:
-        """The mediator's hidden states (N, S, E)."""
-        noise = self.mediator.draw_noise(len(tokens), context.rng("mediator"))
-        return self.mediator.parallel(tokens, noise)

@@ -25,6 +25,7 @@ from torch import Tensor
 from core.config import Search, StrategyConfig
 from core.interfaces import StepContext
 from core.nn.likelihood import log_likelihood
+from core.training.scoring import token_nll
 from core.types import PAD, Phase, Progress, Shape, visible
 from variants.estimator import discounted
 from variants.system import (
@@ -34,7 +35,6 @@ from variants.system import (
     WholeSystem,
     language_model,
     log_scores,
-    token_nll,
 )
 
 LARGEST = 12  # nats, bound of a token's reward in the authors' code
@@ -82,7 +82,7 @@ class DPGAN(WholeSystem):
         """The mean surprise of generated text less that of real text, in nats per token."""
         drawn = self.sample(context).tokens
         tokens = torch.cat([context.next_batch(), drawn.masked_fill(~visible(drawn), PAD)])
-        surprise = token_nll(self.discriminator, tokens, context).sum(1)
+        surprise = token_nll(self.discriminator, tokens, context.rng("likelihood")).sum(1)
         real, fake = (surprise / (tokens != PAD).sum(1).clamp(min=1)).chunk(2)
         log_scores(real, fake, context)
         return fake.mean() - self.config.real_weight * real.mean()
@@ -102,9 +102,11 @@ class DPGAN(WholeSystem):
         """Likelihood of real text, in which each token counts a tenth of its surprise."""
         tokens = context.next_batch()
         with torch.no_grad():
-            surprise = token_nll(self.discriminator, tokens, context)
+            surprise = token_nll(self.discriminator, tokens, context.rng("likelihood"))
         weights = torch.where(surprise > LARGEST, 1.0, surprise / 10)
-        return (weights * token_nll(self.generator, tokens, context)).sum() / (tokens != PAD).sum()
+        return (weights * token_nll(self.generator, tokens, context.rng("likelihood"))).sum() / (
+            tokens != PAD
+        ).sum()
 
     def q_values(self, rewards: Tensor, mask: Tensor) -> Tensor:
         """Q (N, S) of rewards r (N, S), zero where `mask` is False."""

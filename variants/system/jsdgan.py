@@ -28,8 +28,9 @@ from torch.nn.functional import softplus
 
 from core.config import StrategyConfig
 from core.interfaces import StepContext
+from core.training.scoring import token_nll
 from core.types import Phase, Progress, Shape
-from variants.system import Layers, SmallSize, Updates, WholeSystem, language_model, token_nll
+from variants.system import Layers, SmallSize, Updates, WholeSystem, language_model
 
 
 class JSDGAN(WholeSystem):
@@ -58,7 +59,7 @@ class JSDGAN(WholeSystem):
 
     def generator_loss(self, context: StepContext) -> Tensor:
         """JSD(P, Q) in nats, between 0 and log 2."""
-        log_q = -token_nll(self.generator, context.next_batch(), context).sum(1)
+        log_q = -token_nll(self.generator, context.next_batch(), context.rng("likelihood")).sum(1)
         log_r = log_q + math.log(context.train_size)
         log_d, log_not_d = -softplus(log_r), -softplus(-log_r)  # log D, log(1 - D)
         context.metrics["train/log_ratio"] = float(log_r.detach().mean())

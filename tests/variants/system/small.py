@@ -52,9 +52,8 @@ def made(name: str, vocabulary: int = V) -> Any:
 
 def stage(system: Any, tokens: torch.Tensor) -> StepContext:
     drawing = SamplingSpec(system.sampling)
-    return StepContext(
-        len(tokens), CPU, drawing, lambda: tokens, Streams(0, CPU).__getitem__, {}, len(tokens)
-    )
+    rng = Streams(0, CPU).__getitem__
+    return StepContext(len(tokens), drawing, lambda: tokens, rng, {}, len(tokens))
 
 
 def sentences(seed: int = 0) -> torch.Tensor:
