@@ -18,6 +18,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.files import write_atomically
+from core.text.corpus import spaced
 from core.text.hashing import hash_of
 from core.tracking.memory import MemoryTracker
 from core.training.nll_gen import nll_gen
@@ -56,7 +57,8 @@ def train(folder: Path, updates: int) -> None:
             raise InputError(f"its training failed ({result.outcome})")
         sampler = sampler_of(tracker, result.run_id, BEST)
         corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
-        rows = corpus.test.rows(np.arange(min(len(corpus.test), SCORED)), config.model.length)
+        some = np.array(spaced(len(corpus.test), SCORED))
+        rows = corpus.test.rows(some, config.model.length)
         nll = nll_gen(sampler.generator, sampler.drawing, rows).value
         about = {
             "updates": min(curve)[1],

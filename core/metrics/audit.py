@@ -17,8 +17,8 @@ from itertools import combinations
 import numpy as np
 from scipy import sparse
 
-from core.metrics.ngrams import NgramTable, Sentence, Text, spaced
-from core.text.corpus import Split
+from core.metrics.ngrams import NgramTable, Sentence, Text
+from core.text.corpus import Split, spaced
 from core.text.hashing import hash_of
 
 RESPLITS = 40

@@ -30,8 +30,9 @@ import numpy as np
 from scipy import sparse
 
 from core.errors import InputError, first_line
-from core.metrics.ngrams import NgramTable, Text, spaced
+from core.metrics.ngrams import NgramTable, Text
 from core.metrics.signature import text_signature
+from core.text.corpus import spaced
 
 DIMENSIONS = 64  # E of the bag of words
 GAPS = (1, 2, 3)  # distances between the words of a pair

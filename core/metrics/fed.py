@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.metrics.intervals import Bounds, Measure, squared_distance
-from core.metrics.ngrams import spaced
+from core.text.corpus import spaced
 
 GROUPS = 20
 SMALLEST = 2 * GROUPS  # sentences on either side, for a value

@@ -23,10 +23,11 @@ from core.metrics.encoders import DEFAULT, Encoder
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Bounds, Measure
 from core.metrics.judgements import Judgements
-from core.metrics.ngrams import Sentence, Text, spaced
+from core.metrics.ngrams import Sentence, Text
 from core.metrics.signature import Signature, of_metric
 from core.metrics.suite import Suite
 from core.plural import count
+from core.text.corpus import spaced
 from core.text.hashing import hash_of
 from core.text.oracles import LstmOracle, Oracle
 from core.text.readers import read_texts
@@ -330,10 +331,8 @@ def _baseline_rows(inputs: Inputs, suite: Suite) -> dict[str, Row]:
 
 
 def halves(sentences: Text) -> tuple[list[Sentence], list[Sentence]]:
-    """Two halves of a text as if split at random, whatever its order: lower and higher hashes.
-
-    Each repetition of a sentence has its own hash: repetitions that stayed together would make the
-    halves differ.
+    """Two halves of a text as if split at random, whatever its order: lower and higher hashes. Each
+    repetition of a sentence has its own: repetitions that stayed together would make them differ.
     """
     seen: Counter[tuple[str, ...]] = Counter()
     hashes = []

@@ -19,8 +19,8 @@ import numpy as np
 
 from core.metrics.catalogue import FLOORS
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.ngrams import Sentence, Text, spaced
-from core.text.corpus import Split
+from core.metrics.ngrams import Sentence, Text
+from core.text.corpus import Split, spaced
 
 MOST = 100_000  # training sentences
 

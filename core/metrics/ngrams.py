@@ -31,12 +31,6 @@ class Counts:
     count: np.ndarray
 
 
-def spaced(count: int, most: int) -> list[int]:
-    """The indices of at most `most` evenly spaced things of `count`."""
-    kept = min(count, most)
-    return [i * count // kept for i in range(kept)]
-
-
 def numbered(things: Iterable[Hashable]) -> tuple[np.ndarray, dict[Any, int]]:
     """The number of each thing, and the numbers by thing, in the order of first appearance."""
     numbers: dict[Any, int] = {}

@@ -28,12 +28,12 @@ from core.metrics.lm import lm, reverse_lm
 from core.metrics.mauve import mauve
 from core.metrics.mmd import mmd
 from core.metrics.ms_jaccard import ms_jaccard
-from core.metrics.ngrams import Sentence, Text, spaced
+from core.metrics.ngrams import Sentence, Text
 from core.metrics.oracle import oracle
 from core.metrics.plugins import PLUGINS, Need
 from core.metrics.signature import Signature, of_document, text_signature
 from core.metrics.two_sample import c2st, nearest_neighbour
-from core.text.corpus import Split
+from core.text.corpus import Split, spaced
 from core.text.oracles import Oracle
 
 MAX_PAIRED = 10_000  # sentences on each side for metrics of quadratic cost

@@ -18,7 +18,6 @@ import resource
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +105,14 @@ def resident_file_bytes() -> int:
     except FileNotFoundError:
         return 0
     return int(pages_of_files) * resource.getpagesize()
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """The indices of at most `most` evenly spaced things of `count`. A text may have an order, such
+    as that of the files it comes from, so its first sentences may differ from the others.
+    """
+    kept = min(count, most)
+    return [i * count // kept for i in range(kept)]
 
 
 class Split:
@@ -198,8 +205,10 @@ class Split:
                 yield self.vocabulary.decode(ids[begin:end])
 
     def sentences(self, limit: int | None = None) -> list[list[str]]:
-        """The first `limit` sentences as words; all without a limit."""
-        return list(islice(self, limit))
+        """All sentences as words, or `limit` evenly spaced ones."""
+        if limit is None or limit >= len(self):
+            return list(self)
+        return [self.sentence(index) for index in spaced(len(self), limit)]
 
     def sentence_set(self) -> SentenceSet:
         """Its sentences, to look others up in."""

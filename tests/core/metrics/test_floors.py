@@ -10,7 +10,7 @@ import pytest
 
 from core.metrics.catalogue import FLOORS
 from core.metrics.floors import MOST, Floor
-from core.metrics.ngrams import spaced
+from core.text.corpus import spaced
 from core.text.grammar import grammar
 from studies.leaderboard import ladder
 

@@ -37,6 +37,18 @@ def text_file(folder: Path, lines: list[str] | None = None) -> Path:
     return file
 
 
+def test_some_sentences_of_a_split_are_from_all_of_it(tmp_path: Path) -> None:
+    """A file may be several files in a row, each with its own kind of text."""
+    file = tmp_path / "two.txt"
+    names = ["".join("abcdefghij"[int(digit)] for digit in str(i)) for i in range(1000)]
+    file.write_text("".join(f"{kind} text {name}\n" for kind in "ab" for name in names))
+    split = prepare_corpus(CorpusSettings(source=str(file)), tmp_path, max_words=5).validation
+    assert len(split) > 100
+    kinds = [sentence[0] for sentence in split.sentences(40)]
+    assert 14 <= kinds.count("a") <= 26
+    assert split.sentences(len(split) + 1) == split.sentences() == list(split)
+
+
 def test_a_corpus_holds_what_the_file_held(tmp_path: Path) -> None:
     lines = sorted(set(sentences()))
     corpus = build_corpus(CorpusSettings(source=str(text_file(tmp_path, lines))), tmp_path / "c")
