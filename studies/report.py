@@ -33,7 +33,15 @@ from studies.analysis.curves import curves
 from studies.analysis.laboratory import missed
 from studies.analysis.plane import plane
 from studies.analysis.power import power
-from studies.analysis.ranking import caveats, equivalent, failed, outcomes, ranking, unfinished
+from studies.analysis.ranking import (
+    caveats,
+    equivalent,
+    failed,
+    outcomes,
+    ranking,
+    unfinished,
+    why_adjusted,
+)
 from studies.analysis.runs import cost, counted_apart, failures, reproduce, samples
 from studies.analysis.search import keeps_constraints, ranked_trials
 from studies.analysis.selection import rule_results, which_checkpoint
@@ -70,7 +78,7 @@ class Report:
     question: str
     facts: Mapping[str, str]  # what ran
     findings: Sequence[str]  # Markdown sentences
-    headline: Sequence[str]  # the one to three of them for a list of studies
+    headline: Sequence[str]  # the first few of them, for a list of studies
     sections: Sequence[Section]
 
     @cached_property
@@ -212,11 +220,14 @@ def build(reading: Reading) -> Report:
     first, own = ranking(reading), sections(reading)
     every = (which_checkpoint, power, people, plane, curves, samples, failures, cost)
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
-    equal = [each for each in equivalent(reading.board) if each in first.findings]
     answers = [each for section in own for each in section.answers]
-    headline = answers or [
-        *first.findings[:1], *equal, *(each for section in own[:1] for each in section.findings[:1])
-    ]  # fmt: skip
+    # All pairs of rows, unless some were named beforehand, only repeat the leaderboard at length.
+    leading = [each for each in own[:1] if each.key != "pairs" or reading.table.contrasts]
+    of_kind = [each for section in leading for each in section.findings[:1]]
+    score, *verdicts = [each for each in first.findings if each != why_adjusted(reading.board)]
+    if of_kind:
+        verdicts = [each for each in equivalent(reading.board) if each in verdicts]
+    headline = answers or [score, *verdicts, *of_kind]
     said = [sentence for section in found for sentence in section.findings]
     findings = _each_once([*answers, *said])
     return Report(

@@ -248,11 +248,15 @@ def _against(best: Row, board: Leaderboard) -> list[str]:
     if unclear := [name for name in unclear if name not in failed_all]:
         seeds = count(best.seeds, "seed")
         said.append(f"No significant difference from {names(unclear)} (n = {seeds}).")
-    said.append(
+    return [*said, why_adjusted(board)]
+
+
+def why_adjusted(board: Leaderboard) -> str:
+    """Why the verdicts against the first row are adjusted."""
+    return (
         f"The winner was picked after seeing the scores, so these verdicts are adjusted for all "
         f"pairs of {count(len(board.rows), 'row')}. To confirm it, run it again with new seeds."
     )
-    return said
 
 
 def equivalent(board: Leaderboard) -> list[str]:

@@ -26,7 +26,10 @@ captions_fifteen_minutes takes the place of captions_five_minutes; modern_to_log
 published_tuned takes the place of published_small, published_systems (also on captions),
 tuned_from_scratch and search_rates; seqgan_to_scratchgan, whose models were below the bigram floor,
 is gone; on a path parts and whole judge failed runs by the same survivors; the model card says all
-conclusions, and the seed of its samples.
+conclusions, and the seed of its samples; first_minute was run on a machine that did nothing else,
+log_ratio without its entropy bonus; feedback was run again, on all_words and ranked by
+jsd_bound; a headline of RESULTS.md has the
+verdicts against the first row instead of the largest difference.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
