@@ -156,7 +156,7 @@ class EvaluationConfig(Frozen):
 
     every: Annotated[int, Field(ge=1)] = 100  # updates between two evaluations
     sentences: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # drawn from G
-    references: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # real, from the validation split
+    references: Annotated[int, Field(ge=2, le=1_000_000)] = 1000  # real, evenly spaced in the split
     shown: Annotated[int, Field(ge=1, le=100)] = 10  # rows of the sample table, fixed latents
     gradients: Annotated[int, Field(ge=0, le=1000)] = 4  # batches that G's signal is taken from
     # Evaluations with a collapsed sample, one after another, that end a run; 0: none do.

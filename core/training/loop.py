@@ -90,11 +90,12 @@ class Trainer:
         progress = Progress(counters.update, counters.losses, per_epoch)
         phases = list(state.players.schedule.phases(progress))
         adversary = state.players.adversary
-        begins = any(phase.reset_optimiser for phase in phases)
+        of_D = [phase for phase in phases if phase.player == "discriminator"]
+        begins = any(phase.reset_optimiser for phase in of_D)
         if adversary and adversary.plan.drawn_by == "generator" and not begins:
             # G first, because D trains on the sentences of G's step. In the update that begins
             # adversarial training D is first, because it may take over weights of G.
-            phases.sort(key=lambda phase: phase.player == "discriminator")
+            phases = [phase for phase in phases if phase not in of_D] + of_D
         return phases
 
     def _timed(self, evaluate: Callable[[], None]) -> None:

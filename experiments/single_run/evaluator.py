@@ -45,7 +45,9 @@ class Evaluator:
             self.oracle, self.config.corpus, longest, frozenset(corpus.vocabulary.words)
         )
         self.suite = self._suite(corpus.validation)
-        self.real_bigrams = bigrams(self.suite.references[: self.config.evaluation.sentences])
+        real = self.suite.references
+        some = spaced(len(real), self.config.evaluation.sentences)
+        self.real_bigrams = bigrams([real[i] for i in some])
         self.reasons: dict[str, str] = {}  # of metrics that are undefined at the last evaluation
 
     def _suite(self, split: Split) -> Suite:

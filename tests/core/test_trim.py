@@ -155,7 +155,9 @@ def test_parts_cut_by_words_move_both_players_as_equal_parts_do(
     sizes: list[int] = []
     pieces = MicroBatches.pieces
 
-    def watched(self: MicroBatches, length: torch.Tensor | None, *, padded: bool) -> list[slice]:
+    def watched(
+        self: MicroBatches, length: torch.Tensor | None, *, padded: bool = True
+    ) -> list[slice]:
         found = pieces(self, length, padded=padded)
         sizes.extend(piece.stop - piece.start for piece in found)
         return found
