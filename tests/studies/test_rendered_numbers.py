@@ -28,7 +28,8 @@ seqgan_to_scratchgan, whose models were below the bigram floor, is gone; on a pa
 judge failed runs by the same survivors; the model card says all conclusions, and the seed of its
 samples; first_minute was run on a machine that did nothing else, log_ratio without its entropy
 bonus; captions_full was added; feedback was run again, on all_words and ranked by jsd_bound; a
-headline of RESULTS.md has the verdicts against the first row instead of the largest difference.
+headline of RESULTS.md has the verdicts against the first row instead of the largest difference;
+published_tuned has a sweep over temperature.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
