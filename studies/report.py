@@ -222,7 +222,8 @@ def build(reading: Reading) -> Report:
     found = [first, *own, *(s for make in every for s in make(reading)), reproduce(reading)]
     answers = [each for section in own for each in section.answers]
     # All pairs of rows, unless some were named beforehand, only repeat the leaderboard at length.
-    leading = [each for each in own[:1] if each.key != "pairs" or reading.table.contrasts]
+    every_pair = not reading.table.contrasts and own and own[0].key in ("pairs", "finalists")
+    leading = [] if every_pair else own[:1]
     of_kind = [each for section in leading for each in section.findings[:1]]
     score, *verdicts = [each for each in first.findings if each != why_adjusted(reading.board)]
     if of_kind:
