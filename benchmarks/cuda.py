@@ -71,9 +71,9 @@ def cuda(setting: Setting, repeats: int, plain_repeats: int) -> None:
 
 def draw(steps: TrainingState) -> None:
     """One batch of words, without gradient."""
-    drawing = steps.sampling_spec()
+    spec = steps.sampling_spec()
     size = steps.config.train.batch_size
-    sample(steps.players.generator, drawing, size, steps.streams["noise"])
+    sample(steps.players.generator, spec, size, steps.streams["noise"])
 
 
 def timed(work: Callable[[], object], repeats: int) -> Times:

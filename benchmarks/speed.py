@@ -147,9 +147,9 @@ def play(steps: TrainingState, phase: Phase) -> None:
 
 def sample(steps: TrainingState) -> None:
     """Draw one batch."""
-    drawing = SamplingSpec(steps.players.sampling)
+    spec = SamplingSpec(steps.players.sampling)
     size = steps.config.train.batch_size
-    sample_tokens(steps.players.generator, drawing, size, steps.streams["noise"])
+    sample_tokens(steps.players.generator, spec, size, steps.streams["noise"])
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def curve(system: str, overrides: list[str]) -> tuple[list[Point], int]:
         state = training_state(config, corpus, device)
         split = corpus.validation
         rows = split.rows(np.arange(min(len(split), SCORED)), config.model.length)
-        drawing = sampling_spec(config, registry(), 1.0)
+        spec = sampling_spec(config, registry(), 1.0)
         G = state.players.generator
         averages = {decay: deepcopy(G) for decay in AVERAGES}
         points: list[Point] = []
@@ -86,7 +86,7 @@ def curve(system: str, overrides: list[str]) -> tuple[list[Point], int]:
             state.counters.update += 1
             if state.counters.update % EVERY == 0:
                 found = {
-                    decay: nll_gen(average, drawing, rows).value or float("nan")
+                    decay: nll_gen(average, spec, rows).value or float("nan")
                     for decay, average in averages.items()
                 }
                 points.append((state.counters.update, seconds, found))

@@ -29,7 +29,7 @@ class Yardstick:
         self.players = replace(setting, kernels="torch").players("full")
         assert self.players.adversary is not None
         self.generator, self.adversary = self.players.generator, self.players.adversary
-        self.drawing = SamplingSpec(self.players.sampling)
+        self.spec = SamplingSpec(self.players.sampling)
         self.rng = torch.Generator(device=setting.place).manual_seed(0)
 
     def sample(self) -> None:
@@ -70,4 +70,4 @@ class Yardstick:
     def _hidden(self) -> Tensor:
         noise = self.generator.draw_noise(self.setting.batch, self.rng)
         graph = torch.is_grad_enabled()
-        return unroll(self.generator, self.drawing, noise, (), differentiable=graph)[1]
+        return unroll(self.generator, self.spec, noise, (), differentiable=graph)[1]

@@ -116,6 +116,8 @@ class NextInput(Protocol):
 class NoiseMapping(Protocol):
     """A latent to the memory that the noise blocks attend to."""
 
+    offers: frozenset[str]
+
     def draw(self, count: int, rng: torch.Generator, noise: NoiseKind) -> Tensor | None:
         """The latent of `count` sentences, or None when there is no mapping."""
 
@@ -126,6 +128,7 @@ class NoiseMapping(Protocol):
 class Sampling(Protocol):
     """How a token is selected, what D sees of it, and what the next step is fed."""
 
+    offers: frozenset[str]
     soft_feedback: bool  # the next step is fed a mixture, with gradient, instead of a token
 
     def randomness(self, batches: int, rng: torch.Generator) -> Seeds:
@@ -183,7 +186,7 @@ class NextTokenDiscriminator(Discriminator, Protocol):
     """A per-step discriminator that knows the score of every next token ("next_token_scores")."""
 
     @property
-    def next_words(self) -> Tensor:
+    def output_embedding(self) -> Tensor:
         """(V, F), of every token w the vector e_w that its score is a product with."""
 
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,6 +198,7 @@ class NextTokenDiscriminator(Discriminator, Protocol):
 class Objective(Protocol):
     """The two adversarial losses of D's scores; both are minimised."""
 
+    offers: frozenset[str]
     relativistic: bool  # G's loss and reward use real scores too
     uses_features: bool  # it reads D's features, not its scores
 
@@ -387,6 +391,11 @@ class SamplingSpec:
     length: int | None = None  # steps; None: as many as the generator has
     given: Tensor | None = None  # (N, P) tokens that the sentences begin with; None: none
 
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether each token is drawn from softmax(l); else the noise decides which it is."""
+        return "likelihood" in self.sampling.offers
+
     def mask(self, tokens: Tensor) -> Tensor | None:
         """Which of the tokens (N, S) D sees, (N, S) bool; None for all."""
         return visible(tokens) if self.mask_after_eos else None
@@ -397,7 +406,7 @@ class StepContext:
     """What the loss of a whole system may use of the run."""
 
     batch_size: int  # N
-    sampling: SamplingSpec
+    spec: SamplingSpec
     next_batch: Callable[[], Tensor]  # the next real sentences (N, S), others at every call
     rng: Callable[[str], torch.Generator]  # a random stream of the run by its name
     metrics: dict[str, float]  # "train/...", logged

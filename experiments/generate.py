@@ -33,7 +33,7 @@ class SentenceSampler:
     """Draws sentences from a generator."""
 
     generator: Generator
-    drawing: SamplingSpec
+    spec: SamplingSpec
     vocabulary: Vocabulary
     joiner: str = " "
     update: int | None = None  # of the checkpoint that it was read from
@@ -59,7 +59,7 @@ class SentenceSampler:
         module.eval()
         # Whole batches are drawn, so that the first sentences do not depend on how many.
         drawn = [
-            sample_tokens(self.generator, self.drawing, BATCH, rng, temperature).cpu().numpy()
+            sample_tokens(self.generator, self.spec, BATCH, rng, temperature).cpu().numpy()
             for _ in range(0, n, BATCH)
         ]
         module.train(training)

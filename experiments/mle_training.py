@@ -59,7 +59,7 @@ def train(folder: Path, updates: int) -> None:
         corpus = open_corpus(config.corpus, tracker.store_dir, config.model.length)
         some = np.array(spaced(len(corpus.test), SCORED))
         rows = corpus.test.rows(some, config.model.length)
-        nll = nll_gen(sampler.generator, sampler.drawing, rows).value
+        nll = nll_gen(sampler.generator, sampler.spec, rows).value
         about = {
             "updates": min(curve)[1],
             "budget": updates,

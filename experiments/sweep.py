@@ -141,8 +141,7 @@ def sweep(
         except InputError as error:
             notes.append(f"no {name} row: {error}")
     shape = [(point.diversity, point.quality) for point in points]
-    explicit = "likelihood" in getattr(sampler.drawing.sampling, "offers", ())
-    swept = "softmax temperature" if explicit else "scale of the noise"
+    swept = "softmax temperature" if sampler.spec.has_likelihood else "scale of the noise"
     return Sweep(swept, tuple(points), found, area(shape), len(suite.references), tuple(notes))
 
 

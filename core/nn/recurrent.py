@@ -76,7 +76,7 @@ class RecurrentGenerator(nn.Module, ABC):
         self.next_input, self.noise_mapping = next_input, noise_mapping
         self.embedding = nn.Embedding(shape.vocabulary, config.width)
         self.head = nn.Linear(self.body.hidden, shape.vocabulary)
-        reads = "memory" in getattr(noise_mapping, "offers", ())
+        reads = "memory" in noise_mapping.offers
         self.start = nn.Linear(config.width, self.body.starts) if reads else None
 
     @abstractmethod

@@ -21,7 +21,7 @@ from core.nn.discriminator_input import HardTokens
 from core.nn.likelihood import entropy, log_likelihood
 from core.process import denormals_are_zero
 from core.seeding import generator as stream
-from core.training.generator_batch import GeneratorBatch, planned
+from core.training.generator_batch import GeneratorBatch, plan_batch
 from core.training.generator_step import estimator_loss
 from core.training.players import (
     Adversary,
@@ -129,7 +129,7 @@ def _of_discriminator(adversary: Adversary, scores: list[Scores]) -> dict[str, f
     values: dict[str, float | None] = {
         "diagnosis/d_auc": float((above > 0).double().mean() + (above == 0).double().mean() / 2)
     }
-    if "log_ratio" in getattr(adversary.objective, "offers", ()):
+    if "log_ratio" in adversary.objective.offers:
         real_odds, fake_odds = _visible(r), _visible(f)
         right = (real_odds > 0).double().mean() + (fake_odds <= 0).double().mean()
         values["diagnosis/d_accuracy"] = float(right / 2)
@@ -173,7 +173,7 @@ def batch_gradients(
     as the real ones (N, S). Without an `entropy_weight` they are those of the rewards alone.
     """
     weights = [p for p in as_module(generator).parameters() if p.requires_grad]
-    spec, compared = planned(adversary.plan, spec, real)
+    spec, compared = plan_batch(adversary.plan, spec, real)
     for _ in range(count):
         batch = GeneratorBatch(
             sample_with_grad(generator, spec, len(real), rng),

@@ -113,10 +113,10 @@ def _expected_loss(
         log_p = log_p_of(state.players.generator, real_tokens, state.streams["noise"])
         real = log_ratio(D, (queries[:N], values[:N]), real_tokens, log_p)
     else:
-        real = (queries[:N] * D.next_words[real_tokens]).sum(-1) + values[:N]
+        real = (queries[:N] * D.output_embedding[real_tokens]).sum(-1) + values[:N]
     mask, real_loss = embedded[0].mask, objective.real_loss(real)
     real_score = real.mean() if mask is None else real[mask].mean()
-    scores = queries[N:], values[N:], D.next_words
+    scores = queries[N:], values[N:], D.output_embedding
     fake_loss, fake_score = expected_loss(
         draw.hidden, head, embedded[1].mask, scores, objective.fake_loss, plan.log_ratio
     )

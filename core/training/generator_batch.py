@@ -16,7 +16,7 @@ from core.training.scoring import score
 from core.types import DiscriminatorInput, Draw, Embedded, Scores
 
 
-def planned(
+def plan_batch(
     plan: StepPlan, spec: SamplingSpec, real: Tensor
 ) -> tuple[SamplingSpec, DiscriminatorInput]:
     """How to draw as many sentences as the real ones (N, S), and whom each is compared with."""
@@ -35,7 +35,7 @@ class GeneratorBatch:
     draw: Draw
     real: DiscriminatorInput  # as many real sentences
     generator: Generator
-    sampling: SamplingSpec
+    spec: SamplingSpec
     discriminator: Discriminator
     objective: Objective
     rng: torch.Generator  # the estimator's own random numbers
@@ -81,7 +81,7 @@ class GeneratorBatch:
 
     def mc_q_values(self, count: int, real: Scores | None = None) -> Tensor:
         """See `EstimatorContext`."""
-        continued = completions(self.generator, self.sampling, self.draw, count, self.rng)
+        continued = completions(self.generator, self.spec, self.draw, count, self.rng)
         N, S = self.draw.tokens.shape
         if real is None:
             real = self.real_scores()
@@ -93,7 +93,7 @@ class GeneratorBatch:
         values = []
         for completed in continued:  # (N, count, S)
             tokens = completed.reshape(N * count, S)
-            scores = self._detached(HardTokens(tokens, self.sampling.mask(tokens)), parts)
+            scores = self._detached(HardTokens(tokens, self.spec.mask(tokens)), parts)
             values.append(self._rewards(scores, paired).per_sentence().view(N, count).mean(1))
         return torch.stack(
             [*values, self._rewards(self.detached_scores(), real).per_sentence()], dim=1
@@ -119,7 +119,7 @@ class GeneratorBatch:
         assert G is not None
         assert draw.noise is not None
         with torch.no_grad():
-            hidden = parallel_pass(G, self.sampling, draw.tokens, draw.noise)
+            hidden = parallel_pass(G, self.spec, draw.tokens, draw.noise)
             return self.masked(log_likelihood(hidden, G.head, draw.tokens))
 
     def split(self, draws: Iterable[Draw], pieces: Sequence[slice]) -> Iterator[GeneratorBatch]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.interfaces import Estimator
 from core.nn.discriminator_input import lengths, movable
 from core.nn.likelihood import expectation
-from core.training.generator_batch import GeneratorBatch, planned
+from core.training.generator_batch import GeneratorBatch, plan_batch
 from core.training.optimisation import optimise
 from core.training.players import as_module, evaluation_mode, frozen_parameters
 from core.training.rollout import drawn_again, sample_with_grad, split
@@ -24,7 +24,7 @@ Parts = Iterator[tuple[GeneratorBatch, slice]]  # micro-batches and their rows o
 def generator_step(state: TrainingState) -> float:
     """Train G against D on one draw, as often as the estimator's plan says; the last loss."""
     adversary, parts = state.adversary, state.micro_batches.count
-    spec, real = planned(adversary.plan, state.sampling_spec(), state.last_tokens())
+    spec, real = plan_batch(adversary.plan, state.sampling_spec(), state.last_tokens())
     if state.of_discriminator_step is None:
         draw = sample_with_grad(
             state.players.generator, spec, state.batch_size, state.streams["noise"], parts
@@ -38,7 +38,7 @@ def generator_step(state: TrainingState) -> float:
         draw=draw,
         real=real,
         generator=state.players.generator,
-        sampling=spec,
+        spec=spec,
         discriminator=state.noisy_discriminator(),
         objective=adversary.objective,
         rng=state.streams["estimator"],

@@ -61,7 +61,7 @@ def jsd(samples: np.ndarray, references: np.ndarray) -> Measure:
 
 def generator_jsd(
     generator: Generator,
-    drawing: SamplingSpec,
+    spec: SamplingSpec,
     rows: np.ndarray,
     vocabulary: Vocabulary,
     distribution: CorpusDistribution | None,
@@ -69,7 +69,7 @@ def generator_jsd(
 ) -> Measure:
     """Of a generator's sentences as drawn, ids (n, S), and `references`, sentences of P."""
     n, m = len(rows), len(references)
-    if distribution is None or not explicit(generator, drawing):
+    if distribution is None or not explicit(generator, spec):
         return Measure(None, n, m, reason=NO_ORACLE if distribution is None else IMPLICIT)
     real = _encoded(references, vocabulary, rows.shape[1])
     text = [vocabulary.decode(row) for row in rows]

@@ -29,12 +29,12 @@ from core.types import visible
 BATCH = 250  # sentences at a time
 
 
-def nll_gen(generator: Generator, drawing: SamplingSpec, rows: np.ndarray) -> Measure:
+def nll_gen(generator: Generator, spec: SamplingSpec, rows: np.ndarray) -> Measure:
     """Of real sentences as ids (n, S), padded; undefined without one, and for a generator whose
     likelihood nobody can compute.
     """
     n = len(rows)
-    if n == 0 or not explicit(generator, drawing):
+    if n == 0 or not explicit(generator, spec):
         return Measure(None, n, n)
     nats, tokens = sentence_nll(generator, rows)
     value = float(nats.sum() / tokens.sum())
@@ -67,10 +67,8 @@ def sentence_nll(generator: Generator, rows: np.ndarray) -> tuple[np.ndarray, np
     return np.concatenate(nats), np.concatenate(tokens).astype(float)
 
 
-def explicit(generator: Generator, drawing: SamplingSpec) -> bool:
+def explicit(generator: Generator, spec: SamplingSpec) -> bool:
     """Whether the probability of a sentence is the product of its tokens' under softmax(l)."""
-    sampling = drawing.sampling
-    offers = getattr(sampling, "offers", ())
     device = next(as_module(generator).parameters()).device
     noise = generator.draw_noise(1, torch.Generator(device=device).manual_seed(0))
-    return "likelihood" in offers and not sampling.soft_feedback and noise.silent
+    return spec.has_likelihood and not spec.sampling.soft_feedback and noise.silent

@@ -183,11 +183,10 @@ def sample_tokens(
     multiplied by it. Drawing stops when every sentence has ended; the rest is padding.
     """
     spec = replace(spec, mask_after_eos=True)
-    explicit = "likelihood" in getattr(spec.sampling, "offers", ())
     with torch.no_grad():
-        noise = generator.draw_noise(count, rng, 1.0 if explicit else temperature)
+        noise = generator.draw_noise(count, rng, 1.0 if spec.has_likelihood else temperature)
         seeds = spec.sampling.randomness(1, rng)
-        divisor = temperature if explicit else 1.0
+        divisor = temperature if spec.has_likelihood else 1.0
         return unroll(
             generator, spec, noise, seeds, differentiable=False, decoding_temperature=divisor
         )[0]

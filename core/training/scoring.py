@@ -55,7 +55,7 @@ def log_ratio(
     `queries` returns, log p (N, S) that of G: see `variants/estimator/all_words.py`.
     """
     queries, values = queried
-    return log_likelihood(queries, Table(discriminator.next_words), tokens) - log_p + values
+    return log_likelihood(queries, Table(discriminator.output_embedding), tokens) - log_p + values
 
 
 @contextmanager
@@ -132,9 +132,9 @@ class NoisyDiscriminator:
         return self.discriminator.features(noisy, mask)  # type: ignore[attr-defined]
 
     @property
-    def next_words(self) -> Tensor:
+    def output_embedding(self) -> Tensor:
         """Of discriminators that score all next tokens."""
-        return self.discriminator.next_words  # type: ignore[attr-defined]
+        return self.discriminator.output_embedding  # type: ignore[attr-defined]
 
     def queries(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Of discriminators that score all next tokens."""

@@ -17,7 +17,7 @@ def system_step(state: TrainingState, phase: Phase) -> float:
     assert callable(phase.loss)
     context = StepContext(
         batch_size=state.batch_size,
-        sampling=state.sampling_spec(),
+        spec=state.sampling_spec(),
         next_batch=state.next_tokens,
         rng=state.streams.__getitem__,
         metrics=state.metrics,

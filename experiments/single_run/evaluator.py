@@ -187,7 +187,7 @@ class Evaluator:
         some = np.array(spaced(len(split), len(suite.references)))  # the references
         rows = split.rows(some, self.config.model.length)
         values = suite.evaluate(sampler.decode(drawn))
-        values["nll_gen"] = nll_gen(sampler.generator, sampler.drawing, rows).value
+        values["nll_gen"] = nll_gen(sampler.generator, sampler.spec, rows).value
         return {f"{prefix}/{name}": value for name, value in values.items()}
 
     def _expensive(self, prefix: str, suite: Suite, drawn: np.ndarray) -> Values:
@@ -196,7 +196,7 @@ class Evaluator:
         found = {
             "jsd_bound": self._bound(suite, sampler.decode(drawn), references),
             "jsd": generator_jsd(
-                sampler.generator, sampler.drawing, drawn, self.corpus.vocabulary,
+                sampler.generator, sampler.spec, drawn, self.corpus.vocabulary,
                 self.distribution, references,
             )
         }  # fmt: skip

@@ -64,6 +64,13 @@ class Collapsed(Exception):  # noqa: N818 - a result, not an error
     """The samples of too many evaluations in a row have collapsed."""
 
 
+OUTCOMES: Mapping[type[Exception], Outcome] = {
+    Diverged: "diverged",
+    Collapsed: "collapsed",
+    Stopped: "killed",
+}
+
+
 def training_state(config: Config, corpus: Corpus, device: torch.device) -> TrainingState:
     """The state of a run before its first update."""
     players = build(config, registry(), len(corpus.vocabulary), device)
@@ -112,34 +119,38 @@ class Session:
         """
         self.likelihood = likelihood
         with interrupts_after_the_update(self.trainer.interrupt):
-            outcome, reason = self._train()
+            while True:
+                early: Diverged | Collapsed | Stopped | None = None
+                try:
+                    self.trainer.train(self._evaluate, self._save)
+                except (Diverged, Collapsed, Stopped) as raised:
+                    early = raised
+                if not (isinstance(early, Diverged) and self._rolled_back(early)):
+                    break
+        outcome, reason = self._outcome(early)
         if outcome != "killed":
             self._score_picks(test=test, diverged=outcome == "diverged")
         return self._end(outcome, reason)
 
-    def _train(self) -> tuple[Outcome, str]:
-        """Outcome and reason. A run that diverges goes back to its last checkpoint, once, if
-        `train.rollback` says so.
+    def _rolled_back(self, diverged: Diverged) -> bool:
+        """Keep what diverged, and go back to the last checkpoint: once, if `train.rollback` says
+        so. Whether the run goes on from there.
         """
-        try:
-            self.trainer.train(self._evaluate, self._save)
-        except Diverged as diverged:
-            self._keep_divergence(diverged)
-            if self.config.train.rollback is None or self.state.counters.rollbacks:
-                return "diverged", str(diverged)
-            saved = self.checkpoints.last()
-            if saved is None:
-                return "diverged", str(diverged)
-            self.state.restore(saved)
-            self.state.counters.rollbacks = 1
-            self._save()  # a run that is resumed from here has used its rollback
-            update = self.state.counters.update
-            self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
-            return self._train()
-        except Collapsed as collapsed:
-            return "collapsed", str(collapsed)
-        except Stopped as stopped:
-            return "killed", str(stopped)
+        self._keep_divergence(diverged)
+        saved = self.checkpoints.last()
+        if self.config.train.rollback is None or self.state.counters.rollbacks or saved is None:
+            return False
+        self.state.restore(saved)
+        self.state.counters.rollbacks = 1
+        self._save()  # a run that is resumed from here has used its rollback
+        update = self.state.counters.update
+        self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
+        return True
+
+    def _outcome(self, early: Diverged | Collapsed | Stopped | None) -> tuple[Outcome, str]:
+        """Outcome and reason, given what ended the training before its time, if anything did."""
+        if early is not None:
+            return OUTCOMES[type(early)], str(early)
         if collapse := self.state.counters.collapse:
             return "collapsed", collapse
         stop, best = self.config.train.stop, self.state.counters.stop

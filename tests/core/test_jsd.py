@@ -102,7 +102,7 @@ def test_equals_enumeration(source: str, monkeypatch: pytest.MonkeyPatch) -> Non
         kept = dict(zip(every, np.exp(-3 * oracle.nll(every)), strict=True))
         assert sum(kept.values()) == pytest.approx(1, abs=1e-5)
     total = sum(kept.values())
-    generator, drawing, vocabulary = small(words, length)
+    generator, spec, vocabulary = small(words, length)
     settings = CorpusSettings(source=source)
     distribution = corpus_distribution(oracle, settings, length - 1, set(vocabulary.words))
     assert distribution is not None
@@ -120,9 +120,9 @@ def test_equals_enumeration(source: str, monkeypatch: pytest.MonkeyPatch) -> Non
         parts = [np.where(q > 0, q * np.log2(2 * q / (p + g)), 0).sum() for q in (p, g)]
     exact = sum(parts) / 2
     assert 0.05 < exact < 0.95
-    drawn = SentenceSampler(generator, drawing, vocabulary).rows(4000, 1.0, 0, "test")
+    drawn = SentenceSampler(generator, spec, vocabulary).rows(4000, 1.0, 0, "test")
     references = distribution.sample(4000, 1)
-    found = generator_jsd(generator, drawing, drawn, vocabulary, distribution, references)
+    found = generator_jsd(generator, spec, drawn, vocabulary, distribution, references)
     low, high = found.interval() or (0.0, 0.0)
     assert low < exact < high
     assert high - low < 0.05

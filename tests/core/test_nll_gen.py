@@ -90,8 +90,8 @@ def test_its_interval_covers() -> None:
     """Of 60 sentences drawn anew 400 times, of very unequal lengths."""
     config = tiny("model.length=7", *RECURRENT)
     generator = build_generator(config, registry(), V)
-    drawing, pool, rng = sampling_spec(config, registry(), 1.0), rows(), np.random.default_rng(0)
-    drawn = [nll_gen(generator, drawing, pool[rng.integers(0, N, 60)]) for _ in range(400)]
+    spec, pool, rng = sampling_spec(config, registry(), 1.0), rows(), np.random.default_rng(0)
+    drawn = [nll_gen(generator, spec, pool[rng.integers(0, N, 60)]) for _ in range(400)]
     true = np.mean([measure.value for measure in drawn])
     bounds = [measure.interval() or (0.0, 0.0) for measure in drawn]
     assert 0.92 <= np.mean([low <= true <= high for low, high in bounds]) <= 0.97

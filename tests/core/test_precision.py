@@ -62,9 +62,9 @@ def test_in_bf16_the_penalty_and_the_words_are_those_of_float32() -> None:
         x = torch.randn(N, S, D.embedding.shape[1], generator=stream(0, "x"))
         with double_backward(D):
             in_float32 = D.score(x, None)
-        drawing = players.sampling_at(config, 0.0)
+        spec = players.sampling_at(config, 0.0)
         noise = players.generator.draw_noise(N, stream(0, "noise"))
-        drawn = unroll(players.generator, drawing, noise, (1,), differentiable=False)
+        drawn = unroll(players.generator, spec, noise, (1,), differentiable=False)
         found.append((in_float32, *drawn, D.score(x, None)))
     for ours, exact in list(zip(*found, strict=True))[:-1]:
         assert torch.equal(ours, exact)

@@ -200,8 +200,8 @@ def test_a_rollout_stops_when_every_sentence_has_ended(monkeypatch: pytest.Monke
     drawn = {}
     for hide in (True, False):
         steps.clear()
-        drawing = SamplingSpec(sampling, 1.0, hide)  # type: ignore[arg-type]
-        drawn[hide] = sample(generator, drawing, 3, stream(3, "noise"))
+        spec = SamplingSpec(sampling, 1.0, hide)  # type: ignore[arg-type]
+        drawn[hide] = sample(generator, spec, 3, stream(3, "noise"))
         assert len(steps) == (4 if hide else 16)
     ours, plain = drawn[True], drawn[False]
     mask = ours.d_input.mask

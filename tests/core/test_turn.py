@@ -92,10 +92,10 @@ def test_completions_keep_their_prefix_and_follow_the_generator() -> None:
     with torch.no_grad():
         generator.head.weight.mul_(8)
     sampling = registry().strategy("sampling", "gumbel_softmax")(config.sampling)
-    drawing, rng = SamplingSpec(sampling), stream(0, "noise")
-    draw = sample(generator, drawing, N, rng)
+    spec, rng = SamplingSpec(sampling), stream(0, "noise")
+    draw = sample(generator, spec, N, rng)
     K = 3000
-    found = completions(generator, drawing, draw, K, rng)
+    found = completions(generator, spec, draw, K, rng)
     assert found.shape == (S - 1, N, K, S)
     for length, words in enumerate(found, start=1):
         assert (words[:, :, :length] == draw.tokens[:, None, :length]).all()

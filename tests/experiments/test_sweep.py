@@ -73,7 +73,7 @@ def test_a_bound_of_few_sentences_is_refused(capsys: pytest.CaptureFixture[str])
 
 def test_a_baseline_that_cannot_be_had_is_noted() -> None:
     class Fake:
-        drawing = SimpleNamespace(sampling=object())
+        spec = SimpleNamespace(has_likelihood=True)
 
         def tokens(self, count: int, *_: object) -> list[list[str]]:
             return [["a", "b"], ["b", "a"]] * (count // 2)
@@ -92,7 +92,7 @@ def test_the_bound_is_that_of_the_drawn_sentences() -> None:
     text = [[f"w{number % 7}", f"v{number % 5}"] for number in range(200)]
 
     class Writes:
-        drawing = SimpleNamespace(sampling=object())
+        spec = SimpleNamespace(has_likelihood=True)
 
         def tokens(self, count: int, temperature: float, *_: object) -> list[list[str]]:
             return text[:count] if temperature == 1 else [["other", "words"]] * count

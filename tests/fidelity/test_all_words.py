@@ -51,7 +51,7 @@ def check_losses(system: str, scores: Callable[[Tensor, Tensor, Tensor, Tensor],
     def every_score(tokens: Tensor) -> Tensor:  # (N, S, V)
         queries, values = D.queries(D.embedding[tokens])  # type: ignore[attr-defined]
         hidden = G.parallel(tokens, G.draw_noise(len(tokens), torch.Generator()))
-        return scores(queries, values, D.next_words, G.head(hidden).log_softmax(-1))  # type: ignore[attr-defined]
+        return scores(queries, values, D.output_embedding, G.head(hidden).log_softmax(-1))  # type: ignore[attr-defined]
 
     weights = {k: v.clone() for k, v in D.state_dict().items()}  # type: ignore[attr-defined]
     train_phase(run, Phase("discriminator", "adversarial"))

@@ -64,7 +64,7 @@ def test_action_values_of_whole_systems_are_without_dropout(name: str) -> None:
     run = state(config)
     system: Any = run.players.schedule
     context = stage(system, torch.randint(4, 12, (N, 5)))
-    draw = sample(system.generator, context.sampling, N, context.rng("noise"))
+    draw = sample(system.generator, context.spec, N, context.rng("noise"))
     assert torch.equal(
         system.mc_q_values(draw, 1, context)[:, -1], system.mc_q_values(draw, 1, context)[:, -1]
     )

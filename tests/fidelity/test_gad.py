@@ -9,7 +9,7 @@ import torch
 
 from core.nn.discriminator_input import HardTokens
 from core.training.discriminator_step import draw_fakes
-from core.training.generator_batch import GeneratorBatch, planned
+from core.training.generator_batch import GeneratorBatch, plan_batch
 from core.training.players import as_module, build
 from core.training.rollout import sample_with_grad
 from core.training.state import TrainingState
@@ -40,7 +40,7 @@ def test_advantages_compare_completions_of_one_prompt() -> None:
     assert load("gad").tables()["estimator"]["group"] == 8
     state = advance(small(), 3)
     adversary, G = state.adversary, state.players.generator
-    spec, real = planned(adversary.plan, state.sampling_spec(), state.last_tokens())
+    spec, real = plan_batch(adversary.plan, state.sampling_spec(), state.last_tokens())
     draw = sample_with_grad(G, spec, 8, state.streams["noise"])
     batch = GeneratorBatch(
         draw, real, G, spec, adversary.discriminator, adversary.objective,

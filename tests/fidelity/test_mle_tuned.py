@@ -53,7 +53,7 @@ def test_training_stops_after_the_validation_optimum_and_keeps_its_weights(
     kept: Any = load_generator(tmp_path)
     corpus = open_corpus(config.corpus, tmp_path, config.model.length)
     rows = corpus.validation.rows(np.arange(len(corpus.validation)), config.model.length)
-    assert nll_gen(kept.generator, kept.drawing, rows).value == pytest.approx(curve[best], rel=1e-6)
+    assert nll_gen(kept.generator, kept.spec, rows).value == pytest.approx(curve[best], rel=1e-6)
 
 
 @pytest.mark.fidelity

@@ -65,7 +65,7 @@ def test_an_action_is_worth_ds_mean_probability_of_its_completions(system: str) 
     values, D = found[1][0], context.discriminator.eval()
     context.rng.set_state(found[2])
     draw = context.draw
-    continued = completions(context.generator, context.sampling, draw, 2, context.rng)
+    continued = completions(context.generator, context.spec, draw, 2, context.rng)
     for t in range(draw.tokens.shape[1]):
         ends = continued[t].flatten(0, 1) if t < len(continued) else draw.tokens
         x = D.embedding[ends]

@@ -59,12 +59,12 @@ def turn_of(objective: str, gamma: float, *settings: str) -> tuple[GeneratorBatc
     generator, D = players.generator, players.adversary.discriminator
     with torch.no_grad():
         D.embedding.normal_()  # scores that differ from word to word
-    drawing = SamplingSpec(players.sampling, 1.0, mask_after_eos=True)
+    spec = SamplingSpec(players.sampling, 1.0, mask_after_eos=True)
     rng = stream(0, "test")
-    draw = sample_with_grad(generator, drawing, N, rng)
+    draw = sample_with_grad(generator, spec, N, rng)
     real_tokens = torch.randint(V, draw.tokens.shape, generator=torch.Generator().manual_seed(1))
-    real = HardTokens(real_tokens, drawing.mask(real_tokens))
-    turn = GeneratorBatch(draw, real, generator, drawing, D, players.adversary.objective, rng)
+    real = HardTokens(real_tokens, spec.mask(real_tokens))
+    turn = GeneratorBatch(draw, real, generator, spec, D, players.adversary.objective, rng)
     return turn, players.adversary.estimator  # type: ignore[return-value]
 
 
@@ -115,13 +115,13 @@ def test_the_discriminators_loss_is_the_mean_over_all_next_words(name: str, tied
     tokens, mask, p = turn.draw.tokens, turn.mask, turn.generator.head(turn.draw.hidden).softmax(-1)
     assert mask is not None
     queries, values = D.queries(D.embedding[tokens])  # type: ignore[attr-defined]
-    scores = queries @ D.next_words.T + values[..., None]  # (N, S, V)
+    scores = queries @ D.output_embedding.T + values[..., None]  # (N, S, V)
     assert torch.allclose(scores.detach(), scores_of_each_word(turn))
     p = p.detach()
     plain = ((p * loss(scores)).sum(-1) * mask).sum(1).mean()
     hidden = turn.draw.hidden.detach()
     head = turn.generator.head
-    ours, mean = expected_loss(hidden, head, mask, (queries, values, D.next_words), loss)
+    ours, mean = expected_loss(hidden, head, mask, (queries, values, D.output_embedding), loss)
     assert torch.allclose(ours, plain, atol=1e-12)
     assert torch.allclose(mean, (p * scores).sum(-1)[mask].mean())
     ours_of = torch.autograd.grad(ours, weights, retain_graph=True)
@@ -137,7 +137,7 @@ def test_log_ratios_to_the_generator_are_compared_in_both_steps() -> None:
     assert mask is not None
     tokens, head = turn.draw.tokens, turn.generator.head
     queries, values = D.queries(D.embedding[tokens])  # type: ignore[attr-defined]
-    logits = queries @ D.next_words.T  # type: ignore[attr-defined]
+    logits = queries @ D.output_embedding.T  # type: ignore[attr-defined]
     log_p = head(turn.draw.hidden).log_softmax(-1)
     scores = logits.log_softmax(-1) + values[..., None] - log_p.detach()  # (N, S, V)
     p = log_p.exp()
@@ -146,7 +146,7 @@ def test_log_ratios_to_the_generator_are_compared_in_both_steps() -> None:
     weights = list(D.parameters())  # type: ignore[attr-defined]
     plain = ((p.detach() * objective.fake_loss(scores)).sum(-1) * mask).sum(1).mean()  # type: ignore[attr-defined]
     ours, mean = expected_loss(
-        turn.draw.hidden.detach(), head, mask, (queries, values, D.next_words),  # type: ignore[attr-defined]
+        turn.draw.hidden.detach(), head, mask, (queries, values, D.output_embedding),  # type: ignore[attr-defined]
         objective.fake_loss, log_ratio=True,  # type: ignore[attr-defined]
     )  # fmt: skip
     assert torch.allclose(mean, (p * scores).sum(-1)[mask].mean())

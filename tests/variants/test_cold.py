@@ -10,7 +10,7 @@ import torch
 
 from core.tracking.memory import MemoryTracker
 from core.training.discriminator_step import draw_fakes
-from core.training.generator_batch import GeneratorBatch, planned
+from core.training.generator_batch import GeneratorBatch, plan_batch
 from core.training.players import as_module
 from core.training.rollout import sample_with_grad
 from experiments.single_run.run import run
@@ -51,7 +51,7 @@ def test_both_players_train_on_it_and_evaluation_does_not() -> None:
     assert type(state.sampling_spec().sampling).__name__ == "Categorical"
     with torch.no_grad():
         state.players.generator.head.bias[7] = 2.0  # the likeliest, but not by far
-    spec, _ = planned(state.adversary.plan, state.sampling_spec(), state.last_tokens())
+    spec, _ = plan_batch(state.adversary.plan, state.sampling_spec(), state.last_tokens())
     draw = sample_with_grad(state.players.generator, spec, N, state.streams["noise"])
     (fake,) = draw_fakes(state, 1)
     for tokens in (draw.tokens, fake.tokens):
@@ -66,7 +66,7 @@ def test_weights_are_ratios_of_sentences_up_to_the_bound(bound: float) -> None:
     with torch.no_grad():
         for weight in as_module(G).parameters():
             weight.mul_(2)
-    spec, real = planned(adversary.plan, state.sampling_spec(), state.last_tokens())
+    spec, real = plan_batch(adversary.plan, state.sampling_spec(), state.last_tokens())
     draw = sample_with_grad(G, spec, N, state.streams["noise"])
     batch = GeneratorBatch(draw, real, G, spec, adversary.discriminator, adversary.objective,
                            state.streams["estimator"])  # fmt: skip

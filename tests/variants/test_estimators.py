@@ -99,18 +99,18 @@ def test_micro_batches_are_the_whole_batch(name: str) -> None:
 def make_turn(config: Config, parts: int) -> GeneratorBatch:
     """The same draw of fresh players, however many parts it is to be cut into."""
     players = build(config, registry(), V, torch.device("cpu"))
-    drawing, opponent = players.sampling_at(config, 0.0), players.adversary
+    spec, opponent = players.sampling_at(config, 0.0), players.adversary
     assert opponent is not None
-    draw = sample_with_grad(players.generator, drawing, N, stream(0, "noise"), 2)
+    draw = sample_with_grad(players.generator, spec, N, stream(0, "noise"), 2)
     if parts == 1:
         assert draw.recompute is not None
         draw = replace(draw.recompute(slice(0, N)), noise=draw.noise)
     real = Batches().batch(0)
     return GeneratorBatch(
         draw,
-        HardTokens(real, drawing.mask(real)),
+        HardTokens(real, spec.mask(real)),
         players.generator,
-        drawing,
+        spec,
         opponent.discriminator,
         opponent.objective,
         stream(0, "estimator"),

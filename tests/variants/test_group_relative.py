@@ -12,7 +12,7 @@ from core.config import Config
 from core.errors import InputError
 from core.training.checkpoint import Checkpoint
 from core.training.discriminator_step import draw_fakes
-from core.training.generator_batch import planned
+from core.training.generator_batch import plan_batch
 from core.training.loop import Trainer, train_phase
 from core.training.players import as_module, build
 from core.training.rollout import sample_with_grad
@@ -118,7 +118,7 @@ def test_a_ratio_outside_the_clip_has_no_gradient() -> None:
 def test_groups_and_fakes_begin_with_real_prefixes() -> None:
     state = advance(state_of("estimator.prefix=3"), 3)
     real = state.last_tokens()
-    spec, compared = planned(state.adversary.plan, state.sampling_spec(), real)
+    spec, compared = plan_batch(state.adversary.plan, state.sampling_spec(), real)
     rows = torch.arange(N) // 4
     draw = sample_with_grad(state.players.generator, spec, N, state.streams["noise"])
     assert torch.equal(draw.tokens[:, :3], real[rows, :3])

@@ -75,7 +75,7 @@ class NextTokenScores(EmbeddingDiscriminator):
         return scores if mask is None else scores * mask
 
     @property
-    def next_words(self) -> Tensor:
+    def output_embedding(self) -> Tensor:
         """The e of all tokens: the table (V, E), or its second half."""
         return self.embedding[:, -self.query.out_features :]
 

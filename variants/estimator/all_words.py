@@ -93,7 +93,7 @@ class AllWords(Strategy):
         """
         queries, values, real = (each.flatten(0, 1) for each in prepared[:3])  # (N S, ...)
         D = cast(NextTokenDiscriminator, context.discriminator)
-        table, bonus = D.next_words.detach(), context.entropy_weight  # (V, F)
+        table, bonus = D.output_embedding.detach(), context.entropy_weight  # (V, F)
 
         def rewards(log_p: Tensor, places: Tensor) -> Tensor:
             scores = torch.addmm(values[places, None], queries[places], table.T)  # (M, V)

@@ -118,23 +118,23 @@ def measure(
         sampling_config,
         mask_after_eos=mask_after_eos,
     )
-    drawing = SamplingSpec(sampling_class(sampling_config), case.temperature, mask_after_eos)
+    spec = SamplingSpec(sampling_class(sampling_config), case.temperature, mask_after_eos)
     estimator = estimator_class(estimator_config)
-    drawing = getattr(estimator, "plan", StepPlan()).training_spec(drawing)
-    estimates = torch.stack(list(_estimates(case, drawing, estimator, draws)))
+    spec = getattr(estimator, "plan", StepPlan()).training_spec(spec)
+    estimates = torch.stack(list(_estimates(case, spec, estimator, draws)))
     target = estimator_class.target
     return _row(setup.label, target, estimates, TARGETS[target](case), sequence(case))
 
 
-def _estimates(case: Case, drawing: SamplingSpec, estimator: Any, draws: int) -> Iterator[Tensor]:
+def _estimates(case: Case, spec: SamplingSpec, estimator: Any, draws: int) -> Iterator[Tensor]:
     rng, own = stream(0, "laboratory noise"), stream(0, "laboratory estimator")
     for _ in range(draws):
-        draw = sample_with_grad(case.generator, drawing, case.batch, rng)
+        draw = sample_with_grad(case.generator, spec, case.batch, rng)
         context = GeneratorBatch(
             draw,
             HardTokens(case.real, case.mask(case.real)),
             case.generator,
-            drawing,
+            spec,
             case.discriminator,
             case.objective,
             own,

@@ -124,7 +124,7 @@ class ToyProjection(ToyDiscriminator):
     )
 
     @property
-    def next_words(self) -> Tensor:
+    def output_embedding(self) -> Tensor:
         """E_w (V, E)."""
         return self.embedding
 

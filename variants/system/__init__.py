@@ -60,12 +60,12 @@ class WholeSystem(Strategy):
 
     def sample(self, context: StepContext) -> Draw:
         """A batch of generated sentences, without gradient."""
-        return sample(self.generator, context.sampling, context.batch_size, context.rng("noise"))
+        return sample(self.generator, context.spec, context.batch_size, context.rng("noise"))
 
     def sample_with_grad(self, context: StepContext) -> Draw:
         """A batch of generated sentences, with gradient."""
         rng = context.rng("noise")
-        return sample_with_grad(self.generator, context.sampling, context.batch_size, rng)
+        return sample_with_grad(self.generator, context.spec, context.batch_size, rng)
 
 
 class CNNSystem(WholeSystem):
@@ -99,7 +99,7 @@ class CNNSystem(WholeSystem):
         c, 2c, ... steps and the last one.
         """
         rng = context.rng("completions")
-        continued = completions(self.generator, context.sampling, draw, count, rng)
+        continued = completions(self.generator, context.spec, draw, count, rng)
         with evaluation_mode(self.discriminator):
             values = [
                 self.score(of_prefix.flatten(0, 1)).sigmoid().view(-1, count).mean(1)

@@ -142,7 +142,7 @@ class CatGAN(WholeSystem):
         if number == 0 or not self.config.published:
             with torch.no_grad():
                 self._real = self._scores(until_end(context.next_batch()))
-        spec, real = self._sampling(number, context), self._real
+        spec, real = self._spec(number, context), self._real
         draw = sample_with_grad(child, spec, context.batch_size, context.rng("noise"))
         fake = self._scores(draw.d_input)
         if objective is AVERAGE or not self.config.published:
@@ -166,7 +166,7 @@ class CatGAN(WholeSystem):
 
     def fitness(self, number: int, real: Tensor, context: StepContext) -> float:
         """F of a child; `real` is the mean of D's scores of real text."""
-        child, spec = self.children[number], self._sampling(number, context)
+        child, spec = self.children[number], self._spec(number, context)
         draw = sample(child, spec, context.batch_size, context.rng("fitness"))
         scores = self._scores(draw.d_input)
         quality = -(scores.mean() - real).square()
@@ -180,12 +180,12 @@ class CatGAN(WholeSystem):
 
     def discriminator_loss(self, context: StepContext) -> Tensor:
         """The relativistic average objective."""
-        draw = self.sample(replace(context, sampling=self._sampling(self._selected, context)))
+        draw = self.sample(replace(context, spec=self._spec(self._selected, context)))
         real, fake = self._scores(until_end(context.next_batch())), self._scores(draw.d_input)
         log_scores(real.values, fake.values, context)
         return AVERAGE.discriminator(_means(real), _means(fake))
 
-    def _sampling(self, number: int, context: StepContext) -> SamplingSpec:
+    def _spec(self, number: int, context: StepContext) -> SamplingSpec:
         """How a child's sentences are drawn: its temperature is beta^-(p + its shift)."""
         steps, shift = self.config.steps, self.kinds[number][1]
         if steps is None:
@@ -193,7 +193,7 @@ class CatGAN(WholeSystem):
         else:
             exponent = max(0, context.step + shift) / steps
         temperature = self.config.beta_max**-exponent
-        return replace(context.sampling, temperature=temperature, mask_after_eos=True)
+        return replace(context.spec, temperature=temperature, mask_after_eos=True)
 
     def _scores(self, d_input: DiscriminatorInput) -> Scores:
         """Scores (N, R) of the representations of each sentence."""

@@ -197,4 +197,4 @@ def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
 
 def masked(context: StepContext) -> StepContext:
     """The context with tokens masked after their end, whatever `model.mask_after_eos` says."""
-    return replace(context, sampling=replace(context.sampling, mask_after_eos=True))
+    return replace(context, spec=replace(context.spec, mask_after_eos=True))

@@ -51,9 +51,9 @@ def made(name: str, vocabulary: int = V) -> Any:
 
 
 def stage(system: Any, tokens: torch.Tensor) -> StepContext:
-    drawing = SamplingSpec(system.sampling)
+    spec = SamplingSpec(system.sampling)
     rng = Streams(0, CPU).__getitem__
-    return StepContext(len(tokens), drawing, lambda: tokens, rng, {}, len(tokens))
+    return StepContext(len(tokens), spec, lambda: tokens, rng, {}, len(tokens))
 
 
 def sentences(seed: int = 0) -> torch.Tensor:

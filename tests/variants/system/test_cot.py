@@ -15,7 +15,7 @@ def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
     system = made("cot")
     here = stage(system, sentences())
     value = system.generator_loss(here)
-    draw = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"])
+    draw = sample(system.generator, here.spec, N, Streams(0, CPU)["noise"])
     G = system.generator.head(system.generator.parallel(draw.tokens, draw.noise))
     M = system.mediator.head(system.mediator.parallel(draw.tokens, draw.noise))
     log_g, log_m = G.log_softmax(-1), M.log_softmax(-1).detach()

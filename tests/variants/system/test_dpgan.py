@@ -24,7 +24,7 @@ def test_dpgans_losses_are_the_language_models() -> None:
     here = stage(system, real)
     value = system.discriminator_loss(here)
     D = system.discriminator
-    drawn = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"]).tokens
+    drawn = sample(system.generator, here.spec, N, Streams(0, CPU)["noise"]).tokens
     ended = (drawn == 2).cumsum(1) - (drawn == 2).long() > 0
 
     def surprise(tokens: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:

@@ -15,8 +15,8 @@ def test_sentigan_weighs_each_words_probability_with_its_fine() -> None:
     here = stage(system, sentences())
     value = system.generator_loss(here)
     streams = Streams(0, CPU)
-    draw = sample(G, here.sampling, N, streams["noise"])
-    continued = completions(G, here.sampling, draw, 2, streams["completions"])
+    draw = sample(G, here.spec, N, streams["noise"])
+    continued = completions(G, here.spec, draw, 2, streams["completions"])
 
     def fine(tokens: torch.Tensor) -> torch.Tensor:  # of one sentence
         ends = (tokens == 2).nonzero().flatten().tolist()
@@ -44,7 +44,7 @@ def test_sentigans_discriminator_tells_real_from_drawn() -> None:
     system, real = made("sentigan"), sentences()
     here = stage(system, real)
     value = system.discriminator_loss(here)
-    tokens = sample(system.generator, here.sampling, N, Streams(0, CPU)["noise"]).tokens
+    tokens = sample(system.generator, here.spec, N, Streams(0, CPU)["noise"]).tokens
     ended = (tokens == 2).cumsum(1) - (tokens == 2).long() > 0
     D = system.discriminator
     of_real = D.score(D.embedding[real], None).sigmoid()

@@ -22,7 +22,7 @@ def _soft(system: Any, here: StepContext) -> tuple[torch.Tensor, torch.Tensor]:
     open_ended = torch.ones(N, 1)
     for _ in range(S):
         logits = G.head(G.step(state, last))
-        p = (logits / here.sampling.temperature).softmax(-1)
+        p = (logits / here.spec.temperature).softmax(-1)
         last = p @ G.embedding.weight
         seen.append(p @ D.cnn.embedding * open_ended)
         open_ended = open_ended * (logits.argmax(-1, keepdim=True) != 2)
@@ -32,7 +32,7 @@ def _soft(system: Any, here: StepContext) -> tuple[torch.Tensor, torch.Tensor]:
 def _softer(system: Any, real: torch.Tensor) -> StepContext:
     """A stage whose soft words are not hard ones."""
     here = stage(system, real)
-    return replace(here, sampling=replace(here.sampling, temperature=0.3))
+    return replace(here, spec=replace(here.spec, temperature=0.3))
 
 
 def test_textgans_generator_matches_features_through_soft_words(doubles: None) -> None:
