@@ -50,6 +50,11 @@ SWEEPS = "sweeps"  # folder of the sweeps of a study's runs, from `textgan sweep
 BEST = "first_minute"  # the study whose winner has a model card
 LARGEST = 10_000_000  # bytes of a file of sweeps
 PICTURES = "pictures/results"  # relative to the card
+# The columns of a study's main table that are in RESULTS.md, by the section; the first that it has.
+BRIEF = {
+    "branches": ("contrast", "difference", "95% interval", "verdict"),
+    "leaderboard": ("variant", "score", "score without failures", "outcomes", "against the first"),
+}
 PUBLISHED, REAL = "published.toml", "real"
 CARD_METRICS = ("jsd", "jsd_bound", "valid", "unique", "template_tv", "oracle_nll",
                 "ms_jaccard_2", "bleu_4", "self_bleu_4", "copied", "length")  # fmt: skip
@@ -125,9 +130,26 @@ def reports_of(summaries: Path) -> dict[str, Report]:
 
 def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
     """Write every page: what each study asked and what came out."""
-    text = _templates().get_template("results.jinja").render(reports=reports)
+    text = _templates().get_template("results.jinja").render(reports=reports, brief=brief)
     for page in pages:
         page.write_text(text, encoding="utf-8")
+
+
+def brief(report: Report) -> tuple[list[list[str]], str]:
+    """A study's main table in a few columns, names first, and the scores of real text and n-gram
+    models as a line. The main table of a branch study are the contrasts of its choices.
+    """
+    sections = {section.key: section for section in report.sections}
+    key = next(key for key in BRIEF if key in sections)
+    columns, named = list(sections[key].columns), BRIEF[key]
+    places = [columns.index(name) for name in named]
+    rows = [[row[place] for place in places] for row in sections[key].rows]
+    board = sections["leaderboard"]
+    variant, score, seeds = (board.columns.index(name) for name in ("variant", "score", "seeds"))
+    floors = [f"{row[variant]} {row[score]}" for row in board.rows if not row[seeds]]
+    if key == "leaderboard":
+        rows = rows[: len(rows) - len(floors)]
+    return [list(named), *rows], ", ".join(floors)
 
 
 def study_page(key: str, report: Report) -> str:

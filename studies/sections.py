@@ -185,13 +185,16 @@ def contrast_cells(found: Difference, adjusted: float) -> list[str]:
 
 
 def scored(row: Row) -> str:
-    """A row's score and its score without failures, with the intervals that they have."""
-    shown = "no score" if row.score is None else _with(row.score, row.interval)
+    """A row's score and its score without failures, with the intervals that they have. If no run
+    failed, the two are one number, and its interval comes first.
+    """
     failed = len(row.failed)
+    if not failed and row.score is not None and row.survivors_interval is not None:
+        shown = _with(row.score, row.survivors_interval)
+        return f"{shown}, or {bracket(*row.interval)} if runs may fail" if row.interval else shown
+    shown = "no score" if row.score is None else _with(row.score, row.interval)
     if failed and row.survivors is not None:
         shown += f", without failures {_with(row.survivors, row.survivors_interval)}"
-    elif row.survivors_interval is not None:
-        shown += f", without failures {bracket(*row.survivors_interval)}"
     return f"{shown}; {failed} of {count(row.seeds, 'run')} failed" if failed else shown
 
 
