@@ -108,6 +108,7 @@ class Leaderboard:
     copied: Mapping[str, float | None] = field(default_factory=dict)  # of the same texts
     signature: str | None = None  # of the scores; None if no run has one
     other_signatures: Mapping[str, str] = field(default_factory=dict)  # of rows with another
+    lost: tuple[Row, ...] = ()  # rows of which every run ended with an error
     margin: float | None = None  # smaller differences do not matter: `study.margin`
     looks: Looks | None = None  # of a study with adaptive seeds
 
@@ -157,11 +158,12 @@ def leaderboard(tracker: Tracker, study: str, metric: str | None = None) -> Lead
     margin = float(parent.params[MARGIN]) if MARGIN in parent.params else None
     most = int(parent.params.get(MOST, 0))
     baselines = {key: _mean(ended, name) for key, name in of_texts.items()}
-    made = [
-        replace(_row(variant, own.get(variant), runs, metric), errored=frozenset(errored[variant]))
-        for variant in found
-        if (runs := [run for run in ended if run.variant == variant])
-    ]
+    every = []
+    for variant in found:
+        runs = [run for run in ended if run.variant == variant]
+        row = _row(variant, own.get(variant), runs, metric)
+        every.append(replace(row, errored=frozenset(errored[variant])))
+    made = [row for row in every if row.seed_runs]
     rows = [_with_ladder(row, baselines, higher) for row in with_intervals(made, metric)]
     board = Leaderboard(
         study,
@@ -174,6 +176,7 @@ def leaderboard(tracker: Tracker, study: str, metric: str | None = None) -> Lead
         baselines,
         {key: _mean(ended, name) for key, name in copied.items()},
         *_signatures(metric, ended),
+        tuple(row for row in every if row.errored and not row.seed_runs),
         margin,
         Looks(most, margin) if margin and most else None,
     )
@@ -256,17 +259,17 @@ def _mean(runs: Sequence[RunRecord], name: str) -> float | None:
 
 
 def _signatures(metric: str, runs: Sequence[RunRecord]) -> tuple[str | None, dict[str, str]]:
-    """The signature of most runs' scores, and that of each variant with another one."""
+    """The signature of most runs' scores, and another one of each variant that has others."""
     split, _, name = metric.partition("/")
     tag = TEST_SIGNATURE if split.startswith("test") else SIGNATURE
     group = GROUPS[metric_info(metric).group]
-    found = {
-        run.variant: str(of_metric(name, Signature.parse(run.tags[tag]), group))
+    found = [
+        (run.variant, str(of_metric(name, Signature.parse(run.tags[tag]), group)))
         for run in runs
         if tag in run.tags
-    }
-    most = Counter(found.values()).most_common(1)[0][0] if found else None
-    return most, {variant: other for variant, other in found.items() if other != most}
+    ]
+    most = Counter(each for _, each in found).most_common(1)[0][0] if found else None
+    return most, {variant: other for variant, other in found if other != most}
 
 
 def rng_of(name: str) -> np.random.Generator:

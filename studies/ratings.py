@@ -22,10 +22,11 @@ chance.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, cycle
+from itertools import combinations, cycle, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InputError, listed
 from core.files import read_bounded
+from core.metrics.catalogue import metric_info
 from core.plural import count
-from core.statistics import Interval, holm
+from core.statistics import LEVEL, TAIL, Interval, holm
 from core.tracking.journal import cut_unfinished_line
 from core.tracking.protocol import ENDED, RunRecord, Tracker, study_run
 from studies.figures import BLUE, GREY, forest
@@ -53,8 +55,7 @@ FOLDER = "ratings"  # next to the store
 OLD_FOLDER = "judgements"  # of earlier versions; only read
 SIDES = ("first", "second", TIE)
 LARGEST = 100_000_000  # bytes of a study's answers
-SIGNIFICANT = 0.05
-FEW = 6  # with fewer variants no rank correlation is significant
+EXACT = 8  # variants up to which p of a rank correlation is that of all their orders
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ def _side(answer: Answer) -> str:
 
 
 def _bracketed(value: float, drawn: Sequence[float] | np.ndarray) -> Interval:
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(drawn, [TAIL, 1 - TAIL])
     return Interval(value, float(low), float(high))
 
 
@@ -273,9 +274,20 @@ def correlations(
         if len(both) >= 3 and (both.nunique() > 1).all():
             from scipy import stats  # half a second, and most studies have no answers
 
-            related = stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1])
-            found[name] = (float(related.statistic), float(related.pvalue), len(both))
+            x, y = stats.rankdata(both.iloc[:, 0]), stats.rankdata(both.iloc[:, 1])
+            related = stats.spearmanr(x, y)
+            p = _exact_p(x, y) if len(both) <= EXACT else float(related.pvalue)
+            found[name] = (float(related.statistic), p, len(both))
     return found
+
+
+def _exact_p(x: np.ndarray, y: np.ndarray) -> float:
+    """Share of all orders of the ranks y (n,) that correlate with the ranks x at least as much as
+    y does, with either sign. Student's approximation has p = 0 for perfect agreement of any n.
+    """
+    products = np.array(list(permutations(y - y.mean()))) @ (x - x.mean())  # (n!,)
+    seen = abs(float((x - x.mean()) @ (y - y.mean())))
+    return float(np.mean(np.abs(products) >= seen - 1e-9))
 
 
 def results(tracker: Tracker, study: str) -> dict[str, Any]:
@@ -358,16 +370,23 @@ def preferences_figure(preferred: Mapping[str, Mapping[str, float]]) -> Figure:
     return drawing
 
 
+def _ranks_as_people(metric: str, rho: float) -> bool:
+    """Whether the correlation has the sign of the metric's direction."""
+    return {"higher": rho > 0, "lower": rho < 0}.get(metric_info(metric).direction, False)
+
+
 def _metrics(found: dict[str, Any]) -> Section:
     related = sorted(found["correlations"].items(), key=lambda item: -abs(item[1]["rho"]))
     most = max(one["variants"] for _, one in related)
-    few = f" With {count(most, 'variant')} no correlation is significant." if most < FEW else ""
-    sure = [name for name, one in related if one["p_adjusted"] < SIGNIFICANT]
+    least = 2 / math.factorial(most) * len(related)  # adjusted p of perfect agreement
+    few = f" With {count(most, 'variant')} no correlation can be significant."
+    sure = [name for name, one in related if one["p_adjusted"] <= LEVEL]
+    agree = [name for name in sure if _ranks_as_people(name, found["correlations"][name]["rho"])]
     return Section(
         "people_metrics",
         ["metric", "rho", "p", "p adjusted", "variants"],
         [[name, f"{one['rho']:+.2f}", number(one["p"]), number(one["p_adjusted"]),
           str(one["variants"])] for name, one in related],
-        findings=[f"Metrics that rank as people do: {names(sure)}."] if sure else [],
-        values={"few": few},
+        findings=[f"Metrics that rank as people do: {names(agree)}."] if agree else [],
+        values={"few": few if least > LEVEL else ""},
     )  # fmt: skip

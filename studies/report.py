@@ -199,7 +199,8 @@ def document(reading: Reading) -> dict[str, Any]:
         rules = [asdict(each) for each in rule_results(reading)]
         tuned = isinstance(reading.table, TuningTable)
         trials = {"trials": ranked_trials(reading)} if tuned else {}
-        return {**with_contrasts(board, reading.table.contrasts), "selection": rules, **trials}
+        effects = find_kind(reading.table.kind).effects(reading)
+        return {**with_contrasts(board, effects), "selection": rules, **trials}
     boards = {corpus: each.board for corpus, each in readings.items()}
     ranks = ranks_of(boards)
     return {

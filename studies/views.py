@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from core.metrics.catalogue import metric_info
 from core.tracking.protocol import View
 from studies.sections import Reading, means
 
@@ -33,8 +34,8 @@ def curves_view(reading: Reading) -> str:
     board, curve = reading.board, reading.table.curve_metric
     charts = {"score": [curve], "eval": [], "train": [], "diagnosis": []}
     columns = (f"metrics.`{curve}`",)
-    view = View("curves", "tags.`level` = 'seed'", curve, not board.higher_is_better, columns,
-                charts, curves=True)  # fmt: skip
+    ascending = metric_info(curve).direction != "higher"
+    view = View("curves", "tags.`level` = 'seed'", curve, ascending, columns, charts, curves=True)
     return reading.tracker.store_view(board.study, view)
 
 

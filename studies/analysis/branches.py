@@ -25,9 +25,9 @@ VERDICTS = (BETTER, EQUIVALENT, WORSE, UNDECIDED)  # in the order of a sentence
 SIDES = {0: 1.0, 1: -1.0}  # weights of two rows: the first minus the second
 
 
-def within_trunks(reading: Reading) -> Iterator[Section]:
-    """The contrasts of the study's file, or of every two choices, at each stage; none before two
-    choices have a score.
+def within_trunks(reading: Reading) -> list[tuple[str, Effect]]:
+    """The contrasts of the study's file, or of every two choices, each with its stage; none before
+    two choices have a score.
     """
     table: Any = reading.table
     board = reading.board
@@ -37,7 +37,7 @@ def within_trunks(reading: Reading) -> Iterator[Section]:
     found: list[tuple[str, Effect]] = []
     for stage, pair in itertools.product(map(str, table.stages), pairs):
         ours, theirs = (cells.get((stage, label)) for label in pair)
-        if ours is None or theirs is None:
+        if ours is None or theirs is None or None in (ours.score, theirs.score):
             continue
         trunks = sorted(ours.scores.keys() & theirs.scores.keys())
         both = [
@@ -49,10 +49,15 @@ def within_trunks(reading: Reading) -> Iterator[Section]:
             effect = Effect("", ours.variant, theirs.variant, each, each.p, named=True)
             found.append((stage, effect))
     effects = judged(adjusted([effect for _, effect in found]), board)
-    at = [(stage, each) for (stage, _), each in zip(found, effects, strict=True)]
-    choices = {row.variant: row.cell.get("choice", "") for row in board.rows}
-    for section in contrast_section(reading, effects, "branches"):
-        yield replace(section, answers=_answers(at, choices))
+    return [(stage, each) for (stage, _), each in zip(found, effects, strict=True)]
+
+
+def branch_sections(reading: Reading) -> Iterator[Section]:
+    """The contrasts at each stage, and the choices by their verdict against each reference."""
+    found = within_trunks(reading)
+    choices = {row.variant: row.cell.get("choice", "") for row in reading.board.rows}
+    for section in contrast_section(reading, [each for _, each in found], "branches"):
+        yield replace(section, answers=_answers(found, choices))
 
 
 def _answers(found: Sequence[tuple[str, Effect]], choices: Mapping[str, str]) -> list[str]:

@@ -167,39 +167,57 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     ]
     found: list[Effect] = []
     for family, is_named in ((named, True), (others, False)):
-        made = [_effect(compare, each, is_named) for each in family]
-        known = [effect for effect in made if effect is not None]
-        looks = board.looks if is_named and known else None
-        found += _settled(known, board, looks) if looks else judged(adjusted(known), board)
+        made = {each: _effect(compare, each, is_named) for each in family}
+        known = [effect for effect in made.values() if effect is not None]
+        if board.looks and is_named and known:
+            found += _settled(contrasts, made, board, board.looks)
+        else:
+            found += judged(adjusted(known), board)
     return found
 
 
-def _followed(board: Leaderboard, weights: Sequence[Weights], looks: Looks) -> Course | None:
+def _settled(
+    named: Sequence[Contrast],
+    made: Mapping[tuple[str, str, str], Effect | None],
+    board: Leaderboard,
+    looks: Looks,
+) -> list[Effect]:
+    """The named contrasts of adaptive seeds, with the verdicts of all looks, and none of a contrast
+    whose rows have no score. That one counts all the same: the plan of the study had it, too.
+    """
+    rows = [*board.rows, *board.lost]
+    cells = {row.variant: row.cell for row in rows}
+    named = [each for each in named if each.axis or {each.level, each.reference} <= cells.keys()]
+    weights = [row_weights(cells, each) for each in named]
+    effects = [made[each.axis or "", each.level, each.reference] for each in named]
+    now = _followed(rows, weights, looks)
+    if now is None:
+        return [replace(each, adjusted=1.0, seeds="-") for each in effects if each is not None]
+    used, found = dict(zip(cells, now.used[0], strict=True)), []
+    for each, of, p, within in zip(effects, weights, now.different[0], now.within[0], strict=True):
+        if each is not None:
+            sides = [sum(used[row] for row, w in of.items() if w * sign > 0) for sign in (1, -1)]
+            said = replace(each, adjusted=float(p), seeds=" and ".join(map(str, sides)))
+            found.append(_judged(said, board, float(within)))
+    return found
+
+
+def _followed(rows: Sequence[Row], weights: Sequence[Weights], looks: Looks) -> Course | None:
     """The course of a study with adaptive seeds; None before the first look."""
     runs = [
         {seed: (row.scores.get(seed, math.nan), seed in row.failed)
          for seed in (*row.seed_runs, *row.errored)}
-        for row in board.rows
+        for row in rows
     ]  # fmt: skip
     results = results_of(runs, looks)
     if results is None or not all(weights):
         return None
-    return course(results, Contrasts(weights, [row.variant for row in board.rows]), looks)
+    return course(results, Contrasts(weights, [row.variant for row in rows]), looks)
 
 
-def _settled(named: Sequence[Effect], board: Leaderboard, looks: Looks) -> list[Effect]:
-    """The named contrasts of adaptive seeds, with the verdicts of all looks."""
-    cells = {row.variant: row.cell for row in board.rows}
-    weights = [row_weights(cells, each) for each in named]
-    now = _followed(board, weights, looks)
-    if now is None:
-        return [replace(each, adjusted=1.0, seeds="-") for each in named]
-    used, found = dict(zip(cells, now.used[0], strict=True)), []
-    for each, of, p, within in zip(named, weights, now.different[0], now.within[0], strict=True):
-        sides = [sum(used[row] for row, w in of.items() if w * sign > 0) for sign in (1, -1)]
-        said = replace(each, adjusted=float(p), seeds=" and ".join(map(str, sides)))
-        found.append(_judged(said, board, float(within)))
-    return found
+def effects_or_pairs(board: Leaderboard, named: Sequence[Contrast]) -> list[Effect]:
+    """The named contrasts and those of axes or, without any, all pairs of rows."""
+    return effects(board, named) or row_pairs(board)
 
 
 def row_pairs(board: Leaderboard, *, turned: bool = False) -> list[Effect]:
@@ -220,15 +238,12 @@ def against_first(board: Leaderboard) -> dict[str, Effect]:
     return {each.level: each for each in row_pairs(board, turned=True) if each.reference == first}
 
 
-def with_contrasts(board: Leaderboard, named: Sequence[Contrast]) -> dict[str, Any]:
-    """For `--json`: the leaderboard with verdicts against its first row, and the contrasts: the
-    named ones and those of axes or, without any, all pairs of rows.
-    """
+def with_contrasts(board: Leaderboard, contrasts: Sequence[Effect]) -> dict[str, Any]:
+    """For `--json`: the leaderboard with verdicts against its first row, and these contrasts."""
     found, against = board.document(), against_first(board)
     for row in found["leaderboard"]:
         effect = against.get(row["variant"])
         row["verdict"] = effect and effect.verdict
-    contrasts = effects(board, named) or row_pairs(board)
     return {**found, "contrasts": [each.document() for each in contrasts]}
 
 
@@ -349,6 +364,8 @@ def _effect(compare: Comparison, wanted: tuple[str, str, str], named: bool) -> E
     found = compare.of(weights) if weights else None
     if found is None:
         cells = [row for row in rows if row.cell]
+        if any(row.score is None for row in cells):  # without the failed runs the rest looks good
+            return None
         found = main_effect(cells, axis, level, reference, blocked=compare.paired)
     if found is None:
         return None

@@ -66,7 +66,7 @@ class Ranks:
     def enough(self) -> bool:
         """Whether corpora that agree completely would separate the first row from the last."""
         rows, corpora = self.ranks.shape
-        least_p = math.factorial(rows) ** (1.0 - corpora)
+        least_p = math.exp((1 - corpora) * math.lgamma(rows + 1))  # rows! orders on each corpus
         return bool(self.critical < rows - 1 and least_p <= LEVEL)
 
     @property
@@ -172,7 +172,9 @@ def _agreement(found: Ranks) -> Section:
     cells = []
     for one, other in itertools.combinations(range(len(found.corpora)), 2):
         tau, p = stats.kendalltau(found.ranks[:, one], found.ranks[:, other])
-        cells.append([found.corpora[one], found.corpora[other], f"{tau:.2f}", p_value(p)])
+        known = math.isfinite(tau)  # not where all rows are tied
+        shown = [f"{tau:.2f}", p_value(p)] if known else ["undefined: all rows tied", ""]
+        cells.append([found.corpora[one], found.corpora[other], *shown])
     return Section("agreement", ("corpus", "corpus", "Kendall's tau", "p"), cells)
 
 

@@ -17,10 +17,10 @@ from studies.analysis.contrasts import (
     Interaction,
     axes,
     effects,
+    effects_or_pairs,
     interactions,
     levels,
     pairing,
-    row_pairs,
 )
 from studies.figures import BLUE, COLOURS, GREY, forest, panels
 from studies.leaderboard import Leaderboard
@@ -53,9 +53,7 @@ def choices(reading: Reading) -> Iterator[Section]:
 
 def all_pairs(reading: Reading, key: str) -> Iterator[Section]:
     """The contrasts of the study's file, or of every two rows."""
-    named = reading.table.contrasts
-    found = effects(reading.board, named) if named else row_pairs(reading.board)
-    return contrast_section(reading, found, key)
+    return contrast_section(reading, effects_or_pairs(reading.board, reading.table.contrasts), key)
 
 
 def contrast_section(reading: Reading, found: Sequence[Effect], key: str) -> Iterator[Section]:
@@ -117,7 +115,12 @@ def conclusion(effect: Effect, found: Sequence[Effect], *, higher_is_better: boo
     all contrasts.
     """
     text = contrast(*effect.values, effect.difference, higher_is_better=higher_is_better)
-    if effect.clear and effect.adjusted > LEVEL:
+    if effect.seeds and effect.sign and not effect.clear:
+        level, reference = effect.values
+        text = (
+            f"`{level}` is {effect.sign} than `{reference}`, as an earlier look showed; now: {text}"
+        )
+    elif effect.clear and effect.adjusted > LEVEL:
         family = count(sum(each.named == effect.named for each in found), "contrast")
         text += f" Not significant after adjustment for {family} (p {number(effect.adjusted)})."
     if effect.verdict == EQUIVALENT:

@@ -55,7 +55,7 @@ def power(reading: Reading) -> Iterator[Section]:
 
 
 def _first_two(board: Leaderboard) -> list[str]:
-    first, second = board.rows[:2]
+    first, second = [row for row in board.rows if row.scores][:2]
     sign = 1.0 if board.higher_is_better else -1.0
     rng = rng_of(f"{first.variant} {second.variant}")
     ours, theirs = ([sign * s for s in row.scores.values()] for row in (first, second))

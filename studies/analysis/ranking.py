@@ -272,7 +272,7 @@ def caveats_of_runs(board: Leaderboard) -> Iterator[str]:
     """Runs without a good end, and how far to trust intervals of few seeds."""
     if not board.rows:
         return
-    total = sum(row.seeds for row in board.rows)
+    total = sum(sum(row.outcomes.values()) for row in board.rows)
     worst = {outcome: sum(row.outcomes.get(outcome, 0) for row in board.rows) for outcome in WORST}
     if any(worst.values()):
         words = " and ".join(f"{n} {outcome}" for outcome, n in worst.items() if n)

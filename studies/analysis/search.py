@@ -19,7 +19,7 @@ from core.config.renamed import current_settings
 from core.resampling import expected_best
 from core.statistics import Interval
 from core.tracking.protocol import WORST, RunRecord, read_tag
-from studies.analysis.contrasts import effects
+from studies.analysis.contrasts import Effect, effects
 from studies.analysis.effects import contrast_section
 from studies.constraints import Constraint
 from studies.figures import (
@@ -49,12 +49,16 @@ Arms = Mapping[str, Sequence[RunRecord]]  # system -> its trials
 Tried = Mapping[str, optuna.Study]  # the same, as Optuna has them
 
 
-def search_sections(reading: Reading) -> Iterator[Section]:
-    """Sections of a search: every finalist against the published settings, and its trials."""
+def against_published(reading: Reading) -> list[Effect]:
+    """The contrasts of the study's file, or every finalist against the published settings."""
     rows = [row.variant for row in reading.board.rows if row.variant != PUBLISHED]
     against = [Contrast(level=row, reference=PUBLISHED) for row in sorted(rows)]
-    found = effects(reading.board, reading.table.contrasts or against)
-    yield from contrast_section(reading, found, "finalists")
+    return effects(reading.board, reading.table.contrasts or against)
+
+
+def search_sections(reading: Reading) -> Iterator[Section]:
+    """Sections of a search: its contrasts and its trials."""
+    yield from contrast_section(reading, against_published(reading), "finalists")
     yield from tuning_sections(reading)
 
 

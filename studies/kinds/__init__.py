@@ -21,7 +21,7 @@ from core.errors import InputError, nearest
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import ENDED, WORST
 from studies.adaptive import FIRST, Contrasts, course, results_of
-from studies.analysis.contrasts import row_weights
+from studies.analysis.contrasts import Effect, effects_or_pairs, row_weights
 from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm
@@ -119,6 +119,11 @@ class Kind(ABC):
     @abstractmethod
     def describe(self) -> str:
         """What the study compares, in Markdown, for its page."""
+
+    @staticmethod
+    def effects(reading: Reading) -> Sequence[Effect]:
+        """The contrasts of the report and of `--json`."""
+        return effects_or_pairs(reading.board, reading.table.contrasts)
 
     @staticmethod
     @abstractmethod

@@ -19,7 +19,8 @@ from core.config import Config
 from core.config.schema import Frozen
 from core.plural import count
 from core.tracking.rendering import plain
-from studies.analysis.branches import within_trunks
+from studies.analysis.branches import branch_sections, within_trunks
+from studies.analysis.contrasts import Effect
 from studies.kinds import Kind
 from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
@@ -121,6 +122,11 @@ class Branch(Kind):
         )
 
     @staticmethod
+    def effects(reading: Reading) -> Sequence[Effect]:
+        """The contrasts of the choices at each stage."""
+        return [each for _, each in within_trunks(reading)]
+
+    @staticmethod
     def sections(reading: Reading) -> Iterator[Section]:
         """The contrasts of the choices at each stage."""
-        return within_trunks(reading)
+        return branch_sections(reading)

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from studies.analysis.search import PUBLISHED, search_sections
+from studies.analysis.contrasts import Effect
+from studies.analysis.search import PUBLISHED, against_published, search_sections
 from studies.kinds import Kind
 from studies.plan import NO_LIMIT, Done, Limit, Plan, Variant
 from studies.sections import Reading, Section
@@ -64,6 +65,11 @@ class Search(Kind):
             f"{table.finalists} and the published ones run with {table.finals_text}, scored on "
             f"the test split."
         )
+
+    @staticmethod
+    def effects(reading: Reading) -> Sequence[Effect]:
+        """Every finalist against the published settings, unless the file names contrasts."""
+        return against_published(reading)
 
     @staticmethod
     def sections(reading: Reading) -> Iterator[Section]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,27 @@ from core.tracking.memory import MemoryTracker
 from docs import results as pages
 from experiments.loading import resolve_file
 from experiments.study_output import status
-from studies.adaptive import FIRST, Contrasts, Looks, course, expected_runs, most_runs
-from studies.analysis.contrasts import effects, with_contrasts
+from studies.adaptive import (
+    FIRST,
+    Contrasts,
+    Looks,
+    course,
+    expected_runs,
+    most_runs,
+    results_of,
+)
+from studies.analysis.contrasts import BETTER, Effect, effects
+from studies.analysis.effects import conclusion
 from studies.definition import Study, load_study
+from studies.leaderboard import Row
 from studies.plan import Done, Job
-from studies.report import build, read
+from studies.report import build, document, read
 from studies.running.execute import begin, grow, work
 from studies.running.queue import load_queue, progress
 from studies.running.storage import storage_url
+from studies.table import Contrast
 from tests.conftest import ROOT
+from tests.studies.test_findings import board_of
 from tests.studies.test_studies import FakeTraining
 from variants import registry
 
@@ -190,10 +202,7 @@ def test_a_study_ends_when_its_contrasts_are_settled(tmp_path: Path) -> None:
     equal = found["generator.attention: causal - full"]
     assert (better.shown, equal.shown) == ("better, settled", "equivalent, settled")
     assert better.seeds == f"{FIRST} and {sum(v == BASE for v, _ in training.order)}"
-    states = [
-        each["state"]
-        for each in with_contrasts(reading.board, reading.table.contrasts)["contrasts"]
-    ]
+    states = [each["state"] for each in document(reading)["contrasts"]]
     assert states == ["settled", "settled"]
     page = build(reading).markdown()
     assert "Settled: 2 of 2 contrasts." in page
@@ -209,6 +218,33 @@ def test_a_contrast_that_stays_open_ends_with_the_most_seeds(tmp_path: Path) -> 
     page = build(read(tracker, NAME)).markdown()
     assert "undecided, open" in page
     assert "Settled: 1 of 2 contrasts." in page
+
+
+def test_a_row_whose_runs_all_broke_counts_in_the_report_as_in_the_plan() -> None:
+    rng, looks = np.random.default_rng(0), Looks(6, 0.01)
+    scores = {"a": rng.normal(0.5, 0.01, 3), "b": rng.normal(0.56, 0.02, 3)}
+    board = board_of({name: list(map(float, values)) for name, values in scores.items()})
+    rows = tuple(replace(row, seed_runs=dict.fromkeys(row.scores, "run")) for row in board.rows)
+    broken = Row("c", None, None, 0, {}, {}, {}, None, {}, errored=frozenset(range(3)))
+    contrasts = [Contrast(level=name, reference="a") for name in "bc"]
+    board = replace(board, rows=rows, looks=looks, lost=(broken,))
+    (found,) = effects(board, contrasts)
+    results = [{seed: (value, False) for seed, value in row.scores.items()} for row in rows]
+    results.append(dict.fromkeys(range(3), (np.nan, False)))
+    names = [*(row.variant for row in rows), "c"]
+    of_plan = Contrasts([{"b": 1.0, "a": -1.0}, {"c": 1.0, "a": -1.0}], names)
+    expected = course(results_of(results, looks), of_plan, looks)  # type: ignore[arg-type]
+    assert found.adjusted == pytest.approx(expected.different[0, 0])
+    assert found.title == "b - a"
+    (alone,) = effects(replace(board, lost=()), contrasts)
+    assert alone.adjusted < found.adjusted, "one contrast of two, not of one"
+
+
+def test_a_sentence_does_not_contradict_the_verdict_of_an_earlier_look() -> None:
+    now = Difference.student(0.01, 0.01, 8, 5, paired=False)
+    effect = Effect("", "b", "a", now, 0.03, named=True, sign=BETTER, seeds="5 and 5")
+    said = conclusion(effect, [effect], higher_is_better=True)
+    assert said.startswith("`b` is better than `a`, as an earlier look showed; now: No significant")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from docs.summaries import load
 from experiments.loading import resolve_file
 from experiments.single_run.run import run
 from experiments.study_session import check_forks, find_file
+from studies.analysis.branches import within_trunks
 from studies.analysis.curves import curves
 from studies.definition import RUN, Study, from_definition, load_study
 from studies.leaderboard import leaderboard
 from studies.plan import Done
-from studies.report import build, read, sections
+from studies.report import build, document, read, sections
 from studies.running.execute import begin, work
 from studies.running.queue import load_queue, progress
 from studies.running.storage import storage_url
@@ -124,6 +126,14 @@ def test_a_branch_study_from_its_trunks_to_its_report(tmp_path: Path) -> None:
     assert all(said.endswith(f"{row[6]} `likelihood`.")
                for said, row in zip(answers, found["branches"].rows, strict=True))  # fmt: skip
     assert build(reading).headline == answers
+    told = document(reading)["contrasts"]
+    assert [f"{each['a']} - {each['b']}" for each in told] == [
+        row[0] for row in found["branches"].rows
+    ]
+    assert told[1]["difference"] == pytest.approx(difference)
+    unranked = replace(reading.board.rows[0], score=None)  # a fork failed, and nothing is the worst
+    without = replace(reading.board, rows=(unranked, *reading.board.rows[1:]))
+    assert len(within_trunks(replace(reading, board=without))) == 1
     (section,) = curves(reading)
     figure = section.figures["curves"]()
     lengths = {len(line.get_xdata()) for axis in figure.axes for line in axis.lines}

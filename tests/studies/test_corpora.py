@@ -23,7 +23,7 @@ from experiments.loading import resolve_file
 from experiments.stored_study import StoredStudy
 from experiments.study_output import show_ranking
 from experiments.study_session import Session, begin_or_join, complete
-from studies.analysis.corpora import Ranks, figure, ranks_of
+from studies.analysis.corpora import Ranks, _agreement, figure, ranks_of
 from studies.compared import compare
 from studies.definition import Study, from_definition, load_study
 from studies.plan import NO_LIMIT, Limit
@@ -248,6 +248,12 @@ def test_two_corpora_are_never_enough(rows: int, corpora: int, enough: bool) -> 
     assert found.enough == enough
     assert found.separated[0, -1] == enough
     assert (found.document()["p"] is not None) == enough
+
+
+def test_many_rows_and_ties_have_words() -> None:
+    assert ranked(*[[*range(1, 181)]] * 20).enough, "more orders than a float has room for"
+    tied = _agreement(ranked([1, 2, 3], [2, 2, 2]))
+    assert tied.rows[0][2:] == ["undefined: all rows tied", ""]
 
 
 def joined(*ranks: list[int]) -> list[list[int]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
 from core.errors import InputError
@@ -26,8 +29,10 @@ from studies.ratings import (
     krippendorff,
     people,
     preferences,
+    sections_of,
     session,
 )
+from studies.sections import Section
 
 SENTENCES = {name: [f"{name} {i}" for i in range(30)] for name in ("a", "b", "c", REAL)}
 
@@ -88,12 +93,37 @@ def test_preferences_agreement_and_correlation(tmp_path: Path) -> None:
         {"a": 0.6, "b": 0.5, "c": 0.1}, {v: {"m": x} for v, x in zip("abc", (1, 2, 3), strict=True)}
     )["m"]
     assert (rho, n) == (-1, 3)
-    assert p <= 1
+    assert p == pytest.approx(2 / 6)  # two of the six orders
     assert answers(tmp_path, "other") == []
     file_of(tmp_path, "s").parent.rename(tmp_path / "judgements")  # of an earlier version
     assert answers(tmp_path, "s") == given
     keep(tmp_path, answer("ada", 0, "a"))
     assert answers(tmp_path, "s")[0].preferred == "a"
+
+
+def test_p_of_a_rank_correlation_is_that_of_all_orders() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        x, y = rng.integers(0, 4, (2, 6)).astype(float)
+        people = {str(i): value for i, value in enumerate(x)}
+        metric = {str(i): {"m": value} for i, value in enumerate(y)}
+        rho, p, _ = correlations(people, metric)["m"]
+        orders = [spearmanr(x, order).statistic for order in permutations(y)]
+        assert p == pytest.approx(np.mean(np.abs(orders) >= abs(rho) - 1e-9))
+
+
+def test_few_variants_agree_by_chance_and_a_negative_rho_is_disagreement() -> None:
+    def found(variants: int, rho: float) -> Section:
+        p = 2 / math.factorial(variants)
+        one = {"rho": rho, "p": p, "p_adjusted": p, "variants": variants}
+        related = {"eval/bleu_4": one}
+        answered = {"answers": 0, "correlations": related}
+        return next(sections_of(answered))
+
+    assert not found(3, 1.0).findings
+    assert "no correlation can be significant" in found(3, 1.0).values["few"]
+    assert found(5, 1.0).findings == ["Metrics that rank as people do: `eval/bleu_4`."]
+    assert not found(5, -1.0).findings
 
 
 def test_kappa_is_sklearns_and_its_mean_over_pairs() -> None:
@@ -147,4 +177,4 @@ def test_a_report_has_preferences_and_the_metrics_that_agree(tmp_path: Path) -> 
     assert "30 answers of 1 rater" in preferred.explanation
     assert preferred.figures["preferences"]().axes
     assert [row[:2] for row in metrics.rows] == [["eval/m", "-1.00"]]
-    assert "With 3 variants no correlation is significant." in metrics.explanation
+    assert "With 3 variants no correlation can be significant." in metrics.explanation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from core.metrics.catalogue import METRICS
 from core.tracking.memory import MemoryTracker
 from studies.analysis.contrasts import against_first, effects, row_pairs, with_contrasts
 from studies.analysis.ranking import board_cells, findings
-from studies.leaderboard import Leaderboard, leaderboard
+from studies.leaderboard import Leaderboard, _signatures, leaderboard
 from studies.report import build, publish, read, register
 from studies.table import Contrast
 from tests.studies.test_findings import board_of
@@ -84,6 +85,27 @@ def test_a_metric_without_a_worst_value_does_not_rank_failures(tmp_path: Path) -
         register(read(tracker, NAME), "writer")
 
 
+def test_a_report_needs_no_score_of_its_first_rows(tmp_path: Path) -> None:
+    metric = 'study.metric="eval/nll_gen"'
+    lost = {("last_token · detached · full", seed): (None, "collapsed") for seed in range(4)}
+    overrides = ("study.axes.next_input=['noise','last_token']", metric)
+    tracker = study_with(tmp_path, lost, *overrides)  # type: ignore[arg-type]
+    reading = read(tracker, NAME)
+    assert [bool(row.scores) for row in reading.board.rows][:2] != [True, True]
+    assert "probability that a run of" in build(reading).markdown()
+
+
+def test_a_row_of_runs_that_were_scored_in_two_ways_is_named() -> None:
+    ways = [f"textgan|v:1|metrics:0|n:50|refs:50:{way}|tok:words" for way in ("ab", "cd")]
+    runs = [
+        SimpleNamespace(variant=variant, tags={"signature": ways[way]})
+        for variant, way in (("a", 0), ("a", 1), ("b", 1), ("b", 0), ("b", 1), ("c", 1))
+    ]
+    most, others = _signatures("eval/jsd_bound", runs)  # type: ignore[arg-type]
+    assert set(others) == {"a", "b"}
+    assert most not in others.values()
+
+
 def verdicts(board: Leaderboard) -> dict[str, str]:
     return {each.title: each.shown for each in row_pairs(board)}
 
@@ -124,7 +146,7 @@ def test_the_margin_is_a_setting_and_verdicts_are_published(tmp_path: Path) -> N
     board, _ = publish(tracker, NAME)
     assert board.margin == 0.02
     assert tracker.run(board.rows[1].run_id or "").tags["verdict"] == "worse"
-    document = with_contrasts(board, read(tracker, NAME).table.contrasts)
+    document = with_contrasts(board, effects(board, read(tracker, NAME).table.contrasts))
     assert [row["verdict"] for row in document["leaderboard"]] == [None, "worse"]
     (contrast,) = document["contrasts"]
     assert (contrast["a"], contrast["b"], contrast["verdict"]) == (
