@@ -32,19 +32,21 @@ def score(discriminator: Discriminator, embedded: Embedded, features: bool = Fal
 
 
 def token_nll(
-    generator: Generator, tokens: Tensor, rng: torch.Generator, ignore_index: int = PAD
+    generator: Generator, tokens: Tensor, rng: torch.Generator, seen: Tensor | None = None
 ) -> Tensor:
-    """-log p (N, S) of each of the tokens (N, S) in nats, with noise drawn by `rng`; 0 at padding,
-    or at whatever token is to be ignored.
+    """-log p (N, S) of each of the tokens (N, S) in nats, with noise drawn by `rng`; 0 where the
+    mask `seen` (N, S) is False, by default at padding. Generated text may have a padding token
+    before its end, which is then a token as any other.
     """
+    scored = tokens.where(tokens != PAD if seen is None else seen, IGNORE_INDEX)
     hidden = generator.parallel(tokens, generator.draw_noise(len(tokens), rng))
-    return negative_log_likelihood(hidden, generator.head, tokens, ignore_index)
+    return negative_log_likelihood(hidden, generator.head, scored, IGNORE_INDEX)
 
 
 @torch.no_grad()
 def log_p_of(generator: Generator, tokens: Tensor, rng: torch.Generator) -> Tensor:
     """G's log p of real tokens (N, S), padding included, in nats."""
-    return -token_nll(generator, tokens, rng, IGNORE_INDEX)
+    return -token_nll(generator, tokens, rng, torch.ones_like(tokens, dtype=torch.bool))
 
 
 def log_ratio(

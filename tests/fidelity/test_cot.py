@@ -39,9 +39,11 @@ def test_the_mediator_learns_real_and_generated_text_alike() -> None:
     drawn = draws[0].tokens
     ended = (drawn == 2).cumsum(1) - (drawn == 2).long() > 0
     nats = []
-    for tokens in (real, drawn.masked_fill(ended, 0)):
+    for tokens, hidden_part in ((real, torch.zeros_like(ended)), (drawn, ended)):
         hidden = M.parallel(tokens, M.draw_noise(len(tokens), torch.Generator()))
-        nats.append(negative_log_likelihood(hidden, M.head, tokens).sum(1).mean())
+        # Their code has no padding: token 0 is a word as any other.
+        each = negative_log_likelihood(hidden, M.head, tokens, ignore_index=-100)
+        nats.append(each.masked_fill(hidden_part, 0).sum(1).mean())
     assert torch.allclose(loss, (nats[0] + nats[1]) / 2, rtol=1e-5)
     loss.backward()
     assert all(weight.grad is None for weight in system.generator.parameters())

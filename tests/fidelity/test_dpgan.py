@@ -44,7 +44,8 @@ def surprise(model: Any, tokens: torch.Tensor) -> torch.Tensor:
 def test_surprise_is_worth_a_thousandth_of_what_it_is_in_teacher_forcing(sure: float) -> None:
     """main.py, run_train_generator; model.py, reward_loss: -log G of each token times its reward, a
     constant that D gives: its surprise in nats, at most 12, over 10,000. Real text: over 10, and 1
-    above 12. Means over all visible tokens, theirs with padding, are declared.
+    above 12. batcher.py: padding has no weight, before the end neither. Means over all visible
+    tokens, theirs with padding, are declared.
     """
     system = dpgan()
     draws, sample = [], system.sample_with_grad
@@ -55,9 +56,9 @@ def test_surprise_is_worth_a_thousandth_of_what_it_is_in_teacher_forcing(sure: f
     real = torch.randint(4, 12, (4, 5))
     loss = system.generator_loss(stage(system, real))
     tokens = draws[0].tokens
-    visible = ((tokens == 2).cumsum(1) - (tokens == 2).long() == 0).float()
+    visible = ((tokens == 2).cumsum(1) - (tokens == 2).long() == 0).float() * (tokens != 0)
     r = surprise(D, tokens).detach()
-    expected = (r.clamp(max=12) / 10_000 * surprise(G, tokens)).sum() / visible.sum()
+    expected = (r.clamp(max=12) / 10_000 * surprise(G, tokens) * visible).sum() / visible.sum()
     assert torch.allclose(loss, expected, rtol=1e-4)
     loss.backward()
     assert all(weight.grad is None for weight in D.parameters())

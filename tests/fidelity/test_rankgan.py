@@ -46,8 +46,8 @@ def test_a_reward_is_the_rank_among_a_few_real_sentences() -> None:
 
 @pytest.mark.fidelity
 def test_ds_loss_is_of_ranks_of_real_and_generated_sentences() -> None:
-    """Lin et al. 2017, equation 4: - E log R(real | U, generated) - E log(1 - R(generated | U,
-    real)), with U the other real sentences of the batch.
+    """Lin et al. 2017, equation 8, and desire2020/RankGAN and Texygen: - E log R(real | U,
+    generated) + E log R(generated | U, real), with U the other real sentences of the batch.
     """
     run = state(small("rankgan", *CNN, "train.discriminator_lr=1e-12"))
     train_phase(run, Phase("discriminator", "adversarial"))
@@ -68,7 +68,7 @@ def test_ds_loss_is_of_ranks_of_real_and_generated_sentences() -> None:
     but = [[u for u in range(N) if u != i] for i in range(N)]
     of_real = [rank(real[i], but[i], lambda u: fake) for i in range(N)]
     of_fake = [rank(each, range(N), lambda u: real[but[u]]) for each in fake]
-    expected = -torch.stack(of_real).log().mean() - (1 - torch.stack(of_fake)).log().mean()
+    expected = torch.stack(of_fake).log().mean() - torch.stack(of_real).log().mean()
     assert run.metrics["train/discriminator_loss"] == pytest.approx(float(expected), rel=1e-4)
 
 

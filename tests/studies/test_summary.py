@@ -127,6 +127,18 @@ def test_the_committed_card_is_that_of_the_summary() -> None:
     assert parse(tomllib.loads(text.split("```toml")[1].split("```")[0]), registry())
 
 
+def test_a_study_has_one_short_table_and_results_fit_300_lines(tmp_path: Path) -> None:
+    reading = load(ROOT / "results" / "original_axes.json", tmp_path / "rows")
+    table, floors = results.brief(build(reading))
+    assert [row[0] for row in table[1:]] == [row.variant for row in reading.board.rows]
+    assert {len(row) for row in table} == {5}
+    assert floors.startswith("real held-out text 0.0000, ")
+    forks = load(ROOT / "results" / "own_checkpoint.json", tmp_path / "forks")
+    table, _ = results.brief(build(forks))
+    assert len(table) == 1 + 3 * 8, "three stages, eight choices against the checkpoint"
+    assert len((ROOT / "RESULTS.md").read_text(encoding="utf-8").splitlines()) <= 300
+
+
 @pytest.mark.parametrize(("study", "named"), [("original_axes", False), ("feedback", True)])
 def test_a_headline_has_the_verdicts_or_the_first_named_contrast(
     tmp_path: Path, study: str, named: bool

@@ -10,8 +10,8 @@ L(w) = sum_v p(v) K(v, w) the expected weight of w,
 
     E sum_t sum_w K(x_t, w) / L(w) R_t(w) grad p(w | x_<t)
 
-(Lin et al. 2020, sections 3.2 and 3.3). For h -> 0 the kernel is the identity and this is
-REINFORCE. The baseline of the authors' code `includes_batch`.
+(Lin et al. 2020; the formulas are those of the authors' code, TaylorEstimator in discrete.py). For
+h -> 0 the kernel is the identity, and this is REINFORCE. Their baseline `includes_batch`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from core.interfaces import StepContext
 from core.nn.likelihood import expectation
 from core.training.players import evaluation_mode
 from core.training.scoring import token_nll
-from core.types import PAD, Phase, Progress, Shape, visible
+from core.types import Phase, Progress, Shape, visible
 from variants.system import Layers, SmallSize, Steps, WholeSystem, language_model
 
 
@@ -59,9 +59,8 @@ class CoT(WholeSystem):
 
     def mediator_loss(self, context: StepContext) -> Tensor:
         """Negative log-likelihood of a batch of each kind of text, in nats per sentence."""
-        real, drawn = context.next_batch(), self.sample(context).tokens
-        tokens = torch.cat([real, drawn.masked_fill(~visible(drawn), PAD)])
-        nll = token_nll(self.mediator, tokens, context.rng("mediator")).sum(1)
+        tokens = torch.cat([context.next_batch(), self.sample(context).tokens])
+        nll = token_nll(self.mediator, tokens, context.rng("mediator"), visible(tokens)).sum(1)
         real_nll, drawn_nll = nll.detach().chunk(2)
         context.metrics["train/mediator_real_nats"] = float(real_nll.mean())
         context.metrics["train/mediator_drawn_nats"] = float(drawn_nll.mean())

@@ -90,7 +90,8 @@ class DPGAN(WholeSystem):
     def generator_loss(self, context: StepContext) -> Tensor:
         """Minus Q_t times the log-likelihood of each sampled token, summed over a sentence."""
         draw, D = self.sample_with_grad(context), self.discriminator
-        mask = visible(draw.tokens)
+        # D learns no padding token, so one before the end would always surprise it.
+        mask = visible(draw.tokens) & (draw.tokens != PAD)
         with torch.no_grad():
             noise = D.draw_noise(len(draw.tokens), context.rng("discriminator"))
             hidden = D.parallel(draw.tokens, noise)
@@ -111,6 +112,6 @@ class DPGAN(WholeSystem):
     def q_values(self, rewards: Tensor, mask: Tensor) -> Tensor:
         """Q (N, S) of rewards r (N, S), zero where `mask` is False."""
         if self.config.reward == "token":  # the sum over tokens becomes their mean
-            return rewards.clamp(max=LARGEST) / 10_000 * len(mask) / mask.sum()
-        sentence = rewards.sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+            return rewards.clamp(max=LARGEST) / 10_000 * len(mask) / mask.sum().clamp(min=1)
+        sentence = rewards.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
         return sentence * discounted(rewards, self.config.gamma)

@@ -15,9 +15,10 @@ that is, the factor Q(x) log(1 - D(x)) on the log-likelihood of each training se
 the JSD itself. Here P(x) = 1/n: duplicates of a corpus (a grammar's sample has some) count
 separately, which makes their r too large. A sentence is its tokens up to and including the end.
 
-The paper does not say how to handle the size of Q(x), which is e^-16 and less for whole sentences,
-so that early gradients vanish. Some implementations rescale Q within a batch and set P to one over
-the batch; the loss is then no JSD of the corpus. We keep the JSD and pretrain with likelihood.
+Q(x) is e^-16 and less for whole sentences, so that early gradients vanish. TextGAN-PyTorch rescales
+Q within a batch and sets P to one over the batch; the loss is then no JSD of the corpus. What the
+authors do is unknown to us: we have not read their text, and they have no public code. We keep the
+JSD and pretrain with likelihood.
 """
 
 import math

@@ -1,8 +1,8 @@
 """TextGAN (Zhang et al. 2017): G matches the distribution of D's features; D recovers z from them.
 
 With z the latent of a generated sentence x(z), phi D's convolutional features, r and f D's scores
-of real and generated text, z^ a linear map of phi, and MMD^2 the squared maximum mean discrepancy
-between the features of real and generated text:
+of real and generated text, z^ the tanh of a linear map of phi, and MMD^2 the squared maximum mean
+discrepancy between the features of real and generated text:
 
     D:  min  E sp(-r) + E sp(f) + lambda_r E |z^(x(z)) - z|^2 - lambda_m MMD^2
     G:  min  MMD^2
@@ -116,7 +116,7 @@ class TextGANMMD(WholeSystem):
         """G's negative log-likelihood, in nats per token, of real text given its z^."""
         tokens, G, D = context.next_batch(), self.generator, self.discriminator
         noise = G.draw_noise(len(tokens), context.rng("likelihood"))
-        noise = replace(noise, latent=D.latent(D(until_end(tokens))))
+        noise = replace(noise, latent=D.code(D(until_end(tokens))))
         nll = negative_log_likelihood(G.parallel(tokens, noise), G.head, tokens)
         loss = nll.sum() / (tokens != PAD).sum()
         context.metrics["train/reconstruction_nats"] = float(loss.detach())
@@ -129,7 +129,7 @@ class TextGANMMD(WholeSystem):
         assert draw.noise is not None
         real, fake = D(until_end(tokens)), D(draw.d_input)
         r, f = D.score(real), D.score(fake)
-        latent_error = (D.latent(fake) - draw.noise.latent).square().sum(1).mean()
+        latent_error = (D.code(fake) - draw.noise.latent).square().sum(1).mean()
         discrepancy = squared_mmd(fake, real)
         log_scores(r, f, context)
         context.metrics["train/latent_error"] = float(latent_error.detach())
@@ -169,6 +169,10 @@ class FeatureDiscriminator(nn.Module):
     def forward(self, d_input: DiscriminatorInput) -> Tensor:
         """Features (N, F)."""
         return self.cnn.features(d_input.embed(self.cnn.embedding), d_input.mask)
+
+    def code(self, features: Tensor) -> Tensor:
+        """Z^ (N, E) of features, in the range of z, -1 to 1."""
+        return self.latent(features).tanh()
 
     def score(self, features: Tensor) -> Tensor:
         """Scores (N,) of features."""

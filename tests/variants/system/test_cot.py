@@ -30,6 +30,22 @@ def test_cot_descends_the_sum_over_all_words_at_each_drawn_prefix() -> None:
     assert all(p.grad is None for p in system.mediator.parameters())
 
 
+def test_the_mediator_learns_a_padding_token_that_was_drawn() -> None:
+    """G is compared with it there, so without it the divergence would have no bound."""
+    system = made("cot")
+    with torch.no_grad():
+        system.generator.head.bias[0] += 3  # G draws padding
+    here = stage(system, sentences())
+    drawn = sample(system.generator, here.spec, N, Streams(0, CPU)["noise"]).tokens
+    seen = (drawn == 2).cumsum(1) - (drawn == 2).long() == 0
+    assert (seen & (drawn == 0)).any()
+    system.mediator_loss(here)
+    M = system.mediator
+    log_p = M.head(M.parallel(drawn, M.draw_noise(N, stream(0, "x")))).log_softmax(-1)
+    nats = -(log_p.gather(2, drawn.unsqueeze(-1)).squeeze(-1) * seen).sum() / N
+    assert here.metrics["train/mediator_drawn_nats"] == pytest.approx(float(nats.detach()))
+
+
 def test_the_mediator_learns_both_kinds_of_text() -> None:
     system = made("cot")
     real = sentences()

@@ -19,6 +19,15 @@ def test_dpgan_rewards_what_surprises() -> None:
     assert torch.allclose(Q, expected)
 
 
+def test_a_padding_token_that_was_drawn_is_not_rewarded() -> None:
+    system = made("dpgan")
+    with torch.no_grad():
+        system.generator.head.bias[0] += 30  # G draws nothing else
+    here = stage(system, sentences())
+    assert (sample(system.generator, here.spec, N, Streams(0, CPU)["noise"]).tokens == 0).all()
+    assert float(system.generator_loss(here).detach()) == 0
+
+
 def test_dpgans_losses_are_the_language_models() -> None:
     system, real = made("dpgan"), sentences()
     here = stage(system, real)
