@@ -98,7 +98,9 @@ def show(corpus: Corpus, *, as_json: bool) -> None:
 
 def show_files(paths: Sequence[Path], *, as_json: bool) -> None:
     """Print the sizes of text files that are splits of one corpus, and their audit."""
-    texts = {path.name: read_sentences(path) for path in paths}
+    named = {path.name for path in paths}
+    names = [path.name if len(named) == len(paths) else str(path) for path in paths]
+    texts = {name: read_sentences(path) for name, path in zip(names, paths, strict=True)}
     audited, warnings = _audit(texts)
     counts = {name: len(text) for name, text in texts.items()}
     if as_json:

@@ -35,6 +35,7 @@ class Unneeded:
 
     run_id: str
     paths: tuple[Path, ...]
+    store_dir: Path
 
     @property
     def size(self) -> int:
@@ -51,10 +52,13 @@ class Unneeded:
         return " and ".join(["checkpoint"] * state + ["journal"] * journal)
 
     def remove(self) -> None:
-        """Remove permanently; a journal that is written again by now stays."""
+        """Remove permanently; nothing of a run that goes on by now."""
+        journal = journal_path(self.store_dir, self.run_id)
+        if not (self.store_dir / "runs" / self.run_id / "result.json").exists():
+            return  # `run --resume` extends it
+        if journal.exists() and not _is_free(journal):
+            return
         for path in self.paths:
-            if path.suffix == ".jsonl" and not _is_free(path):
-                return  # the journal's files are the last
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -66,7 +70,7 @@ def unneeded(store_dir: Path) -> list[Unneeded]:
     found = {p.name: (*_states(p), *_journal(store_dir, p.name)) for p in ended}
     own = {name: tuple(path for path in paths if is_below(path, store_dir, follow=True))
            for name, paths in found.items()}  # fmt: skip
-    return [Unneeded(name, paths) for name, paths in own.items() if paths]
+    return [Unneeded(name, paths, store_dir) for name, paths in own.items() if paths]
 
 
 def _states(folder: Path) -> Iterator[Path]:

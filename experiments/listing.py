@@ -96,7 +96,7 @@ def _row(run: RunRecord) -> Row:
         "seconds": as_number(tags.get("seconds")),
         "updates": as_number(tags.get("updates")),
         **{tag: tags.get(tag) for tag in FROM_TAGS},
-        **{key: run.params[key] for key in sorted(run.params) if key != "seed"},
+        **{key: run.params[key] for key in sorted(run.params) if key not in ("seed", *FROM_TAGS)},
         **{key: value for key, value in sorted(run.metrics.items()) if key.startswith(SCORES)},
     }
 
@@ -142,11 +142,13 @@ def select(
     """The rows that `--filter` and `--sort` select, with the columns of `--columns`, and the names
     of these columns (default: all). InputError for a column that does not exist.
     """
-    known = list(dict.fromkeys(key for row in rows for key in row)) or list(SHOWN)
-    if where is not None and rows:
+    if not rows:  # nobody knows which columns there are
+        return [], list(dict.fromkeys(["run_id", *columns])) if columns else list(SHOWN)
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    if where is not None:
         clauses = parse_filter(where, known)
         rows = [row for row in rows if all(clause.holds(row) for clause in clauses)]
-    if by is not None and rows:
+    if by is not None:
         rows = sort(rows, column(by, known, "--sort"))
     if not columns:
         return list(rows), known

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from optuna.study._frozen import FrozenStudy
 
-from core.addresses import check_can_listen
+from core.addresses import check_can_listen, shown
 from core.errors import MOST_LISTED, InputError, MachineError
-from core.metrics.catalogue import metric_info
+from core.metrics.catalogue import METRICS, metric_info
 from core.tracking.protocol import NOTE, OF_STUDY, Columns, Tracker
 from experiments.console import stderr
 from studies.running.proposals import ARM_OF
@@ -50,8 +50,10 @@ def serve(
             ready(address_of(host, port))
         status = process.wait()
     except KeyboardInterrupt:
-        _end(process)
         return
+    finally:
+        if process.poll() is None:
+            _end(process)
     if not listens:  # MLflow ends with status 0 then, too
         raise MachineError("the MLflow server ended before it listened; the lines above say why")
     if status not in (0, *INTERRUPTED):
@@ -66,7 +68,8 @@ def study_pages(tracker: Tracker, experiment: str) -> dict[str, str]:
     for run in tracker.runs(experiment, tags=OF_STUDY, columns=Columns((NOTE,), (METRIC,))):
         if links := LINK.findall(run.tags.get(NOTE, "").partition("\n")[0]):
             return dict(links)
-        if metric := run.params.get(METRIC):
+        metric = run.params.get(METRIC, "")
+        if metric.partition("/")[2] in METRICS:  # else of another version
             ascending = metric_info(metric).direction != "higher"
             found["samples of all runs"] = tracker.sentences_link(experiment, metric, ascending)
     return found
@@ -93,7 +96,7 @@ def show_links(tracker: Tracker, studies: Sequence[str], address: str | None = N
         stderr.print("start [bold]textgan ui[/], then open (it prints these links for its port):")
     for study in studies[:MOST_LISTED]:
         for title, link in study_pages(tracker, study).items():
-            text = f"  {study}, {title}: {address or DEFAULT_ADDRESS}/{link}"
+            text = f"  {study}, {title}: {shown(address or DEFAULT_ADDRESS)}/{link}"
             stderr.print(text, soft_wrap=True, markup=False)
     if len(studies) > MOST_LISTED:
         stderr.print(f"  and {len(studies) - MOST_LISTED} more")

@@ -93,10 +93,12 @@ def override(tables: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     Another `name` in a slot's table starts that table anew: the settings of one strategy mean
     nothing to another.
     """
-    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in tables.items()}
+    result = {
+        slots.slot_name(k): dict(v) if isinstance(v, Mapping) else v for k, v in tables.items()
+    }
     for text in overrides:
-        path, value = _current(*parse_override(text))
-        assign(result, path, value, f"--set {text}")
+        (table, *rest), value = _current(*parse_override(text))
+        assign(result, [slots.slot_name(table), *rest], value, f"--set {text}")
     return result
 
 

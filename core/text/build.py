@@ -135,7 +135,11 @@ def source_sha256(settings: CorpusSettings, kind: Kind) -> str:
         part = settings.oracle_seed if settings.fixed_length else settings.difficulty
         return hashlib.sha256(f"{settings.source} {part} {drawn}".encode()).hexdigest()
     path = Path(settings.source)
-    return sha256_of(shard_files(path) if path.is_dir() else [path])
+    if not path.is_dir():
+        return sha256_of([path])
+    shards = shard_files(path)  # the name of each counts, because its suffix says how it is read
+    names = "\n".join(shard.relative_to(path).as_posix() for shard in shards)
+    return hashlib.sha256(f"{sha256_of(shards)}\n{names}".encode()).hexdigest()
 
 
 def fingerprint_of(folder: Path) -> str:

@@ -14,19 +14,21 @@ the result does not depend on the number of cores.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
 from multiprocessing import get_context
 from typing import Literal, cast
 
+from core.errors import MachineError
+from core.process import usable_cores
 from core.text.settings import Level, Rules
 from core.text.vocabulary import BEGIN
 
@@ -131,7 +133,7 @@ def clean_all(texts: Iterable[str], rules: Rules, level: Level) -> Iterator[Clea
     """The texts cleaned, in order; on all cores if there are enough of them."""
     blocks = _blocks(texts)
     first = list(islice(blocks, FEW_BLOCKS))
-    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    processes = min(usable_cores(), MAX_PROCESSES)
     if len(first) < FEW_BLOCKS or processes == 1:
         for block in chain(first, blocks):
             yield from _clean_block(block, rules, level)
@@ -148,6 +150,11 @@ def clean_all(texts: Iterable[str], rules: Rules, level: Level) -> Iterator[Clea
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+    except BrokenProcessPool:
+        raise MachineError(
+            "a process that cleaned sentences was killed, perhaps for lack of memory; allow fewer "
+            "cores, such as taskset --cpu-list 0 textgan ..."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -25,6 +25,7 @@ TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
 # A download may take PATIENCE seconds plus the time of its largest size at SLOWEST bytes a second.
 PATIENCE, SLOWEST = 600.0, 50_000.0
 RETRIES = 3
+NOTHING_LEFT = 416  # HTTP status: the file ends where the rest was asked for
 BLOCK = 1 << 18
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -99,6 +100,13 @@ def _transfer(
         _session() as session,
         session.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response,
     ):
+        if response.status_code == NOTHING_LEFT:
+            if response.headers.get("Content-Range") == f"bytes */{have}":
+                return  # a kill came between the last byte and the check of the whole
+            part.unlink()
+            response.close()
+            _transfer(late, address, part, limit, progress)
+            return
         response.raise_for_status()
         _insist_on_tls(response.url)  # after redirects
         begins = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")

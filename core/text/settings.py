@@ -98,8 +98,8 @@ class CorpusSettings(BaseModel):
     def _fields_agree(self) -> CorpusSettings:
         if self.validation + self.test >= 1:
             raise ValueError("validation and test together must be below 1")
-        if self.level == "subword" and self.source in GENERATED:
-            raise ValueError(f"level = 'subword' needs a text; {self.source} has words")
+        if self.level != "word" and self.source in GENERATED:
+            raise ValueError(f"level = {self.level!r} needs a text; {self.source} has words")
         if self.level == "subword" and self.vocabulary_limit > MOST_SUBWORDS:
             raise ValueError(
                 f"level = 'subword' needs the number of subwords: vocabulary_limit = 4000, for "

@@ -57,6 +57,10 @@ class Entry:
 Item = Point | Entry
 
 
+class BusyError(MachineError):
+    """Another process writes the run."""
+
+
 class Journal:
     """The journal of one run, open for writing; MachineError if another process has it open."""
 
@@ -67,7 +71,7 @@ class Journal:
             self._lock = FileLock(path.with_suffix(".lock"))
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise MachineError(f"run {path.stem} is being written by another process") from None
+            raise BusyError(f"run {path.stem} is being written by another process") from None
         except OSError as error:
             raise MachineError(f"{path}: cannot be written ({error.strerror})") from None
         # Ascending steps of each metric: eight bytes per value.

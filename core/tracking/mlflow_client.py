@@ -27,7 +27,7 @@ from core.addresses import SQLITE, shown, sqlite_engine, sqlite_file
 from core.errors import InputError, MachineError
 from core.server_errors import in_words
 from core.tracking.locations import ARTIFACTS, is_below, local_path, other_stores, repair
-from core.tracking.mlflow_delivery import deletion
+from core.tracking.mlflow_delivery import ABSENT, deletion
 
 log = logging.getLogger(__name__)
 DEFAULT_FOLDER = "mlruns"
@@ -282,3 +282,17 @@ def ui_command(
                "--uvicorn-opts", "--log-level=warning"]  # not a line for each request  # fmt: skip
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     return command, {**os.environ, **ENVIRONMENT, **quiet}
+
+
+def logged_models(client: Any, run: Any) -> list[Any]:
+    """The models of a run that the store still has: MLflow keeps the names of removed ones."""
+    from mlflow.exceptions import MlflowException
+
+    found = []
+    for output in run.outputs.model_outputs if run.outputs else []:
+        try:
+            found.append(client.get_logged_model(output.model_id))
+        except MlflowException as error:
+            if error.error_code != ABSENT:
+                raise
+    return found

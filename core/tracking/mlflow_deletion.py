@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.addresses import shown
 from core.errors import InputError
 from core.files import size_of
 from core.tracking.journal import journal_path
 from core.tracking.locations import is_below, local_path
-from core.tracking.mlflow_client import MlflowStore, pages
+from core.tracking.mlflow_client import MlflowStore, logged_models, pages
 from core.tracking.mlflow_delivery import ABSENT, deletion
 from core.tracking.protocol import Leftover
 
@@ -77,35 +78,46 @@ class Deletion:
 
     def _unknown(self) -> list[Leftover]:
         """Folders of runs that the store has in no state, and that have nothing to deliver."""
-        from mlflow.exceptions import MlflowException
-
         runs = self._store_dir / "runs"
         unknown = []
         for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
             if journal_path(self._store_dir, folder.name).exists():
                 continue  # begun while the store did not answer; `textgan sync` delivers it
-            try:
-                self._client.get_run(folder.name)
-            except MlflowException as error:
-                if error.error_code != ABSENT:
-                    raise
+            if self._stage(folder.name) is None:
                 found = Leftover(folder.name, "not in the store", size_of(folder), known=False)
                 unknown.append(found)
         return unknown
 
     def purge(self, leftover: Leftover) -> None:
-        """Remove permanently; InputError through a server."""
-        if leftover.known:
-            self._purge_from_store(leftover.run_id)
-        self._remove(self._store_dir / "runs" / leftover.run_id)
+        """Remove permanently, unless it is in use again by now; InputError through a server."""
+        run_id = leftover.run_id
+        stage = self._stage(run_id)
+        begun = stage is None and journal_path(self._store_dir, run_id).exists()
+        if stage == "active" or (begun and not leftover.known):
+            return
+        if stage is not None:
+            self._purge_from_store(run_id)
+        self._remove(self._store_dir / "runs" / run_id)
         journals = self._store_dir / "journal"
-        for place in (journals / leftover.run_id, *journals.glob(f"{leftover.run_id}.*")):
+        for place in (journals / run_id, *journals.glob(f"{run_id}.*")):
             self._remove(place)
+
+    def _stage(self, run_id: str) -> str | None:
+        """`active` or `deleted`; None for a run that the store does not have."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self._client.get_run(run_id).info.lifecycle_stage)
+        except MlflowException as error:
+            if error.error_code != ABSENT:
+                raise
+            return None
 
     def _purge_from_store(self, run_id: str) -> None:
         if self._store.uri.startswith("http"):
             raise InputError(
-                f"{self._store.uri} is a server: run `mlflow gc` on its machine to remove runs"
+                f"{shown(self._store.uri)} is a server: run `mlflow gc` on its machine to remove "
+                f"runs"
             )
         run = self._client.get_run(run_id)
         store = self._client._tracking_client.store
@@ -152,5 +164,4 @@ class Deletion:
         }
 
     def _models(self, run: Any) -> list[Any]:
-        outputs = run.outputs.model_outputs if run.outputs else []
-        return [self._client.get_logged_model(output.model_id) for output in outputs]
+        return logged_models(self._client, run)

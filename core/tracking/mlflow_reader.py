@@ -24,9 +24,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.addresses import SQLITE, shown
-from core.errors import InputError, MachineError, first_line
+from core.errors import InputError, MachineError, TextganError, first_line
 from core.server_errors import ABSENT, server_reason
-from core.tracking.mlflow_client import MlflowStore, pages
+from core.tracking.mlflow_client import MlflowStore, logged_models, pages
 from core.tracking.mlflow_delivery import MODEL, begins_here, server_id
 from core.tracking.protocol import ALL, MLFLOWS_OWN, NONE, Columns, RunRecord, Tags, find_run
 
@@ -248,35 +248,43 @@ class MlflowReader:
         try:
             return Path(self.store.client.download_artifacts(identity, path, self._place()))
         except (MlflowException, OSError) as error:
-            reason = server_reason(str(error))
-            if reason is not None and ABSENT not in reason:
-                raise MachineError(f"{shown(self.uri)}: {reason}") from None
-            raise InputError(f"run {run_id}: no artifact {path!r} ({first_line(error)})") from None
+            raise self._not_there(error, f"run {run_id}: no artifact {path!r}") from None
+
+    def _not_there(self, error: Exception, words: str) -> TextganError:
+        """Of a failed download: MachineError if the server is the reason, else InputError."""
+        reason = server_reason(str(error))
+        if reason is not None and ABSENT not in reason:
+            return MachineError(f"{shown(self.uri)}: {reason}")
+        why = first_line(error)
+        return InputError(f"{words} ({why})" if why else words)
 
     def model(self, run_id: str) -> Path:
         """See `Tracker`."""
         import mlflow
+        from mlflow.exceptions import MlflowException
 
-        place = self.store.client.get_logged_model(self._model_id(run_id)).artifact_location
-        folder = mlflow.artifacts.download_artifacts(
-            artifact_uri=place, dst_path=self._place(), tracking_uri=self.store.address
-        )
-        return next((Path(folder) / "artifacts").iterdir())  # holds the logged folder alone
+        place = self._model(run_id).artifact_location
+        try:
+            folder = mlflow.artifacts.download_artifacts(
+                artifact_uri=place, dst_path=self._place(), tracking_uri=self.store.address
+            )
+            return next((Path(folder) / "artifacts").iterdir())  # holds the logged folder alone
+        except (MlflowException, OSError, StopIteration) as error:
+            raise self._not_there(error, f"run {run_id}: its model cannot be read") from None
 
     def _place(self) -> str | None:
         """A folder to download to; None for the files of a local store, which are read in place."""
         is_local = self.store.address.startswith(SQLITE)
         return None if is_local else tempfile.mkdtemp(dir=_downloads())
 
-    def _model_id(self, run_id: str) -> str:
+    def _model(self, run_id: str) -> Any:
         with self.store.reading():
-            found = self.store.client.get_run(server_id(self.store_dir, run_id)).outputs
-            outputs = found.model_outputs if found else ()
-            models = [self.store.client.get_logged_model(each.model_id) for each in outputs]
-        own = [model.model_id for model in models if model.model_type == MODEL]  # not a kept one
+            run = self.store.client.get_run(server_id(self.store_dir, run_id))
+            models = logged_models(self.store.client, run)
+        own = [model for model in models if model.model_type == MODEL]  # not a kept one
         if not own:
             raise InputError(f"run {run_id} has no model (it may not have ended)")
-        return str(own[-1])
+        return own[-1]
 
 
 @cache

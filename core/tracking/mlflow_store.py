@@ -23,7 +23,7 @@ from core.addresses import SQLITE, absolute, has_host, shown, sqlite_file, with_
 from core.errors import DeletedError, InputError, MachineError
 from core.server_errors import in_words
 from core.tracking.delivery import Delivery, complete
-from core.tracking.journal import Journal, Point, journal_path, now
+from core.tracking.journal import BusyError, Journal, Point, journal_path, now
 from core.tracking.mlflow_client import DEFAULT_FOLDER, is_file_store
 from core.tracking.mlflow_deletion import Deletion
 from core.tracking.mlflow_delivery import (
@@ -189,8 +189,11 @@ class MlflowTracker(MlflowReader):
             path = journal_path(self.store_dir, run_id)
             try:
                 journal = Journal(path)
-            except MachineError:
+            except BusyError:
                 busy.append(run_id)
+                continue
+            except MachineError as error:
+                away[run_id] = str(error)
                 continue
             try:
                 Delivery(path, self._receiver(run_id)).drain()
@@ -211,7 +214,7 @@ class MlflowTracker(MlflowReader):
         from mlflow.exceptions import MlflowException
 
         self.store.check_writable()
-        model_id = self._model_id(run_id)
+        model_id = str(self._model(run_id).model_id)
         try:
             self.store.client.create_registered_model(name)
         except MlflowException as error:

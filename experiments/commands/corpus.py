@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,8 @@ def build(
     others = [key for key in tables if key != "corpus"]
     if others:
         raise InputError(f"--set {others[0]}: only corpus.KEY=VALUE applies here")
+    if not isinstance(tables["corpus"], Mapping) or tables["corpus"].get("source") != source:
+        raise InputError(f"--set: the source is the argument {source}; set other keys of corpus")
     with blame("corpus", set_ or []):
         settings = checked(CorpusSettings, tables["corpus"], "corpus", prefix="corpus.")
     with progress("sentences") as advance:

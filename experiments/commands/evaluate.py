@@ -16,6 +16,7 @@ from experiments.console import print_json, progress, stderr
 if TYPE_CHECKING:
     from studies.analysis.plane import Sweep
 
+FIGURES = (".png", ".svg", ".pdf")
 app = typer.Typer()
 
 
@@ -129,6 +130,8 @@ def sweep(
 
     if bound:
         check_bound(n)
+    if output is not None and output.suffix not in FIGURES:
+        raise InputError(f"--output {output}: must end in {', '.join(FIGURES)}")
     swept, tracker = temperatures_of(parts(temperatures)), existing_tracker()
     # All are loaded first, so that a missing model costs no sweep of the others.
     loaded = [

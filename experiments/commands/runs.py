@@ -74,9 +74,10 @@ def list_(
     elif csv:
         listing.print_csv(rows, shown)
     else:
-        by = [listing.column(sort, shown, "--sort")] if sort and rows else []
         none = "no such runs" if study or where else "no runs yet; try: textgan run mle"
-        shown = shown if columns else list(dict.fromkeys([*listing.columns_of(runs), *by]))
+        if not columns:
+            by = [listing.column(sort, shown, "--sort")] if sort and rows else []
+            shown = list(dict.fromkeys([*listing.columns_of(runs), *by]))
         listing.show(rows, shown, none)
 
 

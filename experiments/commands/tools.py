@@ -172,7 +172,8 @@ def sync(json: Json = False) -> None:
             f"(run {run[:8]}: {error}); run textgan sync again after that"
         )
     if not json:
-        stderr.print(f"{count(found.delivered, 'run')} delivered; nothing waits")
+        rest = f"{count(len(found.busy), 'run')} being written" if found.busy else "nothing waits"
+        stderr.print(f"{count(found.delivered, 'run')} delivered; {rest}")
 
 
 def _examined() -> dict[str, Any]:
@@ -181,6 +182,7 @@ def _examined() -> dict[str, Any]:
     """
     import torch
 
+    from core.addresses import shown
     from core.tracking.mlflow_store import MissingStoreError, existing_tracker
     from experiments.deletion import unneeded
     from experiments.environment import environment_tags
@@ -190,7 +192,7 @@ def _examined() -> dict[str, Any]:
     try:
         tracker = existing_tracker()
         found |= {
-            "store": tracker.uri,
+            "store": shown(tracker.uri),
             "store_dir": str(tracker.store_dir),
             "read_only": tracker.read_only,
             "experiments": len(tracker.experiments()),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
+from core.addresses import shown
 from core.config.renamed import current_text
 from core.plural import count
 from core.tracking.protocol import ENDED, WORST, RunRecord, read_tag
@@ -153,7 +153,7 @@ def reproduce(reading: Reading) -> Section:
         lines.append(f"    textgan reproduce {best[:8]}")
     tags = {"commit": "git_commit", "corpus": "corpus", "device": "device", "versions": "versions"}
     rows = [[title, value] for title, tag in tags.items() for value in _distinct(runs, tag)]
-    rows.append(["store", re.sub(r"//([^:/@]*):[^@/]*@", r"//\1:***@", reading.tracker.uri)])
+    rows.append(["store", shown(reading.tracker.uri)])
     rows.append(["study's run", board.parent_run_id])
     return Section("again", ["", ""], rows, values={"commands": "\n".join(lines)})
 

@@ -91,11 +91,20 @@ def test_dropout_and_spectral_normalisation_train(generator: str, discriminator:
          "discriminator.name=multi_cnn", "discriminator.filters=[9,9,9,9]",
          "discriminator.spectral_norm=true", "schedule.name=interleaved", "schedule.every=2",
          "sampling.name=straight_through_gumbel", "temperature.name=exponential"),
-        ("corpus.level=character", "model.length=80", "train.minutes=0.0005"),
+        ("model.length=80", "train.minutes=0.0005"),
     ],
 )  # fmt: skip
 def test_rare_settings_run_with_evaluation(tmp_path: Path, settings: tuple[str, ...]) -> None:
     config = tiny("train.updates=2", "evaluation.gradients=2", *settings)
+    assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
+
+
+def test_characters_are_trained_and_put_together_again(tmp_path: Path) -> None:
+    words = ("the", "old", "road", "keeps", "a", "quiet", "traveler")
+    lines = {" ".join(rest) for rest in itertools.permutations(words, 4)}
+    (tmp_path / "text.txt").write_text("\n".join(sorted(lines)), encoding="utf-8")
+    source = f"corpus.source={tmp_path / 'text.txt'}"
+    config = tiny("train.updates=2", "model.length=40", "corpus.level=character", source)
     assert run(config, tracker=MemoryTracker(tmp_path)).outcome in ("ok", "collapsed")
 
 

@@ -77,6 +77,8 @@ BAD = [
     (["run", "mle", "--set", "sampling=detached"], "--set sampling=detached: schedule.name ="),
     (["run", "mle", "--set", "sampling.name=detached", "--set", "schedule.name=adversarial"],
      "textgan: --set schedule.name=adversarial: schedule.name = 'adversarial' needs [esti"),
+    (["corpus", "build", "x", "--output", "y", "--set", "corpus=foo"],
+     "the source is the argument x"),
     (["corpus", "build", "x", "--output", "y", "--set", "corpus.reader=cvs"],
      "textgan: --set corpus.reader=cvs: corpus.reader = 'cvs': must be auto"),
     (["study", STUDY, "--set", "study.kind=1"], "--set study.kind=1: study.kind"),

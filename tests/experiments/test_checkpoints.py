@@ -130,8 +130,14 @@ def test_gc_takes_what_an_ended_run_does_not_need(
     journal = Journal(journals / f"{result.run_id}.jsonl")
     unneeded(tmp_path / "mlruns")[0].remove()
     assert (journals / f"{result.run_id}.jsonl").exists(), "somebody writes it after all"
+    assert (folder / "checkpoint.safetensors").exists()
     journal.close()
-    (folder / "checkpoint.safetensors").write_bytes(b"x")
+    (only,) = unneeded(tmp_path / "mlruns")
+    ended = (folder / "result.json").read_bytes()
+    (folder / "result.json").unlink()
+    only.remove()
+    assert (folder / "checkpoint.safetensors").exists(), "the run is extended meanwhile"
+    (folder / "result.json").write_bytes(ended)
     assert textgan("runs", "gc", capsys=capsys)[0] == 2, "nobody was there to ask"
     with monkeypatch.context() as asked:
         asked.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))

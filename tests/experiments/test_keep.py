@@ -19,7 +19,17 @@ def test_sync_delivers_what_a_killed_process_left(capsys: pytest.CaptureFixture[
     code, out, err = textgan("sync", "--json", capsys=capsys)
     assert code == 0
     assert json.loads(out) == {"delivered": 0, "busy": [run.run_id], "away": {}}
+    said = textgan("sync", capsys=capsys)[2].splitlines()
+    assert said[-1] == "0 runs delivered; 1 run being written"
     journal.close()
+    lock = journal.path.with_suffix(".lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # a place that nobody can write
+    code, _, err = textgan("sync", capsys=capsys)
+    assert code == 1
+    assert "1 run not delivered" in err
+    assert "cannot be written" in err
+    lock.rmdir()
     assert json.loads(textgan("doctor", "--json", capsys=capsys)[1])["undelivered"] == 1
     code, _, err = textgan("sync", capsys=capsys)
     assert (code, err.strip()) == (0, "1 run delivered; nothing waits")

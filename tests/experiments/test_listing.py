@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
 from core.tracking.protocol import RunRecord
-from experiments.listing import SHOWN, as_rows, column, columns_of, compare, parse_filter, sort
+from experiments.listing import (
+    SHOWN,
+    as_rows,
+    column,
+    columns_of,
+    compare,
+    parse_filter,
+    select,
+    sort,
+)
 
 COLUMNS = ["run_id", "seed", "outcome", "variant", "eval/valid", "eval/self_bleu_4",
            "sampling.name"]  # fmt: skip
@@ -42,6 +53,21 @@ def test_a_row_holds_who_it_is_its_settings_and_its_numbers() -> None:
     assert ROWS[0]["started"] == "2023-11-14T22:13:20+00:00"
     assert (ROWS[0]["train.rate"], ROWS[0]["eval/valid"]) == ("1e-4", 0.5)
     assert "train/loss" not in ROWS[0]
+
+
+def test_a_column_of_a_tag_is_the_tags_also_if_a_setting_has_its_name() -> None:
+    run = record(0, 0.5, device="cpu (x86_64)")
+    (row,) = as_rows([replace(run, params={**run.params, "device": "auto"})])
+    assert row["device"] == "cpu (x86_64)"
+
+
+def test_named_columns_need_no_sorting_column_and_no_runs() -> None:
+    rows, shown = select(ROWS, None, "eval/valid", ["seed"])
+    assert shown == ["run_id", "seed"]
+    assert [row["seed"] for row in rows] == [1, 0, 10]
+    assert select([], "eval/valid > 1", "eval/valid", ["seed", "eval/valid"]) == (
+        [], ["run_id", "seed", "eval/valid"],
+    )  # fmt: skip
 
 
 def test_the_metric_that_ranks_a_study_is_shown() -> None:

@@ -177,6 +177,17 @@ def test_a_server_that_does_not_listen_gets_no_links(status: int) -> None:
     assert not said
 
 
+def test_an_error_while_links_are_shown_ends_the_server() -> None:
+    def fails(_: str) -> None:
+        raise MachineError("the store does not answer")
+
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with pytest.raises(MachineError, match="does not answer"):
+        serve(command, {}, "127.0.0.1", port, fails)
+    check_can_listen("127.0.0.1", port)
+
+
 def test_links_come_when_it_listens_and_an_interrupt_ends_it() -> None:
     port, said = free_port(), list[str]()
 

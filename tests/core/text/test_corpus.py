@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import InputError, MachineError
 from core.text import build as building
 from core.text import cleaning
-from core.text.build import build_corpus, prepare_corpus, split_of
+from core.text.build import build_corpus, prepare_corpus, source_sha256, split_of
 from core.text.cleaning import clean, clean_all
 from core.text.corpus import Corpus, describe
 from core.text.hashing import HashSet
@@ -130,6 +130,11 @@ def test_csv_column_and_shards(tmp_path: Path) -> None:
     (shards / "a.txt").write_text("first\n")
     assert kind_of(shards, settings) == "shards"
     assert list(READERS["shards"](shards, settings)) == ["first", "second"]
+    folder = CorpusSettings(source=str(shards))
+    before = source_sha256(folder, "shards")
+    assert source_sha256(folder, "shards") == before
+    (shards / "a.txt").rename(shards / "a.csv")
+    assert source_sha256(folder, "shards") != before, "the suffix says how it is read"
 
 
 def test_cleaning_is_the_originals() -> None:

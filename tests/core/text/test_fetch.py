@@ -62,6 +62,12 @@ class Handler(BaseHTTPRequestHandler):
         start = 0
         if asked and self.headers.get("If-Range") == server.etag:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if start and start >= len(body):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
@@ -113,6 +119,19 @@ def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Pa
     assert seen[0] > have
     assert seen[-1] == len(BODY)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f"]
+
+
+@pytest.mark.parametrize("more", [b"", b"what the file does not have"])
+def test_a_part_that_is_whole_or_longer_does_not_block_the_next_attempt(
+    server: Server, tmp_path: Path, more: bytes
+) -> None:
+    file, part = tmp_path / "f", tmp_path / "f.part"
+    server.break_after = 300_000
+    with pytest.raises(MachineError, match="again to go on"):
+        download(f"{server.address}/text", file, limit=10**7, progress=quiet)
+    part.write_bytes(BODY + more)  # a kill while the whole was checked
+    download(f"{server.address}/text", file, limit=10**7, sha256=SHA256, progress=quiet)
+    assert file.read_bytes() == BODY
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_sentences_with_too_many_subwords_are_dropped(tmp_path: Path) -> None:
 def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for settings, said in (
         ({"source": "grammar", "level": "subword"}, "needs a text; grammar has words"),
+        ({"source": "lstm_oracle", "level": "character"}, "needs a text; lstm_oracle has words"),
         ({"source": "x", "level": "subword"}, "vocabulary_limit = 4000"),
     ):
         with pytest.raises(ValueError, match=said):

@@ -158,6 +158,40 @@ def test_artifacts_outside_the_store_are_neither_written_nor_removed(
     assert file.read_text() == "kept"
 
 
+def test_a_run_that_was_restored_meanwhile_is_not_removed(store: tuple[Path, str]) -> None:
+    folder, run_id = store
+    trash = _open(folder).trash()
+    trash.mark([run_id])
+    [listed] = trash.leftovers()
+    trash.restore([run_id])
+    trash.purge(listed)
+    assert (folder / "artifacts" / run_id / "artifacts" / "hello.txt").exists()
+    assert _open(folder).run(run_id)
+
+
+def test_a_run_whose_model_is_gone_is_listed_deleted_and_removed(store: tuple[Path, str]) -> None:
+    folder, run_id = store
+    tracker = _open(folder)
+    (output,) = tracker.store.client.get_run(run_id).outputs.model_outputs
+    tracker.store.client.delete_logged_model(output.model_id)
+    with pytest.raises(InputError, match="has no model"):
+        tracker.model(run_id)
+    trash = tracker.trash()
+    trash.mark([run_id])
+    [listed] = trash.leftovers()
+    trash.purge(listed)
+    assert not (folder / "artifacts" / run_id).exists()
+    trash.purge(listed)  # a second time there is nothing left to do
+
+
+def test_a_model_whose_files_are_gone_gets_words(store: tuple[Path, str]) -> None:
+    folder, run_id = store
+    tracker = _open(folder)
+    shutil.rmtree(tracker.model(run_id).parent)
+    with pytest.raises(InputError, match="its model cannot be read"):
+        tracker.model(run_id)
+
+
 def test_what_a_link_leads_to_is_not_removed(store: tuple[Path, str], tmp_path: Path) -> None:
     folder, run_id = store
     (folder / "artifacts").rename(tmp_path / "disk")
