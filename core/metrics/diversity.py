@@ -55,8 +55,7 @@ def distinct(counts: Counts, n: int) -> Measure:
         return Measure(None, n, 0)
 
     def bounds() -> Bounds:
-        alone = np.bincount(counts.gram)[counts.gram] == counts.count
-        lost = np.bincount(counts.sentence, alone, minlength=n)
+        lost = lost_without(counts, n)
         lengths = np.bincount(counts.sentence, counts.count, minlength=n)
         changes = (size - lost) / np.maximum(total - lengths, 1) - size / total
         ones = np.ones(int(counts.gram.max()) + 1)
@@ -73,6 +72,14 @@ def distinct(counts: Counts, n: int) -> Measure:
         return found[0], max(found[1], min((size + MISSED) / total, 1.0))
 
     return Measure(size / total, n, 0, bounds)
+
+
+def lost_without(counts: Counts, n: int) -> np.ndarray:
+    """How many distinct n-grams the sample loses without each of its n sentences (n,): those that
+    no other sentence has, however often this one repeats them.
+    """
+    alone = np.bincount(counts.gram)[counts.gram] == 1  # each pair of both is in the counts once
+    return np.bincount(counts.sentence, alone, minlength=n)
 
 
 def unique(sentences: Text) -> Measure:

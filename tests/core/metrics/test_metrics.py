@@ -7,14 +7,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from scipy import stats
 
 from core.metrics.bleu import ReferenceIndex, bleu, self_bleu
 from core.metrics.catalogue import BLEU_ORDERS, CATALOGUE, METRICS, TEXT_GROUPS
-from core.metrics.diversity import CopyIndex, copied, levels, ngram_entropy, unique
+from core.metrics.diversity import CopyIndex, copied, levels, lost_without, ngram_entropy, unique
 from core.metrics.intervals import share
 from core.metrics.ms_jaccard import ms_jaccard
 from core.metrics.oracle import oracle
@@ -85,6 +85,16 @@ def test_distinct_equals_plain_counting(text: list[list[str]]) -> None:
         silent = 2 * text.count([]) > len(text)
         expected = len(found) / found.total() if found and not silent else None
         assert values[f"distinct_{n}"] == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(TEXT)
+@example([["a", "a", "b"], ["a", "c", "d"]])
+def test_the_n_grams_lost_without_a_sentence_are_counted_without_it(text: list[list[str]]) -> None:
+    for n, counts in enumerate(levels(text), start=1):
+        without = [grams(text[:i] + text[i + 1 :], n) for i in range(len(text))]
+        expected = [len(grams(text, n)) - len(rest) for rest in without]
+        assert lost_without(counts, len(text)).tolist() == expected
 
 
 @given(TEXT)
