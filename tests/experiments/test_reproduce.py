@@ -12,8 +12,9 @@ from core.errors import InputError
 from core.tracking.memory import MemoryRun, MemoryTracker
 from core.tracking.protocol import RunLabels
 from experiments.cli import status
-from experiments.reproduce import prediction_interval, reproduce
+from experiments.reproduce import Compared, _compare, prediction_interval, reproduce
 from experiments.single_run.run import run
+from experiments.single_run.session import Result
 from tests.conftest import tiny
 
 
@@ -60,6 +61,7 @@ def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:
     for seed, value in enumerate((0.0, 1.0)):
         other = tracker.start_run("s", f"other {seed}", params={}, tags=tags)
         other.log_metrics(dict.fromkeys(first.metrics, value), 1)
+        other.finish("ok")
     record = stored(tracker, first.run_id)
     record.points["eval/unique"][1] -= 0.01
     found = reproduce(tracker, first.run_id)
@@ -71,6 +73,63 @@ def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:
             run_.points["eval/unique"] = {1: 7.0}
     found = reproduce(tracker, first.run_id)
     assert found.verdict == "outside"
+
+
+def of_variant(tmp_path: Path, *values: dict[str, float]) -> tuple[MemoryTracker, list[MemoryRun]]:
+    """A store with a run of one variant for each of the values at update 1; all have ended."""
+    tracker, runs = MemoryTracker(tmp_path), []
+    for seed, metrics in enumerate(values):
+        tags = {"study": "s", "variant": "v", "level": "seed"}
+        runs.append(tracker.start_run("s", f"seed {seed}", params={}, tags=tags))
+        runs[-1].log_metrics(metrics, 1)
+        runs[-1].finish("ok")
+    return tracker, runs
+
+
+def compared(tracker: MemoryTracker, again: dict[str, float | None]) -> dict[str, Compared]:
+    """The rows of a comparison of the first run with one that has these values."""
+    new = tracker.start_run("reproductions", "again", params={}, tags={})
+    new.log_metrics(again, 1)
+    result = Result(new.run_id, "ok", 1, 1.0, again)
+    first = next(run for run in tracker.runs("s"))
+    return {row.metric: row for row in _compare(tracker, first, result)}
+
+
+def test_intervals_of_many_metrics_miss_none_in_95_of_100(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"eval/metric_{i}" for i in range(40)]
+
+    def values() -> dict[str, float]:
+        return dict(zip(names, rng.normal(size=40), strict=True))
+
+    tracker, _ = of_variant(tmp_path, *(values() for _ in range(6)))
+    outside = 0
+    for _ in range(60):
+        rows = compared(tracker, {**values()})
+        outside += any(row.verdict == "outside" for row in rows.values())
+    assert outside <= 9, "of 60; 3 are expected, and 50 with intervals that are not adjusted"
+
+
+def test_runs_without_a_result_have_no_say(tmp_path: Path) -> None:
+    seen = [{"eval/unique": value} for value in (0.5, 0.51, 0.52, 90.0, -90.0)]
+    tracker, runs = of_variant(tmp_path, *seen)
+    runs[3].finish("killed")
+    del runs[4].tags["outcome"]  # still running
+    row = compared(tracker, {"eval/unique": 0.9})["eval/unique"]
+    assert row.verdict == "outside"
+    assert (row.low, row.high) == prediction_interval([0.5, 0.51, 0.52]).ends
+
+
+def test_a_metric_that_is_gone_does_not_agree(tmp_path: Path) -> None:
+    seen = {"eval/unique": 0.5, "eval/valid": 0.7, "train/loss": 1.0, "real/unique": 0.9}
+    tracker, _ = of_variant(tmp_path, seen)
+    rows = compared(tracker, {"eval/unique": 0.5, "eval/valid": None})
+    assert {name: row.verdict for name, row in rows.items()} == {
+        "eval/unique": "identical", "eval/valid": "outside"
+    }  # fmt: skip
+    rows = compared(tracker, {"eval/unique": 0.5})
+    assert (rows["eval/valid"].then, rows["eval/valid"].now) == (0.7, None)
+    assert rows["eval/valid"].verdict == "outside"
 
 
 def test_a_prediction_interval_lies_within_the_interval_in_95_of_100() -> None:
