@@ -5,7 +5,8 @@ against held-out references, diversity is 1 - Self-BLEU-4, both of the same sent
 takes them at different temperatures is not the curve of one model (Caccia et al. 2020). For an
 explicit generator (its sampling has a likelihood) the temperature divides the logits, for an
 implicit one it multiplies the noise. With `bound`, the judge's lower bound of the divergence
-(`jsd_bound`) of the same sentences is added at each temperature.
+(`jsd_bound`) of the same sentences is added at each temperature. Where the corpus distribution is
+known, its references are fresh sentences, those of the run's own evaluation.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from functools import partial
 
 import numpy as np
 
+from core.config import Config
 from core.errors import InputError
 from core.metrics.catalogue import FLOORS
 from core.metrics.floors import Floor, training_text
+from core.metrics.intervals import Measure
 from core.metrics.judge import FEWEST
 from core.metrics.suite import Suite
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
-from core.text.corpus import Split
+from core.text.corpus import Corpus, Split
 from core.text.oracles import oracle_of
 from core.tracking.protocol import RunRecord, Tracker, study_run
 from experiments.baselines import mle_baseline
 from experiments.console import stdout, table
 from experiments.corpora import config_of, corpus_of
 from experiments.generate import SentenceSampler
+from experiments.single_run.evaluator import bound, distribution_of, fresh_references
 from studies.analysis.plane import Point, Sweep, area
 from studies.leaderboard import seed_runs
 
@@ -97,20 +101,26 @@ def sweep_run(
     count, seed = draws.count, draws.seed
     mle = mle_baseline(training, count, tracker.store_dir)  # trains in the background
     oracle = oracle_of(config.corpus, config.model.length) if draws.bound else None
-    ours, other = corpus.validation, corpus.test
+    ours, other, stream = corpus.validation, corpus.test, "eval"
     if draws.split == "test":
-        ours, other = other, ours
+        ours, other, stream = other, ours, "test"
     suite = Suite(ours.sentences(count), training, oracle)
+    fresh = _fresh(config, corpus, count, stream) if draws.bound else []
     baselines: dict[str, Callable[[], Text]] = {
         "real": lambda: other.sentences(count),
         **{name: partial(_of_floor, name, corpus.train, count, seed) for name in FLOORS},
     }
     if mle is not None:
         baselines["mle"] = mle
-    found = sweep(sampler, suite, draws, baselines, step)
+    found = sweep(sampler, suite, draws, baselines, step, fresh)
     if mle is None or "mle" not in found.baselines:
         return found
     return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
+
+
+def _fresh(config: Config, corpus: Corpus, count: int, stream: str) -> Text:
+    """Fresh references of the run's corpus; none where its distribution is not known."""
+    return fresh_references(distribution_of(config, corpus), count, stream, config.seed)
 
 
 def _of_floor(name: str, train: Split, count: int, seed: int) -> Text:
@@ -125,15 +135,17 @@ def sweep(
     draws: Draws,
     baselines: Mapping[str, Callable[[], Text]],
     step: Callable[[float], None] = lambda done: None,
+    fresh: Text = (),
 ) -> Sweep:
     """Draw and score sentences at each temperature, then those of the baselines, which get no
-    bound.
+    bound. That is against `fresh` references, or those of the suite if there are none.
     """
     points = []
     for number, temperature in enumerate(draws.temperatures):
         step(number)
         drawn = sampler.tokens(draws.count, temperature, draws.seed, "sweep")
-        points.append(_point(suite, drawn, temperature, draws.bound))
+        judged = bound(suite, drawn, fresh) if draws.bound else None
+        points.append(_point(suite, drawn, temperature, judged))
     found, notes = {}, []
     for name, write in baselines.items():
         try:
@@ -145,9 +157,11 @@ def sweep(
     return Sweep(swept, tuple(points), found, area(shape), len(suite.references), tuple(notes))
 
 
-def _point(suite: Suite, sentences: Text, temperature: float | None, bound: bool = False) -> Point:
-    found = suite.measures(sentences, ("bleu", "self_bleu", *([BOUND] if bound else [])))
-    quality, sameness, judged = found[QUALITY], found[SAMENESS], found.get(BOUND)
+def _point(
+    suite: Suite, sentences: Text, temperature: float | None, judged: Measure | None = None
+) -> Point:
+    found = suite.measures(sentences, ("bleu", "self_bleu"))
+    quality, sameness = found[QUALITY], found[SAMENESS]
     repeated = sameness.interval()
     return Point(
         temperature,

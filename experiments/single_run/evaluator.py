@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.config import Config
 from core.files import write_atomically
 from core.metrics.catalogue import FLOORS, LIKELIHOOD, METRICS
 from core.metrics.diversity import bigrams, collapse
@@ -20,7 +21,7 @@ from core.metrics.signature import FRESH
 from core.metrics.suite import Suite
 from core.seeding import derive
 from core.text.corpus import Corpus, Split, spaced
-from core.text.oracles import corpus_distribution, oracle_of
+from core.text.oracles import CorpusDistribution, corpus_distribution, oracle_of
 from core.training.diagnostics import diagnose
 from core.training.jsd import generator_jsd, jsd
 from core.training.nll_gen import nll_gen
@@ -34,16 +35,38 @@ Values = dict[str, float | None]
 BASELINES = 3  # version of the baselines' scores; a new one makes them anew
 
 
+def distribution_of(config: Config, corpus: Corpus) -> CorpusDistribution | None:
+    """The distribution of a run's corpus; None where it is not known exactly, as of real text."""
+    longest = corpus.manifest.max_words or config.model.length
+    oracle = oracle_of(config.corpus, config.model.length)
+    words = frozenset(corpus.vocabulary.words)
+    return corpus_distribution(oracle, config.corpus, longest, words)
+
+
+def fresh_references(
+    distribution: CorpusDistribution | None, count: int, stream: str, seed: int
+) -> Text:
+    """Fresh sentences of a corpus distribution, by a random stream of their own; none where that is
+    not known. A split by a hash of the sentence has only a tenth of all strings.
+    """
+    if distribution is None:
+        return []
+    return distribution.sample(count, derive(seed, stream + " references"))
+
+
+def bound(suite: Suite, text: Text, references: Text) -> Measure:
+    """`jsd_bound` against fresh references, or those of the suite where there are none."""
+    fresh = suite.against(references) if references else suite
+    return fresh.measures(text, ("jsd_bound",))["jsd_bound"]
+
+
 class Evaluator:
     """Evaluates the players of a run as they are; changes nothing."""
 
     def __init__(self, corpus: Corpus, state: TrainingState) -> None:
         self.config, self.corpus, self.state = state.config, corpus, state
         self.oracle = oracle_of(self.config.corpus, self.config.model.length)
-        longest = corpus.manifest.max_words or self.config.model.length
-        self.distribution = corpus_distribution(
-            self.oracle, self.config.corpus, longest, frozenset(corpus.vocabulary.words)
-        )
+        self.distribution = distribution_of(self.config, corpus)
         self.suite = self._suite(corpus.validation)
         real = self.suite.references
         some = spaced(len(real), self.config.evaluation.sentences)
@@ -72,13 +95,9 @@ class Evaluator:
         return self.sampler().rows(count, 1.0, self.config.seed, stream)
 
     def references(self, stream: str, seed: int) -> Text:
-        """Fresh sentences of the corpus distribution, by a random stream of their own; none where
-        that is not known. A split by a hash of the sentence has only a tenth of all strings.
-        """
-        if self.distribution is None:
-            return []
+        """`fresh_references`, as many as the run compares with."""
         count = self.config.evaluation.references
-        return self.distribution.sample(count, derive(seed, stream + " references"))
+        return fresh_references(self.distribution, count, stream, seed)
 
     def validation(self, rows: np.ndarray) -> Values:
         """Scores `eval/...` of generated sentences, by the validation split."""
@@ -149,7 +168,7 @@ class Evaluator:
         values["jsd"] = None if self.distribution is None else 0.0
         if self.distribution is not None:
             text = self.distribution.sample(count, derive(0, "real text"))
-        values["jsd_bound"] = self._bound(self.suite, text, self.references("floors", 0)).value
+        values["jsd_bound"] = bound(self.suite, text, self.references("floors", 0)).value
         return {f"real/{name}": value for name, value in values.items()}
 
     def _of_floors(self) -> Values:
@@ -177,7 +196,7 @@ class Evaluator:
     def _ranked(self, name: str, text: Text) -> Values:
         """Scores of a text by all metrics that say what is better."""
         values = self.suite.evaluate(text)
-        values["jsd_bound"] = self._bound(self.suite, text, self.references("floors", 0)).value
+        values["jsd_bound"] = bound(self.suite, text, self.references("floors", 0)).value
         ranked = [each for each in values if METRICS[each].direction != "near"]
         return {f"{name}/{each}": values[each] for each in ranked}
 
@@ -194,7 +213,7 @@ class Evaluator:
         """Metrics of the last evaluation alone, against fresh references, if there are any."""
         sampler, references = self.sampler(), self.references(prefix, self.config.seed)
         found = {
-            "jsd_bound": self._bound(suite, sampler.decode(drawn), references),
+            "jsd_bound": bound(suite, sampler.decode(drawn), references),
             "jsd": generator_jsd(
                 sampler.generator, sampler.spec, drawn, self.corpus.vocabulary,
                 self.distribution, references,
@@ -202,11 +221,6 @@ class Evaluator:
         }  # fmt: skip
         self.reasons = {name: each.reason for name, each in found.items() if each.value is None}
         return {f"{prefix}/{name}": each.value for name, each in found.items()}
-
-    def _bound(self, suite: Suite, text: Text, references: Text) -> Measure:
-        """`jsd_bound` against fresh references, or those of the suite where there are none."""
-        fresh = suite.against(references) if references else suite
-        return fresh.measures(text, ("jsd_bound",))["jsd_bound"]
 
     def diagnoses(self, gradients: int) -> Values:
         """`diagnosis/...` of both players, on held-out text, with so many gradients of G."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
+from core.metrics.bleu import Found
+from core.metrics.intervals import Measure
+from core.metrics.ngrams import Text
 from core.metrics.suite import Suite
+from core.tracking.memory import MemoryTracker
 from experiments import baselines
-from experiments.sweep import Draws, sweep
-from studies.analysis.plane import area
+from experiments import sweep as module
+from experiments.loading import open_corpus
+from experiments.single_run.evaluator import Evaluator
+from experiments.sweep import Draws, sweep, sweep_run
+from studies.analysis.plane import Sweep, area
+from tests.conftest import tiny
 from tests.experiments.test_cli import QUICK, SMOKE, textgan
 
 SHARE = st.integers(0, 8).map(lambda k: k / 8)
@@ -104,3 +113,53 @@ def test_the_bound_is_that_of_the_drawn_sentences() -> None:
     assert near < 0.1 < 0.9 < far
     assert swept.points[1].bound_interval is not None
     assert swept.baselines["real"].bound is None
+
+
+def test_the_bound_is_against_fresh_references_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Writes:
+        spec = SimpleNamespace(has_likelihood=True)
+
+        def tokens(self, count: int, *_: object) -> list[list[str]]:
+            return [["a", "b"]] * count
+
+    seen: list[object] = []
+    measures = Suite.measures
+
+    def watched(self: Suite, samples: Text, groups: Sequence[str]) -> Found:
+        if tuple(groups) == ("jsd_bound",):
+            seen.append(self.references)
+            return {"jsd_bound": Measure(0.5, len(samples), len(self.references))}
+        return measures(self, samples, groups)
+
+    monkeypatch.setattr(Suite, "measures", watched)
+    suite, fresh = Suite([["a", "b"]] * 5), [["c", "d"]] * 5
+    for references in (fresh, []):
+        swept = sweep(Writes(), suite, Draws((1.0,), 10, bound=True), {}, fresh=references)  # type: ignore[arg-type]
+        assert swept.points[0].bound == 0.5
+    assert seen == [fresh, suite.references]
+
+
+@pytest.mark.parametrize(("split", "stream"), [("validation", "eval"), ("test", "test")])
+def test_a_sweep_has_the_fresh_references_of_the_runs_own_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, stream: str
+) -> None:
+    config = tiny("seed=3", "evaluation.references=20")
+    corpus = open_corpus(config.corpus, tmp_path, config.model.length)
+    monkeypatch.setattr(module, "config_of", lambda *_: config)
+    monkeypatch.setattr(module, "corpus_of", lambda *_: corpus)
+    monkeypatch.setattr(module, "mle_baseline", lambda *_: None)
+    given = []
+
+    def watched(*arguments: object) -> Sweep:
+        given.append(arguments[-1])
+        return Sweep("", (), {}, 0.0, 0)
+
+    monkeypatch.setattr(module, "sweep", watched)
+    tracker, sampler = MemoryTracker(tmp_path), SimpleNamespace()
+    draws = Draws((1.0,), 20, seed=5, bound=True, split=split)
+    sweep_run(tracker, "run", sampler, draws, lambda _: None)  # type: ignore[arg-type]
+    sweep_run(tracker, "run", sampler, Draws((1.0,), 20), lambda _: None)  # type: ignore[arg-type]
+    evaluator = Evaluator(corpus, SimpleNamespace(config=config))  # type: ignore[arg-type]
+    assert given == [evaluator.references(stream, 3), []]
