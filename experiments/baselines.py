@@ -33,14 +33,13 @@ class MleBaseline:
     """Sentences of the baseline, generated in the background unless they are kept already."""
 
     def __init__(self, training: Sequence[Sequence[str]], count: int, store_dir: Path) -> None:
-        text = "\n".join(" ".join(sentence) for sentence in training)
-        updates = str(updates_for(training))
-        self._folder = store_dir / "baselines" / _fingerprint(updates, text)
+        self._folder = store_dir / "baselines" / fingerprint(training)
         self._file = sentences_of(self._folder, count)
         self._process: subprocess.Popen[str] | None = None
         if not self._file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / "train.txt").write_text(text + "\n", encoding="utf-8")
+            (self._folder / "train.txt").write_text(_lines(training) + "\n", encoding="utf-8")
+            updates = str(updates_for(training))
             command = process.command(
                 "experiments.mle_training", str(self._folder), updates, str(count)
             )
@@ -102,9 +101,17 @@ def updates_for(training: Sequence[Sequence[str]]) -> int:
     return min(UPDATES, max(LEAST, int(ROOM / (tokens * (len(words) + BODY)))))
 
 
-def _fingerprint(updates: str, text: str) -> str:
+def fingerprint(training: Sequence[Sequence[str]]) -> str:
+    """24 digits of the training text, the number of updates, and the system and the code that train
+    the baseline.
+    """
     from experiments.loading import resolve_file
 
     code = Path(__file__).with_name("mle_training.py")
     made_by = [file.read_text(encoding="utf-8") for file in (resolve_file("mle_tuned"), code)]
-    return hashlib.sha256("\0".join([*made_by, updates, text]).encode()).hexdigest()[:24]
+    whole = "\0".join([*made_by, str(updates_for(training)), _lines(training)])
+    return hashlib.sha256(whole.encode()).hexdigest()[:24]
+
+
+def _lines(sentences: Sequence[Sequence[str]]) -> str:
+    return "\n".join(" ".join(sentence) for sentence in sentences)

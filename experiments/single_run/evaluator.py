@@ -26,13 +26,13 @@ from core.training.diagnostics import diagnose
 from core.training.jsd import generator_jsd, jsd
 from core.training.nll_gen import nll_gen
 from core.training.state import TrainingState
-from experiments.baselines import mle_baseline
+from experiments.baselines import fingerprint, mle_baseline
 from experiments.generate import SentenceSampler, make_sampler
 from studies.leaderboard import SIGNATURE, TEST_SIGNATURE
 
 Text = list[list[str]]
 Values = dict[str, float | None]
-BASELINES = 3  # version of the baselines' scores; a new one makes them anew
+BASELINES = 3  # version of the texts of the baselines; a new one makes their scores anew
 
 
 def distribution_of(config: Config, corpus: Corpus) -> CorpusDistribution | None:
@@ -141,15 +141,20 @@ class Evaluator:
         """
         values = self._kept(store_dir, "scores", lambda: self._of_real_text() | self._of_floors())
         if likelihood:
-            values |= self._kept(store_dir, LIKELIHOOD, lambda: self._of_likelihood(store_dir))
+            training = training_text(self.corpus.train)
+            name = f"{LIKELIHOOD}_{fingerprint(training)}"
+            values |= self._kept(store_dir, name, lambda: self._of_likelihood(training, store_dir))
         return values
 
     def _kept(self, store_dir: Path, name: str, compute: Callable[[], Values]) -> Values:
+        """What `compute` gives. The signature has the definitions of all metrics, the references,
+        the encoder: where any of them is another, the scores are computed again.
+        """
         config = self.config
         settings = [
             BASELINES, self.corpus.fingerprint, config.corpus.model_dump(mode="json"),
             config.model.length, config.evaluation.sentences, config.evaluation.references,
-            sorted(METRICS),
+            sorted(METRICS), self.signatures(test=False),
         ]  # fmt: skip
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
         file = store_dir / "baselines" / f"{name}_{key}.json"
@@ -186,11 +191,9 @@ class Evaluator:
                 found[f"{name}/jsd"] = jsd(*ratios).value
         return found
 
-    def _of_likelihood(self, store_dir: Path) -> Values:
+    def _of_likelihood(self, training: Text, store_dir: Path) -> Values:
         """Scores of the system `mle_tuned`; none if the training text is too small."""
-        mle = mle_baseline(
-            training_text(self.corpus.train), self.config.evaluation.sentences, store_dir
-        )
+        mle = mle_baseline(training, self.config.evaluation.sentences, store_dir)
         return {} if mle is None else self._ranked(LIKELIHOOD, mle())
 
     def _ranked(self, name: str, text: Text) -> Values:
