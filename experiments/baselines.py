@@ -4,7 +4,8 @@ One seed, one thread, about a minute: as many updates as `updates_for` says. Tra
 validation split has not improved for some checks, the best generator is kept, and its perplexity on
 a test split is reported. It trains and samples in a process of its own while the metrics are
 computed. The generator and its sentences are kept in the store's folder, under a fingerprint of the
-text and of what trains it, so that it is trained once.
+text and of what trains it, so that it is trained once: of several processes at the same time one
+trains it, and the others wait.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from core import process
 from core.errors import InputError
+from core.files import write_atomically
 from core.plural import count
 
 FEWEST = 200  # training sentences that are enough
@@ -38,7 +40,8 @@ class MleBaseline:
         self._process: subprocess.Popen[str] | None = None
         if not self._file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / "train.txt").write_text(_lines(training) + "\n", encoding="utf-8")
+            # Another process may be reading it.
+            write_atomically(self._folder / "train.txt", _lines(training) + "\n")
             updates = str(updates_for(training))
             command = process.command(
                 "experiments.mle_training", str(self._folder), updates, str(count)
@@ -58,6 +61,12 @@ class MleBaseline:
                 raise InputError((errors.strip().splitlines() or ["no message"])[-1])
         written = self._file.read_text(encoding="utf-8").split("\n")[:-1]
         return [line.split() for line in written]
+
+    def stop(self) -> None:
+        """End the process that trains or samples, if there is one."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
 
     def about(self) -> str:
         """The budget and the result of the training."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from core.tracking.mlflow_client import DEFAULT_FOLDER, store_dir_of
 from core.tracking.mlflow_store import existing_tracker
 from core.tracking.protocol import Tracker, study_run
 from core.tracking.rendering import Sample
-from experiments.baselines import mle_baseline
+from experiments.baselines import MleBaseline, mle_baseline
 from experiments.console import interval, number, progress, stderr, stdout, table
 from studies.figures import BLUE, GREEN, GREY, ORANGE, VARIABLES, inline
 from studies.leaderboard import SIGNATURE, variant_runs
@@ -79,20 +80,21 @@ def read_inputs(
     encoder: str,
     protocol: str | None,
 ) -> Inputs:
-    """The inputs of the first file of samples. The likelihood baseline starts to train."""
+    """The inputs of the first file of samples. The likelihood baseline starts to train, once
+    everything else has been read.
+    """
     ours, column = samples[str(files.samples[0])], files.column
-    training = read_sentences(files.train, column) if files.train is not None else []
-    return Inputs(
+    inputs = Inputs(
         ours,
         read_sentences(files.references, column),
         read_sentences(files.held_out, column) if files.held_out is not None else None,
-        training,
-        mle_baseline(training, len(ours), _store_dir()),
+        read_sentences(files.train, column) if files.train is not None else [],
         oracle=oracle_of(oracle),
         encoder=None if encoder in BUILT_IN else SentenceTransformer(encoder),
         built_in=encoder if encoder in BUILT_IN else DEFAULT,
         protocol=protocol,
     )
+    return replace(inputs, mle=mle_baseline(inputs.train, len(ours), _store_dir()))
 
 
 def _store_dir() -> Path:
@@ -104,10 +106,17 @@ def _store_dir() -> Path:
 def score(
     inputs: Inputs, samples: Mapping[str, Text], groups: Sequence[str]
 ) -> tuple[Evaluation, EvaluationComparison | None]:
-    """Score the first samples and compare the others with them, if there are others."""
-    # One thread, as everywhere: the last digits depend on it, and other processes use the cores.
+    """Score the first samples and compare the others with them, if there are others. An error ends
+    the training of the likelihood baseline too.
+    """
     kept = _store_dir() / "baselines" if inputs.train else None
-    with threadpool_limits(1), in_processes(kept) as judgements, progress("metrics") as advance:
+    with ExitStack() as at_the_end:
+        if isinstance(inputs.mle, MleBaseline):
+            at_the_end.callback(inputs.mle.stop)
+        # One thread, as everywhere: the last digits depend on it, and other processes use cores.
+        at_the_end.enter_context(threadpool_limits(1))
+        judgements = at_the_end.enter_context(in_processes(kept))
+        advance = at_the_end.enter_context(progress("metrics"))
 
         def step(name: str, done: float, total: float) -> None:
             advance(done, total, name)

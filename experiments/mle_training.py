@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from core.errors import InputError
 from core.files import write_atomically
@@ -36,13 +37,18 @@ SEED = 0
 
 
 def write(folder: Path, updates: int, count: int) -> None:
-    """Write `count` sentences of the baseline to its folder; train it if needed."""
-    if not all((folder / name).exists() for name in MODEL):
-        train(folder, updates)
-    drawn = load_generator(folder).tokens(count, 1.0, SEED, "baseline")
+    """Write `count` sentences of the baseline to its folder; train it if needed. Processes that
+    would do the same at the same time wait for the first one.
+    """
     file = sentences_of(folder, count)
-    lines = "".join(" ".join(sentence) + "\n" for sentence in drawn)
-    write_atomically(file, lines)
+    with FileLock(folder / "lock"):
+        if file.exists():
+            return
+        if not all((folder / name).exists() for name in MODEL):
+            train(folder, updates)
+        drawn = load_generator(folder).tokens(count, 1.0, SEED, "baseline")
+        lines = "".join(" ".join(sentence) + "\n" for sentence in drawn)
+        write_atomically(file, lines)
 
 
 def train(folder: Path, updates: int) -> None:
