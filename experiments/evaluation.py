@@ -89,7 +89,7 @@ def read_inputs(
         read_sentences(files.references, column),
         read_sentences(files.held_out, column) if files.held_out is not None else None,
         read_sentences(files.train, column) if files.train is not None else [],
-        oracle=oracle_of(oracle),
+        oracle=parse_oracle(oracle),
         encoder=None if encoder in BUILT_IN else SentenceTransformer(encoder),
         built_in=encoder if encoder in BUILT_IN else DEFAULT,
         protocol=protocol,
@@ -128,7 +128,7 @@ def score(
         return compared.files[compared.baseline], compared
 
 
-def oracle_of(name: str | None) -> Oracle | None:
+def parse_oracle(name: str | None) -> Oracle | None:
     """The oracle `grammar:DIFFICULTY` or `lstm_oracle:LENGTH:SEED`; all parameters are optional."""
     if name is None:
         return None
