@@ -20,7 +20,7 @@ import numpy as np
 from core.config import Config
 from core.errors import InputError
 from core.metrics.catalogue import FLOORS
-from core.metrics.floors import Floor, training_text
+from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
 from core.metrics.judge import FEWEST
 from core.metrics.suite import Suite
@@ -126,7 +126,7 @@ def _fresh(config: Config, corpus: Corpus, count: int, stream: str) -> Text:
 def _of_floor(name: str, train: Split, count: int, seed: int) -> Text:
     """Sentences of an n-gram model of the training text."""
     length = len(train.sentence(0)) if train.fixed_length else None
-    return Floor(name, training_text(train)).sample(count, length, np.random.default_rng(seed))
+    return Floor(name, train.sentences(MOST)).sample(count, length, np.random.default_rng(seed))
 
 
 def sweep(

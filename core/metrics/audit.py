@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 from scipy import sparse
 
-from core.metrics.ngrams import NgramTable, Sentence, Text
+from core.metrics.ngrams import NgramTable, Text
 from core.text.corpus import Split, spaced
 from core.text.hashing import hash_of
 
@@ -136,6 +136,7 @@ def _telling(
     return {words[i]: (float(a[i]), float(b[i])) for i in most}
 
 
-def _spread(sentences: Text | Split) -> list[Sentence]:
-    wanted = {*spaced(len(sentences), MOST)}
-    return [sentence for i, sentence in enumerate(sentences) if i in wanted]
+def _spread(sentences: Text | Split) -> Text:
+    if isinstance(sentences, Split):
+        return sentences.sentences(MOST)
+    return [sentences[i] for i in spaced(len(sentences), MOST)]

@@ -19,15 +19,9 @@ import numpy as np
 
 from core.metrics.catalogue import FLOORS
 from core.metrics.kneser_ney import KneserNey
-from core.metrics.ngrams import Sentence, Text
-from core.text.corpus import Split, spaced
+from core.metrics.ngrams import Text
 
 MOST = 100_000  # training sentences
-
-
-def training_text(train: Split, most: int = MOST) -> list[Sentence]:
-    """The training split, or `most` evenly spaced sentences of it."""
-    return [train.sentence(index) for index in spaced(len(train), most)]
 
 
 class Floor:

@@ -20,7 +20,6 @@ from core.metrics.bleu import PROTOCOLS, Found, ReferenceIndex, bleu_measures, s
 from core.metrics.catalogue import BLEU_ORDERS, GROUPS, METRICS, TEXT_GROUPS, names_of
 from core.metrics.encoders import BUILT_IN, DEFAULT, FITTED_ON, Encoder
 from core.metrics.fed import SMALLEST, fed
-from core.metrics.floors import training_text
 from core.metrics.intervals import Measure, mean_of, share_of
 from core.metrics.judgements import Judgement, Judgements
 from core.metrics.kneser_ney import KneserNey
@@ -105,7 +104,7 @@ class Suite:
     def _fitted(self) -> Encoder | None:
         if self._encoder is None and self.training:
             if isinstance(self._training, Split):  # its words are never all in memory
-                return self._built_in(training_text(self._training, FITTED_ON))
+                return self._built_in(self._training.sentences(FITTED_ON))
             return self._built_in(self.training_text)
         return self._encoder
 

@@ -15,7 +15,7 @@ from core.config import Config
 from core.files import write_atomically
 from core.metrics.catalogue import FLOORS, LIKELIHOOD, METRICS
 from core.metrics.diversity import bigrams, collapse
-from core.metrics.floors import Floor, training_text
+from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
 from core.metrics.signature import FRESH
 from core.metrics.suite import Suite
@@ -141,7 +141,7 @@ class Evaluator:
         """
         values = self._kept(store_dir, "scores", lambda: self._of_real_text() | self._of_floors())
         if likelihood:
-            training = training_text(self.corpus.train)
+            training = self.corpus.train.sentences(MOST)
             name = f"{LIKELIHOOD}_{fingerprint(training)}"
             values |= self._kept(store_dir, name, lambda: self._of_likelihood(training, store_dir))
         return values
@@ -178,7 +178,7 @@ class Evaluator:
 
     def _of_floors(self) -> Values:
         """Scores of the n-gram models."""
-        training, count = training_text(self.corpus.train), self.config.evaluation.sentences
+        training, count = self.corpus.train.sentences(MOST), self.config.evaluation.sentences
         length = self.config.model.length if self.corpus.train.fixed_length else None
         references = self.references("floors", 0)
         found: Values = {}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from core.metrics.audit import audit
+from core.text.build import build_corpus
+from core.text.corpus import Corpus
 from core.text.grammar import grammar
 from core.text.hashing import hash_of
+from core.text.settings import CorpusSettings
 from tests.conftest import DATA
 
 
@@ -55,3 +60,11 @@ def test_the_caption_split_that_everyone_ships_is_found() -> None:
     pool = sorted({tuple(s) for half in halves.values() for s in half}, key=hash_of)
     (pair,) = audit({"train": pool[:10_000], "test": pool[10_000:]})
     assert pair.warnings() == []
+
+
+def test_a_split_is_audited_like_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.metrics.audit.MOST", 60)
+    settings = CorpusSettings(sentences=600, difficulty="easy", validation=0.3, test=0.3)
+    build_corpus(settings, tmp_path / "corpus")
+    splits = Corpus.open(tmp_path / "corpus").splits()
+    assert audit(splits) == audit({name: list(split) for name, split in splits.items()})
