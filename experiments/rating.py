@@ -24,7 +24,7 @@ from rich.markdown import Markdown
 from core.errors import InputError
 from core.plural import count
 from core.tracking.mlflow_client import LOOPBACK
-from core.tracking.protocol import ENDED, Tracker, study_run
+from core.tracking.protocol import ENDED, RunRecord, RunTracker, Tracker, study_run
 from experiments.console import stderr, stdout, table
 from experiments.corpora import corpus_of
 from studies import ratings
@@ -106,7 +106,9 @@ def ask_in_terminal(asked: Questions, kind: str, record: OnAnswer) -> None:
 
 
 def publish(tracker: Tracker, study: str) -> dict[str, Any]:
-    """Log the results to the study's run and to its variants' runs."""
+    """Log the results to the study's run and to its variants' runs, which stay as they are: running
+    or ended, with their outcome.
+    """
     found = ratings.results(tracker, study)
     own = study_run(tracker, study)
     given: list[Answer] = ratings.answers(tracker.store_dir, own.study)
@@ -117,14 +119,22 @@ def publish(tracker: Tracker, study: str) -> dict[str, Any]:
     for name in ("agreement", "kappa"):
         if found[name] is not None:
             parent.log_metrics(_metrics(f"human/{name}", found[name]), len(given))
-    parent.finish("ok")
+    _leave(parent, own)
     for name, variant in variant_runs(tracker, own.experiment).items():
         if name in found["preferred"] and not variant.deleted:
             record = tracker.continue_run(variant.run_id)
             values = _metrics("human/preferred", found["preferred"][name])
             record.log_metrics(values, len(given))
-            record.finish("ok")
+            _leave(record, variant)
     return found
+
+
+def _leave(run: RunTracker, before: RunRecord) -> None:
+    """Stop writing a run and give it back the status that it had."""
+    if before.status == "RUNNING":
+        run.flush()
+    else:
+        run.end(before.status)
 
 
 def _metrics(name: str, found: dict[str, float]) -> dict[str, float | None]:
@@ -183,23 +193,27 @@ class RatingPage:
 
     def page(self) -> str:
         """The current page."""
-        if self._stopped:
-            done = self._count - len(self._left)
+        with self._lock:
+            left, stopped = list(self._left), self._stopped
+        done = self._count - len(left)
+        if stopped:
             place = f"{done} of {self._count} answered. This page can be closed."
             return PAGE.render(title="Thank you", place=place)
-        comparison, swapped = self._left[0]
+        comparison, swapped = left[0]
         texts = [comparison.first, comparison.second]
         return PAGE.render(
             title=self._question,
             question=self._question,
-            place=f"{self._count - len(self._left) + 1} of {self._count}",
+            place=f"{done + 1} of {self._count}",
             texts=texts[::-1] if swapped else texts,
             number=comparison.number,
             token=self._token,
         )
 
     def answer(self, form: dict[str, list[str]]) -> bool:
-        """Record an answer, once even if it was sent twice; False for a form of another page."""
+        """Record an answer, once even if it was sent twice; False for a form of another page. After
+        an error the question is asked again.
+        """
         said = form.get("said", [""])[0]
         if form.get("token") != [self._token] or said not in (*SIDES, STOP):
             return False
@@ -207,9 +221,10 @@ class RatingPage:
             if said == STOP:
                 self._stopped = True
             elif self._left and form.get("number") == [str(self._left[0][0].number)]:
-                comparison, swapped = self._left.pop(0)
+                comparison, swapped = self._left[0]
                 side = SIDES[said]
                 self._record(comparison, side if side is None else side ^ int(swapped))
+                del self._left[0]
                 self._stopped = not self._left
         return True
 
@@ -233,7 +248,12 @@ class RatingPage:
                 length = self.headers.get("Content-Length", "")
                 size = min(int(length), LONGEST) if length.isdecimal() else 0
                 text = self.rfile.read(size).decode("utf-8", "replace")
-                if page.answer(parse_qs(text)):
+                try:
+                    is_ours = page.answer(parse_qs(text))
+                except OSError as error:
+                    self._reply(500, f"the answer was not kept ({error}); go back and repeat it")
+                    return
+                if is_ours:
                     self._reply(200, page.page())
                     page.close_when_done()
                 else:
