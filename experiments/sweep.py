@@ -20,6 +20,7 @@ import numpy as np
 from core.config import Config
 from core.errors import InputError
 from core.metrics.catalogue import FLOORS
+from core.metrics.files import of_unequal_counts
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
 from core.metrics.judge import FEWEST
@@ -113,9 +114,12 @@ def sweep_run(
     if mle is not None:
         baselines["mle"] = mle
     found = sweep(sampler, suite, draws, baselines, step, fresh)
-    if mle is None or "mle" not in found.baselines:
-        return found
-    return replace(found, notes=(*found.notes, f"mle: {count:,} sentences of {mle.about()}"))
+    notes = [*found.notes]
+    if few := of_unequal_counts(count, min(len(other), count), ["self_bleu"]):
+        notes.append(few)
+    if mle is not None and "mle" in found.baselines:
+        notes.append(f"mle: {count:,} sentences of {mle.about()}")
+    return replace(found, notes=tuple(notes))
 
 
 def _fresh(config: Config, corpus: Corpus, count: int, stream: str) -> Text:

@@ -366,7 +366,7 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
             "no --held-out: the row of real text is one half of the references (by a hash of the "
             "sentence) against the other half, so with fewer references than the samples"
         )
-    elif unequal := _of_unequal_counts(len(inputs.samples), len(inputs.held_out), groups):
+    elif unequal := of_unequal_counts(len(inputs.samples), len(inputs.held_out), groups):
         warnings.append(unequal)
     if not inputs.train and inputs.encoder is None and {"fed", "mmd"} & set(groups):
         warnings.append(
@@ -388,12 +388,15 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
     return warnings
 
 
-def _of_unequal_counts(samples: int, held_out: int, groups: Sequence[str]) -> str | None:
+def of_unequal_counts(samples: int, held_out: int, groups: Sequence[str]) -> str | None:
+    """A warning if the row of real text has another number of sentences than the samples, and
+    values of some groups depend on it.
+    """
     named = [group for group in groups if GROUPS[group].size_dependent]
     if not named or abs(samples - held_out) <= UNEQUAL * samples:
         return None
     return (
         f"{samples:,} samples, but the row of real text has {count(held_out, 'sentence')}: "
-        f"{', '.join(named)} depend on the number and cannot be compared with it "
+        f"values of {', '.join(named)} depend on the number and cannot be compared with it "
         f"(use {min(samples, held_out):,} of each)"
     )

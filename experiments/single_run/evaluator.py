@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from copy import copy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from core.config import Config
 from core.files import write_atomically
 from core.metrics.catalogue import FLOORS, LIKELIHOOD, METRICS
 from core.metrics.diversity import bigrams, collapse
+from core.metrics.files import of_unequal_counts
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
 from core.metrics.signature import FRESH
-from core.metrics.suite import Suite
+from core.metrics.suite import IN_RUNS, Suite
 from core.seeding import derive
 from core.text.corpus import Corpus, Split, spaced
 from core.text.oracles import CorpusDistribution, corpus_distribution, oracle_of
@@ -58,6 +60,14 @@ def bound(suite: Suite, text: Text, references: Text) -> Measure:
     """`jsd_bound` against fresh references, or those of the suite where there are none."""
     fresh = suite.against(references) if references else suite
     return fresh.measures(text, ("jsd_bound",))["jsd_bound"]
+
+
+@cache
+def _note(text: str) -> None:
+    """Print a note, once in a process: many runs of a study have the same."""
+    from experiments.console import stderr
+
+    stderr.print(f"note: {text}", markup=False)
 
 
 class Evaluator:
@@ -139,12 +149,21 @@ class Evaluator:
         language model trained on it. They are computed once for all runs on a corpus with the same
         settings of evaluation, and kept in the store's folder.
         """
+        if (few := self.few_real_sentences()) is not None:
+            _note(few)
         values = self._kept(store_dir, "scores", lambda: self._of_real_text() | self._of_floors())
         if likelihood:
             training = self.corpus.train.sentences(MOST)
             name = f"{LIKELIHOOD}_{fingerprint(training)}"
             values |= self._kept(store_dir, name, lambda: self._of_likelihood(training, store_dir))
         return values
+
+    def few_real_sentences(self) -> str | None:
+        """A warning if `real/...` has fewer sentences than the samples: the test split is small."""
+        count, groups = self.config.evaluation.sentences, [*IN_RUNS]
+        if self.distribution is None:
+            groups.append("jsd_bound")  # else of fresh sentences, as many as the samples
+        return of_unequal_counts(count, min(len(self.corpus.test), count), groups)
 
     def _kept(self, store_dir: Path, name: str, compute: Callable[[], Values]) -> Values:
         """What `compute` gives. The signature has the definitions of all metrics, the references,

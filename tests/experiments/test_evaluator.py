@@ -1,4 +1,4 @@
-"""Scores of texts that no run has generated: when they are computed again."""
+"""Scores of texts that no run has generated: when they are computed again, and of how many."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from core.metrics.catalogue import GROUPS
 from experiments import baselines
 from experiments.loading import open_corpus
+from experiments.single_run import evaluator as evaluator_module
 from experiments.single_run.evaluator import Evaluator, Values
 from tests.conftest import tiny
 
@@ -52,3 +53,22 @@ def test_kept_scores_of_the_language_model_are_of_this_training(
     first, second, third = names[1::2]
     assert first == second != third
     assert set(names[::2]) == {"scores"}, "those of other texts do not depend on it"
+
+
+@pytest.mark.parametrize("source", ["a grammar", "real text"])
+def test_real_text_of_fewer_sentences_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    own = evaluator(tmp_path, "evaluation.sentences=120")
+    if source == "real text":
+        own.distribution = None
+    monkeypatch.setattr(own, "_kept", lambda *_: {})
+    evaluator_module._note.cache_clear()
+    own.baselines(tmp_path, likelihood=False)
+    own.baselines(tmp_path, likelihood=False)  # of another run in this process
+    err = capsys.readouterr().err
+    size = len(own.corpus.test)
+    assert err.count(f"120 samples, but the row of real text has {size} sentences") == 1
+    assert "self_bleu" in err
+    assert ("jsd_bound" in err) == (source == "real text")
+    assert evaluator(tmp_path, f"evaluation.sentences={size}").few_real_sentences() is None

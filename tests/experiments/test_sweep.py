@@ -163,3 +163,6 @@ def test_a_sweep_has_the_fresh_references_of_the_runs_own_evaluation(
     sweep_run(tracker, "run", sampler, Draws((1.0,), 20), lambda _: None)  # type: ignore[arg-type]
     evaluator = Evaluator(corpus, SimpleNamespace(config=config))  # type: ignore[arg-type]
     assert given == [evaluator.references(stream, 3), []]
+    many = sweep_run(tracker, "run", sampler, Draws((1.0,), 100), lambda _: None)  # type: ignore[arg-type]
+    (note,) = many.notes
+    assert f"has {len(corpus.test)} sentences: values of self_bleu depend on the number" in note
