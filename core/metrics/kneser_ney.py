@@ -51,10 +51,11 @@ class Drawn:
 
 
 class Counted:
-    """The n-grams of a text: how often it has each, and which contain which."""
+    """The n-grams of a text between marks: how often it has each, and which contain which."""
 
-    def __init__(self, table: NgramTable, marked: Text) -> None:
-        self.table = table
+    def __init__(self, sentences: Text, order: int) -> None:
+        marked = [marked_sentence(sentence) for sentence in sentences]
+        self.table = table = NgramTable(marked, order)
         # For each order, the n-gram that ends at each token (tokens,).
         self.ids = [ids.astype(np.int32) for ids in table.ids(marked)]
         self.starts = np.cumsum([0, *map(len, marked)])
@@ -126,12 +127,10 @@ class KneserNey:
     def __init__(
         self, sentences: Text, order: int = ORDER, discounts: Sequence[Discounts] | None = None
     ) -> None:
-        marked = [marked_sentence(sentence) for sentence in sentences]
-        self.order = order
-        self.table = NgramTable(marked, order)
+        counted = Counted(sentences, order)
+        self.order, self.table = order, counted.table
         self.words = list(self.table.words)
         self.begin, self.end = self.table.words[BEGIN], self.table.words[END]
-        counted = Counted(self.table, marked)
         self.levels = counted.levels(counted.raw, discounts)
 
     def score(self, sentences: Text) -> tuple[np.ndarray, np.ndarray]:
@@ -143,9 +142,7 @@ class KneserNey:
         """-log p in nats of each token, behind a 0 for each begin mark, and the number of tokens of
         each sentence, its end included.
         """
-        marked = [marked_sentence(sentence) for sentence in sentences]
-        lengths = np.array([len(sentence) for sentence in marked], dtype=np.int64)
-        ids = self.table.ids(marked)
+        ids, lengths = marked_ids(self.table, sentences)
         return token_nll(self.levels, ids, lengths, len(self.words)), lengths - 1
 
     @cached_property
@@ -219,13 +216,12 @@ def token_nll_by_order(training: Text, sentences: Text, order: int) -> Iterator[
     """What `KneserNey(training, n).token_nll(sentences)` gives (tokens,), for n = 1..order. The
     n-grams are counted once.
     """
-    marked, scored = ([marked_sentence(each) for each in text] for text in (training, sentences))
-    table = NgramTable(marked, order)
-    counted = Counted(table, marked)
-    lengths, ids = np.array([len(each) for each in scored], dtype=np.int64), list(table.ids(scored))
+    counted = Counted(training, order)
+    found, lengths = marked_ids(counted.table, sentences)
+    ids = list(found)
     for n in range(1, order + 1):
         levels = counted.levels(counted.raw, order=n)
-        yield token_nll(levels, ids[:n], lengths, len(table.words))
+        yield token_nll(levels, ids[:n], lengths, len(counted.table.words))
 
 
 def summed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -237,6 +233,14 @@ def summed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def marked_sentence(sentence: Sentence) -> list[str]:
     """The sentence between a begin and an end mark."""
     return [BEGIN, *sentence, END]
+
+
+def marked_ids(table: NgramTable, sentences: Text) -> tuple[Iterator[np.ndarray], np.ndarray]:
+    """For each order, the n-gram that ends at each token of the sentences between marks (tokens,);
+    and the numbers of their tokens, marks included (sentences,).
+    """
+    marked = [marked_sentence(sentence) for sentence in sentences]
+    return table.ids(marked), np.array([len(sentence) for sentence in marked], dtype=np.int64)
 
 
 def _level(count: np.ndarray, context: np.ndarray, contexts: int, fixed: Discounts | None) -> Level:

@@ -25,8 +25,8 @@ import numpy as np
 from scipy.linalg import hadamard
 
 from core.metrics.intervals import Bounds, Measure, jackknife, of_both, ratio
-from core.metrics.kneser_ney import ORDER, Counted, KneserNey, marked_sentence, summed, token_nll
-from core.metrics.ngrams import NgramTable, Text
+from core.metrics.kneser_ney import ORDER, Counted, KneserNey, marked_ids, summed, token_nll
+from core.metrics.ngrams import Text
 
 GROUPS = 16  # a power of two: balanced halves are the rows of a Hadamard matrix
 
@@ -68,12 +68,9 @@ def score_halves(samples: Text, references: Text) -> Iterator[tuple[np.ndarray, 
     n-grams keep the numbers of the whole text. One that a half lacks has count 0, gets no
     probability of its own and is no context, so this equals fitting the half anew.
     """
-    marked = [marked_sentence(sentence) for sentence in samples]
-    table = NgramTable(marked, ORDER)
-    counted = Counted(table, marked)
-    scored = [marked_sentence(sentence) for sentence in references]
-    ids = [of_order.astype(np.int32) for of_order in table.ids(scored)]
-    lengths = np.array([len(sentence) for sentence in scored], dtype=np.int64)
+    counted = Counted(samples, ORDER)
+    found, lengths = marked_ids(counted.table, references)
+    ids = [of_order.astype(np.int32) for of_order in found]
 
     def under(raw: Sequence[np.ndarray]) -> np.ndarray:
         words = int(np.count_nonzero(raw[0]))  # the begin mark counts as the unknown word
