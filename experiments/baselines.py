@@ -14,12 +14,12 @@ import atexit
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from core import process
 from core.errors import InputError
 from core.files import write_atomically
+from core.metrics.ngrams import Text
 from core.plural import count
 
 FEWEST = 200  # training sentences that are enough
@@ -28,13 +28,12 @@ LEAST = 400  # updates, whatever they cost
 ROOM = 6.5e7  # (words of a sentence) x (vocabulary + BODY) x updates that cost about 40 seconds
 BODY = 1600  # words of a head that costs as much as the rest of the model
 MODEL = ("config.json", "entry.json", "vocabulary.txt", "about.json", "generator.safetensors")
-Text = list[list[str]]
 
 
 class MleBaseline:
     """Sentences of the baseline, generated in the background unless they are kept already."""
 
-    def __init__(self, training: Sequence[Sequence[str]], count: int, store_dir: Path) -> None:
+    def __init__(self, training: Text, count: int, store_dir: Path) -> None:
         self._folder = store_dir / "baselines" / fingerprint(training)
         self._file = sentences_of(self._folder, count)
         self._process: subprocess.Popen[str] | None = None
@@ -80,9 +79,7 @@ class MleBaseline:
         )
 
 
-def mle_baseline(
-    training: Sequence[Sequence[str]], count: int, store_dir: Path
-) -> MleBaseline | None:
+def mle_baseline(training: Text, count: int, store_dir: Path) -> MleBaseline | None:
     """The baseline of a training text, whose training starts unless it is kept already. None if
     the text is too small, with a note.
     """
@@ -101,7 +98,7 @@ def sentences_of(folder: Path, count: int) -> Path:
     return folder / f"sentences_{count}.txt"
 
 
-def updates_for(training: Sequence[Sequence[str]]) -> int:
+def updates_for(training: Text) -> int:
     """Updates of the baseline: as many as cost about a minute, LEAST to UPDATES. An update costs
     roughly in proportion to (tokens of a batch) x (vocabulary + BODY).
     """
@@ -110,7 +107,7 @@ def updates_for(training: Sequence[Sequence[str]]) -> int:
     return min(UPDATES, max(LEAST, int(ROOM / (tokens * (len(words) + BODY)))))
 
 
-def fingerprint(training: Sequence[Sequence[str]]) -> str:
+def fingerprint(training: Text) -> str:
     """24 digits of the training text, the number of updates, and the system and the code that train
     the baseline.
     """
@@ -122,5 +119,5 @@ def fingerprint(training: Sequence[Sequence[str]]) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()[:24]
 
 
-def _lines(sentences: Sequence[Sequence[str]]) -> str:
+def _lines(sentences: Text) -> str:
     return "\n".join(" ".join(sentence) for sentence in sentences)

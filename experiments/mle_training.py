@@ -19,11 +19,12 @@ from filelock import FileLock
 
 from core.errors import InputError
 from core.files import write_atomically
+from core.metrics.ngrams import Text
 from core.text.corpus import spaced
 from core.text.hashing import hash_of
 from core.tracking.memory import MemoryTracker
 from core.training.nll_gen import nll_gen
-from experiments.baselines import MODEL, Text, sentences_of
+from experiments.baselines import MODEL, sentences_of
 from experiments.generate import load_generator, save_generator
 from experiments.loading import load, open_corpus
 from experiments.single_run.checkpoints import BEST, sampler_of

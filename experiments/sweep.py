@@ -24,6 +24,7 @@ from core.metrics.files import of_unequal_counts
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
 from core.metrics.judge import FEWEST
+from core.metrics.ngrams import Text
 from core.metrics.suite import Suite
 from core.numbers import MAX_TEMPERATURE, MIN_TEMPERATURE, is_temperature
 from core.text.corpus import Corpus, Split
@@ -39,7 +40,6 @@ from studies.leaderboard import seed_runs
 
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 QUALITY, SAMENESS, BOUND = "bleu_4", "self_bleu_4", "jsd_bound"
-Text = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Any, get_args
 from core.errors import InputError, first_line
 from core.metrics.catalogue import Direction
 from core.metrics.encoders import BagOfWords
+from core.metrics.ngrams import Text
 from core.metrics.plugins import Need, PluginMetric
 from core.text.grammar import grammar
 
-Text = list[list[str]]
 MANY = 10_000  # references for one sample
 NEAR = 1e-9
 

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-CONFIDENCE = 0.95
-TAIL = (1 - CONFIDENCE) / 2
+from core.statistics import TAIL
+
 FEWEST = 8  # below it no variance of a sample is worth the name
 RARE = 12.0  # things below which nothing normal is made of their number
 SHARED_BY = 8  # sentences: the smoothing of the alternating series, see `covered`
@@ -87,8 +87,7 @@ def share_of(hits: np.ndarray, references: int = 0) -> Measure:
 
 def jackknife(changes: np.ndarray) -> float:
     """Variance of a statistic from its change as each of n sentences is left out, (n,)."""
-    n = len(changes)
-    return float((n - 1) / n * ((changes - changes.mean()) ** 2).sum()) if n else 0.0
+    return jackknife_covariance(changes, changes)
 
 
 def around(value: float, variance: float, n: int) -> Bounds:
@@ -129,8 +128,10 @@ def difference(first: Estimate, second: Estimate, covariance: float) -> tuple[fl
 
 
 def jackknife_covariance(first: np.ndarray, second: np.ndarray) -> float:
-    """Covariance of two statistics from their changes as each of n sentences is left out."""
+    """Covariance of two statistics from their changes as each of n sentences is left out, (n,)."""
     n = len(first)
+    if not n:
+        return 0.0
     return float((n - 1) / n * ((first - first.mean()) * (second - second.mean())).sum())
 
 

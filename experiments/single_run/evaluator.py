@@ -19,6 +19,7 @@ from core.metrics.diversity import bigrams, collapse
 from core.metrics.files import of_unequal_counts
 from core.metrics.floors import MOST, Floor
 from core.metrics.intervals import Measure
+from core.metrics.ngrams import Text
 from core.metrics.signature import FRESH
 from core.metrics.suite import IN_RUNS, Suite
 from core.seeding import derive
@@ -32,7 +33,6 @@ from experiments.baselines import fingerprint, mle_baseline
 from experiments.generate import SentenceSampler, make_sampler
 from studies.leaderboard import SIGNATURE, TEST_SIGNATURE
 
-Text = list[list[str]]
 Values = dict[str, float | None]
 BASELINES = 3  # version of the texts of the baselines; a new one makes their scores anew
 
