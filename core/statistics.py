@@ -11,6 +11,8 @@ of all rows (Smyth 2004). docs/decisions/0027-inference.md has the simulations b
 
 Letters: K rows, N seeds, C contrasts, T terms of a contrast; `...` are studies, so that
 `benchmarks/inference.py` computes thousands of them at once. NaN stands for "unknown".
+
+One file because intervals, tests, power and pairing start from the same rows and variances.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -38,7 +41,30 @@ EFFECTIVE = 0.75  # share of the degrees of freedom of all rows that one varianc
 NEWTON_STEPS = 12
 SMALL = 0.05  # share of the variance below which a shared seed is not worth pairing on
 SMALL_P = 0.2  # p of the seeds' effect above which it is not either
-Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, lower and upper end
+
+
+class Bounds(NamedTuple):
+    """Numbers of rows, each (..., K), and the ends of their 95% intervals."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Estimates(NamedTuple):
+    """Values of contrasts and how certain they are, each (..., C)."""
+
+    value: np.ndarray
+    error: np.ndarray  # standard error
+    freedom: np.ndarray  # degrees of freedom of the error
+
+
+class Variances(NamedTuple):
+    """Values of contrasts and the parts of their variances."""
+
+    value: np.ndarray  # (..., C)
+    parts: np.ndarray  # (..., C, T) what each term adds to the variance
+    freedom: np.ndarray  # (..., C) degrees of freedom of the sum
 
 
 @dataclass(frozen=True)
@@ -167,7 +193,7 @@ def failure_rate(rows: Rows) -> Bounds:
     failed, survived = rows.failed + 0.5, rows.survived + 0.5
     low = special.betaincinv(failed, survived, TAIL)
     high = special.betaincinv(failed, survived, 1 - TAIL)
-    return (
+    return Bounds(
         rows.failed / rows.runs,
         np.where(rows.failed > 0, low, 0.0),
         np.where(rows.survived > 0, high, 1.0),
@@ -177,7 +203,7 @@ def failure_rate(rows: Rows) -> Bounds:
 def survivors_score(rows: Rows) -> Bounds:
     """Mean of the survivors with Student's 95% interval; no ends below two survivors."""
     reach = np.where(rows.survived > 1, _reach(rows), np.nan)
-    return rows.mean, rows.mean - reach, rows.mean + reach
+    return Bounds(rows.mean, rows.mean - reach, rows.mean + reach)
 
 
 def overall_score(rows: Rows, worst: float | None) -> Bounds:
@@ -201,7 +227,7 @@ def overall_score(rows: Rows, worst: float | None) -> Bounds:
     low, high = (
         np.where(enough, end, np.nan) for end in (np.min(ends, axis=0), np.max(ends, axis=0))
     )
-    return rows.score, low, high
+    return Bounds(rows.score, low, high)
 
 
 def _reach(rows: Rows, tail: np.ndarray | float = TAIL) -> np.ndarray:
@@ -269,17 +295,16 @@ class Difference(Interval):
         return float(anytime(2 * p, self.ratio)) / 2
 
 
-def contrast(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
-    """Value, standard error and degrees of freedom, each (..., C), of the sums of weights times
-    overall scores; `index` (C, T) says of which rows, `weights` is (C, T).
+def contrast(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Estimates:
+    """The sums of weights times overall scores; `index` (C, T) says of which rows, `weights` is
+    (C, T).
     """
     value, parts, freedom = variances(rows, index, weights)
-    return value, np.sqrt(parts.sum(axis=-1)), freedom
+    return Estimates(value, np.sqrt(parts.sum(axis=-1)), freedom)
 
 
-def variances(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
-    """Value (..., C), the part of each term in the variance (..., C, T), and degrees of freedom
-    (..., C) of contrasts.
+def variances(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Variances:
+    """The same before the variance is summed over the terms.
 
     Rows keep their own variances (Welch), since pooled or moderated ones find too many differences
     if variances are unequal. A row with failures has a larger one, v + q (1 - q) g^2: q is the
@@ -302,7 +327,7 @@ def variances(rows: Rows, index: np.ndarray, weights: np.ndarray) -> Bounds:
     total = parts.sum(axis=-1)
     value = (weights * score).sum(axis=-1)
     value = np.where(np.abs(value) > ROUNDING * np.abs(score).max(axis=-1), value, 0.0)
-    return value, parts, total**2 / (parts**2 / freedom).sum(axis=-1)
+    return Variances(value, parts, total**2 / (parts**2 / freedom).sum(axis=-1))
 
 
 def difference(
