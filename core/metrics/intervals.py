@@ -48,8 +48,9 @@ class Measure:
     interval: Callable[[], Bounds] = lambda: None
     least: int = 0  # sentences of each text below which there is no interval
     reason: str = ""  # why the value is None, in words
-    # Change of the value as each reference is left out (references,), where the interval lets the
-    # references vary; for differences of two samples against the same references.
+    # The value less that without each reference (references,), to first order and up to a constant;
+    # None unless the interval lets the references vary. For differences of two samples against the
+    # same references.
     by_reference: Callable[[], np.ndarray | None] = lambda: None
 
 

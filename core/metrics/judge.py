@@ -72,8 +72,8 @@ def bound(bits: np.ndarray, fold: np.ndarray, group: np.ndarray) -> Measure:
     n = len(bits) // 2
 
     def by_reference() -> np.ndarray:
-        """Change as each reference is left out (N,), the classifiers held fixed."""
-        return np.asarray((bits[n:].mean() - bits[n:]) / (2 * (n - 1)))
+        """See `Measure`; the classifiers are held fixed."""
+        return np.asarray((bits[n:] - bits[n:].mean()) / (2 * (n - 1)))
 
     interval = partial(bounds, bits, fold, group)
     return Measure(float(bits.mean()), n, n, interval, by_reference=by_reference)

@@ -10,7 +10,7 @@ import torch
 
 from core.metrics import classifiers, judge
 from core.metrics.classifiers import Split, language_models
-from core.metrics.judge import FEWEST, FOLDS, LARGEST, jsd_bound, judged
+from core.metrics.judge import FEWEST, FOLDS, LARGEST, bound, jsd_bound, judged
 from core.metrics.suite import Suite
 from core.text.grammar import grammar
 
@@ -39,6 +39,14 @@ def test_real_text_is_at_or_below_zero_and_shuffled_words_far_above() -> None:
     assert changes.shape == (N,)
     low, high = other.interval() or (0.0, 0.0)
     assert 0.1 < low < other.value < high <= 1.1
+
+
+def test_a_reference_that_raises_the_value_has_a_positive_change() -> None:
+    """As those of the other metrics: the value less that without the reference."""
+    bits = np.random.default_rng(0).normal(size=40)
+    found, ours, theirs = bound(bits, np.zeros(40), np.arange(40)), bits[:20], bits[20:]
+    without = [(ours.mean() + np.delete(theirs, i).mean()) / 2 for i in range(20)]
+    assert found.by_reference() == pytest.approx(bits.mean() - np.array(without))
 
 
 def test_with_an_oracle_the_judge_finds_what_no_text_shows() -> None:
