@@ -77,8 +77,8 @@ class Pair:
             )
         if self.shared > SHARED:
             found.append(
-                f"leaking split: {self.shared:.1%} of the sentences of {self.second} stand in "
-                f"{self.first} too; remove duplicates before splitting"
+                f"leaking split: {self.shared:.1%} of the sentences of {self.second} also occur in "
+                f"{self.first}; remove duplicates before splitting"
             )
         return found
 

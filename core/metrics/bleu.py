@@ -224,8 +224,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
         hypotheses=200, against=slice(200, None),
     ),
     "relgan": Protocol(
-        200, "each sentence is one of its own references, so Self-BLEU is always 1; only 200 "
-        "hypotheses", hypotheses=200, against=slice(None),
+        200, "each sentence is one of its own references, so Self-BLEU-n is 1 for every sentence "
+        "of n words or more; only 200 hypotheses", hypotheses=200, against=slice(None),
     ),
     "scratchgan": Protocol(
         10_000, "comparable only at exactly 10,000 against 10,000",

@@ -5,9 +5,9 @@ sentences of two samples are independent. The references are the same, and enter
 of three ways:
 
 - BLEU and MS-Jaccard hold the references fixed, so the interval has no scatter of them;
-- FED, MMD, C2ST and reverse-LM let them vary. A reference changes both values, mostly in one
-  direction; the covariance of the two changes (jackknife over references) is taken out, and the
-  difference is `paired`. For MMD this is the test of Bounliphone et al. (2016);
+- FED, MMD, C2ST, reverse-LM and `jsd_bound` let them vary. A reference changes both values, mostly
+  in one direction; the covariance of the two changes (jackknife over references) is taken out, and
+  the difference is `paired`. For MMD this is the test of Bounliphone et al. (2016);
 - nearest neighbours let them vary, and the change by each reference is not known. The two values
   count as independent, so the interval is too wide rather than too narrow.
 

@@ -389,9 +389,7 @@ def _warnings(inputs: Inputs, groups: Sequence[str]) -> list[str]:
 
 
 def of_unequal_counts(samples: int, held_out: int, groups: Sequence[str]) -> str | None:
-    """A warning if the row of real text has another number of sentences than the samples, and
-    values of some groups depend on it.
-    """
+    """A warning if the row of real text has another number, and values of groups depend on it."""
     named = [group for group in groups if GROUPS[group].size_dependent]
     if not named or abs(samples - held_out) <= UNEQUAL * samples:
         return None

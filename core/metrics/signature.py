@@ -4,7 +4,7 @@ The signature of a metric has its name, the version of its definition, and what 
 on:
 
     ms_jaccard_2|v:1|n:1000|refs:1000:ab12cd34|tok:words
-    fed|v:2|n:1000|refs:1000:ab12cd34|tok:words|enc:word_order:1:10000:9f8e7d6c
+    fed|v:2|n:1000|refs:1000:ab12cd34|tok:words|enc:word_order:2:10000:9f8e7d6c
 
 `n`: number of sentences scored. `refs`, `train`: number and fingerprint of the references and of
 the training text. `tok`: what a token is. `level`: that of the model, if it writes subwords, of

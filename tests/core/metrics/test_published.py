@@ -47,7 +47,10 @@ def test_each_protocol_takes_its_sentences() -> None:
 def test_a_protocol_says_its_defect_and_what_it_needs() -> None:
     found = evaluate(Inputs(SAMPLES[:50], REFERENCES[:60], protocol="relgan"))
     assert set(found.metrics) == {f"{g}_{n}" for g in ("bleu", "self_bleu") for n in (2, 3, 4, 5)}
-    assert any("always 1" in warning for warning in found.warnings)
+    assert any("is 1 for every sentence of n words or more" in w for w in found.warnings)
+    own = PROTOCOLS["relgan"].measure([["a", "b", "c"]] * 200, REFERENCES)
+    assert own["self_bleu_3"].value == 1.0
+    assert own["self_bleu_4"].value == pytest.approx(0.1 ** (1 / 4)), "no 4-gram to find"
     assert any("takes 200 samples" in warning for warning in found.warnings)
     with pytest.raises(InputError, match="did you mean 'relgan'"):
         check_protocol("relgen", None)
