@@ -25,7 +25,7 @@ from studies.space import Arm, as_drawn
 
 ARM_OF = " / "  # between a study and its arm in the name of an Optuna study
 STARTUP = 0.25  # share of the trials that are drawn at random before a sampler learns
-FIRST_REPORTS = 1  # evaluations of a trial that is never pruned
+WARMUP = 1  # updates of a trial before it may be pruned: not at the evaluation of update 0
 # Where Optuna's samplers and optuna-dashboard read constraints: a list, at most 0 where kept.
 # optuna-dashboard 0.21 does not know those of Optuna 5's `Trial.set_constraint`.
 CONSTRAINTS = "constraints"
@@ -73,8 +73,12 @@ class Proposals:
         return Proposal(trial.number, settings, bool(trial.user_attrs.get("published", False)))
 
     def should_stop(self, number: int, step: int, value: float) -> bool:
-        """Report a point of the validation curve; whether to prune the trial."""
+        """Report a point of the validation curve; whether to prune the trial. A run that goes on
+        after its trial was told, because an earlier attempt ended with an error, is not pruned.
+        """
         study = self._load(0)
+        if study.trials[number].state.is_finished():
+            return False
         trial = optuna.Trial(study, study.trials[number]._trial_id)
         trial.report(value, step)
         return trial.should_prune()
@@ -195,7 +199,7 @@ def _sampler(arm: Arm, seed: int, steady: int) -> optuna.samplers.BaseSampler:
 
 def _pruner(arm: Arm) -> optuna.pruners.BasePruner:
     if arm.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=FIRST_REPORTS)
+        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=WARMUP)
     if arm.pruner == "successive_halving":
         return optuna.pruners.SuccessiveHalvingPruner()
     if arm.pruner == "hyperband":  # from the first evaluation on; steps are updates

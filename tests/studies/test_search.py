@@ -290,6 +290,16 @@ def test_a_broken_trial_does_not_stop_the_search(tmp_path: Path) -> None:
     assert again.names[0] == "trial 002"
 
 
+def test_a_broken_trial_that_runs_again_is_not_pruned(tmp_path: Path) -> None:
+    arm = plan().kind.arms()[0]
+    proposals = Proposals("again", arm, storage_url(MemoryTracker(tmp_path)))
+    proposals.begin()
+    number = proposals.ask(0).number
+    assert not proposals.should_stop(number, 10, 0.5)
+    proposals.tell(number, [None], stopped=True)
+    assert not proposals.should_stop(number, 20, 0.5), "its Optuna trial has ended"
+
+
 def test_the_end_of_the_time_for_searching_leaves_time_for_finalists(tmp_path: Path) -> None:
     study = plan("study.pruner='none'")
     kind = study.kind
