@@ -24,9 +24,8 @@ from core.text.oracles import oracle_of
 from core.tracking.protocol import MLFLOWS_OWN
 from studies.kinds import Kind, OnCorpora, find_kind, keys_of, kinds
 from studies.plan import Variant
-from studies.table import DEFAULT_METRIC, JOINER, Definition, StudyTable, system_name
+from studies.table import DEFAULT_METRIC, Definition, StudyTable, system_name
 
-__all__ = ["JOINER", "Study", "Variant", "from_definition", "load_study", "make_study"]
 Find = Callable[[str], Path]  # a system's name to its file
 RUN = "run:"  # before a run of the store instead of a system
 

@@ -32,12 +32,12 @@ class Kind(ABC):
     """A kind of study. `variants` are the rows that every seed runs."""
 
     Table: ClassVar[type[StudyTable]]
+    table: Any  # of the class `Table`
     variants: Sequence[Variant] = ()
 
     @abstractmethod
     def __init__(self, table: Any, definition: Definition) -> None:
         """Check everything that can be checked; InputError names file and key."""
-        self.table = table
 
     def whole_systems(self, definition: Definition) -> list[Variant]:
         """The rows of `study.systems`."""
