@@ -275,7 +275,7 @@ def _work(session: Session, workers: int, until: float | None, cluster: Cluster 
     else:
         command = process.command("experiments", "worker", name, "--storage", url)
         command += ["--until", f"{until:.3f}"] if until is not None else []
-        execute.run_workers(name, url, session.study.table, command, workers)
+        execute.run_workers(name, command, workers)
 
 
 def check_workers(session: Session, workers: int, cluster: Cluster | None) -> None:

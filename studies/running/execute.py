@@ -204,7 +204,7 @@ def _no_time(seconds: float | None, after: int, until: float, workers: int) -> b
     return time.time() + one + one * math.ceil(after / workers) > until
 
 
-def run_workers(name: str, url: str, table: StudyTable, command: Sequence[str], n: int) -> None:
+def run_workers(name: str, command: Sequence[str], n: int) -> None:
     """Start `n` worker processes of `command`, and wait for them; MachineError if all failed."""
     # In their own process groups: the terminal's Ctrl-C reaches only us, and we pass it on once.
     processes = [subprocess.Popen(command, env=environment(), process_group=0) for _ in range(n)]
@@ -214,9 +214,9 @@ def run_workers(name: str, url: str, table: StudyTable, command: Sequence[str], 
     except BaseException:
         _end(processes)
         raise
-    broken = [process.returncode for process in processes if process.returncode]
-    if broken and not progress(load_queue(name, url), table).done:
-        raise MachineError(f"every worker of study {name!r} failed (exit status {broken[0]})")
+    if all(process.returncode for process in processes):
+        status = processes[0].returncode
+        raise MachineError(f"every worker of study {name!r} failed (exit status {status})")
 
 
 def look(queue: optuna.Study, table: StudyTable, watch: Watch) -> float:

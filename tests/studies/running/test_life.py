@@ -31,7 +31,7 @@ from studies.analysis.ranking import caveats
 from studies.analysis.runs import duration
 from studies.plan import Limit
 from studies.report import read
-from studies.running.execute import SHARE, begin, look, to_record, watching, work
+from studies.running.execute import SHARE, begin, look, run_workers, to_record, watching, work
 from studies.running.queue import (
     Progress,
     latest,
@@ -77,6 +77,12 @@ def test_a_study_that_was_begun_with_stacked_seeds_goes_on_one_run_at_a_time(
         tracker.continue_run(run.run_id).set_tags({"stacked": "3"})
     (said,) = (text for text in caveats(read(tracker, NAME)) if "stack-seeds" in text)
     assert said.startswith("3 of 8 runs were trained together")
+
+
+def test_workers_have_failed_if_all_of_them_did(tmp_path: Path) -> None:
+    run_workers(NAME, ["mkdir", str(tmp_path / "once")], 2)  # the second one fails
+    with pytest.raises(MachineError, match=rf"every worker of study '{NAME}' failed \(exit sta"):
+        run_workers(NAME, ["false"], 2)
 
 
 def test_no_run_is_begun_that_would_not_end_in_time(tmp_path: Path) -> None:
