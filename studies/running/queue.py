@@ -27,7 +27,9 @@ from studies.plan import Done, Job, Key, Limit, Plan
 from studies.running.storage import GRACE_SECONDS, MOST_RETRIES, alone, open_storage
 from studies.table import StudyTable
 
-REPLACES = "replaces"  # attribute: number of the last trial of the job that no longer counts
+# Attributes of a trial: the number of the last trial of its job that no longer counts; its own
+# number, if its worker has given the job back (Optuna's own retry keeps the attributes).
+REPLACES, RETURNED = "replaces", "returned"
 
 
 def queue_names(url: str) -> list[str]:
@@ -108,6 +110,15 @@ def again(queue: optuna.Study, trial: FrozenTrial) -> None:
     queue.enqueue_trial({}, user_attrs=kept)
 
 
+def give_back(queue: optuna.Study, trial: optuna.Trial) -> None:
+    """Queue the job of this worker's trial once more, which is about to end without a result.
+
+    It is queued before the trial ends, so that no other worker sees a job that failed.
+    """
+    trial.set_user_attr(RETURNED, trial.number)
+    again(queue, queue.trials[trial.number])
+
+
 def key_of(trial: FrozenTrial | optuna.Trial) -> Key:
     """The key of a trial's job."""
     return trial.user_attrs["variant"], trial.user_attrs["seed"]
@@ -177,7 +188,7 @@ def is_double(queue: optuna.Study, trial: optuna.Trial) -> bool:
     moment, with no lock that both can see, queue a job twice.
     """
     return any(
-        key_of(t) == key_of(trial) and t.state != TrialState.FAIL
+        key_of(t) == key_of(trial) and t.state != TrialState.FAIL and not _returned(t)
         for t in planned(queue)
         if trial.user_attrs.get(REPLACES, -1) < t.number < trial.number
     )
@@ -204,10 +215,14 @@ def sweep(queue: optuna.Study) -> None:
 def _deaths(queue: optuna.Study, trial: FrozenTrial) -> int:
     """Number of workers that died while running a trial's job."""
     return sum(
-        key_of(t) == key_of(trial) and "error" not in t.user_attrs
+        key_of(t) == key_of(trial) and "error" not in t.user_attrs and not _returned(t)
         for t in planned(queue)
         if t.state == TrialState.FAIL
     )
+
+
+def _returned(trial: FrozenTrial) -> bool:
+    return bool(trial.user_attrs.get(RETURNED) == trial.number)
 
 
 def _abandoned(trial: FrozenTrial) -> bool:

@@ -118,14 +118,13 @@ class Worker:
         if job is None or jobs.is_double(self.queue, trial):
             raise optuna.TrialPruned  # no longer planned, or another worker has it
         if self.has_enough(before=trial.number):
-            jobs.again(self.queue, self.queue.trials[trial.number])
+            jobs.give_back(self.queue, trial)
             raise optuna.TrialPruned
         try:
             config = job.config or job.variant.config.model_copy(update={"seed": job.seed})
             result = self._try(trial, job) if job.arm else self._run(trial, job, config)
         except KeyboardInterrupt:
-            # Optuna fails the trial; the job goes back into the queue.
-            jobs.again(self.queue, self.queue.trials[trial.number])
+            jobs.give_back(self.queue, trial)  # Optuna fails the trial
             raise
         except Exception as error:
             trial.set_user_attr("error", f"{type(error).__name__}: {error}")

@@ -34,6 +34,7 @@ from studies.report import read
 from studies.running.execute import SHARE, begin, look, run_workers, to_record, watching, work
 from studies.running.queue import (
     Progress,
+    again,
     latest,
     limit_of,
     load_queue,
@@ -41,7 +42,8 @@ from studies.running.queue import (
     sweep,
     typical_seconds,
 )
-from studies.running.storage import storage_url
+from studies.running.storage import MOST_RETRIES, storage_url
+from studies.running.worker import Worker
 from tests.studies.test_studies import NAME, FakeTraining, plan, start
 from variants import registry
 
@@ -126,6 +128,53 @@ def test_a_lost_workers_job_is_taken_over(
     work(NAME, tracker, url, training := FakeTraining(), registry())
     assert [resumed for *key, resumed in training.seen if tuple(key) == job] == [record.run_id]
     assert len(training.seen) == 8
+
+
+ONE = ('study.axes={sampling=["detached"]}', "study.seeds=1")  # a single job
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> tuple[MemoryTracker, str]:
+    tracker = MemoryTracker(tmp_path)
+    begin(plan(*ONE), NAME, tracker, url := storage_url(tracker), "")
+    return tracker, url
+
+
+def worker(single: tuple[MemoryTracker, str], training: FakeTraining) -> Worker:
+    tracker, url = single
+    return Worker(load_queue(NAME, url), plan(*ONE), tracker, training, url)
+
+
+def interrupted() -> FakeTraining:
+    return FakeTraining(breaks=lambda *_: KeyboardInterrupt())  # type: ignore[arg-type,return-value]
+
+
+def test_another_worker_may_take_an_interrupted_job_at_once(
+    single: tuple[MemoryTracker, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = worker(single, interrupted()), worker(single, training := FakeTraining())
+
+    def taken(*given: Any) -> None:
+        again(*given)
+        second.take_one()
+
+    monkeypatch.setattr("studies.running.queue.again", taken)
+    with pytest.raises(KeyboardInterrupt):
+        first.take_one()
+    ((*_, resumed),) = training.seen
+    assert resumed is not None, "the same run goes on"
+    assert progress(first.queue, first.study.table).done == 1
+
+
+def test_an_interrupt_is_no_death_of_a_worker(single: tuple[MemoryTracker, str]) -> None:
+    for _ in range(MOST_RETRIES + 1):
+        with pytest.raises(KeyboardInterrupt):
+            worker(single, interrupted()).take_one()
+    queue = load_queue(NAME, single[1])
+    trial = queue.ask()
+    trial.set_user_attr("process", [socket.gethostname(), _dead(), trial.number])
+    sweep(queue)
+    assert progress(queue, plan(*ONE).table).waiting == 1
 
 
 class _Later(datetime):
