@@ -141,11 +141,10 @@ def _settings_of(trial: RunRecord) -> dict[str, Any]:
 def _settings(reading: Reading, arms: Arms) -> Iterator[Section]:
     """Each row's settings next to the published ones."""
     own = {
-        arm: shown(_settings_of(trial))
+        arm: shown(_settings_of(min(published, key=lambda trial: trial.variant)))
         for arm, trials in arms.items()
-        for trial in trials
-        if trial.tags.get("published") == "true"
-    }
+        if (published := [each for each in trials if each.tags.get("published") == "true"])
+    }  # the first: earlier versions tag all settings that were given
     own_runs = variant_runs(reading.tracker, reading.board.study)
     given = {variant: run.params for variant, run in own_runs.items()}
     only = next(iter(own.values()), {}) if len(own) == 1 else {}

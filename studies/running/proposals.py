@@ -58,9 +58,10 @@ class Proposals:
         )
         found.set_metric_names([metric.partition("/")[2] for metric in self.arm.metrics])
         found.set_user_attr(CONSTRAINTS, [str(each) for each in self.arm.constraints])
-        for settings in self.arm.published:
+        for place, settings in enumerate(self.arm.published):
             drawn = as_drawn(self.arm.space, settings)
-            found.enqueue_trial(drawn, user_attrs={"published": True})
+            # Only the system's own run again in any case; further ones must be among the best.
+            found.enqueue_trial(drawn, user_attrs={"published": place == 0})
         if self.arm.warm_start is not None:
             found.add_trials(self._earlier(self.arm.warm_start))
 

@@ -189,6 +189,22 @@ def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) ->
     assert again.names == []
 
 
+def test_further_published_settings_are_trials_like_others(tmp_path: Path) -> None:
+    better = "study.published=[{'train.generator_lr'=2e-3}]"
+    study = plan(better, "study.trials=2", "study.finalists=1", "study.pruner='none'")
+    tracker, url = go(tmp_path, study, Landscape())
+    assert {each.variant for each in results(url) if each.published} == {"trial 000"}
+    reading = read(tracker, "search_smoke")
+    assert [row.variant for row in reading.board.rows] == ["trial 001", "published"]
+    for run in tracker._runs.values():  # as earlier versions had it
+        if run.tags.get("level") == "trial":
+            run.tags["published"] = "true"
+    (rates,) = (row for section in sections(read(tracker, "search_smoke"))
+                if section.key == "settings" for row in section.rows
+                if row[0] == "train.generator_lr")  # fmt: skip
+    assert rates[1:] == ["0.002", "0.0001"]
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"])
 def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> None:
     settings = []
