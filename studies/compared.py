@@ -8,6 +8,7 @@ row is listed with the reason why it is not compared.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from core.errors import InputError
 from core.metrics.catalogue import GROUPS, metric_info
 from core.metrics.signature import Signature
 from core.tracking.protocol import Tracker
+from studies.adaptive import Looks
 from studies.analysis.contrasts import Comparison, Effect, adjusted, judged
 from studies.leaderboard import Leaderboard, Row
 from studies.report import check_has_rows, read
@@ -91,9 +93,13 @@ def _sides(reading: Reading) -> list[Side]:
     budget = reading.table.budget
     of_study = {f"study.{key}": getattr(reading.table, key, None) for key in TUNING}
     of_study["study.tokens"] = budget and budget.tokens
+    # The trials that ran: a command line may have given another number than the file.
+    tried = Counter(trial.tags.get("arm", "") for trial in reading.trials)
+    only = next(iter(tried.values())) if len(tried) == 1 else of_study["study.trials"]
     found = []
     for row in reading.board.rows:
         runs = reading.runs_of(row)
+        of_study["study.trials"] = tried.get(row.variant, only)
         settings = _shared([run.params for run in runs])
         settings |= {key: str(value) for key, value in of_study.items() if value}
         tags = _shared([run.tags for run in runs])
@@ -141,13 +147,18 @@ def _effects(pairs: Sequence[tuple[Side, Side]]) -> list[Effect]:
     rows = {side.name: replace(side.row, variant=side.name) for pair in pairs for side in pair}
     ours, theirs = (side.board for side in pairs[0])
     margin = ours.margin if ours.margin == theirs.margin else None
-    looks = ours.looks or theirs.looks
+    looks = most_looks(ours.looks, theirs.looks)
     board = replace(ours, rows=tuple(rows.values()), margin=margin, looks=looks)
     welch, found = Comparison(board, may_pair=False), []
     for a, b in pairs:
         each = welch.of({a.name: 1.0, b.name: -1.0})
         found.append(Effect("", a.name, b.name, each, each.p))
     return judged(adjusted(found), board)
+
+
+def most_looks(*found: Looks | None) -> Looks | None:
+    """Of two studies, the looks at which intervals of both are valid; None without any."""
+    return max(filter(None, found), key=lambda each: each.most, default=None)
 
 
 def differences(ours: Side, theirs: Side) -> Differences:

@@ -12,11 +12,16 @@ from core.errors import InputError
 from core.statistics import difference
 from core.tracking.memory import MemoryTracker
 from experiments.study_output import show_compared
-from studies.compared import compare
+from studies.adaptive import Looks
+from studies.compared import compare, most_looks
 from studies.leaderboard import leaderboard, statistics
-from studies.running.execute import begin
+from studies.plan import Limit
+from studies.running.execute import begin, work
 from studies.running.storage import storage_url
+from tests.studies.test_search import Landscape, go
+from tests.studies.test_search import plan as search
 from tests.studies.test_studies import plan
+from variants import registry
 
 SMALL = ("study.axes.next_input=['noise']", "study.axes.noise_mapping=['full']")
 GOOD, BAD = "noise · gumbel_softmax · full", "noise · detached · full"
@@ -152,6 +157,24 @@ def test_equal_budgets_of_tokens_are_equal_whatever_the_updates(store: MemoryTra
     found = compare(store, "two", "three")
     assert not found["not_compared"]
     assert found["compared"][0]["differs"]["train.updates"] == ("20", "10")
+
+
+def test_another_number_of_trials_is_another_budget_wherever_it_was_given(tmp_path: Path) -> None:
+    tracker, url = go(tmp_path, tuned := search("study.trials=3", "study.pruner='none'"),
+                      Landscape())  # fmt: skip
+    begin(tuned, "fewer", tracker, url, "textgan study x.toml --trials 2", Limit(trials=2))
+    work("fewer", tracker, url, Landscape(), registry())
+    for run in tracker._runs.values():
+        run.tags["signature_test"] = SIGNATURE.format(n=50, refs="ab")
+    document = compare(tracker, "search_smoke", "fewer")
+    reasons = {each["reason"] for each in document["not_compared"]}
+    assert "the budget differs in study.trials (3, 2)" in reasons
+
+
+def test_of_two_adaptive_studies_the_one_with_more_looks_counts() -> None:
+    few, many = Looks(5, 0.02), Looks(20, 0.02)
+    assert [most_looks(few, many), most_looks(many, few)] == [many, many]
+    assert [most_looks(None, few), most_looks(None, None)] == [few, None]
 
 
 def test_studies_that_cannot_be_compared_are_refused(store: MemoryTracker) -> None:
