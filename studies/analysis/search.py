@@ -78,7 +78,8 @@ def tuning_sections(reading: Reading) -> Iterator[Section]:
     if reading.table.constraints:
         yield _constraints(reading, arms)
     yield _trials(reading, _plots(reading, tried, shares))
-    yield _curves(reading, arms)
+    ended = {arm: [each for each in trials if each.outcome] for arm, trials in arms.items()}
+    yield _curves(reading, {arm: trials for arm, trials in ended.items() if trials})
     if any(shares.values()):
         yield _importance({arm: share for arm, share in shares.items() if share})
     if len(reading.table.metrics) > 1:

@@ -205,6 +205,20 @@ def test_further_published_settings_are_trials_like_others(tmp_path: Path) -> No
     assert rates[1:] == ["0.002", "0.0001"]
 
 
+def test_trials_that_still_run_are_no_part_of_the_tuning_curve(tmp_path: Path) -> None:
+    tracker, _ = go(tmp_path, plan("study.trials=2", "study.pruner='none'"), Landscape())
+
+    def curve() -> list[list[str]]:
+        found = {section.key: section.rows for section in sections(read(tracker, "search_smoke"))}
+        return [list(row) for row in found["tuning"]]
+
+    before = curve()
+    tags = {"level": "trial", "variant": "trial 002", "arm": "search", "settings": "{}"}
+    tracker.start_run("search_smoke", "trial 002", params={}, tags=tags)
+    assert curve() == before
+    assert before[-1][1] == "2"
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "quasi_random", "cma_es", "nsga2"])
 def test_every_sampler_proposes_the_same_again(sampler: str, tmp_path: Path) -> None:
     settings = []
