@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from core.plural import count
 from core.tracking.memory import MemoryTracker
 from core.tracking.mlflow_client import DEFAULT_FOLDER
 from core.tracking.mlflow_store import MissingStoreError, existing_tracker, open_tracker
-from core.tracking.protocol import Tracker, study_run
+from core.tracking.protocol import RunTracker, Tracker, study_run
 from experiments.console import progress as progress_bar
 from experiments.console import stderr
 from experiments.corpora import prepare
@@ -218,11 +218,9 @@ def complete(
         return _complete_corpora(session, workers, minutes, cluster)
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri
     until = time.time() + 60 * minutes if minutes is not None else None
-    parent = load_queue(name, url).user_attrs["parent_run_id"]
-    record = None if session.joined else tracker.continue_run(parent)
-    log = execute.to_record(record, workers) if record else lambda _: None
     last: list[Progress] = []
-    try:
+    with _recorded(session) as record:
+        log = execute.to_record(record, workers) if record else lambda _: None
         with progress_bar(f"{name}: runs") as advance:
 
             def watch(state: Progress) -> None:
@@ -238,19 +236,36 @@ def complete(
         if missing:
             missed = count(missing, "run")
             stderr.print(f"{missed} did not start within the budget; --resume completes the study")
-        if session.joined:
-            board = leaderboard(tracker, name)
-            return board, tracker.link(board.study)
-        return publish(tracker, name)
+        return _published(session)
+
+
+@contextlib.contextmanager
+def _recorded(session: Session) -> Iterator[RunTracker | None]:
+    """The study's run, which ends as killed or failed if the block does; None in a process that
+    joined the study.
+    """
+    if session.joined:
+        yield None
+        return
+    parent = load_queue(session.name, session.storage).user_attrs["parent_run_id"]
+    record = session.tracker.continue_run(parent)
+    try:
+        yield record
     except KeyboardInterrupt:
-        if record:
-            record.finish("killed", "interrupted; textgan study FILE --resume completes it")
+        record.finish("killed", "interrupted; textgan study FILE --resume completes it")
         raise
     except Exception as error:
-        if record:
-            with contextlib.suppress(MachineError):
-                record.finish("failed", first_line(error))
+        with contextlib.suppress(MachineError):
+            record.finish("failed", first_line(error))
         raise
+
+
+def _published(session: Session) -> tuple[Leaderboard, str]:
+    """The leaderboard and its link, published unless the process that began the study does it."""
+    if session.joined:
+        board = leaderboard(session.tracker, session.name)
+        return board, session.tracker.link(board.study)
+    return publish(session.tracker, session.name)
 
 
 def _complete_corpora(
@@ -258,12 +273,13 @@ def _complete_corpora(
 ) -> tuple[Leaderboard, str]:
     """One corpus after another, which share the time that is left."""
     until = time.time() + 60 * (minutes or 0)
-    for place, each in enumerate(session.corpora):
-        left = (until - time.time()) / 60 / (len(session.corpora) - place)
-        complete(each, workers, None if minutes is None else max(left, 0.0), cluster)
-    if not any(map(_unfinished, session.corpora)):
-        load_queue(session.name, session.storage).set_user_attr("later", 0)
-    return publish(session.tracker, session.name)
+    with _recorded(session):
+        for place, each in enumerate(session.corpora):
+            left = (until - time.time()) / 60 / (len(session.corpora) - place)
+            complete(each, workers, None if minutes is None else max(left, 0.0), cluster)
+        if not any(map(_unfinished, session.corpora)):
+            load_queue(session.name, session.storage).set_user_attr("later", 0)
+        return _published(session)
 
 
 def _work(session: Session, workers: int, until: float | None, cluster: Cluster | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.errors import InputError
+from core.errors import InputError, MachineError
 from core.tracking.memory import MemoryTracker
 from core.tracking.protocol import study_run
 from experiments import study_session
@@ -182,6 +183,52 @@ def test_resuming_begins_the_corpora_that_are_missing_and_repeats_nothing(
     other = replace(ours, study=plan("train.updates=3"))
     with pytest.raises(InputError, match="begun with another definition"):
         begin_or_join(other, "x", NO_LIMIT, resume=True)
+
+
+@pytest.fixture
+def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A study on several corpora, of which one was begun; its runs are none of the tests'."""
+    ours = session(tmp_path)
+    own = ours.study.on_corpora(registry(), "x")["easy"]
+    for name, study in ((NAME, ours.study), ("easy", own)):
+        execute.begin(study, name, ours.tracker, ours.storage, "x")
+    monkeypatch.setattr(study_session, "load_queue", execute.load_queue)
+    monkeypatch.setattr(study_session, "_unfinished", lambda _: None)
+    monkeypatch.setattr(study_session, "_work", lambda *_: None)
+    monkeypatch.setattr(execute, "watching", lambda *_: nullcontext())
+    return replace(ours, corpora=(replace(ours, name="easy", study=own),))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(KeyboardInterrupt(), "killed"), (MachineError("full"), "failed")]
+)
+def test_a_study_on_corpora_that_does_not_end_well_is_not_left_running(
+    parent: Session, error: BaseException, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(study_session, "_work", breaks)
+    with pytest.raises(type(error)):
+        complete(parent, 1, None, None)
+    assert [study_run(parent.tracker, name).outcome for name in ("easy", NAME)] == [outcome] * 2
+
+
+def test_a_process_that_joined_a_study_on_corpora_publishes_nothing(
+    parent: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[str] = []
+
+    def publish(_: object, name: str) -> tuple[None, str]:
+        published.append(name)
+        return None, ""
+
+    monkeypatch.setattr(study_session, "publish", publish)
+    joined = [replace(each, joined=True) for each in parent.corpora]
+    complete(replace(parent, corpora=tuple(joined), joined=True), 1, None, None)
+    assert published == []
+    complete(parent, 1, None, None)
+    assert published == ["easy", NAME]
 
 
 def test_a_corpus_that_cannot_be_read_is_named_before_anything_is_written(tmp_path: Path) -> None:
