@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from core.config import Config, parse
-from core.config.parsing import Tables, assign
+from core.config import Config, ModelConfig, TrainConfig, parse
+from core.config.parsing import Tables, assign, checked
 from core.config.renamed import previous_key, previous_value, stored_keys
 from core.config.schema import Frozen, Rule, Rules
 from core.config.slots import SLOTS, Resolver, slot_name
-from core.errors import InputError, listed, nearest
+from core.errors import InputError
 from core.metrics.catalogue import (
     checkpoint_key,
     metric_info,
@@ -271,22 +271,32 @@ class Definition:
     resolver: Resolver
     where: str  # for messages
     old_names: bool = False  # stored by version 0.1: rows and labels have its names of keys
+    budget: Budget | None = None  # of each run; None: as the tables say
+    own: Mapping[str, Any] = field(default_factory=dict)  # a system's settings of SPENT
 
     def config(self, settings: Mapping[str, Any] | None = None, where: str = "") -> Config:
-        """The configuration with these changes, checked; `where` is added to messages."""
+        """The configuration with these changes, checked; `where` is added to messages. The budget
+        is applied after them, because tokens depend on batch size and length; only changes of
+        SPENT, which are the budget's own settings, override it.
+        """
         place = ", ".join(part for part in (self.where, where) if part)
-        return parse(changed(self.tables, settings or {}, place), self.resolver, place)
+        tables = changed(self.tables, settings or {}, place)
+        if self.budget is not None:
+            own = {**self.own, **_of_budget(settings or {})}
+            tables = changed(spend(tables, self.budget, place), own, place)
+        return parse(tables, self.resolver, place)
 
     def budgeted(self, budget: Budget | None) -> Definition:
         """With the budget, if there is one, in place of that of the tables (SPENT)."""
-        return replace(self, tables=spend(self.tables, budget))
+        return replace(self, budget=budget, own={}) if budget else self
 
     def system(self, row: str, table: StudyTable) -> Definition:
         """Of a system that the study names, with the study's changes."""
         where = f"{self.where}, system {row}"
         settings = next((each.set for each in table.systems if each.name == row), {})
-        tables = spend(shared(self.systems[row], self.tables), table.budget)
-        return replace(self, tables=changed(tables, settings, where), where=where)
+        tables = changed(shared(self.systems[row], self.tables), settings, where)
+        own = _of_budget(settings)
+        return replace(self, tables=tables, where=where, budget=table.budget, own=own)
 
     def labelled(self, axis: str, values: list[Any], key: str) -> dict[str, Any]:
         """Label to value; a label is a strategy's name, with its settings where names repeat. `key`
@@ -360,12 +370,9 @@ def shared(system: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Any
     return tables
 
 
-def spend(tables: Mapping[str, Any], budget: Budget | None) -> Mapping[str, Any]:
-    """The tables with the budget, if there is one, in place of their own."""
-    if budget is None:
-        return tables
-    made = deepcopy(dict(tables))
-    train = {key: value for key, value in made.get("train", {}).items() if key not in SPENT}
+def spend(tables: Mapping[str, Any], budget: Budget, where: str) -> dict[str, Any]:
+    """The tables with the budget in place of their own."""
+    train = {key: value for key, value in tables.get("train", {}).items() if key not in SPENT}
     if budget.seconds is not None:
         train["minutes"] = budget.seconds / 60
     elif budget.cpu_seconds is not None:
@@ -373,26 +380,15 @@ def spend(tables: Mapping[str, Any], budget: Budget | None) -> Mapping[str, Any]
     elif budget.updates is not None:
         train["updates"] = budget.updates
     elif budget.tokens is not None:
-        one = train.get("batch_size", 64) * made.get("model", {}).get("length", 64)
+        sizes = {k: v for k, v in train.items() if k == "batch_size"}
+        lengths = {k: v for k, v in tables.get("model", {}).items() if k == "length"}
+        one = checked(TrainConfig, sizes, where, "train.").batch_size
+        one *= checked(ModelConfig, lengths, where, "model.").length
         train["updates"] = math.ceil(budget.tokens / one)
-    return {**made, "train": train}
+    return {**tables, "train": train}
 
 
-def check_contrasts(
-    contrasts: Sequence[Contrast],
-    axes: Mapping[str, Mapping[str, Any]],
-    rows: Sequence[str],
-    where: str,
-) -> None:
-    """InputError for a contrast of an axis, a level or a row that does not exist."""
-    for contrast in contrasts:
-        axis = contrast.axis
-        if axis is not None and axis not in axes:
-            raise InputError(f"{where}: study.contrasts: no axis {axis!r}{nearest(axis, axes)}")
-        known = list(axes[axis]) if axis is not None else rows
-        for name in (contrast.level, contrast.reference):
-            if name not in known:
-                raise InputError(
-                    f"{where}: study.contrasts: no {'level' if axis else 'variant'} {name!r}; "
-                    f"known: {listed(known)}"
-                )
+def _of_budget(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that SPENT names."""
+    names = {f"train.{key}" for key in SPENT}
+    return {key: value for key, value in settings.items() if key in names}

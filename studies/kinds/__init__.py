@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from core.config import Config
-from core.errors import InputError, nearest
+from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import ENDED, WORST
 from studies.adaptive import FIRST, Contrasts, course, results_of
@@ -169,3 +169,23 @@ def find_kind(name: object) -> type[Kind]:
     module = importlib.import_module(f"{__name__}.{name}")
     found: type[Kind] = getattr(module, name.title().replace("_", ""))
     return found
+
+
+def check_contrasts(
+    contrasts: Sequence[Contrast],
+    axes: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[str],
+    where: str,
+) -> None:
+    """InputError for a contrast of an axis, a level or a row that does not exist."""
+    for contrast in contrasts:
+        axis = contrast.axis
+        if axis is not None and axis not in axes:
+            raise InputError(f"{where}: study.contrasts: no axis {axis!r}{nearest(axis, axes)}")
+        known = list(axes[axis]) if axis is not None else rows
+        for name in (contrast.level, contrast.reference):
+            if name not in known:
+                raise InputError(
+                    f"{where}: study.contrasts: no {'level' if axis else 'variant'} {name!r}; "
+                    f"known: {listed(known)}"
+                )

@@ -26,10 +26,10 @@ from core.plural import count
 from core.tracking.rendering import plain
 from studies.analysis.contrasts import row_weights
 from studies.analysis.effects import choices, interaction_section
-from studies.kinds import Kind
+from studies.kinds import Kind, check_contrasts
 from studies.plan import Variant
 from studies.sections import Reading, Section
-from studies.table import JOINER, Contrast, Definition, StudyTable, check_contrasts
+from studies.table import JOINER, Contrast, Definition, StudyTable
 
 Cell = tuple[int, ...]
 Labels = Mapping[str, Mapping[str, Any]]  # axis -> label -> value

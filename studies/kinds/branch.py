@@ -21,10 +21,10 @@ from core.plural import count
 from core.tracking.rendering import plain
 from studies.analysis.branches import branch_sections, within_trunks
 from studies.analysis.contrasts import Effect
-from studies.kinds import Kind
+from studies.kinds import Kind, check_contrasts
 from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
-from studies.table import JOINER, Budget, Definition, StudyTable, check_contrasts
+from studies.table import JOINER, Budget, Definition, StudyTable
 
 TRUNK = "trunk"
 FURTHER = 10_000  # between the seeds of the forks of one state to one choice

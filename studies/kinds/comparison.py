@@ -12,11 +12,11 @@ from core.config import Config
 from studies.adaptive import FIRST
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
-from studies.kinds import Kind
+from studies.kinds import Kind, check_contrasts
 from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
-from studies.table import Definition, System, check_contrasts
+from studies.table import Definition, System
 from studies.tuning import TuningTable, final_row, finalists, trials_of, with_trials
 
 RATES = ("train.generator_lr", "train.discriminator_lr")

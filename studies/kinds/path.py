@@ -25,7 +25,7 @@ from studies.analysis.path import Node, nodes_of, orders_within, path_sections
 from studies.kinds import Kind
 from studies.plan import Variant
 from studies.sections import Reading, Section
-from studies.table import Definition, StudyTable, system_name
+from studies.table import SPENT, Definition, StudyTable, system_name
 
 IGNORED = ("name", "seed")
 MOST = 10  # coordinates whose combinations are all checked
@@ -51,8 +51,9 @@ class Path(Kind):
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
         self.start, self.end = table.ends
-        origin, target = (definition.system(end, table).config() for end in table.ends)
-        between = Between(origin, target, definition)
+        origin, target = (definition.system(end, table) for end in table.ends)
+        budget = None if origin.own or target.own else table.budget
+        between = Between(origin.config(), target.config(), definition.budgeted(budget))
         self.coordinates = between.coordinates(table.groups)
         k = len(self.coordinates)
         self.orders, self.complete = orders_within(k, max(table.nodes, k + 1))
@@ -169,6 +170,8 @@ class Between:
             ours, theirs = self._origin.get(table, {}), self._target.get(table, {})
             if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
                 names = sorted({*ours, *theirs})
+                if table == "train" and self._definition.budget:  # which follow from the budget
+                    names = [name for name in names if name not in SPENT]
                 found = [f"{table}.{n}" for n in names if ours.get(n) != theirs.get(n)]
                 keys += sorted(found, key=self._written)
         return keys

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from studies.analysis.contrasts import Effect
 from studies.analysis.search import PUBLISHED, against_published, search_sections
-from studies.kinds import Kind
+from studies.kinds import Kind, check_contrasts
 from studies.plan import NO_LIMIT, Done, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, space_of
-from studies.table import Definition, check_contrasts
+from studies.table import Definition
 from studies.tuning import TuningTable, final_row, finalists, trial_name, trials_of, with_trials
 
 

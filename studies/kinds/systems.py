@@ -9,9 +9,9 @@ from pydantic import Field
 
 from core.plural import count
 from studies.analysis.effects import all_pairs
-from studies.kinds import Kind
+from studies.kinds import Kind, check_contrasts
 from studies.sections import Reading, Section
-from studies.table import Definition, StudyTable, System, check_contrasts
+from studies.table import Definition, StudyTable, System
 
 
 class Systems(Kind):
