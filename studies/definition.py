@@ -102,7 +102,8 @@ def load_study(
         }
     with blame(str(path), overrides):
         study = make_study(tables, resolver, str(path))
-    kind = next(iter(study.on_corpora(resolver, str(path)).values())).kind
+        kind = next(iter(study.on_corpora(resolver, str(path)).values())).kind
+        kind.check_file(str(path))
     if study.table.looks and kind.variants:  # on record, so that the report knows them too
         contrasts = kind.contrasts(kind.variants)
         if not contrasts:

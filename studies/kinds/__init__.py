@@ -32,12 +32,22 @@ class Kind(ABC):
     """A kind of study. `variants` are the rows that every seed runs."""
 
     Table: ClassVar[type[StudyTable]]
+    # Keys of every kind that have no effect in this one, and why.
+    unused: ClassVar[Sequence[tuple[str, str]]] = ()
     table: Any  # of the class `Table`
     variants: Sequence[Variant] = ()
 
     @abstractmethod
     def __init__(self, table: Any, definition: Definition) -> None:
         """Check everything that can be checked; InputError names file and key."""
+
+    def check_file(self, where: str) -> None:
+        """InputError for a key of the study's file that would have no effect. A study that was
+        begun with one stays readable.
+        """
+        for key, why in self.unused:
+            if getattr(self.table, key):
+                raise InputError(f"{where}: study.{key}: {why}; leave it out")
 
     def whole_systems(self, definition: Definition) -> list[Variant]:
         """The rows of `study.systems`."""

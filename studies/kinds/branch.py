@@ -64,6 +64,8 @@ class Branch(Kind):
                 raise ValueError(f"seeds of trunks must be below {FURTHER:,}")
             return self
 
+    unused = (("systems", "a branch has choices, which may set a whole system"),)
+
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
         labels = {choice.label: choice.set for choice in table.choices}

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.config import Config
+from core.errors import InputError, nearest
 from studies.adaptive import FIRST
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
@@ -66,6 +67,14 @@ class Comparison(Kind):
         self.variants = [base for *_, base in self.rows]
         names = [base.name for base in self.variants]
         check_contrasts(table.contrasts, {}, names, definition.where)
+
+    def check_file(self, where: str) -> None:
+        """As for every kind, and InputError for a field of the space that no system has."""
+        super().check_file(where)
+        declared = {key for base in self.variants for key, _ in ranges(base.config)}
+        for key in (key for key in self.table.space if key not in declared):
+            known = nearest(key, declared)
+            raise InputError(f"{where}: study.space.{key}: no system has such a range{known}")
 
     def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
         """Trials of all systems in turn; a system's best settings when its trials have ended."""

@@ -48,6 +48,8 @@ class Path(Kind):
             """Names of the two ends."""
             return system_name(self.origin), system_name(self.target)
 
+    unused = (("contrasts", "a path reports the contribution of each coordinate instead"),)
+
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
         self.start, self.end = table.ends
@@ -67,6 +69,16 @@ class Path(Kind):
             self.variants.append(Variant(name, {"changed": changed}, config, whole=True))
         # The ends first: they show whether there is a difference to explain.
         self.variants = [self.variants[0], self.variants[-1], *self.variants[1:-1]]
+
+    def check_file(self, where: str) -> None:
+        """As for every kind, and InputError for systems other than the ends."""
+        super().check_file(where)
+        for name in (each.name for each in self.table.systems):
+            if name not in self.table.ends:
+                raise InputError(
+                    f"{where}: study.systems: {name!r} is no end of the path; of a path it only "
+                    f"changes settings of {' and '.join(map(repr, self.table.ends))}"
+                )
 
     def describe(self) -> str:
         """The coordinates and the orders."""

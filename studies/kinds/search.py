@@ -26,6 +26,8 @@ class Search(Kind):
         published: list[dict[str, Any]] = Field(default=[])  # in addition to the file's own
         finalists: int = Field(default=3, ge=1, le=100)
 
+    unused = (("systems", "a search has one system; kind 'comparison' tunes several"),)
+
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table, self.system = table, definition.budgeted(table.budget)
         config = self.system.config()

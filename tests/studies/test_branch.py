@@ -238,6 +238,7 @@ def test_continuing_the_trunk_is_its_continuation(tmp_path: Path) -> None:
         (("study.trunks='3f9a'",), "study.trunks"),
         (("study.contrasts=[{level='x',reference='likelihood'}]",), "no variant 'x'"),
         (("study.seeds=[0,20000]",), "below 10,000"),
+        (("study.systems=['mle']",), "study.systems: a branch has choices"),
     ],
 )
 def test_faults_are_named_before_anything_runs(overrides: tuple[str, ...], said: str) -> None:

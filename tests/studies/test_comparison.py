@@ -71,6 +71,22 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
     }
 
 
+def test_a_field_that_no_system_has_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    head = ('[study]\nname = "c"\nkind = "comparison"\nbudget = { updates = 20 }\n'
+            'systems = ["mle", "modern"]\n[study.space]\n')  # fmt: skip
+    file.write_text(f'{head}"train.generator_lrs" = true\n"train.generator_lr" = true\n')
+    with pytest.raises(InputError, match=r"study\.space\.train\.generator_lrs: no system has .*; "
+                                         r"did you mean 'train\.generator_lr'"):  # fmt: skip
+        load_study(file, [], registry(), resolve_file)
+    file.write_text(f'{head}"train.generator_lr" = true\n"penalty.weight" = true\n')
+    with pytest.raises(InputError, match=r"study\.space\.penalty\.weight: no system has"):
+        load_study(file, [], registry(), resolve_file)
+    file.write_text(f'{head}"train.generator_lr" = true\n"discriminator.dropout" = true\n')
+    arms = load_study(file, [], registry(), resolve_file).kind.arms()
+    assert [len(arm.space) for arm in arms] == [1, 2], "mle has no discriminator"
+
+
 @pytest.mark.parametrize("system", systems())
 def test_searches_can_tune_the_learning_rates_of_every_included_system(system: str) -> None:
     config = load(system, [])

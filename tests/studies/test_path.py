@@ -65,6 +65,27 @@ def test_what_cannot_be_changed_alone_is_changed_together(tmp_path: Path) -> Non
     assert "Every order" in found.kind.describe()
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("study.contrasts=[{level='there', reference='here'}]",
+         "study.contrasts: a path reports the contribution"),
+        ("study.systems=['mle']", "'mle' is no end of the path; of a path it only changes "
+         "settings of 'here' and 'there'"),
+    ],
+)  # fmt: skip
+def test_keys_without_an_effect_are_refused(override: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        study(tmp_path, override)
+    assert words in str(caught.value)
+
+
+def test_systems_of_a_path_change_settings_of_its_ends(tmp_path: Path) -> None:
+    small = "study.systems=[{system='here.toml', set={'train.batch_size'=4}}]"
+    found = study(tmp_path, small)
+    assert found.variants[0].config.train.batch_size == 4
+
+
 def test_a_budget_of_systems_takes_the_orders_that_fit(tmp_path: Path) -> None:
     found = study(tmp_path, "study.nodes=9")
     assert 5 <= len(found.variants) <= 9

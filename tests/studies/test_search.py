@@ -137,6 +137,7 @@ def test_ranges_stand_beside_the_fields() -> None:
         ("study.objectives=['eval/self_bleu_2', 'eval/ms_jaccard_2']", "pruner"),
         ("study.objectives=['eval/self_bleu_2']", "must be one of the objectives"),
         ("study.warm_start='nothing'", "no search 'nothing"),
+        ("study.systems=['mle']", "study.systems: a search has one system"),
     ],
 )
 def test_faults_of_a_search_are_named(override: str, words: str, tmp_path: Path) -> None:
