@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -132,11 +133,13 @@ def _usual(config: Config, space: Mapping[str, Range]) -> dict[str, Range]:
 
 
 def _better(a: Done, b: Done, table: TuningTable) -> bool:
-    """Whether it keeps the constraints better or, if both do alike, has the better score."""
-    violations = table.violation(a.scores), table.violation(b.scores)
-    if violations[0] != violations[1]:
-        return violations[0] < violations[1]
-    ours, theirs = a.scores.get(table.metric), b.scores.get(table.metric)
-    if ours is None or theirs is None:
-        return ours is not None
-    return ours > theirs if table.higher_is_better else ours < theirs
+    """Whether it keeps the constraints and the other does not or, if both do alike, has more
+    tuning seeds, then less violation, then the better score, as `finalists` ranks.
+    """
+
+    def rank(each: Done) -> tuple[float, ...]:
+        score = each.scores.get(table.metric)
+        value = -math.inf if score is None else score if table.higher_is_better else -score
+        return table.keeps(each.scores), each.runs, -table.violation(each.scores), value
+
+    return rank(a) > rank(b)

@@ -13,8 +13,8 @@ from core.errors import InputError
 from core.tracking.memory import MemoryTracker
 from experiments.estimate import Estimate, show_plan
 from experiments.loading import load, resolve_file, systems
-from studies.definition import load_study
-from studies.plan import Limit
+from studies.definition import Study, load_study
+from studies.plan import Done, Limit, Plan
 from studies.report import read, sections
 from studies.space import ranges
 from tests.studies.test_search import FILE, Landscape, go
@@ -69,6 +69,43 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
         "cot": rates,  # the second is the mediator's
         "with r1": [*rates, "penalty.gamma"],
     }
+
+
+METRIC, RATE = "eval/ms_jaccard_2", "train.generator_lr"
+OWN_RATE = 2e-3  # of mle
+
+
+def comparison(folder: Path, *overrides: str) -> Study:
+    """A comparison of `mle` with itself, of which only the rate is tuned."""
+    file = folder / "c.toml"
+    file.write_text(
+        '[study]\nname = "c"\nkind = "comparison"\nmetric = "eval/ms_jaccard_2"\nseeds = 2\n'
+        'trials = 3\nsystems = ["mle", {system = "mle", label = "twin"}]\n'
+        f'[study.budget]\nupdates = 20\n[study.space]\n"{RATE}" = true\n'
+    )
+    return load_study(file, overrides, registry(), resolve_file)
+
+
+def trial(place: int, score: float, *, system: str = "mle", seed: int = 1000) -> Done:
+    """The first trial has the published rate, each other one a rate of its own."""
+    settings = {RATE: OWN_RATE if place == 0 else place * 1e-4}
+    return Done(f"{system} · trial {place:03d}", seed, "ok", {METRIC: score}, settings,
+                published=place == 0, proposal=place)  # fmt: skip
+
+
+def rates(plan: Plan, system: str = "mle") -> set[float]:
+    """The rates of a row's runs."""
+    return {job.variant.config.train.generator_lr for job in plan.jobs
+            if job.variant.name == system and job.level == "seed"}  # fmt: skip
+
+
+def test_settings_with_more_tuning_seeds_come_first(tmp_path: Path) -> None:
+    kind = comparison(tmp_path, "study.tuning_seeds=3", "study.trials=2").kind
+    raced = [trial(0, score, seed=1000 + i) for i, score in enumerate((0.9, 0.2, 0.2))]
+    done = [*raced, trial(1, 0.8)]  # worse than the first one on the first seed, so it left
+    assert rates(kind.plan(done)) == {OWN_RATE}
+    assert rates(kind.plan([raced[0], trial(1, 0.95), trial(1, 0.1, seed=1001)],
+                           Limit(closed=True))) == {1e-4}  # fmt: skip
 
 
 def test_a_field_that_no_system_has_is_named(tmp_path: Path) -> None:
