@@ -43,7 +43,7 @@ from studies.leaderboard import CORPORA, Leaderboard, leaderboard
 from studies.plan import Limit
 from studies.report import publish
 from studies.running import execute
-from studies.running.queue import Progress, load_queue, progress, queue_names
+from studies.running.queue import Progress, load_queue, outdone, progress, queue_names
 from studies.running.storage import alone, open_storage, storage_url
 from variants import registry
 
@@ -232,6 +232,8 @@ def complete(
                 _work(session, workers, until, cluster)
         if record:
             record.flush()
+            for sentence in outdone(load_queue(name, url), session.study):
+                stderr.print(sentence, markup=False)
         missing = last[0].waiting + last[0].later if last else 0
         if missing:
             missed = count(missing, "run")

@@ -7,8 +7,8 @@ one while it is among the best third so far. docs/decisions/0034-racing.md has t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from statistics import fmean
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from core.config.schema import Rule
 from core.metrics.catalogue import checkpoint_key, metric_info, ranking_metric
 from core.plural import count
 from studies.constraints import Constraint
-from studies.plan import Done, Job, Limit, Plan, Variant
+from studies.plan import Done, Job, Key, Limit, Plan, Variant
 from studies.space import Arm, Pruner, Sampler, Settings, Space
 from studies.table import Budget, Definition, StudyTable
 
@@ -185,15 +185,30 @@ class Trials:
     complete: bool  # whether all are over
 
 
+@dataclass(frozen=True)
+class Tuned(Variant):
+    """A row with the settings of a trial. The queue records them when its first run is queued, and
+    all its runs have them, whatever trial is the best later.
+    """
+
+    settings: Settings = field(default_factory=dict)
+
+
 def trials_of(
-    arm: Arm, table: TuningTable, limit: Limit, done: Sequence[Done], prefix: str
+    arm: Arm,
+    table: TuningTable,
+    limit: Limit,
+    done: Sequence[Done],
+    prefix: str,
+    running: Collection[Key] = (),
 ) -> Trials:
     """The trials of an arm.
 
     A trial races on with the next tuning seed if it is among the best third of the earlier trials
     and itself, so that no trial waits for a later one: asynchronous successive halving (Li et al.
     2020). A trial that left comes back only if an earlier one ends after it. One with a run that
-    failed is over, and no rival. If the time for searching is over, no trial begins or goes on.
+    failed is over, and no rival. If the time for searching is over, no trial begins or goes on, and
+    only those that run now are waited for.
     """
     ended = {each.key: each for each in done}
     jobs: list[Job] = []
@@ -206,7 +221,10 @@ def trials_of(
         own = [Job(row, s, arm, place, level="trial") for s in table.tuning_seed_list()]
         runs = [ended[job.key] for job in takewhile(lambda job: job.key in ended, own)]
         jobs += own[: len(runs)]
-        following = () if limit.closed else own[len(runs) : len(runs) + 1]
+        following = [
+            job for job in own[len(runs) : len(runs) + 1]
+            if not limit.closed or job.key in running
+        ]  # fmt: skip
         if not runs:
             (jobs if table.tuning_seeds == 1 else ahead).extend(following)
             continue
@@ -309,10 +327,10 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
 
-def final_row(name: str, best: Done, definition: Definition) -> Variant:
-    """A proposal as a row of the leaderboard, with the budget of the definition."""
-    config = definition.config(best.settings, f"{name}, the best settings")
-    return Variant(name, shown(best.settings), config, whole=True)
+def final_row(name: str, settings: Settings, definition: Definition) -> Tuned:
+    """Settings as a row of the leaderboard, with the budget of the definition."""
+    config = definition.config(settings, f"{name}, the best settings")
+    return Tuned(name, shown(settings), config, whole=True, settings=settings)
 
 
 def shown(settings: Settings) -> dict[str, str]:

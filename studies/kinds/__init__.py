@@ -1,9 +1,10 @@
 """A study as a pure function from results to runs.
 
 A *kind* of study (one file in `studies/kinds/`; the file name is the kind's name) says which runs
-are needed, given the runs that have ended. It keeps no other state: the same results give the same
-plan. To resume a study, plan again and leave out the runs that exist. The queue, the workers and
-the record are the same for all kinds (`studies/running/execute.py`).
+are needed, given the runs that have ended and what the queue says (`Queued`). It keeps no state:
+the same results give the same plan. To resume a study, plan again and leave out the runs that
+exist. The queue, the workers and the record are the same for all kinds
+(`studies/running/execute.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import importlib
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,10 +24,21 @@ from core.metrics.catalogue import metric_info
 from core.tracking.protocol import ENDED, WORST
 from studies.adaptive import FIRST, Contrasts, course, results_of
 from studies.analysis.contrasts import Effect, effects_or_pairs, row_weights
-from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
+from studies.plan import NO_LIMIT, Done, Job, Key, Limit, Plan, Variant
 from studies.sections import Reading, Section
-from studies.space import Arm
+from studies.space import Arm, Settings
 from studies.table import Contrast, Definition, StudyTable
+
+
+@dataclass(frozen=True)
+class Queued:
+    """What the queue of a study says that results do not."""
+
+    running: Collection[Key] = ()  # jobs that a worker runs now
+    chosen: Mapping[str, Settings] = field(default_factory=dict)  # of rows with runs: `Tuned`
+
+
+NOTHING = Queued()
 
 
 class Kind(ABC):
@@ -54,11 +67,17 @@ class Kind(ABC):
         rows = [system.name for system in self.table.systems]
         return [Variant(r, {}, definition.system(r, self.table).config(), whole=True) for r in rows]
 
-    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING) -> Plan:
         """The jobs that these results call for, ended ones included: here the seeds of every
         variant.
         """
         return self.with_seeds(self.variants, done)
+
+    def outdone(
+        self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING
+    ) -> Sequence[str]:
+        """A sentence for each row that keeps its settings although a later trial is better."""
+        return ()
 
     def of_unknown_rows(self, rows: int) -> Plan:
         """The seeds of so many rows that are not known yet; each is compared with the first."""
@@ -147,7 +166,7 @@ class OnCorpora(Kind):
     def __init__(self, kind: Kind) -> None:
         self.table, self.variants, self.kind = kind.table, [], kind
 
-    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING) -> Plan:
         """No jobs, and the study of each corpus to come."""
         return Plan((), later=len(self.table.corpora))
 

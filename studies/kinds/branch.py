@@ -21,7 +21,7 @@ from core.plural import count
 from core.tracking.rendering import plain
 from studies.analysis.branches import branch_sections, within_trunks
 from studies.analysis.contrasts import Effect
-from studies.kinds import Kind, check_contrasts
+from studies.kinds import NOTHING, Kind, Queued, check_contrasts
 from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.table import JOINER, Budget, Definition, StudyTable
@@ -84,7 +84,7 @@ class Branch(Kind):
             for label, settings in labels.items()
         }
 
-    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING) -> Plan:
         """All trunks, then the forks of each, except of those that did not end well."""
         ended, seeds = {each.key: each for each in done}, self.table.seed_list()
         jobs = [Job(self.trunk, seed, level="trunk") for seed in seeds] if self.trunk else []

@@ -14,12 +14,12 @@ from core.errors import InputError, nearest
 from studies.adaptive import FIRST
 from studies.analysis.effects import all_pairs
 from studies.analysis.search import tuning_sections
-from studies.kinds import Kind, check_contrasts
+from studies.kinds import NOTHING, Kind, Queued, check_contrasts
 from studies.plan import NO_LIMIT, Done, Job, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Range, ranges, space_of
 from studies.table import Definition, System
-from studies.tuning import TuningTable, final_row, finalists, trials_of, with_trials
+from studies.tuning import Trials, TuningTable, final_row, finalists, trials_of, with_trials
 
 RATES = ("train.generator_lr", "train.discriminator_lr")
 # The first of these that a system uses is tuned with its learning rates.
@@ -77,21 +77,21 @@ class Comparison(Kind):
             known = nearest(key, declared)
             raise InputError(f"{where}: study.space.{key}: no system has such a range{known}")
 
-    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
-        """Trials of all systems in turn; a system's best settings when its trials have ended."""
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING) -> Plan:
+        """Trials of all systems in turn; a system's best settings when its trials have ended. A row
+        that has runs keeps its settings.
+        """
         table = self.table
         trials, rows = [], []
         for arm, system, base in self.rows:
-            own = trials_of(arm, table, limit, done, f"{arm.name} · ")
+            own = self._trials(arm, done, limit, queued)
             trials.append(own)
-            if not own.complete:
-                continue
-            row = base  # if no trial was better than the published settings, or none ended well
-            known = [each for each in own.over if each.published and each.outcome == "ok"]
-            best = finalists(own.over, table)
-            if best and not (known and not _better(best[0], known[0], table)):
-                row = final_row(base.name, best[0], system)
-            rows.append(row)
+            settings = queued.chosen.get(base.name)
+            if settings is None and own.complete:
+                best = self._best(own)
+                settings = best.settings if best else {}
+            if settings is not None:
+                rows.append(final_row(base.name, settings, system))
         if len(rows) == len(self.rows):
             return with_trials(self.with_seeds(rows, done), trials)
         seeds = table.seed_list()[: FIRST if table.looks else None]
@@ -99,6 +99,31 @@ class Comparison(Kind):
         unknown = self.of_unknown_rows(len(self.rows))
         later = unknown.later - len(first)
         return with_trials(replace(unknown, jobs=tuple(first), later=later), trials)
+
+    def outdone(
+        self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING
+    ) -> list[str]:
+        """As for every kind: its trial ended after the row's first run was queued."""
+        said = []
+        for arm, _, base in self.rows:
+            best = self._best(self._trials(arm, done, limit, queued))
+            kept = queued.chosen.get(base.name)
+            if kept is not None and best is not None and dict(best.settings) != dict(kept):
+                said.append(
+                    f"{base.name} keeps the settings of its runs, although {best.variant} is "
+                    f"better; begin a new study to run that one with new seeds"
+                )
+        return said
+
+    def _trials(self, arm: Arm, done: Sequence[Done], limit: Limit, queued: Queued) -> Trials:
+        return trials_of(arm, self.table, limit, done, f"{arm.name} · ", queued.running)
+
+    def _best(self, trials: Trials) -> Done | None:
+        """The best trial; None if that has the published settings, or none ended well."""
+        known = [each for each in trials.over if each.published and each.outcome == "ok"]
+        best = finalists(trials.over, self.table)
+        worse = best and known and not _better(best[0], known[0], self.table)
+        return best[0] if best and not worse else None
 
     def arms(self) -> Sequence[Arm]:
         """One per system."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from studies.analysis.contrasts import Effect
 from studies.analysis.search import PUBLISHED, against_published, search_sections
-from studies.kinds import Kind, check_contrasts
+from studies.kinds import NOTHING, Kind, Queued, check_contrasts
 from studies.plan import NO_LIMIT, Done, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, space_of
@@ -41,14 +41,14 @@ class Search(Kind):
         names = [PUBLISHED, *(trial_name(place) for place in range(table.trials))]
         check_contrasts(table.contrasts, {}, names, definition.where)
 
-    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT) -> Plan:
+    def plan(self, done: Sequence[Done], limit: Limit = NO_LIMIT, queued: Queued = NOTHING) -> Plan:
         """All trials; when they have ended, the finalists."""
         table = self.table
-        trials = trials_of(self.arm, table, limit, done, "")
+        trials = trials_of(self.arm, table, limit, done, "", queued.running)
         finals = self.of_unknown_rows(1 + table.finalists)
         if trials.complete:
             chosen = finalists(trials.over, table)
-            best = [final_row(each.variant, each, self.system) for each in chosen]
+            best = [final_row(each.variant, each.settings, self.system) for each in chosen]
             finals = self.with_seeds((self.base, *best), done)
         return with_trials(finals, [trials])
 

@@ -150,12 +150,13 @@ def again_if_gone(name: str, tracker: Tracker, url: str) -> int:
 def resume(name: str, url: str, study: Study, limit: Limit = NO_LIMIT) -> None:
     """Queue again what is missing: runs that failed, and runs whose worker died."""
     queue = load_queue(name, url)
-    jobs.set_limit(queue, limit)
     if not same_definition(study.definition(), queue.user_attrs["definition"]):
         raise InputError(
             f"study {name!r} was begun with another definition; give the same file and --set, or "
             f"leave out --resume to begin a new study"
         )
+    jobs.keep_chosen(queue, study)
+    jobs.set_limit(queue, limit)
     jobs.sweep(queue)
     for trial in jobs.latest(queue).values():
         if trial.state == TrialState.FAIL:
@@ -182,7 +183,8 @@ def work(
         plan = worker.look()
         state = progress(queue, study.table)
         limit = jobs.limit_of(queue)
-        if until is not None and _no_time(state.seconds, plan.must_follow, until, limit.workers):
+        after = 0 if limit.closed else plan.must_follow  # then trials that run are waited for
+        if until is not None and _no_time(state.seconds, after, until, limit.workers):
             if not plan.later or limit.closed:
                 return
             jobs.set_limit(queue, replace(limit, closed=True))

@@ -23,13 +23,16 @@ from core.config.renamed import current_settings
 from core.errors import InputError, listed
 from core.tracking.protocol import Tracker
 from studies.definition import Study
+from studies.kinds import Queued
 from studies.plan import Done, Job, Key, Limit, Plan
 from studies.running.storage import GRACE_SECONDS, MOST_RETRIES, alone, open_storage
 from studies.table import StudyTable
+from studies.tuning import Tuned
 
 # Attributes of a trial: the number of the last trial of its job that no longer counts; its own
 # number, if its worker has given the job back (Optuna's own retry keeps the attributes).
 REPLACES, RETURNED = "replaces", "returned"
+CHOSEN = "chosen"  # attribute of the queue: row -> its settings, once it has runs
 
 
 def queue_names(url: str) -> list[str]:
@@ -50,16 +53,53 @@ def load_queue(name: str, url: str) -> optuna.Study:
 def extend(queue: optuna.Study, study: Study, tracker: Tracker) -> Plan:
     """Queue the jobs that the results so far call for, each once; the plan."""
     known = latest(queue)
-    plan = study.kind.plan(ended(known), limit_of(queue))
+    plan = _plan(queue, study, known)
     if _missing(plan, known):
         with alone(queue._storage, queue.study_name, tracker.store_dir):
-            _enqueue_missing(queue, study, tracker, plan)
+            now = latest(queue)
+            if now.keys() != known.keys():  # another worker was first
+                plan = _plan(queue, study, now)
+            _enqueue(queue, study, tracker, _missing(plan, now))
         known = latest(queue)
     later = plan.must_follow + sum(job.key not in known for job in plan.ahead)
     for key, value in (("later", later), ("open", list(plan.open))):
         if queue.user_attrs.get(key, type(value)()) != value:
             queue.set_user_attr(key, value)
     return plan
+
+
+def _plan(queue: optuna.Study, study: Study, known: Mapping[Key, FrozenTrial]) -> Plan:
+    return study.kind.plan(ended(known), limit_of(queue), _queued(queue, known))
+
+
+def _queued(queue: optuna.Study, known: Mapping[Key, FrozenTrial]) -> Queued:
+    chosen = queue.user_attrs.get(CHOSEN, {})
+    running = [  # one without a process may still be dropped by the worker that took it
+        key for key, trial in known.items()
+        if trial.state == TrialState.RUNNING and _process(trial)[0] is not None
+    ]  # fmt: skip
+    return Queued(frozenset(running), {row: current_settings(of) for row, of in chosen.items()})
+
+
+def outdone(queue: optuna.Study, study: Study) -> list[str]:
+    """A sentence for each row that keeps its settings although a later trial is better."""
+    known = latest(queue)
+    return [*study.kind.outdone(ended(known), limit_of(queue), _queued(queue, known))]
+
+
+def keep_chosen(queue: optuna.Study, study: Study) -> None:
+    """Record the settings of rows with runs, which earlier versions did not."""
+    known = latest(queue)
+    _choose(queue, [job for job in _plan(queue, study, known).jobs if job.key in known])
+
+
+def _choose(queue: optuna.Study, jobs: Sequence[Job]) -> None:
+    """Record the settings of the rows of these jobs that have none on record."""
+    before = queue.user_attrs.get(CHOSEN, {})
+    rows = [job.variant for job in jobs if isinstance(job.variant, Tuned)]
+    chosen = {row.name: dict(row.settings) for row in rows} | before
+    if chosen != before:
+        queue.set_user_attr(CHOSEN, chosen)
 
 
 def _missing(plan: Plan, known: Mapping[Key, FrozenTrial]) -> list[Job]:
@@ -72,9 +112,10 @@ def _missing(plan: Plan, known: Mapping[Key, FrozenTrial]) -> list[Job]:
     return [job for job in plan.ahead if job.key not in known][:1]
 
 
-def _enqueue_missing(queue: optuna.Study, study: Study, tracker: Tracker, plan: Plan) -> None:
+def _enqueue(queue: optuna.Study, study: Study, tracker: Tracker, jobs: Sequence[Job]) -> None:
+    _choose(queue, jobs)
     runs = dict(queue.user_attrs["variant_run_ids"])
-    for job in _missing(plan, latest(queue)):  # another worker may have been first
+    for job in jobs:
         if job.variant.name not in runs and job.level == "seed":
             runs[job.variant.name] = _variant_run(queue, study, tracker, job)
             queue.set_user_attr("variant_run_ids", runs)
@@ -179,7 +220,9 @@ def failures(queue: optuna.Study) -> list[str]:
 
 
 def mark_mine(trial: optuna.Trial) -> None:
-    """Record which process runs a trial, so that its death is noticed at once."""
+    """Record which process runs a trial, so that its death is noticed at once and a search whose
+    time is over waits for the result.
+    """
     trial.set_user_attr("process", [socket.gethostname(), os.getpid(), trial.number])
 
 
@@ -225,11 +268,16 @@ def _returned(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get(RETURNED) == trial.number)
 
 
-def _abandoned(trial: FrozenTrial) -> bool:
+def _process(trial: FrozenTrial) -> tuple[str | None, int]:
+    """The host and the process that run a trial; None if none is recorded."""
     # Three parts; an earlier version wrote two.
     host, process, number = (*trial.user_attrs.get("process", ()), None, None, None)[:3]
-    if number != trial.number:  # Optuna's own retry keeps the attributes of the earlier attempt
-        host = None
+    # Optuna's own retry keeps the attributes of the earlier attempt.
+    return (host if number == trial.number else None), process
+
+
+def _abandoned(trial: FrozenTrial) -> bool:
+    host, process = _process(trial)
     if host == socket.gethostname():
         return not _alive(process)
     # Without a process it was killed between taking the job and recording its process.

@@ -113,13 +113,13 @@ class Worker:
         attributes = trial.user_attrs
         if "variant" not in attributes:  # the queue ran empty in the meantime
             raise optuna.TrialPruned
-        jobs.mark_mine(trial)
         job = self._job(jobs.key_of(trial))
         if job is None or jobs.is_double(self.queue, trial):
             raise optuna.TrialPruned  # no longer planned, or another worker has it
         if self.has_enough(before=trial.number):
             jobs.give_back(self.queue, trial)
             raise optuna.TrialPruned
+        jobs.mark_mine(trial)
         try:
             config = job.config or job.variant.config.model_copy(update={"seed": job.seed})
             result = self._try(trial, job) if job.arm else self._run(trial, job, config)

@@ -14,8 +14,11 @@ from core.tracking.memory import MemoryTracker
 from experiments.estimate import Estimate, show_plan
 from experiments.loading import load, resolve_file, systems
 from studies.definition import Study, load_study
-from studies.plan import Done, Limit, Plan
+from studies.kinds import Queued
+from studies.plan import NO_LIMIT, Done, Limit, Plan
 from studies.report import read, sections
+from studies.running.execute import grow, resume, work
+from studies.running.queue import load_queue, outdone
 from studies.space import ranges
 from tests.studies.test_search import FILE, Landscape, go
 from variants import registry
@@ -71,6 +74,17 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
     }
 
 
+class Rates(Landscape):
+    """Notes the learning rate of each run."""
+
+    def __call__(self, config: Config | None, **given: Any) -> Any:
+        """As `Landscape`."""
+        assert config is not None
+        rate = config.train.generator_lr
+        self.rates = {**getattr(self, "rates", {}), given["labels"].name: rate}
+        return super().__call__(config, **given)
+
+
 METRIC, RATE = "eval/ms_jaccard_2", "train.generator_lr"
 OWN_RATE = 2e-3  # of mle
 
@@ -106,6 +120,58 @@ def test_settings_with_more_tuning_seeds_come_first(tmp_path: Path) -> None:
     assert rates(kind.plan(done)) == {OWN_RATE}
     assert rates(kind.plan([raced[0], trial(1, 0.95), trial(1, 0.1, seed=1001)],
                            Limit(closed=True))) == {1e-4}  # fmt: skip
+
+
+def every_trial(*scores: float) -> list[Done]:
+    return [trial(place, score, system=system)
+            for place, score in enumerate(scores) for system in ("mle", "twin")]  # fmt: skip
+
+
+def test_a_closed_search_waits_for_trials_that_run(tmp_path: Path) -> None:
+    kind, closed = comparison(tmp_path).kind, Limit(closed=True)
+    done = every_trial(0.5, 0.6)
+    running = Queued(running={("mle · trial 002", 1000)})
+    assert not rates(kind.plan(done, closed, running)), "its settings may be the best"
+    assert rates(kind.plan(done, closed, running), "twin") == {1e-4}
+    assert kind.plan(done, closed, running).later == 2
+    assert rates(kind.plan([*done, trial(2, 0.7)], closed)) == {2e-4}
+    assert rates(kind.plan(done, closed)) == {1e-4}, "one that waits is dropped"
+
+
+def test_a_row_keeps_the_settings_that_its_runs_have(tmp_path: Path) -> None:
+    kind, more = comparison(tmp_path, "study.seeds=3").kind, Limit(trials=5)
+    chosen = Queued(chosen={"mle": {RATE: 1e-4}, "twin": {}})
+    done = every_trial(0.5, 0.6, 0.4)
+    assert not kind.outdone(done, NO_LIMIT, Queued(chosen={"mle": {RATE: 1e-4}}))
+    further = [*done, *every_trial(0.5, 0.6, 0.4, 0.9)[6:]]
+    plan = kind.plan(further, more, chosen)
+    assert (rates(plan), rates(plan, "twin")) == ({1e-4}, {OWN_RATE})
+    assert [job.seed for job in plan.jobs if job.variant.name == "mle"] == [0, 1, 2]
+    assert [line.partition(";")[0] for line in kind.outdone(further, more, chosen)] == [
+        "mle keeps the settings of its runs, although mle · trial 003 is better",
+        "twin keeps the settings of its runs, although twin · trial 003 is better",
+    ]
+
+
+@pytest.mark.parametrize("version", ["this", "earlier"])
+def test_no_row_mixes_settings_when_trials_and_seeds_are_added(
+    tmp_path: Path, version: str
+) -> None:
+    far = 'set={"train.generator_lr"=1e-5}'
+    far_off = f'study.systems=[{{system="mle", {far}}}, {{system="mle", label="twin", {far}}}]'
+    small = ("study.trials=2", "study.seeds=1", "study.sampler='random'", far_off)
+    tracker, url = go(tmp_path, comparison(tmp_path, *small), training := Rates())
+    if version == "earlier":
+        load_queue("c", url).set_user_attr("chosen", {})
+    more = comparison(tmp_path, *small, "study.seeds=2")
+    assert grow("c", tracker, url, more)
+    resume("c", url, more, Limit(trials=6))
+    work("c", tracker, url, training, registry())
+    assert len(training.names) == 2 * (6 + 2)
+    for system in ("mle", "twin"):
+        first, second = (training.rates[f"{system} · seed {seed}"] for seed in (0, 1))
+        assert first == second
+    assert outdone(load_queue("c", url), more), "of six trials another one is the best"
 
 
 def test_a_field_that_no_system_has_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from studies.plan import Done, Limit
 from studies.report import document, read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.proposals import Proposals
-from studies.running.queue import ended, latest, load_queue
+from studies.running.queue import ended, latest, load_queue, mark_mine, set_limit
 from studies.running.storage import storage_url
+from studies.running.worker import Worker
 from studies.space import ranges
 from tests.conftest import ROOT, tiny
 from variants import registry
@@ -343,3 +344,32 @@ def test_the_end_of_the_time_for_searching_leaves_time_for_finalists(tmp_path: P
     work("s", tracker, url, training := Landscape(), registry(), until=0.0)
     assert [name for name in training.names if name.startswith("trial")] == []
     assert len(set(training.names)) <= 3
+
+
+def test_finalists_wait_for_a_trial_that_another_worker_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = MemoryTracker(tmp_path)
+    url = storage_url(tracker)
+    study = plan("study.pruner='none'", "study.trials=3", "study.seeds=1", "study.finalists=1")
+    begin(study, "s", tracker, url, "")
+    queue = load_queue("s", url)
+    Worker(queue, study, tracker, Landscape(), url).take_one()
+    other = queue.ask()
+    mark_mine(other)
+    asked = asdict(Proposals("s", study.kind.arms()[0], url).ask(1))
+    given = {"outcome": "ok", "scores": {"eval/ms_jaccard_2": 0.9}, "proposal": asked["number"]}
+    for key, value in (asked | given).items():
+        other.set_user_attr(key, value)
+    set_limit(queue, Limit(closed=True))
+    # There is time for one more run, but not for all finalists in turn.
+    monkeypatch.setattr("studies.running.execute._no_time", lambda _, after, *__: after > 0)
+    training = Landscape()
+
+    def ends(_: float) -> None:
+        assert training.names == []
+        queue.tell(other, 0.9)
+
+    monkeypatch.setattr("studies.running.execute.time.sleep", ends)
+    work("s", tracker, url, training, registry(), until=0.0)
+    assert training.names == ["published · seed 0", f"{other.user_attrs['variant']} · seed 0"]
