@@ -95,9 +95,9 @@ def new_folder(output: Path) -> Iterator[Path]:
                 raise InputError(f"{output}: another process made it in the meantime") from None
             raise
     except OSError as error:
-        other = folder is not None and error.filename is not None
-        if other and not Path(error.filename).is_relative_to(folder.parent):
-            raise MachineError(f"{error.filename}: {error.strerror}") from None
+        at = error.filename
+        if folder is not None and at is not None and not Path(at).is_relative_to(folder.parent):
+            raise MachineError(f"{at}: {error.strerror}") from None
         raise MachineError(f"{output}: cannot be written ({error.strerror})") from None
     finally:
         if folder is not None:

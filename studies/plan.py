@@ -60,7 +60,7 @@ class Done:
     outcome: str  # "failed" if it raised an error
     scores: Mapping[str, float | None] = field(default_factory=dict)  # the study's metrics
     settings: Mapping[str, Any] = field(default_factory=dict)  # proposed by an arm, dotted
-    published: bool = False  # a proposal that was enqueued, not drawn
+    published: bool = False  # the system's own settings
     run_id: str = ""
     proposal: int = -1  # number of the arm's Optuna trial; -1: none
     runs: int = 1  # of a trial: number of tuning seeds of which the scores are means

@@ -39,6 +39,7 @@ from studies.table import Contrast, bare
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 Two = tuple[str, str]
+Wanted = tuple[str, str, str]  # axis ("" for two rows), level, reference
 Cells = Mapping[str, Mapping[str, str]]  # row -> its level on each axis
 Weights = Mapping[str, float]  # row -> weight of its score in a contrast
 T = TypeVar("T", "Effect", "Interaction")
@@ -169,18 +170,13 @@ def effects(board: Leaderboard, contrasts: Sequence[Contrast] = ()) -> list[Effe
     for family, is_named in ((named, True), (others, False)):
         made = {each: _effect(compare, each, is_named) for each in family}
         known = [effect for effect in made.values() if effect is not None]
-        if board.looks and is_named and known:
-            found += _settled(contrasts, made, board, board.looks)
-        else:
-            found += judged(adjusted(known), board)
+        settles = board.looks and is_named and known
+        found += _settled(contrasts, made, board) if settles else judged(adjusted(known), board)
     return found
 
 
 def _settled(
-    named: Sequence[Contrast],
-    made: Mapping[tuple[str, str, str], Effect | None],
-    board: Leaderboard,
-    looks: Looks,
+    named: Sequence[Contrast], made: Mapping[Wanted, Effect | None], board: Leaderboard
 ) -> list[Effect]:
     """The named contrasts of adaptive seeds, with the verdicts of all looks, and none of a contrast
     whose rows have no score. That one counts all the same: the plan of the study had it, too.
@@ -190,7 +186,7 @@ def _settled(
     named = [each for each in named if each.axis or {each.level, each.reference} <= cells.keys()]
     weights = [row_weights(cells, each) for each in named]
     effects = [made[each.axis or "", each.level, each.reference] for each in named]
-    now = _followed(rows, weights, looks)
+    now = _course(rows, weights, board.looks)
     if now is None:
         return [replace(each, adjusted=1.0, seeds="-") for each in effects if each is not None]
     used, found = dict(zip(cells, now.used[0], strict=True)), []
@@ -202,22 +198,17 @@ def _settled(
     return found
 
 
-def _followed(rows: Sequence[Row], weights: Sequence[Weights], looks: Looks) -> Course | None:
+def _course(rows: Sequence[Row], weights: Sequence[Weights], looks: Looks | None) -> Course | None:
     """The course of a study with adaptive seeds; None before the first look."""
     runs = [
         {seed: (row.scores.get(seed, math.nan), seed in row.failed)
          for seed in (*row.seed_runs, *row.errored)}
         for row in rows
     ]  # fmt: skip
-    results = results_of(runs, looks)
-    if results is None or not all(weights):
+    results = results_of(runs, looks) if looks else None
+    if results is None or looks is None or not all(weights):
         return None
     return course(results, Contrasts(weights, [row.variant for row in rows]), looks)
-
-
-def effects_or_pairs(board: Leaderboard, named: Sequence[Contrast]) -> list[Effect]:
-    """The named contrasts and those of axes or, without any, all pairs of rows."""
-    return effects(board, named) or row_pairs(board)
 
 
 def row_pairs(board: Leaderboard, *, turned: bool = False) -> list[Effect]:
@@ -350,7 +341,7 @@ def main_effect(
     return Difference.student(value, error, freedom, pairs, paired=blocked)
 
 
-def _effect(compare: Comparison, wanted: tuple[str, str, str], named: bool) -> Effect | None:
+def _effect(compare: Comparison, wanted: Wanted, named: bool) -> Effect | None:
     axis, level, reference = wanted
     rows = compare.board.rows
     if axis:

@@ -17,10 +17,10 @@ from studies.analysis.contrasts import (
     Interaction,
     axes,
     effects,
-    effects_or_pairs,
     interactions,
     levels,
     pairing,
+    row_pairs,
 )
 from studies.figures import BLUE, COLOURS, GREY, forest, panels
 from studies.leaderboard import Leaderboard
@@ -34,7 +34,7 @@ from studies.sections import (
     number,
     p_value,
 )
-from studies.table import bare
+from studies.table import Contrast, bare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,11 @@ ACROSS = 3  # panels of interactions side by side
 OFFSET = 0.06  # of a step between two levels: lines of one panel do not hide each other's intervals
 SPELLED = 2  # interactions that are described in a sentence
 COLUMNS = ("difference", "95% interval", "pairs", "p", "p adjusted")  # of `contrast_cells`
+
+
+def effects_or_pairs(board: Leaderboard, named: Sequence[Contrast]) -> list[Effect]:
+    """The named contrasts and those of axes or, without any, all pairs of rows."""
+    return effects(board, named) or row_pairs(board)
 
 
 def choices(reading: Reading) -> Iterator[Section]:

@@ -23,7 +23,8 @@ from core.errors import InputError, listed, nearest
 from core.metrics.catalogue import metric_info
 from core.tracking.protocol import ENDED, WORST
 from studies.adaptive import FIRST, Contrasts, course, results_of
-from studies.analysis.contrasts import Effect, effects_or_pairs, row_weights
+from studies.analysis.contrasts import Effect, row_weights
+from studies.analysis.effects import effects_or_pairs
 from studies.plan import NO_LIMIT, Done, Job, Key, Limit, Plan, Variant
 from studies.sections import Reading, Section
 from studies.space import Arm, Settings

@@ -127,6 +127,7 @@ class TextGANMMD(WholeSystem):
         D, config, tokens = self.discriminator, self.config, context.next_batch()
         draw = self.sample(masked(context))
         assert draw.noise is not None
+        assert draw.noise.latent is not None
         real, fake = D(until_end(tokens)), D(draw.d_input)
         r, f = D.score(real), D.score(fake)
         latent_error = (D.code(fake) - draw.noise.latent).square().sum(1).mean()
