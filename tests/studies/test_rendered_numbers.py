@@ -29,7 +29,9 @@ judge failed runs by the same survivors; the model card says all conclusions, an
 samples; first_minute was run on a machine that did nothing else, log_ratio without its entropy
 bonus; captions_full was added; feedback was run again, on all_words and ranked by jsd_bound; a
 headline of RESULTS.md has the verdicts against the first row instead of the largest difference;
-published_tuned has a sweep over temperature.
+published_tuned has a sweep over temperature; RESULTS.md has a table for each study and says the
+interval without failures first; news was added; captions_full was run again with three seeds, since
+its checkpoints had been chosen with other references.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
