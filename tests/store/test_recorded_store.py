@@ -125,6 +125,8 @@ def test_every_run_is_listed_with_its_numbers_under_todays_keys(ask: Ask) -> Non
         now = found[run_id]
         for key, value in then.items():
             today = VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+            if key == "device":  # then the setting, now the device of the run
+                today = "cpu (x86_64)"
             assert now[KEYS.get(key, key)] == today, key
         assert not KEYS.keys() & now.keys()
 
@@ -194,8 +196,8 @@ def test_a_search_proposes_what_it_would_have(
     for row, now in zip(then["runs"], rows, strict=True):
         for key, value in row.items():
             given = now[KEYS.get(key, key)]
-            if key.startswith("train."):
-                given, value = float(given), float(value)
+            if key.startswith("train."):  # the last digit depends on the processor
+                given, value = float(given), pytest.approx(float(value), rel=1e-12)
             assert given == value, (row["variant"], key)
 
 
