@@ -22,8 +22,8 @@ import torch
 
 from core.interfaces import Generator, SamplingSpec
 from core.metrics.intervals import Measure, ratio
-from core.nn.likelihood import IGNORE_INDEX, negative_log_likelihood
 from core.training.players import as_module, evaluation_mode
+from core.training.scoring import token_nll
 from core.types import visible
 
 BATCH = 250  # sentences at a time
@@ -59,9 +59,7 @@ def sentence_nll(generator: Generator, rows: np.ndarray) -> tuple[np.ndarray, np
             counts = shown.sum(1)
             longest = int(counts.max())
             batch, shown = batch[:, :longest], shown[:, :longest]
-            hidden = generator.parallel(batch, generator.draw_noise(len(batch), rng))
-            scored = batch.where(shown, IGNORE_INDEX)
-            nll = negative_log_likelihood(hidden, generator.head, scored, IGNORE_INDEX)
+            nll = token_nll(generator, batch, rng, shown)
             nats.append(nll.double().sum(1).cpu().numpy())
             tokens.append(counts.cpu().numpy())
     return np.concatenate(nats), np.concatenate(tokens).astype(float)
