@@ -127,8 +127,9 @@ def begin_or_join(session: Session, command: str, limit: Limit, *, resume: bool)
     record = tracker.continue_run(queue.user_attrs["parent_run_id"])
     for corpus, study in studies.items():
         name = begun.get(corpus, f"{session.name}_{corpus}")
-        each = replace(session, name=name, study=study)
-        if session.joined and corpus in begun:
+        joins = session.joined and corpus in begun
+        each = replace(session, name=name, study=study, joined=joins)
+        if joins:
             check_machine(load_queue(name, url), study, tracker.store_dir)
         else:
             each = _begin_or_join(each, command, limit, built, resume=corpus in begun)

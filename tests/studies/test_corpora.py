@@ -231,6 +231,23 @@ def test_a_process_that_joined_a_study_on_corpora_publishes_nothing(
     assert published == ["easy", NAME]
 
 
+def test_who_begins_a_corpus_of_a_joined_study_publishes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = session(tmp_path)
+    execute.begin(ours.study, NAME, ours.tracker, ours.storage, "x")
+
+    def begin(each: Session, *_: object, resume: bool) -> Session:
+        return replace(each, joined=True) if each.name == NAME else each
+
+    monkeypatch.setattr(study_session, "_begin_or_join", begin)
+    found = begin_or_join(ours, "x", NO_LIMIT, resume=False)
+    assert found.joined
+    assert {each.name: each.joined for each in found.corpora} == {
+        f"{NAME}_{corpus}": False for corpus in ours.study.on_corpora(registry(), NAME)
+    }
+
+
 def test_a_corpus_that_cannot_be_read_is_named_before_anything_is_written(tmp_path: Path) -> None:
     ours = session(tmp_path, "study.corpora=['grammar', 'nowhere.txt']")
     with pytest.raises(InputError, match=r"nowhere\.txt"):
