@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ BRIEF = {
     "branches": ("contrast", "difference", "95% interval", "verdict"),
     "leaderboard": ("variant", "score", "score without failures", "outcomes", "against the first"),
 }
+STAGED = re.compile(r"(.*) · (.*) - (.*) · \2")  # a contrast of two choices after one stage
 PUBLISHED, REAL = "published.toml", "real"
 CARD_METRICS = ("jsd", "jsd_bound", "valid", "unique", "template_tv", "oracle_nll",
                 "ms_jaccard_2", "bleu_4", "self_bleu_4", "copied", "length")  # fmt: skip
@@ -137,7 +139,7 @@ def write(reports: Mapping[str, Report], pages: Sequence[Path]) -> None:
 
 def brief(report: Report) -> tuple[list[list[str]], str]:
     """A study's main table in a few columns, names first, and the scores of real text and n-gram
-    models as a line. The main table of a branch study are the contrasts of its choices.
+    models as a line. The main table of a branch study has its contrasts, a column for each stage.
     """
     sections = {section.key: section for section in report.sections}
     key = next(key for key in BRIEF if key in sections)
@@ -147,9 +149,27 @@ def brief(report: Report) -> tuple[list[list[str]], str]:
     board = sections["leaderboard"]
     variant, score, seeds = (board.columns.index(name) for name in ("variant", "score", "seeds"))
     floors = [f"{row[variant]} {row[score]}" for row in board.rows if not row[seeds]]
-    if key == "leaderboard":
-        rows = rows[: len(rows) - len(floors)]
-    return [list(named), *rows], ", ".join(floors)
+    if key == "branches":
+        return by_stage(rows), ", ".join(floors)
+    return [list(named), *rows[: len(rows) - len(floors)]], ", ".join(floors)
+
+
+def by_stage(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Contrasts of a branch study (contrast, difference, interval, verdict): a row for each two
+    choices, a column for each stage.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    stages: dict[str, None] = {}
+    for label, value, interval, verdict in rows:
+        found = STAGED.fullmatch(label)
+        if found is None:
+            raise ValueError(f"{label!r} is not a contrast of two choices after one stage")
+        level, stage, reference = found.groups()
+        stages[stage] = None
+        cells.setdefault(f"{level} - {reference}", {})[stage] = f"{value} ({interval}), {verdict}"
+    heads = [f"after {stage}" for stage in stages]
+    body = [[name, *(by.get(stage, "") for stage in stages)] for name, by in cells.items()]
+    return [["difference", *heads], *body]
 
 
 def study_page(key: str, report: Report) -> str:

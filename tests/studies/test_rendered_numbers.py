@@ -31,7 +31,8 @@ bonus; captions_full was added; feedback was run again, on all_words and ranked 
 headline of RESULTS.md has the verdicts against the first row instead of the largest difference;
 published_tuned has a sweep over temperature; RESULTS.md has a table for each study and says the
 interval without failures first; news was added; captions_full was run again with three seeds, since
-its checkpoints had been chosen with other references.
+its checkpoints had been chosen with other references; the table of own_checkpoint in RESULTS.md has
+a column for each stage.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ

@@ -135,7 +135,9 @@ def test_a_study_has_one_short_table_and_results_fit_300_lines(tmp_path: Path) -
     assert floors.startswith("real held-out text 0.0000, ")
     forks = load(ROOT / "results" / "own_checkpoint.json", tmp_path / "forks")
     table, _ = results.brief(build(forks))
-    assert len(table) == 1 + 3 * 8, "three stages, eight choices against the checkpoint"
+    assert table[0] == ["difference", *(f"after update {n}" for n in (300, 1000, 3000))]
+    assert len(table) == 1 + 8, "eight choices against the checkpoint"
+    assert table[1][1] == "-0.0738 (-0.0959 to -0.0518), better"
     assert len((ROOT / "RESULTS.md").read_text(encoding="utf-8").splitlines()) <= 300
 
 
