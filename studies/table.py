@@ -217,6 +217,11 @@ class StudyTable(Frozen):
         return self.budget.text if self.budget else "as its file says"
 
     @property
+    def budget_ratio(self) -> float | None:
+        """How many times the budget of a trial a run of a row has; None if it is not known."""
+        return 1.0
+
+    @property
     def ranked_by(self) -> str:
         """The logged metric that ranks the rows."""
         return self.ranked_with(self.selection[0])

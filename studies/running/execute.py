@@ -184,7 +184,7 @@ def work(
         state = progress(queue, study.table)
         limit = jobs.limit_of(queue)
         after = 0 if limit.closed else plan.must_follow  # then trials that run are waited for
-        if until is not None and _no_time(state.seconds, after, until, limit.workers):
+        if until is not None and _no_time(state, after, until, limit.workers):
             if not plan.later or limit.closed:
                 return
             jobs.set_limit(queue, replace(limit, closed=True))
@@ -200,10 +200,10 @@ def work(
             return
 
 
-def _no_time(seconds: float | None, after: int, until: float, workers: int) -> bool:
+def _no_time(state: Progress, after: int, until: float, workers: int) -> bool:
     """Whether another run, and the `after` that must follow it, would not end in time."""
-    one = seconds or 0.0
-    return time.time() + one + one * math.ceil(after / workers) > until
+    following = math.ceil(after / workers) * (state.later_seconds or 0.0)
+    return time.time() + (state.next_seconds or 0.0) + following > until
 
 
 def run_workers(name: str, command: Sequence[str], n: int) -> None:

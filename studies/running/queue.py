@@ -307,7 +307,9 @@ class Progress:
     later: int = 0  # jobs that become known later
     best: float | None = None
     best_variant: str = ""
-    seconds: float | None = None  # of a run, as `typical_seconds` says
+    next_seconds: float | None = None  # that the next waiting run may take
+    later_seconds: float | None = None  # that one of those which become known later may take
+    work_left: float | None = None  # seconds of one worker for all that is left
     open: tuple[str, ...] = ()  # contrasts that are not settled, with adaptive seeds
 
     @property
@@ -317,8 +319,7 @@ class Progress:
 
     def seconds_left(self, workers: int) -> float | None:
         """Time for the rest with so many workers; None if no run has ended."""
-        left = self.running / 2 + self.waiting + self.later  # half of a running one is over
-        return None if self.seconds is None else left * self.seconds / max(1, workers)
+        return None if self.work_left is None else self.work_left / max(1, workers)
 
 
 def progress(queue: optuna.Study, table: StudyTable) -> Progress:
@@ -330,24 +331,53 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     finite = [t for t in keeping if abs(t.value or 0.0) < float("inf")]
     pick = max if table.higher_is_better else min
     best = pick(finite, key=lambda t: t.value or 0.0) if finite else None
-    ended = [t.duration.total_seconds() for t in complete if t.duration is not None]
-    now = datetime.now()
-    running = [
-        (now - t.datetime_start).total_seconds()
-        for t in newest
-        if t.state == TrialState.RUNNING and t.datetime_start is not None
-    ]
+    rows = queue.user_attrs.get("variant_run_ids", {})
+    finals = [trial for trial in newest if trial.user_attrs["variant"] in rows]
+    others = [trial for trial in newest if trial.user_attrs["variant"] not in rows]
+    other, final = _seconds(others), _seconds(finals)  # of a trial or trunk; of a run of a row
+    ratio = table.budget_ratio or 1.0
+    if other is None or final is None:  # known by the ratio of their budgets
+        other, final = other or (final and final / ratio), final or (other and other * ratio)
+    later = queue.user_attrs.get("later", 0)
+    work_left = None
+    if other is not None and final is not None:
+        work_left = _left(others) * other + (_left(finals) + later) * final
+    waits = any(trial.state == TrialState.WAITING for trial in others)
     return Progress(
         states.count(TrialState.COMPLETE),
         states.count(TrialState.FAIL),
         states.count(TrialState.RUNNING),
         states.count(TrialState.WAITING),
-        queue.user_attrs.get("later", 0),
+        later,
         best.value if best else None,
         best.user_attrs["variant"] if best else "",
-        typical_seconds(ended, running),
+        other if waits else final,
+        final,
+        work_left,
         tuple(queue.user_attrs.get("open", ())),
     )
+
+
+def _left(jobs: Sequence[FrozenTrial]) -> float:
+    """How many of these are left; half of a running one is over."""
+    states = [job.state for job in jobs]
+    return states.count(TrialState.RUNNING) / 2 + states.count(TrialState.WAITING)
+
+
+def _seconds(jobs: Sequence[FrozenTrial]) -> float | None:
+    """How long one of these takes, as `typical_seconds` says."""
+    now = datetime.now()
+    ended = [
+        job.duration.total_seconds()
+        for job in jobs
+        if job.state == TrialState.COMPLETE and job.value is not None and job.duration is not None
+    ]
+    running = [
+        (now - job.datetime_start).total_seconds()
+        for job in jobs
+        if job.state == TrialState.RUNNING and job.datetime_start is not None
+    ]
+    return typical_seconds(ended, running)
 
 
 def typical_seconds(ended: Sequence[float], running: Sequence[float]) -> float | None:

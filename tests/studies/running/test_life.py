@@ -250,7 +250,7 @@ def test_a_look_that_costs_much_is_had_seldom(tmp_path: Path) -> None:
 
 
 def test_progress_in_words() -> None:
-    state = Progress(3, 1, 2, 4, later=2, best=0.5, best_variant="x", seconds=60.0)
+    state = Progress(3, 1, 2, 4, later=2, best=0.5, best_variant="x", work_left=420.0)
     assert (state.total, state.seconds_left(2)) == (12, 210.0)
     assert status(state, 2) == "best 0.5000 (x), 1 ended with an error, about 3.5 min left"
     assert status(Progress(0, 0, 0, 3), 1) == ""
