@@ -8,6 +8,7 @@ The same summaries make the same bytes: no date, no machine, no randomness.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import re
@@ -29,7 +30,7 @@ from core.faults import first_fault
 from core.files import read_bounded
 from core.metrics.catalogue import METRICS
 from core.plural import count
-from core.statistics import difference, means, padded, summarize
+from core.statistics import LEVEL, difference, holm, means, padded, summarize
 from docs import laboratory_page
 from docs.summaries import load
 from studies.analysis.laboratory import SMALLEST
@@ -217,15 +218,26 @@ def _lowest_bound(runs: Sequence[Sweep]) -> list[str]:
 
 
 def _sweep_findings(areas: Mapping[str, Sequence[float]]) -> list[str]:
-    """The largest area against each other."""
+    """The largest area against each other, adjusted (Holm) for all pairs: the largest was picked
+    after seeing them.
+    """
     ranked = sorted(areas, key=lambda name: -float(np.mean(areas[name])))
     table = padded([areas[name] for name in ranked])
     rows = summarize(table, np.zeros(table.shape, dtype=bool))
+    pairs = {
+        pair: difference(
+            rows, {pair[0]: 1.0, pair[1]: -1.0}, min(len(areas[ranked[i]]) for i in pair)
+        )
+        for pair in itertools.combinations(range(len(ranked)), 2)
+    }
+    adjusted = dict(zip(pairs, holm([each.p for each in pairs.values()]), strict=True))
     said = []
-    for place, other in enumerate(ranked[1:], start=1):
-        pairs = min(len(areas[ranked[0]]), len(areas[other]))
-        found = difference(rows, {0: 1.0, place: -1.0}, pairs)
-        text = contrast(ranked[0], other, found, higher_is_better=True)
+    for (first, other), found in pairs.items():
+        if first:
+            continue
+        text = contrast(ranked[0], ranked[other], found, higher_is_better=True)
+        if found.p <= LEVEL < adjusted[first, other]:
+            text += f" Not significant after the adjustment for {count(len(pairs), 'pair')}."
         said.append(f"Area over temperature: {text}")
     return said
 

@@ -34,10 +34,12 @@ STACKED = "stacked"  # tag of stored runs: how many were trained as one program
 SEEDS = 3  # at least, for an interval
 MEANING: Mapping[Verdict, str] = {
     "identical": "The numbers agree bit for bit, at every evaluation.",
-    "within": "The numbers differ, but lie within the 95% intervals of another run.",
-    "outside": "The numbers do not agree: at least one is missing, or outside the 95% intervals of "
-    "another run.",
-    "unknown": "The numbers differ, and the configuration has too few seeds for an interval.",
+    "within": "The numbers differ by no more than those of another seed may (95% intervals for all "
+    "metrics together).",
+    "outside": "The numbers do not agree: at least one is missing, or differs by more than that of "
+    "another seed may (95% intervals for all metrics together).",
+    "unknown": "The numbers differ. Where they do, the seeds of the configuration are too few or "
+    "have equal values, so there is no interval.",
 }
 
 
@@ -128,19 +130,20 @@ def _compare(tracker: Tracker, record: RunRecord, result: Result) -> list[Compar
     evaluated = {key for key in record.metrics if key.startswith(("eval/", "eval_"))}
     names = sorted({*result.metrics, *evaluated})
     values = {name: [each[name] for each in ended if name in each] for name in names}
-    judged = sum(len(of_metric) >= SEEDS for of_metric in values.values())
+    # Seeds that all have the same value do not say how much another run may differ.
+    vary = {name for name in names if len(values[name]) >= SEEDS and len({*values[name]}) > 1}
     rows = []
     for metric in names:
         then, now = record.metrics.get(metric), result.metrics.get(metric)
-        enough = len(values[metric]) >= SEEDS
-        expected = prediction_interval(values[metric], judged) if enough else None
+        expected = prediction_interval(values[metric], len(vary)) if metric in vary else None
         same = _curve(tracker, record.run_id, metric) == _curve(tracker, result.run_id, metric)
         if same and _equal(then, now):
             verdict: Verdict = "identical"
         elif now is None and then is not None:
             verdict = "outside"
         elif expected is None or now is None:
-            verdict = "unknown"
+            constant = len(values[metric]) >= SEEDS and metric not in vary
+            verdict = "within" if constant and now in values[metric] else "unknown"
         else:
             verdict = "within" if expected.low <= now <= expected.high else "outside"
         low, high = (expected.low, expected.high) if expected else (None, None)

@@ -229,7 +229,7 @@ def build(reading: Reading) -> Report:
     score, *verdicts = [each for each in first.findings if each != why_adjusted(reading.board)]
     if of_kind:
         verdicts = [each for each in equivalent(reading.board) if each in verdicts]
-    headline = answers or [score, *verdicts, *of_kind]
+    headline = [*(answers or [score, *verdicts, *of_kind]), *unfinished(reading)]
     said = [sentence for section in found for sentence in section.findings]
     findings = _each_once([*answers, *said])
     return Report(

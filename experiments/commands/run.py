@@ -205,7 +205,7 @@ def reproduce(
 ) -> int:
     """Repeat a run from what the store holds, and compare the numbers.
 
-    Exit status 0 if they agree, bit for bit or within the 95% interval of another seed; else 1.
+    Exit status 0 if they agree bit for bit, or differ by no more than another seed may; else 1.
     """
     from core.tracking.mlflow_store import existing_tracker
     from experiments.reproduce import reproduce as repeat

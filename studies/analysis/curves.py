@@ -108,8 +108,8 @@ def _logarithmic(axis: Axes, least: int, most: int) -> None:
 def middle(
     seeds: Mapping[int, Curve], bounds: tuple[float, float]
 ) -> tuple[list[int], list[Interval]]:
-    """The steps that every seed has, and the mean at each with its interval. Variances
-    are moderated over the steps. One seed has no band.
+    """The steps that every seed has, and the mean at each with its interval. One seed has no band.
+    Each step has its own variance: the steps of one run are not independent.
 
     A run that diverged has no later values, so the mean ends where the first run does.
     """
@@ -118,6 +118,6 @@ def middle(
         for step, value in points:
             at.setdefault(step, []).append(value)
     steps = sorted(step for step, values in at.items() if len(values) == len(seeds))
-    found = means([at[step] for step in steps])
+    found = [means([at[step]])[0] for step in steps]
     # The metric has no values outside its bounds.
     return steps, [Interval(e.value, *map(float, np.clip(e.ends, *bounds))) for e in found]

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.metrics.catalogue import metric_info
-from core.statistics import LEVEL, Difference
+from core.statistics import LEVEL, Difference, holm
 from studies.analysis.contrasts import Comparison
 from studies.figures import BLUE, GREY, ORANGE, forest
 from studies.leaderboard import variant_runs
-from studies.sections import Reading, Section, between, bracket, number
+from studies.sections import Reading, Section, between, bracket, number, p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,20 +138,24 @@ def _section(
 
     whole = compare.of(_of_all(rows, {every: 1, none: -1}))
     cells, ends_of = [], {}
+    adjusted = holm([each.p for each in parts])
     found = dict(sorted(enumerate(parts), key=lambda item: -abs(item[1].value)))
     for i, each in found.items():
         first, last = gap(Node({i}), none), gap(every, every - {i})
-        cells.append([names[i], *_cells(each), _shown(first), _shown(last)])
+        p = p_value(adjusted[i]) if math.isfinite(each.low) else ""
+        cells.append([names[i], *_cells(each), p, _shown(first), _shown(last)])
         ends_of[names[i]] = first, last
     total = sum(each.value for each in parts)
-    cells.append([TOTAL, f"{total:+.4f}", _cells(whole)[1], "", ""])
+    cells.append([TOTAL, f"{total:+.4f}", _cells(whole)[1], "", "", ""])
     named = {names[i]: each for i, each in found.items()}
+    clear = {names[i] for i in found if adjusted[i] <= LEVEL}
     return Section(
         "attribution",
-        ("coordinate", "contribution", "95% interval", "first", "last"),
+        ("coordinate", "contribution", "95% interval", "p adjusted", "first", "last"),
         cells,
-        {"attribution": lambda: attribution_figure(board.metric, ends, named, whole)},
-        _findings(ends, named, ends_of, board.metric),
+        {"attribution": lambda: attribution_figure(board.metric, ends, named, clear, whole)},
+        _findings(ends, {name: named[name] for name in named if name in clear}, ends_of,
+                  board.metric),
         {"start": ends[0], "end": ends[1],
          "orders": "every order" if complete else f"{len(orders)} of all orders",
          "drawn": "" if complete else ", and over the drawn orders"},
@@ -164,14 +168,14 @@ def _findings(
     ends_of: Mapping[str, tuple[Difference | None, Difference | None]],
     metric: str,
 ) -> list[str]:
-    clear = [(name, each) for name, each in found.items() if _clear(each)]
-    if not clear:
+    """One for each of these coordinates, at most three: those that are significant."""
+    if not found:
         return [f"No coordinate between {ends[0]} and {ends[1]} has a significant contribution to "
                 f"`{metric}`."]  # fmt: skip
     return [
         f"From {ends[0]} to {ends[1]}, **{name}** contributes {number(each.value)} "
         f"{bracket(each.low, each.high)} to `{metric}`{_alone_and_last(*ends_of[name])}."
-        for name, each in clear[:3]
+        for name, each in [*found.items()][:3]
     ]
 
 
@@ -179,10 +183,6 @@ def _alone_and_last(first: Difference | None, last: Difference | None) -> str:
     if first is None or last is None:
         return ""
     return f": {number(first.value)} alone, {number(last.value)} after all others"
-
-
-def _clear(each: Difference) -> bool:
-    return each.p <= LEVEL
 
 
 def _cells(found: Difference) -> list[str]:
@@ -198,11 +198,17 @@ def _shown(found: Difference | None) -> str:
 
 
 def attribution_figure(
-    metric: str, ends: Two, found: Mapping[str, Difference], whole: Difference
+    metric: str,
+    ends: Two,
+    found: Mapping[str, Difference],
+    clear: Container[str],
+    whole: Difference,
 ) -> Figure:
-    """The contribution of each coordinate with its interval, the whole difference last."""
+    """The contribution of each coordinate with its interval, in colour if it is significant after
+    the adjustment; the whole difference last.
+    """
     every = [*found.values(), whole]
-    colours = [*(BLUE if _clear(each) else GREY for each in found.values()), ORANGE]
+    colours = [*(BLUE if name in clear else GREY for name in found), ORANGE]
     drawing, axis = forest(
         [*found, TOTAL], [each.value for each in every], [each.ends for each in every], colours
     )

@@ -240,13 +240,17 @@ def _curves(axis: Axes, sweeps: Sweeps, height: Height) -> None:
 
 
 def _means(runs: Sequence[Sweep], height: Height) -> list[Point]:
-    """At each temperature the mean over runs of a height, as `quality`, and of the diversity."""
+    """At each temperature the mean over runs of a height, as `quality`, and of the diversity. Each
+    temperature has its own variance: the runs at all of them are the same.
+    """
     at: dict[float | None, list[tuple[float, float]]] = {}
     for one in runs:
         for point in one.points:
             if (y := height(point)[0]) is not None:
                 at.setdefault(point.temperature, []).append((point.diversity, y))
-    across, up = (means([[place[i] for place in each] for each in at.values()]) for i in (0, 1))
+    across, up = (
+        [means([[place[i] for place in each]])[0] for each in at.values()] for i in (0, 1)
+    )
     return [
         Point(temperature, y.value, x.value, y.ends, x.ends, runs[0].points[0].sentences)
         for temperature, x, y in zip(at, across, up, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from studies.analysis.contrasts import (
     EQUIVALENT,
     UNDECIDED,
     WORSE,
+    Effect,
     against_first,
     row_pairs,
 )
@@ -246,9 +247,22 @@ def _against(best: Row, board: Leaderboard) -> list[str]:
     if lost := [name for name in unclear if name in failed_all]:
         said.append(f"All runs of {names(lost)} failed, so there is no interval and no verdict.")
     if unclear := [name for name in unclear if name not in failed_all]:
-        seeds = count(best.seeds, "seed")
-        said.append(f"No significant difference from {names(unclear)} (n = {seeds}).")
+        said.append(_undecided({name: compared[name] for name in unclear}, board))
     return [*said, why_adjusted(board)]
+
+
+def _undecided(effects: Mapping[str, Effect], board: Leaderboard) -> str:
+    """The rows that do not differ significantly from the first, and those of them that would
+    without the adjustment.
+    """
+    n = {row.seeds for row in board.rows if row.variant in {*effects, board.rows[0].variant}}
+    seeds = count(max(n), "seed") if len(n) == 1 else f"{min(n)} to {count(max(n), 'seed')}"
+    clear = [name for name, effect in effects.items() if effect.clear]
+    said = f"No significant difference from {names([*effects])} (n = {seeds})."
+    if not clear:
+        return said
+    differs = "differs" if len(clear) == 1 else "differ"
+    return f"{said} Without the adjustment for all pairs, {names(clear)} {differs} significantly."
 
 
 def why_adjusted(board: Leaderboard) -> str:

@@ -16,6 +16,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from core.config.renamed import current_settings
+from core.metrics.catalogue import metric_info
 from core.resampling import expected_best
 from core.statistics import Interval
 from core.tracking.protocol import WORST, RunRecord, read_tag
@@ -234,20 +235,24 @@ def _plots(
 
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
-    """Score of each trial; the worst of all for those that diverged or collapsed, have none, or
-    break a constraint that another trial keeps; 0 if all did.
+    """Score of each trial. Those that diverged or collapsed, have none, or break a constraint that
+    another trial keeps have the metric's worst value, as in the search itself; without a worst
+    value, that of the worst trial of the study, NaN if no trial has a value.
     """
     table, rule = reading.table, reading.table.selection[0]
     assert isinstance(table, TuningTable)
     constrained = bool(_keeping(table, trials))
+    least = min if table.higher_is_better else max
+    values = [each.metrics.get(metric, math.nan) for each in reading.trials]
+    worst = metric_info(metric).worst
+    if worst is None:
+        worst = least((each for each in values if math.isfinite(each)), default=math.nan)
     known = [
         math.nan if t.outcome in WORST or (constrained and table.violated(t.metrics, rule))
         else t.metrics.get(metric, math.nan)
         for t in trials
     ]  # fmt: skip
-    finite = [score for score in known if math.isfinite(score)]
-    worst = min if reading.table.higher_is_better else max
-    return [score if math.isfinite(score) else worst(finite, default=0.0) for score in known]
+    return [score if math.isfinite(score) else worst for score in known]
 
 
 def _curves(reading: Reading, arms: Arms) -> Section:
@@ -255,6 +260,8 @@ def _curves(reading: Reading, arms: Arms) -> Section:
     curves: dict[str, list[Interval]] = {}
     for arm, trials in arms.items():
         scores = scores_of(reading, trials, metric)
+        if not all(map(math.isfinite, scores)):
+            continue  # no trial of the study has a value
         curves[arm] = expected_best(scores, rng_of(arm), higher_is_better=higher)
     rows = [
         [arm, str(n), f"{curve[n - 1].value:.4f}", between(curve[n - 1].ends)]
@@ -285,11 +292,11 @@ def _curves_figure(curves: Mapping[str, Sequence[Interval]], metric: str) -> Fig
 
 def _as_optuna(reading: Reading, arm: str, trials: Sequence[RunRecord]) -> optuna.Study | None:
     """The ended trials as Optuna's study, with those settings that all have and that differ; None
-    if all scores are the same, as with a single trial.
+    if all scores are the same, as with a single trial, or there is none.
     """
     trials = [trial for trial in trials if trial.outcome is not None]
     scores = scores_of(reading, trials, reading.table.picked(reading.table.metric))
-    if len(set(scores)) < 2:
+    if len(set(scores)) < 2 or not all(map(math.isfinite, scores)):
         return None
     settings = [_settings_of(trial) for trial in trials]
     columns = {

@@ -68,9 +68,9 @@ def test_other_seeds_say_how_far_another_run_may_lie(tmp_path: Path) -> None:
     (row,) = (row for row in found.metrics if row.metric == "eval/unique")
     assert row.verdict == "within"
     assert found.verdict == "within"
-    for run_ in tracker._runs.values():
+    for number, run_ in enumerate(tracker._runs.values()):
         if run_.experiment == "s":
-            run_.points["eval/unique"] = {1: 7.0}
+            run_.points["eval/unique"] = {1: 7.0 + 0.01 * number}
     found = reproduce(tracker, first.run_id)
     assert found.verdict == "outside"
 
@@ -118,6 +118,17 @@ def test_runs_without_a_result_have_no_say(tmp_path: Path) -> None:
     row = compared(tracker, {"eval/unique": 0.9})["eval/unique"]
     assert row.verdict == "outside"
     assert (row.low, row.high) == prediction_interval([0.5, 0.51, 0.52]).ends
+
+
+def test_seeds_with_equal_values_say_nothing_about_another_value(tmp_path: Path) -> None:
+    seen = [{"eval/valid": 0.0, "eval/unique": value} for value in (0.5, 0.51, 0.52)]
+    tracker, _ = of_variant(tmp_path, *seen)
+    rows = compared(tracker, {"eval/valid": 0.001, "eval/unique": 0.53})
+    assert {name: row.verdict for name, row in rows.items()} == {
+        "eval/valid": "unknown", "eval/unique": "within"
+    }  # fmt: skip
+    assert rows["eval/valid"].low is None
+    assert rows["eval/unique"].high == prediction_interval([0.5, 0.51, 0.52]).high, "one metric"
 
 
 def test_a_metric_that_is_gone_does_not_agree(tmp_path: Path) -> None:

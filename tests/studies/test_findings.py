@@ -44,6 +44,11 @@ def test_findings_claim_what_the_intervals_support() -> None:
     unclear = r"^No significant difference from `[ab]` \(n = 10 seeds\)\.$"
     assert re.search(unclear, said[2])
     assert "adjusted for all pairs of 3 rows" in said[3]
+    few = findings(board_of({"a": [0.5, 0.6, 0.55], "b": [0.4, 0.5, 0.45], "c": [0.2, 0.3]}))
+    assert few[1] == (
+        "No significant difference from `b` and `c` (n = 2 to 3 seeds). Without the adjustment for "
+        "all pairs, `c` differs significantly."
+    )
     low = findings(board_of({"a": [1.0, 1.1], "b": [3.0, 3.1]}, higher=False))
     assert low[0].startswith("`a` has the lowest (best) score on")
     assert "`a` beats `b` by 2" in low[1]

@@ -157,6 +157,14 @@ def test_a_headline_has_the_verdicts_or_the_first_named_contrast(
         assert board.findings[-1].startswith("The winner was picked")
 
 
+def test_a_system_whose_trials_all_failed_is_expected_to_be_the_worst(tmp_path: Path) -> None:
+    report = build(load(ROOT / "results" / "published_tuned.json", tmp_path))
+    (tuning,) = (each for each in report.sections if each.key == "tuning")
+    of_original = [row[2] for row in tuning.rows if row[0] == "gan_textgen"]
+    assert of_original
+    assert {*of_original} == {"1.0000"}, "jsd_bound"
+
+
 def test_published_numbers_stand_beside_ours_or_beside_nothing(tmp_path: Path) -> None:
     committed = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
     assert reproduction(ROOT / "results") == committed, "run `make results`"
