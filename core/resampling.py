@@ -1,7 +1,4 @@
-"""Statistics that resample runs: probability of improvement, profiles and tuning curves.
-
-Every function takes a numpy Generator; equal generators give equal results.
-"""
+"""Statistics of the runs of a row: probability of improvement, profiles and tuning curves."""
 
 from __future__ import annotations
 
@@ -9,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 from scipy.special import gammaln
 
-from core.statistics import TAIL, Interval
+from core.statistics import TAIL, Interval, share
 
 RESAMPLES, BEST_RESAMPLES = 10_000, 1000
+EDGE = 1e-12  # a probability this close to 0 or 1 is 0 or 1
 
 
 def resample(n: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
@@ -22,57 +20,37 @@ def resample(n: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np
     return rng.integers(0, n, size=(resamples, n))
 
 
-def stretched(value: float, draws: np.ndarray, *counts: int) -> Interval:
-    """The percentile interval of bootstrap draws, widened about the value for few observations.
-
-    A percentile interval is too short at small n for two known reasons: the bootstrap variance is
-    (n-1)/n of the sample variance, and it uses normal instead of t quantiles (Hesterberg 2015,
-    section 4). One factor on the distances of the ends from the value corrects both. `counts` are
-    the sizes of the resampled groups; where each has one value, the spread is unknown and nothing
-    is widened.
-    """
-    low, high = np.quantile(draws, [TAIL, 1 - TAIL])
-    freedom, factor = sum(n - 1 for n in counts), 1.0
-    if freedom > 0:
-        lost = sum(1 / n for n in counts) / sum((n - 1) / n**2 for n in counts)
-        quantiles = special.stdtrit(freedom, 1 - TAIL) / special.ndtri(1 - TAIL)
-        factor = math.sqrt(lost) * float(quantiles)
-    ends = (value + factor * (float(end) - value) for end in (low, high))
-    return Interval(value, *ends)
-
-
-def probability_of_improvement(
-    a: Sequence[float], b: Sequence[float], rng: np.random.Generator
-) -> Interval:
-    """P(a run of A scores above a run of B), ties count half, with a bootstrap interval over seeds
-    (Agarwal et al. 2021), within [0, 1].
+def probability_of_improvement(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """P(a run of A scores above a run of B), ties count half (Agarwal et al. 2021), with a 95%
+    interval that is not of width zero if all runs of A are better: the theta whose distance from
+    the value is z times its standard error (Newcombe 2006, part 2, method 5).
     """
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    wins = (x[:, None] > y).astype(float) + 0.5 * (x[:, None] == y)
-    i, j = resample(len(x), rng), resample(len(y), rng)
-    draws = wins[i[:, :, None], j[:, None, :]].mean(axis=(1, 2))
-    found = stretched(float(wins.mean()), draws, len(x), len(y))
-    return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
+    value = float(((x[:, None] > y) + 0.5 * (x[:, None] == y)).mean())
+    z, more = float(special.ndtri(1 - TAIL)), (len(x) + len(y)) / 2 - 1
+
+    def beyond(theta: float) -> float:
+        spread = 1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        error = math.sqrt(theta * (1 - theta) * spread / (len(x) * len(y)))
+        return abs(theta - value) - z * error
+
+    least, most = EDGE, 1 - EDGE
+    middle = min(max(value, least), most)
+    low = optimize.brentq(beyond, least, middle) if value > EDGE else 0.0
+    high = optimize.brentq(beyond, middle, most) if value < 1 - EDGE else 1.0
+    return Interval(value, float(low), float(high))
 
 
 def performance_profile(
-    scores: Sequence[float],
-    thresholds: Sequence[float],
-    rng: np.random.Generator,
-    *,
-    higher_is_better: bool = True,
-    resamples: int = RESAMPLES,
+    scores: Sequence[float], thresholds: Sequence[float], *, higher_is_better: bool = True
 ) -> list[Interval]:
-    """The share of runs at least as good as each threshold, with a pointwise 95% bootstrap band
-    over runs (Agarwal et al. 2021, section 4.2; Dolan & More 2002).
+    """The share of runs at least as good as each threshold (Dolan & More 2002), with Jeffreys'
+    pointwise 95% interval. A bootstrap over few runs has a band of width zero where all agree.
     """
     data, at = np.asarray(scores, dtype=float), np.asarray(thresholds, dtype=float)
     better = data[:, None] >= at if higher_is_better else data[:, None] <= at  # (runs, thresholds)
-    picked = resample(len(data), rng, resamples)
-    weights = np.stack([np.bincount(row, minlength=len(data)) for row in picked]) / len(data)
-    low, high = np.quantile(weights @ better, [TAIL, 1 - TAIL], axis=0)
-    share = better.mean(axis=0)
-    return [Interval(*map(float, row)) for row in zip(share, low, high, strict=True)]
+    found = share(better.sum(axis=0), (~better).sum(axis=0))
+    return [Interval(*map(float, row)) for row in zip(*found, strict=True)]
 
 
 def expected_best(

@@ -187,17 +187,18 @@ def _mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def failure_rate(rows: Rows) -> Bounds:
-    """Share of failed runs with Jeffreys' 95% interval, whose lower end is 0 if none failed and
-    whose upper end is 1 if all did (Brown, Cai & DasGupta 2001).
+    """Share of failed runs with its 95% interval."""
+    return share(rows.failed, rows.survived)
+
+
+def share(hits: np.ndarray, misses: np.ndarray) -> Bounds:
+    """Hits of all with Jeffreys' 95% interval, whose lower end is 0 without hits and whose upper
+    end is 1 without misses (Brown, Cai & DasGupta 2001).
     """
-    failed, survived = rows.failed + 0.5, rows.survived + 0.5
-    low = special.betaincinv(failed, survived, TAIL)
-    high = special.betaincinv(failed, survived, 1 - TAIL)
-    return Bounds(
-        rows.failed / rows.runs,
-        np.where(rows.failed > 0, low, 0.0),
-        np.where(rows.survived > 0, high, 1.0),
-    )
+    a, b = hits + 0.5, misses + 0.5
+    low = np.where(hits > 0, special.betaincinv(a, b, TAIL), 0.0)
+    high = np.where(misses > 0, special.betaincinv(a, b, 1 - TAIL), 1.0)
+    return Bounds(hits / (hits + misses), low, high)
 
 
 def survivors_score(rows: Rows) -> Bounds:

@@ -1,7 +1,7 @@
 """Counts of words, n-grams and sentences: diversity, copies of the training text, length.
 
-- `distinct_n`: distinct n-grams / n-grams (Li et al. 2016), between 0 and 1; higher is more
-  diverse.
+- `distinct_n`: distinct n-grams / n-grams, between 0 and 1; higher is more diverse. Li et al.
+  (2016), who proposed it, divide by the number of words.
 - `unique`: distinct sentences / sentences, between 0 and 1; higher is more diverse.
 - `ngram_entropy_n`: Shannon entropy in nats of the sample's n-gram frequencies, log L - sum_g c(g)
   log c(g) / L over L n-grams (the plug-in estimate); best near that of as much real text.

@@ -13,7 +13,7 @@ from core.resampling import performance_profile, probability_of_improvement
 from core.statistics import Interval, detectable_difference
 from studies.analysis.contrasts import matrix, pairing
 from studies.figures import band, canvas, legend_beside
-from studies.leaderboard import Leaderboard, rng_of
+from studies.leaderboard import Leaderboard
 from studies.sections import Reading, Section
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def power(reading: Reading) -> Iterator[Section]:
 def _first_two(board: Leaderboard) -> list[str]:
     first, second = [row for row in board.rows if row.scores][:2]
     sign = 1.0 if board.higher_is_better else -1.0
-    rng = rng_of(f"{first.variant} {second.variant}")
     ours, theirs = ([sign * s for s in row.scores.values()] for row in (first, second))
-    found = probability_of_improvement(ours, theirs, rng)
+    found = probability_of_improvement(ours, theirs)
     return _share(f"probability that a run of {first.variant} beats one of {second.variant}", found)
 
 
@@ -75,9 +74,8 @@ def profile_figure(board: Leaderboard) -> Figure:
     drawing, axis = canvas(7.2, 4)
     for row in rows:
         found = performance_profile(
-            list(row.scores.values()), at.tolist(), rng_of(row.variant),
-            higher_is_better=board.higher_is_better, resamples=500,
-        )  # fmt: skip
+            [*row.scores.values()], at.tolist(), higher_is_better=board.higher_is_better
+        )
         band(axis, at.tolist(), found, row.variant)
     axis.set_xlabel(board.metric)
     axis.set_ylabel("share of runs at least as good")
