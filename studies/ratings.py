@@ -11,8 +11,8 @@ of answers to the same comparison: 1 is perfect, 0 is chance; and Cohen's (1960)
 over the pairs of raters (Light 1971), where chance is each rater's own habit. An answer is the
 first source, the second, or neither: were it the name of a source, raters who toss a coin would
 seem to agree, the more the more variants there are, as nobody can name one that is not shown.
-Intervals are bootstraps over comparisons, since raters share them. Fleiss' kappa wants as many
-answers to every comparison; there it is alpha but for a term in 1 / answers.
+Intervals are over comparisons, since raters share them. Fleiss' kappa wants as many answers to
+every comparison; there it is alpha but for a term in 1 / answers.
 
 A metric agrees with people if it ranks the variants as they do: Spearman's correlation over
 variants, with p adjusted for the number of metrics (Holm), because the best of thirty looks good by
@@ -38,7 +38,7 @@ from core.errors import InputError, listed
 from core.files import read_bounded
 from core.metrics.catalogue import metric_info
 from core.plural import count
-from core.statistics import LEVEL, TAIL, Interval, holm
+from core.statistics import LEVEL, TAIL, Interval, holm, share
 from core.tracking.journal import cut_unfinished_line
 from core.tracking.protocol import ENDED, RunRecord, Tracker, study_run
 from studies.figures import BLUE, GREY, forest
@@ -243,7 +243,9 @@ def _bracketed(value: float, drawn: Sequence[float] | np.ndarray) -> Interval:
 
 
 def preferences(given: Sequence[Answer]) -> dict[str, Interval]:
-    """Source -> share of its comparisons that it won, ties half; 95% bootstrap over comparisons."""
+    """Source -> share of its comparisons that it won, ties half, with Jeffreys' 95% interval over
+    comparisons: a bootstrap of a few that it won all would be certain.
+    """
     rows = [
         (source, each.kind, each.number,
          0.5 if each.preferred == TIE else float(each.preferred == source))
@@ -255,8 +257,8 @@ def preferences(given: Sequence[Answer]) -> dict[str, Interval]:
     found = {}
     for source in frame["source"].unique():
         shares = won[source].to_numpy()
-        drawn = shares[rng_of(source).integers(0, len(shares), (RESAMPLES, len(shares)))]
-        found[source] = _bracketed(float(shares.mean()), drawn.mean(axis=1))
+        ends = share(shares.sum(), (1 - shares).sum())
+        found[source] = Interval(*map(float, ends))
     return found
 
 

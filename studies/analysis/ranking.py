@@ -294,6 +294,11 @@ def caveats_of_runs(board: Leaderboard) -> Iterator[str]:
             f"Of {count(total, 'run')}, {words}. They keep their own score; a run without one gets "
             f"the metric's worst value. They are listed below."
         )
+    for same in _same_scores(board):
+        yield (
+            f"{names(same)} have the same score in every run: they may be one model, such as a "
+            f"checkpoint of the same pretraining."
+        )
     if board.failed:
         yield f"{count(board.failed, 'run')} ended with an error: no score; listed below."
     if board.rows[0].seeds > 1 and any(row.seeds < EVERY_DOT for row in board.rows):
@@ -301,6 +306,15 @@ def caveats_of_runs(board: Leaderboard) -> Iterator[str]:
             f"Fewer than {EVERY_DOT} seeds per variant: the intervals are rough, so the figures "
             f"show every run as a dot."
         )
+
+
+def _same_scores(board: Leaderboard) -> list[list[str]]:
+    """The rows whose runs that did not fail have equal scores for every seed."""
+    found: dict[tuple[tuple[int, float], ...], list[str]] = {}
+    for row in board.rows:
+        if row.scores and not row.failed:
+            found.setdefault(tuple(sorted(row.scores.items())), []).append(row.variant)
+    return [each for each in found.values() if len(each) > 1]
 
 
 def _mean(reading: Reading, key: str, row: Row | None = None) -> str:

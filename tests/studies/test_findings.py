@@ -32,6 +32,12 @@ def board_of(scores: dict[str, list[float]], higher: bool = True) -> Leaderboard
     return Leaderboard("s", "eval/x", higher, "p", tuple(rows), 0, 0, {"real": 0.9})
 
 
+def test_rows_with_equal_scores_are_named() -> None:
+    board = board_of({"a": [0.5, 0.6], "b": [0.3, 0.4], "c": [0.3, 0.4], "d": [0.3, 0.5]})
+    (said,) = (each for each in caveats_of_runs(board) if "same score" in each)
+    assert said.startswith("`b` and `c` have the same score in every run")
+
+
 def test_findings_claim_what_the_intervals_support() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.01, size=(3, 10))

@@ -72,6 +72,14 @@ def answer(rater: str, number: int, preferred: str) -> Answer:
     return Answer("s", "better", rater, number, "a", "b", preferred)
 
 
+def test_one_answer_is_no_preference_of_people() -> None:
+    (found, _) = preferences([answer("r", 0, "a")]).values()
+    assert found.value == 1
+    assert found.low < 0.5 < found.high == 1
+    ten = preferences([answer("r", number, "a") for number in range(10)])["a"]
+    assert 0.5 < ten.low < 0.9
+
+
 def test_preferences_agreement_and_correlation(tmp_path: Path) -> None:
     for number in range(40):
         keep(tmp_path, answer("ada", number, "a" if number % 4 else "b"))
