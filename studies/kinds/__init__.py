@@ -60,7 +60,7 @@ class Kind(ABC):
         begun with one stays readable.
         """
         for key, why in self.unused:
-            if getattr(self.table, key):
+            if key in self.table.model_fields_set and getattr(self.table, key):
                 raise InputError(f"{where}: study.{key}: {why}; leave it out")
 
     def whole_systems(self, definition: Definition) -> list[Variant]:

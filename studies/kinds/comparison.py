@@ -52,6 +52,8 @@ class Comparison(Kind):
                 )
             return self
 
+    unused = (("finalists", "a comparison runs the best settings of each system again"),)
+
     def __init__(self, table: Table, definition: Definition) -> None:
         self.table = table
         self.rows: list[tuple[Arm, Definition, Variant]] = []

@@ -74,6 +74,11 @@ def test_what_is_tuned_of_a_system_is_its_own(tmp_path: Path) -> None:
     }
 
 
+def test_a_number_of_finalists_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"study\.finalists: a comparison runs the best settings"):
+        comparison(tmp_path, "study.finalists=2")
+
+
 class Rates(Landscape):
     """Notes the learning rate of each run."""
 
