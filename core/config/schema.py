@@ -1,8 +1,8 @@
 """The configuration: typed, frozen, checked before anything runs.
 
-TOML plus dotted overrides become a `Config` (`core/config/parsing.py`). Its fixed
-tables are below; unknown keys and names are refused with the nearest right one. Ranges to search
-stand beside the fields they belong to, as `Search` annotations.
+TOML and dotted overrides become a `Config` (`core/config/parsing.py`), whose fixed tables are
+below. Unknown keys and names are refused with the nearest right one. The annotation `Search` of a
+field is its range in searches.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ModelConfig(Frozen):
 
     length: Annotated[int, Field(ge=2, le=4096)] = 64  # S, end token included
     noise: Literal["uniform", "normal", "truncated"] = "uniform"  # truncated: within 1.5
-    mask_after_eos: bool = False  # D does not see what stands behind the end token
+    mask_after_eos: bool = False  # D does not see what follows the end token
 
 
 class StopConfig(Frozen):

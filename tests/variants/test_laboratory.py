@@ -35,7 +35,7 @@ ENDING = [setup for setup in SETUPS if setup.sampling == "categorical"][::2]
 
 @pytest.mark.parametrize("setup", ENDING, ids=[setup.label for setup in ENDING])
 def test_also_for_sentences_that_end(setup: Setup) -> None:
-    """Three steps; what stands behind the end is hidden from D and has no part in the gradient."""
+    """Three steps; what follows the end is hidden from D and has no part in the gradient."""
     row = measure(registry(), setup, steps=3, draws=DRAWS, mask_after_eos=True)
     assert row.agrees, row
 
