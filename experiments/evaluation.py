@@ -248,7 +248,7 @@ def log_imported(
     names = [f"{source} (imported)", *(f"{source} {k} (imported)" for k in range(2, 1000))]
     name = next(each for each in names if each not in taken)
     tags = {"study": parent.study, "variant": name, "imported": "true", "source": source}
-    of_variant = {**tags, "level": "variant", "whole_system": "true"}
+    of_variant = {**tags, "level": "variant", "whole": "true"}
     own = tracker.start_run(study, name, params={}, tags=of_variant, parent_id=parent.run_id)
     of_seed = {**tags, "level": "seed", "seed": "0", SIGNATURE: found.signature}
     run = tracker.start_run(study, name, params={}, tags=of_seed, parent_id=own.run_id)

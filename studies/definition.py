@@ -16,7 +16,7 @@ from typing import Any
 from core.config import Config, blame, merge, override, read_toml
 from core.config.parsing import checked
 from core.config.renamed import current_tables
-from core.config.slots import Resolver
+from core.config.slots import FOLDERS, Resolver, slot_name
 from core.errors import InputError
 from core.faults import in_toml
 from core.metrics.catalogue import METRICS, has_curve
@@ -31,6 +31,7 @@ RUN = "run:"  # before a run of the store instead of a system
 
 EXACT = "eval/jsd"
 DEFAULTS: Mapping[str, Any] = {"metric": DEFAULT_METRIC, "likelihood": True}  # are stored too
+TABLES = ("study", "corpus", "model", "train", "evaluation")
 CHEAP = "eval/fed"  # of curves, if the metric has none; is stored too
 # Of earlier versions, which did not store them.
 FORMER_DEFAULTS: Mapping[str, Any] = {"metric": "eval/ms_jaccard_2", "likelihood": False}
@@ -72,6 +73,24 @@ class Study:
         return json.dumps(self.tables)
 
 
+def _with_tables(tables: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The tables of a study, with a strategy's name alone as a table; InputError for a setting in
+    the place of a table.
+    """
+    found = dict(tables)
+    for key, value in tables.items():
+        is_slot = slot_name(key) in FOLDERS
+        if is_slot and isinstance(value, str):
+            found[key] = {"name": value}
+        elif (is_slot or key in TABLES) and not isinstance(value, Mapping):
+            raise InputError(f"{where}: {key} = {in_toml(value)}: must be a table of settings")
+    return found
+
+
+def _system_tables(file: Path) -> dict[str, Any]:
+    return _with_tables(read_toml(file), str(file))
+
+
 def load_study(
     path: Path, overrides: Sequence[str], resolver: Resolver, find: Find | None = None
 ) -> Study:
@@ -88,7 +107,7 @@ def load_study(
         if not isinstance(base, str):
             raise InputError(f"{path}: study.base = {in_toml(base)}: must be a system or a file")
         tables = merge(current_tables(read_toml(_system_file(base, path, find))), tables)
-    tables = override(tables, overrides)
+    tables = _with_tables(override(tables, overrides), str(path))
     for key, value in DEFAULTS.items():
         tables["study"].setdefault(key, value)
     if _lacks_curve(tables["study"]):
@@ -97,7 +116,7 @@ def load_study(
     named = dict(_systems_named(tables["study"]))
     if named:
         tables["systems"] = {
-            row: {"name": row, **read_toml(_system_file(system, path, find))}
+            row: {"name": row, **_system_tables(_system_file(system, path, find))}
             for row, system in named.items()
         }
     with blame(str(path), overrides):

@@ -43,7 +43,7 @@ from core.tracking.journal import cut_unfinished_line
 from core.tracking.protocol import ENDED, RunRecord, Tracker, study_run
 from studies.figures import BLUE, GREY, forest
 from studies.leaderboard import rng_of, seed_runs
-from studies.sections import Reading, Section, bracket, means, names, number
+from studies.sections import Reading, Section, bracket, means, names, number, p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -387,7 +387,7 @@ def _metrics(found: dict[str, Any]) -> Section:
     return Section(
         "people_metrics",
         ["metric", "rho", "p", "p adjusted", "variants"],
-        [[name, f"{one['rho']:+.2f}", number(one["p"]), number(one["p_adjusted"]),
+        [[name, f"{one['rho']:+.2f}", p_value(one["p"]), p_value(one["p_adjusted"]),
           str(one["variants"])] for name, one in related],
         findings=[f"Metrics that rank as people do: {names(agree)}."] if agree else [],
         values={"few": few if least > LEVEL else ""},

@@ -320,10 +320,10 @@ def register(reading: Reading, name: str) -> tuple[str, str]:
     kept = [row for row in board.rows if keeps_constraints(reading, row)]
     runs = {run.run_id: run for run in tracker.runs(board.study, tags={"level": "seed"})}
     good = [
-        (row.scores[seed], seed, run_id)
+        (runs[run_id].metrics[board.metric], seed, run_id)
         for row in kept[:1]
         for seed, run_id in row.seed_runs.items()
-        if runs[run_id].outcome == "ok" and seed in row.scores
+        if runs[run_id].outcome == "ok" and board.metric in runs[run_id].metrics
     ]
     why = "" if good else "no run of its best variant ended well"
     why = "no row keeps its constraints" if board.rows and not kept else why

@@ -83,7 +83,7 @@ class TuningTable(StudyTable):
 
     @property
     def budget_ratio(self) -> float | None:
-        """None if the two budgets do not count the same."""
+        """How many times a trial's budget a finalist has; None if their units differ."""
         if self.trial_budget is None:
             return 1.0
         unit, trial = self.trial_budget.given

@@ -69,8 +69,9 @@ def merge(below: Tables, above: Tables) -> dict[str, Any]:
     for key, value in above.items():
         old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            names = {each.get("name") for each in (old, value)} - {None}
-            value = value if key in slots.FOLDERS and len(names) > 1 else merge(old, value)
+            was, name = old.get("name"), value.get("name")
+            anew = key in slots.FOLDERS and None not in (was, name) and was != name
+            value = value if anew else merge(old, value)
         merged[key] = value
     return merged
 

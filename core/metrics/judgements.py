@@ -37,7 +37,7 @@ Judgement = Callable[[], Judged]  # waits for it; MachineError if its process wa
 
 
 class Judgements:
-    """Up to `processes` judgements at a time; one process is this one. `folder` keeps those of
+    """Judgements in a pool of `processes`; with 1 they run in this process. `folder` keeps those of
     baselines; None: nothing is kept.
     """
 

@@ -1,1 +1,1 @@
-"""Building blocks: attention with a key/value cache, transformer layers, words as D sees them."""
+"""Building blocks: attention, transformer layers, words as D sees them."""

@@ -1,4 +1,4 @@
-"""The tracker that writes to MLflow; only files named mlflow_* import MLflow.
+"""The tracker that writes to MLflow.
 
 The default store is `sqlite:///mlruns/mlflow.db` below the current folder, with its artifacts in
 `mlruns/artifacts`; MLFLOW_TRACKING_URI overrides it.

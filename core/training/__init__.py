@@ -1,1 +1,1 @@
-"""Training: the loop, one file for each kind of step, optimisation, checkpoints, seeding, ranks."""
+"""Training: the loop, one file for each kind of step, optimisation, checkpoints, ranks."""

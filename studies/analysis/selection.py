@@ -110,7 +110,8 @@ def _with_trials(reading: Reading, arm: str, draws: Draws, rng: np.random.Genera
     labels = [arm if one_row else trial.variant for trial in trials]
     tuned = [int(trial.tags["runs"]) for trial in trials]  # those with most seeds come first
     ran = [i for i, label in enumerate(labels) if label in draws]
-    ran = [max(ran, key=lambda i: (-excess[0][i], values[0][i]))] if one_row and ran else ran
+    if one_row and ran:  # as `finalists` ranks
+        ran = [max(ran, key=lambda i: (not excess[0][i], tuned[i], -excess[0][i], values[0][i]))]
     if not ran or len(table.metrics) > 1:
         return {}
     shift = np.mean([draws[labels[i]].mean(axis=1) - values[:, i] for i in ran], axis=0)

@@ -54,7 +54,9 @@ class Ablation(Kind):
 
         @model_validator(mode="after")
         def _keys_fit_the_design(self) -> Ablation.Table:
-            if (self.design == "fractional") != (self.cells is not None):
+            if self.design == "fractional" and self.cells is None:
+                raise ValueError("design 'fractional' needs study.cells, the number of cells")
+            if self.design != "fractional" and self.cells is not None:
                 raise ValueError("study.cells goes with design = 'fractional' only; leave it out")
             if self.best and self.design != "reversion":
                 raise ValueError("study.best goes with design = 'reversion' only; leave it out")

@@ -51,6 +51,7 @@ class Proposals:
 
     def begin(self) -> None:
         """Create the arm's Optuna study: published settings first, then an earlier study's."""
+        earlier = [] if self.arm.warm_start is None else self._earlier(self.arm.warm_start)
         found = optuna.create_study(
             storage=self._storage,
             study_name=self._name,
@@ -62,8 +63,7 @@ class Proposals:
             drawn = as_drawn(self.arm.space, settings)
             # Only the system's own run again in any case; further ones must be among the best.
             found.enqueue_trial(drawn, user_attrs={"published": place == 0})
-        if self.arm.warm_start is not None:
-            found.add_trials(self._earlier(self.arm.warm_start))
+        found.add_trials(earlier)
 
     def ask(self, place: int) -> Proposal:
         """The next settings."""

@@ -331,9 +331,13 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     finite = [t for t in keeping if abs(t.value or 0.0) < float("inf")]
     pick = max if table.higher_is_better else min
     best = pick(finite, key=lambda t: t.value or 0.0) if finite else None
-    rows = queue.user_attrs.get("variant_run_ids", {})
-    finals = [trial for trial in newest if trial.user_attrs["variant"] in rows]
-    others = [trial for trial in newest if trial.user_attrs["variant"] not in rows]
+    rows, tuning = queue.user_attrs.get("variant_run_ids", {}), table.tuning_seed_list()
+    of_rows = [  # a finalist of a search has the name of its trial, and other seeds
+        trial.user_attrs["variant"] in rows and trial.user_attrs["seed"] not in tuning
+        for trial in newest
+    ]
+    finals = [trial for trial, is_row in zip(newest, of_rows, strict=True) if is_row]
+    others = [trial for trial, is_row in zip(newest, of_rows, strict=True) if not is_row]
     other, final = _seconds(others), _seconds(finals)  # of a trial or trunk; of a run of a row
     ratio = table.budget_ratio or 1.0
     if other is None or final is None:  # known by the ratio of their budgets

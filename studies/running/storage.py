@@ -155,7 +155,10 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
 
 
 def _open_proxy(url: str, beats: bool) -> BaseStorage:
-    host, port = urlsplit(url).hostname, urlsplit(url).port
+    try:
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError:  # a port that is no number
+        host, port = None, None
     if host is None or port is None:
         raise InputError(f"--storage {url}: a proxy's address is {PROXY}HOST:PORT")
     try:

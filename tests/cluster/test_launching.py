@@ -55,6 +55,8 @@ def test_a_storage_that_does_not_open_is_named_without_its_password() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(InputError, match="HOST:PORT"):
         open_storage("grpc://nowhere")
+    with pytest.raises(InputError, match="HOST:PORT"):
+        open_storage("grpc://host:abc")
 
 
 def test_ray_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

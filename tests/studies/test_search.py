@@ -35,6 +35,7 @@ from studies.running.queue import (
     load_queue,
     mark_mine,
     progress,
+    queue_names,
     set_limit,
 )
 from studies.running.storage import storage_url
@@ -155,6 +156,7 @@ def test_faults_of_a_search_are_named(override: str, words: str, tmp_path: Path)
     with pytest.raises(InputError) as caught:
         go(tmp_path, plan(override), Landscape())
     assert words in str(caught.value)
+    assert queue_names(storage_url(MemoryTracker(tmp_path))) == [], "nothing is left"
 
 
 def test_a_search_runs_the_published_first_and_its_best_again(tmp_path: Path) -> None:
@@ -367,9 +369,11 @@ def test_finalists_take_as_many_times_as_long_as_their_budget_is_larger(
     over = {"datetime_start": begun - timedelta(seconds=60), "datetime_complete": begun}
     running = {"datetime_start": begun}
 
-    def job(number: int, state: TrialState, variant: str, **times: Any) -> FrozenTrial:
+    def job(
+        number: int, state: TrialState, variant: str, seed: int = 0, **times: Any
+    ) -> FrozenTrial:
         given = {"datetime_start": None, "datetime_complete": None} | times
-        attributes = {"variant": variant, "seed": 0}
+        attributes = {"variant": variant, "seed": seed}
         value = 1.0 if state == TrialState.COMPLETE else None
         return FrozenTrial(
             number, state, value, params={}, distributions={}, user_attrs=attributes,
@@ -383,8 +387,8 @@ def test_finalists_take_as_many_times_as_long_as_their_budget_is_larger(
         job(3, TrialState.WAITING, "d"),
     ]
 
-    def state() -> Progress:
-        rows = {"row": "id"}
+    def state(rows: Any = None) -> Progress:
+        rows = rows or {"row": "id"}
         queue = SimpleNamespace(user_attrs={"variant_run_ids": rows, "later": 2})
         monkeypatch.setattr("studies.running.queue.planned", lambda _: trials)
         return progress(cast("optuna.Study", queue), table)
@@ -396,6 +400,10 @@ def test_finalists_take_as_many_times_as_long_as_their_budget_is_larger(
     now = state()
     assert now.next_seconds == 300
     assert now.work_left == (1 + 2) * 300
+    before = trials[:3]
+    trials[:] = [*before, job(3, TrialState.WAITING, "a", seed=1)]
+    trials[0].user_attrs["seed"] = table.tuning_seed
+    assert state(rows={"a": "id"}).next_seconds == 300, "the trial of a finalist is no finalist"
     begun += timedelta(seconds=340)
     over = {"datetime_start": begun - timedelta(seconds=400), "datetime_complete": begun}
     trials[3:] = [job(3, TrialState.COMPLETE, "row", **over)]

@@ -126,12 +126,26 @@ def test_the_design_is_the_full_product() -> None:
             "axes: unknown key; did you mean 'axis'",
         ),
         ("train.updates=-1", "train.updates"),
+        ("study.design='fractional'", "design 'fractional' needs study.cells"),
+        ("study.cells=4", "goes with design = 'fractional' only; leave it out"),
+        ("train=5", "train = 5: must be a table of settings"),
+        ("corpus='x.txt'", "corpus = 'x.txt': must be a table of settings"),
+        ("study=3", "study = 3: must be a table of settings"),
+        ("sampling=3", "sampling = 3: must be a table of settings"),
+        ("objective={name='relativistic_average',reward='score'}", "objective.reward"),
     ],
 )
 def test_faults_are_named_before_anything_runs(override: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         plan(override)
     assert words in str(caught.value)
+
+
+def test_the_base_of_an_axis_may_be_a_name_alone() -> None:
+    study = plan("objective='minimax'", "study.axes.objective=['minimax', 'wasserstein']")
+    assert {each.config.objective.name for each in study.variants if each.config.objective} == {
+        "minimax", "wasserstein"
+    }  # fmt: skip
 
 
 def test_axes_may_be_any_setting(tmp_path: Path) -> None:

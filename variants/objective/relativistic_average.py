@@ -6,15 +6,23 @@ G's second term depends on its sentences only through E f. The reward of a sente
 log sigma(f - E r) + E sigma(r - E f) f, which has the same gradient in expectation.
 """
 
+from typing import Literal
+
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from core.config import StrategyConfig
 from core.types import Scores
 from variants.objective.relativistic import Relativistic
 
 
 class RelativisticAverage(Relativistic):
     """Relativistic average loss: each score is compared with the mean of the other kind."""
+
+    class Config(StrategyConfig):
+        """The reward, of which there is one."""
+
+        reward: Literal["relative"] = "relative"
 
     offers = frozenset()  # its losses are no means over sentences
 

@@ -45,6 +45,7 @@ from core.config import Search
 from core.interfaces import SamplingSpec, StepContext
 from core.nn.convolution import Counts
 from core.nn.likelihood import log_likelihood
+from core.training.data_parallel import mean_over_ranks
 from core.training.players import evaluation_mode
 from core.training.rollout import sample, sample_with_grad
 from core.types import DiscriminatorInput, Phase, Progress, Scores, Shape, visible
@@ -157,6 +158,7 @@ class CatGAN(WholeSystem):
         with torch.no_grad(), mode(self.discriminator):
             real = self._scores(until_end(context.next_batch())).mean()
             fitness = [self.fitness(i, real, context) for i in range(len(self.kinds))]
+        fitness = [mean_over_ranks(each) for each in fitness]  # one choice for all
         self._selected = fitness.index(max(fitness))
         self.generator.load_state_dict(self.children[self._selected].state_dict())
         context.metrics["train/chosen"] = float(self._selected)
