@@ -51,7 +51,8 @@ def publish_real_text(reading: Reading) -> None:
     own, real = split_of(board.metric), means(reading.seeds, "real/")
     of_real = {key: f"real/{key[len(own) :]}" for key in means(reading.seeds, own)}
     scores = {key: real[name] for key, name in of_real.items() if name in real}
-    record.log_metrics(rounded({"score": score, **scores}), 0)
+    ended = sum(row.seeds for row in board.rows)  # a run keeps what it has at a step
+    record.log_metrics(rounded({"score": score, **scores}), ended)
     record.describe("Scores of held-out text, to compare the variants with. Nothing was trained.")
     record.finish("ok")
 

@@ -140,10 +140,13 @@ class Session:
         saved = self.checkpoints.last()
         if self.config.train.rollback is None or self.state.counters.rollbacks or saved is None:
             return False
+        counters = self.state.counters
+        picked = counters.best, counters.stop  # their checkpoints are kept, also if newer
         self.state.restore(saved)
-        self.state.counters.rollbacks = 1
+        counters = self.state.counters
+        counters.rollbacks, (counters.best, counters.stop) = 1, picked
         self._save()  # a run that is resumed from here has used its rollback
-        update = self.state.counters.update
+        update = counters.update
         self.record.set_tags({"rolled_back": f"{diverged}; went back to update {update}"})
         return True
 

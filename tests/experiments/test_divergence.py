@@ -73,6 +73,27 @@ def test_it_goes_back_once_with_smaller_rates(
     assert steps == list(range(1, 9))
 
 
+def test_what_a_rule_picked_before_stays_its_pick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best evaluation is at update 5, after the checkpoint (4) and before the divergence."""
+    poison(monkeypatch, 6, math.nan, 1)
+    honest = TrainingState.update_picks
+
+    def update_picks(self: TrainingState, values: dict[str, float | None]) -> None:
+        best = 1.0 if self.counters.update == 5 and not self.counters.rollbacks else 0.1
+        honest(self, {**values, "eval/unique": best})
+
+    monkeypatch.setattr(TrainingState, "update_picks", update_picks)
+    keep = ("evaluation.every=1", "evaluation.keep_best='eval/unique'")
+    tracker = MemoryTracker(tmp_path)
+    result = run(tiny(*SHORT, *keep, "train.rollback=0.5"), tracker=tracker)
+    assert tracker.run(result.run_id).tags["best"] == "eval/unique 1 at update 5"
+    kept = checkpoint.read(tmp_path / "runs" / result.run_id / "kept" / "best.safetensors")
+    assert kept is not None
+    assert kept.counters.update == 5
+
+
 def test_the_second_time_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, 2, math.nan, 2)
     evaluated = []
