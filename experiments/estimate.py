@@ -226,10 +226,10 @@ def show_plan(
         finals = sum(expected_runs(each, looks) for each in compared)
         runs = trials + finals
         most = trials + sum(most_runs(each, looks) for each in compared)
-    further = (0, 0)
-    dearer = finals * ((study.table.budget_ratio or 1.0) - 1.0)  # than trials, in trials
+    further, dearer = (0, 0), 0.0
     arms = sum(len(each.kind.arms()) for each in corpora.values())
     if isinstance(study.table, TuningTable):
+        dearer = finals * ((study.table.budget_ratio or 1.0) - 1.0)  # than trials, in trials
         further = study.table.further_runs(limit.trials or study.table.trials)
         runs, most = runs + arms * further[0], most + arms * further[1]
     if limit.trials is not None and not arms:

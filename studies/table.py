@@ -216,15 +216,6 @@ class StudyTable(Frozen):
         """The budget of a run, for people."""
         return self.budget.text if self.budget else "as its file says"
 
-    def tuning_seed_list(self) -> list[int]:
-        """The seeds that a trial may have; no other run has one of them."""
-        return []
-
-    @property
-    def budget_ratio(self) -> float | None:
-        """How many times the budget of a trial a run of a row has; None if it is not known."""
-        return 1.0
-
     @property
     def ranked_by(self) -> str:
         """The logged metric that ranks the rows."""

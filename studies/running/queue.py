@@ -27,7 +27,7 @@ from studies.kinds import Queued
 from studies.plan import Done, Job, Key, Limit, Plan
 from studies.running.storage import GRACE_SECONDS, MOST_RETRIES, alone, open_storage
 from studies.table import StudyTable
-from studies.tuning import Tuned
+from studies.tuning import Tuned, TuningTable
 
 # Attributes of a trial: the number of the last trial of its job that no longer counts; its own
 # number, if its worker has given the job back (Optuna's own retry keeps the attributes).
@@ -331,7 +331,9 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     finite = [t for t in keeping if abs(t.value or 0.0) < float("inf")]
     pick = max if table.higher_is_better else min
     best = pick(finite, key=lambda t: t.value or 0.0) if finite else None
-    rows, tuning = queue.user_attrs.get("variant_run_ids", {}), table.tuning_seed_list()
+    rows, tuning, ratio = queue.user_attrs.get("variant_run_ids", {}), [], 1.0
+    if isinstance(table, TuningTable):
+        tuning, ratio = table.tuning_seed_list(), table.budget_ratio or 1.0
     of_rows = [  # a finalist of a search has the name of its trial, and other seeds
         trial.user_attrs["variant"] in rows and trial.user_attrs["seed"] not in tuning
         for trial in newest
@@ -339,7 +341,6 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     finals = [trial for trial, is_row in zip(newest, of_rows, strict=True) if is_row]
     others = [trial for trial, is_row in zip(newest, of_rows, strict=True) if not is_row]
     other, final = _seconds(others), _seconds(finals)  # of a trial or trunk; of a run of a row
-    ratio = table.budget_ratio or 1.0
     if other is None or final is None:  # known by the ratio of their budgets
         other, final = other or (final and final / ratio), final or (other and other * ratio)
     later = queue.user_attrs.get("later", 0)
