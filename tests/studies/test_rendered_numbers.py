@@ -32,7 +32,9 @@ headline of RESULTS.md has the verdicts against the first row instead of the lar
 published_tuned has a sweep over temperature; RESULTS.md has a table for each study and says the
 interval without failures first; news was added; captions_full was run again with three seeds, since
 its checkpoints had been chosen with other references; the table of own_checkpoint in RESULTS.md has
-a column for each stage.
+a column for each stage; published_captions was added; curves and sweeps have bands of one
+evaluation alone, shares Jeffreys' or Newcombe's interval, failed trials the worst value, and the
+contributions of paths an adjusted p.
 A change of the numbers needs a reason and a new record:
 
     python -m tests.studies.test_rendered_numbers            show where they differ
