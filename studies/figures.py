@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 AMBER, SKY, GREY = "#e69f00", "#56b4e9", "#8a94a0"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
+LINES = ("-", "--", ":")
 PAPER, INK, MUTED, LINE = "#fefefe", "#1d2630", "#66727f", "#d5dbe1"
 # Colours of figures -> variables of the page's style sheet.
 VARIABLES = {
@@ -112,8 +113,11 @@ def bare_rows(axis: Axes) -> None:
 
 
 def band(axis: Axes, x: Sequence[float], found: Sequence[Interval], label: str = "") -> None:
-    """A line through the values at `x`, and their intervals as a band, in the next colour."""
-    (line,) = axis.plot(x, [each.value for each in found], lw=2, label=label)
+    """A line through the values at `x`, and their intervals as a band, in the next colour; dashed
+    when the colours begin again. Ends that are NaN have no band.
+    """
+    style = LINES[len(axis.collections) // len(COLOURS) % len(LINES)]
+    (line,) = axis.plot(x, [each.value for each in found], style, lw=2, label=label)
     low, high = [each.low for each in found], [each.high for each in found]
     axis.fill_between(x, low, high, color=line.get_color(), alpha=0.1, lw=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SEEDS = (3, 5, 10, 20)
 POINTS = 400  # of a profile, so that its steps look like steps
+BANDS = 8  # runs of a row; the bands of fewer hide everything
 MANY = 6  # rows of a profile: the number of colours
 
 
@@ -69,6 +71,7 @@ def _share(title: str, found: Interval) -> list[str]:
 def profile_figure(board: Leaderboard) -> Figure:
     """Share of runs at least as good as each score, for the first rows."""
     rows = board.rows[:MANY]
+    few = min(row.seeds for row in rows) < BANDS
     scores = [score for row in rows for score in row.scores.values()]
     at = np.linspace(min(scores), max(scores), POINTS)
     drawing, axis = canvas(7.2, 4)
@@ -76,10 +79,13 @@ def profile_figure(board: Leaderboard) -> Figure:
         found = performance_profile(
             [*row.scores.values()], at.tolist(), higher_is_better=board.higher_is_better
         )
+        if few:
+            found = [Interval(each.value, math.nan, math.nan) for each in found]
         band(axis, at.tolist(), found, row.variant)
     axis.set_xlabel(board.metric)
     axis.set_ylabel("share of runs at least as good")
     legend_beside(axis)
-    title = f"Performance profiles of the first {count(len(rows), 'row')}, with 95% bands"
+    title = f"Performance profiles of the first {count(len(rows), 'row')}"
+    title += f" (no bands below {BANDS} runs)" if few else ", with 95% bands"
     axis.set_title(title, fontsize=10)
     return drawing
