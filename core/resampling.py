@@ -11,13 +11,13 @@ from scipy.special import gammaln
 
 from core.statistics import TAIL, Interval, share
 
-RESAMPLES, BEST_RESAMPLES = 10_000, 1000
+RESAMPLES = 1000
 EDGE = 1e-12  # a probability this close to 0 or 1 is 0 or 1
 
 
-def resample(n: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
-    """Positions drawn with replacement, (resamples, n)."""
-    return rng.integers(0, n, size=(resamples, n))
+def resample(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions drawn with replacement, (RESAMPLES, n)."""
+    return rng.integers(0, n, size=(RESAMPLES, n))
 
 
 def probability_of_improvement(a: Sequence[float], b: Sequence[float]) -> Interval:
@@ -68,7 +68,7 @@ def expected_best(
     n = len(data)
     weights = _weights(n)
     value = weights @ np.sort(signed)
-    draws = np.sort(signed[resample(n, rng, BEST_RESAMPLES)], axis=1) @ weights.T
+    draws = np.sort(signed[resample(n, rng)], axis=1) @ weights.T
     low, high = np.quantile(draws, [TAIL, 1 - TAIL], axis=0)
     rows = zip(value, low, high, strict=True)
     if higher_is_better:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ RUN = "run:"  # before a run of the store instead of a system
 
 EXACT = "eval/jsd"
 DEFAULTS: Mapping[str, Any] = {"metric": DEFAULT_METRIC, "likelihood": True}  # are stored too
-TABLES = ("study", "corpus", "model", "train", "evaluation")
+TABLES = ("study", "corpus", "model", "train", "evaluation")  # besides those of the slots
 CHEAP = "eval/fed"  # of curves, if the metric has none; is stored too
 # Of earlier versions, which did not store them.
 FORMER_DEFAULTS: Mapping[str, Any] = {"metric": "eval/ms_jaccard_2", "likelihood": False}
@@ -87,10 +88,6 @@ def _with_tables(tables: Mapping[str, Any], where: str) -> dict[str, Any]:
     return found
 
 
-def _system_tables(file: Path) -> dict[str, Any]:
-    return _with_tables(read_toml(file), str(file))
-
-
 def load_study(
     path: Path, overrides: Sequence[str], resolver: Resolver, find: Find | None = None
 ) -> Study:
@@ -99,6 +96,7 @@ def load_study(
     `find` knows the files of systems by name, and of runs; without it a system is a path beside the
     study.
     """
+    find_file = partial(_system_file, study=path, find=find)
     tables = current_tables(read_toml(path), str(path))
     if not isinstance(tables.get("study"), Mapping):
         raise InputError(f"{path}: no [study] table; run it with: textgan run {path}")
@@ -106,7 +104,7 @@ def load_study(
     if base is not None:
         if not isinstance(base, str):
             raise InputError(f"{path}: study.base = {in_toml(base)}: must be a system or a file")
-        tables = merge(current_tables(read_toml(_system_file(base, path, find))), tables)
+        tables = merge(current_tables(read_toml(find_file(base))), tables)
     tables = _with_tables(override(tables, overrides), str(path))
     for key, value in DEFAULTS.items():
         tables["study"].setdefault(key, value)
@@ -116,7 +114,7 @@ def load_study(
     named = dict(_systems_named(tables["study"]))
     if named:
         tables["systems"] = {
-            row: {"name": row, **_system_tables(_system_file(system, path, find))}
+            row: {"name": row, **_with_tables(read_toml(file := find_file(system)), str(file))}
             for row, system in named.items()
         }
     with blame(str(path), overrides):
@@ -168,13 +166,14 @@ def stored_study(stored: Mapping[str, Any], resolver: Resolver, where: str) -> S
     """
     tables = current_tables(stored)
     old_names = tables != stored
+    tables = _with_tables(tables, where)
     made = make_study(_with_defaults(tables), resolver, where, old_names=old_names)
     return Study(made.table, stored, made.kind)
 
 
 def same_definition(ours: str, theirs: str) -> bool:
     """Whether two definitions are of one study, whichever version stored them."""
-    both = [current_tables(json.loads(each)) for each in (ours, theirs)]
+    both = [_with_tables(current_tables(json.loads(each)), "") for each in (ours, theirs)]
     ignored = {"likelihood"}  # a further baseline changes no row
     if any(_lacks_curve(each["study"]) for each in both):  # stored by an earlier version
         ignored.add("prune_metric")

@@ -31,6 +31,7 @@ BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 AMBER, SKY, GREY = "#e69f00", "#56b4e9", "#8a94a0"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 LINES = ("-", "--", ":")
+EVERY_RUN = 8  # runs of a row below which intervals are rough, so that each run is drawn
 PAPER, INK, MUTED, LINE = "#fefefe", "#1d2630", "#66727f", "#d5dbe1"
 # Colours of figures -> variables of the page's style sheet.
 VARIABLES = {

@@ -146,7 +146,7 @@ def number(value: float) -> str:
     """Four significant digits, without a zero before the point: `.0312`, `-1.204`."""
     text = f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}".rstrip("0").rstrip(".")
     text = text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
-    return "0" if text in ("", "-", "-0", "0") else text
+    return "0" if text == "-0" else text
 
 
 def p_value(p: float) -> str:

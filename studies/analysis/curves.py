@@ -13,7 +13,7 @@ from core.metrics.catalogue import metric_info
 from core.statistics import Interval, means
 from core.tracking.protocol import RunRecord, Tracker
 from studies.analysis.ranking import is_near
-from studies.figures import BLUE, LINE, ORANGE, band, panels
+from studies.figures import BLUE, EVERY_RUN, LINE, ORANGE, band, panels
 from studies.leaderboard import Row
 from studies.sections import Reading, Section
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SHOWN = 12  # panels
 ACROSS = 4
 UNEVEN = 4  # ratio of longest to shortest curve from which the scale is logarithmic
-EVERY_RUN = 8  # seeds below which each is drawn
 Curve = Sequence[tuple[int, float]]
 Curves = Mapping[str, Mapping[int, Curve]]  # variant -> seed -> points
 

@@ -13,7 +13,7 @@ from core.plural import count
 from core.resampling import performance_profile, probability_of_improvement
 from core.statistics import Interval, detectable_difference
 from studies.analysis.contrasts import matrix, pairing
-from studies.figures import band, canvas, legend_beside
+from studies.figures import EVERY_RUN, band, canvas, legend_beside
 from studies.leaderboard import Leaderboard
 from studies.sections import Reading, Section
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SEEDS = (3, 5, 10, 20)
 POINTS = 400  # of a profile, so that its steps look like steps
-BANDS = 8  # runs of a row; the bands of fewer hide everything
 MANY = 6  # rows of a profile: the number of colours
 
 
@@ -71,7 +70,7 @@ def _share(title: str, found: Interval) -> list[str]:
 def profile_figure(board: Leaderboard) -> Figure:
     """Share of runs at least as good as each score, for the first rows."""
     rows = board.rows[:MANY]
-    few = min(row.seeds for row in rows) < BANDS
+    few = min(row.seeds for row in rows) < EVERY_RUN
     scores = [score for row in rows for score in row.scores.values()]
     at = np.linspace(min(scores), max(scores), POINTS)
     drawing, axis = canvas(7.2, 4)
@@ -86,6 +85,6 @@ def profile_figure(board: Leaderboard) -> Figure:
     axis.set_ylabel("share of runs at least as good")
     legend_beside(axis)
     title = f"Performance profiles of the first {count(len(rows), 'row')}"
-    title += f" (no bands below {BANDS} runs)" if few else ", with 95% bands"
+    title += f" (no bands below {EVERY_RUN} runs)" if few else ", with 95% bands"
     axis.set_title(title, fontsize=10)
     return drawing

@@ -21,7 +21,7 @@ from studies.analysis.contrasts import (
     row_pairs,
 )
 from studies.analysis.effects import conclusion
-from studies.figures import BLUE, GREY, ORANGE, forest
+from studies.figures import BLUE, EVERY_RUN, GREY, ORANGE, forest
 from studies.leaderboard import HIGH, Leaderboard, Row
 from studies.sections import (
     TEXTS,
@@ -42,7 +42,6 @@ BOARD_COLUMNS = ["", "variant", "score", "95% interval", "failed", "score withou
                  "seeds", "outcomes", "against the first"]  # fmt: skip
 FURTHER = ("valid", "bleu_4", "self_bleu_4", "unique")
 TITLES = {"real": "real held-out text", LIKELIHOOD: "mle_tuned, stopped early"}  # others: models
-EVERY_DOT = 8  # seeds from which on intervals are reliable
 FAR = 1.5  # the scale of a figure includes real text within so many spans of the data
 
 
@@ -301,9 +300,9 @@ def caveats_of_runs(board: Leaderboard) -> Iterator[str]:
         )
     if board.failed:
         yield f"{count(board.failed, 'run')} ended with an error: no score; listed below."
-    if board.rows[0].seeds > 1 and any(row.seeds < EVERY_DOT for row in board.rows):
+    if board.rows[0].seeds > 1 and any(row.seeds < EVERY_RUN for row in board.rows):
         yield (
-            f"Fewer than {EVERY_DOT} seeds per variant: the intervals are rough, so the figures "
+            f"Fewer than {EVERY_RUN} seeds per variant: the intervals are rough, so the figures "
             f"show every run as a dot."
         )
 

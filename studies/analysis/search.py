@@ -236,8 +236,8 @@ def _plots(
 
 def scores_of(reading: Reading, trials: Sequence[RunRecord], metric: str) -> list[float]:
     """Score of each trial. Those that diverged or collapsed, have none, or break a constraint that
-    another trial keeps have the metric's worst value, as in the search itself; without a worst
-    value, that of the worst trial of the study, NaN if no trial has a value.
+    another trial keeps have the metric's worst value; if it has none, the value of the study's
+    worst trial; NaN if no trial has a value.
     """
     table, rule = reading.table, reading.table.selection[0]
     assert isinstance(table, TuningTable)

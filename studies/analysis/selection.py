@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.metrics.catalogue import checkpoint_key
-from core.resampling import BEST_RESAMPLES, resample
+from core.resampling import RESAMPLES, resample
 from core.statistics import means
 from studies.leaderboard import Leaderboard, leaderboard, rng_of
 from studies.sections import Reading, Section, between, names
@@ -80,7 +80,7 @@ def _winners(reading: Reading, boards: Sequence[Leaderboard]) -> np.ndarray | No
         if n < 2 or np.isnan(values).any():
             return None
         mean = values.mean(axis=1, keepdims=True)
-        drawn = values[:, resample(n, rng, BEST_RESAMPLES)].mean(axis=-1)
+        drawn = values[:, resample(n, rng)].mean(axis=-1)
         draws[name] = mean + math.sqrt(n / (n - 1)) * (drawn - mean)
     for arm in sorted({trial.tags.get("arm", "") for trial in reading.trials}):
         draws |= _with_trials(reading, arm, draws, rng)
@@ -115,8 +115,8 @@ def _with_trials(reading: Reading, arm: str, draws: Draws, rng: np.random.Genera
     if not ran or len(table.metrics) > 1:
         return {}
     shift = np.mean([draws[labels[i]].mean(axis=1) - values[:, i] for i in ran], axis=0)
-    found = {label: np.full((len(keys), BEST_RESAMPLES), -np.inf) for label in labels}
-    for place, drawn in enumerate(resample(len(trials), rng, BEST_RESAMPLES)):
+    found = {label: np.full((len(keys), RESAMPLES), -np.inf) for label in labels}
+    for place, drawn in enumerate(resample(len(trials), rng)):
         for rule, (scores, broken) in enumerate(zip(values, excess, strict=True)):
             keeping = {i for i in drawn.tolist() if not broken[i]} or {*drawn.tolist()}
             chosen = sorted(keeping, key=lambda i: (-tuned[i], broken[i], -scores[i]))
@@ -152,7 +152,7 @@ def which_checkpoint(reading: Reading) -> Iterator[Section]:
     if first.winner_changes is not None:
         said += f" In {first.winner_changes:.0%} of resamples another row wins by `{first.rule}`."
     resampled = "runs and trials" if reading.trials else "runs"
-    values = {"resampled": resampled, "resamples": f"{BEST_RESAMPLES:,}"}
+    values = {"resampled": resampled, "resamples": f"{RESAMPLES:,}"}
     yield Section("selection", ("", *rules), rows, findings=[said], values=values)
 
 

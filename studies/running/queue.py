@@ -334,12 +334,13 @@ def progress(queue: optuna.Study, table: StudyTable) -> Progress:
     rows, tuning, ratio = queue.user_attrs.get("variant_run_ids", {}), [], 1.0
     if isinstance(table, TuningTable):
         tuning, ratio = table.tuning_seed_list(), table.budget_ratio or 1.0
-    of_rows = [  # a finalist of a search has the name of its trial, and other seeds
-        trial.user_attrs["variant"] in rows and trial.user_attrs["seed"] not in tuning
-        for trial in newest
-    ]
-    finals = [trial for trial, is_row in zip(newest, of_rows, strict=True) if is_row]
-    others = [trial for trial, is_row in zip(newest, of_rows, strict=True) if not is_row]
+
+    def of_row(job: FrozenTrial) -> bool:
+        variant, seed = key_of(job)
+        return variant in rows and seed not in tuning  # a finalist may have its trial's name
+
+    finals = [job for job in newest if of_row(job)]
+    others = [job for job in newest if not of_row(job)]
     other, final = _seconds(others), _seconds(finals)  # of a trial or trunk; of a run of a row
     if other is None or final is None:  # known by the ratio of their budgets
         other, final = other or (final and final / ratio), final or (other and other * ratio)

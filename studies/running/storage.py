@@ -34,6 +34,7 @@ from core.addresses import (
     SQLITE,
     absolute,
     check_can_listen,
+    has_host,
     shown,
     sqlite_engine,
     with_driver,
@@ -155,14 +156,11 @@ def open_storage(url: str, *, beats: bool = True) -> BaseStorage:
 
 
 def _open_proxy(url: str, beats: bool) -> BaseStorage:
-    try:
-        host, port = urlsplit(url).hostname, urlsplit(url).port
-    except ValueError:  # a port that is no number
-        host, port = None, None
-    if host is None or port is None:
+    parts = urlsplit(url)
+    if not has_host(url) or parts.port is None:
         raise InputError(f"--storage {url}: a proxy's address is {PROXY}HOST:PORT")
     try:
-        storage = ProxyStorage(host, port, beats)
+        storage = ProxyStorage(str(parts.hostname), parts.port, beats)
         storage.wait_server_ready(timeout=CONNECT_SECONDS)
     except ImportError:
         raise InputError(

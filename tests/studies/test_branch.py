@@ -21,7 +21,7 @@ from studies.analysis.curves import curves
 from studies.definition import RUN, Study, from_definition, load_study
 from studies.leaderboard import leaderboard
 from studies.plan import Done
-from studies.report import build, document, read, sections
+from studies.report import build, document, read, register, sections
 from studies.running.execute import begin, work
 from studies.running.queue import load_queue, progress
 from studies.running.storage import storage_url
@@ -172,6 +172,11 @@ def test_forks_of_one_state_are_averaged(tmp_path: Path) -> None:
     (row,) = leaderboard(tracker, NAME).rows
     assert row.scores == pytest.approx({0: 0.2, 1: 0.6})
     assert (row.seeds, row.outcomes["ok"]) == (2, 4), "trunks are replicates, forks are not"
+    (weights := tmp_path / "weights").mkdir()
+    for each in tracker.runs(NAME, tags={"level": "seed"}):
+        tracker.continue_run(each.run_id).log_model(weights)
+    best, _ = register(read(tracker, NAME), "writer")
+    assert tracker.run(best).tags["seed"] == "10001", "no other run of its trunk"
 
 
 def test_given_runs_are_trunks(tmp_path: Path) -> None:

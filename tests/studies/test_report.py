@@ -182,9 +182,11 @@ def test_aggregates_follow_when_runs_are_added(tmp_path: Path) -> None:
         NAME, "seed 9", params={}, parent_id=variant.run_id,
         tags={"level": "seed", "variant": variant.name, "seed": "9", "study": NAME},
     )  # fmt: skip
-    extra.log_metrics({"eval/ms_jaccard_2": 0.9}, 1)
+    extra.log_metrics({"eval/ms_jaccard_2": 0.9, "real/ms_jaccard_2": 0.1}, 1)
     extra.finish("ok")
     board, _ = publish(tracker, NAME)
+    (real,) = tracker.runs(NAME, tags={"level": "baseline"})
+    assert real.metrics["score"] == pytest.approx(board.baselines["real"], rel=1e-3)
     score = tracker.run(variant.run_id).metrics["score"]
     assert score == pytest.approx(board.rows[0].score, rel=1e-3)
 

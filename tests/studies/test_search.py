@@ -6,15 +6,13 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from core.config import Config
 from core.errors import InputError
@@ -29,12 +27,10 @@ from studies.report import document, read, sections
 from studies.running.execute import begin, resume, work
 from studies.running.proposals import Proposals
 from studies.running.queue import (
-    Progress,
     ended,
     latest,
     load_queue,
     mark_mine,
-    progress,
     queue_names,
     set_limit,
 )
@@ -356,58 +352,6 @@ def test_the_end_of_the_time_for_searching_leaves_time_for_finalists(tmp_path: P
     work("s", tracker, url, training := Landscape(), registry(), until=0.0)
     assert [name for name in training.names if name.startswith("trial")] == []
     assert len(set(training.names)) <= 3
-
-
-def test_finalists_take_as_many_times_as_long_as_their_budget_is_larger(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Two of four trials took 60 s, one runs; two finalists follow, with five times the updates."""
-    table = plan(
-        "study.trial_budget={updates=2}", "study.budget={updates=10}", "study.tuning_seeds=1"
-    ).table
-    begun = datetime.now()
-    over = {"datetime_start": begun - timedelta(seconds=60), "datetime_complete": begun}
-    running = {"datetime_start": begun}
-
-    def job(
-        number: int, state: TrialState, variant: str, seed: int = 0, **times: Any
-    ) -> FrozenTrial:
-        given = {"datetime_start": None, "datetime_complete": None} | times
-        attributes = {"variant": variant, "seed": seed}
-        value = 1.0 if state == TrialState.COMPLETE else None
-        return FrozenTrial(
-            number, state, value, params={}, distributions={}, user_attrs=attributes,
-            system_attrs={}, intermediate_values={}, trial_id=number, **given,
-        )  # fmt: skip
-
-    trials = [
-        job(0, TrialState.COMPLETE, "a", **over),
-        job(1, TrialState.COMPLETE, "b", **over),
-        job(2, TrialState.RUNNING, "c", **running),
-        job(3, TrialState.WAITING, "d"),
-    ]
-
-    def state(rows: Any = None) -> Progress:
-        rows = rows or {"row": "id"}
-        queue = SimpleNamespace(user_attrs={"variant_run_ids": rows, "later": 2})
-        monkeypatch.setattr("studies.running.queue.planned", lambda _: trials)
-        return progress(cast("optuna.Study", queue), table)
-
-    now = state()
-    assert (now.next_seconds, now.later_seconds) == (60, 300)
-    assert now.work_left == (0.5 + 1) * 60 + 2 * 300
-    trials[2:] = [job(2, TrialState.COMPLETE, "c", **over), job(3, TrialState.WAITING, "row")]
-    now = state()
-    assert now.next_seconds == 300
-    assert now.work_left == (1 + 2) * 300
-    before = trials[:3]
-    trials[:] = [*before, job(3, TrialState.WAITING, "a", seed=1)]
-    trials[0].user_attrs["seed"] = table.tuning_seed
-    assert state(rows={"a": "id"}).next_seconds == 300, "the trial of a finalist is no finalist"
-    begun += timedelta(seconds=340)
-    over = {"datetime_start": begun - timedelta(seconds=400), "datetime_complete": begun}
-    trials[3:] = [job(3, TrialState.COMPLETE, "row", **over)]
-    assert state().later_seconds == 400, "measured, once one has ended"
 
 
 def test_finalists_wait_for_a_trial_that_another_worker_runs(

@@ -17,7 +17,13 @@ from core.tracking.protocol import RunLabels, Tracker
 from experiments.loading import resolve_file
 from experiments.study_output import show_ranking
 from studies.analysis.contrasts import effects
-from studies.definition import Study, from_definition, load_study, same_definition
+from studies.definition import (
+    Study,
+    from_definition,
+    load_study,
+    same_definition,
+    stored_study,
+)
 from studies.leaderboard import leaderboard
 from studies.report import build, publish, read
 from studies.running.execute import begin, free_name, grow, resume, work
@@ -139,6 +145,12 @@ def test_faults_are_named_before_anything_runs(override: str, words: str) -> Non
     with pytest.raises(InputError) as caught:
         plan(override)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("table", ["train", "study", "sampling"])
+def test_a_setting_in_place_of_a_table_of_a_stored_study_is_refused(table: str) -> None:
+    with pytest.raises(InputError, match=f"study 'x': {table} = 5: must be a table of settings"):
+        stored_study({**plan().tables, table: 5}, registry(), "study 'x'")
 
 
 def test_the_base_of_an_axis_may_be_a_name_alone() -> None:

@@ -25,22 +25,18 @@ from core.tracking.memory import MemoryTracker
 from experiments.estimate import Estimate, estimate, show_plan, unlike
 from experiments.generate import SentenceSampler
 from experiments.single_run.evaluator import Evaluator
-from experiments.study_output import status
 from studies.analysis.power import power
 from studies.analysis.ranking import caveats
-from studies.analysis.runs import duration
 from studies.plan import Limit
 from studies.report import read
-from studies.running.execute import SHARE, begin, look, run_workers, to_record, watching, work
+from studies.running.execute import begin, run_workers, work
 from studies.running.queue import (
-    Progress,
     again,
     latest,
     limit_of,
     load_queue,
     progress,
     sweep,
-    typical_seconds,
 )
 from studies.running.storage import MOST_RETRIES, storage_url
 from studies.running.worker import Worker
@@ -215,61 +211,6 @@ def test_a_queue_of_another_version_of_optuna_is_refused_in_words(
     with pytest.raises(MachineError, match="written by another version of Optuna") as refused:
         load_queue(NAME, url)
     assert f"optuna storage upgrade --storage {url}" in str(refused.value)
-
-
-def test_progress_is_shown_and_logged(tmp_path: Path) -> None:
-    tracker, url = begun(tmp_path)
-    heard: list[Progress] = []
-    parent = tracker.continue_run(load_queue(NAME, url).user_attrs["parent_run_id"])
-    log = to_record(parent, 1)
-
-    def watch(state: Progress) -> None:
-        heard.append(state)
-        log(state)
-
-    with watching(NAME, url, plan(*FEW).table, watch):
-        work(NAME, tracker, url, FakeTraining(), registry())
-    assert heard[-1].done == 8
-    assert heard[-1].best_variant == "noise · gumbel_softmax · full"
-    last = tracker.run(parent.run_id).metrics
-    assert (last["study/runs_ended"], last["study/runs_planned"]) == (8, 8)
-    assert last["study/best"] == heard[-1].best
-    assert last["study/seconds_left"] == 0
-
-
-def test_a_look_that_costs_much_is_had_seldom(tmp_path: Path) -> None:
-    _, url = begun(tmp_path)
-
-    def slow(_: Progress) -> None:
-        before = time.thread_time()
-        while time.thread_time() - before < 0.03:
-            pass
-
-    queue, table = load_queue(NAME, url), plan(*FEW).table
-    assert look(queue, table, slow) >= 0.03 * SHARE
-
-
-def test_progress_in_words() -> None:
-    state = Progress(3, 1, 2, 4, later=2, best=0.5, best_variant="x", work_left=420.0)
-    assert (state.total, state.seconds_left(2)) == (12, 210.0)
-    assert status(state, 2) == "best 0.5000 (x), 1 ended with an error, about 3.5 min left"
-    assert status(Progress(0, 0, 0, 3), 1) == ""
-    assert [duration(s) for s in (5, 600, 9000)] == ["5 s", "10.0 min", "2.5 h"]
-
-
-@pytest.mark.parametrize(
-    ("ended", "running", "seconds"),
-    [
-        ([], [900.0], None),
-        ([480.0], [300.0, 10.0], 480.0),
-        ([480.0], [900.0, 900.0], 900.0),
-        ([480.0, 1200.0, 1300.0], [900.0, 1250.0], 1225.0),
-    ],
-)
-def test_a_run_under_way_that_takes_longer_counts(
-    ended: list[float], running: list[float], seconds: float | None
-) -> None:
-    assert typical_seconds(ended, running) == seconds
 
 
 def test_a_dry_run_says_time_and_disk_and_from_what(

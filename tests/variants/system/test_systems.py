@@ -14,8 +14,9 @@ from core.types import Progress
 from experiments.generate import load_generator
 from experiments.loading import SYSTEMS
 from experiments.single_run.run import run
-from tests.variants.system.small import SMALL, made, whole
+from tests.variants.system.small import SMALL, made, sentences, stage, whole
 from variants import registry
+from variants.system import catgan
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -89,3 +90,15 @@ def test_pretraining_is_known_as_such(name: str) -> None:
         include={"generator_updates", "discriminator_updates", "autoencoder_updates"}
     )
     assert said == [update < sum(n or 0 for n in lengths.values()) for update in range(8)]
+
+
+def test_all_ranks_of_catgan_choose_the_child_that_is_fittest_in_the_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each rank has its own fitness; here that of another rank turns the order round."""
+    system = made("catgan")
+    monkeypatch.setattr(catgan, "mean_over_ranks", lambda fitness: -fitness)
+    monkeypatch.setattr(type(system), "fitness", lambda self, number, *_: float(number))
+    context = stage(system, sentences())
+    system.select(context)
+    assert context.metrics["train/chosen"] == 0
